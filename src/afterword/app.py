@@ -1,0 +1,274 @@
+"""`Afterword`: the façade, and the only module besides the CLI that knows every role."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ParamSpec, get_args
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from afterword import task as tasks
+from afterword import telemetry, upkeep
+from afterword.asgi import AfterwordMiddleware
+from afterword.background import (
+    OnFailure,
+    Order,
+    Rules,
+    encode,
+    refuse_uploads,
+)
+from afterword.clock import Clock
+from afterword.errors import ConfigurationError
+from afterword.group_commit import GroupCommit, adding, discarding, releasing, settling
+from afterword.job import Job, JobRecord, JobState, new_id
+from afterword.leases import Leases
+from afterword.outcome import Cancelled
+from afterword.store import Claim, Putback, Settlement, held_claim, open_store
+from afterword.worker import Worker
+
+P = ParamSpec("P")
+
+DEFAULT_URL = "sqlite:///afterword.db"
+
+
+class Afterword:
+    """Durable background tasks for one application.
+
+    Args:
+        app: a FastAPI or Starlette application; None for a script that only adds jobs.
+        url: the store. Default: the environment's `AFTERWORD_URL`, else `sqlite:///afterword.db`.
+        concurrency: attempts that run at the same time in this process. Default: 40.
+        order: "sequential" runs the jobs of one request one after the other, in the order they
+            were added; "concurrent" makes them independent of each other.
+        on_failure: what a failed job does to the later ones of its request: "stop" cancels them,
+            "continue" does not.
+        strict: refuse calls that cannot be stored. Default: they run in their request, with a
+            warning.
+        lease: seconds after which the jobs of a process that hangs are given to another one.
+            (A process that died is noticed at once where the store can tell.) Default: 30.
+        grace: seconds a shutdown waits for running attempts before it gives them back. Default: 20.
+        retention: seconds for which finished jobs are kept. Default: 7 days.
+        worker: False only stores jobs here and lets other processes run them.
+        store_timeout: seconds after which a request whose jobs cannot be stored is answered with
+            503. Default: 5.
+
+    Raises:
+        ConfigurationError: an option has a value it cannot have.
+
+    Example:
+        >>> from fastapi import FastAPI
+        >>> app = FastAPI()
+        >>> afterword = Afterword(app, url="sqlite:///jobs.db")
+    """
+
+    def __init__(
+        self,
+        app: Starlette | None = None,
+        url: str | None = None,
+        *,
+        concurrency: int = 40,
+        order: Order = "sequential",
+        on_failure: OnFailure = "stop",
+        strict: bool = False,
+        lease: float = 30.0,
+        grace: float = 20.0,
+        retention: float = 7 * 24 * 3600.0,
+        worker: bool = True,
+        store_timeout: float = 5.0,
+        clock: Clock | None = None,
+    ) -> None:
+        _check_choice("order", order, get_args(Order))
+        _check_choice("on_failure", on_failure, get_args(OnFailure))
+        _check_number("concurrency", concurrency, 1, 10_000, whole=True)
+        _check_number("lease", lease, 0.5, 24 * 3600)
+        _check_number("grace", grace, 0, 24 * 3600)
+        _check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
+        _check_number("store_timeout", store_timeout, 0.01, 3600)
+        self.rules = Rules(order=order, on_failure=on_failure, strict=bool(strict))
+        self.waits_for_tasks = False
+        self._clock = clock or Clock()
+        self._lease, self._grace, self._retention = float(lease), float(grace), float(retention)
+        self._store_timeout = float(store_timeout)
+        self._concurrency = concurrency if worker and app is not None else None
+        self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
+        self._group = GroupCommit(self._store, self._clock)
+        self._leases = Leases(self._group, self._lease, self._clock)
+        self._worker: Worker | None = None
+        self._unfinished: set[asyncio.Task[None]] = set()
+        self.started = False
+        tasks.allow_package(sys._getframe(1).f_globals.get("__name__", ""))
+        if app is not None:
+            self._install(app)
+
+    def _install(self, app: Starlette) -> None:
+        if not isinstance(app, Starlette):
+            raise ConfigurationError(
+                "Afterword(app) takes a FastAPI or Starlette application, but this is a"
+                f" {type(app).__qualname__}."
+            )
+        if app.middleware_stack is not None:
+            raise ConfigurationError(
+                "Afterword(app) must be called before the application serves its first request;"
+                " put it right behind `app = FastAPI()`."
+            )
+        installed: list[object] = [each.cls for each in app.user_middleware]
+        if AfterwordMiddleware in installed:
+            raise ConfigurationError(
+                "Afterword(app) was called twice for the same application; keep one."
+            )
+        # The last one is the innermost: later `add_middleware` calls go around it.
+        app.user_middleware.append(Middleware(AfterwordMiddleware, self))
+
+    # ------------------------------------------------------------------ adding jobs
+
+    async def add_task(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """Store a job outside of a request; it is durable when this returns.
+
+        Raises:
+            NotStorable: there is no request in which it could run instead.
+            ArgumentError: the arguments do not fit the function.
+            StoreUnavailable: it could not be stored.
+        """
+        job = self._new_job(func, args, kwargs)
+        if not self._group.running:
+            await asyncio.to_thread(self._group.start)
+        self.release([claim for claim in await self.store([job]) if claim], [])
+        return job
+
+    def add_task_sync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """`add_task` for threads and scripts; blocks until the job is durable."""
+        job = self._new_job(func, args, kwargs)
+        if not self._group.running:
+            self._group.start()
+        self.release([claim for claim in self.store_blocking([job]) if claim], [])
+        return job
+
+    def _new_job(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Job:
+        tasks.require_callable(func)
+        refuse_uploads(args, kwargs)
+        name, arguments = encode(func, args, kwargs)
+        return Job(id=new_id(), task=name, arguments=arguments, held=self.started)
+
+    async def job(self, job_id: str) -> JobRecord | None:
+        """What the store knows of a job now; None if it does not know it (any more)."""
+        if not self._group.running:
+            await asyncio.to_thread(self._group.start)
+        found = await asyncio.to_thread(self._store.get, [job_id])
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """End a script's use of the store; an application does this by itself."""
+        self._group.stop()
+
+    # ------------------------------------------------------------------ start and stop
+
+    async def start(self) -> None:
+        """Open the store and start to run jobs; the application's lifespan calls it.
+
+        Raises:
+            DuplicateTask: two functions registered as tasks have one name.
+            StoreError: the store cannot be used.
+        """
+        if self.started:
+            return
+        tasks.check_names()
+        await asyncio.to_thread(self._group.start)
+        await asyncio.to_thread(self._leases.start)
+        upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
+        if self._concurrency is not None:
+            self._worker = Worker(
+                self._group, self._leases, concurrency=self._concurrency, clock=self._clock
+            )
+            self._worker.start()
+        self.started = True
+        telemetry.started(
+            self._store.url, self._store.durability, self._leases.worker, self._concurrency
+        )
+
+    async def stop(self) -> None:
+        """Drain the worker and close the store; harmless when stopped."""
+        if not self.started:
+            return
+        self.started = False
+        if self._unfinished:
+            await asyncio.wait(self._unfinished, timeout=self._grace)
+        left = await self._worker.drain(self._grace) if self._worker else 0
+        telemetry.stopped(self._leases.worker, left)
+        if not left:
+            # Attempts in threads keep their lease until the process, and with it its lock, is gone.
+            await asyncio.to_thread(self._leases.stop)
+            await asyncio.to_thread(self._group.stop)
+        self._worker = None
+
+    # ------------------------------------------------------------------ for the middleware
+
+    async def store(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
+        """Make jobs durable, before this returns."""
+        worker, now = self._leases.worker, self._clock.now()
+        await self._group.run(adding(jobs, worker), self._store_timeout)
+        return _claims(jobs, worker, now)
+
+    def store_blocking(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
+        """The same for a thread."""
+        worker, now = self._leases.worker, self._clock.now()
+        self._group.run_blocking(adding(jobs, worker), self._store_timeout)
+        return _claims(jobs, worker, now)
+
+    def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:
+        """Start held jobs here, or give them to whoever has room."""
+        left = self._worker.offer(ready) if self._worker else ready
+        if left or waiting:
+            self._group.submit(releasing([Putback(claim) for claim in (*left, *waiting)]))
+
+    def discard(self, claims: Sequence[Claim]) -> None:
+        """Remove held jobs that are not to run after all."""
+        if claims:
+            self._group.submit(discarding(claims))
+
+    def cancel(self, claims: Sequence[Claim], reason: str) -> None:
+        """End held jobs as cancelled."""
+        if claims:
+            now = self._clock.now()
+            self._group.submit(
+                settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
+            )
+
+    async def wait_ended(self, ids: Sequence[str]) -> bool:
+        """Wait until these jobs have ended; whether all of them completed."""
+        delay = 0.001
+        while True:
+            records = await asyncio.to_thread(self._store.get, ids)
+            if all(record.state.final for record in records):
+                return all(record.state is JobState.COMPLETED for record in records)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 0.1)
+
+    def finish_later(self, work: Awaitable[None]) -> None:
+        """Finish a request whose own coroutine was cancelled."""
+        task = asyncio.ensure_future(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+
+
+def _claims(jobs: Sequence[Job], worker: str, now: float) -> Sequence[Claim | None]:
+    return [held_claim(job, worker, now) if job.held else None for job in jobs]
+
+
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigurationError(f"{name} must be one of {list(choices)}, but it is {value!r}.")
+
+
+def _check_number(
+    name: str, value: object, least: float, most: float, *, whole: bool = False
+) -> None:
+    kinds: tuple[type, ...] = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:  # type: ignore[operator]
+        kind = "a whole number" if whole else "a number of seconds"
+        raise ConfigurationError(
+            f"{name} must be {kind} from {least:g} to {most:g}, but it is {value!r}."
+        )

@@ -1,0 +1,267 @@
+"""The arguments of a job: bound, validated and encoded when it is added, decoded when it runs.
+
+A `Plan` is compiled once per function. It turns a call into one JSON object by parameter name,
+through one pydantic model made from the annotations, and back. What comes back must be what went
+in: `encode` decodes its own text and compares, so a type that JSON would silently change (a
+subclass, a secret, a union that guesses) is refused instead.
+
+Parameters without an annotation take what JSON has: str, int, float, bool, None, list, dict.
+"""
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, create_model
+from pydantic_core import PydanticSerializationError, ValidationError
+
+from afterword.errors import ArgumentError, ArgumentValueError, NotStorable, PayloadTooLarge
+from afterword.payload import PAYLOAD_LIMIT, measure, same, too_large
+from afterword.task import safe_repr
+
+_CONFIG = ConfigDict(
+    ser_json_bytes="base64",
+    val_json_bytes="base64",
+    ser_json_inf_nan="null",
+    arbitrary_types_allowed=False,
+    extra="forbid",
+)
+_STARS = {inspect.Parameter.VAR_POSITIONAL.value: "*", inspect.Parameter.VAR_KEYWORD.value: "**"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one function's arguments are stored."""
+
+    func: Callable[..., Any]
+    signature: inspect.Signature
+    model: type[BaseModel]
+    unstorable: Mapping[str, str]  # parameter: why no JSON can hold its type
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """The call's arguments as JSON.
+
+        Raises:
+            ArgumentError: they do not fit the signature or its annotations.
+            ArgumentValueError: a value JSON cannot hold. PayloadTooLarge: more than 256 KiB.
+            NotStorable: an argument that cannot be written down and read back unchanged.
+        """
+        given = self._bind(args, kwargs)
+        for name, value in given.items():
+            if name in self.unstorable:
+                raise _unstorable(self.func, name, value, self.unstorable[name])
+            measure(value, name)
+        values = self._validate(given)
+        text = self._dump(values)
+        if len(text) > PAYLOAD_LIMIT:
+            raise PayloadTooLarge(too_large(f"{len(text):,} bytes"))
+        self._require_unchanged(values, text)
+        return text.decode()
+
+    def decode(self, text: str) -> tuple[list[Any], dict[str, Any]]:
+        """The positional and keyword arguments of a stored call.
+
+        Raises:
+            ArgumentError: the text does not fit the function as it is now.
+        """
+        try:
+            values = _values(self.model.__pydantic_validator__.validate_json(text))
+            return self._arrange(values)
+        except (ValidationError, TypeError) as error:
+            raise ArgumentError(
+                f"The stored arguments do not fit {_name(self.func)}{self.signature}:"
+                f" {_first(error)}. Was its signature changed after the job was added?"
+            ) from error
+
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            bound = self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise ArgumentError(
+                f"{_name(self.func)}{self.signature} was added with other arguments: {error}."
+            ) from None
+        given: dict[str, Any] = {}
+        for name, value in bound.items():
+            parameter = self.signature.parameters[name]
+            is_rest = parameter.kind is parameter.VAR_POSITIONAL
+            given[_key(parameter)] = list(value) if is_rest else value
+        return given
+
+    def _validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return _values(self.model.__pydantic_validator__.validate_python(given, strict=True))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            name = str(first["loc"][0])
+            if self._is_unannotated(name):
+                path, value, reason = _path(first["loc"]), first["input"], str(first["msg"])
+                raise _unstorable(self.func, path, value, reason) from None
+            raise ArgumentError(
+                f"{_name(self.func)}{self.signature} was added with {_path(first['loc'])}="
+                f"{safe_repr(first['input'])}: {first['msg']}."
+                " Pass a value of the annotated type, or change the annotation."
+            ) from None
+
+    def _is_unannotated(self, name: str) -> bool:
+        return any(
+            field.alias == name
+            and JsonValue in (field.annotation, *_arguments_of(field.annotation))
+            for field in self.model.model_fields.values()
+        )
+
+    def _dump(self, values: dict[str, Any]) -> bytes:
+        model = self.model.model_construct(**_by_field(self.model, values))
+        try:
+            return self.model.__pydantic_serializer__.to_json(
+                model, by_alias=True, exclude_unset=True
+            )
+        except PydanticSerializationError as error:
+            if "surrogate" in str(error):
+                raise ArgumentValueError(
+                    f"{_name(self.func)} was added with text that holds half a surrogate pair,"
+                    f" which UTF-8 has no bytes for ({error}). Pass valid text, or bytes."
+                ) from None
+            names = ", ".join(values)
+            raise _unstorable(self.func, names, list(values.values()), str(error)) from None
+        except ValueError as error:
+            raise ArgumentValueError(f"{_name(self.func)} cannot be stored: {error}.") from None
+
+    def _require_unchanged(self, values: dict[str, Any], text: bytes) -> None:
+        try:
+            back = _values(self.model.__pydantic_validator__.validate_json(text))
+        except ValidationError as error:
+            back = {}
+            reason = f"its JSON cannot be read back ({_first(error)})"
+        else:
+            reason = "JSON would change it"
+        for name, value in values.items():
+            if name not in back or not same(value, back[name]):
+                came = f", it would come back as {safe_repr(back[name])}" if name in back else ""
+                raise _unstorable(self.func, name, value, reason + came)
+
+    def _arrange(self, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
+        has_rest = any(key[0] == "*" and key[1] != "*" for key in values)
+        for parameter in self.signature.parameters.values():
+            key = _key(parameter)
+            if key not in values:
+                continue
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional.extend(values[key])
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                keywords.update(values[key])
+            elif parameter.kind is parameter.POSITIONAL_ONLY or (
+                has_rest and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            ):
+                positional.append(values[key])
+            else:
+                keywords[parameter.name] = values[key]
+        self.signature.bind(*positional, **keywords)
+        return positional, keywords
+
+
+@functools.lru_cache(maxsize=4096)
+def plan(func: Callable[..., Any]) -> Plan:
+    """The plan of a function, compiled once."""
+    signature = inspect.signature(func)
+    hints = _hints(func)
+    fields: dict[str, Any] = {}
+    unstorable: dict[str, str] = {}
+    for index, parameter in enumerate(signature.parameters.values()):
+        key = _key(parameter)
+        annotation = _annotation(parameter, hints)
+        try:
+            TypeAdapter(annotation)
+        except Exception as error:  # pydantic has many ways to say "I do not know this type"
+            unstorable[key] = str(error).splitlines()[0]
+        else:
+            fields[f"p{index}"] = (annotation, Field(default=None, alias=key))
+    model = create_model("Arguments", __config__=_CONFIG, **fields)
+    return Plan(func, signature, model, types.MappingProxyType(unstorable))
+
+
+def _hints(func: Callable[..., Any]) -> dict[str, Any]:
+    """The resolved annotations; those that only a type checker can resolve are left out."""
+    try:
+        return get_type_hints(func, include_extras=True)
+    except Exception:
+        raw = inspect.unwrap(func).__annotations__
+        namespace = getattr(func, "__globals__", {})
+        return {name: hint for name in raw if (hint := _resolved(raw[name], namespace)) is not None}
+
+
+def _resolved(annotation: Any, namespace: dict[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    probe = types.FunctionType((lambda: None).__code__, namespace)
+    probe.__annotations__ = {"it": annotation}
+    try:
+        return get_type_hints(probe, include_extras=True)["it"]
+    except Exception:
+        return None
+
+
+def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    annotation: Any = hints.get(parameter.name, JsonValue)
+    bare = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+    if bare in (Any, object):
+        annotation = JsonValue
+    if parameter.default is None:
+        annotation = annotation | None  # `def f(name: str = None)`: what people mean
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return list.__class_getitem__(annotation)
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return dict.__class_getitem__((str, annotation))
+    return annotation
+
+
+def _arguments_of(annotation: Any) -> tuple[Any, ...]:
+    arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
+    return arguments
+
+
+def _key(parameter: inspect.Parameter) -> str:
+    return _STARS.get(parameter.kind.value, "") + parameter.name
+
+
+def _values(model: BaseModel) -> dict[str, Any]:
+    fields = type(model).model_fields
+    values = model.__dict__
+    return {
+        str(fields[name].alias): values[name] for name in fields if name in model.model_fields_set
+    }
+
+
+def _by_field(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        str(field.alias): values[str(field.alias)]
+        for field in model.model_fields.values()
+        if field.alias in values
+    }
+
+
+def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str) -> NotStorable:
+    return NotStorable(
+        f"The argument {path!r} of {_name(func)} is {safe_repr(value)}, which cannot be stored and"
+        f" read back: {reason}. Pass what identifies it (an id, a path) and load it in the task."
+    )
+
+
+def _name(func: Callable[..., Any]) -> str:
+    return getattr(func, "__qualname__", type(func).__qualname__)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`kwargs.user.session` of pydantic's location, without its names for types."""
+    return ".".join(str(part) for part in location if part not in ("dict", "list", "nullable"))
+
+
+def _first(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_context=False)[0]
+    return f"{_path(first['loc'])}: {first['msg']}" if first["loc"] else str(first["msg"])

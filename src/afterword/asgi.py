@@ -1,0 +1,264 @@
+"""The middleware: store before the first byte, release when the request is over.
+
+It is the innermost middleware, right around the router, so that what it sees is what the
+application answered. A request goes through it like this:
+
+    handler, dependencies ──▶ [store, held] ──▶ response ──▶ dependencies close ──▶ [release]
+
+- An answer is passed on only after the jobs it promises are durable. If they cannot be stored, the
+  answer becomes a 503, and the exception that says so runs through the application, so that its
+  dependencies roll back.
+- Calls that cannot be stored run after the body, before the dependencies close; jobs added
+  before them are released and waited for first.
+- If the process dies anywhere in between, the held jobs are lost with their worker, and recovered.
+
+The lifespan passes through here as well: the worker starts after the application's own start-up and
+drains before its shutdown, so that a task never meets a closed pool.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from afterword import telemetry
+from afterword.background import Entry, Outbox, Rules, call, current_outbox
+from afterword.errors import StoreError
+from afterword.job import Job
+from afterword.outcome import describe
+from afterword.store import Claim
+
+_STORE_RETRY_AFTER = 1  # seconds, in the 503's Retry-After
+_CLOSE_TRY_AGAIN = 1013  # WebSocket close code, https://www.iana.org/assignments/websocket
+
+
+class Host(Protocol):
+    """What the middleware needs of the application's `Afterword`."""
+
+    rules: Rules
+    started: bool
+    waits_for_tasks: bool  # under the pytest plugin
+
+    async def start(self) -> None:
+        """Open the store, start the worker."""
+
+    async def stop(self) -> None:
+        """Drain the worker, close the store."""
+
+    async def store(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
+        """Make jobs durable; the claims of those that are held."""
+
+    def store_blocking(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
+        """The same for a thread, or for where nothing can be awaited."""
+
+    def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:
+        """Let held jobs run: those that are ready here, if there is room."""
+
+    def discard(self, claims: Sequence[Claim]) -> None:
+        """Forget held jobs that nobody confirmed."""
+
+    def cancel(self, claims: Sequence[Claim], reason: str) -> None:
+        """End held jobs that must not run any more."""
+
+    async def wait_ended(self, ids: Sequence[str]) -> bool:
+        """Wait until these jobs have ended; whether all of them completed."""
+
+    def finish_later(self, work: Awaitable[None]) -> None:
+        """Go on with this after the request was cancelled."""
+
+
+class AfterwordMiddleware:
+    """Wraps an ASGI application; `Afterword(app)` adds it."""
+
+    def __init__(self, app: ASGIApp, host: Host) -> None:
+        self.app = app
+        self.host = host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request, a WebSocket connection or the lifespan through."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif "afterword.outbox" in scope:  # a mounted application with an Afterword of its own
+            await self.app(scope, receive, send)
+        else:
+            await _Exchange(self.app, self.host, scope, send).run(receive)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def start_then_send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self.host.start()
+            await send(message)
+
+        async def receive_then_stop() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self.host.stop()
+            return message
+
+        try:
+            await self.app(scope, receive_then_stop, start_then_send)
+        finally:
+            await self.host.stop()
+
+
+class _Exchange:
+    """One request or connection, from its first line to the release of its jobs."""
+
+    def __init__(self, app: ASGIApp, host: Host, scope: Scope, send: Send) -> None:
+        self._app = app
+        self._host = host
+        self._scope = scope
+        self._send = send
+        self._refusal: StoreError | None = None
+        self._failed = False  # a call that ran here raised: the rest is to stop
+        self.outbox = Outbox(host.rules, durable=host.started, carrier=self)
+        scope["afterword.outbox"] = self.outbox
+
+    async def run(self, receive: Receive) -> None:
+        token = current_outbox.set(self.outbox)
+        try:
+            await self._app(self._scope, receive, self._store_then_send)
+        except asyncio.CancelledError:
+            self._host.finish_later(self._finish())
+            raise
+        except BaseException as error:
+            self.outbox.drop_if_failed(error)
+            await self._finish()
+            if self._refusal is None:
+                raise
+            await self._refuse()
+        else:
+            await self._finish()
+        finally:
+            current_outbox.reset(token)
+
+    # ------------------------------------------------------------------ before the first byte
+
+    async def _store_then_send(self, message: Message) -> None:
+        if self.outbox.entries:
+            await self._store()
+        self.outbox.answered = True
+        await self._send(message)
+
+    async def _store(self) -> None:
+        """Make everything durable that is not yet."""
+        entries = self.outbox.unstored
+        if not entries:
+            return
+        try:
+            claims = await self._host.store([entry.job for entry in entries])
+        except StoreError as error:
+            if not self.outbox.answered:
+                self._refusal = error
+                self.outbox.drop()
+            telemetry.not_stored(str(error))
+            raise
+        _mark_stored(entries, claims)
+
+    async def _refuse(self) -> None:
+        if self._scope["type"] == "websocket":
+            await self._send(
+                {"type": "websocket.close", "code": _CLOSE_TRY_AGAIN, "reason": "try again later"}
+            )
+            return
+        body = json.dumps(
+            {"detail": "The background tasks of this request could not be stored. Try again."}
+        )
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"%d" % _STORE_RETRY_AFTER),
+        ]
+        await self._send({"type": "http.response.start", "status": 503, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    # ------------------------------------------------------------------ after the body
+
+    async def run_until(self, entry: Entry) -> None:
+        """Run the calls up to this one that could not be stored, each after those before it."""
+        if not self.outbox.durable and not self._host.started:
+            telemetry.not_started()
+        for each in self._confirmed_until(entry):
+            if each.job.durable or each.done:
+                continue
+            each.done = True
+            await self._wait_for_those_before(each)
+            if not self._stopped:
+                await self._call(each)
+
+    def _confirmed_until(self, last: Entry) -> list[Entry]:
+        position = self.outbox.entries.index(last)
+        return [entry for entry in self.outbox.entries[: position + 1] if entry.confirmed]
+
+    async def _wait_for_those_before(self, entry: Entry) -> None:
+        """Release the stored jobs before this call, and wait for them: the order is the promise."""
+        before = [each for each in self._confirmed_until(entry) if each.stored]
+        if not before or self._host.rules.order == "concurrent":
+            return
+        self._release(before)
+        if not await self._host.wait_ended([each.job.id for each in before]):
+            self._failed = True
+
+    @property
+    def _stopped(self) -> bool:
+        return self._failed and self._host.rules.on_failure == "stop"
+
+    async def _call(self, entry: Entry) -> None:
+        try:
+            await call(entry.func, entry.args, entry.kwargs)
+        except Exception as error:
+            self._failed = True
+            if not self.outbox.durable:
+                raise  # not started: as with FastAPI, a test client sees the error
+            # Started: an error that reached the server would close the client's connection.
+            telemetry.task_failed(entry.job.task, describe(error))
+
+    # ------------------------------------------------------------------ when the request is over
+
+    async def _finish(self) -> None:
+        """Nothing of the request is open any more: let its jobs go."""
+        outbox = self.outbox
+        if not outbox.entries:
+            outbox.closed = True
+            return
+        self._discard_unconfirmed()
+        try:
+            await self._store()
+            await outbox.run_unstorable()
+        except StoreError:
+            outbox.drop()  # logged; the answer is out, and these were added after it
+        finally:
+            outbox.closed = True
+            self._release(outbox.entries)
+        if self._host.waits_for_tasks:
+            await self._host.wait_ended([entry.job.id for entry in outbox.entries if entry.stored])
+
+    def _discard_unconfirmed(self) -> None:
+        unwanted = [entry for entry in self.outbox.entries if not entry.confirmed]
+        self._host.discard([entry.claim for entry in unwanted if entry.claim])
+        for entry in unwanted:
+            entry.done, entry.stored, entry.claim = True, False, None
+
+    def _release(self, entries: Sequence[Entry]) -> None:
+        held = [entry for entry in entries if entry.claim and not entry.done]
+        for entry in entries:
+            entry.done = entry.done or entry.stored
+        ready = [entry.claim for entry in held if entry.claim and entry.job.after is None]
+        waiting = [entry.claim for entry in held if entry.claim and entry.job.after is not None]
+        if self._stopped:
+            self._host.cancel([*ready, *waiting], "an earlier task of this request failed")
+        elif held:
+            self._host.release(ready, waiting)
+
+    def store_late(self, outbox: Outbox) -> None:
+        """Store and release what was added after the request, before `add_task` returns."""
+        entries = outbox.unstored
+        _mark_stored(entries, self._host.store_blocking([entry.job for entry in entries]))
+        self._release(entries)
+
+
+def _mark_stored(entries: Sequence[Entry], claims: Sequence[Claim | None]) -> None:
+    for entry, claim in zip(entries, claims, strict=True):
+        entry.stored, entry.claim = True, claim

@@ -1,0 +1,77 @@
+"""Everything Afterword raises, in one tree.
+
+AfterwordError
+├── ConfigurationError (ValueError)      an option of Afterword(...) that cannot be
+├── NotInstalled (RuntimeError)          BackgroundTasks used without Afterword(app)
+├── MissingExtra (ImportError)           an optional part is not installed
+├── NotStorable (TypeError)              a call that cannot be written down, with strict=True
+├── ArgumentError (TypeError)            arguments that do not fit the task's signature
+├── ArgumentValueError (ValueError)      a value that JSON cannot hold (NaN, half a surrogate, ...)
+│   └── PayloadTooLarge
+├── DuplicateTask (ValueError)           two functions with one name
+├── UnknownTask (LookupError)            a stored name that no function of this application has
+└── StoreError (RuntimeError)
+    ├── StoreUnavailable                 busy, full, read-only, gone: the same call may work later
+    ├── StoreCorrupt                     the file is damaged, or is no Afterword store
+    └── SchemaTooNew                     the store was written by a newer release
+"""
+
+
+class AfterwordError(Exception):
+    """The base of every error Afterword raises."""
+
+
+class ConfigurationError(AfterwordError, ValueError):
+    """An option has a value it cannot have."""
+
+
+class NotInstalled(AfterwordError, RuntimeError):
+    """The application has no `Afterword(app)`."""
+
+
+class MissingExtra(AfterwordError, ImportError):
+    """An optional part is missing; the message has the command that installs it."""
+
+    def __init__(self, what: str, package: str) -> None:
+        super().__init__(f'{what} needs an optional package. Run: pip install "{package}"')
+        self.package = package
+
+
+class NotStorable(AfterwordError, TypeError):
+    """A call that cannot be written down, so it could only run in memory."""
+
+
+class ArgumentError(AfterwordError, TypeError):
+    """Arguments that do not fit the task's signature."""
+
+
+class ArgumentValueError(AfterwordError, ValueError):
+    """An argument has the right type and a value that cannot be stored."""
+
+
+class PayloadTooLarge(ArgumentValueError):
+    """The arguments of one job are larger than the limit."""
+
+
+class DuplicateTask(AfterwordError, ValueError):
+    """Two different functions have the same module and name."""
+
+
+class UnknownTask(AfterwordError, LookupError):
+    """No function of this application has this name."""
+
+
+class StoreError(AfterwordError, RuntimeError):
+    """The store refused or failed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot take this now; the same call may work later."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is damaged, or it is not an Afterword store."""
+
+
+class SchemaTooNew(StoreError):
+    """The store was written by a newer release than this one."""

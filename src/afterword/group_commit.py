@@ -1,0 +1,355 @@
+"""The store's one thread: many callers, one transaction.
+
+Whoever wants something of the store puts an operation into the queue: request handlers that store
+jobs, the worker that claims and settles, threads, scripts. The thread takes all operations that
+are waiting, runs them in one transaction, commits once, and wakes the callers. A hundred requests
+of the same millisecond share one fsync; user code can block the event loop as long as it likes.
+
+What can go wrong, and what happens then:
+
+- An operation is bad: the batch is rolled back and each operation is run in a transaction of its
+  own, so that only the bad one fails.
+- The store is unavailable (busy, full): all operations of the batch fail with StoreUnavailable.
+- A caller gives up waiting: until its batch begins to commit, its operation is taken out, so that
+  nothing of it is stored (`Operation.abandon`); afterwards it has to wait for the answer.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from afterword.clock import Clock
+from afterword.errors import AfterwordError, StoreError, StoreUnavailable
+from afterword.job import Job
+from afterword.store import Claim, Putback, Settlement, Store
+
+MAX_BATCH = 1_000  # operations per transaction
+_logger = logging.getLogger("afterword")
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """One caller's wish: a verb of the store with its items, or any function of the store.
+
+    `done` is called with (result, error) in the store's thread; for a caller in an event loop it is
+    called in that loop.
+    """
+
+    verb: Callable[..., Any]
+    done: Callable[[Any, BaseException | None], None]
+    items: Sequence[Any] | None = None  # None: the verb is called alone, as verb(store)
+    option: Any = None  # operations of one verb and one option are merged
+    loop: asyncio.AbstractEventLoop | None = None
+    result: Any = None
+    error: BaseException | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _state: str = "waiting"
+
+    def abandon(self) -> bool:
+        """Take the operation back; False: too late, it is being committed."""
+        return self._leave_waiting("abandoned")
+
+    def begin_commit(self) -> bool:
+        """Pass the point of no return; False: the caller has abandoned it."""
+        return self._leave_waiting("committing") or self._state == "committing"
+
+    def _leave_waiting(self, state: str) -> bool:
+        with self._lock:
+            if self._state != "waiting":
+                return False
+            self._state = state
+            return True
+
+
+@dataclass(slots=True)
+class _Timer:
+    due: float
+    interval: float
+    step: Callable[[Store], object]
+
+
+class _Abandoned(Exception):
+    """Somebody gave up while the batch ran: run it again without them."""
+
+
+class GroupCommit:
+    """Owns the store's writing side for as long as it runs.
+
+    Args:
+        store: not yet opened; opened and closed by `start` and `stop`.
+        clock: for the timers.
+    """
+
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
+        self.store = store
+        self._clock = clock or Clock()
+        self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._timers: list[_Timer] = []
+        self._thread: threading.Thread | None = None
+        self.after_commit: Callable[[Store], object] = _nothing  # called in the store's thread
+
+    # ------------------------------------------------------------------ start and stop
+
+    def start(self) -> None:
+        """Open the store and start the thread.
+
+        Raises:
+            StoreError: the store cannot be opened.
+        """
+        if self._thread is None:
+            self.store.open()
+            self._thread = threading.Thread(target=self._run, name="afterword-store", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is in the queue, then close the store."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+            self._timers.clear()
+            self.store.close()
+
+    @property
+    def running(self) -> bool:
+        """Whether operations are being taken."""
+        return self._thread is not None
+
+    def every(self, interval: float, step: Callable[[Store], object]) -> None:
+        """Call `step(store)` in the store's thread each `interval` seconds, beginning now."""
+        self._timers.append(_Timer(self._clock.monotonic(), interval, step))
+        self._queue.put(Operation(_nothing, _ignore))  # wake the thread
+
+    # ------------------------------------------------------------------ for callers
+
+    def submit(self, operation: Operation) -> None:
+        """Put an operation into the queue; never blocks."""
+        self._queue.put(operation)
+
+    async def run(self, operation: Operation, timeout: float | None = None) -> Any:
+        """Wait for an operation in an event loop.
+
+        Raises:
+            StoreUnavailable: not committed within `timeout` seconds; nothing of it was stored.
+        """
+        loop = operation.loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        operation.done = lambda result, error: _resolve(future, result, error)
+        expiry = loop.call_later(timeout, self._expire, operation, future) if timeout else None
+        self.submit(operation)
+        try:
+            return await future
+        finally:
+            if expiry is not None:
+                expiry.cancel()
+
+    def _expire(self, operation: Operation, future: "asyncio.Future[Any]") -> None:
+        if operation.abandon():
+            _resolve(future, None, _timed_out(self.store))
+
+    def run_blocking(self, operation: Operation, timeout: float | None = None) -> Any:
+        """Wait for an operation in a thread; errors as in `run`."""
+        finished = threading.Event()
+        operation.done = lambda result, error: finished.set()
+        self.submit(operation)
+        if not finished.wait(timeout) and operation.abandon():
+            raise _timed_out(self.store)
+        finished.wait()
+        if operation.error is not None:
+            raise operation.error
+        return operation.result
+
+    # ------------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while True:
+            batch, stopping = self._take()
+            if batch:
+                self._commit(batch)
+                _deliver(batch)
+                self._step(self.after_commit)
+            if stopping:
+                return
+            self._run_timers()
+
+    def _take(self) -> tuple[list[Operation], bool]:
+        """All waiting operations, and whether the end of the queue was among them."""
+        batch: list[Operation] = []
+        try:
+            operation = self._queue.get(timeout=self._time_to_next_timer())
+            while operation is not None:
+                batch.append(operation)
+                if len(batch) == MAX_BATCH:
+                    return batch, False
+                operation = self._queue.get_nowait()
+        except queue.Empty:
+            return batch, False
+        return batch, True
+
+    def _commit(self, batch: Sequence[Operation]) -> None:
+        try:
+            self._commit_together(batch)
+        except _Abandoned:
+            self._commit([each for each in batch if each._state != "abandoned"])
+        except StoreUnavailable as error:
+            _fail(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            for operation in batch:
+                self._commit([operation])
+
+    def _commit_together(self, batch: Sequence[Operation]) -> None:
+        if not batch:
+            return
+        with self.store.transaction():
+            for group in _grouped(batch):
+                self._execute(group)
+            if [each for each in batch if not each.begin_commit()]:
+                raise _Abandoned
+
+    def _execute(self, group: Sequence[Operation]) -> None:
+        first = group[0]
+        if first.items is None:
+            for operation in group:
+                operation.result = operation.verb(self.store)
+            return
+        items = [item for operation in group for item in operation.items or ()]
+        results = iter(first.verb(self.store, items, first.option))
+        for operation in group:
+            operation.result = [next(results) for _ in operation.items or ()]
+
+    def _time_to_next_timer(self) -> float | None:
+        if not self._timers:
+            return None
+        return max(0.0, min(timer.due for timer in self._timers) - self._clock.monotonic())
+
+    def _run_timers(self) -> None:
+        now = self._clock.monotonic()
+        for timer in [timer for timer in self._timers if timer.due <= now]:
+            timer.due = now + timer.interval
+            self._step(timer.step)
+
+    def _step(self, step: Callable[[Store], object]) -> None:
+        try:
+            step(self.store)
+        except AfterwordError as error:
+            _logger.warning("store: a periodic step failed and will be tried again: %s", error)
+        except Exception:
+            _logger.exception("store: a periodic step failed and will be tried again")
+
+
+# ---------------------------------------------------------------------- operations, by verb
+
+
+def adding(jobs: Sequence[Job], held_by: str | None) -> Operation:
+    """Store jobs; see `Store.add`."""
+    return Operation(_add, _ignore, jobs, held_by)
+
+
+def releasing(putbacks: Sequence[Putback]) -> Operation:
+    """Give claims back; see `Store.release`."""
+    return Operation(_release, _ignore, putbacks)
+
+
+def discarding(claims: Sequence[Claim]) -> Operation:
+    """Remove held jobs; see `Store.discard`."""
+    return Operation(_discard, _ignore, claims)
+
+
+def settling(settlements: Sequence[Settlement]) -> Operation:
+    """Write outcomes; see `Store.settle`."""
+    return Operation(_settle, _ignore, settlements)
+
+
+def calling(function: Callable[[Store], Any]) -> Operation:
+    """Anything else: the function gets the store, within the batch's transaction."""
+    return Operation(function, _ignore)
+
+
+def _add(store: Store, jobs: Sequence[Job], held_by: str | None) -> Sequence[bool]:
+    return store.add(jobs, held_by)
+
+
+def _release(store: Store, putbacks: Sequence[Putback], _: None) -> Sequence[bool]:
+    return store.release(putbacks)
+
+
+def _discard(store: Store, claims: Sequence[Claim], _: None) -> Sequence[bool]:
+    return store.discard(claims)
+
+
+def _settle(store: Store, settlements: Sequence[Settlement], _: None) -> Sequence[bool]:
+    return store.settle(settlements)
+
+
+def _nothing(store: Store) -> None:
+    """Wakes the thread."""
+
+
+def _ignore(result: Any, error: BaseException | None) -> None:
+    """For callers who do not wait."""
+
+
+# ---------------------------------------------------------------------- helpers
+
+
+def _grouped(batch: Sequence[Operation]) -> list[list[Operation]]:
+    """Operations of one verb and option together, verbs in the order of their first operation.
+
+    Two operations on the same job are never in one batch in an order that matters: who adds, then
+    settles, waits for the answer in between.
+    """
+    groups: dict[Any, list[Operation]] = defaultdict(list)
+    for operation in batch:
+        groups[operation.verb, operation.option].append(operation)
+    return list(groups.values())
+
+
+def _fail(batch: Sequence[Operation], error: BaseException) -> None:
+    for operation in batch:
+        operation.error = error
+
+
+def _deliver(batch: Sequence[Operation]) -> None:
+    """Tell every caller; each event loop is woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Operation]] = defaultdict(list)
+    for operation in batch:
+        if operation._state == "abandoned":
+            continue
+        if operation.loop is None:
+            _call_done([operation])
+        else:
+            by_loop[operation.loop].append(operation)
+    for loop, operations in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_call_done, operations)
+        except RuntimeError:
+            _logger.debug("store: an event loop was closed before it got its answers")
+
+
+def _call_done(operations: Sequence[Operation]) -> None:
+    for operation in operations:
+        try:
+            operation.done(operation.result, operation.error)
+        except Exception:  # a caller's mistake must not stop the thread that serves all others
+            _logger.exception("store: a caller failed to take its answer")
+
+
+def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _timed_out(store: Store) -> StoreError:
+    return StoreUnavailable(f"The store {store.url} did not answer in time; nothing was stored.")

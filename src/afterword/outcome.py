@@ -1,0 +1,78 @@
+"""How an attempt ended, as a value.
+
+The worker decides (`decide`), the store performs (`Store.settle`). An outcome says what is to
+become of the job; it never does anything by itself.
+"""
+
+import traceback
+from dataclasses import dataclass
+
+ERROR_LIMIT = 16 * 1024  # characters kept of an error's text: its head and its tail
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The task returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The task raised; `error` is the traceback as text, its last line the exception."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job will not run (again)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """To be tried again, not before `at` (seconds since 1970)."""
+
+    at: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Interrupted by a shutdown: to be run again by whoever is there; not the task's fault."""
+
+
+Outcome = Completed | Failed | Cancelled | Retry | Released
+
+
+def decide(error: BaseException | None, *, interrupted: bool) -> Outcome:
+    """What becomes of a job whose attempt ended with `error` (None: it returned)."""
+    if error is None:
+        return Completed()
+    if interrupted:
+        return Released()
+    return Failed(describe(error))
+
+
+def describe(error: BaseException) -> str:
+    """The error as text: never decoded again, at most `ERROR_LIMIT` characters.
+
+    Exceptions are strangers' objects: one whose `__str__` raises must not stop its job from ending.
+    """
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException:
+        text = f"{type(error).__qualname__}: <unprintable>"
+    return truncate(text.encode(errors="replace").decode().rstrip())
+
+
+def truncate(text: str, limit: int = ERROR_LIMIT) -> str:
+    """The head and the tail of a text, with the count of what was left out between them.
+
+    >>> truncate("abcdefghij", limit=4)
+    'ab\\n... 6 characters left out ...\\nij'
+    """
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"

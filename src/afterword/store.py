@@ -1,0 +1,166 @@
+"""The store: where jobs rest, and the only place where the web half and the worker half meet.
+
+A store is synchronous and speaks in batches: each verb takes and returns sequences and is atomic;
+verbs called inside `with store.transaction():` are atomic together. One thread at a time uses a
+store (`GroupCommit` owns it); only `get`, `find` and `count` may be called from any thread.
+
+A row's way:
+
+    add ─▶ queued ─────────────▶ claim ─▶ running ─▶ settle ─▶ history: completed, failed, cancelled
+     └───▶ held = running, attempt 1 ────────▲  │
+                                             │  ├──▶ release, Retry, Released: queued again
+                                             │  └──▶ recover: queued again, or failed (poison)
+
+A worker joins under a random id and with a lease, and renews it. A running job whose worker is
+gone, because it left, its lease ran out or its process died, is lost, and `recover` takes it.
+Every write that ends an attempt must match the fence: job id, attempt, and the worker that holds
+it. It then says True; False means that the job was no longer ours, and nothing was changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from afterword.errors import ConfigurationError
+from afterword.job import Job, JobRecord, JobState
+from afterword.outcome import Outcome
+
+MAX_LOST = 3  # workers that may die with a job before it counts as poison
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to one attempt at a job: the fence, and what is needed to run it."""
+
+    id: str
+    attempt: int
+    worker: str
+    task: str
+    arguments: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of an attempt that started at `started_at` (seconds since 1970)."""
+
+    claim: Claim
+    outcome: Outcome
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Putback:
+    """A claim given back before its attempt started: it does not count as one.
+
+    `at` (seconds since 1970; None: at once) is when it may be claimed again, `reason` says why.
+    """
+
+    claim: Claim
+    at: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A job whose worker was lost, and what has become of it."""
+
+    id: str
+    task: str
+    attempt: int
+    lost: int
+    state: JobState
+
+
+class Store(Protocol):
+    """What every store can do. `afterword.testing.check_store` is its contract as tests."""
+
+    url: str  # without password
+    durability: str  # "power-loss" or "process-crash": what a committed job survives
+
+    def open(self) -> None:
+        """Connect and migrate; refuse a newer schema."""
+
+    def close(self) -> None:
+        """Give up every connection and lock; harmless when closed."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make the verbs called inside durable together, or not at all."""
+
+    def join(self, worker: str, lease: float) -> None:
+        """Announce a worker; from now on it can hold jobs, for `lease` seconds unless renewed."""
+
+    def renew(self, worker: str, lease: float) -> bool:
+        """Extend the worker's lease; False: it had lost it, and its jobs with it."""
+
+    def leave(self, worker: str) -> None:
+        """Take a worker off the list; what it still held is lost at once."""
+
+    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+        """Store jobs; a `held` one is running, attempt 1, for `held_by`. False: the id is there."""
+
+    def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
+        """Give claims back that were never started; the attempt is not counted."""
+
+    def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
+        """Remove held jobs that nobody wants after all; their followers move up."""
+
+    def claim(
+        self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
+    ) -> Sequence[Claim]:
+        """Take due jobs by (priority, run_at, id), except the tasks to skip; attempt += 1."""
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """Write outcomes under the fence; a final job moves to the history."""
+
+    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
+        """Take jobs from lost workers: queued again (`recovery_delay`), or failed as poison."""
+
+    def purge(self, before: float, limit: int) -> int:
+        """Delete history that finished before this time; returns how many."""
+
+    def changed(self) -> bool:
+        """Whether jobs may have become claimable since the last call; a hint, and cheap."""
+
+    def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
+        """The jobs with these ids that exist, in any order."""
+
+    def find(
+        self, state: JobState | None = None, limit: int = 100, before: str | None = None
+    ) -> Sequence[JobRecord]:
+        """The newest jobs first, in pages: `before` is the last id of the page before."""
+
+    def count(self) -> Mapping[JobState, int]:
+        """How many jobs are in each state."""
+
+
+def held_claim(job: Job, worker: str, now: float) -> Claim:
+    """The claim that adding a held job gave to its worker."""
+    return Claim(job.id, 1, worker, job.task, job.arguments, now)
+
+
+def recovery_delay(lost: int, lease: float) -> float:
+    """Seconds a job waits after its `lost`-th lost worker: 0, then one lease, doubled each time.
+
+    >>> [recovery_delay(lost, lease=30) for lost in (1, 2, 3)]
+    [0.0, 30.0, 60.0]
+    """
+    return 0.0 if lost <= 1 else float(lease) * 2 ** (lost - 2)
+
+
+def open_store(url: str) -> Store:
+    """The store of a URL in SQLAlchemy's manner, not yet opened.
+
+    Raises:
+        ConfigurationError: unknown scheme, or a path that cannot be a store.
+    """
+    from afterword.stores.sqlite import SQLiteStore
+
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        return SQLiteStore.from_url(url)
+    raise ConfigurationError(
+        f"A store URL starts with one of ['sqlite://'], but this one starts with {scheme!r}."
+        " Example: sqlite:///jobs.db (relative path), sqlite:////var/lib/app/jobs.db (absolute)."
+    )

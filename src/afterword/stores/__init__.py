@@ -1,0 +1,1 @@
+"""The stores Afterword ships; each passes `afterword.testing.check_store`."""

@@ -1,0 +1,9 @@
+UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = :worker, error = NULL
+WHERE id IN (
+    SELECT id FROM jobs
+    WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority = :priority AND run_at <= :now
+        AND task NOT IN (SELECT value FROM json_each(:skip))
+    ORDER BY run_at, id
+    LIMIT :limit
+)
+RETURNING run_at, id, attempt, worker, task, arguments, created_at

@@ -1,0 +1,47 @@
+"""The worker's own threads, for `def` tasks.
+
+Never the 40 threads that serve `def` endpoints. A thread takes one call after the other from the
+queue, without a hop back to the event loop in between; it is started when a call finds none idle.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+
+
+class Threads:
+    """At most `size` threads; daemons, so a call that never returns cannot keep the process."""
+
+    def __init__(self, size: int, name: str = "afterword-task") -> None:
+        self._size = size
+        self._name = name
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads = 0
+        self._idle = threading.Semaphore(0)
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Run a call, which must not raise, in one of the threads. Used by one thread only."""
+        self._calls.put(call)
+        if not self._idle.acquire(blocking=False) and self._threads < self._size:
+            self._threads += 1
+            threading.Thread(
+                target=self._run, name=f"{self._name}-{self._threads}", daemon=True
+            ).start()
+
+    def stop(self) -> None:
+        """Let each thread end after its present call."""
+        for _ in range(self._threads):
+            self._calls.put(None)
+        self._threads = 0
+
+    def _run(self) -> None:
+        while call := self._next():
+            call()
+
+    def _next(self) -> Callable[[], None] | None:
+        """The next call; only a thread that has to wait for one counts as idle."""
+        try:
+            return self._calls.get_nowait()
+        except queue.Empty:
+            self._idle.release()
+            return self._calls.get()

@@ -1,0 +1,41 @@
+"""What keeps a store in order; every process does it, none has to.
+
+No leader, no schedule of its own, no user code: each process takes the jobs of lost workers and
+deletes old history, in small batches, from the store's thread.
+"""
+
+from collections.abc import Callable
+
+from afterword import telemetry
+from afterword.clock import Clock
+from afterword.group_commit import GroupCommit
+from afterword.store import Store
+
+RECOVER_EVERY = 1.0  # seconds
+PURGE_EVERY = 1.0
+BATCH = 2_000  # jobs per step: a step must not hold the store's thread for long
+
+
+def start(group: GroupCommit, *, lease: float, retention: float, clock: Clock) -> None:
+    """Begin to recover and to purge."""
+    group.every(RECOVER_EVERY, recovering(lease))
+    group.every(PURGE_EVERY, purging(retention, clock))
+
+
+def recovering(lease: float) -> Callable[[Store], None]:
+    """The step that takes jobs from lost workers."""
+
+    def recover(store: Store) -> None:
+        for job in store.recover(BATCH, lease):
+            telemetry.recovered(job.id, job.task, job.attempt, job.lost, job.state)
+
+    return recover
+
+
+def purging(retention: float, clock: Clock) -> Callable[[Store], None]:
+    """The step that deletes jobs which finished longer ago than `retention` seconds."""
+
+    def purge(store: Store) -> None:
+        store.purge(clock.now() - retention, BATCH)
+
+    return purge

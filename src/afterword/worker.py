@@ -1,0 +1,298 @@
+"""The worker: takes jobs, runs their attempts, puts the outcomes on record.
+
+Two ways lead here. Jobs of this process's own requests are offered and start at once: adding them
+gave this worker attempt 1 already. Everything else is claimed from the store, as many as slots are
+free, whenever the store's thread says that something may be claimable, and once a second.
+
+Three kinds of threads meet: the event loop starts attempts and owns the slots; task threads run
+`def` attempts; the store's thread calls back when an outcome is on record, and frees the slot.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from afterword import telemetry
+from afterword.clock import Clock
+from afterword.errors import StoreError, UnknownTask
+from afterword.executor import Attempt, prepare, run_async, run_sync
+from afterword.group_commit import GroupCommit, calling, releasing, settling
+from afterword.leases import Leases
+from afterword.outcome import Cancelled, Failed, Outcome, describe
+from afterword.store import Claim, Putback, Settlement, Store
+from afterword.task import is_async
+from afterword.threads import Threads
+
+POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: due times, lost hints
+NOTICE_EVERY = 0.01  # seconds between looks for commits of other processes
+RETRY_SETTLING_EVERY = 1.0  # seconds
+UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
+PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
+PARK_LIMIT = 7 * 24 * 3600.0  # seconds after which a job that nobody can run fails
+CANCEL_WITHIN = 2.0  # seconds an attempt has to end once it was cancelled
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """An attempt that takes a slot, from its start until its outcome is on record."""
+
+    attempt: Attempt
+    started_at: float
+    task: asyncio.Task[None] | None = None
+    interrupted: bool = False
+
+
+class Worker:
+    """Runs jobs in this process.
+
+    Args:
+        concurrency: attempts at the same time.
+        queues: what it serves.
+    """
+
+    def __init__(
+        self,
+        group: GroupCommit,
+        leases: Leases,
+        *,
+        concurrency: int,
+        queues: Sequence[str] = ("default",),
+        clock: Clock | None = None,
+    ) -> None:
+        self.concurrency = concurrency
+        self._group = group
+        self._leases = leases
+        self._queues = queues
+        self._clock = clock or Clock()
+        self._threads = Threads(concurrency)
+        self._running: dict[str, _Running] = {}
+        self._claiming = 0  # slots promised to a claim that is under way
+        self._hungry = False  # there was more to claim than free slots
+        self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
+        self._unsettled: list[Settlement] = []
+        self._draining = False
+        self._woken = False
+
+    # ------------------------------------------------------------------ start and drain
+
+    def start(self) -> None:
+        """Begin to claim, in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._context = contextvars.Context()  # nothing of whoever happens to start an attempt
+        self._wake = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._leases.on_lost = self._on_lost
+        self._group.after_commit = self._notice
+        self._group.every(NOTICE_EVERY, self._notice)
+        self._group.every(RETRY_SETTLING_EVERY, self._settle_again)
+        self._claims = self._loop.create_task(self._claim_forever(), context=self._context)
+
+    async def drain(self, grace: float) -> int:
+        """Stop claiming, let attempts end for `grace` seconds, then give them back.
+
+        Returns:
+            How many could not be ended: threads, and coroutines that ignore being cancelled.
+        """
+        self._draining = True
+        self._claims.cancel()
+        await self._wait_emptied(grace)
+        for running in list(self._running.values()):
+            self._interrupt(running)
+        await self._wait_emptied(
+            CANCEL_WITHIN if any(r.task for r in self._running.values()) else 0.0
+        )
+        self._threads.stop()
+        return len(self._running)
+
+    async def _wait_emptied(self, seconds: float) -> None:
+        self._emptied.clear()
+        if self._running and seconds > 0:
+            try:
+                await asyncio.wait_for(self._emptied.wait(), seconds)
+            except TimeoutError:
+                return
+
+    # ------------------------------------------------------------------ taking jobs
+
+    def offer(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Start jobs that this process holds; returns those it has no room for."""
+        if threading.get_ident() != self._loop_thread:
+            return claims
+        left = [claim for claim in claims if not self._take(claim)]
+        self._hungry = self._hungry or bool(left)
+        return left
+
+    def _take(self, claim: Claim) -> bool:
+        if self._draining or self._free <= 0:
+            return False
+        if claim.worker != self._leases.worker or not self._leases.valid:
+            return False
+        self._start(claim)
+        return True
+
+    @property
+    def _free(self) -> int:
+        return self.concurrency - len(self._running) - self._claiming
+
+    async def _claim_forever(self) -> None:
+        while True:
+            try:
+                await self._claim_while_there_is_work()
+            except StoreError as error:
+                telemetry.logger.warning("claim failed, will be tried again: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_EVERY)
+            self._wake.clear()
+            self._woken = False
+
+    async def _claim_while_there_is_work(self) -> None:
+        while (free := self._free) > 0:
+            claims = await self._claim(free)
+            for claim in claims:
+                self._start(claim)
+            self._hungry = len(claims) == free
+            if not self._hungry:
+                return
+
+    async def _claim(self, limit: int) -> Sequence[Claim]:
+        skip = self._skipped()
+        worker = self._leases.worker
+        self._claiming = limit
+        try:
+            claims: Sequence[Claim] = await self._group.run(
+                calling(lambda store: store.claim(worker, self._queues, limit, skip))
+            )
+            return claims
+        finally:
+            self._claiming = 0
+
+    def _skipped(self) -> list[str]:
+        now = self._clock.monotonic()
+        self._unknown = {task: until for task, until in self._unknown.items() if until > now}
+        return list(self._unknown)
+
+    def _notice(self, store: Store) -> None:
+        """In the store's thread: something may be claimable."""
+        if store.changed():
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        if not self._woken:
+            self._woken = True
+            self._in_loop(self._wake.set)
+
+    def _in_loop(self, callback: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
+        except RuntimeError:  # the loop was closed without a shutdown
+            self._draining = True
+
+    # ------------------------------------------------------------------ running them
+
+    def _start(self, claim: Claim) -> None:
+        try:
+            attempt = prepare(claim)
+        except UnknownTask as error:
+            self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR
+            self._put_back(claim, str(error), delay=0.0)
+        except Exception as error:  # whatever the arguments' own types raise
+            self._put_back(claim, str(error), delay=PARKED_FOR)
+        else:
+            self._run(attempt)
+
+    def _run(self, attempt: Attempt) -> None:
+        running = _Running(attempt, self._clock.now())
+        self._running[attempt.claim.id] = running
+        if is_async(attempt.func):
+            running.task = self._loop.create_task(
+                self._run_async(running), context=self._context.copy()
+            )
+        else:
+            self._threads.submit(lambda: self._run_sync(running))
+
+    async def _run_async(self, running: _Running) -> None:
+        outcome = await run_async(running.attempt, lambda: running.interrupted)
+        self._settle(running, outcome)
+
+    def _run_sync(self, running: _Running) -> None:
+        outcome = run_sync(running.attempt, self._loop, self._context.copy())
+        self._settle(running, outcome)
+
+    def _put_back(self, claim: Claim, reason: str, delay: float) -> None:
+        """Leave a job to those who can run it; when nobody could for a week, it fails."""
+        telemetry.put_back(claim.id, claim.task, reason)
+        now = self._clock.now()
+        if now - claim.created_at > PARK_LIMIT:
+            self._group.submit(settling([Settlement(claim, Failed(reason), now)]))
+        else:
+            self._group.submit(releasing([Putback(claim, now + delay if delay else None, reason)]))
+
+    def cancel(self, claims: Sequence[Claim], reason: str) -> None:
+        """End held jobs before they start."""
+        now = self._clock.now()
+        self._group.submit(
+            settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
+        )
+
+    # ------------------------------------------------------------------ ending them
+
+    def _settle(self, running: _Running, outcome: Outcome) -> None:
+        self._submit(Settlement(running.attempt.claim, outcome, running.started_at))
+
+    def _submit(self, settlement: Settlement) -> None:
+        operation = settling([settlement])
+        operation.done = lambda accepted, error: self._on_settled(settlement, accepted, error)
+        self._group.submit(operation)
+
+    def _on_settled(
+        self, settlement: Settlement, accepted: Sequence[bool], error: BaseException | None
+    ) -> None:
+        """In the store's thread."""
+        claim = settlement.claim
+        if isinstance(error, StoreError):
+            self._unsettled.append(settlement)
+            return
+        if error is not None:
+            telemetry.logger.error("settle failed job=%s: %s", claim.id, describe(error))
+        elif accepted[0]:
+            seconds = self._clock.now() - settlement.started_at
+            telemetry.ended(claim.id, claim.task, claim.attempt, settlement.outcome, seconds)
+        else:
+            telemetry.lost_lease(claim.id, claim.task, claim.attempt)
+        self._free_slot(claim)
+
+    def _free_slot(self, claim: Claim) -> None:
+        running = self._running.get(claim.id)
+        if running is not None and running.attempt.claim == claim:
+            del self._running[claim.id]
+        if self._hungry:
+            self._wake_up()
+        if self._draining and not self._running:
+            self._in_loop(self._emptied.set)
+
+    def _settle_again(self, store: Store) -> None:
+        """In the store's thread: outcomes that the store could not take wait here for it."""
+        unsettled, self._unsettled = self._unsettled, []
+        for settlement in unsettled:
+            self._submit(settlement)
+
+    # ------------------------------------------------------------------ losing them
+
+    def _on_lost(self, worker: str) -> None:
+        """In the store's thread: what runs here may run elsewhere by now, so it is to stop."""
+        self._in_loop(lambda: self._interrupt_all(worker))
+
+    def _interrupt_all(self, worker: str) -> None:
+        for running in list(self._running.values()):
+            if running.attempt.claim.worker == worker:
+                self._interrupt(running)
+
+    def _interrupt(self, running: _Running) -> None:
+        """Cancel an `async` attempt. A thread cannot be stopped; the fence refuses its outcome."""
+        if running.task is not None:
+            running.interrupted = True
+            running.task.cancel()
