@@ -1,0 +1,129 @@
+"""What several tests share: real servers in processes of their own, and waiting."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+
+
+def wait_until(
+    predicate: Callable[[], object], *, description: str, timeout: float = 15.0, every: float = 0.01
+) -> None:
+    """Wait until the predicate holds; fail with the description if it never does."""
+    deadline = time.monotonic() + timeout
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout} s in vain: {description}")
+        time.sleep(every)
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A real uvicorn process that serves `module:app`.
+
+    Args:
+        target: as uvicorn takes it, found from `folder`.
+        folder: its working directory; stores and logs go there.
+        environment: added to this process's own.
+        arguments: more uvicorn options.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
+        port: int | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"server-{self.port}.log"
+        self._command = [
+            *(sys.executable, "-m", "uvicorn", target, "--host", "127.0.0.1"),
+            *("--port", str(self.port), "--app-dir", str(folder), "--no-access-log", *arguments),
+        ]
+        paths = (str(folder), str(ROOT), os.environ.get("PYTHONPATH", ""))
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            **(environment or {}),
+        }
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> "Server":
+        """Start the process, and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log
+            )
+        if wait:
+            wait_until(self.answers, description=f"{self._command} answers; see {self.log}")
+        return self
+
+    def answers(self) -> bool:
+        """Whether the server accepts connections."""
+        assert self.process.poll() is None, f"the server has ended:\n{self.log.read_text()}"
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
+        except OSError:
+            return False
+        return True
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The running process."""
+        assert self._process is not None
+        return self._process
+
+    def kill(self) -> None:
+        """SIGKILL: nothing of the process gets a chance to tidy up."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """SIGTERM, and wait for the end; returns the exit status."""
+        self.process.terminate()
+        return self.process.wait(timeout)
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def client(self) -> httpx.Client:
+        """A client with the server's address as its base."""
+        return httpx.Client(base_url=self.url, timeout=30.0)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Start the server, and see to it that it is gone afterwards."""
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.resume()
+            server.kill()
