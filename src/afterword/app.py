@@ -20,7 +20,7 @@ from afterword.background import (
     refuse_uploads,
 )
 from afterword.clock import Clock
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, StoreError
 from afterword.group_commit import GroupCommit, adding, discarding, releasing, settling
 from afterword.job import Job, JobRecord, JobState, new_id
 from afterword.leases import Leases
@@ -63,6 +63,8 @@ class Afterword:
         >>> afterword = Afterword(app, url="sqlite:///jobs.db")
     """
 
+    waits_for_tasks: bool = False  # the pytest plugin sets it for every application
+
     def __init__(
         self,
         app: Starlette | None = None,
@@ -87,7 +89,6 @@ class Afterword:
         _check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
         _check_number("store_timeout", store_timeout, 0.01, 3600)
         self.rules = Rules(order=order, on_failure=on_failure, strict=bool(strict))
-        self.waits_for_tasks = False
         self._clock = clock or Clock()
         self._lease, self._grace, self._retention = float(lease), float(grace), float(retention)
         self._store_timeout = float(store_timeout)
@@ -177,7 +178,11 @@ class Afterword:
             return
         tasks.check_names()
         await asyncio.to_thread(self._group.start)
-        await asyncio.to_thread(self._leases.start)
+        try:
+            await asyncio.to_thread(self._leases.start)
+        except StoreError:
+            await asyncio.to_thread(self._group.stop)
+            raise
         upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
         if self._concurrency is not None:
             self._worker = Worker(
@@ -198,8 +203,11 @@ class Afterword:
             await asyncio.wait(self._unfinished, timeout=self._grace)
         left = await self._worker.drain(self._grace) if self._worker else 0
         telemetry.stopped(self._leases.worker, left)
-        if not left:
-            # Attempts in threads keep their lease until the process, and with it its lock, is gone.
+        if left:
+            # A thread cannot be stopped. Its job is not given away while it may still run: the lease
+            # is not renewed any more, and the lock goes with the process.
+            self._group.stop_timers()
+        else:
             await asyncio.to_thread(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
         self._worker = None

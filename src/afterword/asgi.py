@@ -139,7 +139,8 @@ class _Exchange:
     async def _store_then_send(self, message: Message) -> None:
         if self.outbox.entries:
             await self._store()
-        self.outbox.answered = True
+        if message["type"] == "http.response.start":
+            self.outbox.answered = True
         await self._send(message)
 
     async def _store(self) -> None:
@@ -181,7 +182,7 @@ class _Exchange:
         if not self.outbox.durable and not self._host.started:
             telemetry.not_started()
         for each in self._confirmed_until(entry):
-            if each.job.durable or each.done:
+            if not each.runs_here or each.done:
                 continue
             each.done = True
             await self._wait_for_those_before(each)
@@ -227,6 +228,7 @@ class _Exchange:
         try:
             await self._store()
             await outbox.run_unstorable()
+            await self._store()
         except StoreError:
             outbox.drop()  # logged; the answer is out, and these were added after it
         finally:

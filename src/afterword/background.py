@@ -154,6 +154,11 @@ class Entry:
     claim: Claim | None = None
     done: bool = False  # released, run, or given up: nothing is left to do about it
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether the call is to run in the request, because it cannot be stored."""
+        return self.confirmed and not self.job.durable
+
 
 class Carrier(Protocol):
     """What an outbox needs of whoever carries it: `afterword.asgi` for a request."""
@@ -267,9 +272,8 @@ class Outbox:
 
     async def run_unstorable(self) -> None:
         """Run, in their order, the confirmed calls that could not be stored."""
-        here = [entry for entry in self.entries if entry.confirmed and not entry.job.durable]
-        if here:
-            await self.carrier.run_until(here[-1])
+        while here := [each for each in self.entries if each.runs_here and not each.done]:
+            await self.carrier.run_until(here[-1])  # which may have added more
 
     def drop_if_failed(self, error: BaseException | None) -> None:
         """Forget everything if the handler failed before it gave an answer."""

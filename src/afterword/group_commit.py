@@ -112,8 +112,13 @@ class GroupCommit:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
-            self._timers.clear()
+            self.stop_timers()
             self.store.close()
+
+    def stop_timers(self) -> None:
+        """Call none of the periodic steps any more; operations are still taken."""
+        self._timers = []
+        self.after_commit = _nothing
 
     @property
     def running(self) -> bool:

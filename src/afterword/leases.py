@@ -42,7 +42,9 @@ class Leases:
         self.worker = new_worker_id()
 
     def start(self) -> None:
-        """Join, and renew from now on."""
+        """Join, under a new id, and renew from now on."""
+        self.worker = new_worker_id()
+        self._given_up = False
         self._group.run_blocking(calling(self._join))
         self._group.every(self.seconds / RENEWALS, self._renew)
 

@@ -1,0 +1,40 @@
+"""The pytest plugin: under it a request waits for its tasks.
+
+So an assertion may follow the request at once, with the application started or not:
+
+    def test_signup():
+        with TestClient(app) as client:
+            client.post("/signup")
+        assert mails == ["welcome"]
+
+Arguments go through the real encoding, jobs through a real store. Its URL is, unless the test run
+or the application says otherwise, a file in a temporary directory of this run. Switch the plugin
+off with `-p no:afterword`.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from afterword.app import Afterword
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let every application of this run wait, and keep its jobs out of the working directory."""
+    waiting = _waiting()
+    next(waiting)
+    config.add_cleanup(lambda: next(waiting, None))
+
+
+def _waiting() -> Iterator[None]:
+    given = os.environ.get("AFTERWORD_URL")
+    with tempfile.TemporaryDirectory(prefix="afterword-") as folder:
+        os.environ["AFTERWORD_URL"] = given or f"sqlite:///{Path(folder) / 'jobs.db'}"
+        Afterword.waits_for_tasks = True
+        yield
+        Afterword.waits_for_tasks = False
+        if given is None:
+            del os.environ["AFTERWORD_URL"]

@@ -49,6 +49,16 @@ def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> No
     logger.warning(line, job_id, printable(task), attempt, lost, state)
 
 
+def claim_failed(error: Exception) -> None:
+    """The worker could not ask the store for jobs; it will try again."""
+    logger.warning("claim_failed: %s", printable(str(error)))
+
+
+def settle_failed(job_id: str, error: BaseException) -> None:
+    """An outcome could not be written, and writing it again would not help."""
+    logger.error("settle_failed job=%s: %s", job_id, printable(str(error)))
+
+
 def put_back(job_id: str, task: str, reason: str) -> None:
     """This worker cannot run the job; it stays in the store."""
     logger.warning("put_back job=%s task=%s reason=%s", job_id, printable(task), printable(reason))

@@ -21,7 +21,7 @@ from afterword.errors import StoreError, UnknownTask
 from afterword.executor import Attempt, prepare, run_async, run_sync
 from afterword.group_commit import GroupCommit, calling, releasing, settling
 from afterword.leases import Leases
-from afterword.outcome import Cancelled, Failed, Outcome, describe
+from afterword.outcome import Cancelled, Failed, Outcome
 from afterword.store import Claim, Putback, Settlement, Store
 from afterword.task import is_async
 from afterword.threads import Threads
@@ -98,7 +98,8 @@ class Worker:
             How many could not be ended: threads, and coroutines that ignore being cancelled.
         """
         self._draining = True
-        self._claims.cancel()
+        self._wake.set()
+        await self._claims
         await self._wait_emptied(grace)
         for running in list(self._running.values()):
             self._interrupt(running)
@@ -139,11 +140,11 @@ class Worker:
         return self.concurrency - len(self._running) - self._claiming
 
     async def _claim_forever(self) -> None:
-        while True:
+        while not self._draining:
             try:
                 await self._claim_while_there_is_work()
-            except StoreError as error:
-                telemetry.logger.warning("claim failed, will be tried again: %s", error)
+            except Exception as error:  # whatever it is, this loop must not end in silence
+                telemetry.claim_failed(error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_EVERY)
             self._wake.clear()
@@ -152,6 +153,9 @@ class Worker:
     async def _claim_while_there_is_work(self) -> None:
         while (free := self._free) > 0:
             claims = await self._claim(free)
+            if self._draining:
+                self._group.submit(releasing([Putback(claim) for claim in claims]))
+                return
             for claim in claims:
                 self._start(claim)
             self._hungry = len(claims) == free
@@ -257,7 +261,7 @@ class Worker:
             self._unsettled.append(settlement)
             return
         if error is not None:
-            telemetry.logger.error("settle failed job=%s: %s", claim.id, describe(error))
+            telemetry.settle_failed(claim.id, error)
         elif accepted[0]:
             seconds = self._clock.now() - settlement.started_at
             telemetry.ended(claim.id, claim.task, claim.attempt, settlement.outcome, seconds)
