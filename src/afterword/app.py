@@ -204,8 +204,8 @@ class Afterword:
         left = await self._worker.drain(self._grace) if self._worker else 0
         telemetry.stopped(self._leases.worker, left)
         if left:
-            # A thread cannot be stopped. Its job is not given away while it may still run: the lease
-            # is not renewed any more, and the lock goes with the process.
+            # A thread cannot be stopped. Its job is not given away while it may still run: the
+            # lease is not renewed any more, and the lock goes with the process.
             self._group.stop_timers()
         else:
             await asyncio.to_thread(self._leases.stop)

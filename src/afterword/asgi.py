@@ -234,8 +234,9 @@ class _Exchange:
         finally:
             outbox.closed = True
             self._release(outbox.entries)
-        if self._host.waits_for_tasks:
-            await self._host.wait_ended([entry.job.id for entry in outbox.entries if entry.stored])
+        stored = [entry.job.id for entry in outbox.entries if entry.stored]
+        if stored and self._host.waits_for_tasks:
+            await self._host.wait_ended(stored)
 
     def _discard_unconfirmed(self) -> None:
         unwanted = [entry for entry in self.outbox.entries if not entry.confirmed]
