@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ParamSpec, get_args
 
 from starlette.applications import Starlette
@@ -120,7 +120,7 @@ class Afterword:
                 "Afterword(app) was called twice for the same application; keep one."
             )
         # The last one is the innermost: later `add_middleware` calls go around it.
-        app.user_middleware.append(Middleware(AfterwordMiddleware, self))
+        app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
 
     # ------------------------------------------------------------------ adding jobs
 
@@ -230,36 +230,48 @@ class Afterword:
         """Start held jobs here, or give them to whoever has room."""
         left = self._worker.offer(ready) if self._worker else ready
         if left or waiting:
-            self._group.submit(releasing([Putback(claim) for claim in (*left, *waiting)]))
+            self._group.insist(releasing([Putback(claim) for claim in (*left, *waiting)]))
 
     def discard(self, claims: Sequence[Claim]) -> None:
         """Remove held jobs that are not to run after all."""
         if claims:
-            self._group.submit(discarding(claims))
+            self._group.insist(discarding(claims))
 
     def cancel(self, claims: Sequence[Claim], reason: str) -> None:
         """End held jobs as cancelled."""
         if claims:
             now = self._clock.now()
-            self._group.submit(
+            self._group.insist(
                 settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
             )
 
-    async def wait_ended(self, ids: Sequence[str]) -> bool:
-        """Wait until these jobs have ended; whether all of them completed."""
-        delay = 0.001
-        while True:
-            records = await asyncio.to_thread(self._store.get, ids)
-            if all(record.state.final for record in records):
-                return all(record.state is JobState.COMPLETED for record in records)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 0.1)
+    async def wait_ended(self, ids: Sequence[str], timeout: float | None = None) -> bool:
+        """Wait until these jobs have ended; whether all of them completed.
+
+        Raises:
+            TimeoutError: they have not, `timeout` seconds later.
+        """
+        delays = _growing_delays()
+        async with asyncio.timeout(timeout):
+            while True:
+                records = await asyncio.to_thread(self._store.get, ids)
+                if all(record.state.final for record in records):
+                    return all(record.state is JobState.COMPLETED for record in records)
+                await asyncio.sleep(next(delays))
 
     def finish_later(self, work: Awaitable[None]) -> None:
         """Finish a request whose own coroutine was cancelled."""
         task = asyncio.ensure_future(work)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
+
+
+def _growing_delays() -> Iterator[float]:
+    """Seconds between two looks at the store: 1 ms, doubled up to 0.1 s."""
+    delay = 0.001
+    while True:
+        yield delay
+        delay = min(delay * 2, 0.1)
 
 
 def _claims(jobs: Sequence[Job], worker: str, now: float) -> Sequence[Claim | None]:

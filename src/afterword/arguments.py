@@ -11,11 +11,12 @@ Parameters without an annotation take what JSON has: str, int, float, bool, None
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, create_model
+from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import PydanticSerializationError, ValidationError
 
 from afterword.errors import ArgumentError, ArgumentValueError, NotStorable, PayloadTooLarge
@@ -40,6 +41,7 @@ class Plan:
     signature: inspect.Signature
     model: type[BaseModel]
     unstorable: Mapping[str, str]  # parameter: why no JSON can hold its type
+    plain: frozenset[str]  # parameters that take what JSON has, and nothing else
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The call's arguments as JSON.
@@ -53,12 +55,14 @@ class Plan:
         for name, value in given.items():
             if name in self.unstorable:
                 raise _unstorable(self.func, name, value, self.unstorable[name])
-            measure(value, name)
+            measure(value, name, models=name not in self.plain)
         values = self._validate(given)
         text = self._dump(values)
         if len(text) > PAYLOAD_LIMIT:
             raise PayloadTooLarge(too_large(f"{len(text):,} bytes"))
-        self._require_unchanged(values, text)
+        # An annotation may convert (an int into a float); without one nothing may be changed.
+        plain = {name: given[name] for name in self.plain & given.keys()}
+        self._require_unchanged({**values, **plain}, text)
         return text.decode()
 
     def decode(self, text: str) -> tuple[list[Any], dict[str, Any]]:
@@ -96,7 +100,7 @@ class Plan:
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             name = str(first["loc"][0])
-            if self._is_unannotated(name):
+            if name in self.plain:
                 path, value, reason = _path(first["loc"]), first["input"], str(first["msg"])
                 raise _unstorable(self.func, path, value, reason) from None
             raise ArgumentError(
@@ -104,13 +108,6 @@ class Plan:
                 f"{safe_repr(first['input'])}: {first['msg']}."
                 " Pass a value of the annotated type, or change the annotation."
             ) from None
-
-    def _is_unannotated(self, name: str) -> bool:
-        return any(
-            field.alias == name
-            and JsonValue in (field.annotation, *_arguments_of(field.annotation))
-            for field in self.model.model_fields.values()
-        )
 
     def _dump(self, values: dict[str, Any]) -> bytes:
         model = self.model.model_construct(**_by_field(self.model, values))
@@ -171,17 +168,20 @@ def plan(func: Callable[..., Any]) -> Plan:
     hints = _hints(func)
     fields: dict[str, Any] = {}
     unstorable: dict[str, str] = {}
+    plain: set[str] = set()
     for index, parameter in enumerate(signature.parameters.values()):
         key = _key(parameter)
-        annotation = _annotation(parameter, hints)
+        if _is_plain(hints.get(parameter.name, Any)):
+            plain.add(key)
         try:
+            annotation = _annotation(parameter, hints)
             TypeAdapter(annotation)
         except Exception as error:  # pydantic has many ways to say "I do not know this type"
-            unstorable[key] = str(error).splitlines()[0]
+            unstorable[key] = _why(error)
         else:
             fields[f"p{index}"] = (annotation, Field(default=None, alias=key))
     model = create_model("Arguments", __config__=_CONFIG, **fields)
-    return Plan(func, signature, model, types.MappingProxyType(unstorable))
+    return Plan(func, signature, model, types.MappingProxyType(unstorable), frozenset(plain))
 
 
 def _hints(func: Callable[..., Any]) -> dict[str, Any]:
@@ -206,10 +206,12 @@ def _resolved(annotation: Any, namespace: dict[str, Any]) -> Any:
 
 
 def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
-    annotation: Any = hints.get(parameter.name, JsonValue)
-    bare = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
-    if bare in (Any, object):
+    annotation: Any = hints.get(parameter.name, Any)
+    if _is_plain(annotation):
         annotation = JsonValue
+    if get_origin(annotation) is Iterable:
+        # pydantic would read an Iterable only as the task goes, and could not compare it.
+        annotation = Sequence[get_args(annotation)[0]]  # type: ignore[misc]
     if parameter.default is None:
         annotation = annotation | None  # `def f(name: str = None)`: what people mean
     if parameter.kind is parameter.VAR_POSITIONAL:
@@ -219,9 +221,16 @@ def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
     return annotation
 
 
-def _arguments_of(annotation: Any) -> tuple[Any, ...]:
-    arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
-    return arguments
+def _why(error: Exception) -> str:
+    """What is wrong with a type, without pydantic's advice for its own users."""
+    if isinstance(error, PydanticSchemaGenerationError):
+        return "JSON has no form for its type"
+    return str(error).splitlines()[0]
+
+
+def _is_plain(annotation: Any) -> bool:
+    bare = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+    return bare is Any or bare is object or bare is JsonValue
 
 
 def _key(parameter: inspect.Parameter) -> str:

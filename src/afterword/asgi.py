@@ -31,6 +31,7 @@ from afterword.outcome import describe
 from afterword.store import Claim
 
 _STORE_RETRY_AFTER = 1  # seconds, in the 503's Retry-After
+_TEST_PATIENCE = 30.0  # seconds a request waits for its tasks under the pytest plugin
 _CLOSE_TRY_AGAIN = 1013  # WebSocket close code, https://www.iana.org/assignments/websocket
 
 
@@ -62,7 +63,7 @@ class Host(Protocol):
     def cancel(self, claims: Sequence[Claim], reason: str) -> None:
         """End held jobs that must not run any more."""
 
-    async def wait_ended(self, ids: Sequence[str]) -> bool:
+    async def wait_ended(self, ids: Sequence[str], timeout: float | None = None) -> bool:
         """Wait until these jobs have ended; whether all of them completed."""
 
     def finish_later(self, work: Awaitable[None]) -> None:
@@ -166,7 +167,7 @@ class _Exchange:
             return
         body = json.dumps(
             {"detail": "The background tasks of this request could not be stored. Try again."}
-        )
+        ).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
@@ -236,7 +237,7 @@ class _Exchange:
             self._release(outbox.entries)
         stored = [entry.job.id for entry in outbox.entries if entry.stored]
         if stored and self._host.waits_for_tasks:
-            await self._host.wait_ended(stored)
+            await self._host.wait_ended(stored, _TEST_PATIENCE)
 
     def _discard_unconfirmed(self) -> None:
         unwanted = [entry for entry in self.outbox.entries if not entry.confirmed]

@@ -12,7 +12,7 @@ runs in this process, in the request, in its place in the order.
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, ParamSpec, Protocol
 
 from starlette.background import BackgroundTask as StarletteBackgroundTask
@@ -265,10 +265,23 @@ class Outbox:
         ]
 
     async def confirm(self, entry: Entry) -> None:
-        """Starlette calls the task: it is to run. One that cannot be stored runs here and now."""
+        """The task was called: Starlette does that after the body, and then it is to run.
+
+        A handler that calls it before it has answered wants it run there and then.
+        """
+        if not self.answered and not entry.stored:
+            await self._run_now(entry)
+            return
         entry.confirmed = True
         if not entry.job.durable:
             await self.carrier.run_until(entry)
+
+    async def _run_now(self, entry: Entry) -> None:
+        entry.done = True
+        for follower in self.entries:
+            if follower.job.after == entry.job.id:
+                follower.job = replace(follower.job, after=entry.job.after, held=True)
+        await call(entry.func, entry.args, entry.kwargs)
 
     async def run_unstorable(self) -> None:
         """Run, in their order, the confirmed calls that could not be stored."""

@@ -63,11 +63,17 @@ def run_sync(
     try:
         result = context.run(attempt.call)
         if isinstance(result, Awaitable):
-            asyncio.run_coroutine_threadsafe(_await(result), loop).result()
+            waiting = context.run(asyncio.run_coroutine_threadsafe, _ending_of(result), loop)
+            error = waiting.result()
     except BaseException as raised:
         error = raised
     return decide(error, interrupted=False)
 
 
-async def _await(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+async def _ending_of(awaitable: Awaitable[Any]) -> BaseException | None:
+    """What it raised, as a value: a SystemExit that got out would end the loop."""
+    try:
+        await awaitable
+    except BaseException as error:
+        return error
+    return None

@@ -15,7 +15,7 @@ What can go wrong, and what happens then:
 """
 
 import asyncio
-import logging
+import contextlib
 import queue
 import threading
 from collections import defaultdict
@@ -23,13 +23,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from afterword import telemetry
 from afterword.clock import Clock
-from afterword.errors import AfterwordError, StoreError, StoreUnavailable
+from afterword.errors import StoreError, StoreUnavailable
 from afterword.job import Job
 from afterword.store import Claim, Putback, Settlement, Store
 
 MAX_BATCH = 1_000  # operations per transaction
-_logger = logging.getLogger("afterword")
+INSIST_EVERY = 1.0  # seconds between attempts at what must not get lost
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +92,8 @@ class GroupCommit:
         self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._timers: list[_Timer] = []
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._postponed: list[Operation] = []
         self.after_commit: Callable[[Store], object] = _nothing  # called in the store's thread
 
     # ------------------------------------------------------------------ start and stop
@@ -101,8 +104,11 @@ class GroupCommit:
         Raises:
             StoreError: the store cannot be opened.
         """
-        if self._thread is None:
+        with self._starting:  # scripts add their first jobs from several threads at once
+            if self._thread is not None:
+                return
             self.store.open()
+            self.every(INSIST_EVERY, self._insist_again)
             self._thread = threading.Thread(target=self._run, name="afterword-store", daemon=True)
             self._thread.start()
 
@@ -112,6 +118,7 @@ class GroupCommit:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
+            self._refuse_waiting()
             self.stop_timers()
             self.store.close()
 
@@ -133,8 +140,37 @@ class GroupCommit:
     # ------------------------------------------------------------------ for callers
 
     def submit(self, operation: Operation) -> None:
-        """Put an operation into the queue; never blocks."""
+        """Put an operation into the queue; never blocks. It fails if the store is not in use."""
         self._queue.put(operation)
+        if self._thread is None:
+            self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
+        """Answer those whom no thread will answer: they would wait for ever."""
+        refused = []
+        while not self._queue.empty():
+            with contextlib.suppress(queue.Empty):  # somebody else is refusing, too
+                refused.append(self._queue.get_nowait())
+        operations = [operation for operation in refused if operation is not None]
+        _fail(operations, StoreUnavailable(f"The store {self.store.url} is not in use now."))
+        _deliver(operations)
+
+    def insist(self, operation: Operation) -> None:
+        """Like `submit`, for what nobody waits for: tried again while the store is unavailable."""
+        operation.done = lambda _, error: self._postpone(operation, error)
+        self._queue.put(operation)
+
+    def _postpone(self, operation: Operation, error: BaseException | None) -> None:
+        if isinstance(error, StoreUnavailable):
+            self._postponed.append(operation)
+        elif error is not None:
+            telemetry.answer_refused(error)
+
+    def _insist_again(self, store: Store) -> None:
+        postponed, self._postponed = self._postponed, []
+        for operation in postponed:
+            operation.error = None
+            self._queue.put(operation)
 
     async def run(self, operation: Operation, timeout: float | None = None) -> Any:
         """Wait for an operation in an event loop.
@@ -244,10 +280,8 @@ class GroupCommit:
     def _step(self, step: Callable[[Store], object]) -> None:
         try:
             step(self.store)
-        except AfterwordError as error:
-            _logger.warning("store: a periodic step failed and will be tried again: %s", error)
-        except Exception:
-            _logger.exception("store: a periodic step failed and will be tried again")
+        except Exception as error:
+            telemetry.step_failed(error)
 
 
 # ---------------------------------------------------------------------- operations, by verb
@@ -336,15 +370,15 @@ def _deliver(batch: Sequence[Operation]) -> None:
         try:
             loop.call_soon_threadsafe(_call_done, operations)
         except RuntimeError:
-            _logger.debug("store: an event loop was closed before it got its answers")
+            continue  # the loop was closed before it got its answers: nobody waits for them
 
 
 def _call_done(operations: Sequence[Operation]) -> None:
     for operation in operations:
         try:
             operation.done(operation.result, operation.error)
-        except Exception:  # a caller's mistake must not stop the thread that serves all others
-            _logger.exception("store: a caller failed to take its answer")
+        except Exception as error:  # a caller's mistake must not stop those who come after it
+            telemetry.answer_refused(error)
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:

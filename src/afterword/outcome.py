@@ -6,8 +6,12 @@ become of the job; it never does anything by itself.
 
 import traceback
 from dataclasses import dataclass
+from types import TracebackType
+
+from afterword.errors import AfterwordError
 
 ERROR_LIMIT = 16 * 1024  # characters kept of an error's text: its head and its tail
+_CALLERS = ("afterword.executor", "afterword.asgi", "afterword.background", "starlette", "anyio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,32 @@ def describe(error: BaseException) -> str:
     Exceptions are strangers' objects: one whose `__str__` raises must not stop its job from ending.
     """
     try:
-        text = "".join(traceback.format_exception(error))
+        begin = _without_callers(error.__traceback__)
+        text = "".join(traceback.format_exception(type(error), error, begin))
     except BaseException:
         text = f"{type(error).__qualname__}: <unprintable>"
+    return _storable(text)
+
+
+def summarize(error: BaseException) -> str:
+    """The error's message alone, for a job that could not be started; as careful as `describe`."""
+    if isinstance(error, AfterwordError):
+        return _storable(str(error))
+    return _storable("".join(traceback.format_exception_only(error)))
+
+
+def _without_callers(frames: TracebackType | None) -> TracebackType | None:
+    """A traceback that begins at the user's code, not at those who called it."""
+    while frames is not None and _is_caller(frames.tb_frame.f_globals.get("__name__", "")):
+        frames = frames.tb_next
+    return frames
+
+
+def _is_caller(module: str) -> bool:
+    return module in _CALLERS or module.startswith(("starlette.", "anyio."))
+
+
+def _storable(text: str) -> str:
     return truncate(text.encode(errors="replace").decode().rstrip())
 
 

@@ -5,52 +5,92 @@ gigabyte or a list that contains itself costs nothing.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
-from afterword.errors import ArgumentValueError, PayloadTooLarge
+from afterword.errors import ArgumentValueError, NotStorable, PayloadTooLarge
+from afterword.task import safe_repr
 
 PAYLOAD_LIMIT = 256 * 1024  # bytes of JSON per job
 DEPTH_LIMIT = 64  # nested containers
 _BITS_OF_4300_DIGITS = 14_284  # what Python itself agrees to read back from text
 
 
-def measure(value: object, path: str, depth: int = 1, size: int = 0) -> int:
-    """Refuse what would be too deep or too large before any of it is encoded; returns its size."""
+def measure(
+    value: object, path: str, *, models: bool = False, depth: int = 1, size: int = 0
+) -> int:
+    """Refuse what would be too deep or too large before any of it is encoded; returns its size.
+
+    Args:
+        models: look into models and dataclasses, too. Where no annotation asks for one, it may be
+            a service of any size that is going to run in its request.
+    """
     if isinstance(value, str | bytes | bytearray):
-        size += len(value)
-        if size > PAYLOAD_LIMIT:
-            raise PayloadTooLarge(too_large(f"more, at {path!r}"))
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ArgumentValueError(
-                f"JSON has no {value!r}, but the argument {path!r} is one. Pass None or text."
-            )
-    elif isinstance(value, int):
-        if value.bit_length() > _BITS_OF_4300_DIGITS:
-            raise ArgumentValueError(
-                f"The argument {path!r} is an integer of more than 4,300 digits, which Python does"
-                " not read back from text. Pass it as bytes or text."
-            )
+        return _measure_text(value, path, size)
+    if isinstance(value, int | float):
+        _require_readable(value, path)
     elif isinstance(value, Mapping | list | tuple | set | frozenset):
-        if depth > DEPTH_LIMIT:
-            raise ArgumentValueError(
-                f"Arguments may be nested {DEPTH_LIMIT} levels deep, but {path[:40]!r} goes deeper"
-                " (or contains itself). Pass a flatter value, or store it and pass its id."
-            )
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            size = measure(item, f"{path}.{key}", depth + 1, _measure_key(key, path, size))
+        _require_shallow(path, depth)
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            size = _measure_key(key, path, size)
+            inner = f"{path}.{key if type(key) is str else safe_repr(key)}"
+            size = measure(item, inner, models=models, depth=depth + 1, size=size)
+    elif isinstance(value, Iterator):
+        raise NotStorable(
+            f"The argument {path!r} is {safe_repr(value)}, which can be read only once, so storing"
+            " it would leave nothing for the task. Pass a list."
+        )
+    elif models and (isinstance(value, BaseModel) or is_dataclass(value)):
+        fields = getattr(value, "__dict__", {})
+        size = measure(fields, path, models=True, depth=depth, size=size)
+    return size
+
+
+def _measure_text(value: str | bytes | bytearray, path: str, size: int) -> int:
+    size += len(value)
+    if size > PAYLOAD_LIMIT:
+        raise PayloadTooLarge(too_large(f"more, at {path!r}"))
+    try:
+        if isinstance(value, str):
+            value.isascii() or value.encode()
+    except UnicodeEncodeError:
+        raise ArgumentValueError(
+            f"The argument {path!r} holds half a surrogate pair, which UTF-8 has no bytes for."
+            " Pass valid text, or bytes."
+        ) from None
     return size
 
 
 def _measure_key(key: object, path: str, size: int) -> int:
-    size += len(key) if isinstance(key, str | bytes) else 2
+    if isinstance(key, str | bytes):
+        return _measure_text(key, f"a key of {path}", size)
+    size += 2
     if size > PAYLOAD_LIMIT:
         raise PayloadTooLarge(too_large(f"more, at {path!r}"))
     return size
+
+
+def _require_readable(value: object, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentValueError(
+            f"JSON has no {value!r}, but the argument {path!r} is one. Pass None or text."
+        )
+    if isinstance(value, int) and value.bit_length() > _BITS_OF_4300_DIGITS:
+        raise ArgumentValueError(
+            f"The argument {path!r} is an integer of more than 4,300 digits, which Python does"
+            " not read back from text. Pass it as bytes or text."
+        )
+
+
+def _require_shallow(path: str, depth: int) -> None:
+    if depth > DEPTH_LIMIT:
+        raise ArgumentValueError(
+            f"Arguments may be nested {DEPTH_LIMIT} levels deep, but {path[:40]!r} goes deeper"
+            " (or contains itself). Pass a flatter value, or store it and pass its id."
+        )
 
 
 def same(one: Any, other: Any) -> bool:
@@ -65,7 +105,14 @@ def same(one: Any, other: Any) -> bool:
         return one == other and {type(item) for item in one} == {type(item) for item in other}
     if isinstance(one, BaseModel) or _compares_by_identity(one):
         return same(one.__dict__, other.__dict__)
-    return bool(one == other)
+    return _equal(one, other)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # a stranger's __eq__
+        return False
 
 
 def _compares_by_identity(value: Any) -> bool:

@@ -110,14 +110,17 @@ def reference(func: Function) -> str:
 
 def _stable_module_name(module: str) -> str:
     """`__main__` is another module in every program: use the name it can be imported by."""
-    if module != "__main__":
-        return module
+    return _importable_name_of_main() if module == "__main__" else module
+
+
+@functools.cache
+def _importable_name_of_main() -> str:
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
         return str(spec.name).removesuffix(".__main__")
     file = getattr(main, "__file__", None)
-    return Path(file).stem if file else module
+    return Path(file).stem if file else "__main__"
 
 
 def storable(func: Function) -> str:
@@ -184,7 +187,7 @@ def resolve(name: str) -> Function:
 def _find(name: str) -> Function | None:
     module_name, _, qualname = name.partition(":")
     found: Any = sys.modules.get(module_name)
-    if found is None and module_name == _stable_module_name("__main__"):
+    if found is None and module_name == _importable_name_of_main():
         found = sys.modules["__main__"]
     for part in qualname.split("."):
         # vars() and not getattr(): stored text must not run a property or a __getattr__.

@@ -6,8 +6,9 @@ A line is: verb, job id, task, attempt, then key=value. Arguments never appear i
 
 import logging
 import threading
+import traceback
 
-from afterword.outcome import Completed, Outcome
+from afterword.outcome import Completed, Outcome, describe, summarize
 
 logger = logging.getLogger("afterword")
 
@@ -18,12 +19,12 @@ _warned_lock = threading.Lock()
 def started(url: str, durability: str, worker: str, concurrency: int | None) -> None:
     """The application is ready to keep its promise."""
     runs = f"concurrency={concurrency}" if concurrency else "stores only"
-    logger.info("started store=%s durability=%s worker=%s %s", url, durability, worker, runs)
+    _log(logging.INFO, "started store=%s durability=%s worker=%s %s", url, durability, worker, runs)
 
 
 def stopped(worker: str, left: int) -> None:
     """The worker has drained; `left` attempts could not be ended."""
-    logger.info("stopped worker=%s left=%d", worker, left)
+    _log(logging.INFO, "stopped worker=%s left=%d", worker, left)
 
 
 def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float) -> None:
@@ -33,63 +34,92 @@ def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float
     error = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):
-        detail = f"\n{error}" if error else ""
+        detail = f"\n{indented(error)}" if error else ""
         line = "%s job=%s task=%s attempt=%d seconds=%.3f%s"
-        logger.log(level, line, verb, job_id, printable(task), attempt, seconds, detail)
+        _log(level, line, verb, job_id, printable(task), attempt, seconds, detail)
 
 
 def lost_lease(job_id: str, task: str, attempt: int) -> None:
     """An attempt's outcome was refused: the job has been given to somebody else."""
-    logger.warning("lost_lease job=%s task=%s attempt=%d", job_id, printable(task), attempt)
+    _log(logging.WARNING, "lost_lease job=%s task=%s attempt=%d", job_id, printable(task), attempt)
 
 
 def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> None:
     """A job was taken from a lost worker."""
     line = "recovered job=%s task=%s attempt=%d lost=%d state=%s"
-    logger.warning(line, job_id, printable(task), attempt, lost, state)
+    _log(logging.WARNING, line, job_id, printable(task), attempt, lost, state)
 
 
 def claim_failed(error: Exception) -> None:
     """The worker could not ask the store for jobs; it will try again."""
-    logger.warning("claim_failed: %s", printable(str(error)))
+    _log(logging.WARNING, "claim_failed: %s", printable(summarize(error)))
 
 
 def settle_failed(job_id: str, error: BaseException) -> None:
     """An outcome could not be written, and writing it again would not help."""
-    logger.error("settle_failed job=%s: %s", job_id, printable(str(error)))
+    _log(logging.ERROR, "settle_failed job=%s: %s", job_id, printable(summarize(error)))
 
 
 def put_back(job_id: str, task: str, reason: str) -> None:
     """This worker cannot run the job; it stays in the store."""
-    logger.warning("put_back job=%s task=%s reason=%s", job_id, printable(task), printable(reason))
+    _log(
+        logging.WARNING,
+        "put_back job=%s task=%s reason=%s",
+        job_id,
+        printable(task),
+        printable(reason),
+    )
 
 
 def not_durable(task: str, reason: str) -> None:
     """A call runs in the request because it cannot be stored; said once per function."""
     if _first_time(task):
-        logger.warning(
-            "not_durable task=%s: it runs in the request, as with FastAPI. %s", task, reason
+        _log(
+            logging.WARNING,
+            "not_durable task=%s: it runs in the request, as with FastAPI. %s",
+            printable(task),
+            printable(reason),
         )
 
 
 def not_started() -> None:
     """Tasks run in the request because the application's lifespan has not run; said once."""
     if _first_time("<not started>"):
-        logger.warning(
+        _log(
+            logging.WARNING,
             "not_started: the lifespan of the application has not run, so its tasks run in their"
             " requests and are not durable. In production, run the application with its"
-            " lifespan; in a test, use `with TestClient(app) as client:`."
+            " lifespan; in a test, use `with TestClient(app) as client:`.",
         )
 
 
 def task_failed(task: str, error: str) -> None:
     """A task that ran in its request raised."""
-    logger.error("failed task=%s in its request\n%s", printable(task), error)
+    _log(logging.ERROR, "failed task=%s in its request\n%s", printable(task), indented(error))
 
 
 def not_stored(reason: str) -> None:
     """A request was answered with 503, or a late task was not kept."""
-    logger.error("not_stored reason=%s", printable(reason))
+    _log(logging.ERROR, "not_stored reason=%s", printable(reason))
+
+
+def step_failed(error: Exception) -> None:
+    """A periodic step of the store's thread raised; it will be taken again."""
+    _log(logging.WARNING, "step_failed: %s", printable(summarize(error)))
+
+
+def answer_refused(error: BaseException) -> None:
+    """The store's thread has an answer or an error that nobody took."""
+    _log(logging.ERROR, "answer_refused\n%s", indented(describe(error)))
+
+
+def indented(error: str) -> str:
+    """The lines of a traceback, none of which can pass for a line of ours.
+
+    >>> indented("a\nfailed job=1")
+    '    a\n    failed job=1'
+    """
+    return "\n".join(f"    {printable(line)}" for line in error.splitlines())
 
 
 def printable(text: str) -> str:
@@ -99,6 +129,15 @@ def printable(text: str) -> str:
     'a\\\\nb'
     """
     return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _log(level: int, line: str, *values: object) -> None:
+    """Log a line; what the application's handlers and filters raise is their affair, not ours."""
+    try:
+        logger.log(level, line, *values)
+    except Exception:
+        if logging.raiseExceptions:  # as logging itself does it
+            traceback.print_exc()
 
 
 def _first_time(key: str) -> bool:

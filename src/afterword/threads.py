@@ -23,10 +23,15 @@ class Threads:
         """Run a call, which must not raise, in one of the threads. Used by one thread only."""
         self._calls.put(call)
         if not self._idle.acquire(blocking=False) and self._threads < self._size:
-            self._threads += 1
-            threading.Thread(
-                target=self._run, name=f"{self._name}-{self._threads}", daemon=True
-            ).start()
+            self._start()
+
+    def _start(self) -> None:
+        name = f"{self._name}-{self._threads + 1}"
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError:  # the system has none left: the call waits for a thread of ours
+            return
+        self._threads += 1
 
     def stop(self) -> None:
         """Let each thread end after its present call."""

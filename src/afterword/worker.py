@@ -21,12 +21,13 @@ from afterword.errors import StoreError, UnknownTask
 from afterword.executor import Attempt, prepare, run_async, run_sync
 from afterword.group_commit import GroupCommit, calling, releasing, settling
 from afterword.leases import Leases
-from afterword.outcome import Cancelled, Failed, Outcome
+from afterword.outcome import Cancelled, Failed, Outcome, Released, summarize
 from afterword.store import Claim, Putback, Settlement, Store
 from afterword.task import is_async
 from afterword.threads import Threads
 
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: due times, lost hints
+PROBE = 4  # the part of the free slots that the first of several claims asks for: a quarter
 NOTICE_EVERY = 0.01  # seconds between looks for commits of other processes
 RETRY_SETTLING_EVERY = 1.0  # seconds
 UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
@@ -151,16 +152,21 @@ class Worker:
             self._woken = False
 
     async def _claim_while_there_is_work(self) -> None:
-        while (free := self._free) > 0:
-            claims = await self._claim(free)
+        # The first claim leaves slots to the jobs that this process's requests offer meanwhile;
+        # only a claim that came back full shows that there is more in the store.
+        limit = max(1, self._free // PROBE)
+        while self._free > 0:
+            claims = await self._claim(limit)
             if self._draining:
-                self._group.submit(releasing([Putback(claim) for claim in claims]))
+                self._group.insist(releasing([Putback(claim) for claim in claims]))
                 return
             for claim in claims:
                 self._start(claim)
-            self._hungry = len(claims) == free
-            if not self._hungry:
+            if len(claims) < limit:
+                self._hungry = False
                 return
+            limit = self._free
+        self._hungry = True
 
     async def _claim(self, limit: int) -> Sequence[Claim]:
         skip = self._skipped()
@@ -202,9 +208,9 @@ class Worker:
             attempt = prepare(claim)
         except UnknownTask as error:
             self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR
-            self._put_back(claim, str(error), delay=0.0)
+            self._put_back(claim, summarize(error), delay=0.0)
         except Exception as error:  # whatever the arguments' own types raise
-            self._put_back(claim, str(error), delay=PARKED_FOR)
+            self._put_back(claim, summarize(error), delay=PARKED_FOR)
         else:
             self._run(attempt)
 
@@ -215,12 +221,18 @@ class Worker:
             running.task = self._loop.create_task(
                 self._run_async(running), context=self._context.copy()
             )
+            running.task.add_done_callback(lambda task: self._release_unstarted(running, task))
         else:
             self._threads.submit(lambda: self._run_sync(running))
 
     async def _run_async(self, running: _Running) -> None:
         outcome = await run_async(running.attempt, lambda: running.interrupted)
         self._settle(running, outcome)
+
+    def _release_unstarted(self, running: _Running, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never gets to settle its attempt."""
+        if task.cancelled():
+            self._settle(running, Released())
 
     def _run_sync(self, running: _Running) -> None:
         outcome = run_sync(running.attempt, self._loop, self._context.copy())
@@ -231,14 +243,14 @@ class Worker:
         telemetry.put_back(claim.id, claim.task, reason)
         now = self._clock.now()
         if now - claim.created_at > PARK_LIMIT:
-            self._group.submit(settling([Settlement(claim, Failed(reason), now)]))
+            self._group.insist(settling([Settlement(claim, Failed(reason), now)]))
         else:
-            self._group.submit(releasing([Putback(claim, now + delay if delay else None, reason)]))
+            self._group.insist(releasing([Putback(claim, now + delay if delay else None, reason)]))
 
     def cancel(self, claims: Sequence[Claim], reason: str) -> None:
         """End held jobs before they start."""
         now = self._clock.now()
-        self._group.submit(
+        self._group.insist(
             settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
         )
 

@@ -32,6 +32,7 @@ from afterword.stores.sqlite.path import check_path, path_of
 
 BUSY_TIMEOUT = 10.0  # seconds a writer waits for the other processes' transactions
 _APPLICATION_ID = 0x41465457  # "AFTW", in the file's header (PRAGMA application_id)
+_WAL_LIMIT = 64 * 1024 * 1024  # bytes a WAL file keeps after a checkpoint
 _LAST_ID = "~"  # sorts behind every id
 _STOPPED = "an earlier task of this request failed"
 _POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
@@ -85,13 +86,20 @@ class SQLiteStore:
         if self._writer is not None:
             return
         check_path(self.path)
+        try:
+            with self._errors():
+                self._take_into_use()
+        except BaseException:
+            self.close()  # a refused file must not look open to the next call
+            raise
+
+    def _take_into_use(self) -> None:
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        with self._errors():
-            self._writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
-            self._migrate()
-            self._reader = self._connect(apsw.SQLITE_OPEN_READWRITE)
-            self._reader.execute("PRAGMA query_only = ON")
-            self._seen_version = self._writer.data_version()
+        self._writer = self._connect()
+        self._migrate()
+        self._reader = self._connect()
+        self._reader.execute("PRAGMA query_only = ON")
+        self._seen_version = self._data_version()
 
     def close(self) -> None:
         """Close both connections and drop every lock."""
@@ -101,17 +109,18 @@ class SQLiteStore:
         self._reader = self._writer = None
         self._locks.drop_all()
 
-    def _connect(self, flags: int) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), flags=flags)
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
         connection.set_busy_timeout(int(BUSY_TIMEOUT * 1000))
+        self._require_ours(connection)  # before anything is written, the journal mode included
         connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         return connection
 
     def _migrate(self) -> None:
         """Bring the file to this release's schema; processes that start together take turns."""
         migrations = _migrations()
         writer = self._connection
-        self._require_ours(writer)
         if self._version() > len(migrations):
             raise SchemaTooNew(
                 f"{self.path} has schema {self._version()}, but this release of Afterword knows"
@@ -184,6 +193,7 @@ class SQLiteStore:
             apsw.PermissionsError,
             apsw.ProtocolError,
             apsw.ReadOnlyError,
+            OSError,  # of the files beside the database
         ) as error:
             raise StoreUnavailable(f"The store {self.path} cannot be used now: {error}.") from error
         except apsw.Error as error:
@@ -201,7 +211,8 @@ class SQLiteStore:
 
     def join(self, worker: str, lease: float) -> None:
         """Announce a worker, and hold its lock from before anyone can see it."""
-        self._locks.hold(worker)
+        with self._errors():
+            self._locks.hold(worker)
         with self.transaction():
             self._rows(
                 "join",
@@ -236,7 +247,7 @@ class SQLiteStore:
                 row[0] for row in self._many("add", (_new_row(job, held_by, now) for job in jobs))
             }
             self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
-        return [job.id in added for job in jobs]
+        return [_take(job.id, added) for job in jobs]
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
@@ -306,7 +317,8 @@ class SQLiteStore:
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
         """Take the jobs of workers that died or let their lease run out."""
         now = self._clock.now()
-        expired, dead = self._gone(now)
+        with self._errors():
+            expired, dead = self._gone(now)
         if not expired and not dead and not self._read("lost", {"limit": 1}):
             return []  # the usual case writes nothing
         with self.transaction():
@@ -314,7 +326,7 @@ class SQLiteStore:
             expired, _ = self._gone(now)
             self._many("leave", ({"worker": worker} for worker in {*expired, *dead}))
             rows = self._rows("lost", {"limit": limit})
-            recovered = [self._recover(row, now, lease) for row in rows]
+            recovered = [each for row in rows if (each := self._recover(row, now, lease))]
         for worker in {*expired, *dead}:
             self._locks.drop(worker)
         self._ready = self._ready or bool(recovered)
@@ -325,17 +337,20 @@ class SQLiteStore:
         expired = [worker for worker, expires_at in workers if expires_at <= now]
         return expired, [worker for worker, _ in workers if self._locks.is_dead(worker)]
 
-    def _recover(self, row: Row, now: float, lease: float) -> Recovered:
+    def _recover(self, row: Row, now: float, lease: float) -> Recovered | None:
+        """What became of a lost job; None if the poison before it has stopped it just now."""
         job_id, attempt, worker, task, lost = row
         fence = {"id": job_id, "attempt": attempt, "worker": worker}
         lost += 1
         if lost >= MAX_LOST:
             failed = {"state": JobState.FAILED, "error": _POISON, "started_at": None, "now": now}
-            self._finish({**fence, **failed})
-            return Recovered(job_id, task, attempt, lost, JobState.FAILED)
+            finished = self._finish({**fence, **failed, "lost": 1})
+            return Recovered(job_id, task, attempt, lost, JobState.FAILED) if finished else None
         at = now + recovery_delay(lost, lease)
         reason = f"worker {worker} was lost during attempt {attempt}"
-        self._rows("requeue", {**fence, "at": at, "error": reason, "interrupted": 0, "lost": 1})
+        again = {**fence, "at": at, "error": reason, "interrupted": 0, "lost": 1}
+        if not self._rows("requeue", again):
+            return None
         return Recovered(job_id, task, attempt, lost, JobState.QUEUED)
 
     def purge(self, before: float, limit: int) -> int:
@@ -347,9 +362,13 @@ class SQLiteStore:
         """Whether another process has committed, or our own writes made something claimable."""
         ready, self._ready = self._ready, False
         with self._errors():
-            version = self._connection.data_version()
+            version = self._data_version()
         seen, self._seen_version = self._seen_version, version
         return ready or version != seen
+
+    def _data_version(self) -> int:
+        # The pragma, not `Connection.data_version()`: that one also counts our own commits.
+        return int(self._connection.execute("PRAGMA data_version").get)
 
     # ------------------------------------------------------------------ for people, from any thread
 
@@ -387,6 +406,14 @@ def _migrations() -> list[str]:
     return [file.read_text() for file in sorted(files, key=lambda file: file.name)]
 
 
+def _take(job_id: str, added: set[str]) -> bool:
+    """Whether the job was added; the second of two with one id was not."""
+    if job_id not in added:
+        return False
+    added.remove(job_id)
+    return True
+
+
 def _new_row(job: Job, held_by: str | None, now: float) -> Values:
     held = job.held and held_by is not None
     return {
@@ -396,7 +423,7 @@ def _new_row(job: Job, held_by: str | None, now: float) -> Values:
         "queue": job.queue,
         "priority": job.priority,
         "state": "running" if held else "queued",
-        "run_at": job.run_at or now,
+        "run_at": now if job.run_at is None else job.run_at,
         "attempt": int(held),
         "worker": held_by if held else None,
         "after": job.after,
@@ -422,6 +449,7 @@ def _final_row(settlement: Settlement, state: JobState, now: float) -> Values:
         "state": state,
         "error": outcome.reason if isinstance(outcome, Cancelled) else error,
         "started_at": settlement.started_at,
+        "lost": 0,
         "now": now,
     }
 

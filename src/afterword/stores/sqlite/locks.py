@@ -40,13 +40,15 @@ class Locks:
     def drop(self, worker: str) -> None:
         """Give the lock up, if it is ours, and remove its file."""
         self._file(worker).unlink(missing_ok=True)
-        if descriptor := self._held.pop(worker, None):
+        descriptor = self._held.pop(worker, None)
+        if descriptor is not None:
             os.close(descriptor)
 
     def drop_all(self) -> None:
-        """Give up everything this process holds."""
-        for worker in list(self._held):
-            self.drop(worker)
+        """Give up everything this process holds; whoever has not left looks dead from now on."""
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
 
     def is_dead(self, worker: str) -> bool:
         """Whether this worker's process is known to have ended."""

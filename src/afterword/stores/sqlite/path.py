@@ -60,15 +60,16 @@ def check_path(path: Path, mounts: str | None = None) -> None:
     Raises:
         ConfigurationError: a directory, a missing one, no right to write, a network file system.
     """
-    if path.is_dir():
+    # os.path: where a directory above must not be entered, pathlib raises PermissionError.
+    if os.path.isdir(path):  # noqa: PTH112
         raise ConfigurationError(
             f"The store must be a file, but {path} is a directory. Add a file name."
         )
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112
         raise ConfigurationError(
             f"The store's directory does not exist: {path.parent}. Create it first."
         )
-    writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    writable = os.access(path if os.path.exists(path) else path.parent, os.W_OK)  # noqa: PTH110
     if not writable or not os.access(path.parent, os.W_OK):
         raise ConfigurationError(
             f"The store needs the right to write {path} and its directory (for the WAL)."

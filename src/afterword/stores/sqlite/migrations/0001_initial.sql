@@ -7,7 +7,7 @@ CREATE TABLE jobs (
     queue       TEXT    NOT NULL CHECK (queue <> ''),
     priority    INTEGER NOT NULL,
     state       TEXT    NOT NULL CHECK (state IN ('queued', 'running')),
-    run_at      REAL    NOT NULL,
+    run_at      REAL    NOT NULL CHECK (run_at BETWEEN 0 AND 253402300799), -- the end of year 9999
     attempt     INTEGER NOT NULL CHECK (attempt >= 0),
     lost        INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0),
     interrupted INTEGER NOT NULL DEFAULT 0 CHECK (interrupted >= 0),

@@ -3,7 +3,7 @@ INSERT INTO history (
     request_id, error, created_at, started_at, finished_at
 )
 SELECT
-    id, task, arguments, queue, priority, :state, run_at, attempt, lost, interrupted, worker, after, on_failure,
+    id, task, arguments, queue, priority, :state, run_at, attempt, lost + :lost, interrupted, worker, after, on_failure,
     request_id, :error, created_at, :started_at, :now
 FROM jobs
 WHERE id = :id AND attempt = :attempt AND worker = :worker

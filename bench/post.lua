@@ -1,0 +1,2 @@
+-- For wrk: requests are POSTs without a body.
+wrk.method = "POST"

@@ -1,0 +1,82 @@
+"""The findings as JSON, and as the table in docs/reliability.md."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import apsw
+
+from chaos.findings import Finding
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, DATA = DOCS / "reliability.md", DOCS / "reliability.json"
+BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
+
+Row = Mapping[str, object]
+
+
+def publish(findings: Sequence[Finding]) -> None:
+    """Replace the rows of these experiments, keep those of the others."""
+    rows = {row["name"]: row for row in _known()}
+    for finding in findings:
+        rows[finding.name] = {**asdict(finding), **circumstances()}
+    ordered = [rows[name] for name in sorted(rows, key=str)]
+    DATA.write_text(json.dumps(ordered, indent=2) + "\n")
+    PAGE.write_text(_with_table(PAGE.read_text(), table(ordered)))
+
+
+def _known() -> Sequence[Row]:
+    rows: Sequence[Row] = json.loads(DATA.read_text()) if DATA.exists() else []
+    return rows
+
+
+def circumstances() -> Row:
+    """When, with what, and where."""
+    packages = ("afterword", "fastapi", "starlette", "uvicorn", "apsw")
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": {
+            "python": platform.python_version(),
+            "sqlite": apsw.sqlite_lib_version(),
+            **{package: version(package) for package in packages},
+        },
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table, and what they were measured with."""
+    lines = [
+        "| | what is done | required | measured | on |",
+        "|---|---|---|---|---|",
+        *(_line(row) for row in rows),
+        "",
+        *sorted({_setting(row) for row in rows}),
+    ]
+    return "\n".join(lines)
+
+
+def _line(row: Row) -> str:
+    mark = "" if row["passed"] else "**not met**: "
+    return (
+        f"| {row['name']} | {row['question']} | {row['required']} |"
+        f" {mark}{row['measured']} | {row['date']} |"
+    )
+
+
+def _setting(row: Row) -> str:
+    versions = row["versions"]
+    used = versions.items() if isinstance(versions, Mapping) else ()
+    names = ", ".join(f"{name} {number}" for name, number in used)
+    return f"Measured on {row['machine']}; {names}."
+
+
+def _with_table(page: str, text: str) -> str:
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"

@@ -1,0 +1,64 @@
+"""What happens when something goes wrong: in the route, and in the task.
+
+    uvicorn examples.error_handling:app
+    curl -X POST localhost:8000/refunds/0               # the route raises: nothing is stored
+    curl -X POST localhost:8000/refunds/13              # the task raises
+    curl localhost:8000/refunds/jobs/...                # the id in the answer
+
+The client has its 202 before the task starts, so its answer cannot hold the task's error. The job's
+record does: `(await afterword.job(id)).error` is the traceback as text. It is also in the log of
+the process, under the name "afterword". Both are for you; clients are told that it failed.
+"""
+
+import logging
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, HTTPException
+
+from afterword import Afterword, JobRecord, JobState
+from afterword.fastapi import BackgroundTasks
+
+logger = logging.getLogger(__name__)
+
+MESSAGES = {
+    JobState.COMPLETED: "The money is on its way",
+    JobState.FAILED: "That did not work; we have been told",
+}
+
+app = FastAPI()
+afterword = Afterword(app)
+
+
+class RefundRefused(Exception):
+    """The bank said no."""
+
+
+def refund(order: int) -> None:
+    """An error ends the job as failed. It reaches neither the client nor the server's loop."""
+    if order == 13:
+        raise RefundRefused("account closed")
+    logger.info("refunded order=%d", order)
+
+
+@app.post("/refunds/{order}", status_code=202)
+async def start_refund(order: int, background_tasks: BackgroundTasks) -> dict[str, str]:
+    """If this function raises, its tasks are forgotten, also those it has already added."""
+    job = background_tasks.add_task(refund, order)
+    if order < 1:
+        raise HTTPException(404, "No such order")
+    return {"job": job.id}
+
+
+async def found(job_id: UUID) -> JobRecord:
+    """The record of a job; a real application asks whether it is the client's own."""
+    record = await afterword.job(str(job_id))
+    if record is None:
+        raise HTTPException(404, "No such job")
+    return record
+
+
+@app.get("/refunds/jobs/{job_id}")
+async def show(job: Annotated[JobRecord, Depends(found)]) -> dict[str, str]:
+    """The state, and a sentence for people."""
+    return {"state": job.state, "message": MESSAGES.get(job.state, "On its way")}

@@ -1,0 +1,34 @@
+"""The command `afterword`.
+
+A command is a module here (`demo`), registered in `commands`. Data goes to stdout, messages go to
+stderr (`output`), and every command ends with one of the statuses of `exit_code`.
+"""
+
+import sys
+
+from afterword.cli.exit_code import ExitCode, exit_code_of
+from afterword.errors import AfterwordError, MissingExtra
+
+_EXTRA = "afterword[cli]"
+_PACKAGES = {"click", "rich", "typer"}
+
+
+def main() -> None:
+    """Run the command line, and exit."""
+    try:
+        _commands()
+    except AfterwordError as error:
+        print(f"afterword: {error}", file=sys.stderr)
+        sys.exit(exit_code_of(error))
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _commands() -> None:
+    try:
+        from afterword.cli.commands import commands
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        raise MissingExtra("The command line", _EXTRA) from error
+    commands()

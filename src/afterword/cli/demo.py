@@ -1,0 +1,169 @@
+"""`afterword demo`: a crash, and what becomes of the tasks."""
+
+import importlib.util
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from afterword.cli import output
+from afterword.cli.exit_code import ExitCode
+from afterword.errors import AfterwordError, ConfigurationError, MissingExtra
+
+if TYPE_CHECKING:
+    from afterword.demo.report import Report
+
+_SHOWN_LOST = 5
+
+
+def demo(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Work in this directory, new or empty, and keep it.  [default: a temporary one]",
+            file_okay=False,
+        ),
+    ] = None,
+    answers: Annotated[
+        int, typer.Option(min=10, max=5_000, help="Answered requests before the crash.")
+    ] = 300,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Kill a server at work, and see that no task is lost.
+
+    Starts a small FastAPI application, sends it requests that add background tasks, kills it with
+    SIGKILL, starts it again on the same SQLite file, and compares what was promised with what ran.
+    Takes about ten seconds. The exit status is 0 only if nothing was lost.
+
+    \b
+    Examples:
+      afterword demo
+      afterword demo --folder crash      keep the store, the ledger and the log
+      afterword demo --json              the result as JSON
+    """
+    _require_packages()
+    from afterword.demo.crash import Crash
+    from afterword.demo.report import as_json
+
+    with _ending_on_signals(), _workspace(folder) as workspace:
+        result = Crash(workspace.path, answers, output.tell).run()
+        workspace.keep = workspace.keep or not result.kept
+        if json:
+            output.print_json(as_json(result, workspace.path if workspace.keep else None))
+        else:
+            output.stdout.print(_table(result))
+            output.stdout.print(_recovery(result))
+        if not result.kept:
+            _tell_lost(result, workspace.path)
+            raise typer.Exit(ExitCode.FAILED)
+
+
+def _require_packages() -> None:
+    """Say it here, and not in the log of a server that does not start."""
+    for package in ("fastapi", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra("afterword demo", "afterword[cli]")
+
+
+# ---------------------------------------------------------------------- where it happens
+
+
+@dataclass(slots=True)
+class _Workspace:
+    """The directory of one run; removed at the end unless it is to be kept."""
+
+    path: Path
+    keep: bool
+
+
+@contextmanager
+def _workspace(folder: Path | None) -> Iterator[_Workspace]:
+    if folder is None:
+        workspace = _Workspace(Path(tempfile.mkdtemp(prefix="afterword-demo-")), keep=False)
+    else:
+        workspace = _Workspace(_prepared(folder), keep=True)
+    try:
+        yield workspace
+    except AfterwordError:
+        workspace.keep = True  # the server's log is in it
+        raise
+    finally:
+        if not workspace.keep:
+            shutil.rmtree(workspace.path, ignore_errors=True)
+
+
+def _prepared(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise ConfigurationError(f"--folder cannot be {folder}: {error.strerror}.") from error
+    if used:
+        raise ConfigurationError(
+            f"--folder must be a new or an empty directory, but there are files in {folder}."
+        )
+    return folder.resolve()
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Leave the `with` blocks, and with them no server behind, when told to end."""
+    signals = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    # What `nohup` ignores stays ignored.
+    unhandled = [number for number in signals if signal.getsignal(number) is signal.SIG_DFL]
+    before = [(number, signal.signal(number, _end)) for number in unhandled]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)  # what a shell expects
+
+
+# ---------------------------------------------------------------------- what is shown
+
+
+def _table(result: "Report") -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    table.add_row(
+        "answered", str(result.answered), f"requests; they promised {result.promised} tasks"
+    )
+    table.add_row("ran", str(result.ran), f"tasks, {result.ran_after} of them after the crash")
+    for attempt, number in result.ran_again.items() or [(2, 0)]:
+        table.add_row(
+            "ran again", str(number), f"as attempt {attempt}; the crash took attempt {attempt - 1}"
+        )
+    if result.twice:
+        table.add_row("twice", str(result.twice), "had just finished when the crash came")
+    colour = "green" if result.kept else "red"
+    table.add_row("lost", str(len(result.lost)), style=colour)
+    return table
+
+
+def _recovery(result: "Report") -> str:
+    return (
+        f"Recovery: the first task ran {result.first_after:.1f} s after the restart began,"
+        f" and after {result.all_after:.1f} s all had."
+    )
+
+
+def _tell_lost(result: "Report", folder: Path) -> None:
+    shown = "\n".join(f"  {job}" for job in result.lost[:_SHOWN_LOST])
+    output.tell(f"{len(result.lost)} promised tasks did not run, among them\n{shown}")
+    output.tell(f"Everything that was left is in {folder}")

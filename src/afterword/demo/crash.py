@@ -1,0 +1,102 @@
+"""The story of the demo: promise, crash, restart, and see."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from afterword.demo import ledger
+from afterword.demo.load import Load
+from afterword.demo.report import Leftovers, Report, leftovers, report
+from afterword.demo.server import DemoFailed, Server
+from afterword.job import JobState
+from afterword.store import Store, open_store
+
+APPLICATION = "afterword.demo.application:app"
+STORE = "afterword.db"
+ANSWER_WITHIN = 30.0  # seconds for the orders before the crash
+RECOVER_WITHIN = 30.0  # seconds for everything after it
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A server that is killed after it gave `answers` answers, and started again.
+
+    Args:
+        folder: an empty directory for the store, the ledger and the log.
+        answers: how many requests are answered before the server is killed.
+        tell: gets one line of text for every step.
+    """
+
+    folder: Path
+    answers: int
+    tell: Callable[[str], None]
+
+    def run(self) -> Report:
+        """Go through the whole story.
+
+        Raises:
+            DemoFailed: the server could not be started, or did not answer.
+        """
+        self._ledger.touch()
+        store = open_store(self._url)
+        environment = {"AFTERWORD_URL": self._url, ledger.VARIABLE: str(self._ledger)}
+        with Server(APPLICATION, self.folder, environment) as server:
+            load = self._load_until_crash(server)
+            store.open()
+            try:
+                left = self._look(load, store)
+                restarted_at = self._restart(server)
+                self._wait_until_done(store)
+                server.stop()
+                return report(load.answers, left, store, self._ledger, restarted_at)
+            finally:
+                store.close()
+
+    @property
+    def _url(self) -> str:
+        return f"sqlite:///{self.folder / STORE}"
+
+    @property
+    def _ledger(self) -> Path:
+        return self.folder / "ledger.txt"
+
+    def _load_until_crash(self, server: Server) -> Load:
+        server.start()
+        self.tell(f"Started a FastAPI server (process {server.pid}) with a store in {self.folder}")
+        self.tell("Sending requests; each adds one or two background tasks.")
+        load = Load(server.address)
+        load.start()
+        answered = load.wait_for_answers(self.answers, ANSWER_WITHIN)
+        server.kill()
+        load.stop()
+        if not answered:
+            raise DemoFailed(
+                f"The server gave {len(load.answers)} good answers and {load.refused} others"
+                f" in {ANSWER_WITHIN:g} s, where {self.answers} were wanted: {server.log}"
+            )
+        return load
+
+    def _look(self, load: Load, store: Store) -> Leftovers:
+        left = leftovers(store)
+        self.tell(
+            f"Killed it (SIGKILL) after {len(load.answers)} answers: {left.completed} tasks had"
+            f" completed, {left.unfinished} had not; {left.running} of these were in its hands."
+        )
+        return left
+
+    def _restart(self, server: Server) -> datetime:
+        restarted_at = datetime.now(UTC)
+        server.start()
+        self.tell(f"Started the server again (process {server.pid}) on the same store.")
+        return restarted_at
+
+    def _wait_until_done(self, store: Store) -> None:
+        """What has not ended when the time is up shows in the report."""
+        deadline = time.monotonic() + RECOVER_WITHIN
+        while time.monotonic() < deadline:
+            counts = store.count()
+            if not counts[JobState.QUEUED] + counts[JobState.RUNNING]:
+                return
+            time.sleep(0.05)

@@ -1,0 +1,149 @@
+"""What became of every task that was promised.
+
+Two witnesses are heard: the store, and the ledger, which the tasks write by themselves. A task is
+lost unless both say that it ran.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from afterword.demo.ledger import Line, read_lines
+from afterword.demo.load import Answer
+from afterword.job import JobRecord, JobState
+from afterword.store import Store
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What the store held right after the crash."""
+
+    completed: int
+    waiting: int
+    running: int
+
+    @property
+    def unfinished(self) -> int:
+        """Tasks that were still to be run, or to be ended."""
+        return self.waiting + self.running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The result of a demonstration.
+
+    Of the promised tasks, `ran` ran, `ran_after` of them after the crash. `ran_again` counts them
+    by their number of attempts, when it is above 1. `twice` are those that had their effect before
+    the crash and once more after it, because it came before the first could be put on record.
+    `first_after` and `all_after` are seconds from the restart to a task's start and the last's end.
+    """
+
+    answered: int
+    promised: int
+    left: Leftovers
+    ran: int
+    ran_after: int
+    ran_again: dict[int, int]
+    twice: int
+    lost: list[str]
+    first_after: float
+    all_after: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise was."""
+        return not self.lost
+
+
+def leftovers(store: Store) -> Leftovers:
+    """Look into the store of a server that was killed."""
+    counts = store.count()
+    return Leftovers(counts[JobState.COMPLETED], counts[JobState.QUEUED], counts[JobState.RUNNING])
+
+
+def report(
+    answers: Sequence[Answer],
+    left: Leftovers,
+    store: Store,
+    ledger: Path,
+    restarted_at: datetime,
+) -> Report:
+    """Compare what was promised with what the store and the ledger say."""
+    records = {record.id: record for record in _all_records(store)}
+    lines = Counter(read_lines(ledger))
+    promised = {
+        job: _line(task, each.order) for each in answers for job, task in each.tasks.items()
+    }
+    ran = [job for job, line in promised.items() if _completed(records.get(job)) and lines[line]]
+    attempts = Counter(records[job].attempt for job in ran)
+    first, last = _span(list(records.values()), restarted_at)
+    return Report(
+        answered=len(answers),
+        promised=len(promised),
+        left=left,
+        ran=len(ran),
+        ran_after=sum(_ended_after(records[job], restarted_at) for job in ran),
+        ran_again={number: attempts[number] for number in sorted(attempts) if number > 1},
+        twice=sum(lines[promised[job]] > 1 for job in ran),
+        lost=sorted(promised.keys() - set(ran)),
+        first_after=first,
+        all_after=last,
+    )
+
+
+def as_json(result: Report, folder: Path | None) -> str:
+    """The report for programs; `folder` is null if it has been removed."""
+    return json.dumps(
+        {
+            "kept": result.kept,
+            "answered": result.answered,
+            "promised": result.promised,
+            "left_at_crash": result.left.unfinished,
+            "running_at_crash": result.left.running,
+            "ran": result.ran,
+            "ran_after_crash": result.ran_after,
+            "ran_again": {str(number): count for number, count in result.ran_again.items()},
+            "in_ledger_twice": result.twice,
+            "lost": result.lost,
+            "first_task_after_seconds": round(result.first_after, 3),
+            "all_tasks_after_seconds": round(result.all_after, 3),
+            "folder": str(folder) if folder else None,
+        },
+        indent=2,
+    )
+
+
+def _all_records(store: Store) -> Iterator[JobRecord]:
+    before: str | None = None
+    while page := store.find(limit=_PAGE, before=before):
+        yield from page
+        before = page[-1].id
+
+
+def _completed(record: JobRecord | None) -> bool:
+    return record is not None and record.state is JobState.COMPLETED
+
+
+def _ended_after(record: JobRecord, instant: datetime) -> bool:
+    return record.finished_at is not None and record.finished_at > instant
+
+
+def _line(task: str, order: int) -> Line:
+    return task.rpartition(":")[2], order
+
+
+def _span(records: Sequence[JobRecord], restarted_at: datetime) -> tuple[float, float]:
+    """Seconds from the restart to the first start of a task, and to the last end."""
+    started = [r.started_at for r in records if r.started_at and r.started_at > restarted_at]
+    finished = [r.finished_at for r in records if r.finished_at and r.finished_at > restarted_at]
+    if not started or not finished:
+        return 0.0, 0.0
+    return (
+        (min(started) - restarted_at).total_seconds(),
+        (max(finished) - restarted_at).total_seconds(),
+    )

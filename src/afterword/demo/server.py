@@ -1,0 +1,111 @@
+"""The demo's server: uvicorn in a process of its own, which can be killed."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from afterword.errors import AfterwordError
+
+START_WITHIN = 30.0  # seconds
+_HOST = "127.0.0.1"
+
+
+class DemoFailed(AfterwordError):
+    """The demonstration could not be carried out; not the same as a lost task."""
+
+
+class Server:
+    """A uvicorn process; leaving its `with` block leaves none behind.
+
+    Args:
+        application: `module:name`, as uvicorn takes it.
+        folder: its working directory, and where its log goes.
+        environment: added to this process's own.
+    """
+
+    def __init__(self, application: str, folder: Path, environment: dict[str, str]) -> None:
+        self.port = _free_port()
+        self.log = folder / "server.log"
+        self._folder = folder
+        self._environment = {**os.environ, **environment}
+        self._command = [
+            *(sys.executable, "-m", "uvicorn", application, "--host", _HOST),
+            *("--port", str(self.port), "--no-access-log"),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self.kill()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return _HOST, self.port
+
+    @property
+    def pid(self) -> int:
+        """The process id of the present process."""
+        return self._running.pid
+
+    @property
+    def _running(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None, "not started"  # noqa: S101
+        return self._process
+
+    def start(self) -> None:
+        """Start the process, and wait until it takes connections.
+
+        Raises:
+            DemoFailed: it ended, or took too long.
+        """
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START_WITHIN
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"The server did not start within {START_WITHIN:g} s: {self.log}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        if self._running.poll() is not None:
+            raise DemoFailed(f"The server ended instead of starting:\n{self.log.read_text()}")
+        try:
+            socket.create_connection(self.address, timeout=1.0).close()
+        except OSError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL: nothing of the process gets a chance to tidy up."""
+        self._running.kill()
+        self._running.wait()
+
+    def stop(self, within: float = 10.0) -> None:
+        """SIGTERM, as a deployment would; SIGKILL if that takes too long."""
+        self._running.terminate()
+        try:
+            self._running.wait(within)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,82 @@
+"""What every store must do, as tests that anyone can run on a store of their own.
+
+    def test_my_store(tmp_path):
+        check_store(lambda: MyStore(tmp_path / new_id()))
+
+Each check is a function `check_...(store)` whose docstring is one sentence of the contract;
+`CHECKS` has them all, for a test runner that wants to show them one by one. `store_machine`
+compares long random histories with a simple model; it needs Hypothesis. No test runner is imported
+here, and time is the store's own: leases are left or expire for real.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from afterword.store import Store
+from afterword.testing import adding, ending, keeping, knowing, losing, taking
+
+if TYPE_CHECKING:
+    from hypothesis.stateful import RuleBasedStateMachine
+
+Check = Callable[[Store], None]
+MakeStore = Callable[[], Store]
+
+CHECKS: tuple[Check, ...] = tuple(
+    function
+    for module in (keeping, adding, taking, ending, losing, knowing)
+    for name, function in vars(module).items()
+    if name.startswith("check_")
+)
+
+
+def check_store(make_store: MakeStore) -> None:
+    """Run every check, each on a fresh store.
+
+    Args:
+        make_store: returns a new, empty store that has not been opened.
+
+    Raises:
+        ExceptionGroup: some checks failed; its message names them, its members say how.
+    """
+    failures = [failure for check in CHECKS if (failure := _failure(check, make_store))]
+    if failures:
+        names = ", ".join(failure.__notes__[0] for failure in failures)
+        raise ExceptionGroup(f"the store breaks its contract: {names}", failures)
+
+
+def run_check(check: Check, make_store: MakeStore) -> None:
+    """Run one check on a fresh store."""
+    with opened(make_store) as store:
+        check(store)
+
+
+@contextmanager
+def opened(make_store: MakeStore) -> Iterator[Store]:
+    """A fresh store, closed in the end."""
+    store = make_store()
+    store.open()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _failure(check: Check, make_store: MakeStore) -> Exception | None:
+    try:
+        run_check(check, make_store)
+    except Exception as error:
+        error.add_note(check.__name__)
+        return error
+    return None
+
+
+def store_machine(make_store: MakeStore) -> "type[RuleBasedStateMachine]":
+    """A Hypothesis state machine that compares a store with a model of it.
+
+    Example:
+        TestMyStore = store_machine(make_store).TestCase
+    """
+    from afterword.testing.machine import machine_of
+
+    return machine_of(make_store)

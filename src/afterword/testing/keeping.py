@@ -1,0 +1,140 @@
+"""The contract of `Store.open`, `close` and `transaction`: together, durable, or not at all."""
+
+from afterword.errors import StoreError
+from afterword.job import JobState
+from afterword.outcome import Completed
+from afterword.store import Putback, Store, held_claim
+from afterword.testing.kit import (
+    BATCH,
+    FUTURE,
+    LONG,
+    PAST,
+    a_job,
+    claim,
+    claim_of,
+    end,
+    expect,
+    ids,
+    join,
+    record,
+    running,
+    state,
+)
+
+
+class _Broken(Exception):
+    """Raised inside a transaction."""
+
+
+def check_the_store_tells_what_it_is(store: Store) -> None:
+    """A store has a URL, and says what a committed job survives."""
+    expect(True, "://" in store.url, f"{store.url!r} is a URL")
+    expect(True, store.durability in ("power-loss", "process-crash"), store.durability)
+
+
+def check_jobs_outlive_the_connection(store: Store) -> None:
+    """What was committed is there when the store is opened again."""
+    attempt = running(store)
+    end(store, attempt, Completed())
+    job = a_job()
+    store.add([job])
+    store.close()
+    store.open()
+    expect(JobState.COMPLETED, state(store, attempt.id), "the ended job")
+    expect(JobState.QUEUED, state(store, job.id), "the queued job")
+
+
+def check_close_is_harmless(store: Store) -> None:
+    """Closing a closed store does nothing."""
+    store.close()
+    store.close()
+    store.open()
+    expect(0, sum(store.count().values()), "jobs")
+
+
+def check_a_closed_store_says_so(store: Store) -> None:
+    """Verbs of a closed store raise StoreError."""
+    store.close()
+    for what, call in (("add", lambda: store.add([a_job()])), ("count", store.count)):
+        try:
+            call()
+        except StoreError:
+            continue
+        raise AssertionError(f"{what}: expected StoreError from a closed store")
+
+
+def check_transaction_keeps_all(store: Store) -> None:
+    """Verbs inside a transaction see each other's work, and are kept together."""
+    join(store, "ann")
+    job = a_job(held=True)
+    with store.transaction():
+        store.add([job], held_by="ann")
+        expect(True, end(store, held_claim(job, "ann", PAST), Completed()), "settled")
+    expect(JobState.COMPLETED, state(store, job.id), "state")
+
+
+def check_transaction_drops_all(store: Store) -> None:
+    """An exception inside a transaction undoes every verb in it."""
+    join(store, "ann")
+    given_back, ended, discarded, waiting = (a_job() for _ in range(4))
+    store.add([given_back, ended, discarded])
+    claims = {each.id: each for each in claim(store)}
+    store.add([waiting])
+    before = sorted(store.find(), key=lambda each: each.id)
+    try:
+        with store.transaction():
+            store.join("bob", LONG)
+            store.add([a_job()])
+            store.release([Putback(claims[given_back.id], FUTURE)])
+            store.discard([claims[discarded.id]])
+            end(store, claims[ended.id], Completed())
+            claim(store, "bob")
+            store.purge(FUTURE, BATCH)
+            store.leave("ann")
+            raise _Broken
+    except _Broken:
+        pass
+    expect(before, sorted(store.find(), key=lambda each: each.id), "all jobs")
+    expect((True, False), (store.renew("ann", LONG), store.renew("bob", LONG)), "members")
+
+
+def check_recovery_is_undone_as_well(store: Store) -> None:
+    """An exception behind `recover` leaves the jobs to be recovered again."""
+    attempt = running(store)
+    store.leave("ann")
+    try:
+        with store.transaction():
+            store.recover(BATCH, LONG)
+            raise _Broken
+    except _Broken:
+        pass
+    expect(JobState.RUNNING, state(store, attempt.id), "state")
+    expect([attempt.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
+
+
+def check_transactions_nest(store: Store) -> None:
+    """A transaction inside another one is part of it."""
+    try:
+        with store.transaction():
+            with store.transaction():
+                store.add([a_job()])
+            raise _Broken
+    except _Broken:
+        pass
+    expect(0, sum(store.count().values()), "jobs")
+
+
+def check_the_store_works_after_an_error(store: Store) -> None:
+    """A refused verb and a broken transaction leave a store that works."""
+    join(store, "ann")
+    for bad in (a_job(task=""), a_job(arguments="{")):
+        try:
+            with store.transaction():
+                store.add([bad])
+        except StoreError:
+            continue
+        raise AssertionError("expected StoreError for nonsense in a transaction")
+    job = a_job()
+    store.add([job])
+    expect([job.id], ids([claim_of(store, job)]), "claimed")
+    expect(1, record(store, job.id).attempt, "attempt")

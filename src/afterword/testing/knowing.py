@@ -1,0 +1,179 @@
+"""The contract of `Store.get`, `find`, `count`, `purge` and `changed`."""
+
+import threading
+from collections.abc import Callable
+
+from afterword.job import JobState, new_id
+from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry
+from afterword.store import Claim, Putback, Store
+from afterword.testing.kit import (
+    BATCH,
+    FUTURE,
+    PAST,
+    a_chain,
+    a_job,
+    claim,
+    claim_of,
+    end,
+    expect,
+    ids,
+    join,
+    lose,
+    record,
+    running,
+    state,
+)
+
+
+def _one_of_each(store: Store) -> dict[JobState, str]:
+    """A job in each state, oldest first."""
+    join(store, "ann")
+    found: dict[JobState, str] = {}
+    outcomes: list[Outcome] = [Completed(), Failed("error"), Cancelled("no")]
+    for outcome in outcomes:
+        job = a_job()
+        store.add([job])
+        end(store, claim_of(store, job), outcome)
+        found[record(store, job.id).state] = job.id
+    for job in (a_job(), a_job(run_at=FUTURE)):
+        store.add([job])
+        claim(store)
+        found[record(store, job.id).state] = job.id
+    return found
+
+
+def check_get_finds_every_state(store: Store) -> None:
+    """Get finds jobs whether they wait, run or have ended, and leaves out what it does not know."""
+    known = _one_of_each(store)
+    found = {each.state: each.id for each in store.get([*known.values(), new_id()])}
+    expect(known, found, "jobs by state")
+    expect([], list(store.get([])), "no ids")
+
+
+def check_count(store: Store) -> None:
+    """Count has a number for each state, zero included."""
+    expect(dict.fromkeys(JobState, 0), dict(store.count()), "an empty store")
+    _one_of_each(store)
+    expect(dict.fromkeys(JobState, 1), dict(store.count()), "one of each")
+
+
+def check_find_is_newest_first(store: Store) -> None:
+    """Find shows jobs of all states, the newest first."""
+    known = list(_one_of_each(store).values())
+    expect(known[::-1], ids(store.find()), "ids")
+
+
+def check_find_by_state(store: Store) -> None:
+    """Find can be limited to one state."""
+    for each, job_id in _one_of_each(store).items():
+        expect([job_id], ids(store.find(each)), f"jobs that are {each}")
+
+
+def check_find_in_pages(store: Store) -> None:
+    """Pages that begin behind the last id of the page before show every job once."""
+    _one_of_each(store)
+    store.add([a_job(run_at=FUTURE) for _ in range(4)])
+    everything = ids(store.find())
+    pages = [store.find(limit=4)]
+    while pages[-1]:
+        pages.append(store.find(limit=4, before=pages[-1][-1].id))
+    expect([4, 4, 1, 0], [len(page) for page in pages], "jobs per page")
+    expect(everything, [each.id for page in pages for each in page], "ids")
+
+
+def check_reading_from_any_thread(store: Store) -> None:
+    """Get, find and count may be called from any thread, while another one writes."""
+    job = a_job()
+    store.add([job])
+    seen: list[object] = []
+
+    def read() -> None:
+        seen.append((ids(store.get([job.id])), ids(store.find()), store.count()[JobState.QUEUED]))
+
+    reader = threading.Thread(target=read)
+    with store.transaction():
+        store.add([a_job()])
+        reader.start()
+        reader.join(timeout=30)
+    expect([([job.id], [job.id], 1)], seen, "what another thread saw before the commit")
+
+
+# ---------------------------------------------------------------------- purge
+
+
+def check_purge_deletes_old_history(store: Store) -> None:
+    """Purge deletes jobs that ended before the given time, and says how many."""
+    _one_of_each(store)
+    expect(0, store.purge(PAST, BATCH), "purged with a time long ago")
+    expect(3, store.purge(FUTURE, BATCH), "purged with a time to come")
+    expect([0, 0, 0], [store.count()[each] for each in JobState if each.final], "history")
+
+
+def check_purge_keeps_unfinished_jobs(store: Store) -> None:
+    """Jobs that have not ended are never purged, however old."""
+    attempt = running(store)
+    store.add([a_job(run_at=PAST)])
+    expect(0, store.purge(FUTURE, BATCH), "purged")
+    expect(JobState.RUNNING, state(store, attempt.id), "the running job")
+
+
+def check_purge_limit(store: Store) -> None:
+    """Purge deletes no more than `limit`, the longest ended first."""
+    join(store, "ann")
+    jobs = [a_job() for _ in range(3)]
+    store.add(jobs)
+    for attempt in claim(store):
+        end(store, attempt, Completed())
+    finished = sorted((record(store, job.id).finished_at, job.id) for job in jobs)
+    expect(2, store.purge(FUTURE, 2), "purged")
+    left = [job.id for job in jobs if state(store, job.id)]
+    expect([finished[-1][1]], left, "left")
+
+
+# ---------------------------------------------------------------------- changed
+
+
+def _quiet(store: Store) -> None:
+    """Have the store say that nothing has changed, as it must sooner or later."""
+    if all(store.changed() for _ in range(100)):
+        raise AssertionError("changed() always says True, which makes idle workers spin")
+
+
+def check_changed_after_add(store: Store) -> None:
+    """A new job is a reason to look for work; it is so once."""
+    _quiet(store)
+    store.add([a_job()])
+    expect(True, store.changed(), "changed after add")
+    _quiet(store)
+
+
+def check_changed_when_a_job_is_queued_again(store: Store) -> None:
+    """Jobs that are released, retried or recovered are a reason to look for work."""
+    ways: dict[str, Callable[[Claim], object]] = {
+        "release": lambda attempt: store.release([Putback(attempt)]),
+        "retry": lambda attempt: end(store, attempt, Retry(PAST, "error")),
+        "recover": lambda attempt: lose(store, attempt),
+    }
+    running(store)
+    for what, way in ways.items():
+        attempt = _only_running(store)
+        _quiet(store)
+        way(attempt)
+        expect(True, store.changed(), f"changed after {what}")
+        claim(store)
+
+
+def _only_running(store: Store) -> Claim:
+    (found,) = store.find(JobState.RUNNING)
+    return Claim(found.id, found.attempt, found.worker or "", found.task, found.arguments, PAST)
+
+
+def check_changed_when_a_follower_is_ready(store: Store) -> None:
+    """The end of a job that others wait for is a reason to look for work."""
+    join(store, "ann")
+    jobs = a_chain(2)
+    store.add(jobs)
+    attempt = claim_of(store, jobs[0])
+    _quiet(store)
+    end(store, attempt, Completed())
+    expect(True, store.changed(), "changed")

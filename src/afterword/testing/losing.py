@@ -1,0 +1,220 @@
+"""The contract of `Store.join`, `renew`, `leave` and `recover`: workers that come and go."""
+
+import time
+from datetime import timedelta
+
+from afterword.job import JobState
+from afterword.outcome import Completed
+from afterword.store import MAX_LOST, Claim, Store
+from afterword.testing.kit import (
+    BATCH,
+    LONG,
+    PAST,
+    a_chain,
+    a_job,
+    claim,
+    claim_of,
+    end,
+    expect,
+    expect_refused,
+    ids,
+    join,
+    lose,
+    record,
+    running,
+    state,
+    states,
+)
+
+SHORT = 0.3  # seconds
+
+
+def check_recover_takes_nothing_from_the_living(store: Store) -> None:
+    """The jobs of a worker whose lease holds are left alone."""
+    attempt = running(store)
+    expect([], list(store.recover(BATCH, LONG)), "recovered")
+    expect(True, end(store, attempt, Completed()), "settled")
+
+
+def check_recover_after_leave(store: Store) -> None:
+    """What a worker holds when it leaves is lost at once, held jobs included."""
+    attempt = running(store, "ann")
+    held = a_job(held=True)
+    store.add([held], held_by="ann")
+    store.leave("ann")
+    recovered = [each.id for each in store.recover(BATCH, LONG)]
+    expect(sorted([attempt.id, held.id]), sorted(recovered), "recovered")
+
+
+def check_recover_after_the_lease(store: Store) -> None:
+    """A worker that does not renew loses its jobs when its lease has run out."""
+    store.join("ann", lease=SHORT)
+    job = a_job()
+    store.add([job])
+    claim_of(store, job)
+    time.sleep(2 * SHORT)
+    expect([job.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
+    expect(False, store.renew("ann", LONG), "renewed after its jobs were taken")
+
+
+def check_recover_takes_from_the_lost_only(store: Store) -> None:
+    """Of several workers, only the one that is gone loses its jobs."""
+    lost, kept = running(store, "ann"), running(store, "bob")
+    store.leave("ann")
+    expect([lost.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
+    expect(JobState.RUNNING, state(store, kept.id), "the other worker's job")
+
+
+def check_recover_leaves_other_jobs_alone(store: Store) -> None:
+    """Queued and ended jobs are never recovered."""
+    attempt = running(store)
+    end(store, attempt, Completed())
+    store.add([a_job()])
+    store.leave("ann")
+    expect([], list(store.recover(BATCH, LONG)), "recovered")
+
+
+def check_recover_queues_again(store: Store) -> None:
+    """A job that lost its first worker is queued, counts it, says so, and may run at once."""
+    attempt = running(store, "ann")
+    lose(store, attempt, LONG)
+    found = record(store, attempt.id)
+    kept = (found.state, found.attempt, found.lost, found.worker, bool(found.error))
+    expect((JobState.QUEUED, 1, 1, None, True), kept, "job")
+    join(store, "bob")
+    expect([2], [each.attempt for each in claim(store, "bob")], "the next attempt")
+
+
+def check_recover_reports(store: Store) -> None:
+    """Recover says which job, of which task, which attempt, how often, and what became of it."""
+    attempt = running(store, "ann")
+    store.leave("ann")
+    (report,) = store.recover(BATCH, LONG)
+    told = (report.id, report.task, report.attempt, report.lost, report.state)
+    expect((attempt.id, "app:send", 1, 1, JobState.QUEUED), told, "report")
+    expect([], list(store.recover(BATCH, LONG)), "recovered a second time")
+
+
+def check_recover_waits_longer_each_time(store: Store) -> None:
+    """After its second lost worker a job waits for one lease."""
+    attempt = running(store, "ann")
+    lose(store, attempt, LONG)
+    join(store, "bob")
+    lose(store, claim(store, "bob")[0], LONG)
+    expect(2, record(store, attempt.id).lost, "lost workers")
+    expect([], list(claim(store)), "claims at once")
+    waits = record(store, attempt.id).run_at - record(store, attempt.id).created_at
+    likely = timedelta(seconds=LONG) <= waits < timedelta(seconds=LONG + 300)
+    expect(True, likely, f"{waits} is one lease")
+
+
+def _poisoned(store: Store, attempt: Claim) -> None:
+    """Lose workers with this job until it counts as poison."""
+    for number in range(1, MAX_LOST):
+        lose(store, attempt, lease=0)
+        worker = f"victim-{number}"
+        join(store, worker)
+        (attempt,) = [each for each in claim(store, worker) if each.id == attempt.id]
+    lose(store, attempt, lease=0)
+
+
+def check_recover_fails_poison(store: Store) -> None:
+    """A job that lost MAX_LOST workers has failed, with an error, and is not run again."""
+    attempt = running(store, "ann")
+    _poisoned(store, attempt)
+    found = record(store, attempt.id)
+    expect((JobState.FAILED, MAX_LOST), (found.state, found.attempt), "job")
+    expect(True, bool(found.error) and found.finished_at is not None, "it says why and when")
+    expect([], list(claim(store)), "claims")
+
+
+def check_poison_stops_followers(store: Store) -> None:
+    """A job that fails as poison stops those behind it like any failure."""
+    join(store, "ann")
+    jobs = a_chain(3)
+    store.add(jobs)
+    _poisoned(store, claim_of(store, jobs[0]))
+    expect([JobState.FAILED, *[JobState.CANCELLED] * 2], states(store, jobs), "states")
+
+
+def check_recover_tells_what_it_did(store: Store) -> None:
+    """A held follower that is cancelled with its poisonous predecessor is never called queued."""
+    join(store, "ann")
+    first = a_job()
+    second = a_job(after=first.id, held=True)
+    store.add([first, second], held_by="ann")
+    for worker in ("bob", "cid", "dan"):
+        join(store, worker)
+        store.recover(BATCH, lease=0)
+        claim_of(store, first, worker)
+        store.leave(worker)
+    store.leave("ann")
+    told = {each.id: each.state for each in store.recover(BATCH, lease=0)}
+    expect(JobState.FAILED, told[first.id], "the poisonous job")
+    expect(True, told.get(second.id) in (None, JobState.CANCELLED), "the follower as reported")
+    expect(JobState.CANCELLED, state(store, second.id), "the follower")
+
+
+def check_recover_limit(store: Store) -> None:
+    """Recover takes no more than `limit` at a time; the rest is taken by the next calls."""
+    join(store, "ann")
+    jobs = [a_job() for _ in range(5)]
+    store.add(jobs)
+    claim(store)
+    store.leave("ann")
+    taken = [[each.id for each in store.recover(2, LONG)] for _ in range(4)]
+    expect([2, 2, 1, 0], [len(each) for each in taken], "jobs per call")
+    expect(sorted(ids(jobs)), sorted(each for some in taken for each in some), "jobs in all")
+
+
+def check_jobs_of_a_stranger_are_lost(store: Store) -> None:
+    """Who claims without having joined holds nothing."""
+    job = a_job()
+    store.add([job])
+    claim_of(store, job, "stranger")
+    expect([job.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
+
+
+def check_renew_extends_the_lease(store: Store) -> None:
+    """A worker that renews keeps its jobs beyond its first lease."""
+    store.join("ann", lease=SHORT)
+    job = a_job()
+    store.add([job])
+    attempt = claim_of(store, job)
+    expect(True, store.renew("ann", LONG), "renewed")
+    time.sleep(2 * SHORT)
+    expect([], list(store.recover(BATCH, LONG)), "recovered")
+    expect(True, end(store, attempt, Completed()), "settled")
+
+
+def check_renew_is_for_members(store: Store) -> None:
+    """Who has left, or never joined, has no lease to renew."""
+    join(store, "ann")
+    store.leave("ann")
+    expect(False, store.renew("ann", LONG), "renewed after leaving")
+    expect(False, store.renew("stranger", LONG), "renewed without joining")
+
+
+def check_join_once(store: Store) -> None:
+    """A worker id is joined once: two processes under one id would share a fence."""
+    join(store, "ann")
+    expect_refused(store, lambda: store.join("ann", LONG), "joining twice")
+
+
+def check_leave_is_harmless(store: Store) -> None:
+    """Leaving twice, or without having joined, does nothing."""
+    join(store, "ann")
+    for worker in ("ann", "ann", "stranger"):
+        store.leave(worker)
+    expect([], list(store.recover(BATCH, LONG)), "recovered")
+
+
+def check_an_ended_job_outlives_its_worker(store: Store) -> None:
+    """A job that was settled before its worker left stays as it is."""
+    attempt = running(store)
+    end(store, attempt, Completed())
+    before = record(store, attempt.id)
+    store.leave("ann")
+    store.recover(BATCH, LONG)
+    expect(before, record(store, attempt.id), "job")
+    expect(PAST, before.started_at.timestamp() if before.started_at else None, "started_at")

@@ -1,0 +1,366 @@
+"""Random histories of a store, compared with a model of it; needs Hypothesis.
+
+The model is what the contract says, in the plainest Python: a dictionary of jobs. After each step
+every job of the store is compared with it, so that no job can disappear, no state can be wrong, no
+attempt can be counted backwards and nothing that has ended can change without being noticed.
+
+Claims are kept for ever and used again at random: most writes are therefore stale, and must be
+refused.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from afterword.job import JobRecord, JobState, new_id
+from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store import MAX_LOST, Claim, Putback, Recovered, Settlement, Store, held_claim
+from afterword.testing.kit import BATCH, FUTURE, LONG, PAST, a_job, expect
+
+OUTCOMES: Sequence[Outcome] = (
+    Completed(),
+    Failed("error"),
+    Cancelled("reason"),
+    Retry(PAST, "error"),
+    Retry(FUTURE, "error"),
+    Released(),
+)
+_FINAL: dict[type[Outcome], JobState] = {
+    Completed: JobState.COMPLETED,
+    Failed: JobState.FAILED,
+    Cancelled: JobState.CANCELLED,
+}
+_index = st.integers(min_value=0, max_value=10_000)  # picks from a list, whatever its length
+
+
+@dataclass(slots=True)
+class ModelJob:
+    """What the contract says about one job."""
+
+    id: str
+    priority: int
+    on_failure: str
+    after: str | None
+    due: bool = True
+    state: JobState = JobState.QUEUED
+    attempt: int = 0
+    worker: str | None = None
+    lost: int = 0
+    interrupted: int = 0
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What must be equal in the store."""
+        after = None if self.state.final else self.after
+        worker = None if self.state.final else self.worker
+        return (self.state, self.attempt, self.lost, self.interrupted, worker, after)
+
+
+class Model:
+    """A store as a dictionary."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, ModelJob] = {}
+        self.members: set[str] = set()
+
+    def add(self, job: ModelJob) -> bool:
+        """A known id changes nothing; an ended predecessor is not waited for."""
+        if job.id in self.jobs:
+            return False
+        before = self.jobs.get(job.after or "")
+        job.after = before.id if before and not before.state.final else None
+        self.jobs[job.id] = job
+        return True
+
+    def fenced(self, claim: Claim) -> ModelJob | None:
+        """The job, if this claim is its present one."""
+        job = self.jobs.get(claim.id)
+        if job is None or job.state is not JobState.RUNNING:
+            return None
+        return job if (job.attempt, job.worker) == (claim.attempt, claim.worker) else None
+
+    def claimable(self) -> list[ModelJob]:
+        """What a worker may take."""
+        return [
+            job
+            for job in self.jobs.values()
+            if job.state is JobState.QUEUED and job.after is None and job.due
+        ]
+
+    def lost(self) -> list[ModelJob]:
+        """What belongs to workers that are gone."""
+        return [
+            job
+            for job in self.jobs.values()
+            if job.state is JobState.RUNNING and job.worker not in self.members
+        ]
+
+    def queue(self, job: ModelJob, *, due: bool) -> None:
+        """Back to the queue; what was due later stays so."""
+        job.state, job.worker, job.due = JobState.QUEUED, None, job.due and due
+
+    def settle(self, claim: Claim, outcome: Outcome) -> bool:
+        """What an outcome does."""
+        job = self.fenced(claim)
+        if job is None:
+            return False
+        if type(outcome) in _FINAL:
+            self.end(job, _FINAL[type(outcome)])
+        else:
+            job.interrupted += isinstance(outcome, Released)
+            self.queue(job, due=not isinstance(outcome, Retry) or outcome.at < FUTURE)
+        return True
+
+    def end(self, job: ModelJob, state: JobState) -> None:
+        """The end of a job, and of those that stop with it."""
+        job.state = state
+        for follower in self.followers(job.id):
+            if state is not JobState.COMPLETED and follower.on_failure == "stop":
+                self.end(follower, JobState.CANCELLED)
+            else:
+                follower.after = None
+
+    def followers(self, job_id: str) -> list[ModelJob]:
+        """The unfinished jobs right behind this one."""
+        jobs = self.jobs.values()
+        return [job for job in jobs if job.after == job_id and not job.state.final]
+
+    def discard(self, claim: Claim) -> bool:
+        """The job is gone, its followers move up."""
+        job = self.fenced(claim)
+        if job is None:
+            return False
+        for follower in self.followers(job.id):
+            follower.after = job.after
+        del self.jobs[job.id]
+        return True
+
+    def recover(self, job: ModelJob, lease: float) -> JobState:
+        """What becomes of a lost job."""
+        job.lost += 1
+        if job.lost >= MAX_LOST:
+            job.lost -= 1  # the record of a poisonous job keeps the count it had
+            self.end(job, JobState.FAILED)
+        else:
+            self.queue(job, due=job.lost == 1 or lease == 0)
+        return job.state
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Rules are the verbs of the store; see `store_machine`."""
+
+    make_store: Callable[[], Store]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = type(self).make_store()
+        self.store.open()
+        self.model = Model()
+        self.claims: list[Claim] = []
+        self.final: dict[str, JobRecord] = {}
+        self.attempts: dict[str, int] = {}
+        self.workers = 0
+        self.join()
+
+    def teardown(self) -> None:
+        self.store.close()
+
+    def pick(self, index: int) -> str:
+        """A member."""
+        members = sorted(self.model.members)
+        return members[index % len(members)]
+
+    # ------------------------------------------------------------------ workers
+
+    @precondition(lambda self: len(self.model.members) < 3)
+    @rule()
+    def join(self) -> None:
+        self.workers += 1
+        worker = f"worker-{self.workers}"
+        self.store.join(worker, LONG)
+        self.model.members.add(worker)
+
+    @precondition(lambda self: len(self.model.members) > 1)
+    @rule(index=_index, leaves=st.booleans())
+    def die(self, index: int, leaves: bool) -> None:
+        worker = self.pick(index)
+        if leaves:
+            self.store.leave(worker)
+        else:
+            self.store.renew(worker, 0.0)  # its lease has run out by the next recovery
+        self.model.members.remove(worker)
+
+    @rule(limit=st.sampled_from([1, 2, BATCH]), lease=st.sampled_from([0.0, LONG]))
+    def recover(self, limit: int, lease: float) -> None:
+        lost = len(self.model.lost())
+        recovered = self.store.recover(limit, lease)
+        for each in recovered:
+            self.check_recovered(each, lease)
+        expect(True, len(recovered) <= min(limit, lost), "no more than the lost, and the limit")
+        if limit == BATCH:
+            expect([], self.model.lost(), "lost jobs left after recovery")
+
+    def check_recovered(self, each: Recovered, lease: float) -> None:
+        job = self.model.jobs[each.id]
+        expect(True, job in self.model.lost(), f"{job} is lost")
+        expect((job.attempt, job.lost + 1), (each.attempt, each.lost), "the report")
+        expect(self.model.recover(job, lease), each.state, "what became of it")
+
+    # ------------------------------------------------------------------ adding
+
+    @rule(
+        length=st.integers(1, 3),
+        before=st.none() | _index,
+        held=st.booleans(),
+        on_failure=st.sampled_from(["stop", "continue"]),
+        priority=st.integers(0, 1),
+        index=_index,
+    )
+    def add(
+        self,
+        length: int,
+        before: int | None,
+        held: bool,
+        on_failure: str,
+        priority: int,
+        index: int,
+    ) -> None:
+        known = sorted(self.model.jobs)
+        after = known[before % len(known)] if known and before is not None else None
+        worker = self.pick(index)
+        jobs = []
+        for _ in range(length):
+            job = a_job(after=after, held=held, on_failure=on_failure, priority=priority)
+            jobs.append(job)
+            after = job.id
+        expect([True] * length, list(self.store.add(jobs, worker)), "new jobs")
+        for job in jobs:
+            row = ModelJob(job.id, priority, on_failure, job.after)
+            self.model.add(row)
+            if held:
+                row.state, row.attempt, row.worker = JobState.RUNNING, 1, worker
+                self.claims.append(held_claim(job, worker, PAST))
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(index=_index, held=st.booleans(), worker=_index)
+    def add_again(self, index: int, held: bool, worker: int) -> None:
+        known = sorted(self.model.jobs)
+        job = a_job(id=known[index % len(known)], held=held)
+        expect([False], list(self.store.add([job], self.pick(worker))), "a known job")
+
+    # ------------------------------------------------------------------ taking and ending
+
+    @rule(index=_index, limit=st.integers(1, 4))
+    def claim(self, index: int, limit: int) -> None:
+        worker = self.pick(index)
+        ready = self.model.claimable()
+        claims = self.store.claim(worker, ["default"], limit)
+        expect(min(limit, len(ready)), len(claims), "claims")
+        taken = [self.model.jobs[claim.id] for claim in claims]
+        priorities = sorted(job.priority for job in ready)[: len(claims)]
+        expect(priorities, [job.priority for job in taken], "priorities")
+        for claim, job in zip(claims, taken, strict=True):
+            expect(True, job in ready, f"{job} was claimable")
+            expect((job.attempt + 1, worker), (claim.attempt, claim.worker), "the fence")
+            job.state, job.attempt, job.worker = JobState.RUNNING, claim.attempt, worker
+        self.claims.extend(claims)
+
+    @precondition(lambda self: self.claims)
+    @rule(index=_index, outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=2))
+    def settle(self, index: int, outcomes: list[Outcome]) -> None:
+        claim = self.claims[-1 - index % len(self.claims)]
+        expected = [self.model.settle(claim, outcome) for outcome in outcomes]
+        answers = self.store.settle([Settlement(claim, outcome, PAST) for outcome in outcomes])
+        expect(expected, list(answers), f"{outcomes} of {claim}")
+
+    @precondition(lambda self: self.claims)
+    @rule(index=_index, at=st.sampled_from([None, PAST, FUTURE]))
+    def release(self, index: int, at: float | None) -> None:
+        claim = self.claims[-1 - index % len(self.claims)]
+        job = self.model.fenced(claim)
+        if job is not None:
+            job.attempt -= 1
+            self.attempts[job.id] = job.attempt
+            self.model.queue(job, due=at != FUTURE)
+        answers = self.store.release([Putback(claim, at)])
+        expect([job is not None], list(answers), f"release of {claim}")
+
+    @precondition(lambda self: self.claims)
+    @rule(index=_index)
+    def discard(self, index: int) -> None:
+        claim = self.claims[-1 - index % len(self.claims)]
+        expected = self.model.discard(claim)
+        expect([expected], list(self.store.discard([claim])), f"discard of {claim}")
+
+    # ------------------------------------------------------------------ the rest
+
+    @rule(limit=st.sampled_from([1, BATCH]))
+    def purge(self, limit: int) -> None:
+        before = set(self.model.jobs)
+        ended = {job.id for job in self.model.jobs.values() if job.state.final}
+        purged = self.store.purge(FUTURE, limit)
+        expect(min(limit, len(ended)), purged, "purged jobs")
+        left = {each.id for each in self.store.get(list(before))}
+        expect(True, before - left <= ended, "only ended jobs are purged")
+        for job_id in before - left:
+            del self.model.jobs[job_id]
+
+    @precondition(lambda self: self.claims)
+    @rule(index=_index)
+    def roll_back(self, index: int) -> None:
+        """Whatever a transaction that fails has done, nothing of it stays."""
+        claim = self.claims[-1 - index % len(self.claims)]
+        try:
+            with self.store.transaction():
+                self.store.add([a_job()])
+                self.store.settle([Settlement(claim, Failed("error"), PAST)])
+                self.store.claim(claim.worker, ["default"], BATCH)
+                raise _Undone
+        except _Undone:
+            pass
+
+    @invariant()
+    def store_and_model_agree(self) -> None:
+        records = {each.id: each for each in self.store.get(list(self.model.jobs))}
+        expect(set(self.model.jobs), set(records), "known jobs")
+        for job in self.model.jobs.values():
+            expect(job.facts, _facts(records[job.id]), f"facts of {job.id}")
+            expect(True, job.attempt >= self.attempts.get(job.id, 0), "attempts never fall")
+            self.attempts[job.id] = job.attempt
+
+    @invariant()
+    def nothing_that_ended_changes(self) -> None:
+        ended = [job.id for job in self.model.jobs.values() if job.state.final]
+        for each in self.store.get(ended):
+            expect(self.final.setdefault(each.id, each), each, "a job that has ended")
+
+    @invariant()
+    def counts_agree(self) -> None:
+        counts = dict.fromkeys(JobState, 0)
+        for job in self.model.jobs.values():
+            counts[job.state] += 1
+        expect(counts, dict(self.store.count()), "counts")
+        unknown = self.store.get([new_id()])
+        expect([], list(unknown), "a job that was never added")
+
+
+class _Undone(Exception):
+    """Raised inside a transaction."""
+
+
+def _facts(record: JobRecord) -> tuple[object, ...]:
+    """The same as `ModelJob.facts`, of the store's record."""
+    after = None if record.state.final else record.after
+    worker = None if record.state.final else record.worker
+    return (record.state, record.attempt, record.lost, record.interrupted, worker, after)
+
+
+def machine_of(make: Callable[[], Store]) -> type[RuleBasedStateMachine]:
+    """The machine for the stores that `make` returns."""
+
+    class Machine(StoreMachine):
+        make_store = staticmethod(make)
+
+    return Machine

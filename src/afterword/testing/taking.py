@@ -1,0 +1,250 @@
+"""The contract of `Store.claim`, `release` and `discard`."""
+
+from afterword.job import JobState
+from afterword.outcome import Completed, Failed, Retry
+from afterword.store import Putback, Store, held_claim
+from afterword.testing.kit import (
+    BATCH,
+    FUTURE,
+    PAST,
+    a_chain,
+    a_job,
+    claim,
+    claim_of,
+    end,
+    expect,
+    ids,
+    join,
+    lose,
+    record,
+    running,
+    stale,
+    state,
+)
+
+
+def check_claim_gives_what_is_needed_to_run(store: Store) -> None:
+    """A claim names job, attempt, worker, task and arguments; the job is then running."""
+    join(store, "ann")
+    job = a_job(arguments='{"n": 1}')
+    store.add([job])
+    (got,) = claim(store)
+    known = (got.id, got.attempt, got.worker, got.task, got.arguments)
+    expect((job.id, 1, "ann", "app:send", '{"n": 1}'), known, "claim")
+    found = record(store, job.id)
+    expect((JobState.RUNNING, 1, "ann"), (found.state, found.attempt, found.worker), "job")
+    apart = abs(found.created_at.timestamp() - got.created_at)
+    expect(True, apart < 0.001, f"created_at, {apart} s apart")
+
+
+def check_claim_is_exclusive(store: Store) -> None:
+    """A running job is claimed by nobody."""
+    running(store, "ann")
+    join(store, "bob")
+    expect([], list(claim(store, "bob")), "claims of another worker")
+    expect([], list(claim(store, "ann")), "claims of its own worker")
+
+
+def check_claim_order(store: Store) -> None:
+    """Within a queue the order is: lowest priority number, earliest run_at, smallest id."""
+    join(store, "ann")
+    urgent = a_job(priority=-1)
+    early, late = a_job(run_at=PAST), a_job(run_at=PAST + 60)
+    twins = [a_job(run_at=PAST + 30), a_job(run_at=PAST + 30)]
+    last = a_job(priority=1, run_at=PAST)
+    store.add([last, late, *reversed(twins), urgent, early])
+    expect(ids([urgent, early, *twins, late, last]), ids(claim(store)), "order")
+
+
+def check_claim_order_holds_one_by_one(store: Store) -> None:
+    """Claims one after the other come in the same order as all at once."""
+    join(store, "ann")
+    jobs = [a_job(priority=priority, run_at=PAST) for priority in (0, 0, 5, 5)]
+    store.add(jobs[::-1])
+    order = [got.id for _ in jobs for got in claim(store, limit=1)]
+    expect(ids(jobs), order, "order")
+
+
+def check_claim_limit(store: Store) -> None:
+    """Claim takes no more than `limit`, across priorities and queues, and leaves the rest."""
+    join(store, "ann")
+    store.add([a_job(priority=n % 2, queue=("a", "b")[n // 4]) for n in range(8)])
+    expect(0, len(store.claim("ann", ["a", "b"], 0)), "limit 0")
+    expect(5, len(store.claim("ann", ["a", "b"], 5)), "limit 5")
+    expect(3, len(store.claim("ann", ["a", "b"], BATCH)), "the rest")
+
+
+def check_claim_queues(store: Store) -> None:
+    """Claim serves the queues that it was given, and no others."""
+    join(store, "ann")
+    mail, other = a_job(queue="mail"), a_job(queue="other")
+    store.add([mail, other])
+    expect([], list(store.claim("ann", [], BATCH)), "no queue")
+    expect([mail.id], ids(store.claim("ann", ["mail", "empty"], BATCH)), "one queue")
+    expect(JobState.QUEUED, state(store, other.id), "the other queue's job")
+
+
+def check_claim_skips(store: Store) -> None:
+    """Claim leaves the jobs of tasks that it is to skip, also when they come first."""
+    join(store, "ann")
+    unknown = [a_job(task="new:task", run_at=PAST) for _ in range(3)]
+    known = a_job()
+    store.add([*unknown, known])
+    expect([known.id], ids(store.claim("ann", ["default"], 2, ["new:task", "x:y"])), "claimed")
+    expect(0, record(store, unknown[0].id).attempt, "attempts of a skipped job")
+
+
+def check_claim_takes_what_is_due(store: Store) -> None:
+    """A job is not claimed before its run_at."""
+    join(store, "ann")
+    due = a_job(run_at=PAST)
+    store.add([a_job(run_at=FUTURE), due])
+    expect([due.id], ids(claim(store)), "claimed")
+
+
+def check_attempts_rise(store: Store) -> None:
+    """Each attempt's number is one more than that of the last one, however that one ended."""
+    attempt = running(store)
+    join(store, "bob")
+    for expected in (2, 3, 4):
+        end(store, attempt, Retry(PAST, "error"))
+        (attempt,) = claim(store, "bob")
+        expect(expected, attempt.attempt, "attempt")
+    lose(store, attempt)
+    join(store, "cid")
+    (attempt,) = claim(store, "cid")
+    expect(5, attempt.attempt, "attempt after a lost worker")
+
+
+def check_claim_clears_the_last_error(store: Store) -> None:
+    """A running job shows no error of an earlier attempt."""
+    attempt = running(store)
+    end(store, attempt, Retry(PAST, "error"))
+    claim(store)
+    expect(None, record(store, attempt.id).error, "error")
+
+
+# ---------------------------------------------------------------------- release
+
+
+def check_release_gives_the_attempt_back(store: Store) -> None:
+    """A released job is queued for everyone, and the attempt does not count."""
+    attempt = running(store, "ann")
+    join(store, "bob")
+    expect([True], list(store.release([Putback(attempt)])), "released")
+    found = record(store, attempt.id)
+    expect((JobState.QUEUED, 0, None), (found.state, found.attempt, found.worker), "job")
+    (again,) = claim(store, "bob")
+    expect((attempt.id, 1), (again.id, again.attempt), "the next claim")
+
+
+def check_release_of_a_held_job(store: Store) -> None:
+    """A held job that is released is like one that was never held."""
+    join(store, "ann", "bob")
+    job = a_job(held=True)
+    store.add([job], held_by="ann")
+    store.release([Putback(held_claim(job, "ann", PAST))])
+    expect([(job.id, 1)], [(got.id, got.attempt) for got in claim(store, "bob")], "claimed")
+
+
+def check_release_keeps_the_order(store: Store) -> None:
+    """A held follower that is released still waits for its predecessor."""
+    join(store, "ann")
+    first = a_job()
+    second = a_job(after=first.id, held=True)
+    store.add([first, second], held_by="ann")
+    store.release([Putback(held_claim(second, "ann", PAST))])
+    expect([first.id], ids(claim(store)), "claimed")
+
+
+def check_release_for_later(store: Store) -> None:
+    """A putback with `at` is not claimed before that time, and shows its reason."""
+    attempt = running(store)
+    store.release([Putback(attempt, FUTURE, "nobody knows this task")])
+    found = record(store, attempt.id)
+    expect((FUTURE, "nobody knows this task"), (found.run_at.timestamp(), found.error), "job")
+    expect([], list(claim(store)), "claims")
+
+
+def check_release_brings_nothing_forward(store: Store) -> None:
+    """A held job that is released is not run before its own time."""
+    join(store, "ann")
+    job = a_job(held=True, run_at=FUTURE)
+    store.add([job], held_by="ann")
+    store.release([Putback(held_claim(job, "ann", PAST), PAST)])
+    expect([], list(claim(store)), "claims")
+
+
+def check_release_is_fenced(store: Store) -> None:
+    """A claim that does not match releases nothing; nor does the same claim twice."""
+    attempt = running(store)
+    for what, other in stale(attempt).items():
+        expect([False], list(store.release([Putback(other)])), f"release by {what}")
+    expect(JobState.RUNNING, state(store, attempt.id), "state")
+    twice = store.release([Putback(attempt), Putback(attempt)])
+    expect([True, False], list(twice), "released twice in a batch")
+    expect(0, record(store, attempt.id).attempt, "attempt")
+
+
+def check_release_after_the_end(store: Store) -> None:
+    """A job that has ended is not released."""
+    attempt = running(store)
+    end(store, attempt, Completed())
+    expect([False], list(store.release([Putback(attempt)])), "released")
+    expect(JobState.COMPLETED, state(store, attempt.id), "state")
+
+
+# ---------------------------------------------------------------------- discard
+
+
+def check_discard_forgets(store: Store) -> None:
+    """A discarded job is gone: neither queued nor in the history."""
+    join(store, "ann")
+    job = a_job(held=True)
+    store.add([job], held_by="ann")
+    expect([True], list(store.discard([held_claim(job, "ann", PAST)])), "discarded")
+    expect(None, state(store, job.id), "state")
+    expect(0, sum(store.count().values()), "jobs")
+
+
+def check_discard_lets_followers_move_up(store: Store) -> None:
+    """Followers of a discarded first job are ready."""
+    join(store, "ann")
+    first, second = a_chain(2)
+    held = a_job(id=first.id, held=True)
+    store.add([held, second], held_by="ann")
+    store.discard([held_claim(held, "ann", PAST)])
+    expect([second.id], ids(claim(store)), "claimed")
+
+
+def check_discard_closes_the_gap(store: Store) -> None:
+    """Followers of a discarded job wait for, and stop with, what it waited for."""
+    join(store, "ann")
+    first = a_job()
+    middle = a_job(after=first.id, held=True)
+    last = a_job(after=middle.id)
+    store.add([first, middle, last], held_by="ann")
+    store.discard([held_claim(middle, "ann", PAST)])
+    expect(first.id, record(store, last.id).after, "after")
+    end(store, claim_of(store, first), Failed("error"))
+    expect(JobState.CANCELLED, state(store, last.id), "state of the last")
+
+
+def check_discard_is_fenced(store: Store) -> None:
+    """A claim that does not match discards nothing; nor does the same claim twice."""
+    attempt = running(store)
+    for what, other in stale(attempt).items():
+        expect([False], list(store.discard([other])), f"discard by {what}")
+    expect(JobState.RUNNING, state(store, attempt.id), "state")
+    expect([True, False], list(store.discard([attempt, attempt])), "discarded twice in a batch")
+
+
+def check_discard_after_recovery(store: Store) -> None:
+    """Whoever lost a held job cannot discard it any more."""
+    join(store, "ann")
+    job = a_job(held=True)
+    store.add([job], held_by="ann")
+    attempt = held_claim(job, "ann", PAST)
+    lose(store, attempt)
+    expect([False], list(store.discard([attempt])), "discarded")
+    expect(JobState.QUEUED, state(store, job.id), "state")

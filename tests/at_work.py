@@ -1,0 +1,65 @@
+"""An Afterword that runs jobs in the test's own event loop, without an HTTP request around it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+from starlette.applications import Starlette
+
+from afterword import Afterword, Job, JobRecord
+
+
+def url_in(folder: Path) -> str:
+    """The URL of the one store the tests of this folder share."""
+    return f"sqlite:///{folder / 'jobs.db'}"
+
+
+@asynccontextmanager
+async def at_work(folder: Path, **options: Any) -> AsyncIterator[Afterword]:
+    """Start an application's Afterword, and drain it afterwards."""
+    afterword = Afterword(Starlette(), url_in(folder), **options)
+    await afterword.start()
+    try:
+        yield afterword
+    finally:
+        await afterword.stop()
+
+
+async def wait_for(
+    predicate: Callable[[], object], *, description: str, timeout: float = 20.0
+) -> None:
+    """`tests.helpers.wait_until` for an event loop that has to go on meanwhile."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while not predicate():
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"waited {timeout} s in vain: {description}")
+        await asyncio.sleep(0.005)
+
+
+async def record(afterword: Afterword, job: Job) -> JobRecord:
+    """What the store knows of the job now."""
+    found = await afterword.job(job.id)
+    assert found is not None
+    return found
+
+
+async def ended(afterword: Afterword, job: Job, *, timeout: float = 20.0) -> JobRecord:
+    """The record of a job, as soon as it is final."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while not (found := await record(afterword, job)).state.final:
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"waited {timeout} s in vain: the job has ended: {found}")
+        await asyncio.sleep(0.005)
+    return found
+
+
+def edit(folder: Path, statement: str, *values: Any) -> None:
+    """Change the store's file by hand, with the database's own checks switched off."""
+    connection = apsw.Connection(str(folder / "jobs.db"))
+    connection.set_busy_timeout(10_000)
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    connection.execute(statement, values)
+    connection.close()

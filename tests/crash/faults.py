@@ -1,0 +1,142 @@
+"""The faults F1 to F4, in any size: load a fleet, break it, and let the checker judge.
+
+`tests/test_crash.py` runs them small with each change, `scripts/chaos` large before a release.
+"""
+
+import random
+import time
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+from afterword.store import MAX_LOST
+from tests.crash.fleet import Clients, Fleet
+from tests.crash.ledger import Verdict, number_of
+from tests.helpers import Server, wait_until
+
+POINTS = ("stored", "claimed", "ran", "settling", "settled")  # see tests/crash/app.py
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a fault went: the checker's verdict, how often processes were hit, and the logs."""
+
+    verdict: Verdict
+    hits: int
+    logs: str
+
+
+def kill_workers(folder: Path, *, jobs: int, every: float, size: int = 4, seed: int = 1) -> Result:
+    """F1: kill -9 a random one of several processes, again and again, while they drain jobs."""
+    dice = random.Random(seed)
+    fleet = Fleet(folder, size, ORDER="concurrent", CONCURRENCY=8, LEASE=5)
+    clients = Clients(seconds=0.1)
+    hits = 0
+    with fleet.running():
+        _send(fleet, clients, jobs, per_request=50, tasks=("work", "work_in_thread"))
+        while fleet.unfinished() > jobs // 10:
+            server = dice.choice(fleet.servers)
+            fleet.kill(server)
+            hits += 1
+            fleet.start(server, wait=False)
+            time.sleep(every)
+        fleet.wait_finished(timeout=60 + jobs / 50)
+        # Chance may take three workers from one job; then, and only then, it has failed.
+        unlucky = [number_of(each.arguments) for each in fleet.records() if each.lost >= MAX_LOST]
+        return Result(fleet.verdict(clients, poison=unlucky), hits, fleet.logs())
+
+
+def kill_web_process(folder: Path, *, rounds: int, seed: int = 1) -> Result:
+    """F2: kill -9 the one process that serves and works, at a random moment of its load."""
+    dice = random.Random(seed)
+    fleet = Fleet(folder)
+    clients = Clients(seconds=0.0)
+    server = fleet.servers[0]
+    with fleet.running():
+        for _ in range(rounds):
+            before = len(clients.acked)
+            with clients.loading([server] * 4, jobs=3):
+                wait_until(
+                    lambda: len(clients.acked) > before,  # noqa: B023 - used up in this round
+                    description="the server takes orders",
+                )
+                time.sleep(dice.uniform(0.0, 0.5))
+                fleet.kill(server)
+            fleet.start(server)
+        fleet.wait_finished(timeout=60)
+        return Result(fleet.verdict(clients), rounds, fleet.logs())
+
+
+def crash_at(folder: Path, point: str, *, jobs: int, crashes: int) -> Result:
+    """F3: die at a named point between two owners of a job, with other jobs all around it."""
+    fleet = Fleet(folder, 0, LEASE=0.5)
+    clients = Clients(seconds=0.0, task="work_in_thread")
+    with fleet.running():
+        for crash in range(crashes):
+            server = fleet.server(CRASH_AT=point, CRASH_AFTER=crash % 3 + 1)
+            fleet.start(server, wait=False)
+            _load_until_dead(clients, server, jobs)
+            fleet.disturbed.add(server.process.pid)
+        fleet.start(fleet.server())
+        fleet.wait_finished(timeout=30)
+        return Result(fleet.verdict(clients), crashes, fleet.logs())
+
+
+def _load_until_dead(clients: Clients, server: Server, jobs: int) -> None:
+    """Send orders, in bursts that leave some to be claimed, until the server dies of them."""
+
+    def is_dead() -> bool:
+        return server.process.poll() is not None
+
+    wait_until(lambda: is_dead() or server.answers(), description="the server answers", every=0.02)
+    with clients.loading([server] * 2, jobs=jobs):
+        wait_until(is_dead, description="the server dies at the point it was told to")
+
+
+def restart_workers(folder: Path, *, jobs: int, restarts: int) -> Result:
+    """SIGTERM one process after the other while they drain jobs, as a deploy does."""
+    fleet = Fleet(folder, 2, ORDER="concurrent", CONCURRENCY=8, GRACE=0.05)
+    clients = Clients(seconds=0.1)
+    with fleet.running():
+        _send(fleet, clients, jobs, per_request=50, tasks=("work",))
+        for server, _ in zip(cycle(fleet.servers), range(restarts), strict=False):
+            _wait_working(fleet, server)
+            server.stop()
+            fleet.start(server)
+        fleet.wait_finished(timeout=60 + jobs / 50)
+        return Result(fleet.verdict(clients), restarts, fleet.logs())
+
+
+def stop_workers(folder: Path, *, jobs: int, stops: int, lease: float = 1.0) -> Result:
+    """F4: SIGSTOP a working process for longer than its lease, then let it go on."""
+    fleet = Fleet(folder, 2, ORDER="concurrent", CONCURRENCY=8, LEASE=lease)
+    clients = Clients(seconds=0.2)
+    with fleet.running():
+        _send(fleet, clients, jobs, per_request=25, tasks=("work", "work_in_thread"))
+        for server, _ in zip(cycle(fleet.servers), range(stops), strict=False):
+            _wait_working(fleet, server)
+            fleet.pause(server, lease + 1.5)
+        fleet.wait_finished(timeout=60 + jobs / 25)
+        wait_until(lambda: "lost_lease" in fleet.logs(), description="a lost lease is logged")
+        return Result(fleet.verdict(clients), stops, fleet.logs())
+
+
+def _wait_working(fleet: Fleet, server: Server) -> None:
+    """Wait until this process has begun something new."""
+    pid = server.process.pid
+
+    def runs() -> int:
+        return sum(line.pid == pid for line in fleet.ledger.lines("started"))
+
+    before = runs()
+    wait_until(lambda: runs() > before, description=f"{server.url} works", every=0.02)
+
+
+def _send(
+    fleet: Fleet, clients: Clients, jobs: int, *, per_request: int, tasks: tuple[str, ...]
+) -> None:
+    """Send all the jobs, to one process after the other."""
+    orders = zip(range(jobs // per_request), cycle(fleet.servers), cycle(tasks), strict=False)
+    for _, server, task in orders:
+        with server.client() as client:
+            clients.send(client, per_request, task=task)

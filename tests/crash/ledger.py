@@ -1,0 +1,187 @@
+"""The ledger: what the tasks and the store of a served process say they did, outside of the store.
+
+Every line is `number attempt pid event`, written with one O_APPEND write, so that a process can be
+killed at any moment and processes can share the file. `number` is the job's own argument.
+
+- `started`, `finished`: written by the task, first and last thing.
+- `accepted`: written by the store, after the commit that ended the job.
+- `returned`: the same for an attempt that a shutdown interrupted.
+"""
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from afterword import JobRecord, JobState
+from afterword.store import MAX_LOST
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the ledger."""
+
+    number: int
+    attempt: int
+    pid: int
+    event: str
+
+
+class Ledger:
+    """A file to which many processes append."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, number: int, attempt: int, event: str) -> None:
+        """Append a line of this process."""
+        line = f"{number} {attempt} {os.getpid()} {event}\n".encode()
+        descriptor = os.open(self.path, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+    def lines(self, event: str | None = None) -> list[Line]:
+        """The lines so far, in the order they were written."""
+        if not self.path.exists():
+            return []
+        found = (line.split() for line in self.path.read_text().splitlines())
+        lines = [
+            Line(int(number), int(attempt), int(pid), what) for number, attempt, pid, what in found
+        ]
+        return [line for line in lines if event in (None, line.event)]
+
+    def numbers(self, event: str) -> set[int]:
+        """The jobs for which this event is on record."""
+        return {line.number for line in self.lines(event)}
+
+
+def number_of(arguments: str) -> int:
+    """The number that a stored job of ours carries."""
+    number: int = json.loads(arguments)["number"]
+    return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the checker found; `problems` is empty if every promise was kept."""
+
+    acked: int
+    stored: int
+    runs: int
+    extra_runs: int
+    poisoned: int
+    problems: Sequence[str]
+
+
+def check(
+    ledger: Ledger,
+    records: Iterable[JobRecord],
+    *,
+    acked: Collection[Sequence[int]],
+    sent: Collection[Sequence[int]] = (),
+    disturbed: Collection[int] = (),
+    poison: Collection[int] = (),
+) -> Verdict:
+    """Compare what clients were told, what tasks and stores wrote down, and what the store knows.
+
+    Args:
+        ledger: what happened.
+        records: every job of the store.
+        acked: the numbers of each request that got a 2xx.
+        sent: the numbers of each request, answered or not.
+        disturbed: the process ids that were killed or stopped.
+        poison: the numbers that are to fail because their workers are lost.
+    """
+    by_number = {number_of(record.arguments): record for record in records}
+    lines: defaultdict[int, list[Line]] = defaultdict(list)
+    for line in ledger.lines():
+        lines[line.number].append(line)
+    problems = [
+        *_lost(by_number, lines, acked, poison),
+        *_half_stored(by_number, sent),
+        *(text for record in by_number.values() for text in _wrong_count(record)),
+        *(text for number in lines for text in _wrong_runs(lines[number], by_number.get(number))),
+        *(text for number in lines for text in _unexplained(lines[number], disturbed)),
+    ]
+    started = Counter(line.number for line in ledger.lines("started"))
+    return Verdict(
+        acked=sum(map(len, acked)),
+        stored=len(by_number),
+        runs=started.total(),
+        extra_runs=started.total() - len(started),
+        poisoned=sum(record.state is JobState.FAILED for record in by_number.values()),
+        problems=problems,
+    )
+
+
+def _lost(
+    records: Mapping[int, JobRecord],
+    lines: Mapping[int, Sequence[Line]],
+    acked: Collection[Sequence[int]],
+    poison: Collection[int],
+) -> Iterable[str]:
+    """Every job that a client was told about has run to its end, and is on record as that."""
+    for number in (number for request in acked for number in request):
+        record = records.get(number)
+        expected = JobState.FAILED if number in poison else JobState.COMPLETED
+        if record is None:
+            yield f"{number} was acknowledged, but the store does not know it"
+        elif record.state is not expected:
+            yield f"{number} is {record.state} and not {expected}: {record.error}"
+        elif number not in poison and "finished" not in {
+            line.event for line in lines.get(number, ())
+        }:
+            yield f"{number} is on record as completed, but never ran to its end"
+
+
+def _half_stored(
+    records: Mapping[int, JobRecord], sent: Collection[Sequence[int]]
+) -> Iterable[str]:
+    """The jobs of one request are stored together or not at all."""
+    for request in sent:
+        stored = [number for number in request if number in records]
+        if stored and len(stored) < len(request):
+            yield f"of the request for {list(request)} only {stored} were stored"
+
+
+def _wrong_count(record: JobRecord) -> Iterable[str]:
+    """Each attempt after the first has a cause on record: a lost worker, or an interruption."""
+    number = number_of(record.arguments)
+    if not record.state.final:
+        yield f"{number} has not ended: {record.state}, attempt {record.attempt}"
+        return
+    earlier = record.lost + record.interrupted
+    ended_by_loss = record.state is JobState.FAILED and record.lost >= MAX_LOST
+    if record.attempt != earlier + (0 if ended_by_loss else 1):
+        yield (
+            f"{number} ended with attempt {record.attempt}, but {record.lost} lost workers"
+            f" and {record.interrupted} interruptions are on record"
+        )
+
+
+def _wrong_runs(lines: Sequence[Line], record: JobRecord | None) -> Iterable[str]:
+    """Each run has a higher attempt number than the one before; one run at most is accepted."""
+    number = lines[0].number
+    attempts = [line.attempt for line in lines if line.event == "started"]
+    if attempts != sorted(set(attempts)):
+        yield f"{number} ran as attempts {attempts}"
+    if sum(line.event == "accepted" for line in lines) > 1:
+        yield f"{number} was completed twice"
+    if record is None:
+        yield f"{number} ran, but the store does not know it"
+    elif attempts and attempts[-1] > record.attempt:
+        yield f"{number} ran as attempt {attempts[-1]}, but only {record.attempt} are on record"
+
+
+def _unexplained(lines: Sequence[Line], disturbed: Collection[int]) -> Iterable[str]:
+    """A run whose end is not on record belongs to a process that was killed or stopped."""
+    ends = ("accepted", "returned")
+    ended = {(line.attempt, line.pid) for line in lines if line.event in ends}
+    for line in lines:
+        run = (line.attempt, line.pid)
+        if line.event == "started" and run not in ended and line.pid not in disturbed:
+            yield f"{line.number} ran as attempt {line.attempt} in a healthy process, to no end"

@@ -1,0 +1,76 @@
+"""An application with its store and a client, started or bare, and tasks that leave a trace."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from afterword import Afterword, JobRecord, JobState
+from tests.helpers import wait_until
+
+noted: list[str] = []
+
+
+def note(text: str) -> None:
+    """A `def` task."""
+    noted.append(text)
+
+
+async def note_async(text: str) -> None:
+    """An `async def` task."""
+    noted.append(text)
+
+
+def fail(text: str) -> None:
+    """A task that leaves its trace, then raises."""
+    noted.append(text)
+    raise RuntimeError(text)
+
+
+@dataclass(slots=True)
+class Site:
+    """A served application. `started`: its lifespan has run, so its tasks are durable."""
+
+    client: TestClient
+    afterword: Afterword
+    started: bool
+
+    def jobs(self) -> list[JobRecord]:
+        """What is in the store, in the order it was added; nothing if the store is not open."""
+        if not self.started:
+            return []
+        return sorted(self.afterword._store.find(), key=lambda job: job.id)
+
+    def states(self) -> list[JobState]:
+        """How the jobs have ended, once all of them have."""
+        wait_until(self._all_ended, description="every job has ended")
+        return [job.state for job in self.jobs()]
+
+    def _all_ended(self) -> bool:
+        return all(job.state.final for job in self.jobs())
+
+    def ran(self) -> list[str]:
+        """What the tasks have noted, once every job has ended."""
+        self.states()
+        return list(noted)
+
+
+@contextmanager
+def serving(
+    app: Starlette,
+    folder: Path,
+    *,
+    started: bool = True,
+    raise_server_exceptions: bool = True,
+    **options: Any,
+) -> Iterator[Site]:
+    """Give the application an Afterword with these options, and a client."""
+    noted.clear()
+    afterword = Afterword(app, f"sqlite:///{folder / 'jobs.db'}", **options)
+    client = TestClient(app, raise_server_exceptions=raise_server_exceptions)
+    with client if started else nullcontext():
+        yield Site(client, afterword, started)

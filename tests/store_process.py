@@ -1,0 +1,69 @@
+"""A process of its own that uses a store; `tests/test_sqlite.py` starts several at a time.
+
+python tests/store_process.py work jobs.db 3
+python tests/store_process.py hold jobs.db 30
+python tests/store_process.py open stores/ 1795312000.0
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from afterword.job import Job, new_id
+from afterword.outcome import Completed
+from afterword.store import Settlement, held_claim
+from afterword.stores.sqlite import SQLiteStore
+
+STORES = 10  # opened by `open`
+STEP = 0.05  # seconds between them
+
+
+def work(path: Path, seconds: float) -> None:
+    """Add, claim and settle as fast as possible; prints what was added and what was completed."""
+    store, worker = SQLiteStore(path), f"worker-{os.getpid()}"
+    added: list[str] = []
+    completed: list[str] = []
+    store.open()
+    store.join(worker, lease=3600.0)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        jobs = [Job(id=new_id(), task="app:send") for _ in range(3)]
+        store.add(jobs)
+        added += [job.id for job in jobs]
+        claims = store.claim(worker, ["default"], 3)
+        accepted = store.settle([Settlement(each, Completed(), time.time()) for each in claims])
+        completed += [each.id for each, ours in zip(claims, accepted, strict=True) if ours]
+        store.recover(10, lease=3600.0)
+        store.count()
+    store.leave(worker)
+    store.close()
+    print(json.dumps({"added": added, "completed": completed}))
+
+
+def hold(path: Path, lease: float) -> None:
+    """Join, hold a job, say so, and never renew."""
+    store = SQLiteStore(path)
+    store.open()
+    store.join("holder", lease)
+    job = Job(id=new_id(), task="app:send", held=True)
+    store.add([job], held_by="holder")
+    print(held_claim(job, "holder", 0.0).id, flush=True)
+    time.sleep(60)
+
+
+def open_new(folder: Path, begin: float) -> None:
+    """Open one new file after the other, each at the moment all other processes do."""
+    for number in range(STORES):
+        while time.time() < begin + number * STEP:
+            pass
+        store = SQLiteStore(folder / f"{number}.db")
+        store.open()
+        store.add([Job(id=new_id(), task="app:send")])
+        store.close()
+
+
+if __name__ == "__main__":
+    command = {"work": work, "hold": hold, "open": open_new}[sys.argv[1]]
+    command(Path(sys.argv[2]), float(sys.argv[3]))

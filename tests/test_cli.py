@@ -1,0 +1,163 @@
+"""The command line as a process: what it prints where, and how it ends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import afterword
+from afterword.cli.exit_code import ExitCode, exit_code_of
+from afterword.errors import (
+    AfterwordError,
+    ConfigurationError,
+    MissingExtra,
+    NotStorable,
+    StoreCorrupt,
+    StoreUnavailable,
+)
+
+COMMAND = str(Path(sys.executable).with_name("afterword"))
+WITHOUT = """
+import sys
+sys.modules[{package!r}] = None  # what `import` finds when it is not installed
+from afterword.cli import main
+main()
+"""
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `afterword` with these arguments."""
+    return subprocess.run(
+        [COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def run_without(package: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The same where a package is not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(package=package), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_version_is_data() -> None:
+    done = run("--version")
+
+    assert (0, f"afterword {afterword.__version__}\n", "") == (
+        done.returncode,
+        done.stdout,
+        done.stderr,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["demo", "--help"]])
+def test_help_has_examples(arguments: list[str]) -> None:
+    done = run(*arguments)
+
+    assert 0 == done.returncode
+    assert "Examples:\n" in done.stdout
+    assert "\n    afterword demo --json" in done.stdout
+    assert "" == done.stderr
+
+
+def test_every_line_of_help_fits_a_terminal() -> None:
+    shown = run("--help").stdout + run("demo", "--help").stdout
+
+    assert [] == [line for line in shown.splitlines() if len(line) > 80]
+
+
+@pytest.mark.parametrize("arguments", [["dmeo"], ["--wrong"], ["demo", "--answers", "many"]])
+def test_a_wrong_command_line_is_a_usage_error(arguments: list[str]) -> None:
+    done = run(*arguments)
+
+    assert 2 == done.returncode
+    assert "" == done.stdout
+    assert "Error" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_without_the_extra_the_message_has_the_command_that_installs_it(package: str) -> None:
+    done = run_without(package, "--version")
+
+    assert 2 == done.returncode
+    assert "" == done.stdout
+    assert 'Run: pip install "afterword[cli]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
+def test_the_demo_says_what_it_needs_before_it_starts_anything(package: str) -> None:
+    done = run_without(package, "demo")
+
+    assert 2 == done.returncode
+    assert 'Run: pip install "afterword[cli]"' in done.stderr
+    assert 1 == len(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["demo", "--answers", "10"]])
+def test_a_reader_that_has_gone_makes_no_noise(arguments: list[str], tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+
+    assert 1 == done.returncode
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_locale_without_unicode_is_no_obstacle() -> None:
+    done = subprocess.run(
+        [COMMAND, "demo", "--help"],
+        env={**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (AfterwordError("it said no"), ExitCode.FAILED),
+        (NotStorable("a lambda"), ExitCode.FAILED),
+        (ConfigurationError("an option"), ExitCode.USAGE),
+        (MissingExtra("this", "afterword[cli]"), ExitCode.USAGE),
+        (StoreUnavailable("busy"), ExitCode.UNREACHABLE),
+        (StoreCorrupt("damaged"), ExitCode.UNREACHABLE),
+    ],
+)
+def test_every_error_has_an_exit_code(error: AfterwordError, code: ExitCode) -> None:
+    assert code is exit_code_of(error)
+
+
+def test_exit_codes_are_those_of_the_documentation() -> None:
+    codes = {code.name: code.value for code in ExitCode}
+
+    assert {
+        "OK": 0,
+        "FAILED": 1,
+        "USAGE": 2,
+        "NOT_FOUND": 3,
+        "REFUSED": 4,
+        "UNREACHABLE": 5,
+        "INTERRUPTED": 130,
+    } == codes

@@ -1,0 +1,50 @@
+"""Every store does what `afterword.testing` asks of a store."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from afterword.job import Job, new_id
+from afterword.store import Settlement, Store
+from afterword.stores.sqlite import SQLiteStore
+from afterword.testing import CHECKS, Check, check_store, run_check
+
+MakeStore = Callable[[], Store]
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> MakeStore:
+    return lambda: SQLiteStore(tmp_path / f"{new_id()}.db")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_sqlite_keeps_the_contract(check: Check, make_store: MakeStore) -> None:
+    run_check(check, make_store)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_each_check_states_its_contract(check: Check) -> None:
+    assert check.__doc__
+    assert check.__doc__.endswith(".")
+
+
+class Forgetful(SQLiteStore):
+    """Breaks the contract: it believes every outcome, and it says that every job is new."""
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        super().settle(settlements)
+        return [True for _ in settlements]
+
+    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+        super().add(jobs, held_by)
+        return [True for _ in jobs]
+
+
+def test_check_store_names_what_is_broken(tmp_path: Path) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        check_store(lambda: Forgetful(tmp_path / f"{new_id()}.db"))
+
+    assert "check_settle_is_fenced" in str(caught.value)
+    assert "check_add_is_idempotent_after_the_end" in str(caught.value)
+    assert "check_claim_order" not in str(caught.value)

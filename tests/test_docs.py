@@ -1,0 +1,158 @@
+"""The pages say what is true: Python runs, copies are copies, links lead somewhere.
+
+A block of Python may be marked by a comment in the line above it:
+
+- `<!-- run -->`: executed, all such blocks of a page one after the other as one module;
+- `<!-- from: examples/x.py -->`: a part of that file, word for word;
+- `<!-- test with: examples/x.py -->`: run by pytest, beside a copy of that file called main.py.
+
+One without a mark must at least compile.
+"""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from afterword.arguments import plan
+from afterword.errors import ArgumentError
+from tests.helpers import ROOT
+
+PAGES = [
+    page
+    for page in (ROOT / "README.md", ROOT / "examples/README.md", *(ROOT / "docs").rglob("*.md"))
+    if page.exists()
+]
+_BLOCK = re.compile(
+    r"(?:^[ ]*<!-- (?P<mark>[^>]*?) -->\n)?"
+    r"^(?P<indent>[ ]*)```python\n(?P<code>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+_LINK = re.compile(r"\]\((?!\w+:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_MARKS = ("", "run", "from", "test with")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block of Python in a page: `mark` says what to do with it, `file` with which file."""
+
+    page: Path
+    line: int
+    mark: str
+    file: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def _blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start("code")) + 1
+        mark, _, file = (match["mark"] or "").partition(": ")
+        yield Block(page, line, mark, file, dedent(match["code"]))
+
+
+BLOCKS = [block for page in PAGES for block in _blocks(page)]
+
+
+def _marked(mark: str) -> list[Block]:
+    return [block for block in BLOCKS if block.mark == mark]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_blocks_compile(block: Block) -> None:
+    """Whatever is shown as Python is Python; `await` may stand outside of a function."""
+    assert block.mark in _MARKS
+
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    assert compile(block.code, str(block), "exec", flags, dont_inherit=True)
+
+
+@pytest.mark.parametrize(
+    "page", sorted({block.page for block in _marked("run")}), ids=lambda page: page.name
+)
+def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page are one module, so that its jobs find its functions."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AFTERWORD_URL", f"sqlite:///{tmp_path / 'jobs.db'}")
+    module = types.ModuleType(f"page_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    # What a page registers with `task` is registered for its own blocks only.
+    monkeypatch.setattr(sys.modules["afterword.task"], "_registered", {})
+    for block in _marked("run"):
+        if block.page == page:
+            # As many lines before it as in the page: a traceback points to the right one.
+            code = "\n" * (block.line - 1) + block.code
+            exec(compile(code, str(page), "exec", dont_inherit=True), vars(module))
+
+
+@pytest.mark.parametrize("block", _marked("from"), ids=str)
+def test_copies_are_copies(block: Block) -> None:
+    """What a page shows of a file is in the file."""
+    assert block.code in (ROOT / block.file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("block", _marked("test with"), ids=str)
+def test_tests_pass(block: Block, tmp_path: Path) -> None:
+    """A page's tests are run as the reader runs them: beside main.py, with our pytest plugin."""
+    shutil.copy(ROOT / block.file, tmp_path / "main.py")
+    (tmp_path / "test_main.py").write_text(block.code, encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "AFTERWORD_URL"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert 0 == ended.returncode, ended.stdout + ended.stderr
+    assert re.search(r"\b\d+ passed", ended.stdout)
+    assert not (tmp_path / "afterword.db").exists()
+
+
+def test_the_tutorial_quotes_the_error() -> None:
+    """The message in the tutorial is the one that its line gives."""
+    tutorial = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+    module = types.ModuleType("tutorial")
+    source = (ROOT / "examples/tutorial.py").read_text(encoding="utf-8")
+    exec(compile(source, "tutorial.py", "exec", dont_inherit=True), vars(module))
+    with pytest.raises(ArgumentError) as caught:
+        plan(module.brew).encode(("tea", "a while"), {})
+
+    quote = "\n".join(re.findall(r"^> (.*)$", tutorial, re.MULTILINE)).replace("\n", " ")
+    assert str(caught.value) == quote
+
+
+def _anchors(page: Path) -> set[str]:
+    """The names that a page's headings have as link targets on GitHub."""
+    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Files and headings that a page links to exist."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    broken = []
+    for link in _LINK.finditer(text):
+        target = (page.parent / link["path"]).resolve() if link["path"] else page
+        anchor = link["anchor"]
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(link[0])
+
+    assert [] == broken

@@ -1,0 +1,458 @@
+"""Many callers, one transaction: on a real SQLite file, with a real thread."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from afterword.errors import StoreError, StoreUnavailable
+from afterword.group_commit import MAX_BATCH, GroupCommit, Operation, adding, calling, settling
+from afterword.job import Job, JobState, new_id
+from afterword.outcome import Completed
+from afterword.store import Settlement, Store, held_claim
+from afterword.stores import sqlite
+from afterword.stores.sqlite import SQLiteStore
+from tests.helpers import wait_until
+
+
+class CountingStore(SQLiteStore):
+    """Counts its commits, and lets a test stop one half-way."""
+
+    commits = 0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.committing = threading.Event()
+        self.may_commit = threading.Event()
+        self.may_commit.set()
+
+    def _commit(self) -> None:
+        self.committing.set()
+        self.may_commit.wait(timeout=30)
+        super()._commit()
+        self.commits += 1
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CountingStore:
+    return CountingStore(tmp_path / "jobs.db")
+
+
+@pytest.fixture
+def group(store: CountingStore) -> Iterator[GroupCommit]:
+    group = GroupCommit(store)
+    group.start()
+    yield group
+    store.may_commit.set()
+    group.stop()
+
+
+def a_job() -> Job:
+    return Job(id=new_id(), task="app:send")
+
+
+def bad_job() -> Job:
+    return Job(id=new_id(), task="")
+
+
+class Answers:
+    """Collects what operations are answered."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, tuple[object, BaseException | None]] = {}
+
+    def submit(self, group: GroupCommit, *operations: Operation) -> None:
+        for operation in operations:
+            self._listen(operation)
+            group.submit(operation)
+
+    def _listen(self, operation: Operation) -> None:
+        number = len(self.of)
+        self.of[number] = ("nothing yet", None)
+        operation.done = lambda result, error: self.of.update({number: (result, error)})
+
+    def wait(self) -> list[tuple[object, BaseException | None]]:
+        wait_until(
+            lambda: not any(result == "nothing yet" for result, _ in self.of.values()),
+            description="every operation is answered",
+        )
+        return list(self.of.values())
+
+
+@contextmanager
+def busy(group: GroupCommit) -> Iterator[None]:
+    """The store's thread is kept from taking anything; what is submitted meanwhile is one batch."""
+    gate, entered = threading.Event(), threading.Event()
+
+    def wait(store: Store) -> None:
+        entered.set()
+        gate.wait(timeout=30)
+
+    group.submit(calling(wait))
+    assert entered.wait(timeout=30)
+    try:
+        yield
+    finally:
+        gate.set()
+
+
+@contextmanager
+def locked(store: SQLiteStore) -> Iterator[None]:
+    """Another connection is in the middle of a write transaction."""
+    other = apsw.Connection(str(store.path))
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+def queued(store: Store) -> int:
+    return store.count()[JobState.QUEUED]
+
+
+# ---------------------------------------------------------------------- together
+
+
+def test_many_callers_share_one_transaction(store: CountingStore, group: GroupCommit) -> None:
+    answers = Answers()
+    with busy(group):
+        before = store.commits
+        answers.submit(group, *[adding([a_job()], None) for _ in range(100)])
+    answers.wait()
+
+    assert before + 2 == store.commits  # one of the operation that kept the thread busy
+    assert 100 == queued(store)
+
+
+def test_each_caller_gets_its_own_answers(group: GroupCommit) -> None:
+    known, answers = a_job(), Answers()
+    group.run_blocking(adding([known], None))
+    with busy(group):
+        answers.submit(
+            group,
+            adding([a_job(), known], None),
+            adding([], None),
+            calling(lambda store: "called"),
+            adding([a_job()], None),
+        )
+
+    assert [([True, False], None), ([], None), ("called", None), ([True], None)] == answers.wait()
+
+
+def test_jobs_of_different_holders_are_not_mixed(store: CountingStore, group: GroupCommit) -> None:
+    answers, jobs = Answers(), [Job(id=new_id(), task="app:send", held=True) for _ in range(2)]
+    with busy(group):
+        answers.submit(group, *[adding([job], f"worker of {job.id}") for job in jobs])
+    answers.wait()
+
+    holders = {each.id: each.worker for each in store.get([job.id for job in jobs])}
+    assert {job.id: f"worker of {job.id}" for job in jobs} == holders
+
+
+def test_a_long_queue_is_taken_in_several_batches(store: CountingStore, group: GroupCommit) -> None:
+    answers = Answers()
+    with busy(group):
+        before = store.commits
+        answers.submit(group, *[adding([a_job()], None) for _ in range(MAX_BATCH + 1)])
+    answers.wait()
+
+    assert before + 3 == store.commits
+    assert MAX_BATCH + 1 == queued(store)
+
+
+# ---------------------------------------------------------------------- apart
+
+
+def test_a_bad_operation_fails_alone(store: CountingStore, group: GroupCommit) -> None:
+    answers = Answers()
+    with busy(group):
+        answers.submit(
+            group,
+            adding([a_job()], None),
+            adding([a_job(), bad_job()], None),
+            adding([a_job()], None),
+        )
+    (first, bad, last) = answers.wait()
+
+    assert ([True], None) == first == last
+    assert isinstance(bad[1], StoreError)
+    assert 2 == queued(store)
+
+
+def test_a_function_that_raises_fails_alone(store: CountingStore, group: GroupCommit) -> None:
+    def mistaken(store: Store) -> None:
+        store.add([a_job()])
+        raise LookupError("mistaken")
+
+    answers = Answers()
+    with busy(group):
+        answers.submit(group, calling(mistaken), adding([a_job()], None))
+    (bad, good) = answers.wait()
+
+    assert isinstance(bad[1], LookupError)
+    assert ([True], None) == good
+    assert 1 == queued(store)
+
+
+def test_an_unavailable_store_fails_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
+    store, answers = CountingStore(tmp_path / "jobs.db"), Answers()
+    group = GroupCommit(store)
+    group.start()
+    with locked(store):
+        answers.submit(group, *[adding([a_job()], None) for _ in range(3)])
+        errors = [error for _, error in answers.wait()]
+    group.run_blocking(adding([a_job()], None))
+
+    assert all(isinstance(error, StoreUnavailable) for error in errors)
+    assert 1 == queued(store)
+    group.stop()
+
+
+# ---------------------------------------------------------------------- waiting, and giving up
+
+
+def test_blocking_and_async_callers_get_results(store: CountingStore, group: GroupCommit) -> None:
+    async def add() -> object:
+        return await group.run(adding([a_job()], None), timeout=30)
+
+    assert [True] == group.run_blocking(adding([a_job()], None), timeout=30)
+    assert [True] == asyncio.run(add())
+    assert 2 == queued(store)
+
+
+def test_blocking_and_async_callers_get_errors(group: GroupCommit) -> None:
+    with pytest.raises(StoreError):
+        group.run_blocking(adding([bad_job()], None))
+    with pytest.raises(StoreError):
+        asyncio.run(group.run(adding([bad_job()], None)))
+
+
+def test_callers_of_many_threads_and_tasks(store: CountingStore, group: GroupCommit) -> None:
+    async def add_many() -> None:
+        await asyncio.gather(*(group.run(adding([a_job()], None)) for _ in range(100)))
+
+    with ThreadPoolExecutor(8) as pool:
+        loops = [pool.submit(asyncio.run, add_many()) for _ in range(2)]
+        threads = [pool.submit(group.run_blocking, adding([a_job()], None)) for _ in range(100)]
+        for each in (*loops, *threads):
+            each.result(timeout=30)
+
+    assert 300 == queued(store)
+
+
+def test_who_gives_up_waiting_has_stored_nothing(store: CountingStore, group: GroupCommit) -> None:
+    with busy(group):
+        with pytest.raises(StoreUnavailable, match="nothing was stored"):
+            group.run_blocking(adding([a_job()], None), timeout=0.01)
+        with pytest.raises(StoreUnavailable, match="nothing was stored"):
+            asyncio.run(group.run(adding([a_job()], None), timeout=0.01))
+    group.run_blocking(adding([a_job()], None))
+
+    assert 1 == queued(store)
+
+
+def test_who_gives_up_while_the_batch_runs_has_stored_nothing(
+    store: CountingStore, group: GroupCommit
+) -> None:
+    running, go_on, answers = threading.Event(), threading.Event(), Answers()
+
+    def slow(store: Store) -> None:
+        running.set()
+        go_on.wait(timeout=30)
+
+    given_up = adding([a_job()], None)
+    with busy(group):
+        answers.submit(group, adding([a_job()], None))
+        group.submit(given_up)
+        answers.submit(group, calling(slow))
+    assert running.wait(timeout=30)
+    assert given_up.abandon()
+    go_on.set()
+    answers.wait()
+
+    assert 1 == queued(store)
+
+
+def test_who_gives_up_during_the_commit_waits_for_it(
+    store: CountingStore, group: GroupCommit
+) -> None:
+    store.committing.clear()
+    store.may_commit.clear()
+    operation = adding([a_job()], None)
+    with ThreadPoolExecutor(1) as pool:
+        caller = pool.submit(group.run_blocking, operation, 0.01)
+        assert store.committing.wait(timeout=30)
+        too_late = operation.abandon()
+        store.may_commit.set()
+
+        assert not too_late
+        assert [True] == caller.result(timeout=30)
+    assert 1 == queued(store)
+
+
+def test_a_cancelled_caller_harms_nobody(store: CountingStore, group: GroupCommit) -> None:
+    async def cancel_one_of_two() -> object:
+        with busy(group):
+            loser = asyncio.create_task(group.run(adding([a_job()], None)))
+            winner = asyncio.create_task(group.run(adding([a_job()], None)))
+            await asyncio.sleep(0)
+            loser.cancel()
+            await asyncio.wait([loser])
+        return await winner
+
+    assert [True] == asyncio.run(cancel_one_of_two())
+
+
+def test_an_event_loop_that_is_closed_harms_nobody(group: GroupCommit) -> None:
+    loop = asyncio.new_event_loop()
+    orphan, answers = adding([a_job()], None), Answers()
+    orphan.loop = loop
+    loop.close()
+    with busy(group):
+        group.submit(orphan)
+        answers.submit(group, adding([a_job()], None))
+
+    assert [([True], None)] == answers.wait()
+
+
+def test_a_callback_that_raises_harms_nobody(
+    group: GroupCommit, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(result: object, error: BaseException | None) -> None:
+        raise LookupError("no room for this answer")
+
+    rude, answers = adding([a_job()], None), Answers()
+    rude.done = refuse
+    with caplog.at_level(logging.ERROR, "afterword"):
+        with busy(group):
+            group.submit(rude)
+            answers.submit(group, adding([a_job()], None))
+        answered = answers.wait()
+
+    assert [([True], None)] == answered
+    assert "no room for this answer" in caplog.text
+
+
+# ---------------------------------------------------------------------- timers, start and stop
+
+
+def test_timers_go_on_after_errors(group: GroupCommit) -> None:
+    steps: list[int] = []
+
+    def step(store: Store) -> None:
+        steps.append(1)
+        raise StoreUnavailable("not now") if len(steps) % 2 else ZeroDivisionError
+
+    group.every(0.005, step)
+    wait_until(lambda: len(steps) >= 5, description="a step that always raises is repeated")
+
+    assert [True] == group.run_blocking(adding([a_job()], None))
+
+
+def test_timers_run_under_load_in_the_stores_thread(group: GroupCommit) -> None:
+    threads: set[str] = set()
+    group.every(0.001, lambda store: threads.add(threading.current_thread().name))
+    for _ in range(20):
+        group.run_blocking(adding([a_job()], None))
+
+    assert {"afterword-store"} == threads
+
+
+def test_after_commit_is_called_for_each_batch(group: GroupCommit) -> None:
+    calls: list[int] = []
+    group.after_commit = lambda store: calls.append(queued(store))
+    for _ in range(3):
+        group.run_blocking(adding([a_job()], None))
+    group.run_blocking(calling(queued))
+
+    assert [1, 2, 3] == calls[:3]
+
+
+def test_stop_finishes_what_is_in_the_queue(tmp_path: Path) -> None:
+    store, answers = CountingStore(tmp_path / "jobs.db"), Answers()
+    group = GroupCommit(store)
+    group.start()
+    with ThreadPoolExecutor(1) as pool, busy(group):
+        answers.submit(group, *[adding([a_job()], None) for _ in range(100)])
+        stopping = pool.submit(group.stop)
+    stopping.result(timeout=30)
+
+    assert [([True], None)] * 100 == answers.wait()
+    store.open()
+    assert 100 == queued(store)
+    store.close()
+
+
+def test_operations_after_the_stop_fail_at_once(store: CountingStore, group: GroupCommit) -> None:
+    group.stop()
+
+    with pytest.raises(StoreUnavailable, match="not in use"):
+        group.run_blocking(adding([a_job()], None))
+    with pytest.raises(StoreUnavailable, match="not in use"):
+        asyncio.run(group.run(adding([a_job()], None)))
+
+
+def test_operations_that_race_with_the_stop_are_all_answered(tmp_path: Path) -> None:
+    store, answers = CountingStore(tmp_path / "jobs.db"), Answers()
+    group = GroupCommit(store)
+    group.start()
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(group.stop)
+        while not stopping.done():
+            answers.submit(group, adding([a_job()], None))
+        answers.submit(group, adding([a_job()], None))
+    answered = answers.wait()
+
+    assert isinstance(answered[-1][1], StoreUnavailable)
+    store.open()
+    assert sum(result == [True] for result, _ in answered) == queued(store)
+    store.close()
+
+
+def test_a_stopped_group_starts_again(store: CountingStore, group: GroupCommit) -> None:
+    group.run_blocking(adding([a_job()], None))
+    group.stop()
+    group.stop()
+    group.start()
+    group.start()
+
+    assert [True] == group.run_blocking(adding([a_job()], None))
+    assert 2 == queued(store)
+
+
+def test_a_start_from_many_threads_is_one_start(tmp_path: Path) -> None:
+    group = GroupCommit(CountingStore(tmp_path / "jobs.db"))
+    before = threading.active_count()
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(group.start) for _ in range(8)]:
+            each.result(timeout=30)
+
+    assert before + 1 == threading.active_count()
+    group.stop()
+
+
+def test_a_store_that_cannot_be_opened_stays_stopped(tmp_path: Path) -> None:
+    (tmp_path / "jobs.db").write_bytes(b"no database, but long enough to be looked at" * 50)
+    group = GroupCommit(SQLiteStore(tmp_path / "jobs.db"))
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match="damaged or not a SQLite database"):
+            group.start()
+    assert not group.running
+
+
+def test_a_settlement_is_answered_by_the_fence(group: GroupCommit) -> None:
+    job = Job(id=new_id(), task="app:send", held=True)
+    group.run_blocking(adding([job], "ann"))
+    settlement = Settlement(held_claim(job, "ann", 1.0), Completed(), started_at=1.0)
+
+    assert [True] == group.run_blocking(settling([settlement]))
+    assert [False] == group.run_blocking(settling([settlement]))
