@@ -11,7 +11,7 @@ from tests.crash.faults import Result
 JOBS = 10_000
 KILL_EVERY = 0.5  # seconds; a process that is killed more often never gets to work
 ROUNDS = 50
-CRASHES = 40  # at each point, two in a row on one store
+CRASHES = 20  # at each point, two in a row on one store
 STOPS = 20
 
 

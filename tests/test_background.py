@@ -1,86 +1,267 @@
-"""BackgroundTask and BackgroundTasks called by hand, as Starlette allows it."""
+"""BackgroundTask, BackgroundTasks and the outbox, without a server."""
 
 import asyncio
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.testclient import TestClient
+import pytest
+from starlette.background import BackgroundTask as StarletteBackgroundTask
+from starlette.background import BackgroundTasks as StarletteBackgroundTasks
+from starlette.datastructures import UploadFile
 
-from afterword import Afterword, JobState
-from afterword.background import BackgroundTask, BackgroundTasks
-from tests.helpers import wait_until
-
-done: list[str] = []
-
-
-async def note(word: str) -> None:
-    done.append(word)
-
-
-async def run_now(request: Request) -> Response:
-    """Runs two tasks itself, before it answers."""
-    tasks = BackgroundTasks([BackgroundTask(note, "first"), BackgroundTask(note, "second")])
-    await tasks()
-    return JSONResponse(list(done))
+from afterword import Job, NotStorable
+from afterword.background import (
+    BackgroundTask,
+    BackgroundTasks,
+    Entry,
+    Outbox,
+    Rules,
+    current_outbox,
+)
+from afterword.errors import ArgumentError
+from tests.sites import note, note_async, noted
 
 
-async def run_one_now(request: Request) -> Response:
-    """Runs the first of three itself; the others are left to the response."""
-    first = BackgroundTask(note, "first")
-    rest = BackgroundTasks([BackgroundTask(note, "second"), BackgroundTask(note, "third")])
-    await first()
-    return JSONResponse(list(done), background=rest)
+class Carrier:
+    """Keeps a list of what an outbox asks of whoever carries it."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def run_until(self, entry: Entry) -> None:
+        self.asked.append(entry)
+
+    def store_late(self, outbox: Outbox) -> None:
+        self.asked.append(outbox)
 
 
-def application(folder: Path) -> tuple[Starlette, Afterword]:
-    done.clear()
-    app = Starlette(routes=[Route("/now", run_now), Route("/one-now", run_one_now)])
-    return app, Afterword(app, url=f"sqlite:///{folder / 'jobs.db'}")
+def take_any(**kwargs: Any) -> None:
+    noted.append(f"{kwargs}")
 
 
-def test_tasks_that_a_handler_calls_run_there_and_then(tmp_path: Path) -> None:
-    app, afterword = application(tmp_path)
-    with TestClient(app) as client:
-        answer = client.get("/now").json()
-        counts = afterword._store.count()
-
-    assert ["first", "second"] == answer
-    assert 0 == sum(counts.values()), "they were stored, too"
+def outbox(rules: Rules | None = None, *, durable: bool = True) -> Outbox:
+    return Outbox(rules or Rules(), durable=durable, carrier=Carrier())
 
 
-def test_what_is_added_behind_such_a_task_runs_after_the_response(tmp_path: Path) -> None:
-    app, afterword = application(tmp_path)
-    with TestClient(app) as client:
-        answer = client.get("/one-now").json()
-        wait_until(lambda: len(done) == 3, description="the rest runs")
-        wait_until(
-            lambda: afterword._store.count()[JobState.COMPLETED] == 2, description="it is on record"
-        )
-
-    assert ["first"] == answer
-    assert ["first", "second", "third"] == done
+@pytest.fixture(autouse=True)
+def nothing_noted() -> None:
+    noted.clear()
 
 
-def test_not_started_they_run_there_and_then_as_well(tmp_path: Path) -> None:
-    app, _ = application(tmp_path)
+@pytest.fixture
+def request_outbox() -> Iterator[Outbox]:
+    """An outbox as the middleware would have put it there."""
+    each = outbox()
+    token = current_outbox.set(each)
+    yield each
+    current_outbox.reset(token)
 
-    assert ["first", "second"] == TestClient(app).get("/now").json()
+
+# ---------------------------------------------------------------------- outside of a request
 
 
-async def call_outside() -> None:
-    tasks = BackgroundTasks()
-    job = tasks.add_task(note, "outside")
+@pytest.mark.parametrize("func", [note, note_async])
+def test_a_task_calls_its_function(func: Any) -> None:
+    asyncio.run(BackgroundTask(func, "ran")())
+
+    assert ["ran"] == noted
+
+
+def test_a_task_is_one_of_starlettes() -> None:
+    """So that every Response takes it."""
+    task = BackgroundTask(note_async, text="keyword")
+
+    assert isinstance(task, StarletteBackgroundTask)
+    assert (note_async, (), {"text": "keyword"}) == (task.func, task.args, task.kwargs)
+    assert task.is_async
+
+
+def test_tasks_are_none_of_starlettes() -> None:
+    """FastAPI would inject its own class for them, silently."""
+    assert not issubclass(BackgroundTasks, StarletteBackgroundTasks)
+
+
+def test_tasks_run_in_their_order() -> None:
+    tasks = BackgroundTasks(
+        [BackgroundTask(note, "first"), StarletteBackgroundTask(note, "second")]
+    )
+    tasks.add_task(note_async, "third")
+    asyncio.run(tasks())
+
+    assert ["first", "second", "third"] == noted
+
+
+@pytest.mark.parametrize("name", ["func", "self", "args", "kwargs", "task", "cls"])
+def test_no_keyword_is_reserved(name: str) -> None:
+    tasks = BackgroundTasks([BackgroundTask(take_any, **{name: 1})])
+    tasks.add_task(take_any, **{name: 2})
+    asyncio.run(tasks())
+
+    assert [f"{{'{name}': 1}}", f"{{'{name}': 2}}"] == noted
+
+
+def test_what_is_added_outside_of_a_request_is_not_durable() -> None:
+    job = BackgroundTasks().add_task(note, "ran")
 
     assert not job.durable
-    await tasks()
+    assert "tests.sites:note" == job.task
 
 
-def test_outside_of_a_request_they_are_starlettes(tmp_path: Path) -> None:
-    """Without a request there is nothing to store them with: calling runs them in order."""
-    done.clear()
-    asyncio.run(call_outside())
+def test_only_functions_are_tasks() -> None:
+    with pytest.raises(TypeError, match="pass the function"):
+        BackgroundTask("note")  # type: ignore[arg-type]
 
-    assert ["outside"] == done
+
+# ---------------------------------------------------------------------- inside of one
+
+
+def test_a_task_registers_with_the_request_and_waits_to_be_confirmed(
+    request_outbox: Outbox,
+) -> None:
+    task = BackgroundTask(note, "stored")
+    (entry,) = request_outbox.entries
+
+    assert not entry.confirmed
+    assert entry.job.durable
+
+    request_outbox.answered = True
+    asyncio.run(task())
+
+    assert entry.confirmed
+    assert [] == noted  # a worker runs it
+
+
+def test_the_injected_tasks_are_confirmed_at_once(request_outbox: Outbox) -> None:
+    job = request_outbox.background_tasks.add_task(note, "stored")
+    (entry,) = request_outbox.entries
+
+    assert entry.confirmed
+    assert job is entry.job
+
+
+def test_a_closed_request_takes_no_tasks_of_a_response(request_outbox: Outbox) -> None:
+    request_outbox.closed = True
+    asyncio.run(BackgroundTask(note, "ran")())
+
+    assert ["ran"] == noted
+    assert [] == request_outbox.entries
+
+
+def test_one_instance_per_request(request_outbox: Outbox) -> None:
+    assert request_outbox.background_tasks is request_outbox.background_tasks
+    assert outbox().background_tasks is not request_outbox.background_tasks
+
+
+# ---------------------------------------------------------------------- the order, as stored
+
+
+def added(each: Outbox, count: int) -> list[Job]:
+    return [each.background_tasks.add_task(note, f"{number}") for number in range(count)]
+
+
+def test_each_job_waits_for_the_one_before() -> None:
+    first, second, third = added(outbox(), 3)
+
+    assert [None, first.id, second.id] == [first.after, second.after, third.after]
+    assert [True, False, False] == [first.held, second.held, third.held]
+    assert {first.id} == {first.request_id, second.request_id, third.request_id}
+
+
+def test_concurrent_jobs_wait_for_nobody() -> None:
+    jobs = added(outbox(Rules(order="concurrent")), 3)
+
+    assert [None] * 3 == [job.after for job in jobs]
+    assert all(job.held for job in jobs)
+
+
+def test_a_job_behind_a_call_that_is_not_stored_is_held() -> None:
+    each = outbox()
+    first = each.background_tasks.add_task(note, "stored")
+    each.background_tasks.add_task(lambda: None)
+    last = each.background_tasks.add_task(note, "stored")
+
+    assert first.id == last.after
+    assert last.held
+
+
+def test_the_rule_for_failures_is_part_of_the_job() -> None:
+    assert ["stop"] == [job.on_failure for job in added(outbox(), 1)]
+    assert ["continue"] == [
+        job.on_failure for job in added(outbox(Rules(on_failure="continue")), 1)
+    ]
+
+
+# ---------------------------------------------------------------------- what is not stored
+
+
+def test_the_first_call_that_is_not_stored_asks_to_be_run_once() -> None:
+    asked: list[bool] = []
+    each = outbox()
+    each.on_first_unstorable = lambda: asked.append(True)
+    jobs = [each.background_tasks.add_task(lambda: None) for _ in range(2)]
+
+    assert [False, False] == [job.durable for job in jobs]
+    assert [True] == asked
+
+
+def test_strict_refuses_what_cannot_be_stored() -> None:
+    each = outbox(Rules(strict=True))
+
+    with pytest.raises(NotStorable, match="at the top of a module"):
+        each.background_tasks.add_task(lambda: None)
+
+    assert [] == each.entries
+
+
+def test_an_application_that_was_not_started_stores_nothing() -> None:
+    each = outbox(durable=False)
+    job = each.background_tasks.add_task(note, "runs in the request")
+
+    assert not job.durable
+    assert [] == each.unstored
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_an_upload_is_refused(durable: bool) -> None:
+    with pytest.raises(ArgumentError, match="Save it first"):
+        outbox(durable=durable).background_tasks.add_task(
+            take_any,
+            upload=UploadFile(file=None),  # type: ignore[arg-type]
+        )
+
+
+# ---------------------------------------------------------------------- success and failure
+
+
+def test_a_failure_before_the_answer_drops_everything() -> None:
+    each = outbox()
+    added(each, 2)
+    each.drop_if_failed(RuntimeError())
+
+    assert [] == each.unstored
+
+
+def test_success_drops_nothing() -> None:
+    each = outbox()
+    added(each, 2)
+    each.drop_if_failed(None)
+
+    assert 2 == len(each.unstored)
+
+
+def test_a_failure_after_the_answer_drops_nothing() -> None:
+    each = outbox()
+    each.answered = True
+    added(each, 1)
+    each.drop_if_failed(RuntimeError())
+
+    assert 1 == len(each.unstored)
+
+
+def test_after_the_request_a_task_is_stored_at_once() -> None:
+    each = outbox()
+    each.closed = True
+    added(each, 1)
+
+    assert isinstance(each.carrier, Carrier)
+    assert [each] == each.carrier.asked

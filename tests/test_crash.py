@@ -275,6 +275,7 @@ AGAIN = ((2, "started"), (2, "finished"), (2, "accepted"))
         (COMPLETED, (*RUN, (1, "started")), "ran as attempts [1, 1]"),
         (COMPLETED, ((1, "started"), *AGAIN), "only 1 are on record"),
         (replace(COMPLETED, attempt=2), ((1, "started"), *AGAIN), "0 lost workers"),
+        (replace(COMPLETED, attempt=2, lost=1), (*RUN, (2, "started")), "ended by attempt [1]"),
         (replace(COMPLETED, attempt=2, lost=1), ((1, "started"), *AGAIN), "in a healthy process"),
     ],
 )

@@ -48,6 +48,7 @@ def store(tmp_path: Path) -> CountingStore:
 def group(store: CountingStore) -> Iterator[GroupCommit]:
     group = GroupCommit(store)
     group.start()
+    group.run_blocking(calling(queued))  # what the start itself has put into the queue is done
     yield group
     store.may_commit.set()
     group.stop()
@@ -288,13 +289,15 @@ def test_who_gives_up_during_the_commit_waits_for_it(
     store.may_commit.clear()
     operation = adding([a_job()], None)
     with ThreadPoolExecutor(1) as pool:
-        caller = pool.submit(group.run_blocking, operation, 0.01)
+        caller = pool.submit(group.run_blocking, operation, 1.0)
         assert store.committing.wait(timeout=30)
-        too_late = operation.abandon()
+        abandoned = operation.abandon()
+        with pytest.raises(TimeoutError):
+            caller.result(timeout=1.2)
         store.may_commit.set()
 
-        assert not too_late
         assert [True] == caller.result(timeout=30)
+    assert not abandoned
     assert 1 == queued(store)
 
 

@@ -16,6 +16,7 @@ import apsw
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.concurrency import run_in_threadpool
 
 from afterword import Afterword, Job, JobState, task, telemetry, worker
 from afterword.background import Order
@@ -173,7 +174,7 @@ async def test_blocked_def_tasks_leave_the_threads_of_endpoints_alone(tmp_path: 
         for number in range(50):
             await afterword.add_task(wait_at_gate, f"{number}")
         await wait_for(lambda: len(ran) == 50, description="all have started")
-        answer = await asyncio.wait_for(asyncio.to_thread(lambda: "served"), 10)
+        answer = await asyncio.wait_for(run_in_threadpool(lambda: "served"), 10)
         gate.set()
 
     assert "served" == answer
@@ -442,9 +443,10 @@ async def test_an_outcome_waits_for_a_store_that_is_away(
     """The file is locked by somebody else for longer than the store waits."""
     monkeypatch.setattr("afterword.stores.sqlite.BUSY_TIMEOUT", 0.05)
     async with at_work(tmp_path, concurrency=1) as afterword:
-        job = await afterword.add_task(sleep_short, "once")
+        job = await afterword.add_task(wait_at_gate, "once")
+        await wait_for(lambda: ran, description="the task has started")
         with locked(tmp_path):
-            await wait_for(lambda: ran, description="the task has run")
+            gate.set()
             await wait_for(lambda: unsettled(afterword), description="its outcome was refused")
             during = await record(afterword, job)
         after = await ended(afterword, job)
@@ -453,6 +455,26 @@ async def test_an_outcome_waits_for_a_store_that_is_away(
     assert (JobState.RUNNING, JobState.COMPLETED) == (during.state, after.state)
     assert (1, 0) == (after.attempt, after.lost)
     assert ["once", "the slot is free again"] == ran
+
+
+async def test_a_job_without_a_free_slot_is_given_back_to_a_store_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Giving it back is tried until it works; else it would be held for as long as we live."""
+    monkeypatch.setattr("afterword.stores.sqlite.BUSY_TIMEOUT", 0.05)
+    async with at_work(tmp_path, concurrency=1) as afterword:
+        await afterword.add_task(wait_at_gate, "slot")
+        await wait_for(lambda: ran, description="the slot is taken")
+        [claim] = await afterword.store([stored(afterword, note, "held", held=True)])
+        assert claim is not None
+        with locked(tmp_path):
+            afterword.release([claim], [])
+            postponed: Any = afterword._group
+            await wait_for(lambda: postponed._postponed, description="it could not be given back")
+        gate.set()
+        await wait_for(lambda: len(ran) == 2, description="it has run")
+
+    assert ["slot", "held"] == ran
 
 
 async def test_a_claim_that_fails_is_tried_again(
@@ -470,6 +492,7 @@ async def test_a_claim_that_fails_is_tried_again(
         await wait_for(lambda: ran, description="the job has been claimed")
 
     assert ["claimed"] == ran
+    assert [] == failures
 
 
 def raise_next(failures: list[Exception]) -> None:

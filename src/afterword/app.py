@@ -83,12 +83,14 @@ class Afterword:
     ) -> None:
         _check_choice("order", order, get_args(Order))
         _check_choice("on_failure", on_failure, get_args(OnFailure))
+        _check_flag("strict", strict)
+        _check_flag("worker", worker)
         _check_number("concurrency", concurrency, 1, 10_000, whole=True)
         _check_number("lease", lease, 0.5, 24 * 3600)
         _check_number("grace", grace, 0, 24 * 3600)
         _check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
         _check_number("store_timeout", store_timeout, 0.01, 3600)
-        self.rules = Rules(order=order, on_failure=on_failure, strict=bool(strict))
+        self.rules = Rules(order=order, on_failure=on_failure, strict=strict)
         self._clock = clock or Clock()
         self._lease, self._grace, self._retention = float(lease), float(grace), float(retention)
         self._store_timeout = float(store_timeout)
@@ -208,16 +210,32 @@ class Afterword:
             # lease is not renewed any more, and the lock goes with the process.
             self._group.stop_timers()
         else:
-            await asyncio.to_thread(self._leases.stop)
+            try:
+                await asyncio.to_thread(self._leases.stop)
+            except StoreError as error:  # whoever recovers next will find our lock free
+                telemetry.step_failed(error)
             await asyncio.to_thread(self._group.stop)
         self._worker = None
 
     # ------------------------------------------------------------------ for the middleware
 
-    async def store(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
-        """Make jobs durable, before this returns."""
+    async def store(
+        self,
+        jobs: Sequence[Job],
+        stored_anyway: Callable[[Sequence[Claim | None]], object] | None = None,
+    ) -> Sequence[Claim | None]:
+        """Make jobs durable, before this returns.
+
+        A caller who is cancelled when it is too late is told by `stored_anyway`.
+        """
         worker, now = self._leases.worker, self._clock.now()
-        await self._group.run(adding(jobs, worker), self._store_timeout)
+        operation = adding(jobs, worker)
+        try:
+            await self._group.run(operation, self._store_timeout)
+        except asyncio.CancelledError:
+            if stored_anyway and operation.committed:
+                stored_anyway(_claims(jobs, worker, now))
+            raise
         return _claims(jobs, worker, now)
 
     def store_blocking(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
@@ -281,6 +299,11 @@ def _claims(jobs: Sequence[Job], worker: str, now: float) -> Sequence[Claim | No
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of {list(choices)}, but it is {value!r}.")
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False, but it is {value!r}.")
 
 
 def _check_number(

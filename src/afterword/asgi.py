@@ -18,7 +18,7 @@ drains before its shutdown, so that a task never meets a closed pool.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,8 +48,10 @@ class Host(Protocol):
     async def stop(self) -> None:
         """Drain the worker, close the store."""
 
-    async def store(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
-        """Make jobs durable; the claims of those that are held."""
+    async def store(
+        self, jobs: Sequence[Job], stored_anyway: Callable[[Sequence[Claim | None]], object]
+    ) -> Sequence[Claim | None]:
+        """Make jobs durable; the claims of those that are held, also if cancelled too late."""
 
     def store_blocking(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
         """The same for a thread, or for where nothing can be awaited."""
@@ -76,6 +78,7 @@ class AfterwordMiddleware:
     def __init__(self, app: ASGIApp, host: Host) -> None:
         self.app = app
         self.host = host
+        self._latecomers = _Latecomers(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request, a WebSocket connection or the lifespan through."""
@@ -84,7 +87,7 @@ class AfterwordMiddleware:
         elif "afterword.outbox" in scope:  # a mounted application with an Afterword of its own
             await self.app(scope, receive, send)
         else:
-            await _Exchange(self.app, self.host, scope, send).run(receive)
+            await _Exchange(self.app, self.host, self._latecomers, scope, send).run(receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def start_then_send(message: Message) -> None:
@@ -107,9 +110,12 @@ class AfterwordMiddleware:
 class _Exchange:
     """One request or connection, from its first line to the release of its jobs."""
 
-    def __init__(self, app: ASGIApp, host: Host, scope: Scope, send: Send) -> None:
+    def __init__(
+        self, app: ASGIApp, host: Host, latecomers: "_Latecomers", scope: Scope, send: Send
+    ) -> None:
         self._app = app
         self._host = host
+        self._latecomers = latecomers
         self._scope = scope
         self._send = send
         self._refusal: StoreError | None = None
@@ -150,7 +156,9 @@ class _Exchange:
         if not entries:
             return
         try:
-            claims = await self._host.store([entry.job for entry in entries])
+            claims = await self._host.store(
+                [entry.job for entry in entries], lambda claims: _mark_stored(entries, claims)
+            )
         except StoreError as error:
             if not self.outbox.answered:
                 self._refusal = error
@@ -220,11 +228,20 @@ class _Exchange:
     # ------------------------------------------------------------------ when the request is over
 
     async def _finish(self) -> None:
-        """Nothing of the request is open any more: let its jobs go."""
+        """Nothing of the request is open any more: let its jobs go, come what may."""
+        try:
+            await self._let_go()
+        except asyncio.CancelledError:  # perhaps while storing, which may be repeated
+            self._host.finish_later(self._let_go())
+            raise
+
+    async def _let_go(self) -> None:
+        if self.outbox.entries:
+            await self._let_entries_go()
+        self.outbox.close(self._latecomers)
+
+    async def _let_entries_go(self) -> None:
         outbox = self.outbox
-        if not outbox.entries:
-            outbox.closed = True
-            return
         self._discard_unconfirmed()
         try:
             await self._store()
@@ -246,21 +263,50 @@ class _Exchange:
             entry.done, entry.stored, entry.claim = True, False, None
 
     def _release(self, entries: Sequence[Entry]) -> None:
-        held = [entry for entry in entries if entry.claim and not entry.done]
-        for entry in entries:
-            entry.done = entry.done or entry.stored
-        ready = [entry.claim for entry in held if entry.claim and entry.job.after is None]
-        waiting = [entry.claim for entry in held if entry.claim and entry.job.after is not None]
         if self._stopped:
-            self._host.cancel([*ready, *waiting], "an earlier task of this request failed")
-        elif held:
-            self._host.release(ready, waiting)
+            claims = [claim for claims in _take_held(entries) for claim in claims]
+            self._host.cancel(claims, "an earlier task of this request failed")
+        else:
+            _release(self._host, entries)
 
     def store_late(self, outbox: Outbox) -> None:
-        """Store and release what was added after the request, before `add_task` returns."""
+        """The same as after the request."""
+        self._latecomers.store_late(outbox)
+
+
+class _Latecomers:
+    """Carries what is added to an outbox when its request is over: by a thread, say."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def run_until(self, entry: Entry) -> None:
+        """Somebody calls the task by hand."""
+        await call(entry.func, entry.args, entry.kwargs)
+
+    def store_late(self, outbox: Outbox) -> None:
+        """Store and release what was added, before `add_task` returns."""
         entries = outbox.unstored
         _mark_stored(entries, self._host.store_blocking([entry.job for entry in entries]))
-        self._release(entries)
+        _release(self._host, entries)
+        outbox.entries = []
+
+
+def _release(host: Host, entries: Sequence[Entry]) -> None:
+    ready, waiting = _take_held(entries)
+    if ready or waiting:
+        host.release(ready, waiting)
+
+
+def _take_held(entries: Sequence[Entry]) -> tuple[list[Claim], list[Claim]]:
+    """The claims to let go, each once: those that may start, and those that wait for another."""
+    ready: list[Claim] = []
+    waiting: list[Claim] = []
+    for entry in entries:
+        if entry.claim and not entry.done:
+            (ready if entry.job.after is None else waiting).append(entry.claim)
+        entry.done = entry.done or entry.stored
+    return ready, waiting
 
 
 def _mark_stored(entries: Sequence[Entry], claims: Sequence[Claim | None]) -> None:

@@ -9,6 +9,7 @@ once, those that the user puts on a Response when Starlette calls them. A call t
 runs in this process, in the request, in its place in the order.
 """
 
+import functools
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -49,7 +50,7 @@ class BackgroundTask(StarletteBackgroundTask):
 
     def __init__(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         require_callable(func)
-        super().__init__(func, *args, **kwargs)
+        _set_call(self, func, args, kwargs)
         self._entry: Entry | None = None
         if outbox := open_outbox():
             self._entry = outbox.add(func, args, kwargs, confirmed=False)
@@ -117,11 +118,17 @@ class BackgroundTasks(BackgroundTask):
             await task()
 
 
+def _set_call(task: Any, func: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """What Starlette's constructor does, which keeps the keyword `func` to itself."""
+    task.func, task.args, task.kwargs = func, args, kwargs
+    task.is_async = is_async(func)
+
+
 class _Confirmed(StarletteBackgroundTask):
     """An entry of the injected BackgroundTasks, should these also be put on a Response."""
 
     def __init__(self, entry: "Entry") -> None:
-        super().__init__(entry.func, *entry.args, **entry.kwargs)
+        _set_call(self, entry.func, entry.args, entry.kwargs)
         self._entry = entry
 
     async def __call__(self) -> None:
@@ -161,7 +168,7 @@ class Entry:
 
 
 class Carrier(Protocol):
-    """What an outbox needs of whoever carries it: `afterword.asgi` for a request."""
+    """What an outbox needs of whoever carries it: the request, and later the application."""
 
     async def run_until(self, entry: Entry) -> None:
         """Run what comes before this entry and must run in the request, and the entry itself."""
@@ -293,6 +300,18 @@ class Outbox:
         if error is not None and not self.answered and not isinstance(error, WebSocketDisconnect):
             self.drop()
 
+    def close(self, carrier: Carrier) -> None:
+        """The request is over: leave what is still added to this carrier, and forget the rest.
+
+        Nothing must be left that refers to itself: a request with a cycle is freed by the garbage
+        collector, which cost a quarter of its time (`scripts/bench R`).
+        """
+        self.closed = True
+        self.carrier = carrier
+        self.entries = []
+        self.on_first_unstorable = None
+        self._background_tasks = None
+
     def drop(self) -> None:
         """Forget what has not been stored."""
         for entry in self.entries:
@@ -346,6 +365,6 @@ async def call(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     if is_async(func):
         await func(*args, **kwargs)
         return
-    result = await run_in_threadpool(func, *args, **kwargs)
+    result = await run_in_threadpool(functools.partial(func, *args, **kwargs))
     if isinstance(result, Awaitable):
         await result

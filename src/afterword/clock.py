@@ -26,5 +26,9 @@ class Clock:
 
 
 def as_datetime(seconds: float) -> datetime:
-    """The aware UTC datetime of a stored time."""
-    return datetime.fromtimestamp(seconds, UTC)
+    """The aware UTC datetime of a stored time; the first or last there is, if it is beyond that."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        limit = datetime.min if seconds < 0 else datetime.max  # noqa: DTZ901 - it gets one
+        return limit.replace(tzinfo=UTC)

@@ -55,6 +55,11 @@ class Operation:
         """Take the operation back; False: too late, it is being committed."""
         return self._leave_waiting("abandoned")
 
+    @property
+    def committed(self) -> bool:
+        """Whether it is in the store; certain once it has been answered or abandoned."""
+        return self._state == "committing" and self.error is None
+
     def begin_commit(self) -> bool:
         """Pass the point of no return; False: the caller has abandoned it."""
         return self._leave_waiting("committing") or self._state == "committing"
@@ -175,6 +180,8 @@ class GroupCommit:
     async def run(self, operation: Operation, timeout: float | None = None) -> Any:
         """Wait for an operation in an event loop.
 
+        When the caller is cancelled, `operation.committed` tells whether that came too late.
+
         Raises:
             StoreUnavailable: not committed within `timeout` seconds; nothing of it was stored.
         """
@@ -184,7 +191,11 @@ class GroupCommit:
         expiry = loop.call_later(timeout, self._expire, operation, future) if timeout else None
         self.submit(operation)
         try:
-            return await future
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not operation.abandon():
+                await _despite_cancelling(future)
+            raise
         finally:
             if expiry is not None:
                 expiry.cancel()
@@ -379,6 +390,14 @@ def _call_done(operations: Sequence[Operation]) -> None:
             operation.done(operation.result, operation.error)
         except Exception as error:  # a caller's mistake must not stop those who come after it
             telemetry.answer_refused(error)
+
+
+async def _despite_cancelling(future: "asyncio.Future[Any]") -> None:
+    """Wait for an operation that was being committed when its caller was cancelled."""
+    while not future.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    future.exception()  # seen
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:

@@ -157,6 +157,10 @@ def open_store(url: str) -> Store:
     """
     from afterword.stores.sqlite import SQLiteStore
 
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            f"A store URL is text such as 'sqlite:///jobs.db', but this is {url!r}."
+        )
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
         return SQLiteStore.from_url(url)

@@ -39,7 +39,9 @@ def task(func: F) -> F:
 
     Raises:
         NotStorable: the function has no name under which another process could find it.
+        TypeError: not a function, or one that yields.
     """
+    require_callable(func)
     name = reference(func)
     if "<" in name:
         raise NotStorable(unnamed(func))

@@ -4,8 +4,9 @@ Two ways lead here. Jobs of this process's own requests are offered and start at
 gave this worker attempt 1 already. Everything else is claimed from the store, as many as slots are
 free, whenever the store's thread says that something may be claimable, and once a second.
 
-Three kinds of threads meet: the event loop starts attempts and owns the slots; task threads run
-`def` attempts; the store's thread calls back when an outcome is on record, and frees the slot.
+Three kinds of threads meet: the event loop starts attempts; task threads run `def` attempts; the
+store's thread calls back when an outcome is on record. An attempt takes a slot until its function
+has returned, and its lease is kept until its outcome is on record.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ CANCEL_WITHIN = 2.0  # seconds an attempt has to end once it was cancelled
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """An attempt that takes a slot, from its start until its outcome is on record."""
+    """An attempt, from its start until its outcome is on record."""
 
     attempt: Attempt
     started_at: float
@@ -69,7 +70,8 @@ class Worker:
         self._queues = queues
         self._clock = clock or Clock()
         self._threads = Threads(concurrency)
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _Running] = {}  # until their outcome is on record
+        self._active: set[_Running] = set()  # until their function has returned
         self._claiming = 0  # slots promised to a claim that is under way
         self._hungry = False  # there was more to claim than free slots
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
@@ -138,7 +140,7 @@ class Worker:
 
     @property
     def _free(self) -> int:
-        return self.concurrency - len(self._running) - self._claiming
+        return self.concurrency - len(self._active) - self._claiming
 
     async def _claim_forever(self) -> None:
         while not self._draining:
@@ -152,9 +154,9 @@ class Worker:
             self._woken = False
 
     async def _claim_while_there_is_work(self) -> None:
-        # The first claim leaves slots to the jobs that this process's requests offer meanwhile;
-        # only a claim that came back full shows that there is more in the store.
-        limit = max(1, self._free // PROBE)
+        # A first claim leaves slots to the jobs that this process's requests offer meanwhile; only
+        # a claim that came back full shows that there is more in the store.
+        limit = self._free if self._hungry else max(1, self._free // PROBE)
         while self._free > 0:
             claims = await self._claim(limit)
             if self._draining:
@@ -217,6 +219,7 @@ class Worker:
     def _run(self, attempt: Attempt) -> None:
         running = _Running(attempt, self._clock.now())
         self._running[attempt.claim.id] = running
+        self._active.add(running)
         if is_async(attempt.func):
             running.task = self._loop.create_task(
                 self._run_async(running), context=self._context.copy()
@@ -257,6 +260,9 @@ class Worker:
     # ------------------------------------------------------------------ ending them
 
     def _settle(self, running: _Running, outcome: Outcome) -> None:
+        self._active.discard(running)
+        if self._hungry:
+            self._wake_up()
         self._submit(Settlement(running.attempt.claim, outcome, running.started_at))
 
     def _submit(self, settlement: Settlement) -> None:
@@ -279,14 +285,12 @@ class Worker:
             telemetry.ended(claim.id, claim.task, claim.attempt, settlement.outcome, seconds)
         else:
             telemetry.lost_lease(claim.id, claim.task, claim.attempt)
-        self._free_slot(claim)
+        self._forget(claim)
 
-    def _free_slot(self, claim: Claim) -> None:
+    def _forget(self, claim: Claim) -> None:
         running = self._running.get(claim.id)
         if running is not None and running.attempt.claim == claim:
             del self._running[claim.id]
-        if self._hungry:
-            self._wake_up()
         if self._draining and not self._running:
             self._in_loop(self._emptied.set)
 

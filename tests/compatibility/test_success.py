@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from afterword.fastapi import BackgroundTask, BackgroundTasks
 from tests.compatibility.conftest import Serve
-from tests.compatibility.versions import HAS_FUNCTION_SCOPE
+from tests.compatibility.versions import FASTAPI, HAS_FUNCTION_SCOPE
 from tests.helpers import wait_until
 from tests.sites import Site, note, noted
 
@@ -59,7 +59,7 @@ def status_of(app: FastAPI, serve: Serve) -> Callable[[], tuple[int, Site]]:
 
 def nothing_is_left(site: Site) -> bool:
     """Whether no job is stored and nothing ran; what nobody confirmed is removed a moment later."""
-    wait_until(lambda: not site.jobs(), description="no job is stored")
+    wait_until(lambda: not site.jobs(), description="no job is stored", timeout=5)
     return not noted
 
 
@@ -100,6 +100,9 @@ def test_a_handler_error_reaches_the_client_that_asks_for_it(app: FastAPI, serve
     assert nothing_is_left(site)
 
 
+@pytest.mark.xfail(
+    FASTAPI < (0, 118), reason="FastAPI raises it after its dependencies have closed", strict=True
+)
 def test_an_invalid_request_drops_the_tasks_of_its_dependencies(
     app: FastAPI, status_of: Get
 ) -> None:
@@ -155,11 +158,17 @@ def test_a_failing_function_scope_exit_drops_the_tasks(
         yield
         raise error
 
-    opened = Depends(session, **FUNCTION_SCOPE)
-    both = [opened, Depends(add_one)] if first == "the session" else [Depends(add_one), opened]
+    Opened = Annotated[None, Depends(session, **FUNCTION_SCOPE)]  # noqa: N806
+    Added = Annotated[None, Depends(add_one)]  # noqa: N806
 
-    @app.get("/", dependencies=both)
-    def handler() -> None: ...
+    if first == "the session":
+
+        @app.get("/")
+        def handler(session: Opened, added: Added) -> None: ...
+    else:
+
+        @app.get("/")
+        def handler_too(added: Added, session: Opened) -> None: ...
 
     status, site = status_of()
 

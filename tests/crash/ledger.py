@@ -169,8 +169,11 @@ def _wrong_runs(lines: Sequence[Line], record: JobRecord | None) -> Iterable[str
     attempts = [line.attempt for line in lines if line.event == "started"]
     if attempts != sorted(set(attempts)):
         yield f"{number} ran as attempts {attempts}"
-    if sum(line.event == "accepted" for line in lines) > 1:
+    accepted = [line.attempt for line in lines if line.event == "accepted"]
+    if len(accepted) > 1:
         yield f"{number} was completed twice"
+    if record is not None and accepted not in ([], [record.attempt]):
+        yield f"{number} was ended by attempt {accepted}, but {record.attempt} had been given out"
     if record is None:
         yield f"{number} ran, but the store does not know it"
     elif attempts and attempts[-1] > record.attempt:

@@ -57,9 +57,10 @@ def check_claim_order(store: Store) -> None:
 
 
 def check_claim_order_holds_one_by_one(store: Store) -> None:
-    """Claims one after the other come in the same order as all at once."""
+    """Claims one after the other come in the same order as all at once, whatever the ids."""
     join(store, "ann")
-    jobs = [a_job(priority=priority, run_at=PAST) for priority in (0, 0, 5, 5)]
+    late, early = a_job(run_at=PAST + 60), a_job(run_at=PAST)
+    jobs = [early, late, *(a_job(priority=5, run_at=PAST) for _ in range(2))]
     store.add(jobs[::-1])
     order = [got.id for _ in jobs for got in claim(store, limit=1)]
     expect(ids(jobs), order, "order")

@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -110,12 +111,28 @@ class SQLiteStore:
         self._locks.drop_all()
 
     def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+        """A connection; waits for processes that open or close the same file at this moment.
+
+        SQLite itself does not: it calls no busy handler when it changes the journal mode.
+        """
+        deadline = self._clock.monotonic() + BUSY_TIMEOUT
+        while True:
+            connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                self._set_up(connection)
+            except BaseException as error:
+                connection.close()
+                if not isinstance(error, apsw.BusyError) or self._clock.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return connection
+
+    def _set_up(self, connection: apsw.Connection) -> None:
         connection.set_busy_timeout(int(BUSY_TIMEOUT * 1000))
         self._require_ours(connection)  # before anything is written, the journal mode included
         connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
-        return connection
 
     def _migrate(self) -> None:
         """Bring the file to this release's schema; processes that start together take turns."""
@@ -282,7 +299,7 @@ class SQLiteStore:
                         return claims
                     lane = {"queue": queue, "priority": priority, "limit": limit - len(claims)}
                     rows = sorted(self._rows("claim", {**values, **lane}))
-                    claims.extend(Claim(*row[1:]) for row in rows)
+                    claims.extend(_claim(row) for row in rows)
         return claims
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -431,6 +448,12 @@ def _new_row(job: Job, held_by: str | None, now: float) -> Values:
         "request_id": job.request_id,
         "now": now,
     }
+
+
+def _claim(row: Row) -> Claim:
+    _, job_id, attempt, worker, task, arguments, created_at = row
+    text = arguments.decode(errors="replace")
+    return Claim(job_id, attempt, worker, task.decode(errors="replace"), text, created_at)
 
 
 def _fence(claim: Claim) -> dict[str, Any]:

@@ -6,4 +6,5 @@ WHERE id IN (
     ORDER BY run_at, id
     LIMIT :limit
 )
-RETURNING run_at, id, attempt, worker, task, arguments, created_at
+-- Bytes: text that is not UTF-8 must not make the driver refuse the whole claim.
+RETURNING run_at, id, attempt, worker, CAST(task AS BLOB), CAST(arguments AS BLOB), created_at

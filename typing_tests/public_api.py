@@ -1,0 +1,101 @@
+"""What a type checker knows of the public API. Checked, never run.
+
+Each `type: ignore` is a call that must be an error: mypy reports one that is not.
+"""
+
+from collections.abc import Callable
+from typing import assert_type
+
+from fastapi import FastAPI
+from starlette.responses import PlainTextResponse
+
+import afterword.starlette
+from afterword import Afterword, Job, JobRecord, JobState, task
+from afterword.fastapi import BackgroundTask, BackgroundTasks
+
+
+def send(to: str, *, retries: int = 3) -> None: ...
+
+
+async def resize(path: str, width: int = 80) -> bytes:
+    return b""
+
+
+app = FastAPI()
+aw = Afterword(app, "sqlite:///jobs.db", order="concurrent", on_failure="continue", lease=5)
+Afterword()
+Afterword(app, order="random")  # type: ignore[arg-type]
+Afterword(app, on_failure="retry")  # type: ignore[arg-type]
+Afterword(app, concurrency="40")  # type: ignore[arg-type]
+Afterword(app, threads=4)  # type: ignore[call-arg]
+Afterword("main:app")  # type: ignore[arg-type]
+
+
+@app.post("/")
+async def injected(background_tasks: BackgroundTasks) -> None:
+    assert_type(background_tasks.add_task(send, "a"), Job)
+    assert_type(background_tasks.add_task(send, "a", retries=1), Job)
+    assert_type(background_tasks.add_task(resize, "a", width=1), Job)
+    assert_type(background_tasks.add_task(lambda: None), Job)
+    assert_type(background_tasks.add_task(send, to="a").id, str)
+    assert_type(background_tasks.add_task(send, to="a").durable, bool)
+    await background_tasks()
+
+    background_tasks.add_task(send)  # type: ignore[call-arg]
+    background_tasks.add_task(send, 1)  # type: ignore[arg-type]
+    background_tasks.add_task(send, "a", 1)  # type: ignore[call-arg]
+    background_tasks.add_task(send, "a", retry=1)  # type: ignore[call-arg]
+    background_tasks.add_task(resize, "a", width="1")  # type: ignore[arg-type]
+    background_tasks.add_task(send("a"))  # type: ignore[func-returns-value, arg-type]
+    background_tasks.add_task(resize("a"))  # type: ignore[arg-type]
+
+
+def on_a_response() -> PlainTextResponse:
+    BackgroundTask(send, "a", retries=1)
+    BackgroundTask(send, retries=1)  # type: ignore[call-arg]
+    BackgroundTask(send, "a", retries="1")  # type: ignore[arg-type]
+    BackgroundTasks([BackgroundTask(send, "a")])
+    BackgroundTasks(tasks=[send])  # type: ignore[list-item]
+    afterword.starlette.BackgroundTasks().add_task(send)  # type: ignore[call-arg]
+    return PlainTextResponse("ok", background=BackgroundTask(resize, "a"))
+
+
+async def outside_of_a_request() -> None:
+    assert_type(await aw.add_task(send, "a", retries=1), Job)
+    assert_type(await aw.add_task(resize, "a"), Job)
+    assert_type(aw.add_task_sync(send, "a"), Job)
+    assert_type(await aw.job("id"), JobRecord | None)
+
+    await aw.add_task(send)  # type: ignore[call-arg]
+    await aw.add_task(resize, 1)  # type: ignore[arg-type]
+    aw.add_task_sync(send, "a", 1)  # type: ignore[call-arg]
+    await aw.job(1)  # type: ignore[arg-type]
+
+
+@task
+def registered(number: int) -> str:
+    return str(number)
+
+
+@task
+async def registered_async(number: int) -> str:
+    return str(number)
+
+
+async def tasks_stay_the_functions_they_are() -> None:
+    assert_type(registered(1), str)
+    assert_type(await registered_async(1), str)
+    plain: Callable[[int], str] = registered
+    registered("1")  # type: ignore[arg-type]
+    await registered_async("1")  # type: ignore[arg-type]
+    aw.add_task_sync(plain, 1)
+    aw.add_task_sync(registered, "1")  # type: ignore[arg-type]
+    task(5)  # type: ignore[type-var]
+
+
+def records(record: JobRecord, job: Job) -> None:
+    assert_type(record.state, JobState)
+    assert_type(record.state.final, bool)
+    assert_type(record.error, str | None)
+    job.id = "other"  # type: ignore[misc]
+    record.attempt = 2  # type: ignore[misc]
