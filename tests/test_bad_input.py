@@ -596,14 +596,16 @@ def counted_at_commits(afterword: Afterword) -> list[int]:
     """How many jobs the store holds at each of its commits, until there are some."""
     store: Any = afterword._store
     counts: list[int] = []
-    commit = store._commit
+    commit = store._database.commit
 
     def count_then_commit() -> None:
         if not any(counts):
-            counts.append(store._connection.execute("SELECT count(*) FROM jobs").fetchone()[0])
+            counts.append(
+                store._database.connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
+            )
         commit()
 
-    store._commit = count_then_commit
+    store._database.commit = count_then_commit
     return counts
 
 

@@ -16,12 +16,12 @@ from afterword.group_commit import MAX_BATCH, GroupCommit, Operation, adding, ca
 from afterword.job import Job, JobState, new_id
 from afterword.outcome import Completed
 from afterword.store import Settlement, Store, held_claim
-from afterword.stores import sqlite
-from afterword.stores.sqlite import SQLiteStore
+from afterword.stores.sqlite import SQLiteStore, database
+from afterword.stores.sqlite.database import Database
 from tests.helpers import wait_until
 
 
-class CountingStore(SQLiteStore):
+class CountingDatabase(Database):
     """Counts its commits, and lets a test stop one half-way."""
 
     commits = 0
@@ -32,11 +32,31 @@ class CountingStore(SQLiteStore):
         self.may_commit = threading.Event()
         self.may_commit.set()
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
         self.committing.set()
         self.may_commit.wait(timeout=30)
-        super()._commit()
+        super().commit()
         self.commits += 1
+
+
+class CountingStore(SQLiteStore):
+    """A store on such a database."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._database = self.counting = CountingDatabase(path)
+
+    @property
+    def commits(self) -> int:
+        return self.counting.commits
+
+    @property
+    def committing(self) -> threading.Event:
+        return self.counting.committing
+
+    @property
+    def may_commit(self) -> threading.Event:
+        return self.counting.may_commit
 
 
 @pytest.fixture
@@ -203,7 +223,7 @@ def test_a_function_that_raises_fails_alone(store: CountingStore, group: GroupCo
 
 
 def test_an_unavailable_store_fails_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
     store, answers = CountingStore(tmp_path / "jobs.db"), Answers()
     group = GroupCommit(store)
     group.start()

@@ -10,8 +10,7 @@ from afterword.clock import Clock
 from afterword.group_commit import GroupCommit, calling
 from afterword.job import Job, new_id
 from afterword.leases import Leases, new_worker_id
-from afterword.stores import sqlite
-from afterword.stores.sqlite import SQLiteStore
+from afterword.stores.sqlite import SQLiteStore, database
 from tests.helpers import wait_until
 
 LEASE = 0.5  # seconds
@@ -28,7 +27,7 @@ class MovableClock(Clock):
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.02)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.02)
     return tmp_path / "jobs.db"
 
 

@@ -24,8 +24,8 @@ from afterword.errors import (
 from afterword.job import Job, JobState, new_id
 from afterword.outcome import Completed
 from afterword.store import Settlement, open_store
-from afterword.stores import sqlite
-from afterword.stores.sqlite import SQLiteStore, _sql
+from afterword.stores.sqlite import SQLiteStore, database
+from afterword.stores.sqlite.database import sql
 from afterword.stores.sqlite.path import check_path, file_system, path_of
 from tests.helpers import ROOT
 
@@ -82,8 +82,8 @@ def test_the_files_are_for_their_owner_only(store: SQLiteStore, path: Path) -> N
 
 def test_a_commit_survives_power_loss(store: SQLiteStore) -> None:
     assert "power-loss" == store.durability
-    assert "wal" == store._connection.pragma("journal_mode")
-    assert 2 == store._connection.pragma("synchronous")  # FULL
+    assert "wal" == store._database.connection.pragma("journal_mode")
+    assert 2 == store._database.connection.pragma("synchronous")  # FULL
 
 
 def test_the_sqlite_library_has_no_wal_reset_race() -> None:
@@ -164,7 +164,7 @@ def test_a_store_that_was_killed_opens_without_repair(path: Path) -> None:
     store.open()
 
     assert [job_id] == [each.id for each in store.get([job_id])]
-    assert "ok" == store._connection.pragma("integrity_check")
+    assert "ok" == store._database.connection.pragma("integrity_check")
     store.close()
 
 
@@ -195,7 +195,7 @@ def test_the_database_refuses_nonsense(store: SQLiteStore, column: str, value: o
     before = store.get([job.id])
 
     with pytest.raises(apsw.ConstraintError):
-        store._connection.execute(f"UPDATE jobs SET {column} = ?", (value,))
+        store._database.connection.execute(f"UPDATE jobs SET {column} = ?", (value,))
     assert before == store.get([job.id])
 
 
@@ -203,7 +203,7 @@ def test_the_database_refuses_a_job_that_waits_for_itself(store: SQLiteStore) ->
     store.add([a_job()])
 
     with pytest.raises(apsw.ConstraintError):
-        store._connection.execute("UPDATE jobs SET after = id")
+        store._database.connection.execute("UPDATE jobs SET after = id")
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "failed", "nonsense"])
@@ -215,11 +215,11 @@ def test_the_history_refuses_nonsense(store: SQLiteStore, state: str) -> None:
     store.settle([Settlement(each, Completed(), 1.0) for each in claims])
 
     with pytest.raises(apsw.ConstraintError):
-        store._connection.execute("UPDATE history SET state = ?", (state,))
+        store._database.connection.execute("UPDATE history SET state = ?", (state,))
 
 
 def test_errors_of_the_driver_become_ours(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.01)
     store, other = SQLiteStore(path), SQLiteStore(path)
     store.open()
     other.open()
@@ -497,7 +497,7 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
     }
     plan = "\n".join(
         str(row[3])
-        for row in store._connection.execute(f"EXPLAIN QUERY PLAN {_sql('claim')}", values)
+        for row in store._database.connection.execute(f"EXPLAIN QUERY PLAN {sql('claim')}", values)
     )
     began = time.perf_counter()
     claims = store.claim("ann", ["default"], 10)
@@ -533,7 +533,7 @@ def test_nothing_to_do_writes_nothing(store: SQLiteStore, path: Path) -> None:
 def test_finding_nothing_to_recover_takes_no_lock(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.01)
     store, other = SQLiteStore(path), SQLiteStore(path)
     store.open()
     other.open()

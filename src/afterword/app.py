@@ -9,7 +9,6 @@ from typing import Any, ParamSpec, get_args
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from afterword import task as tasks
 from afterword import telemetry, upkeep
 from afterword.asgi import AfterwordMiddleware
 from afterword.background import (
@@ -24,8 +23,9 @@ from afterword.errors import ConfigurationError, StoreError
 from afterword.group_commit import GroupCommit, adding, discarding, releasing, settling
 from afterword.job import Job, JobRecord, JobState, new_id
 from afterword.leases import Leases
-from afterword.outcome import Cancelled
+from afterword.outcome import Cancelled, redacting
 from afterword.store import Claim, Putback, Settlement, held_claim, open_store
+from afterword.task import allow_package, check_names, require_callable
 from afterword.worker import Worker
 
 P = ParamSpec("P")
@@ -51,6 +51,8 @@ class Afterword:
         grace: seconds a shutdown waits for running attempts before it gives them back. Default: 20.
         retention: seconds for which finished jobs are kept. Default: 7 days.
         worker: False only stores jobs here and lets other processes run them.
+        redact: takes the text of a task's error before it is stored or logged, and returns what may
+            be kept of it. Default: all of it, up to 16 KiB.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
             503. Default: 5.
 
@@ -78,6 +80,7 @@ class Afterword:
         grace: float = 20.0,
         retention: float = 7 * 24 * 3600.0,
         worker: bool = True,
+        redact: Callable[[str], str] | None = None,
         store_timeout: float = 5.0,
         clock: Clock | None = None,
     ) -> None:
@@ -90,6 +93,8 @@ class Afterword:
         _check_number("grace", grace, 0, 24 * 3600)
         _check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
         _check_number("store_timeout", store_timeout, 0.01, 3600)
+        _check_callable("redact", redact)
+        self.redact = redacting(redact)
         self.rules = Rules(order=order, on_failure=on_failure, strict=strict)
         self._clock = clock or Clock()
         self._lease, self._grace, self._retention = float(lease), float(grace), float(retention)
@@ -101,7 +106,7 @@ class Afterword:
         self._worker: Worker | None = None
         self._unfinished: set[asyncio.Task[None]] = set()
         self.started = False
-        tasks.allow_package(sys._getframe(1).f_globals.get("__name__", ""))
+        allow_package(sys._getframe(1).f_globals.get("__name__", ""))
         if app is not None:
             self._install(app)
 
@@ -151,7 +156,7 @@ class Afterword:
     def _new_job(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Job:
-        tasks.require_callable(func)
+        require_callable(func)
         refuse_uploads(args, kwargs)
         name, arguments = encode(func, args, kwargs)
         return Job(id=new_id(), task=name, arguments=arguments, held=self.started)
@@ -178,7 +183,7 @@ class Afterword:
         """
         if self.started:
             return
-        tasks.check_names()
+        check_names()
         await asyncio.to_thread(self._group.start)
         try:
             await asyncio.to_thread(self._leases.start)
@@ -188,7 +193,11 @@ class Afterword:
         upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
         if self._concurrency is not None:
             self._worker = Worker(
-                self._group, self._leases, concurrency=self._concurrency, clock=self._clock
+                self._group,
+                self._leases,
+                concurrency=self._concurrency,
+                redact=self.redact,
+                clock=self._clock,
             )
             self._worker.start()
         self.started = True
@@ -304,6 +313,11 @@ def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False, but it is {value!r}.")
+
+
+def _check_callable(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise ConfigurationError(f"{name} must be a function of one text, but it is {value!r}.")
 
 
 def _check_number(

@@ -18,6 +18,7 @@ drains before its shutdown, so that a task never meets a closed pool.
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -41,6 +42,9 @@ class Host(Protocol):
     rules: Rules
     started: bool
     waits_for_tasks: bool  # under the pytest plugin
+
+    def redact(self, text: str, /) -> str:
+        """What may be kept of an error's text."""
 
     async def start(self) -> None:
         """Open the store, start the worker."""
@@ -144,10 +148,13 @@ class _Exchange:
     # ------------------------------------------------------------------ before the first byte
 
     async def _store_then_send(self, message: Message) -> None:
-        if self.outbox.entries:
+        outbox = self.outbox
+        if outbox.in_doubt and not outbox.answered:
+            outbox.end_doubt(sys.exc_info()[1])
+        if outbox.entries:
             await self._store()
         if message["type"] == "http.response.start":
-            self.outbox.answered = True
+            outbox.answered = True
         await self._send(message)
 
     async def _store(self) -> None:
@@ -223,7 +230,7 @@ class _Exchange:
             if not self.outbox.durable:
                 raise  # not started: as with FastAPI, a test client sees the error
             # Started: an error that reached the server would close the client's connection.
-            telemetry.task_failed(entry.job.task, describe(error))
+            telemetry.task_failed(entry.job.task, self._host.redact(describe(error)))
 
     # ------------------------------------------------------------------ when the request is over
 

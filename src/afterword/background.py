@@ -191,6 +191,7 @@ class Outbox:
     entries: list[Entry] = field(default_factory=list)
     answered: bool = False  # the first byte is out: what has been stored stays stored
     closed: bool = False  # the request is over
+    in_doubt: bool = False  # FastAPI before 0.118: the handler may have failed unnoticed
     on_first_unstorable: Callable[[], None] | None = None
     _background_tasks: BackgroundTasks | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -299,6 +300,12 @@ class Outbox:
         """Forget everything if the handler failed before it gave an answer."""
         if error is not None and not self.answered and not isinstance(error, WebSocketDisconnect):
             self.drop()
+
+    def end_doubt(self, handled: BaseException | None) -> None:
+        """The answer starts: one that is given while an error is handled is an error's answer."""
+        if self.in_doubt and handled is not None:
+            for entry in self.entries:
+                entry.done = entry.done or (entry.confirmed and not entry.stored)
 
     def close(self, carrier: Carrier) -> None:
         """The request is over: leave what is still added to this carrier, and forget the rest.

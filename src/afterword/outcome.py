@@ -5,6 +5,7 @@ become of the job; it never does anything by itself.
 """
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -91,6 +92,24 @@ def _is_caller(module: str) -> bool:
 
 def _storable(text: str) -> str:
     return truncate(text.encode(errors="replace").decode().rstrip())
+
+
+def redacting(redact: Callable[[str], str] | None) -> Callable[[str], str]:
+    """The application's own redaction of error texts, made safe: when it fails, nothing is kept.
+
+    >>> redacting(lambda text: text.replace("s3cret", "***"))("password s3cret")
+    'password ***'
+    """
+    if redact is None:
+        return lambda text: text
+
+    def redacted(text: str) -> str:
+        try:
+            return _storable(str(redact(text)))
+        except Exception as error:
+            return f"<not kept: redact raised {type(error).__qualname__}>"
+
+    return redacted
 
 
 def truncate(text: str, limit: int = ERROR_LIMIT) -> str:

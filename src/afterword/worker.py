@@ -13,12 +13,12 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from afterword import telemetry
 from afterword.clock import Clock
-from afterword.errors import StoreError, UnknownTask
+from afterword.errors import StoreUnavailable, UnknownTask
 from afterword.executor import Attempt, prepare, run_async, run_sync
 from afterword.group_commit import GroupCommit, calling, releasing, settling
 from afterword.leases import Leases
@@ -53,6 +53,7 @@ class Worker:
     Args:
         concurrency: attempts at the same time.
         queues: what it serves.
+        redact: what may be kept of an error's text.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class Worker:
         *,
         concurrency: int,
         queues: Sequence[str] = ("default",),
+        redact: Callable[[str], str] = str,
         clock: Clock | None = None,
     ) -> None:
         self.concurrency = concurrency
         self._group = group
         self._leases = leases
         self._queues = queues
+        self._redact = redact
         self._clock = clock or Clock()
         self._threads = Threads(concurrency)
         self._running: dict[str, _Running] = {}  # until their outcome is on record
@@ -260,6 +263,8 @@ class Worker:
     # ------------------------------------------------------------------ ending them
 
     def _settle(self, running: _Running, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            outcome = Failed(self._redact(outcome.error))
         self._active.discard(running)
         if self._hungry:
             self._wake_up()
@@ -275,17 +280,27 @@ class Worker:
     ) -> None:
         """In the store's thread."""
         claim = settlement.claim
-        if isinstance(error, StoreError):
+        if isinstance(error, StoreUnavailable):
             self._unsettled.append(settlement)
             return
         if error is not None:
-            telemetry.settle_failed(claim.id, error)
-        elif accepted[0]:
+            self._settle_without(settlement, error)
+            return
+        if accepted[0]:
             seconds = self._clock.now() - settlement.started_at
             telemetry.ended(claim.id, claim.task, claim.attempt, settlement.outcome, seconds)
         else:
             telemetry.lost_lease(claim.id, claim.task, claim.attempt)
         self._forget(claim)
+
+    def _settle_without(self, settlement: Settlement, error: BaseException) -> None:
+        """The store refuses this very outcome: the job ends all the same, as failed."""
+        telemetry.settle_failed(settlement.claim.id, error)
+        reason = f"the outcome of the attempt could not be stored: {summarize(error)}"
+        if settlement.outcome == Failed(reason):
+            self._forget(settlement.claim)  # not even that: the lease of the process will end it
+        else:
+            self._submit(replace(settlement, outcome=Failed(reason)))
 
     def _forget(self, claim: Claim) -> None:
         running = self._running.get(claim.id)

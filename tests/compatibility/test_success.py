@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from afterword.fastapi import BackgroundTask, BackgroundTasks
 from tests.compatibility.conftest import Serve
-from tests.compatibility.versions import FASTAPI, HAS_FUNCTION_SCOPE
+from tests.compatibility.versions import HAS_FUNCTION_SCOPE
 from tests.helpers import wait_until
 from tests.sites import Site, note, noted
 
@@ -100,9 +100,6 @@ def test_a_handler_error_reaches_the_client_that_asks_for_it(app: FastAPI, serve
     assert nothing_is_left(site)
 
 
-@pytest.mark.xfail(
-    FASTAPI < (0, 118), reason="FastAPI raises it after its dependencies have closed", strict=True
-)
 def test_an_invalid_request_drops_the_tasks_of_its_dependencies(
     app: FastAPI, status_of: Get
 ) -> None:

@@ -6,5 +6,5 @@ SELECT
     id, task, arguments, queue, priority, :state, run_at, attempt, lost + :lost, interrupted, worker, after, on_failure,
     request_id, :error, created_at, :started_at, :now
 FROM jobs
-WHERE id = :id AND attempt = :attempt AND worker = :worker
+WHERE id = :id AND attempt = :attempt AND worker IS :worker
 RETURNING id

@@ -2,5 +2,5 @@
 UPDATE jobs
 SET state = 'queued', worker = NULL, run_at = max(run_at, :at), error = :error,
     interrupted = interrupted + :interrupted, lost = lost + :lost
-WHERE id = :id AND attempt = :attempt AND worker = :worker
+WHERE id = :id AND attempt = :attempt AND worker IS :worker
 RETURNING id
