@@ -122,7 +122,7 @@ class _Exchange:
         self._latecomers = latecomers
         self._scope = scope
         self._send = send
-        self._refusal: StoreError | None = None
+        self._refused = False  # the jobs could not be stored before the first byte
         self._failed = False  # a call that ran here raised: the rest is to stop
         self.outbox = Outbox(host.rules, durable=host.started, carrier=self)
         scope["afterword.outbox"] = self.outbox
@@ -137,13 +137,14 @@ class _Exchange:
         except BaseException as error:
             self.outbox.drop_if_failed(error)
             await self._finish()
-            if self._refusal is None:
+            if not self._owes_refusal:
                 raise
-            await self._refuse()
         else:
             await self._finish()
         finally:
             current_outbox.reset(token)
+        if self._owes_refusal:
+            await self._refuse()
 
     # ------------------------------------------------------------------ before the first byte
 
@@ -168,11 +169,16 @@ class _Exchange:
             )
         except StoreError as error:
             if not self.outbox.answered:
-                self._refusal = error
+                self._refused = True
                 self.outbox.drop()
             telemetry.not_stored(str(error))
             raise
         _mark_stored(entries, claims)
+
+    @property
+    def _owes_refusal(self) -> bool:
+        """Whether the client still has to be told, the application having told it nothing."""
+        return self._refused and not self.outbox.answered
 
     async def _refuse(self) -> None:
         if self._scope["type"] == "websocket":

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +13,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from afterword import starlette as afterword_starlette
+from afterword.errors import StoreUnavailable
 from afterword.fastapi import BackgroundTasks
 from tests.compatibility.conftest import Serve
 from tests.compatibility.versions import EXITS_AFTER_RESPONSE
@@ -179,3 +181,44 @@ def fill(disk: Path) -> None:
                 file.write(b"x" * 4096)
     except OSError:
         return  # full
+
+
+async def swallow(request: Request) -> Response:
+    """An ASGI-minded endpoint that answers by itself, and ignores that this failed."""
+    afterword_starlette.BackgroundTask(note, "ran")
+    return SwallowingResponse("ok")
+
+
+async def answer_instead(request: Request) -> Response:
+    """One that gives another answer when the first failed."""
+    afterword_starlette.BackgroundTask(note, "ran")
+    return InsteadResponse("ok")
+
+
+class SwallowingResponse(PlainTextResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(StoreUnavailable):
+            await super().__call__(scope, receive, send)
+
+
+class InsteadResponse(PlainTextResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except StoreUnavailable:
+            await PlainTextResponse("later", 507)(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "status"), [(swallow, 503), (answer_instead, 507)], ids=["swallows", "answers"]
+)
+def test_the_client_gets_one_answer_whatever_the_application_makes_of_it(
+    endpoint: Any, status: int, serve_started: Serve, tmp_path: Path
+) -> None:
+    site = serve_started(Starlette(routes=[Route("/", endpoint)]), **TIMEOUT)
+    with locked(tmp_path):
+        response = site.client.get("/")
+
+    assert status == response.status_code
+    assert [] == site.ran()
+    assert [] == site.jobs()
