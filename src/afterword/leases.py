@@ -48,6 +48,10 @@ class Leases:
         self._group.run_blocking(calling(self._join))
         self._group.every(self.seconds / RENEWALS, self._renew)
 
+    def retire(self) -> None:
+        """Shut down with attempts that cannot be stopped: theirs is no loss to be counted."""
+        self._group.run_blocking(calling(lambda store: store.retire(self.worker)))
+
     def stop(self) -> None:
         """Leave; what is still held is lost at once."""
         self._group.run_blocking(calling(lambda store: store.leave(self.worker)))

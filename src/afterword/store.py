@@ -94,6 +94,9 @@ class Store(Protocol):
     def renew(self, worker: str, lease: float) -> bool:
         """Extend the worker's lease; False: it had lost it, and its jobs with it."""
 
+    def retire(self, worker: str) -> None:
+        """Note that a worker shuts down: what it does not end counts as interrupted, not lost."""
+
     def leave(self, worker: str) -> None:
         """Take a worker off the list; what it still held is lost at once."""
 

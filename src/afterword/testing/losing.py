@@ -128,6 +128,21 @@ def check_recover_fails_poison(store: Store) -> None:
     expect([], list(claim(store)), "claims")
 
 
+def check_what_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
+    """The jobs of a worker that shut down are queued at once, and no loss is counted."""
+    store.join("ann", lease=SHORT)
+    job = a_job()
+    store.add([job])
+    claim_of(store, job)
+    store.retire("ann")
+    expect([], list(store.recover(BATCH, LONG)), "recovered while the lease holds")
+    time.sleep(2 * SHORT)
+    expect([job.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
+    found = record(store, job.id)
+    expect((JobState.QUEUED, 0, 1), (found.state, found.lost, found.interrupted), "the record")
+    expect(2, claim_of(store, job, "bob").attempt, "the next attempt")
+
+
 def check_poison_stops_followers(store: Store) -> None:
     """A job that fails as poison stops those behind it like any failure."""
     join(store, "ann")

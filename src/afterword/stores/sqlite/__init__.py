@@ -24,6 +24,7 @@ from afterword.stores.sqlite.database import Database
 from afterword.stores.sqlite.locks import Locks
 from afterword.stores.sqlite.path import path_of
 from afterword.stores.sqlite.rows import (
+    INTERRUPTED,
     Row,
     Values,
     again_row,
@@ -114,6 +115,11 @@ class SQLiteStore:
         with self.transaction():
             values = {"worker": worker, "lease": lease, "now": self._clock.now()}
             return bool(self._database.write("renew", values))
+
+    def retire(self, worker: str) -> None:
+        """Note that the worker is shutting down."""
+        with self.transaction():
+            self._database.write("retire", {"worker": worker})
 
     def leave(self, worker: str) -> None:
         """Take the worker off the list and drop its lock."""
@@ -210,29 +216,37 @@ class SQLiteStore:
         """Take the jobs of workers that died or let their lease run out."""
         now = self._clock.now()
         with self._database.errors():
-            expired, dead = self._gone(now)
-        if not expired and not dead and not self._database.read("lost", {"limit": 1}):
+            gone = self._gone(now)
+        if not gone and not self._database.read("lost", {"limit": 1}):
             return []  # the usual case writes nothing
         with self.transaction():
-            # Read again under the lock: a lease may have been renewed meanwhile.
-            expired, _ = self._gone(now)
-            self._database.write_many("leave", ({"worker": worker} for worker in {*expired, *dead}))
+            gone = self._gone(now)  # again under the lock: a lease may have been renewed meanwhile
+            self._database.write_many("leave", ({"worker": worker} for worker in gone))
             rows = self._database.write("lost", {"limit": limit})
-            recovered = [each for row in rows if (each := self._recover(row, now, lease))]
-        for worker in {*expired, *dead}:
+            recovered = [each for row in rows if (each := self._recover(row, gone, now, lease))]
+        for worker in gone:
             self._locks.drop(worker)
         self._ready = self._ready or bool(recovered)
         return recovered
 
-    def _gone(self, now: float) -> tuple[list[str], list[str]]:
-        workers = self._database.write("workers", {})
-        expired = [worker for worker, expires_at in workers if expires_at <= now]
-        return expired, [worker for worker, _ in workers if self._locks.is_dead(worker)]
+    def _gone(self, now: float) -> dict[str, bool]:
+        """The workers that died or let their lease run out, and whether they had retired."""
+        return {
+            worker: bool(retired)
+            for worker, expires_at, retired in self._database.write("workers", {})
+            if expires_at <= now or self._locks.is_dead(worker)
+        }
 
-    def _recover(self, row: Row, now: float, lease: float) -> Recovered | None:
+    def _recover(
+        self, row: Row, gone: Mapping[str, bool], now: float, lease: float
+    ) -> Recovered | None:
         """What became of a lost job; None if the poison before it has stopped it just now."""
         job_id, attempt, worker, task, lost = row
         fence = {"id": job_id, "attempt": attempt, "worker": worker}
+        if gone.get(worker):
+            again = {**fence, "at": now, "error": INTERRUPTED, "interrupted": 1, "lost": 0}
+            queued = self._database.write("requeue", again)
+            return Recovered(job_id, task, attempt, lost, JobState.QUEUED) if queued else None
         lost += 1
         if lost >= MAX_LOST:
             failed = {"state": JobState.FAILED, "error": _POISON, "started_at": None, "now": now}

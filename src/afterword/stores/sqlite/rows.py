@@ -11,6 +11,7 @@ from afterword.store import Claim, Putback, Settlement
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
+INTERRUPTED = "interrupted by a shutdown"
 _NAMES = (
     *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
     *("worker", "after", "on_failure", "request_id", "error"),
@@ -75,7 +76,7 @@ def again_row(settlement: Settlement) -> Values:
     return {
         **fence(settlement.claim),
         "at": retry.at if retry else 0.0,
-        "error": retry.error if retry else "interrupted by a shutdown",
+        "error": retry.error if retry else INTERRUPTED,
         "interrupted": int(isinstance(outcome, Released)),
         "lost": 0,
     }

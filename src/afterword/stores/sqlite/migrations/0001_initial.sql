@@ -56,5 +56,6 @@ CREATE TABLE workers (
     pid        INTEGER NOT NULL,
     lease      REAL NOT NULL CHECK (lease >= 0),
     joined_at  REAL NOT NULL,
-    expires_at REAL NOT NULL
+    expires_at REAL NOT NULL,
+    retired    INTEGER NOT NULL DEFAULT 0 CHECK (retired IN (0, 1)) -- it is shutting down
 ) STRICT, WITHOUT ROWID;

@@ -1,1 +1,1 @@
-SELECT id, expires_at FROM workers
+SELECT id, expires_at, retired FROM workers

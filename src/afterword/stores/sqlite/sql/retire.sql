@@ -1,0 +1,1 @@
+UPDATE workers SET retired = 1 WHERE id = :worker
