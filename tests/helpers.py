@@ -80,8 +80,12 @@ class Server:
         return self
 
     def answers(self) -> bool:
-        """Whether the server accepts connections."""
+        """Whether the server accepts connections; fails if it has ended."""
         assert self.process.poll() is None, f"the server has ended:\n{self.log.read_text()}"
+        return self.accepts()
+
+    def accepts(self) -> bool:
+        """Whether somebody accepts connections at its address."""
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
         except OSError:

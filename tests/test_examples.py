@@ -191,6 +191,8 @@ def test_csv_upload(load: Load) -> None:
             lambda: client.get(f"/uploads/{upload_id}").status_code == 200, description="counted"
         )
         result = client.get(f"/uploads/{upload_id}").json()
+        spooled = Path("uploads", f"{upload_id}.csv")
+        wait_until(lambda: not spooled.exists(), description="the clean-up, a task of its own")
         outside = client.get("/uploads/..%2F..%2Fevil").status_code
 
     assert {"rows": 2} == result

@@ -12,8 +12,9 @@ import apsw
 import pytest
 
 from afterword.errors import StoreError, StoreUnavailable
-from afterword.group_commit import MAX_BATCH, GroupCommit, Operation, adding, calling, settling
+from afterword.group_commit import MAX_BATCH, GroupCommit
 from afterword.job import Job, JobState, new_id
+from afterword.operation import Operation, adding, calling, settling
 from afterword.outcome import Completed
 from afterword.store import Settlement, Store, held_claim
 from afterword.stores.sqlite import SQLiteStore, database

@@ -16,7 +16,7 @@ LAYERS = {
     "words": "errors clock job outcome",
     "rules": "task arguments payload retry schedule",
     "telemetry": "telemetry",
-    "rest": "store group_commit leases stores",
+    "rest": "store operation group_commit leases stores",
     "request": "background asgi starlette fastapi",
     "work": "injection injectors executor threads worker scheduler upkeep",
     "around": "dashboard testing demo",

@@ -7,9 +7,10 @@ import apsw
 import pytest
 
 from afterword.clock import Clock
-from afterword.group_commit import GroupCommit, calling
+from afterword.group_commit import GroupCommit
 from afterword.job import Job, new_id
 from afterword.leases import Leases, new_worker_id
+from afterword.operation import calling
 from afterword.stores.sqlite import SQLiteStore, database
 from tests.helpers import wait_until
 

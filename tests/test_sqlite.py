@@ -211,6 +211,7 @@ def test_the_history_refuses_nonsense(store: SQLiteStore, state: str) -> None:
     """Unfinished states, and a failure that does not say why."""
     job = a_job()
     store.add([job])
+    store.join("ann", 60)
     claims = store.claim("ann", ["default"], 1)
     store.settle([Settlement(each, Completed(), 1.0) for each in claims])
 
@@ -487,6 +488,7 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
     store.add([Job(id=new_id(), task="app:send", run_at=FUTURE) for _ in range(100_000)])
     due = a_job()
     store.add([due])
+    store.join("ann", 60)
     values = {
         "queue": "default",
         "priority": 0,

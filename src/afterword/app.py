@@ -20,9 +20,10 @@ from afterword.background import (
 )
 from afterword.clock import Clock
 from afterword.errors import ConfigurationError, StoreError
-from afterword.group_commit import GroupCommit, adding, discarding, releasing, settling
+from afterword.group_commit import GroupCommit
 from afterword.job import Job, JobRecord, JobState, new_id
 from afterword.leases import Leases
+from afterword.operation import adding, discarding, releasing, settling
 from afterword.outcome import Cancelled, redacting
 from afterword.store import Claim, Putback, Settlement, held_claim, open_store
 from afterword.task import allow_package, check_names, require_callable

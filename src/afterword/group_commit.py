@@ -20,56 +20,17 @@ import queue
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from afterword import telemetry
 from afterword.clock import Clock
 from afterword.errors import StoreError, StoreUnavailable
-from afterword.job import Job
-from afterword.store import Claim, Putback, Settlement, Store
+from afterword.operation import Operation, waking
+from afterword.store import Store
 
 MAX_BATCH = 1_000  # operations per transaction
 INSIST_EVERY = 1.0  # seconds between attempts at what must not get lost
-
-
-@dataclass(slots=True, eq=False)
-class Operation:
-    """One caller's wish: a verb of the store with its items, or any function of the store.
-
-    `done` is called with (result, error) in the store's thread; for a caller in an event loop it is
-    called in that loop.
-    """
-
-    verb: Callable[..., Any]
-    done: Callable[[Any, BaseException | None], None]
-    items: Sequence[Any] | None = None  # None: the verb is called alone, as verb(store)
-    option: Any = None  # operations of one verb and one option are merged
-    loop: asyncio.AbstractEventLoop | None = None
-    result: Any = None
-    error: BaseException | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _state: str = "waiting"
-
-    def abandon(self) -> bool:
-        """Take the operation back; False: too late, it is being committed."""
-        return self._leave_waiting("abandoned")
-
-    @property
-    def committed(self) -> bool:
-        """Whether it is in the store; certain once it has been answered or abandoned."""
-        return self._state == "committing" and self.error is None
-
-    def begin_commit(self) -> bool:
-        """Pass the point of no return; False: the caller has abandoned it."""
-        return self._leave_waiting("committing") or self._state == "committing"
-
-    def _leave_waiting(self, state: str) -> bool:
-        with self._lock:
-            if self._state != "waiting":
-                return False
-            self._state = state
-            return True
 
 
 @dataclass(slots=True)
@@ -99,7 +60,7 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._postponed: list[Operation] = []
-        self.after_commit: Callable[[Store], object] = _nothing  # called in the store's thread
+        self.after_commit: Callable[[Store], object] | None = None  # called in the store's thread
 
     # ------------------------------------------------------------------ start and stop
 
@@ -130,7 +91,7 @@ class GroupCommit:
     def stop_timers(self) -> None:
         """Call none of the periodic steps any more; operations are still taken."""
         self._timers = []
-        self.after_commit = _nothing
+        self.after_commit = None
 
     @property
     def running(self) -> bool:
@@ -140,7 +101,7 @@ class GroupCommit:
     def every(self, interval: float, step: Callable[[Store], object]) -> None:
         """Call `step(store)` in the store's thread each `interval` seconds, beginning now."""
         self._timers.append(_Timer(self._clock.monotonic(), interval, step))
-        self._queue.put(Operation(_nothing, _ignore))  # wake the thread
+        self._queue.put(waking())
 
     # ------------------------------------------------------------------ for callers
 
@@ -224,7 +185,8 @@ class GroupCommit:
             if batch:
                 self._commit(batch)
                 _deliver(batch)
-                self._step(self.after_commit)
+                if self.after_commit is not None:
+                    self._step(self.after_commit)
             if stopping:
                 return
             self._run_timers()
@@ -247,7 +209,7 @@ class GroupCommit:
         try:
             self._commit_together(batch)
         except _Abandoned:
-            self._commit([each for each in batch if each._state != "abandoned"])
+            self._commit([each for each in batch if not each.abandoned])
         except StoreUnavailable as error:
             _fail(batch, error)
         except Exception as error:
@@ -295,58 +257,6 @@ class GroupCommit:
             telemetry.step_failed(error)
 
 
-# ---------------------------------------------------------------------- operations, by verb
-
-
-def adding(jobs: Sequence[Job], held_by: str | None) -> Operation:
-    """Store jobs; see `Store.add`."""
-    return Operation(_add, _ignore, jobs, held_by)
-
-
-def releasing(putbacks: Sequence[Putback]) -> Operation:
-    """Give claims back; see `Store.release`."""
-    return Operation(_release, _ignore, putbacks)
-
-
-def discarding(claims: Sequence[Claim]) -> Operation:
-    """Remove held jobs; see `Store.discard`."""
-    return Operation(_discard, _ignore, claims)
-
-
-def settling(settlements: Sequence[Settlement]) -> Operation:
-    """Write outcomes; see `Store.settle`."""
-    return Operation(_settle, _ignore, settlements)
-
-
-def calling(function: Callable[[Store], Any]) -> Operation:
-    """Anything else: the function gets the store, within the batch's transaction."""
-    return Operation(function, _ignore)
-
-
-def _add(store: Store, jobs: Sequence[Job], held_by: str | None) -> Sequence[bool]:
-    return store.add(jobs, held_by)
-
-
-def _release(store: Store, putbacks: Sequence[Putback], _: None) -> Sequence[bool]:
-    return store.release(putbacks)
-
-
-def _discard(store: Store, claims: Sequence[Claim], _: None) -> Sequence[bool]:
-    return store.discard(claims)
-
-
-def _settle(store: Store, settlements: Sequence[Settlement], _: None) -> Sequence[bool]:
-    return store.settle(settlements)
-
-
-def _nothing(store: Store) -> None:
-    """Wakes the thread."""
-
-
-def _ignore(result: Any, error: BaseException | None) -> None:
-    """For callers who do not wait."""
-
-
 # ---------------------------------------------------------------------- helpers
 
 
@@ -371,7 +281,7 @@ def _deliver(batch: Sequence[Operation]) -> None:
     """Tell every caller; each event loop is woken once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Operation]] = defaultdict(list)
     for operation in batch:
-        if operation._state == "abandoned":
+        if operation.abandoned:
             continue
         if operation.loop is None:
             _call_done([operation])

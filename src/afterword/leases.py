@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from afterword.clock import Clock
 from afterword.errors import StoreError
-from afterword.group_commit import GroupCommit, calling
+from afterword.group_commit import GroupCommit
+from afterword.operation import calling
 from afterword.store import Store
 
 RENEWALS = 5  # per lease: the third one in a row to fail still leaves time to stop

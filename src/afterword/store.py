@@ -112,7 +112,10 @@ class Store(Protocol):
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
     ) -> Sequence[Claim]:
-        """Take due jobs by (priority, run_at, id), except the tasks to skip; attempt += 1."""
+        """Take due jobs by (priority, run_at, id), except the tasks to skip; attempt += 1.
+
+        Queues are served in the order given; a worker that has not joined gets nothing.
+        """
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes under the fence; a final job moves to the history."""

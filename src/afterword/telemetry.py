@@ -116,8 +116,8 @@ def answer_refused(error: BaseException) -> None:
 def indented(error: str) -> str:
     """The lines of a traceback, none of which can pass for a line of ours.
 
-    >>> indented("a\nfailed job=1")
-    '    a\n    failed job=1'
+    >>> indented("a\\nfailed job=1")
+    '    a\\n    failed job=1'
     """
     return "\n".join(f"    {printable(line)}" for line in error.splitlines())
 

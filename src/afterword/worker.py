@@ -20,8 +20,9 @@ from afterword import telemetry
 from afterword.clock import Clock
 from afterword.errors import StoreUnavailable, UnknownTask
 from afterword.executor import Attempt, prepare, run_async, run_sync
-from afterword.group_commit import GroupCommit, calling, releasing, settling
+from afterword.group_commit import GroupCommit
 from afterword.leases import Leases
+from afterword.operation import calling, releasing, settling
 from afterword.outcome import Cancelled, Failed, Outcome, Released, summarize
 from afterword.store import Claim, Putback, Settlement, Store
 from afterword.task import is_async
@@ -174,6 +175,8 @@ class Worker:
         self._hungry = True
 
     async def _claim(self, limit: int) -> Sequence[Claim]:
+        if not self._leases.valid:
+            return []  # until it has joined again: what it took now would be lost at once
         skip = self._skipped()
         worker = self._leases.worker
         self._claiming = limit

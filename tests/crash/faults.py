@@ -88,7 +88,7 @@ def _load_until_dead(clients: Clients, server: Server, jobs: int) -> None:
     def is_dead() -> bool:
         return server.process.poll() is not None
 
-    wait_until(lambda: is_dead() or server.answers(), description="the server answers", every=0.02)
+    wait_until(lambda: is_dead() or server.accepts(), description="the server answers", every=0.02)
     with clients.loading([server] * 2, jobs=jobs):
         wait_until(is_dead, description="the server dies at the point it was told to")
 

@@ -140,6 +140,7 @@ def check_what_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
     expect([job.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
     found = record(store, job.id)
     expect((JobState.QUEUED, 0, 1), (found.state, found.lost, found.interrupted), "the record")
+    join(store, "bob")
     expect(2, claim_of(store, job, "bob").attempt, "the next attempt")
 
 
@@ -183,10 +184,9 @@ def check_recover_limit(store: Store) -> None:
 
 
 def check_jobs_of_a_stranger_are_lost(store: Store) -> None:
-    """Who claims without having joined holds nothing."""
-    job = a_job()
-    store.add([job])
-    claim_of(store, job, "stranger")
+    """Who has not joined cannot hold anything."""
+    job = a_job(held=True)
+    store.add([job], held_by="stranger")
     expect([job.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
 
 

@@ -249,3 +249,14 @@ def check_discard_after_recovery(store: Store) -> None:
     lose(store, attempt)
     expect([False], list(store.discard([attempt])), "discarded")
     expect(JobState.QUEUED, state(store, job.id), "state")
+
+
+def check_strangers_get_nothing(store: Store) -> None:
+    """Who has not joined, or has left, claims in vain: the jobs would be lost at once."""
+    job = a_job()
+    store.add([job])
+    expect([], list(claim(store, "nobody")), "claims of who has not joined")
+    join(store, "ann")
+    store.leave("ann")
+    expect([], list(claim(store, "ann")), "claims of who has left")
+    expect(0, record(store, job.id).attempt, "the attempt")

@@ -2,6 +2,7 @@ UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = :worker, erro
 WHERE id IN (
     SELECT id FROM jobs
     WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority = :priority AND run_at <= :now
+        AND EXISTS (SELECT 1 FROM workers WHERE id = :worker) -- who has left gets nothing
         AND task NOT IN (SELECT value FROM json_each(:skip))
     ORDER BY run_at, id
     LIMIT :limit

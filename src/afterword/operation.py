@@ -1,0 +1,108 @@
+"""One caller's wish to the store, as a value that can wait in a queue and be taken back."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from afterword.job import Job
+from afterword.store import Claim, Putback, Settlement, Store
+
+
+def _ignore(result: Any, error: BaseException | None) -> None:
+    """For callers who do not wait."""
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """One caller's wish: a verb of the store with its items, or any function of the store.
+
+    `done` is called with (result, error) in the store's thread; for a caller in an event loop it is
+    called in that loop.
+    """
+
+    verb: Callable[..., Any]
+    done: Callable[[Any, BaseException | None], None] = _ignore
+    items: Sequence[Any] | None = None  # None: the verb is called alone, as verb(store)
+    option: Any = None  # operations of one verb and one option are merged
+    loop: asyncio.AbstractEventLoop | None = None
+    result: Any = None
+    error: BaseException | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _state: str = "waiting"
+
+    def abandon(self) -> bool:
+        """Take the operation back; False: too late, it is being committed."""
+        return self._leave_waiting("abandoned")
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether its caller has taken it back."""
+        return self._state == "abandoned"
+
+    @property
+    def committed(self) -> bool:
+        """Whether it is in the store; certain once it has been answered or abandoned."""
+        return self._state == "committing" and self.error is None
+
+    def begin_commit(self) -> bool:
+        """Pass the point of no return; False: the caller has abandoned it."""
+        return self._leave_waiting("committing") or self._state == "committing"
+
+    def _leave_waiting(self, state: str) -> bool:
+        with self._lock:
+            if self._state != "waiting":
+                return False
+            self._state = state
+            return True
+
+
+def adding(jobs: Sequence[Job], held_by: str | None) -> Operation:
+    """Store jobs; see `Store.add`."""
+    return Operation(_add, items=jobs, option=held_by)
+
+
+def releasing(putbacks: Sequence[Putback]) -> Operation:
+    """Give claims back; see `Store.release`."""
+    return Operation(_release, items=putbacks)
+
+
+def discarding(claims: Sequence[Claim]) -> Operation:
+    """Remove held jobs; see `Store.discard`."""
+    return Operation(_discard, items=claims)
+
+
+def settling(settlements: Sequence[Settlement]) -> Operation:
+    """Write outcomes; see `Store.settle`."""
+    return Operation(_settle, items=settlements)
+
+
+def calling(function: Callable[[Store], Any]) -> Operation:
+    """Anything else: the function gets the store, within the batch's transaction."""
+    return Operation(function)
+
+
+def _add(store: Store, jobs: Sequence[Job], held_by: str | None) -> Sequence[bool]:
+    return store.add(jobs, held_by)
+
+
+def _release(store: Store, putbacks: Sequence[Putback], _: None) -> Sequence[bool]:
+    return store.release(putbacks)
+
+
+def _discard(store: Store, claims: Sequence[Claim], _: None) -> Sequence[bool]:
+    return store.discard(claims)
+
+
+def _settle(store: Store, settlements: Sequence[Settlement], _: None) -> Sequence[bool]:
+    return store.settle(settlements)
+
+
+def waking() -> Operation:
+    """Nothing: only wakes the thread."""
+    return Operation(_nothing)
+
+
+def _nothing(store: Store) -> None:
+    """Does it."""
