@@ -215,15 +215,14 @@ class Afterword:
             await asyncio.wait(self._unfinished, timeout=self._grace)
         left = await self._worker.drain(self._grace) if self._worker else 0
         telemetry.stopped(self._leases.worker, left)
+        self._group.stop_timers()  # from here on the lease is not renewed
         try:
             await asyncio.to_thread(self._leases.retire if left else self._leases.stop)
         except StoreError as error:  # whoever recovers next will find our lock free
             telemetry.step_failed(error)
-        if left:
-            # A thread cannot be stopped. Its job is not given away while it may still run: the
-            # lease is not renewed any more, and the lock goes with the process.
-            self._group.stop_timers()
-        else:
+        # A thread cannot be stopped. Its job is not given away while it may still run: it goes with
+        # the lease, or with the lock when the process ends; until then its outcome is welcome.
+        if not left:
             await asyncio.to_thread(self._group.stop)
         self._worker = None
 

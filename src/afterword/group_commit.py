@@ -56,7 +56,7 @@ class GroupCommit:
         self.store = store
         self._clock = clock or Clock()
         self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
-        self._timers: list[_Timer] = []
+        self._timers = [self._insisting()]
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._postponed: list[Operation] = []
@@ -74,7 +74,6 @@ class GroupCommit:
             if self._thread is not None:
                 return
             self.store.open()
-            self.every(INSIST_EVERY, self._insist_again)
             self._thread = threading.Thread(target=self._run, name="afterword-store", daemon=True)
             self._thread.start()
 
@@ -89,8 +88,8 @@ class GroupCommit:
             self.store.close()
 
     def stop_timers(self) -> None:
-        """Call none of the periodic steps any more; operations are still taken."""
-        self._timers = []
+        """Call none of the callers' periodic steps any more; operations are still taken."""
+        self._timers = [self._insisting()]
         self.after_commit = None
 
     @property
@@ -131,6 +130,9 @@ class GroupCommit:
             self._postponed.append(operation)
         elif error is not None:
             telemetry.answer_refused(error)
+
+    def _insisting(self) -> _Timer:
+        return _Timer(self._clock.monotonic(), INSIST_EVERY, self._insist_again)
 
     def _insist_again(self, store: Store) -> None:
         postponed, self._postponed = self._postponed, []
@@ -239,9 +241,7 @@ class GroupCommit:
         for operation in group:
             operation.result = [next(results) for _ in operation.items or ()]
 
-    def _time_to_next_timer(self) -> float | None:
-        if not self._timers:
-            return None
+    def _time_to_next_timer(self) -> float:
         return max(0.0, min(timer.due for timer in self._timers) - self._clock.monotonic())
 
     def _run_timers(self) -> None:
