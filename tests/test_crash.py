@@ -198,7 +198,7 @@ def test_a_shutdown_gives_back_what_takes_longer(fleet: Fleet) -> None:
     """An `async def` task is cancelled, queued again, and run again: an interruption, no loss."""
     server = fleet.servers[0]
     clients = Clients()
-    (job,) = fleet.begin(clients, "work", seconds=1.0)
+    (job,) = fleet.begin(clients, "work", seconds=2.0)
 
     server.stop()
     given_back = fleet.record(job)
@@ -219,7 +219,7 @@ def test_a_thread_that_outlives_its_process_is_recovered(fleet: Fleet) -> None:
     """A `def` task cannot be stopped: its process ends all the same, and the next one runs it."""
     server = fleet.servers[0]
     clients = Clients()
-    (job,) = fleet.begin(clients, "work_in_thread", seconds=1.0)
+    (job,) = fleet.begin(clients, "work_in_thread", seconds=2.0)
 
     fleet.disturbed.add(server.process.pid)
     server.stop()
