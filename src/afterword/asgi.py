@@ -29,7 +29,7 @@ from afterword.background import Entry, Outbox, Rules, call, current_outbox
 from afterword.errors import StoreError
 from afterword.job import Job
 from afterword.outcome import describe
-from afterword.store import Claim
+from afterword.store import STOPPED, Claim
 
 _STORE_RETRY_AFTER = 1  # seconds, in the 503's Retry-After
 _TEST_PATIENCE = 30.0  # seconds a request waits for its tasks under the pytest plugin
@@ -278,7 +278,7 @@ class _Exchange:
     def _release(self, entries: Sequence[Entry]) -> None:
         if self._stopped:
             claims = [claim for claims in _take_held(entries) for claim in claims]
-            self._host.cancel(claims, "an earlier task of this request failed")
+            self._host.cancel(claims, STOPPED)
         else:
             _release(self._host, entries)
 

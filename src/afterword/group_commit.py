@@ -26,7 +26,7 @@ from typing import Any
 from afterword import telemetry
 from afterword.clock import Clock
 from afterword.errors import StoreError, StoreUnavailable
-from afterword.operation import Operation, waking
+from afterword.operation import Done, Operation, waking
 from afterword.store import Store
 
 MAX_BATCH = 1_000  # operations per transaction
@@ -121,15 +121,20 @@ class GroupCommit:
         _deliver(operations)
 
     def insist(self, operation: Operation) -> None:
-        """Like `submit`, for what nobody waits for: tried again while the store is unavailable."""
-        operation.done = lambda _, error: self._postpone(operation, error)
+        """Like `submit`, for what must not get lost: tried again while the store is unavailable."""
+        done = operation.done or _report
+        operation.done = lambda result, error: self._answer_or_postpone(
+            operation, done, result, error
+        )
         self._queue.put(operation)
 
-    def _postpone(self, operation: Operation, error: BaseException | None) -> None:
+    def _answer_or_postpone(
+        self, operation: Operation, done: Done, result: Any, error: BaseException | None
+    ) -> None:
         if isinstance(error, StoreUnavailable):
             self._postponed.append(operation)
-        elif error is not None:
-            telemetry.answer_refused(error)
+        else:
+            done(result, error)
 
     def _insisting(self) -> _Timer:
         return _Timer(self._clock.monotonic(), INSIST_EVERY, self._insist_again)
@@ -297,7 +302,8 @@ def _deliver(batch: Sequence[Operation]) -> None:
 def _call_done(operations: Sequence[Operation]) -> None:
     for operation in operations:
         try:
-            operation.done(operation.result, operation.error)
+            if operation.done is not None:
+                operation.done(operation.result, operation.error)
         except Exception as error:  # a caller's mistake must not stop those who come after it
             telemetry.answer_refused(error)
 
@@ -308,6 +314,12 @@ async def _despite_cancelling(future: "asyncio.Future[Any]") -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([future])
     future.exception()  # seen
+
+
+def _report(result: Any, error: BaseException | None) -> None:
+    """Nobody waits for the answer, so an error is only logged."""
+    if error is not None:
+        telemetry.answer_refused(error)
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 from afterword.job import Job
 from afterword.store import Claim, Putback, Settlement, Store
 
-
-def _ignore(result: Any, error: BaseException | None) -> None:
-    """For callers who do not wait."""
+Done = Callable[[Any, BaseException | None], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -23,7 +21,7 @@ class Operation:
     """
 
     verb: Callable[..., Any]
-    done: Callable[[Any, BaseException | None], None] = _ignore
+    done: Done | None = None  # nobody waits
     items: Sequence[Any] | None = None  # None: the verb is called alone, as verb(store)
     option: Any = None  # operations of one verb and one option are merged
     loop: asyncio.AbstractEventLoop | None = None

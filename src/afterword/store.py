@@ -26,6 +26,7 @@ from afterword.errors import ConfigurationError
 from afterword.job import Job, JobRecord, JobState
 from afterword.outcome import Outcome
 
+STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
 MAX_LOST = 3  # workers that may die with a job before it counts as poison
 
 

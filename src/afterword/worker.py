@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 
 from afterword import telemetry
 from afterword.clock import Clock
-from afterword.errors import StoreUnavailable, UnknownTask
+from afterword.errors import UnknownTask
 from afterword.executor import Attempt, prepare, run_async, run_sync
 from afterword.group_commit import GroupCommit
 from afterword.leases import Leases
 from afterword.operation import calling, releasing, settling
-from afterword.outcome import Cancelled, Failed, Outcome, Released, summarize
+from afterword.outcome import Failed, Outcome, Released, summarize
 from afterword.store import Claim, Putback, Settlement, Store
 from afterword.task import is_async
 from afterword.threads import Threads
@@ -31,7 +31,6 @@ from afterword.threads import Threads
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: due times, lost hints
 PROBE = 4  # the part of the free slots that the first of several claims asks for: a quarter
 NOTICE_EVERY = 0.01  # seconds between looks for commits of other processes
-RETRY_SETTLING_EVERY = 1.0  # seconds
 UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
 PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
 PARK_LIMIT = 7 * 24 * 3600.0  # seconds after which a job that nobody can run fails
@@ -79,7 +78,6 @@ class Worker:
         self._claiming = 0  # slots promised to a claim that is under way
         self._hungry = False  # there was more to claim than free slots
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
-        self._unsettled: list[Settlement] = []
         self._draining = False
         self._woken = False
 
@@ -95,7 +93,6 @@ class Worker:
         self._leases.on_lost = self._on_lost
         self._group.after_commit = self._notice
         self._group.every(NOTICE_EVERY, self._notice)
-        self._group.every(RETRY_SETTLING_EVERY, self._settle_again)
         self._claims = self._loop.create_task(self._claim_forever(), context=self._context)
 
     async def drain(self, grace: float) -> int:
@@ -256,13 +253,6 @@ class Worker:
         else:
             self._group.insist(releasing([Putback(claim, now + delay if delay else None, reason)]))
 
-    def cancel(self, claims: Sequence[Claim], reason: str) -> None:
-        """End held jobs before they start."""
-        now = self._clock.now()
-        self._group.insist(
-            settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
-        )
-
     # ------------------------------------------------------------------ ending them
 
     def _settle(self, running: _Running, outcome: Outcome) -> None:
@@ -276,16 +266,13 @@ class Worker:
     def _submit(self, settlement: Settlement) -> None:
         operation = settling([settlement])
         operation.done = lambda accepted, error: self._on_settled(settlement, accepted, error)
-        self._group.submit(operation)
+        self._group.insist(operation)
 
     def _on_settled(
         self, settlement: Settlement, accepted: Sequence[bool], error: BaseException | None
     ) -> None:
         """In the store's thread."""
         claim = settlement.claim
-        if isinstance(error, StoreUnavailable):
-            self._unsettled.append(settlement)
-            return
         if error is not None:
             self._settle_without(settlement, error)
             return
@@ -311,12 +298,6 @@ class Worker:
             del self._running[claim.id]
         if self._draining and not self._running:
             self._in_loop(self._emptied.set)
-
-    def _settle_again(self, store: Store) -> None:
-        """In the store's thread: outcomes that the store could not take wait here for it."""
-        unsettled, self._unsettled = self._unsettled, []
-        for settlement in unsettled:
-            self._submit(settlement)
 
     # ------------------------------------------------------------------ losing them
 

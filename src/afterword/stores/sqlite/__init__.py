@@ -19,7 +19,15 @@ from pathlib import Path
 from afterword.clock import Clock
 from afterword.job import Job, JobRecord, JobState
 from afterword.outcome import Cancelled, Completed, Failed, Outcome
-from afterword.store import MAX_LOST, Claim, Putback, Recovered, Settlement, recovery_delay
+from afterword.store import (
+    MAX_LOST,
+    STOPPED,
+    Claim,
+    Putback,
+    Recovered,
+    Settlement,
+    recovery_delay,
+)
 from afterword.stores.sqlite.database import Database
 from afterword.stores.sqlite.locks import Locks
 from afterword.stores.sqlite.path import path_of
@@ -38,7 +46,6 @@ from afterword.stores.sqlite.rows import (
 )
 
 _LAST_ID = "~"  # sorts behind every id
-_STOPPED = "an earlier task of this request failed"
 _POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
 _FINAL: Mapping[type[Outcome], JobState] = {
     Completed: JobState.COMPLETED,
@@ -204,7 +211,7 @@ class SQLiteStore:
                 {"id": row[0]} for row in self._database.write("stopped", {"id": final["id"]})
             ]
             self._database.write_many(
-                "cancel", ({**each, "reason": _STOPPED, "now": final["now"]} for each in ended[1:])
+                "cancel", ({**each, "reason": STOPPED, "now": final["now"]} for each in ended[1:])
             )
         self._database.write_many("remove", ended)
         self._ready = bool(self._database.write_many("follow", ended)) or self._ready
