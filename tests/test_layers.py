@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # Every module, by its first name: "stores" stands for stores.sqlite, too.
 LAYERS = {
-    "words": "errors clock job outcome",
+    "words": "errors clock job outcome records",
     "rules": "task arguments payload retry schedule",
     "telemetry": "telemetry",
     "rest": "store operation group_commit leases stores",

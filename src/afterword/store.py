@@ -2,7 +2,7 @@
 
 A store is synchronous and speaks in batches: each verb takes and returns sequences and is atomic;
 verbs called inside `with store.transaction():` are atomic together. One thread at a time uses a
-store (`GroupCommit` owns it); only `get`, `find` and `count` may be called from any thread.
+store (`GroupCommit` owns it); only the verbs for people may be called from any thread.
 
 A row's way:
 
@@ -20,11 +20,12 @@ it. It then says True; False means that the job was no longer ours, and nothing 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from afterword.errors import ConfigurationError
 from afterword.job import Job, JobRecord, JobState
 from afterword.outcome import Outcome
+from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
 
 STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
 MAX_LOST = 3  # workers that may die with a job before it counts as poison
@@ -74,14 +75,29 @@ class Recovered:
     state: JobState
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with `:name` parameters, and their values: what a user's own connection executes."""
+
+    sql: str
+    values: Mapping[str, Any]
+
+
+EVERYTHING = Filter()
+
+
 class Store(Protocol):
     """What every store can do. `afterword.testing.check_store` is its contract as tests."""
 
     url: str  # without password
     durability: str  # "power-loss" or "process-crash": what a committed job survives
+    identity: str  # made with the store, and the same for all who have it open
 
-    def open(self) -> None:
-        """Connect and migrate; refuse a newer schema."""
+    def open(self, create: bool = True) -> None:
+        """Connect and migrate; refuse a schema that this release cannot work with.
+
+        With `create=False` nothing is created or migrated: a store that would need it is refused.
+        """
 
     def close(self) -> None:
         """Give up every connection and lock; harmless when closed."""
@@ -89,8 +105,13 @@ class Store(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """Make the verbs called inside durable together, or not at all."""
 
-    def join(self, worker: str, lease: float) -> None:
-        """Announce a worker; from now on it can hold jobs, for `lease` seconds unless renewed."""
+    def join(
+        self, worker: str, lease: float, queues: Sequence[str] = (), concurrency: int = 0
+    ) -> None:
+        """Announce a worker; from now on it can hold jobs, for `lease` seconds unless renewed.
+
+        What it serves, and how many jobs at a time, is for people to see.
+        """
 
     def renew(self, worker: str, lease: float) -> bool:
         """Extend the worker's lease; False: it had lost it, and its jobs with it."""
@@ -130,16 +151,58 @@ class Store(Protocol):
     def changed(self) -> bool:
         """Whether jobs may have become claimable since the last call; a hint, and cheap."""
 
+    # ------------------------------------------------------------------ for people, any thread
+
     def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The jobs with these ids that exist, in any order."""
 
     def find(
-        self, state: JobState | None = None, limit: int = 100, before: str | None = None
+        self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None
     ) -> Sequence[JobRecord]:
         """The newest jobs first, in pages: `before` is the last id of the page before."""
 
-    def count(self) -> Mapping[JobState, int]:
-        """How many jobs are in each state."""
+    def count(
+        self, wanted: Filter = EVERYTHING, limit: int | None = None
+    ) -> Mapping[JobState, int]:
+        """How many jobs are in each state; no state is counted further than `limit`."""
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Who is on the list, the longest there first."""
+
+    def queues(self) -> Sequence[QueueRecord]:
+        """The queues that have unfinished jobs, by name."""
+
+    def tasks(self, since: float) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs, or jobs that ended since then, by name."""
+
+    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+        """End queued jobs; their followers stop with them. False: not queued (any more)."""
+
+    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Queue jobs again that ended; the next attempt has the next number. False: not ended.
+
+        Followers that were cancelled because of them come back behind them.
+        """
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Forget jobs that are not running; the followers of a queued one move up."""
+
+    def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
+        """Add jobs as another store knew them; a running one is queued again. False: is there."""
+
+    def script(self) -> str:
+        """All migrations as SQL, for those who run them by hand."""
+
+    # ------------------------------------------------------------------ in the user's transaction
+
+    def adding(self, jobs: Sequence[Job]) -> Sequence[Statement]:
+        """What adds these jobs (queued, not held) on a connection that is not the store's own."""
+
+    def completing(self, settlement: Settlement) -> Sequence[Statement]:
+        """What settles an attempt there; the first statement returns a row if it was still ours."""
+
+    def identifying(self) -> Statement:
+        """What returns one row with `identity` there, if that connection reaches this store."""
 
 
 def held_claim(job: Job, worker: str, now: float) -> Claim:

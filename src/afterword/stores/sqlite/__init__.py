@@ -28,8 +28,8 @@ from afterword.store import (
     Settlement,
     recovery_delay,
 )
+from afterword.stores.locks import Locks
 from afterword.stores.sqlite.database import Database
-from afterword.stores.sqlite.locks import Locks
 from afterword.stores.sqlite.path import path_of
 from afterword.stores.sqlite.rows import (
     INTERRUPTED,
@@ -73,7 +73,7 @@ class SQLiteStore:
         self.path = path
         self.url = f"sqlite:///{path}"
         self._clock = clock or Clock()
-        self._locks = Locks(path)
+        self._locks = Locks(path.with_name(path.name + "-workers"))
         self._database = Database(path)
         self._ready = False  # our own writes made something claimable
         self._seen_version = 0

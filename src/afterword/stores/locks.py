@@ -20,10 +20,10 @@ else:
 
 
 class Locks:
-    """The lock files of the workers of one store, in a directory beside it."""
+    """The lock files of workers, in a directory that all processes of the machine agree on."""
 
-    def __init__(self, store: Path) -> None:
-        self._directory = store.with_name(store.name + "-workers")
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._held: dict[str, int] = {}
 
     def hold(self, worker: str) -> None:
