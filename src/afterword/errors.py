@@ -12,6 +12,7 @@ AfterwordError
 ├── UnknownTask (LookupError)            a stored name that no function of this application has
 └── StoreError (RuntimeError)
     ├── StoreUnavailable                 busy, full, read-only, gone: the same call may work later
+    │   └── StoreInterrupted             the connection was lost before anything was written
     ├── StoreCorrupt                     the file is damaged, or is no Afterword store
     └── SchemaTooNew                     the store was written by a newer release
 """
@@ -67,6 +68,10 @@ class StoreError(AfterwordError, RuntimeError):
 
 class StoreUnavailable(StoreError):
     """The store cannot take this now; the same call may work later."""
+
+
+class StoreInterrupted(StoreUnavailable):
+    """The connection was lost before anything was written; the same call may be made at once."""
 
 
 class StoreCorrupt(StoreError):

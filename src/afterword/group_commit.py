@@ -10,6 +10,7 @@ What can go wrong, and what happens then:
 - An operation is bad: the batch is rolled back and each operation is run in a transaction of its
   own, so that only the bad one fails.
 - The store is unavailable (busy, full): all operations of the batch fail with StoreUnavailable.
+- The connection to it is lost, surely before anything was written: the batch is repeated.
 - A caller gives up waiting: until its batch begins to commit, its operation is taken out, so that
   nothing of it is stored (`Operation.abandon`); afterwards it has to wait for the answer.
 """
@@ -25,11 +26,12 @@ from typing import Any
 
 from afterword import telemetry
 from afterword.clock import Clock
-from afterword.errors import StoreError, StoreUnavailable
+from afterword.errors import StoreError, StoreInterrupted, StoreUnavailable
 from afterword.operation import Done, Operation, waking
 from afterword.store import Store
 
 MAX_BATCH = 1_000  # operations per transaction
+REPEATS = 3  # of a transaction whose connection was lost
 INSIST_EVERY = 1.0  # seconds between attempts at what must not get lost
 
 
@@ -212,11 +214,16 @@ class GroupCommit:
             return batch, False
         return batch, True
 
-    def _commit(self, batch: Sequence[Operation]) -> None:
+    def _commit(self, batch: Sequence[Operation], repeats: int = REPEATS) -> None:
         try:
             self._commit_together(batch)
         except _Abandoned:
             self._commit([each for each in batch if not each.abandoned])
+        except StoreInterrupted as error:
+            if repeats == 0:
+                _fail(batch, error)
+            else:
+                self._commit(batch, repeats - 1)
         except StoreUnavailable as error:
             _fail(batch, error)
         except Exception as error:

@@ -1,0 +1,586 @@
+"""Jobs in PostgreSQL: for any number of machines.
+
+Everything lives in the schema `afterword` of the application's database, or of one of its own. The
+statements are set-based (one for any number of jobs), leases and due times are measured by the
+server's clock, and workers are told of new jobs by NOTIFY, sent after the commit; what that misses
+is found by polling.
+
+Two connections for each process: one writes, for the store's thread; one is for people, and for any
+thread. A process that runs jobs has a third one, which listens.
+
+A worker on this machine whose process has died is noticed at once, by its lock file; one on another
+machine when its lease has run out.
+"""
+
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from afterword import telemetry
+from afterword.clock import Clock
+from afterword.errors import MissingExtra, StoreCorrupt, StoreUnavailable
+from afterword.job import FINAL_STATES, Job, JobRecord, JobState
+from afterword.outcome import Cancelled, Completed, Failed, Outcome
+from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
+from afterword.store import (
+    EVERYTHING,
+    MAX_LOST,
+    STOPPED,
+    Claim,
+    Putback,
+    Recovered,
+    Settlement,
+    Statement,
+    recovery_delay,
+)
+from afterword.stores import migrations
+from afterword.stores.locks import Locks
+
+try:
+    from afterword.stores.postgres.listener import Listener
+except ImportError as error:
+    raise MissingExtra("A store in PostgreSQL", "afterword[postgres]") from error
+
+from afterword.stores.postgres.rows import (
+    INTERRUPTED,
+    again_rows,
+    claim_of,
+    columns,
+    conditions,
+    fence,
+    filter_values,
+    final_rows,
+    new_rows,
+    queue_record,
+    record,
+    release_rows,
+    restored_rows,
+    task_record,
+    uuids,
+    worker_record,
+)
+from afterword.stores.postgres.session import CHANNEL, Row, Session, Values, text_of
+from afterword.stores.postgres.url import parameters_of, shown
+
+_TIMEOUT = 10.0  # seconds one statement may take
+_MIGRATION_LOCK = 0x41465457  # "AFTW": the key of the advisory lock under which stores migrate
+_POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
+_FINAL: Mapping[type[Outcome], JobState] = {
+    Completed: JobState.COMPLETED,
+    Failed: JobState.FAILED,
+    Cancelled: JobState.CANCELLED,
+}
+
+
+class PostgresStore:
+    """A store in a PostgreSQL database.
+
+    Args:
+        url: postgresql://user:password@host:5432/database, with libpq's options behind a "?".
+        clock: this process's own; only distances are taken from it.
+        timeout: seconds one statement may take. Default: 10.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+        MissingExtra: the driver is not installed.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None, timeout: float = _TIMEOUT) -> None:
+        self._parameters = parameters_of(url, timeout)
+        self.url = shown(self._parameters)
+        self.durability = "power-loss"
+        self.identity = ""
+        self._clock = clock or Clock()
+        self._writer = Session(self._parameters, timeout, self._clock)
+        self._desk = Session(self._parameters, timeout, self._clock)  # for people
+        self._at_desk = threading.Lock()
+        self._listener = Listener(self._parameters)
+        self._locks = Locks(_lock_directory())
+        self._opened = False
+        self._ready = False  # our own writes made something claimable
+
+    # ------------------------------------------------------------------ open and close
+
+    def open(self, create: bool = True) -> None:
+        """Connect; create or migrate the schema `afterword` if need be."""
+        if self._opened:
+            return
+        try:
+            with self._writer.errors():
+                self._prepare(create)
+        except BaseException:
+            self._writer.close()
+            raise
+        self._opened = True
+        self._ready = True
+        if self._writer.pooled:
+            telemetry.polling(self.url)
+
+    def _prepare(self, create: bool) -> None:
+        if self._missing():
+            if not create:
+                raise StoreUnavailable(
+                    f"{self.url} has no Afterword store of this release's schema."
+                    " Make or migrate it: afterword db migrate --url ..."
+                )
+            self._migrate()
+        row = self._writer.connection().execute(text_of("identity")).fetchone()
+        if row is None:
+            raise StoreCorrupt(f"{self.url}: the table afterword.store has lost its only row.")
+        self.identity = row[0]
+        self.durability = self._measure_durability()
+
+    def _missing(self) -> Sequence[migrations.Migration]:
+        connection = self._writer.connection()
+        exists = connection.execute("SELECT to_regclass('afterword.migrations')").fetchone()
+        applied: list[Row] = []
+        if exists != (None,):
+            applied = connection.execute(
+                "SELECT version, oldest FROM afterword.migrations"
+            ).fetchall()
+        rows = [(version, oldest) for version, oldest in applied]
+        return migrations.missing(_MIGRATIONS, rows, self.url)
+
+    def _migrate(self) -> None:
+        """Processes that start together take turns."""
+        with self._writer.transaction():
+            connection = self._writer.connection()
+            connection.execute("SET LOCAL statement_timeout = 0")
+            connection.execute("SET LOCAL lock_timeout = 0")
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+            for migration in self._missing():
+                for statement in _statements(migration):
+                    connection.execute(statement)
+            self._writer.execute("unblock_all")
+
+    def _measure_durability(self) -> str:
+        settings = ("fsync", "full_page_writes", "synchronous_commit")
+        rows = self._writer.connection().execute(
+            "SELECT setting FROM pg_settings WHERE name = ANY (%s)", [list(settings)]
+        )
+        return "process-crash" if ("off",) in rows.fetchall() else "power-loss"
+
+    def close(self) -> None:
+        """Close every connection and drop every lock."""
+        self._listener.stop()
+        self._writer.close()
+        with self._at_desk:
+            self._desk.close()
+        self._locks.drop_all()
+        self._opened = False
+
+    def script(self) -> str:
+        """All migrations as SQL."""
+        statements = [text for each in _MIGRATIONS for text in _statements(each)]
+        return "BEGIN;\n" + ";\n".join(statements) + ";\nCOMMIT;\n"
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """One BEGIN ... COMMIT around the verbs called inside."""
+        return self._writing()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._require_open()
+        with self._writer.transaction():
+            yield
+
+    def _require_open(self) -> None:
+        if not self._opened:
+            raise StoreUnavailable(f"The store {self.url} is not open.")
+
+    def _write(self, statement: str, values: Values | None = None) -> list[Row]:
+        return self._writer.execute(statement, values)
+
+    def _announce(self) -> None:
+        """Something became claimable: here, and for the others once it is committed."""
+        self._ready = self._writer.announcing = True
+
+    # ------------------------------------------------------------------ workers
+
+    def join(
+        self, worker: str, lease: float, queues: Sequence[str] = (), concurrency: int = 0
+    ) -> None:
+        """Announce a worker, and hold its lock from before anyone can see it."""
+        with self._writer.errors(), self._lock_errors():
+            self._locks.hold(worker)
+        values = {
+            "worker": worker,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": list(queues),
+            "concurrency": concurrency,
+            "lease": lease,
+        }
+        with self.transaction():
+            self._write("join", values)
+
+    @contextmanager
+    def _lock_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreUnavailable(f"A lock file cannot be made: {error}.") from error
+
+    def renew(self, worker: str, lease: float) -> bool:
+        """Extend the worker's lease, unless it has been taken off the list.
+
+        A commit of which nobody knows the end may have given this worker jobs: it starts afresh.
+        """
+        with self.transaction():
+            renewed = bool(self._write("renew", {"worker": worker, "lease": lease}))
+        in_doubt, self._writer.in_doubt = self._writer.in_doubt, False
+        return renewed and not in_doubt
+
+    def retire(self, worker: str) -> None:
+        """Note that the worker is shutting down."""
+        with self.transaction():
+            self._write("retire", {"worker": worker})
+
+    def leave(self, worker: str) -> None:
+        """Take the worker off the list and drop its lock."""
+        with self.transaction():
+            self._write("leave", {"worker": worker})
+        self._locks.drop(worker)
+
+    # ------------------------------------------------------------------ the life of a job
+
+    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+        """Store jobs, each as it says: queued, or held by the worker that stores it."""
+        ids = {job.id for job in jobs}
+        followers = [job for job in jobs if job.after is not None]
+        elsewhere = [job.after for job in followers if job.after not in ids]
+        with self.transaction():
+            if elsewhere:
+                self._write("hold_predecessors", {"ids": elsewhere})
+            added = {row[0] for row in self._write("add", new_rows(jobs, held_by))}
+            if followers:
+                self._write("unblock", {"ids": [job.id for job in followers if job.id in added]})
+            if any(not job.held or held_by is None for job in jobs):
+                self._announce()
+        return [_take(job.id, added) for job in jobs]
+
+    def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
+        """Queue jobs again whose attempts were never started."""
+        with self.transaction():
+            rows = self._write("release", release_rows(putbacks, self._clock.now()))
+            released = {row[0] for row in rows}
+            self._announce()
+        return [_take(each.claim.id, released) for each in putbacks]
+
+    def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
+        """Delete held jobs and close the gap they leave in their request's order."""
+        with self.transaction():
+            return [self._discard(claim) for claim in claims]
+
+    def _discard(self, claim: Claim) -> bool:
+        values = dict(zip(("id", "attempt", "worker"), fence(claim), strict=True))
+        rows = self._write("discard", values)
+        if rows and rows[0][0]:
+            self._announce()
+        return bool(rows)
+
+    def claim(
+        self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
+    ) -> Sequence[Claim]:
+        """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
+        values = {"worker": worker, "queues": list(queues), "limit": limit, "skip": list(skip)}
+        with self.transaction():
+            rows = self._write("claim", values)
+        return [claim_of(row) for row in sorted(rows)]
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """Write outcomes; final jobs move to the history and let their followers go on."""
+        now = self._clock.now()
+        first = {each.claim.id: each for each in reversed(settlements)}  # of two for one job
+        ending = [
+            (each, state)
+            for each in first.values()
+            if (state := _FINAL.get(type(each.outcome))) is not None
+        ]
+        again = [each for each in first.values() if type(each.outcome) not in _FINAL]
+        with self.transaction():
+            accepted = self._finish(final_rows(ending, now)) if ending else set()
+            if again:
+                accepted |= {row[0] for row in self._write("requeue", again_rows(again, now))}
+                self._announce()
+        return [first[each.claim.id] is each and each.claim.id in accepted for each in settlements]
+
+    def _finish(self, final: Values) -> set[str]:
+        """Move jobs to the history, and tell those who waited for them."""
+        finished = {row[0] for row in self._write("finish", final)}
+        states = zip(final["ids"], final["states"], strict=True)
+        failed = [job_id for job_id, state in states if state != "completed" and job_id in finished]
+        self._end_followers(finished, failed)
+        return finished
+
+    def _end_followers(self, ended: set[str], failed: Sequence[str]) -> None:
+        if failed:
+            stopped = self._write("stop", {"ids": failed, "reason": STOPPED})
+            ended = ended | {row[0] for row in stopped}
+        if ended and self._write("follow", {"ids": sorted(ended)}):
+            self._announce()
+
+    # ------------------------------------------------------------------ upkeep
+
+    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
+        """Take the jobs of workers that died or let their lease run out."""
+        self._require_open()
+        with self._writer.transaction():
+            members = self._write("members")
+            dead = [worker for worker, _ in members if self._locks.is_dead(worker)]
+            if not (dead or any(expired for _, expired in members) or self._write("any_lost")):
+                return []  # the usual case writes nothing
+            gone: dict[str, bool] = {row[0]: row[1] for row in self._write("expel", {"dead": dead})}
+            rows = self._write("lost", {"limit": limit})
+            recovered = self._recover(rows, gone, lease)
+        for worker in gone:
+            self._locks.drop(worker)
+        return recovered
+
+    def _recover(
+        self, rows: Sequence[Row], gone: Mapping[str, bool], lease: float
+    ) -> Sequence[Recovered]:
+        """What became of lost jobs; those that the poison among them has stopped are left out."""
+        poison = [row for row in rows if not gone.get(row[2]) and row[4] + 1 >= MAX_LOST]
+        others = [row for row in rows if row not in poison]
+        failed = self._finish(_poison_rows(poison)) if poison else set()
+        queued = {row[0] for row in self._write("requeue", _lost_rows(others, gone, lease))}
+        if queued:
+            self._announce()
+        return [
+            Recovered(
+                job_id,
+                task,
+                attempt,
+                lost + (not gone.get(worker)),
+                JobState.FAILED if job_id in failed else JobState.QUEUED,
+            )
+            for job_id, attempt, worker, task, lost in rows
+            if job_id in failed or job_id in queued
+        ]
+
+    def purge(self, before: float, limit: int) -> int:
+        """Delete the oldest history."""
+        with self.transaction():
+            return len(self._write("purge", {"age": self._clock.now() - before, "limit": limit}))
+
+    def changed(self) -> bool:
+        """Whether something was announced, or our own writes made something claimable."""
+        if self._opened and not self._listener.started and not self._writer.pooled:
+            self._listener.start()
+        ready, self._ready = self._ready, False
+        return self._listener.heard() or ready
+
+    def announce(self) -> None:
+        """Jobs were committed on a connection that is not ours."""
+        with self.transaction():
+            self._announce()
+
+    # ------------------------------------------------------------------ for people, any thread
+
+    @contextmanager
+    def _looking(self) -> Iterator[Session]:
+        with self._at_desk:
+            self._require_open()
+            with self._desk.transaction():
+                yield self._desk
+
+    def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
+        """The jobs with these ids."""
+        where = "job.id = ANY (CAST(:ids AS uuid[]))"
+        values = {"ids": uuids(ids), "limit": None}
+        with self._looking() as desk:
+            # The ended ones last: a job that ends in between is then found in both, not in neither.
+            rows = desk.execute("find_unfinished", values, where)
+            ended = desk.execute("find_ended", values, where)
+        found = {row[0]: record(row) for row in (*rows, *ended)}
+        return list(found.values())
+
+    def find(
+        self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None
+    ) -> Sequence[JobRecord]:
+        """A page of jobs, newest first."""
+        values = {**filter_values(wanted), "limit": limit, "before": before}
+        where = conditions(wanted, wanted.state)
+        if before is not None:
+            where += " AND job.id < CAST(:before AS uuid)"
+        found: dict[str, Row] = {}
+        with self._looking() as desk:
+            for statement, states in _PLACES.items():
+                if wanted.state is None or wanted.state in states:
+                    found.update((row[0], row) for row in desk.execute(statement, values, where))
+        return [record(found[job_id]) for job_id in sorted(found, reverse=True)[:limit]]
+
+    def count(
+        self, wanted: Filter = EVERYTHING, limit: int | None = None
+    ) -> Mapping[JobState, int]:
+        """How many jobs are in each state, as far as they are to be counted."""
+        values = {**filter_values(wanted), "limit": limit}
+        counts = dict.fromkeys(JobState, 0)
+        with self._looking() as desk:
+            for state in JobState if wanted.state is None else [wanted.state]:
+                statement = "count_ended" if state.final else "count_unfinished"
+                (counts[state],) = desk.execute(statement, values, conditions(wanted, state))[0]
+        return counts
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Who is on the list."""
+        with self._looking() as desk:
+            rows = desk.execute("workers")
+        return [
+            worker_record((*row[:-1], row[-1] and not self._locks.is_dead(row[0]))) for row in rows
+        ]
+
+    def queues(self) -> Sequence[QueueRecord]:
+        """The queues that have unfinished jobs."""
+        with self._looking() as desk:
+            return [queue_record(row) for row in desk.execute("queues")]
+
+    def tasks(self, since: float) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs, or jobs that ended since then."""
+        with self._looking() as desk:
+            return [task_record(row) for row in desk.execute("tasks", {"since": since})]
+
+    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+        """End queued jobs, and those that wait for them."""
+        with self._looking() as desk:
+            rows = desk.execute("cancel", {"ids": uuids(ids), "reason": reason})
+            cancelled = {row[0] for row in rows}
+            stopped = desk.execute("stop", {"ids": sorted(cancelled), "reason": STOPPED})
+            ended = sorted(cancelled | {row[0] for row in stopped})
+            desk.announcing = bool(desk.execute("follow", {"ids": ended}))
+        return [_take(job_id, cancelled) for job_id in ids]
+
+    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Queue jobs again that ended, and those that were cancelled because of them."""
+        with self._looking() as desk:
+            rows = desk.execute("retry", {"ids": uuids(ids), "stopped": STOPPED})
+            queued = {row[0] for row in rows}
+            desk.execute("unblock", {"ids": sorted(queued)})
+            desk.announcing = bool(queued)
+        return [_take(job_id, queued) for job_id in ids]
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Forget jobs that are not running."""
+        with self._looking() as desk:
+            deleted = {row[0] for row in desk.execute("delete_ended", {"ids": uuids(ids)})}
+            for job_id in uuids(ids):
+                if desk.execute("delete_queued", {"id": job_id}):
+                    deleted.add(job_id)
+                    desk.announcing = True
+        return [_take(job_id, deleted) for job_id in ids]
+
+    def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
+        """Add jobs as another store knew them."""
+        unfinished = [each for each in records if each.state not in FINAL_STATES]
+        ended = [each for each in records if each.state in FINAL_STATES]
+        with self._looking() as desk:
+            rows = desk.execute("restore_unfinished", restored_rows(unfinished))
+            rows += desk.execute("restore_ended", restored_rows(ended))
+            desk.announcing = bool(unfinished)
+        restored = {row[0] for row in rows}
+        return [_take(each.id, restored) for each in records]
+
+    # ------------------------------------------------------------------ in the user's transaction
+
+    def adding(self, jobs: Sequence[Job]) -> Sequence[Statement]:
+        """What adds these jobs on another connection to this database."""
+        followers = [job.id for job in jobs if job.after is not None]
+        added = [Statement(text_of("add"), new_rows(jobs, None))]
+        if not followers:
+            return added
+        predecessors = {"ids": [job.after for job in jobs if job.after is not None]}
+        return [
+            Statement(text_of("hold_predecessors"), predecessors),
+            *added,
+            Statement(text_of("unblock"), {"ids": followers}),
+        ]
+
+    def completing(self, settlement: Settlement) -> Sequence[Statement]:
+        """What settles a completed attempt there."""
+        final = final_rows([(settlement, JobState.COMPLETED)], self._clock.now())
+        return [
+            Statement(text_of("finish"), final),
+            Statement(text_of("follow"), {"ids": [settlement.claim.id]}),
+        ]
+
+    def announcing(self) -> Sequence[Statement]:
+        """What tells the workers there, when its transaction commits."""
+        return [Statement(f"SELECT pg_notify('{CHANNEL}', '')", {})]
+
+    def identifying(self) -> Statement:
+        """What returns this store's identity there."""
+        return Statement(text_of("identity"), {})
+
+
+# Where to look for jobs of which states; the unfinished ones first, see `get`.
+_PLACES = {
+    "find_unfinished": (JobState.QUEUED, JobState.RUNNING),
+    "find_ended": tuple(FINAL_STATES),
+}
+_MIGRATIONS = migrations.load(__package__ or "")
+
+
+def _statements(migration: migrations.Migration) -> Sequence[str]:
+    """A migration, and the note that it was applied; the first makes the place for both."""
+    note = (
+        "INSERT INTO afterword.migrations (version, oldest)"  # noqa: S608 - two numbers
+        f" VALUES ({migration.version}, {migration.oldest})"
+    )
+    place = [
+        "CREATE SCHEMA IF NOT EXISTS afterword",
+        "CREATE TABLE afterword.migrations (version integer PRIMARY KEY, oldest integer NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())",
+    ]
+    body = [text.strip() for text in migration.sql.split(";\n") if text.strip()]
+    return [*(place if migration.version == 1 else []), *body, note]
+
+
+def _lost_rows(rows: Sequence[Row], gone: Mapping[str, bool], lease: float) -> Values:
+    """The values of requeue.sql for jobs whose worker was lost, or had retired."""
+    return columns(
+        "ids attempts workers delays errors interrupted lost",
+        (
+            (job_id, attempt, worker, 0.0, INTERRUPTED, 1, 0)
+            if gone.get(worker)
+            else (
+                job_id,
+                attempt,
+                worker,
+                recovery_delay(lost + 1, lease),
+                f"worker {worker} was lost during attempt {attempt}",
+                0,
+                1,
+            )
+            for job_id, attempt, worker, _, lost in rows
+        ),
+    )
+
+
+def _poison_rows(rows: Sequence[Row]) -> Values:
+    """The values of finish.sql for jobs that lost their last worker."""
+    return columns(
+        "ids attempts workers states errors ages lost",
+        (
+            (job_id, attempt, worker, JobState.FAILED.value, _POISON, None, 1)
+            for job_id, attempt, worker, _, _ in rows
+        ),
+    )
+
+
+def _take(job_id: str, accepted: set[str]) -> bool:
+    """Whether this one was accepted; the second of two with one id was not."""
+    if job_id not in accepted:
+        return False
+    accepted.remove(job_id)
+    return True
+
+
+def _lock_directory() -> Path:
+    """Where the processes of this machine and user keep the locks of their workers."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"afterword-{user}"

@@ -1,0 +1,322 @@
+"""One connection to the server, which comes back after it was lost.
+
+A connection is lost when the server restarts, fails over or ends it, when the network drops it, or
+when an answer does not come in time. What then?
+
+- Before COMMIT was sent, nothing has happened: `StoreInterrupted`, and the caller may repeat the
+  transaction at once.
+- After COMMIT was sent, nobody knows: the session connects again and asks the server what became of
+  that transaction (`pg_xact_status`). Committed: the answer stands. Aborted: as above.
+- The server does not answer for `_PATIENCE` seconds: `StoreUnavailable`, and `in_doubt` is set. The
+  transaction may have given this process jobs that it does not know of.
+
+While the server cannot be reached, tries to connect are spaced out, at random, up to `_MAX_PAUSE`.
+"""
+
+import functools
+import random
+import re
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib import resources
+from typing import Any, TypeVar
+
+import psycopg
+
+from afterword.clock import Clock
+from afterword.errors import StoreCorrupt, StoreError, StoreInterrupted, StoreUnavailable
+from afterword.stores.postgres.url import shown
+
+Row = tuple[Any, ...]
+Values = Mapping[str, Any]
+Answer = TypeVar("Answer")
+
+CHANNEL = "afterword"
+OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
+_PATIENCE = 10.0  # seconds to find out what became of a COMMIT
+_FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
+_READY_NONE = 0  # what the driver says when nothing has come yet
+
+
+class TimedConnection(psycopg.Connection[Row]):
+    """Gives up when an answer does not come: a server behind a dead proxy never says no."""
+
+    answer_within = 10.0  # seconds
+
+    def wait(
+        self,
+        gen: Generator[Any, Any, Answer],
+        interval: float = 0.1,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Wait as the driver does, but not for ever."""
+        deadline = time.monotonic() + (timeout or self.answer_within)
+        return super().wait(self._until(deadline, gen), interval)
+
+    def _until(
+        self, deadline: float, gen: Generator[Any, Any, Answer]
+    ) -> Generator[Any, Any, Answer]:
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready == _READY_NONE and time.monotonic() > deadline:
+                    self.pgconn.finish()  # an answer that comes later would be taken for another
+                    raise psycopg.OperationalError("the server did not answer in time")
+                wanted = gen.send(ready)
+        except StopIteration as ended:
+            answer: Answer = ended.value
+            return answer
+
+
+class Session:
+    """One connection, for one thread at a time.
+
+    Args:
+        parameters: see `parameters_of`.
+        timeout: seconds that one statement may take.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, object], timeout: float, clock: Clock | None = None
+    ) -> None:
+        self.url = shown(parameters)
+        self.pooled = False  # a pooler stands between us and the server
+        self.in_doubt = False  # see above; whoever has dealt with it resets it
+        self._parameters = parameters
+        self._timeout = timeout
+        self._clock = clock or Clock()
+        self._connection: TimedConnection | None = None
+        self._in_transaction = False
+        self.announcing = False  # tell the others when this transaction is committed
+        self._number: str | None = None  # of the transaction, once it has written
+        self._pause = _FIRST_PAUSE
+        self._pause_until = float("-inf")  # monotonic
+
+    # ------------------------------------------------------------------ connecting
+
+    def close(self) -> None:
+        """Close the connection; harmless when closed. The next statement opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def connection(self) -> TimedConnection:
+        """The connection, a new one if the last one was lost.
+
+        Raises:
+            StoreUnavailable: the server cannot be reached, or not be used.
+        """
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connect_spaced_out()
+        return self._connection
+
+    def _connect_spaced_out(self) -> TimedConnection:
+        if self._clock.monotonic() < self._pause_until:
+            raise StoreUnavailable(f"The store {self.url} cannot be reached; trying again soon.")
+        try:
+            connection = self._connect()
+        except (psycopg.Error, StoreError):
+            # At random: the processes that lost their server at once do not return at once.
+            self._pause_until = self._clock.monotonic() + self._pause * random.uniform(0.5, 1.5)
+            self._pause = min(self._pause * 2, _MAX_PAUSE)
+            raise
+        self._pause = _FIRST_PAUSE
+        return connection
+
+    def _connect(self) -> TimedConnection:
+        connection = TimedConnection.connect(**self._parameters, autocommit=True)  # type: ignore[arg-type]
+        try:
+            self._set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: TimedConnection) -> None:
+        connection.answer_within = self._timeout * 1.2
+        self._refuse_unusable(connection)
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        # A pooler makes up the process id that a client is told when it connects.
+        self.pooled = row is not None and row[0] != connection.info.backend_pid
+        if self.pooled:
+            connection.prepare_threshold = None  # the next statement may reach another server
+        else:
+            for setting in self._limits("SESSION"):
+                connection.execute(setting)
+
+    def _refuse_unusable(self, connection: TimedConnection) -> None:
+        if connection.info.server_version < OLDEST_SERVER:
+            raise StoreError(
+                f"The store needs PostgreSQL 13 or newer, but {self.url} is"
+                f" {connection.info.parameter_status('server_version')}."
+            )
+        if connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,):
+            raise StoreUnavailable(
+                f"The store must be able to write, but {self.url} is a read replica now."
+                " Name the primary server."
+            )
+
+    def _limits(self, scope: str) -> list[str]:
+        milliseconds = int(self._timeout * 1000)
+        return [
+            f"SET {scope} statement_timeout = {milliseconds}",
+            f"SET {scope} lock_timeout = {milliseconds // 2}",
+            f"SET {scope} idle_in_transaction_session_timeout = {milliseconds}",
+        ]
+
+    # ------------------------------------------------------------------ transactions
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction around everything that is executed inside.
+
+        Raises:
+            StoreInterrupted: the connection was lost before anything was written.
+            StoreUnavailable, StoreError: see `errors`.
+        """
+        if self._in_transaction:
+            yield
+            return
+        with self.errors():
+            connection = self.connection()
+            self._in_transaction, self._number, self.announcing = True, None, False
+            committing = None
+            try:
+                # Pipelined: a round trip for each answer that is waited for, not each statement.
+                with connection.pipeline() as pipeline, _settled(pipeline):
+                    self._begin(connection)
+                    yield
+                    committing = connection.execute("COMMIT")
+                    if self.announcing:  # apart: inside, it would make all commits wait in line
+                        connection.execute(f"NOTIFY {CHANNEL}")
+            except BaseException as error:
+                if committing is None or not self._committed(connection, committing, error):
+                    _roll_back(connection)
+                    raise
+            finally:
+                self._in_transaction = False
+
+    def _begin(self, connection: TimedConnection) -> None:
+        connection.execute("BEGIN")
+        if self.pooled:
+            for setting in self._limits("LOCAL"):
+                connection.execute(setting)
+
+    def execute(self, statement: str, values: Values | None = None, where: str = "") -> list[Row]:
+        """Execute sql/<statement>.sql, which must return rows, inside a transaction.
+
+        Args:
+            where: takes the place of the comment --where in it; never anybody's input.
+        """
+        connection = self.connection()
+        cursor = connection.execute(sql(statement, where), values or {})
+        if self._number is None:
+            number = connection.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+            self._number = number[0] if number else None
+        return cursor.fetchall()
+
+    # ------------------------------------------------------------------ when it goes wrong
+
+    def _committed(
+        self,
+        connection: TimedConnection,
+        committing: "psycopg.Cursor[Row]",
+        error: BaseException,
+    ) -> bool:
+        """Whether the transaction is in the store although its COMMIT raised."""
+        if committing.statusmessage == "COMMIT":
+            return True  # only the NOTIFY behind it failed, and that is but a hint
+        lost = isinstance(error, psycopg.Error) and connection.closed
+        return lost and self._number is not None and self._ask_what_became_of(self._number)
+
+    def _ask_what_became_of(self, number: str) -> bool:
+        deadline = self._clock.monotonic() + _PATIENCE
+        while self._clock.monotonic() < deadline:
+            status = self._status_of(number)
+            if status in ("committed", "aborted"):
+                return status == "committed"
+            time.sleep(0.05)
+        self.in_doubt = True
+        raise StoreUnavailable(
+            f"The store {self.url} was lost in the middle of a commit, and nobody can say what"
+            " became of it."
+        )
+
+    def _status_of(self, number: str) -> str | None:
+        try:
+            row = (
+                self.connection()
+                .execute("SELECT pg_xact_status(CAST(%s AS xid8))", [number])
+                .fetchone()
+            )
+        except (psycopg.Error, StoreUnavailable):
+            return None
+        return row[0] if row else None
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """The driver's errors become ours."""
+        try:
+            yield
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if self._connection is not None and self._connection.closed:
+                raise StoreInterrupted(
+                    f"The connection to the store {self.url} was lost: {_text(error)}"
+                ) from error
+            raise self._unavailable(error) from error
+        except (
+            psycopg.errors.ReadOnlySqlTransaction,
+            psycopg.errors.DeadlockDetected,
+            psycopg.errors.SerializationFailure,
+        ) as error:
+            raise self._unavailable(error) from error
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+            raise StoreCorrupt(
+                f"{self.url} has no Afterword store any more ({_text(error)}). Restore its schema"
+                " 'afterword', or start the application again to make a new one."
+            ) from error
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            raise StoreError(f"The store {self.url} refused a statement: {_text(error)}") from error
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(f"The store {self.url} cannot be used now: {_text(error)}")
+
+
+@contextmanager
+def _settled(pipeline: psycopg.Pipeline) -> Iterator[None]:
+    """After an error, take in the answers that are still under way; the driver would log them."""
+    try:
+        yield
+    except BaseException:
+        with suppress(psycopg.Error):
+            pipeline.sync()
+        raise
+
+
+def _roll_back(connection: TimedConnection) -> None:
+    if not connection.closed:
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            connection.close()
+
+
+def _text(error: Exception) -> str:
+    """The first line of an error, which has the rule; the others quote the statement."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__qualname__
+
+
+@functools.cache
+def sql(statement: str, where: str = "") -> str:
+    """The text of sql/<statement>.sql in the driver's spelling of parameters."""
+    text = text_of(statement).replace("--where", where)
+    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", text.replace("%", "%%"))
+
+
+@functools.cache
+def text_of(statement: str) -> str:
+    """The text of sql/<statement>.sql, its parameters written `:name`."""
+    return (resources.files(__package__) / "sql" / f"{statement}.sql").read_text()

@@ -1,0 +1,3 @@
+INSERT INTO afterword.workers (id, host, pid, queues, concurrency, lease, joined_at, expires_at)
+VALUES (:worker, :host, :pid, :queues, :concurrency, :lease, now(), now() + CAST(:lease AS double precision) * interval '1 second')
+RETURNING id

@@ -1,0 +1,2 @@
+DELETE FROM afterword.workers WHERE id = :worker
+RETURNING id

@@ -1,0 +1,1 @@
+SELECT id, expires_at <= now() FROM afterword.workers

@@ -1,0 +1,10 @@
+-- The attempt was started and is over: it keeps its number.
+UPDATE afterword.jobs AS job
+SET state = 'queued', worker = NULL, run_at = greatest(job.run_at, now() + again.delay * interval '1 second'), error = again.error,
+    interrupted = job.interrupted + again.interrupted, lost = job.lost + again.lost
+FROM unnest(
+    CAST(:ids AS uuid[]), CAST(:attempts AS integer[]), CAST(:workers AS text[]), CAST(:delays AS double precision[]),
+    CAST(:errors AS text[]), CAST(:interrupted AS integer[]), CAST(:lost AS integer[])
+) AS again (id, attempt, worker, delay, error, interrupted, lost)
+WHERE job.id = again.id AND job.attempt = again.attempt AND job.worker = again.worker
+RETURNING CAST(job.id AS text)

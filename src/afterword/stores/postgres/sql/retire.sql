@@ -1,0 +1,2 @@
+UPDATE afterword.workers SET retired = true WHERE id = :worker
+RETURNING id

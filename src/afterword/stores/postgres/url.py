@@ -1,0 +1,56 @@
+"""From a URL to what the driver is told, and to what may be shown of it."""
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import psycopg
+from psycopg import conninfo
+
+from afterword.errors import ConfigurationError
+
+# A connection that has died without a word is noticed within seconds, not after two hours.
+_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_CONNECT_TIMEOUT = 5  # seconds
+
+
+def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
+    """What the driver needs to connect; what the URL says itself goes before our defaults.
+
+    Args:
+        url: as libpq or SQLAlchemy spell it: postgresql://user:password@host:5432/database?sslmode=require
+        timeout: seconds after which data that nobody acknowledges ends a connection.
+
+    Raises:
+        ConfigurationError: not such a URL.
+    """
+    scheme, _, rest = url.partition("://")
+    try:
+        given = conninfo.conninfo_to_dict(f"postgresql://{rest}")
+    except psycopg.ProgrammingError:
+        # libpq quotes parts of the URL, perhaps of the password: neither text nor cause is kept.
+        raise ConfigurationError(
+            f"A PostgreSQL URL is {scheme}://user:password@host:5432/database, with the options of"
+            " libpq behind a '?'. This one cannot be read: special characters in the user's name"
+            " or password must be percent-encoded ('@' is %40, '/' is %2F)."
+        ) from None
+    defaults = {
+        "connect_timeout": _CONNECT_TIMEOUT,
+        "tcp_user_timeout": int(timeout * 1000),
+        "application_name": "afterword",
+        **_KEEPALIVE,
+    }
+    return {**defaults, **given}
+
+
+def shown(parameters: Mapping[str, object]) -> str:
+    """The URL without password and options, for messages and logs.
+
+    >>> shown({"user": "me", "password": "secret", "host": "db", "dbname": "app"})
+    'postgresql://me@db/app'
+    """
+    user, host = parameters.get("user"), parameters.get("host") or parameters.get("hostaddr")
+    port, name = parameters.get("port"), parameters.get("dbname")
+    place = f"{quote(str(user))}@" if user else ""
+    place += quote(str(host), safe=",:[]") if host else ""
+    place += f":{port}" if port else ""
+    return f"postgresql://{place}/{quote(str(name)) if name else ''}"
