@@ -136,9 +136,13 @@ class PostgresStore:
 
     def _missing(self) -> Sequence[migrations.Migration]:
         connection = self._writer.connection()
-        exists = connection.execute("SELECT to_regclass('afterword.migrations')").fetchone()
+        # Not to_regclass(): it goes on saying no after we have waited for another's migration.
+        exists = connection.execute(
+            "SELECT FROM pg_catalog.pg_tables"
+            " WHERE schemaname = 'afterword' AND tablename = 'migrations'"
+        ).fetchone()
         applied: list[Row] = []
-        if exists != (None,):
+        if exists is not None:
             applied = connection.execute(
                 "SELECT version, oldest FROM afterword.migrations"
             ).fetchall()

@@ -109,6 +109,7 @@ class Session:
             StoreUnavailable: the server cannot be reached, or not be used.
         """
         if self._connection is None or self._connection.closed:
+            self._connection = None
             self._connection = self._connect_spaced_out()
         return self._connection
 

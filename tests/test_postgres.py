@@ -1,0 +1,351 @@
+"""What is specific to the PostgreSQL store; what all stores share is in test_contract.py."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from afterword.errors import (
+    ConfigurationError,
+    SchemaTooNew,
+    StoreInterrupted,
+    StoreUnavailable,
+)
+from afterword.group_commit import GroupCommit
+from afterword.job import Job, JobState, new_id
+from afterword.operation import adding
+from afterword.outcome import Completed
+from afterword.store import Settlement, open_store
+from afterword.stores.postgres import PostgresStore, session
+from afterword.stores.postgres.session import text_of
+from tests.helpers import wait_until
+from tests.postgres import Cluster, Server
+from tests.proxy import Proxy, through
+
+LONG = 3600.0  # seconds
+
+
+def a_job(task: str = "app:send", **changes: object) -> Job:
+    return Job(id=new_id(), task=task, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(postgres_url: str) -> Iterator[PostgresStore]:
+    store = PostgresStore(postgres_url)
+    store.open()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def proxied(postgres_url: str) -> Iterator[tuple[Proxy, PostgresStore]]:
+    with through(postgres_url) as (proxy, url):
+        store = PostgresStore(url, timeout=1.0)
+        store.open()
+        yield proxy, store
+        store.close()
+
+
+# ---------------------------------------------------------------------- the URL
+
+
+def test_no_password_is_shown() -> None:
+    store = PostgresStore("postgresql://me:s3cret@db.example:5433/app?sslmode=require")
+
+    assert "postgresql://me@db.example:5433/app" == store.url
+
+
+def test_a_url_that_cannot_be_read_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigurationError, match="percent-encoded") as caught:
+        PostgresStore("postgresql://me:s3c/ret@db:port/app?nonsense=1")
+
+    assert "ret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg"]
+)
+def test_the_urls_of_libpq_and_sqlalchemy_are_taken(scheme: str) -> None:
+    assert isinstance(open_store(f"{scheme}://me@db/app"), PostgresStore)
+
+
+# ---------------------------------------------------------------------- opening
+
+
+def test_an_unreachable_server_is_said_to_be_so() -> None:
+    store = PostgresStore("postgresql://127.0.0.1:1/app")
+
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1/app"):
+        store.open()
+
+
+def test_to_look_makes_no_store(postgres_url: str) -> None:
+    with pytest.raises(StoreUnavailable, match="afterword db migrate"):
+        PostgresStore(postgres_url).open(create=False)
+
+    with psycopg.connect(postgres_url) as connection:
+        assert (None,) == connection.execute("SELECT to_regnamespace('afterword')").fetchone()
+
+
+def test_those_who_start_together_take_turns_to_migrate(postgres_url: str) -> None:
+    stores = [PostgresStore(postgres_url) for _ in range(8)]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda store: store.open(), stores))
+
+    assert 1 == len({store.identity for store in stores})
+    for store in stores:
+        store.close()
+
+
+def _note_migration(url: str, oldest: int) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO afterword.migrations VALUES (99, %s)", [oldest])
+
+
+def test_a_newer_schema_that_only_adds_is_worked_with(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    _note_migration(postgres_url, oldest=1)
+
+    older = PostgresStore(postgres_url)
+    older.open()
+
+    assert [True] == older.add([a_job()])
+    older.close()
+
+
+def test_a_newer_schema_that_breaks_is_refused(store: PostgresStore, postgres_url: str) -> None:
+    _note_migration(postgres_url, oldest=99)
+
+    with pytest.raises(SchemaTooNew, match="Upgrade it here too"):
+        PostgresStore(postgres_url).open()
+
+
+def test_a_read_replica_is_refused() -> None:
+    with Cluster(wal_level="replica", max_wal_senders="2") as cluster:
+        url = cluster.new_database()
+        cluster.stop()
+        (cluster.folder / "data" / "standby.signal").touch()
+        cluster.start()
+
+        with pytest.raises(StoreUnavailable, match="read replica"):
+            PostgresStore(url).open()
+
+
+def test_durability_is_what_the_server_is_set_to(server: Server, store: PostgresStore) -> None:
+    [(fsync,)] = server.execute("SHOW fsync")
+
+    assert {"on": "power-loss", "off": "process-crash"}[str(fsync)] == store.durability
+
+
+def test_the_script_makes_a_store(postgres_url: str) -> None:
+    store = PostgresStore(postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(store.script().encode())
+
+    store.open(create=False)
+
+    assert [True] == store.add([a_job()])
+    store.close()
+
+
+# ---------------------------------------------------------------------- losing the connection
+
+
+def test_a_lost_connection_is_replaced(
+    store: PostgresStore, server: Server, postgres_url: str
+) -> None:
+    server.terminate(*server.backends(postgres_url))
+
+    with pytest.raises(StoreInterrupted):
+        store.add([a_job()])
+    assert [True] == store.add([a_job()])
+
+
+def test_callers_do_not_notice_a_lost_connection(server: Server, postgres_url: str) -> None:
+    group = GroupCommit(PostgresStore(postgres_url))
+    group.start()
+    server.terminate(*server.backends(postgres_url))
+
+    assert [True] == group.run_blocking(adding([a_job()], None), timeout=5)
+    group.stop()
+
+
+def test_a_commit_whose_answer_was_lost_is_looked_up(proxied: tuple[Proxy, PostgresStore]) -> None:
+    proxy, store = proxied
+    job = a_job()
+    proxy.cut_answers(to=b"COMMIT")
+
+    assert [True] == store.add([job])
+    assert 1 == proxy.cuts
+    assert [False] == store.add([job])
+
+
+def test_a_claim_whose_commit_went_unanswered_is_valid(
+    proxied: tuple[Proxy, PostgresStore],
+) -> None:
+    proxy, store = proxied
+    store.join("ann", LONG)
+    store.add([a_job()])
+    proxy.cut_answers(to=b"COMMIT")
+
+    (claim,) = store.claim("ann", ["default"], 10)
+
+    assert 1 == proxy.cuts
+    assert [True] == store.settle([Settlement(claim, Completed(), time.time())])
+
+
+def test_a_worker_that_may_hold_more_than_it_knows_starts_afresh(
+    proxied: tuple[Proxy, PostgresStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, store = proxied
+    store.join("ann", LONG)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_PATIENCE", 0.1)
+        patch.setattr(session.Session, "_status_of", lambda *_: None)  # away for long
+        proxy.cut_answers(to=b"COMMIT")
+        with pytest.raises(StoreUnavailable, match="nobody can say"):
+            store.add([a_job(held=True)], held_by="ann")
+
+    assert [False, True] == [store.renew("ann", LONG), store.renew("ann", LONG)]
+
+
+def test_a_connection_that_says_nothing_is_given_up(proxied: tuple[Proxy, PostgresStore]) -> None:
+    proxy, store = proxied
+    proxy.swallow()
+    began = time.monotonic()
+
+    with pytest.raises(StoreUnavailable, match="did not answer in time"):
+        store.add([a_job()])
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_is_away_is_not_asked_without_a_pause(
+    proxied: tuple[Proxy, PostgresStore],
+) -> None:
+    proxy, store = proxied
+    proxy.refuse()
+    tries = 200
+    for _ in range(tries):
+        with pytest.raises(StoreUnavailable):
+            store.add([a_job()])
+    proxy.accept()
+
+    wait_until(lambda: _works(store), description="the store works again")
+
+
+def _works(store: PostgresStore) -> bool:
+    try:
+        return store.add([a_job()]) == [True]
+    except StoreUnavailable:
+        return False
+
+
+# ---------------------------------------------------------------------- hearing of jobs
+
+
+def test_another_process_is_told_of_a_new_job(store: PostgresStore, postgres_url: str) -> None:
+    other = PostgresStore(postgres_url)
+    other.open()
+    other.changed()
+    wait_until(other.changed, description="it listens")
+    wait_until(lambda: not other.changed(), description="it is quiet")
+
+    store.add([a_job()])
+
+    wait_until(other.changed, description="it was told")
+    other.close()
+
+
+def test_nobody_is_told_of_a_held_job(store: PostgresStore, postgres_url: str) -> None:
+    store.join("ann", LONG)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("LISTEN afterword")
+        store.add([a_job(held=True)], held_by="ann")
+
+        assert [] == list(connection.notifies(timeout=0.2))
+
+
+def test_a_lost_listener_listens_again(
+    store: PostgresStore, server: Server, postgres_url: str
+) -> None:
+    store.changed()
+    wait_until(store.changed, description="it listens")
+    server.terminate(*server.backends(postgres_url))
+    wait_until(store.changed, description="it listens again, and looks for what it missed")
+
+
+# ---------------------------------------------------------------------- statements
+
+
+def test_a_claim_reads_no_table_as_a_whole(store: PostgresStore, postgres_url: str) -> None:
+    store.join("ann", LONG)
+    store.add([a_job(run_at=4e9, priority=priority) for priority in range(5) for _ in range(2000)])
+    store.add([a_job(priority=priority) for priority in range(5) for _ in range(100)])
+    values = {"worker": "ann", "queues": ["default"], "limit": 10, "skip": []}
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("ANALYZE afterword.jobs")
+        rows = connection.execute("EXPLAIN " + session.sql("claim"), values).fetchall()
+    plan = "\n".join(str(row[0]) for row in rows)
+
+    assert "Seq Scan on jobs" not in plan
+    assert "jobs_ready" in plan
+
+
+def test_many_claim_at_once_and_none_gets_the_job_of_another(postgres_url: str) -> None:
+    stores = [PostgresStore(postgres_url) for _ in range(6)]
+    for number, store in enumerate(stores):
+        store.open()
+        store.join(str(number), LONG)
+    stores[0].add([a_job() for _ in range(600)])
+
+    def drain(number: int) -> list[str]:
+        taken: list[str] = []
+        while claims := stores[number].claim(str(number), ["default"], 7):
+            stores[number].settle([Settlement(each, Completed(), time.time()) for each in claims])
+            taken += [each.id for each in claims]
+        return taken
+
+    with ThreadPoolExecutor(6) as pool:
+        taken = [job_id for ids in pool.map(drain, range(6)) for job_id in ids]
+
+    assert 600 == len(taken) == len(set(taken))
+    assert 600 == stores[0].count()[JobState.COMPLETED]
+    for store in stores:
+        store.close()
+
+
+def test_a_follower_added_while_its_predecessor_ends_is_not_forgotten(postgres_url: str) -> None:
+    """The predecessor's end and its follower's beginning are two transactions, in either order."""
+    one, two = PostgresStore(postgres_url), PostgresStore(postgres_url)
+    one.open()
+    two.open()
+    one.join("ann", LONG)
+    followers = []
+    for _ in range(100):
+        first = a_job()
+        one.add([first])
+        claims = one.claim("ann", ["default"], 1)
+        second = a_job(after=first.id)
+        followers.append(second.id)
+        with ThreadPoolExecutor(2) as pool:
+            pool.submit(one.settle, [Settlement(claims[0], Completed(), time.time())])
+            pool.submit(two.add, [second])
+        (claim,) = one.claim("ann", ["default"], 1)
+        one.settle([Settlement(claim, Completed(), time.time())])
+
+    assert {JobState.COMPLETED} == {record.state for record in one.get(followers)}
+    one.close()
+    two.close()
+
+
+def test_statements_for_others_need_no_driver_of_ours(store: PostgresStore) -> None:
+    """SQLAlchemy's `text` takes them as they are: parameters are `:name`, casts are CAST."""
+    for statement in (*store.adding([a_job()]), store.identifying()):
+        assert "::" not in statement.sql
+    assert "%" not in text_of("add")
