@@ -4,20 +4,69 @@ import argparse
 import shutil
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from chaos import experiments, large, report
+from chaos import (
+    deploy,
+    disk,
+    experiments,
+    large,
+    load,
+    network,
+    people,
+    process,
+    report,
+    server,
+)
 from chaos.findings import Finding
+from chaos.lab import POSTGRES, SQLITE, Lab
+from tests.postgres import Cluster
+
+BOTH = (SQLITE, POSTGRES)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What is done, and on which stores it can be done."""
+
+    run: Callable[[Lab], Finding]
+    stores: tuple[str, ...] = BOTH
+
 
 EXPERIMENTS = {
-    "A": experiments.kill_in_the_middle,
-    "B": experiments.deploy_a_new_task,
-    "C": experiments.outlast_the_lease,
-    "D": experiments.block_the_loop,
-    "F1": large.kill_workers,
-    "F2": large.kill_web_process,
-    "F3": large.crash_at_each_point,
-    "F4": large.stop_workers,
+    "A": Experiment(experiments.kill_in_the_middle),
+    "B": Experiment(experiments.deploy_a_new_task),
+    "C": Experiment(experiments.outlast_the_lease),
+    "D": Experiment(experiments.block_the_loop),
+    "F1": Experiment(large.kill_workers),
+    "F2": Experiment(large.kill_web_process),
+    "F3": Experiment(large.crash_at_each_point),
+    "F4": Experiment(large.stop_workers),
+    "F5": Experiment(process.freeze_everything),
+    "F6": Experiment(process.block_loops),
+    "F7": Experiment(process.hold_the_gil),
+    "F8": Experiment(process.crash_in_tasks),
+    "F14": Experiment(disk.fill_the_disk),
+    "F16": Experiment(disk.fail_writes, (SQLITE,)),
+    "F17": Experiment(disk.lose_the_file, (SQLITE,)),
+    "F18": Experiment(disk.damage_the_file, (SQLITE,)),
+    "F19": Experiment(load.many_processes),
+    "F20": Experiment(load.old_snapshot),
+    "F23": Experiment(process.fork_after_open),
+    "F24": Experiment(server.end_sessions, (POSTGRES,)),
+    "F25": Experiment(network.cut_answers, (POSTGRES,)),
+    "F26": Experiment(server.restart_server, (POSTGRES,)),
+    "F31": Experiment(network.half_open, (POSTGRES,)),
+    "F32": Experiment(network.slow_and_lossy, (POSTGRES,)),
+    "F33": Experiment(server.start_before_the_server, (POSTGRES,)),
+    "F38": Experiment(server.lose_hints, (POSTGRES,)),
+    "F39": Experiment(load.thundering_herd),
+    "F40": Experiment(deploy.mix_releases),
+    "F41": Experiment(deploy.change_tasks),
+    "F49": Experiment(people.press_twice),
 }
 QUICK = ["A", "B", "C", "D"]
 
@@ -25,20 +74,31 @@ QUICK = ["A", "B", "C", "D"]
 def main() -> int:
     """What `scripts/chaos` calls."""
     options = _options()
-    findings = [_run(name) for name in options.names or QUICK]
-    if not options.dry_run:
-        report.publish(findings)
-    return 0 if all(finding.passed for finding in findings) else 1
+    stores = [store for store in BOTH if options.store in (None, store.lower())]
+    plan = [
+        (name, store)
+        for name in options.names or QUICK
+        for store in EXPERIMENTS[name].stores
+        if store in stores
+    ]
+    # Unlike the tests' server, this one is as safe as its users': it writes through to the disk.
+    with Cluster(fsync="on", full_page_writes="on") as cluster:
+        findings = [
+            _run(name, cluster if store == POSTGRES else None, publish=not options.dry_run)
+            for name, store in plan
+        ]
+    return 0 if all(findings) else 1
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/chaos",
         description="Break real servers on purpose; docs/reliability.md gets the results.",
-        epilog="\n".join(str(run.__doc__) for run in EXPERIMENTS.values()),
+        epilog="\n".join(str(each.run.__doc__) for each in EXPERIMENTS.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(QUICK)}")
+    parser.add_argument("--store", choices=[store.lower() for store in BOTH], help="only this one")
     parser.add_argument("--dry-run", action="store_true", help="print only, write nothing")
     options = parser.parse_args()
     # Not `choices=`: argparse holds the empty list against it, too.
@@ -47,15 +107,24 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _run(name: str) -> Finding:
+def _run(name: str, cluster: Cluster | None, *, publish: bool) -> bool:
     """Run one experiment in a folder of its own, which is kept if the experiment fails."""
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
-    finding = EXPERIMENTS[name](folder)
+    try:
+        finding = EXPERIMENTS[name].run(Lab(folder, cluster))
+    except Exception:
+        traceback.print_exc()
+        print(f"{name:3} BROKE OFF (see {folder})", flush=True)
+        return False
     if finding.passed:
         shutil.rmtree(folder)
     mark = "ok    " if finding.passed else f"FAILED (see {folder})"
-    print(f"{name:3} {mark} {finding.question}\n    {finding.measured}", flush=True)
-    return finding
+    print(
+        f"{name:3} {finding.store:10} {mark} {finding.question}\n    {finding.measured}", flush=True
+    )
+    if publish:
+        report.publish([finding])
+    return finding.passed
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """The experiments A to D: one job, one misfortune, and what a queue should make of it.
 
-Each takes an empty folder and returns a `Finding`. They run the application of the crash tests
-(`tests/crash/app.py`) in real uvicorn processes on one SQLite file.
+Each takes a `Lab` and returns a `Finding`. They run the application of the crash tests
+(`tests/crash/app.py`) in real uvicorn processes on one store.
 """
 
 import time
-from pathlib import Path
 from statistics import median
 
 from afterword import JobState
 from chaos.findings import Finding
-from tests.crash.fleet import Clients, Fleet
+from chaos.lab import Lab
+from tests.crash.fleet import Clients
 from tests.crash.ledger import Verdict
 from tests.helpers import wait_until
 
@@ -21,14 +21,15 @@ LONG_TASK = 20.0  # seconds: ten short leases
 OLD_RELEASE_ALONE = 15.0  # seconds
 
 
-def kill_in_the_middle(folder: Path) -> Finding:
+def kill_in_the_middle(lab: Lab) -> Finding:
     """A: kill -9 in the middle of a task; how long until it runs again?"""
     fresh, alive = [], []
     for repetition in range(REPETITIONS):
-        fresh.append(_seconds_until_it_runs_again(_folder(folder, f"fresh-{repetition}"), 1))
-        alive.append(_seconds_until_it_runs_again(_folder(folder, f"alive-{repetition}"), 2))
+        fresh.append(_seconds_until_it_runs_again(lab.room(f"fresh-{repetition}"), 1))
+        alive.append(_seconds_until_it_runs_again(lab.room(f"alive-{repetition}"), 2))
     return Finding(
         name="A",
+        store=lab.kind,
         question="kill -9 in the middle of a task: seconds until it runs again (lease 30 s)",
         required="about 2 s on one machine",
         measured=f"a fresh process: {_spread(fresh)}, its start included;"
@@ -37,8 +38,8 @@ def kill_in_the_middle(folder: Path) -> Finding:
     )
 
 
-def _seconds_until_it_runs_again(folder: Path, size: int) -> float:
-    fleet = Fleet(folder, size, LEASE=LEASE)
+def _seconds_until_it_runs_again(lab: Lab, size: int) -> float:
+    fleet = lab.fleet(size, LEASE=LEASE)
     server = fleet.servers[0]
     with fleet.running():
         fleet.begin(Clients(), "work", seconds=60.0)
@@ -54,9 +55,9 @@ def _seconds_until_it_runs_again(folder: Path, size: int) -> float:
         return time.monotonic() - killed_at
 
 
-def deploy_a_new_task(folder: Path) -> Finding:
+def deploy_a_new_task(lab: Lab) -> Finding:
     """B: a rolling deploy; the only running worker does not know the task yet."""
-    fleet = Fleet(folder, 0)
+    fleet = lab.fleet(0)
     clients = Clients(task="work")
     web, old, new = fleet.server(WORKER=0), fleet.server(WITHOUT="work"), fleet.server()
     with fleet.running():
@@ -71,6 +72,7 @@ def deploy_a_new_task(folder: Path) -> Finding:
         verdict = fleet.verdict(clients)
     return Finding(
         name="B",
+        store=lab.kind,
         question="a rolling deploy: for 15 s the only worker does not know the task of 20 jobs",
         required="the jobs are kept, then run by the newer release",
         measured=f"{kept} of 20 kept; then {verdict.runs} runs, {verdict.poisoned} failed",
@@ -78,11 +80,12 @@ def deploy_a_new_task(folder: Path) -> Finding:
     )
 
 
-def outlast_the_lease(folder: Path) -> Finding:
+def outlast_the_lease(lab: Lab) -> Finding:
     """C: healthy tasks that take ten leases, with a second worker at hand."""
-    verdict = _run_with_two_workers(folder, ("work", "work_in_thread"))
+    verdict = _run_with_two_workers(lab, ("work", "work_in_thread"))
     return Finding(
         name="C",
+        store=lab.kind,
         question="a healthy task of 20 s under a lease of 2 s, two workers; `async def` and `def`",
         required="each runs once",
         measured=f"{verdict.runs} runs of 2 jobs",
@@ -90,11 +93,12 @@ def outlast_the_lease(folder: Path) -> Finding:
     )
 
 
-def block_the_loop(folder: Path) -> Finding:
+def block_the_loop(lab: Lab) -> Finding:
     """D: a task that blocks the event loop for ten leases, with a second worker at hand."""
-    verdict = _run_with_two_workers(folder, ("block",))
+    verdict = _run_with_two_workers(lab, ("block",))
     return Finding(
         name="D",
+        store=lab.kind,
         question="a task blocks the event loop for 20 s under a lease of 2 s, two workers",
         required="it runs once",
         measured=f"{verdict.runs} run of 1 job" if verdict.runs == 1 else f"{verdict.runs} runs",
@@ -102,20 +106,14 @@ def block_the_loop(folder: Path) -> Finding:
     )
 
 
-def _run_with_two_workers(folder: Path, tasks: tuple[str, ...]) -> Verdict:
-    fleet = Fleet(folder, 2, LEASE=SHORT_LEASE)
+def _run_with_two_workers(lab: Lab, tasks: tuple[str, ...]) -> Verdict:
+    fleet = lab.fleet(2, LEASE=SHORT_LEASE)
     clients = Clients()
     with fleet.running():
         for task in tasks:
             fleet.begin(clients, task, seconds=LONG_TASK)
         fleet.wait_finished(timeout=LONG_TASK * 4)
         return fleet.verdict(clients)
-
-
-def _folder(parent: Path, name: str) -> Path:
-    folder = parent / name
-    folder.mkdir()
-    return folder
 
 
 def _spread(seconds: list[float]) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 import apsw
 
 from chaos.findings import Finding
+from chaos.lab import SQLITE
+from tests.postgres import VERSION
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, DATA = DOCS / "reliability.md", DOCS / "reliability.json"
@@ -22,12 +24,18 @@ Row = Mapping[str, object]
 
 def publish(findings: Sequence[Finding]) -> None:
     """Replace the rows of these experiments, keep those of the others."""
-    rows = {row["name"]: row for row in _known()}
+    rows = {(str(row["name"]), str(row["store"])): row for row in _known()}
     for finding in findings:
-        rows[finding.name] = {**asdict(finding), **circumstances()}
-    ordered = [rows[name] for name in sorted(rows, key=str)]
+        rows[finding.name, finding.store] = {**asdict(finding), **circumstances()}
+    ordered = [rows[key] for key in sorted(rows, key=_place)]
     DATA.write_text(json.dumps(ordered, indent=2) + "\n")
     PAGE.write_text(_with_table(PAGE.read_text(), table(ordered)))
+
+
+def _place(key: tuple[str, str]) -> tuple[str, int, bool]:
+    """A to D, then F1, F2, F10; SQLite first."""
+    name, store = key
+    return name[0], int(name[1:] or 0), store != SQLITE
 
 
 def _known() -> Sequence[Row]:
@@ -37,12 +45,13 @@ def _known() -> Sequence[Row]:
 
 def circumstances() -> Row:
     """When, with what, and where."""
-    packages = ("afterword", "fastapi", "starlette", "uvicorn", "apsw")
+    packages = ("afterword", "fastapi", "starlette", "uvicorn", "apsw", "psycopg")
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
             "python": platform.python_version(),
             "sqlite": apsw.sqlite_lib_version(),
+            "postgresql": VERSION,
             **{package: version(package) for package in packages},
         },
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
@@ -52,8 +61,8 @@ def circumstances() -> Row:
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table, and what they were measured with."""
     lines = [
-        "| | what is done | required | measured | on |",
-        "|---|---|---|---|---|",
+        "| | store | what is done | required | measured | on |",
+        "|---|---|---|---|---|---|",
         *(_line(row) for row in rows),
         "",
         *sorted({_setting(row) for row in rows}),
@@ -64,7 +73,7 @@ def table(rows: Sequence[Row]) -> str:
 def _line(row: Row) -> str:
     mark = "" if row["passed"] else "**not met**: "
     return (
-        f"| {row['name']} | {row['question']} | {row['required']} |"
+        f"| {row['name']} | {row['store']} | {row['question']} | {row['required']} |"
         f" {mark}{row['measured']} | {row['date']} |"
     )
 

@@ -1,6 +1,7 @@
 """What several tests share: real servers in processes of their own, and waiting."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -32,6 +33,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def quiet_port() -> int:
+    """A free port that no outgoing connection gets by chance while its server is down."""
+    for port in random.choices(range(15_000, 32_000), k=100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("found no free port")
 
 
 class Server:

@@ -1,36 +1,42 @@
 """A process of its own that uses a store; `tests/test_sqlite.py` starts several at a time.
 
-python tests/store_process.py work jobs.db 3
+python tests/store_process.py work sqlite:///jobs.db 3
 python tests/store_process.py hold jobs.db 30
 python tests/store_process.py open stores/ 1795312000.0
+python tests/store_process.py act jobs.db 1795312000.0
 """
 
 import json
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from afterword.job import Job, new_id
 from afterword.outcome import Completed
-from afterword.store import Settlement, held_claim
+from afterword.store import Settlement, held_claim, open_store
 from afterword.stores.sqlite import SQLiteStore
 
 STORES = 10  # opened by `open`
 STEP = 0.05  # seconds between them
+ACT_FOR = 1.5  # seconds for one verb of `act`
 
 
-def work(path: Path, seconds: float) -> None:
+def work(url: str, seconds: float) -> None:
     """Add, claim and settle as fast as possible; prints what was added and what was completed."""
-    store, worker = SQLiteStore(path), f"worker-{os.getpid()}"
+    store, worker = open_store(url), f"worker-{os.getpid()}"
     added: list[str] = []
+    took: list[float] = []
     completed: list[str] = []
     store.open()
     store.join(worker, lease=3600.0)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         jobs = [Job(id=new_id(), task="app:send") for _ in range(3)]
+        begin = time.monotonic()
         store.add(jobs)
+        took.append(time.monotonic() - begin)
         added += [job.id for job in jobs]
         claims = store.claim(worker, ["default"], 3)
         accepted = store.settle([Settlement(each, Completed(), time.time()) for each in claims])
@@ -39,12 +45,12 @@ def work(path: Path, seconds: float) -> None:
         store.count()
     store.leave(worker)
     store.close()
-    print(json.dumps({"added": added, "completed": completed}))
+    print(json.dumps({"added": added, "completed": completed, "took": took}))
 
 
-def hold(path: Path, lease: float) -> None:
+def hold(path: str, lease: float) -> None:
     """Join, hold a job, say so, and never renew."""
-    store = SQLiteStore(path)
+    store = SQLiteStore(Path(path))
     store.open()
     store.join("holder", lease)
     job = Job(id=new_id(), task="app:send", held=True)
@@ -53,17 +59,36 @@ def hold(path: Path, lease: float) -> None:
     time.sleep(60)
 
 
-def open_new(folder: Path, begin: float) -> None:
+def open_new(folder: str, begin: float) -> None:
     """Open one new file after the other, each at the moment all other processes do."""
     for number in range(STORES):
         while time.time() < begin + number * STEP:
             pass
-        store = SQLiteStore(folder / f"{number}.db")
+        store = SQLiteStore(Path(folder) / f"{number}.db")
         store.open()
         store.add([Job(id=new_id(), task="app:send")])
         store.close()
 
 
+def act(path: str, begin: float) -> None:
+    """Do the same to every job at the moment all other processes do; prints who was first."""
+    store = SQLiteStore(Path(path))
+    store.open(create=False)
+    ids = sorted(each.id for each in store.find(limit=1_000))
+    verbs: dict[str, Callable[[str], Sequence[bool]]] = {
+        "cancel": lambda job_id: store.cancel([job_id], "no"),
+        "retry": lambda job_id: store.retry([job_id]),
+        "delete": lambda job_id: store.delete([job_id]),
+    }
+    answers: dict[str, list[bool]] = {}
+    for number, (name, verb) in enumerate(verbs.items()):
+        while time.time() < begin + number * ACT_FOR:
+            pass
+        answers[name] = [answer for job_id in ids for answer in verb(job_id)]
+    store.close()
+    print(json.dumps(answers))
+
+
 if __name__ == "__main__":
-    command = {"work": work, "hold": hold, "open": open_new}[sys.argv[1]]
-    command(Path(sys.argv[2]), float(sys.argv[3]))
+    command = {"work": work, "hold": hold, "open": open_new, "act": act}[sys.argv[1]]
+    command(sys.argv[2], float(sys.argv[3]))

@@ -524,7 +524,7 @@ STORED = [
     pytest.param("a\0b", id="14-nul"),
     pytest.param("", id="14-empty"),
     pytest.param("\x1b[31mred\x1b[0m", id="14-escapes"),
-    pytest.param("'; DROP TABLE jobs; --", id="14-sql"),
+    pytest.param("'; DROP TABLE afterword_jobs; --", id="14-sql"),
     pytest.param("\N{PILE OF POO} \u202e", id="14-emoji"),
     pytest.param(deep(62), id="15-64-levels"),
     pytest.param("x" * (256 * 1024 - 20), id="17-nearly-256-KiB"),
@@ -600,9 +600,8 @@ def counted_at_commits(afterword: Afterword) -> list[int]:
 
     def count_then_commit() -> None:
         if not any(counts):
-            counts.append(
-                store._database.connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
-            )
+            stored = "SELECT count(*) FROM afterword_jobs"
+            counts.append(store._database.connection.execute(stored).fetchone()[0])
         commit()
 
     store._database.commit = count_then_commit

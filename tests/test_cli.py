@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import afterword
-from afterword.cli.exit_code import ExitCode, exit_code_of
+from afterword.cli.commands import commands as application
+from afterword.cli.exit_code import ExitCode, NotFound, exit_code_of
+from afterword.cli.maintain import database
 from afterword.errors import (
     AfterwordError,
     ConfigurationError,
@@ -17,6 +20,7 @@ from afterword.errors import (
     StoreCorrupt,
     StoreUnavailable,
 )
+from tests.helpers import ROOT
 
 COMMAND = str(Path(sys.executable).with_name("afterword"))
 WITHOUT = """
@@ -65,10 +69,35 @@ def test_help_has_examples(arguments: list[str]) -> None:
     assert "" == done.stderr
 
 
-def test_every_line_of_help_fits_a_terminal() -> None:
-    shown = run("--help").stdout + run("demo", "--help").stdout
+COMMANDS = [
+    *([each.name or ""] for each in application.registered_commands),
+    *(["db", each.name or "migrate"] for each in database.registered_commands),
+]
 
-    assert [] == [line for line in shown.splitlines() if len(line) > 80]
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_has_examples_and_a_line_in_the_documentation(words: list[str]) -> None:
+    shown = CliRunner().invoke(application, [*words, "--help"], terminal_width=80)
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+
+    assert 0 == shown.exit_code
+    assert "Examples:\n" in shown.output
+    assert f"\n    afterword {' '.join(words)}" in shown.output
+    assert [] == [line for line in shown.output.splitlines() if len(line) > 80]
+    assert f"`{' '.join(words)}" in page
+
+
+def test_the_first_help_fits_a_terminal_and_lists_every_command() -> None:
+    shown = run("--help").stdout.splitlines()
+
+    assert [] == [line for line in shown if len(line) > 80]
+    assert {words[0] for words in COMMANDS} <= {line.split()[0] for line in shown if line.strip()}
+
+
+def test_exit_codes_are_documented() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+
+    assert all(f"\n| {code.value} | " in page for code in ExitCode)
 
 
 @pytest.mark.parametrize("arguments", [["dmeo"], ["--wrong"], ["demo", "--answers", "many"]])
@@ -140,6 +169,7 @@ def test_a_locale_without_unicode_is_no_obstacle() -> None:
         (AfterwordError("it said no"), ExitCode.FAILED),
         (NotStorable("a lambda"), ExitCode.FAILED),
         (ConfigurationError("an option"), ExitCode.USAGE),
+        (NotFound("a job"), ExitCode.NOT_FOUND),
         (MissingExtra("this", "afterword[cli]"), ExitCode.USAGE),
         (StoreUnavailable("busy"), ExitCode.UNREACHABLE),
         (StoreCorrupt("damaged"), ExitCode.UNREACHABLE),

@@ -1,25 +1,19 @@
 """Every store does what `afterword.testing` asks of a store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from afterword.job import Job, new_id
-from afterword.store import Settlement, Store
+from afterword.store import Settlement
 from afterword.stores.sqlite import SQLiteStore
 from afterword.testing import CHECKS, Check, check_store, run_check
-
-MakeStore = Callable[[], Store]
-
-
-@pytest.fixture
-def make_store(tmp_path: Path) -> MakeStore:
-    return lambda: SQLiteStore(tmp_path / f"{new_id()}.db")
+from tests.stores import MakeStore
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_sqlite_keeps_the_contract(check: Check, make_store: MakeStore) -> None:
+def test_every_store_keeps_the_contract(check: Check, make_store: MakeStore) -> None:
     run_check(check, make_store)
 
 

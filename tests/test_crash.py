@@ -21,9 +21,9 @@ from tests.helpers import wait_until
 # ---------------------------------------------------------------------- faults under load
 
 
-def test_killed_workers_lose_nothing(tmp_path: Path) -> None:
+def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
     """F1: every acknowledged job runs, whatever is killed; an extra run has a dead process."""
-    result = faults.kill_workers(tmp_path, jobs=2_000, every=0.6)
+    result = faults.kill_workers(tmp_path, store_url, jobs=2_000, every=0.6)
 
     assert [] == result.verdict.problems
     assert 2_000 == result.verdict.acked
@@ -33,44 +33,44 @@ def test_killed_workers_lose_nothing(tmp_path: Path) -> None:
     assert "database is locked" not in result.logs
 
 
-def test_a_killed_web_process_keeps_its_word(tmp_path: Path) -> None:
+def test_a_killed_web_process_keeps_its_word(tmp_path: Path, store_url: str) -> None:
     """F2: every 2xx has its tasks run after a restart; no request is stored by halves."""
-    result = faults.kill_web_process(tmp_path, rounds=4)
+    result = faults.kill_web_process(tmp_path, store_url, rounds=4)
 
     assert [] == result.verdict.problems
     assert result.verdict.acked >= 4 * 3
 
 
 @pytest.mark.parametrize("point", faults.POINTS)
-def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, point: str) -> None:
+def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, store_url: str, point: str) -> None:
     """F3: wherever a job changes hands, a crash there neither loses nor doubles it."""
-    result = faults.crash_at(tmp_path, point, jobs=3, crashes=2)
+    result = faults.crash_at(tmp_path, store_url, point, jobs=3, crashes=2)
 
     assert [] == result.verdict.problems
     assert result.verdict.stored > 0
 
 
-def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path) -> None:
+def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url: str) -> None:
     """F4: after SIGCONT the fence refuses the outcomes of attempts that others took over."""
-    result = faults.stop_workers(tmp_path, jobs=300, stops=2)
+    result = faults.stop_workers(tmp_path, store_url, jobs=300, stops=2)
 
     assert [] == result.verdict.problems
     assert "lost_lease" in result.logs
     assert result.verdict.extra_runs > 0
 
 
-def test_restarts_during_work_are_no_losses(tmp_path: Path) -> None:
+def test_restarts_during_work_are_no_losses(tmp_path: Path, store_url: str) -> None:
     """A process that is asked to stop gives back what it holds; no job counts as lost."""
-    result = faults.restart_workers(tmp_path, jobs=800, restarts=3)
+    result = faults.restart_workers(tmp_path, store_url, jobs=800, restarts=3)
 
     assert [] == result.verdict.problems
     assert "recovered" not in result.logs
     assert result.verdict.extra_runs > 0
 
 
-def test_four_processes_share_one_file(tmp_path: Path) -> None:
-    """Writers queue for SQLite's lock; none of them ever sees it, and each job runs once."""
-    fleet = Fleet(tmp_path, 4)
+def test_four_processes_share_one_store(tmp_path: Path, store_url: str) -> None:
+    """None of them ever sees the locks of the others, and each job runs once."""
+    fleet = Fleet(tmp_path, 4, url=store_url)
     clients = Clients(seconds=0.0)
     with fleet.running():
         with clients.loading(fleet.servers, jobs=2):
@@ -88,10 +88,10 @@ def test_four_processes_share_one_file(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, store_url: str, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     """Servers as the test's `fleet` mark wants them."""
     size, environment = request.param
-    with Fleet(tmp_path, size, **environment).running() as fleet:
+    with Fleet(tmp_path, size, url=store_url, **environment).running() as fleet:
         yield fleet
 
 
@@ -156,9 +156,9 @@ def test_a_task_may_last_longer_than_its_lease(fleet: Fleet) -> None:
     assert {0} == {fleet.record(job).lost for job in jobs}
 
 
-def test_a_task_of_a_newer_release_waits_for_it(tmp_path: Path) -> None:
+def test_a_task_of_a_newer_release_waits_for_it(tmp_path: Path, store_url: str) -> None:
     """A rolling deploy: the worker that does not know a task yet leaves its jobs alone."""
-    fleet = Fleet(tmp_path, 0)
+    fleet = Fleet(tmp_path, 0, url=store_url)
     clients = Clients(seconds=0.0, task="work")
     web, old, new = fleet.server(WORKER=0), fleet.server(WITHOUT="work"), fleet.server()
     with fleet.running():

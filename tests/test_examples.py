@@ -256,6 +256,21 @@ def test_database(load: Load) -> None:
     assert 404 == unknown
 
 
+def test_transactional(load: Load) -> None:
+    """An order comes with its job, and is billed once."""
+    with started(load("transactional")) as client:
+        order_id = client.post("/orders", json={"item": "tea"}).json()["id"]
+        wait_until(
+            lambda: client.get(f"/orders/{order_id}").json()["bills"],
+            description="the order is billed",
+        )
+        bills = client.get(f"/orders/{order_id}").json()["bills"]
+        unknown = client.get("/orders/99").status_code
+
+    assert 1 == bills
+    assert 404 == unknown
+
+
 def test_progress(load: Load) -> None:
     """The client sees the number rise until the report is complete."""
     seen = []

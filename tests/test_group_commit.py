@@ -17,7 +17,7 @@ from afterword.job import Job, JobState, new_id
 from afterword.operation import Operation, adding, calling, settling
 from afterword.outcome import Completed
 from afterword.store import Settlement, Store, held_claim
-from afterword.stores.sqlite import SQLiteStore, database
+from afterword.stores.sqlite import SQLiteStore, drivers
 from afterword.stores.sqlite.database import Database
 from tests.helpers import wait_until
 
@@ -28,7 +28,7 @@ class CountingDatabase(Database):
     commits = 0
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(path, drivers.Apsw())
         self.committing = threading.Event()
         self.may_commit = threading.Event()
         self.may_commit.set()
@@ -224,7 +224,7 @@ def test_a_function_that_raises_fails_alone(store: CountingStore, group: GroupCo
 
 
 def test_an_unavailable_store_fails_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(drivers, "BUSY_TIMEOUT", 0.05)
     store, answers = CountingStore(tmp_path / "jobs.db"), Answers()
     group = GroupCommit(store)
     group.start()

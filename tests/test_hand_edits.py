@@ -40,7 +40,7 @@ def test_43_an_unknown_state_is_shown_and_hides_nothing(tmp_path: Path) -> None:
     """There is no such state, so the job counts as failed, and its record says why."""
     odd, sound = job(1), job(2)
     store_jobs(tmp_path, odd, sound)
-    edit(tmp_path, "UPDATE jobs SET state = 'weird' WHERE id = ?", odd.id)
+    edit(tmp_path, "UPDATE afterword_jobs SET state = 'weird' WHERE id = ?", odd.id)
 
     states = asyncio.run(run_all(tmp_path, sound))
     store = SQLiteStore.from_url(url_in(tmp_path))
@@ -58,7 +58,7 @@ def test_43_an_unknown_state_is_shown_and_hides_nothing(tmp_path: Path) -> None:
 def test_43_a_running_job_of_nobody_is_recovered(tmp_path: Path) -> None:
     odd = job(1)
     store_jobs(tmp_path, odd)
-    edit(tmp_path, "UPDATE jobs SET state = 'running', attempt = 1, worker = NULL")
+    edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = NULL")
 
     assert [JobState.COMPLETED] == asyncio.run(run_all(tmp_path, odd))
     assert [1] == ran
@@ -68,7 +68,7 @@ def test_43_a_job_behind_one_that_is_gone_runs_after_the_next_start(tmp_path: Pa
     first = job(1)
     second = job(2, after=first.id)
     store_jobs(tmp_path, first, second)
-    edit(tmp_path, "DELETE FROM jobs WHERE id = ?", first.id)
+    edit(tmp_path, "DELETE FROM afterword_jobs WHERE id = ?", first.id)
 
     assert [JobState.COMPLETED] == asyncio.run(run_all(tmp_path, second))
     assert [2] == ran
@@ -77,7 +77,7 @@ def test_43_a_job_behind_one_that_is_gone_runs_after_the_next_start(tmp_path: Pa
 def test_43_text_that_is_no_text_can_be_looked_at(tmp_path: Path) -> None:
     odd, sound = job(1), job(2)
     store_jobs(tmp_path, odd, sound)
-    edit(tmp_path, "UPDATE jobs SET arguments = CAST(x'7bff7d' AS TEXT) WHERE id = ?", odd.id)
+    edit(tmp_path, "UPDATE afterword_jobs SET arguments = CAST(x'7bff7d' AS TEXT) WHERE id = ?", odd.id)
 
     states = asyncio.run(run_all(tmp_path, sound))
     store = SQLiteStore.from_url(url_in(tmp_path))

@@ -11,7 +11,7 @@ from afterword.group_commit import GroupCommit
 from afterword.job import Job, new_id
 from afterword.leases import Leases, new_worker_id
 from afterword.operation import calling
-from afterword.stores.sqlite import SQLiteStore, database
+from afterword.stores.sqlite import SQLiteStore, drivers
 from tests.helpers import wait_until
 
 LEASE = 0.5  # seconds
@@ -28,7 +28,7 @@ class MovableClock(Clock):
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.02)
+    monkeypatch.setattr(drivers, "BUSY_TIMEOUT", 0.02)
     return tmp_path / "jobs.db"
 
 
@@ -158,7 +158,7 @@ def writing(path: Path) -> apsw.Connection:
 
 
 def expiry(connection: apsw.Connection, worker: str) -> object:
-    query = "SELECT expires_at FROM workers WHERE id = ?"
+    query = "SELECT expires_at FROM afterword_workers WHERE id = ?"
     return connection.execute(query, (worker,)).fetchall()
 
 

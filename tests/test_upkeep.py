@@ -38,7 +38,7 @@ async def test_history_is_purged_when_it_is_old_enough(tmp_path: Path) -> None:
         old = await ended(afterword, await afterword.add_task(note, "old"))
         young = await afterword.add_task(note, "young")
         await ended(afterword, young)
-        edit(tmp_path, "UPDATE history SET finished_at = finished_at - 3601 WHERE id = ?", old.id)
+        edit(tmp_path, "UPDATE afterword_history SET finished_at = finished_at - 3601 WHERE id = ?", old.id)
         await wait_for(lambda: not afterword._store.get([old.id]), description="old is purged")
         kept = await record(afterword, young)
 
@@ -48,7 +48,7 @@ async def test_history_is_purged_when_it_is_old_enough(tmp_path: Path) -> None:
 async def test_unfinished_jobs_are_never_purged(tmp_path: Path) -> None:
     async with at_work(tmp_path, worker=False, retention=0) as afterword:
         job = await afterword.add_task(note, "waits")
-        edit(tmp_path, "UPDATE jobs SET created_at = 0, run_at = 0")
+        edit(tmp_path, "UPDATE afterword_jobs SET created_at = 0, run_at = 0")
         await asyncio.sleep(0.2)  # several purges
         after = await record(afterword, job)
 
@@ -71,7 +71,7 @@ async def test_a_large_history_is_purged_in_small_steps(
             return purged[-1]
 
         monkeypatch.setattr(afterword._store, "purge", purge_and_count)
-        edit(tmp_path, "UPDATE history SET finished_at = 0")
+        edit(tmp_path, "UPDATE afterword_history SET finished_at = 0")
         await wait_for(lambda: sum(purged) == 35, description="all are purged")
 
     assert 10 == max(purged)
@@ -82,7 +82,7 @@ async def test_the_jobs_of_a_worker_that_is_gone_are_taken_back(
 ) -> None:
     async with at_work(tmp_path, worker=False) as afterword:
         job = await afterword.add_task(note, "lost")
-    edit(tmp_path, "UPDATE jobs SET state = 'running', attempt = 1, worker = 'gone'")
+    edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")
     async with at_work(tmp_path) as afterword:
         after = await ended(afterword, job)
 
@@ -98,7 +98,7 @@ async def test_a_step_that_fails_is_taken_again(
     caplog.set_level(logging.WARNING)
     async with at_work(tmp_path, worker=False) as afterword:
         job = await afterword.add_task(note, "lost")
-    edit(tmp_path, "UPDATE jobs SET state = 'running', attempt = 1, worker = 'gone'")
+    edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")
     failures = [ValueError("unforeseen"), OSError("disk")]
     async with at_work(tmp_path, worker=False) as afterword:
         recover = afterword._store.recover
@@ -109,7 +109,7 @@ async def test_a_step_that_fails_is_taken_again(
             return recover(limit, lease)
 
         monkeypatch.setattr(afterword._store, "recover", fail_first)
-        edit(tmp_path, "UPDATE jobs SET state = 'running', attempt = 1, worker = 'gone'")
+        edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")
         await wait_for(lambda: not failures, description="both failures have happened")
         await wait_for(
             lambda: afterword._store.get([job.id])[0].state is JobState.QUEUED,

@@ -285,7 +285,7 @@ async def test_what_nobody_could_run_for_a_week_fails(
     job = Job(id=new_id(), task=name, arguments=arguments)
     async with at_work(tmp_path, worker=False) as afterword:
         await afterword.store([job])
-    edit(tmp_path, "UPDATE jobs SET created_at = created_at - ?", worker.PARK_LIMIT + 1)
+    edit(tmp_path, "UPDATE afterword_jobs SET created_at = created_at - ?", worker.PARK_LIMIT + 1)
     async with at_work(tmp_path) as afterword:
         after = await ended(afterword, job)
 
@@ -296,18 +296,18 @@ async def test_what_nobody_could_run_for_a_week_fails(
 # ---------------------------------------------------------------------- 43: rows edited by hand
 
 BY_HAND = {
-    "43-bad-json": "UPDATE jobs SET arguments = '{bad'",
-    "43-empty": "UPDATE jobs SET arguments = ''",
-    "43-no-object": "UPDATE jobs SET arguments = '[1]'",
-    "43-other-names": """UPDATE jobs SET arguments = '{"x": 1}'""",
-    "43-nul": "UPDATE jobs SET arguments = '{' || char(0) || '}'",
-    "43-deep": "UPDATE jobs SET arguments = printf('%.*c', 100000, '[')",
-    "43-unknown-version": "UPDATE jobs SET task = 'v9!' || task",
-    "43-no-name": "UPDATE jobs SET task = ''",
-    "43-name-of-the-library": "UPDATE jobs SET task = 'shutil:rmtree'",
-    "43-name-of-a-builtin": "UPDATE jobs SET task = 'builtins:exec'",
-    "43-name-of-a-method": "UPDATE jobs SET task = 'tests.test_worker:gauge.running'",
-    "43-name-with-newlines": "UPDATE jobs SET task = 'a' || char(10, 13, 27) || 'b:c'",
+    "43-bad-json": "UPDATE afterword_jobs SET arguments = '{bad'",
+    "43-empty": "UPDATE afterword_jobs SET arguments = ''",
+    "43-no-object": "UPDATE afterword_jobs SET arguments = '[1]'",
+    "43-other-names": """UPDATE afterword_jobs SET arguments = '{"x": 1}'""",
+    "43-nul": "UPDATE afterword_jobs SET arguments = '{' || char(0) || '}'",
+    "43-deep": "UPDATE afterword_jobs SET arguments = printf('%.*c', 100000, '[')",
+    "43-unknown-version": "UPDATE afterword_jobs SET task = 'v9!' || task",
+    "43-no-name": "UPDATE afterword_jobs SET task = ''",
+    "43-name-of-the-library": "UPDATE afterword_jobs SET task = 'shutil:rmtree'",
+    "43-name-of-a-builtin": "UPDATE afterword_jobs SET task = 'builtins:exec'",
+    "43-name-of-a-method": "UPDATE afterword_jobs SET task = 'tests.test_worker:gauge.running'",
+    "43-name-with-newlines": "UPDATE afterword_jobs SET task = 'a' || char(10, 13, 27) || 'b:c'",
 }
 
 
@@ -331,14 +331,14 @@ async def test_a_row_edited_by_hand_is_put_back_with_a_reason(
 
 
 UNREADABLE = {
-    "43-unknown-state": "UPDATE jobs SET state = 'weird'",
-    "43-running-for-nobody": "UPDATE jobs SET state = 'running', worker = NULL",
-    "43-future-attempt": "UPDATE jobs SET attempt = 9000000000000000000",
-    "43-due-never": "UPDATE jobs SET run_at = 1e300",
-    "43-created-never": "UPDATE jobs SET created_at = -1e300",
-    "43-waits-for-nothing": "UPDATE jobs SET after = 'nothing'",
-    "43-negative-lease": "UPDATE jobs SET lost = -5, interrupted = -5",
-    "43-not-utf-8": "UPDATE jobs SET arguments = CAST(x'7b22ff227d' AS TEXT)",
+    "43-unknown-state": "UPDATE afterword_jobs SET state = 'weird'",
+    "43-running-for-nobody": "UPDATE afterword_jobs SET state = 'running', worker = NULL",
+    "43-future-attempt": "UPDATE afterword_jobs SET attempt = 9000000000000000000",
+    "43-due-never": "UPDATE afterword_jobs SET run_at = 1e300",
+    "43-created-never": "UPDATE afterword_jobs SET created_at = -1e300",
+    "43-waits-for-nothing": "UPDATE afterword_jobs SET after = 'nothing'",
+    "43-negative-lease": "UPDATE afterword_jobs SET lost = -5, interrupted = -5",
+    "43-not-utf-8": "UPDATE afterword_jobs SET arguments = CAST(x'7b22ff227d' AS TEXT)",
 }
 
 
@@ -364,7 +364,7 @@ def test_43_the_database_refuses_bad_json_by_itself(tmp_path: Path) -> None:
         contextlib.closing(apsw.Connection(str(tmp_path / "jobs.db"))) as connection,
         pytest.raises(apsw.ConstraintError),
     ):
-        connection.execute("UPDATE jobs SET arguments = '{bad'")
+        connection.execute("UPDATE afterword_jobs SET arguments = '{bad'")
 
 
 # ---------------------------------------------------------------------- hostile argument types
@@ -441,7 +441,7 @@ async def test_an_outcome_waits_for_a_store_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is locked by somebody else for longer than the store waits."""
-    monkeypatch.setattr("afterword.stores.sqlite.database.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("afterword.stores.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     async with at_work(tmp_path, concurrency=1) as afterword:
         job = await afterword.add_task(wait_at_gate, "once")
         await wait_for(lambda: ran, description="the task has started")
@@ -461,7 +461,7 @@ async def test_a_job_without_a_free_slot_is_given_back_to_a_store_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Giving it back is tried until it works; else it would be held for as long as we live."""
-    monkeypatch.setattr("afterword.stores.sqlite.database.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("afterword.stores.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     async with at_work(tmp_path, concurrency=1) as afterword:
         await afterword.add_task(wait_at_gate, "slot")
         await wait_for(lambda: ran, description="the slot is taken")

@@ -29,6 +29,8 @@ Afterword(app, on_failure="retry")  # type: ignore[arg-type]
 Afterword(app, concurrency="40")  # type: ignore[arg-type]
 Afterword(app, threads=4)  # type: ignore[call-arg]
 Afterword("main:app")  # type: ignore[arg-type]
+Afterword(app, worker=False, queues=["default", "mail"])
+Afterword(app, queues=[1])  # type: ignore[list-item]
 
 
 @app.post("/")
@@ -82,6 +84,29 @@ async def registered_async(number: int) -> str:
     return str(number)
 
 
+@task(queue="mail")
+def with_options(number: int) -> str:
+    return str(number)
+
+
+@task(queue="mail")
+async def with_options_async(number: int) -> str:
+    return str(number)
+
+
+async def options_change_no_type() -> None:
+    assert_type(with_options(1), str)
+    assert_type(await with_options_async(1), str)
+    with_options("1")  # type: ignore[arg-type]
+    aw.add_task_sync(with_options, "1")  # type: ignore[arg-type]
+    task(queue=5)  # type: ignore[call-overload]
+    task(lane="mail")  # type: ignore[call-overload]
+    assert_type(task(with_options, queue="mail")(1), str)
+    task(with_options, "mail")  # type: ignore[call-overload]
+    aw.configure_worker(queues=["mail"], concurrency=5, grace=1.5)
+    aw.configure_worker(queues=[5])  # type: ignore[list-item]
+
+
 async def tasks_stay_the_functions_they_are() -> None:
     assert_type(registered(1), str)
     assert_type(await registered_async(1), str)
@@ -90,7 +115,7 @@ async def tasks_stay_the_functions_they_are() -> None:
     await registered_async("1")  # type: ignore[arg-type]
     aw.add_task_sync(plain, 1)
     aw.add_task_sync(registered, "1")  # type: ignore[arg-type]
-    task(5)  # type: ignore[type-var]
+    task(5)  # type: ignore[call-overload]
 
 
 def records(record: JobRecord, job: Job) -> None:

@@ -11,9 +11,19 @@
 """
 
 from afterword.app import Afterword
+from afterword.context import current_task
 from afterword.errors import AfterwordError, NotStorable
 from afterword.job import Job, JobRecord, JobState
 from afterword.task import task
 
-__all__ = ["Afterword", "AfterwordError", "Job", "JobRecord", "JobState", "NotStorable", "task"]
+__all__ = [
+    "Afterword",
+    "AfterwordError",
+    "Job",
+    "JobRecord",
+    "JobState",
+    "NotStorable",
+    "current_task",
+    "task",
+]
 __version__ = "0.1.0"

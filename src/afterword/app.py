@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, ParamSpec, get_args
+from typing import Any, ParamSpec, get_args, overload
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -18,15 +18,26 @@ from afterword.background import (
     encode,
     refuse_uploads,
 )
+from afterword.bind import AsyncBinding, Binding, bind
+from afterword.chain import Chain
 from afterword.clock import Clock
+from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.errors import ConfigurationError, StoreError
+from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
 from afterword.job import Job, JobRecord, JobState, new_id
 from afterword.leases import Leases
 from afterword.operation import adding, discarding, releasing, settling
 from afterword.outcome import Cancelled, redacting
 from afterword.store import Claim, Putback, Settlement, held_claim, open_store
-from afterword.task import allow_package, check_names, require_callable
+from afterword.task import (
+    allow_package,
+    check_names,
+    check_queue,
+    options_of,
+    require_callable,
+)
+from afterword.transactions import Transactions
 from afterword.worker import Worker
 
 P = ParamSpec("P")
@@ -52,6 +63,8 @@ class Afterword:
         grace: seconds a shutdown waits for running attempts before it gives them back. Default: 20.
         retention: seconds for which finished jobs are kept. Default: 7 days.
         worker: False only stores jobs here and lets other processes run them.
+        queues: what the worker serves; the first one first, the others with the slots it leaves.
+            Default: "default".
         redact: takes the text of a task's error before it is stored or logged, and returns what may
             be kept of it. Default: all of it, up to 16 KiB.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
@@ -81,6 +94,7 @@ class Afterword:
         grace: float = 20.0,
         retention: float = 7 * 24 * 3600.0,
         worker: bool = True,
+        queues: Sequence[str] = ("default",),
         redact: Callable[[str], str] | None = None,
         store_timeout: float = 5.0,
         clock: Clock | None = None,
@@ -89,25 +103,27 @@ class Afterword:
         _check_choice("on_failure", on_failure, get_args(OnFailure))
         _check_flag("strict", strict)
         _check_flag("worker", worker)
-        _check_number("concurrency", concurrency, 1, 10_000, whole=True)
         _check_number("lease", lease, 0.5, 24 * 3600)
-        _check_number("grace", grace, 0, 24 * 3600)
         _check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
         _check_number("store_timeout", store_timeout, 0.01, 3600)
         _check_callable("redact", redact)
         self.redact = redacting(redact)
         self.rules = Rules(order=order, on_failure=on_failure, strict=strict)
         self._clock = clock or Clock()
-        self._lease, self._grace, self._retention = float(lease), float(grace), float(retention)
+        self._lease, self._retention = float(lease), float(retention)
         self._store_timeout = float(store_timeout)
-        self._concurrency = concurrency if worker and app is not None else None
+        self._set_worker(queues, concurrency, grace)
+        self._works = worker and app is not None
         self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
         self._group = GroupCommit(self._store, self._clock)
+        self._transactions = Transactions(self._group)
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
         self._unfinished: set[asyncio.Task[None]] = set()
         self.started = False
+        self.drained = True  # whether the last stop could end every attempt
         allow_package(sys._getframe(1).f_globals.get("__name__", ""))
+        in_child(self._forget)
         if app is not None:
             self._install(app)
 
@@ -129,6 +145,48 @@ class Afterword:
             )
         # The last one is the innermost: later `add_middleware` calls go around it.
         app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
+
+    def configure_worker(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        grace: float | None = None,
+    ) -> None:
+        """Run jobs in this process, also with `worker=False`; called before the start.
+
+        `afterword worker` does it. What is None stays as the application has it.
+
+        Raises:
+            ConfigurationError: a value is one it cannot have.
+        """
+        self._set_worker(
+            self._queues if queues is None else queues,
+            self._concurrency if concurrency is None else concurrency,
+            self._grace if grace is None else grace,
+        )
+        self._works = True
+
+    def _set_worker(self, queues: Sequence[str], concurrency: int, grace: float) -> None:
+        _check_number("concurrency", concurrency, 1, 10_000, whole=True)
+        _check_number("grace", grace, 0, 24 * 3600)
+        self._queues = _checked_queues(queues)
+        self._concurrency, self._grace = concurrency, float(grace)
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without a password."""
+        return self._store.url
+
+    @property
+    def pulse(self) -> int:
+        """How often the store's thread has come by; it stands still when that thread hangs."""
+        return self._leases.beats
+
+    @property
+    def lease(self) -> float:
+        """Seconds after which the jobs of a process that hangs are given to another one."""
+        return self._lease
 
     # ------------------------------------------------------------------ adding jobs
 
@@ -154,13 +212,40 @@ class Afterword:
         self.release([claim for claim in self.store_blocking([job]) if claim], [])
         return job
 
+    @overload
+    def bind(self, connection: AsyncSession) -> Binding: ...
+
+    @overload
+    def bind(self, connection: Awaited) -> AsyncBinding: ...
+
+    @overload
+    def bind(self, connection: Synchronous) -> Binding: ...
+
+    def bind(self, connection: Any) -> Binding | AsyncBinding:
+        """`BackgroundTasks.bind` for code outside of a request."""
+        chain = Chain(
+            self._new_job,
+            sequential=self.rules.order == "sequential",
+            on_failure=self.rules.on_failure,
+        )
+        return self.bind_chain(connection, chain)
+
+    def bind_chain(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
+        """What adds the jobs of a chain in a transaction of the user's."""
+        return bind(self._transactions, connection, chain)
+
+    def announce(self) -> None:
+        """Let the workers look for jobs that such a transaction has committed."""
+        self._transactions.announce()
+
     def _new_job(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Job:
         require_callable(func)
         refuse_uploads(args, kwargs)
         name, arguments = encode(func, args, kwargs)
-        return Job(id=new_id(), task=name, arguments=arguments, held=self.started)
+        queue = options_of(name).queue
+        return Job(id=new_id(), task=name, arguments=arguments, queue=queue, held=self.started)
 
     async def job(self, job_id: str) -> JobRecord | None:
         """What the store knows of a job now; None if it does not know it (any more)."""
@@ -187,23 +272,30 @@ class Afterword:
         check_names()
         await asyncio.to_thread(self._group.start)
         try:
-            await asyncio.to_thread(self._leases.start)
+            if self._works:
+                await asyncio.to_thread(self._leases.start, self._queues, self._concurrency)
+            else:
+                await asyncio.to_thread(self._leases.start)
         except StoreError:
             await asyncio.to_thread(self._group.stop)
             raise
         upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
-        if self._concurrency is not None:
+        if self._works:
             self._worker = Worker(
                 self._group,
                 self._leases,
                 concurrency=self._concurrency,
+                queues=self._queues,
                 redact=self.redact,
                 clock=self._clock,
             )
             self._worker.start()
         self.started = True
         telemetry.started(
-            self._store.url, self._store.durability, self._leases.worker, self._concurrency
+            self._store.url,
+            self._store.durability,
+            self._leases.worker,
+            self._concurrency if self._works else None,
         )
 
     async def stop(self) -> None:
@@ -214,6 +306,7 @@ class Afterword:
         if self._unfinished:
             await asyncio.wait(self._unfinished, timeout=self._grace)
         left = await self._worker.drain(self._grace) if self._worker else 0
+        self.drained = not left
         telemetry.stopped(self._leases.worker, left)
         self._group.stop_timers()  # from here on the lease is not renewed
         try:
@@ -225,6 +318,12 @@ class Afterword:
         if not left:
             await asyncio.to_thread(self._group.stop)
         self._worker = None
+
+    def _forget(self) -> None:
+        """In a forked child: not started, whatever the parent is."""
+        self.started = False
+        self._worker = None
+        self._unfinished = set()
 
     # ------------------------------------------------------------------ for the middleware
 
@@ -303,6 +402,19 @@ def _growing_delays() -> Iterator[float]:
 
 def _claims(jobs: Sequence[Job], worker: str, now: float) -> Sequence[Claim | None]:
     return [held_claim(job, worker, now) if job.held else None for job in jobs]
+
+
+def _checked_queues(queues: object) -> tuple[str, ...]:
+    if isinstance(queues, str) or not isinstance(queues, Sequence) or not queues:
+        raise ConfigurationError(
+            f"queues must be a list of at least one name, but it is {queues!r}."
+            ' Example: queues=["default", "mail"].'
+        )
+    for name in queues:
+        check_queue(name)
+    if len(set(queues)) < len(queues):
+        raise ConfigurationError(f"queues must name each queue once, but it is {queues!r}.")
+    return tuple(queues)
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:

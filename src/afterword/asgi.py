@@ -20,12 +20,14 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from afterword import telemetry
 from afterword.background import Entry, Outbox, Rules, call, current_outbox
+from afterword.bind import AsyncBinding, Binding
+from afterword.chain import Chain
 from afterword.errors import StoreError
 from afterword.job import Job
 from afterword.outcome import describe
@@ -74,6 +76,12 @@ class Host(Protocol):
 
     def finish_later(self, work: Awaitable[None]) -> None:
         """Go on with this after the request was cancelled."""
+
+    def bind_chain(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
+        """What adds jobs in a transaction of the user's."""
+
+    def announce(self) -> None:
+        """Let the workers look for jobs that such a transaction has committed."""
 
 
 class AfterwordMiddleware:
@@ -249,8 +257,12 @@ class _Exchange:
             raise
 
     async def _let_go(self) -> None:
+        if self.outbox.bound:
+            self._host.announce()
         if self.outbox.entries:
             await self._let_entries_go()
+        if self.outbox.bound and self._host.waits_for_tasks and self._host.started:
+            await self._host.wait_ended([job.id for job in self.outbox.bound], _TEST_PATIENCE)
         self.outbox.close(self._latecomers)
 
     async def _let_entries_go(self) -> None:
@@ -286,6 +298,10 @@ class _Exchange:
         """The same as after the request."""
         self._latecomers.store_late(outbox)
 
+    def bind(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
+        """The same as after the request."""
+        return self._latecomers.bind(connection, chain)
+
 
 class _Latecomers:
     """Carries what is added to an outbox when its request is over: by a thread, say."""
@@ -303,6 +319,10 @@ class _Latecomers:
         _mark_stored(entries, self._host.store_blocking([entry.job for entry in entries]))
         _release(self._host, entries)
         outbox.entries = []
+
+    def bind(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
+        """Nothing of it is held by the request, so it is the same at any time."""
+        return self._host.bind_chain(connection, chain)
 
 
 def _release(host: Host, entries: Sequence[Entry]) -> None:

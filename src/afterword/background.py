@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, ParamSpec, Protocol
+from typing import Any, Literal, ParamSpec, Protocol, overload
 
 from starlette.background import BackgroundTask as StarletteBackgroundTask
 from starlette.concurrency import run_in_threadpool
@@ -23,10 +23,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from afterword import telemetry
 from afterword.arguments import plan
-from afterword.errors import ArgumentError, NotStorable
+from afterword.bind import AsyncBinding, Binding
+from afterword.chain import Chain
+from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
+from afterword.errors import ArgumentError, NotInstalled, NotStorable
 from afterword.job import Job, new_id
 from afterword.store import Claim
-from afterword.task import is_async, reference, require_callable, storable
+from afterword.task import is_async, options_of, reference, require_callable, storable
 
 P = ParamSpec("P")
 Order = Literal["sequential", "concurrent"]
@@ -112,6 +115,38 @@ class BackgroundTasks(BackgroundTask):
         self.tasks.append(_Confirmed(entry))
         return entry.job
 
+    @overload
+    def bind(self, connection: AsyncSession) -> Binding: ...
+
+    @overload
+    def bind(self, connection: Awaited) -> AsyncBinding: ...
+
+    @overload
+    def bind(self, connection: Synchronous) -> Binding: ...
+
+    def bind(self, connection: Any) -> Binding | AsyncBinding:
+        """What adds jobs in a transaction of yours: they exist if and only if it commits.
+
+        Args:
+            connection: a session or connection to the database in which the store lives.
+
+        Raises:
+            ConfigurationError: it is none that can be bound, or the store lives elsewhere.
+
+        Example:
+            def sign_up(email: str, background_tasks: BackgroundTasks, session: RequestSession):
+                session.add(User(email=email))
+                background_tasks.bind(session).add_task(send_welcome, email)
+                session.commit()  # both, or neither
+        """
+        outbox = self._outbox or open_outbox()
+        if outbox is None:
+            raise NotInstalled(
+                "BackgroundTasks.bind(...) needs the request in which it is called, and this is"
+                " none. Anywhere else use Afterword.bind(...)."
+            )
+        return outbox.bind(connection)
+
     async def __call__(self) -> None:
         """Run the calls in order, or confirm those that have been stored."""
         for task in self.tasks:
@@ -176,6 +211,9 @@ class Carrier(Protocol):
     def store_late(self, outbox: "Outbox") -> None:
         """Store and release what was added after the request was over."""
 
+    def bind(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
+        """What adds jobs in a transaction of the user's."""
+
 
 @dataclass(slots=True, eq=False)
 class Outbox:
@@ -189,6 +227,7 @@ class Outbox:
     durable: bool
     carrier: Carrier
     entries: list[Entry] = field(default_factory=list)
+    bound: list[Job] = field(default_factory=list)  # left to transactions of the user's
     answered: bool = False  # the first byte is out: what has been stored stays stored
     closed: bool = False  # the request is over
     in_doubt: bool = False  # FastAPI before 0.118: the handler may have failed unnoticed
@@ -257,11 +296,43 @@ class Outbox:
             id=job_id,
             task=name,
             arguments=arguments,
+            queue=options_of(name).queue,
             after=before.job.id if before else None,
             on_failure=self.rules.on_failure,
-            request_id=self.entries[0].job.id if self.entries else job_id,
+            request_id=self._request_id or job_id,
             held=not (follows and confirmed),
         )
+
+    @property
+    def _request_id(self) -> str | None:
+        """The first job gives its id to its request."""
+        first = self.entries[0].job if self.entries else self.bound[0] if self.bound else None
+        return first.request_id if first else None
+
+    def bind(self, connection: Any) -> Binding | AsyncBinding:
+        """What adds jobs of this request in a transaction of the user's."""
+        chain = Chain(
+            self._bound_job,
+            sequential=self.rules.order == "sequential",
+            on_failure=self.rules.on_failure,
+            announced=not self.closed,
+        )
+        return self.carrier.bind(connection, chain)
+
+    def _bound_job(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Job:
+        require_callable(func)
+        refuse_uploads(args, kwargs)
+        name, arguments = encode(func, args, kwargs)
+        with self._lock:
+            job_id, queue = new_id(), options_of(name).queue
+            request_id = self._request_id or job_id
+            job = Job(
+                id=job_id, task=name, arguments=arguments, queue=queue, request_id=request_id
+            )
+            self.bound.append(job)
+        return job
 
     @property
     def unstored(self) -> list[Entry]:
@@ -315,7 +386,7 @@ class Outbox:
         """
         self.closed = True
         self.carrier = carrier
-        self.entries = []
+        self.entries, self.bound = [], []
         self.on_first_unstorable = None
         self._background_tasks = None
 

@@ -10,6 +10,8 @@ AfterwordError
 │   └── PayloadTooLarge
 ├── DuplicateTask (ValueError)           two functions with one name
 ├── UnknownTask (LookupError)            a stored name that no function of this application has
+├── NotInTask (RuntimeError)             current_task() where no task is running
+├── LostLease (RuntimeError)             complete_in(...) for a job that is somebody else's by now
 └── StoreError (RuntimeError)
     ├── StoreUnavailable                 busy, full, read-only, gone: the same call may work later
     │   └── StoreInterrupted             the connection was lost before anything was written
@@ -60,6 +62,14 @@ class DuplicateTask(AfterwordError, ValueError):
 
 class UnknownTask(AfterwordError, LookupError):
     """No function of this application has this name."""
+
+
+class NotInTask(AfterwordError, RuntimeError):
+    """There is no attempt that this code belongs to."""
+
+
+class LostLease(AfterwordError, RuntimeError):
+    """An attempt wanted to complete a job that it had lost; its transaction was rolled back."""
 
 
 class StoreError(AfterwordError, RuntimeError):

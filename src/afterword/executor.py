@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterword.arguments import plan
+from afterword.context import TaskContext, current
 from afterword.outcome import Outcome, decide
 from afterword.store import Claim
 from afterword.task import resolve
@@ -22,16 +23,18 @@ class Attempt:
     """A claim with its function and arguments found: ready to be called."""
 
     claim: Claim
+    context: TaskContext
     func: Callable[..., Any]
     args: list[Any]
     kwargs: dict[str, Any]
 
     def call(self) -> Any:
-        """Call the task."""
+        """Call the task, which finds its context in `current_task()`."""
+        current.set(self.context)
         return self.func(*self.args, **self.kwargs)
 
 
-def prepare(claim: Claim) -> Attempt:
+def prepare(claim: Claim, context: TaskContext) -> Attempt:
     """Find the function and decode the arguments.
 
     Raises:
@@ -40,7 +43,7 @@ def prepare(claim: Claim) -> Attempt:
     """
     func = resolve(claim.task)
     args, kwargs = plan(func).decode(claim.arguments)
-    return Attempt(claim, func, args, kwargs)
+    return Attempt(claim, context, func, args, kwargs)
 
 
 async def run_async(attempt: Attempt, is_interrupted: Callable[[], bool]) -> Outcome:

@@ -27,6 +27,7 @@ from typing import Any
 from afterword import telemetry
 from afterword.clock import Clock
 from afterword.errors import StoreError, StoreInterrupted, StoreUnavailable
+from afterword.fork import in_child
 from afterword.operation import Done, Operation, waking
 from afterword.store import Store
 
@@ -63,6 +64,7 @@ class GroupCommit:
         self._starting = threading.Lock()
         self._postponed: list[Operation] = []
         self.after_commit: Callable[[Store], object] | None = None  # called in the store's thread
+        in_child(self._forget)
 
     # ------------------------------------------------------------------ start and stop
 
@@ -93,6 +95,15 @@ class GroupCommit:
         """Call none of the callers' periodic steps any more; operations are still taken."""
         self._timers = [self._insisting()]
         self.after_commit = None
+
+    def _forget(self) -> None:
+        """In a forked child: what was asked of the store is the parent's; start anew if asked."""
+        self._queue = queue.SimpleQueue()
+        self._starting = threading.Lock()
+        self._thread = None
+        self._postponed = []
+        self.stop_timers()
+        self.store.forget()
 
     @property
     def running(self) -> bool:

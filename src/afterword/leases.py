@@ -7,7 +7,7 @@ Nothing may start under a lease that is not `valid`; nothing ends under one, the
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from afterword.clock import Clock
 from afterword.errors import StoreError
@@ -38,12 +38,21 @@ class Leases:
         self._clock = clock or Clock()
         self._renewed_at = float("-inf")  # monotonic
         self._given_up = False
+        self._queues: Sequence[str] = ()
+        self._concurrency = 0
         self.seconds = seconds
         self.on_lost = on_lost
+        self.beats = 0  # how often the store's thread has come by, whatever the store answered
         self.worker = new_worker_id()
 
-    def start(self) -> None:
-        """Join, under a new id, and renew from now on."""
+    def start(self, queues: Sequence[str] = (), concurrency: int = 0) -> None:
+        """Join, under a new id, and renew from now on.
+
+        Args:
+            queues: what the worker of this process serves.
+            concurrency: how many attempts it runs at a time; 0 if this process only stores jobs.
+        """
+        self._queues, self._concurrency = queues, concurrency
         self.worker = new_worker_id()
         self._given_up = False
         self._group.run_blocking(calling(self._join))
@@ -64,11 +73,12 @@ class Leases:
 
     def _join(self, store: Store) -> None:
         joined_at = self._clock.monotonic()
-        store.join(self.worker, self.seconds)
+        store.join(self.worker, self.seconds, self._queues, self._concurrency)
         self._renewed_at = joined_at
 
     def _renew(self, store: Store) -> None:
         asked_at = self._clock.monotonic()
+        self.beats += 1
         try:
             if not self._given_up and store.renew(self.worker, self.seconds):
                 self._renewed_at = asked_at

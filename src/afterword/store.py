@@ -41,6 +41,7 @@ class Claim:
     task: str
     arguments: str
     created_at: float
+    queue: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,9 @@ class Store(Protocol):
     def close(self) -> None:
         """Give up every connection and lock; harmless when closed."""
 
+    def forget(self) -> None:
+        """In a forked child: be closed, without touching what the parent goes on using."""
+
     def transaction(self) -> AbstractContextManager[None]:
         """Make the verbs called inside durable together, or not at all."""
 
@@ -147,6 +151,9 @@ class Store(Protocol):
 
     def purge(self, before: float, limit: int) -> int:
         """Delete history that finished before this time; returns how many."""
+
+    def announce(self) -> None:
+        """Jobs were committed on a connection that is not the store's: wake whoever waits."""
 
     def changed(self) -> bool:
         """Whether jobs may have become claimable since the last call; a hint, and cheap."""
@@ -204,10 +211,13 @@ class Store(Protocol):
     def identifying(self) -> Statement:
         """What returns one row with `identity` there, if that connection reaches this store."""
 
+    def announcing(self) -> Sequence[Statement]:
+        """What, executed there, wakes those who wait for jobs when it commits; may be nothing."""
+
 
 def held_claim(job: Job, worker: str, now: float) -> Claim:
     """The claim that adding a held job gave to its worker."""
-    return Claim(job.id, 1, worker, job.task, job.arguments, now)
+    return Claim(job.id, 1, worker, job.task, job.arguments, now, job.queue)
 
 
 def recovery_delay(lost: int, lease: float) -> float:
@@ -224,17 +234,24 @@ def open_store(url: str) -> Store:
 
     Raises:
         ConfigurationError: unknown scheme, or a path that cannot be a store.
+        MissingExtra: the driver of this kind of store is not installed.
     """
-    from afterword.stores.sqlite import SQLiteStore
-
     if not isinstance(url, str):
         raise ConfigurationError(
             f"A store URL is text such as 'sqlite:///jobs.db', but this is {url!r}."
         )
     scheme = url.partition(":")[0]
-    if scheme == "sqlite":
+    if scheme in ("sqlite", "sqlite+pysqlite"):
+        from afterword.stores.sqlite import SQLiteStore
+
         return SQLiteStore.from_url(url)
+    # SQLAlchemy's name of a driver may follow: the application's own URL can be given as it is.
+    if scheme.partition("+")[0] in ("postgresql", "postgres"):
+        from afterword.stores.postgres import PostgresStore
+
+        return PostgresStore(url)
     raise ConfigurationError(
-        f"A store URL starts with one of ['sqlite://'], but this one starts with {scheme!r}."
-        " Example: sqlite:///jobs.db (relative path), sqlite:////var/lib/app/jobs.db (absolute)."
+        "A store URL starts with one of ['sqlite://', 'sqlite+pysqlite://', 'postgresql://'], but"
+        f" this one starts with {scheme!r}. Examples: sqlite:///jobs.db (relative path),"
+        " sqlite:////var/lib/app/jobs.db (absolute), postgresql://user:password@host/database."
     )

@@ -11,36 +11,93 @@ imported or called, so a reference resolves only to
 
 import functools
 import inspect
+import re
 import sys
 import sysconfig
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
-from afterword.errors import DuplicateTask, NotStorable, UnknownTask
+from afterword.errors import ConfigurationError, DuplicateTask, NotStorable, UnknownTask
 
 F = TypeVar("F", bound=Callable[..., Any])
 Function = Callable[..., Any]
 
+_QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def check_queue(name: object) -> None:
+    """Refuse a name that cannot be a queue's.
+
+    Raises:
+        ConfigurationError: it has characters that a shell, a URL or a list would take apart.
+    """
+    if not isinstance(name, str) or not _QUEUE.fullmatch(name):
+        raise ConfigurationError(
+            "A queue's name is 1 to 64 letters, digits and any of '_.-', but this one is"
+            f' {safe_repr(name)}. Example: @task(queue="mail").'
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What `@task(...)` says about each job of a task.
+
+    Args:
+        queue: the lane its jobs wait in until a worker that serves it takes them.
+    """
+
+    queue: str = "default"
+
+    def __post_init__(self) -> None:
+        """Refuse what no store would take.
+
+        Raises:
+            ConfigurationError: an option has a value it cannot have.
+        """
+        check_queue(self.queue)
+
+
+_DEFAULTS = TaskOptions()
 _registered: dict[str, Function] = {}
+_options: dict[str, TaskOptions] = {}
 _duplicates: dict[str, Function] = {}
 _application_packages: set[str] = set()
 
 
-def task(func: F) -> F:
+@overload
+def task(func: F, /, *, queue: str = ...) -> F: ...
+@overload
+def task(*, queue: str = ...) -> Callable[[F], F]: ...
+def task(*func: Any, queue: str = _DEFAULTS.queue) -> Any:
     """Register a function as a task; it stays the plain function it is.
 
-    Not needed for functions of the application. It makes a library's function storable:
+    Not needed for functions of the application, unless one has options:
+
+    >>> @task(queue="mail")
+    ... def send(to: str) -> None: ...
+
+    It makes a library's function storable:
 
     >>> import shutil
-    >>> task(shutil.rmtree) is shutil.rmtree
+    >>> task(shutil.rmtree, queue="disk") is shutil.rmtree
     True
 
+    Args:
+        queue: where its jobs wait; a worker takes them if it serves this queue. Default: "default".
+
     Raises:
+        ConfigurationError: an option has a value it cannot have.
         NotStorable: the function has no name under which another process could find it.
         TypeError: not a function, or one that yields.
     """
+    register = functools.partial(_register, TaskOptions(queue=queue))
+    return register(*func) if func else register
+
+
+def _register(options: TaskOptions, func: F) -> F:
     require_callable(func)
     name = reference(func)
     if "<" in name:
@@ -49,7 +106,13 @@ def task(func: F) -> F:
     if known is not func:
         _registered[name] = func
         _duplicates[name] = known
+    _options[name] = options
     return func
+
+
+def options_of(name: str) -> TaskOptions:
+    """What `@task(...)` said about the task of this name; the defaults if nothing did."""
+    return _options.get(name, _DEFAULTS)
 
 
 def check_names() -> None:

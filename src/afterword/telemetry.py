@@ -22,6 +22,15 @@ def started(url: str, durability: str, worker: str, concurrency: int | None) -> 
     _log(logging.INFO, "started store=%s durability=%s worker=%s %s", url, durability, worker, runs)
 
 
+def polling(url: str) -> None:
+    """The store cannot tell us of new jobs."""
+    line = (
+        "polling store=%s: a pooler stands between us and the server, so other processes' jobs are"
+        " found once a second. For less, connect to the server directly."
+    )
+    _log(logging.WARNING, line, url)
+
+
 def stopped(worker: str, left: int) -> None:
     """The worker has drained; `left` attempts could not be ended."""
     _log(logging.INFO, "stopped worker=%s left=%d", worker, left)
@@ -98,6 +107,20 @@ def task_failed(task: str, error: str) -> None:
     _log(logging.ERROR, "failed task=%s in its request\n%s", printable(task), indented(error))
 
 
+def not_committed(jobs: int) -> None:
+    """A session was closed with jobs that were waiting for its commit; they do not exist."""
+    line = "not_committed jobs=%d: their session was closed without a commit, so they do not exist."
+    _log(logging.WARNING, line, jobs)
+
+
+def failed_after_completion(job_id: str, task: str, attempt: int, outcome: Outcome) -> None:
+    """A task completed its job itself, and then raised or was cancelled; the job is completed."""
+    line = "failed_after_completion job=%s task=%s attempt=%d%s"
+    error = getattr(outcome, "error", None)
+    detail = f"\n{indented(error)}" if error else ""
+    _log(logging.WARNING, line, job_id, printable(task), attempt, detail)
+
+
 def not_stored(reason: str) -> None:
     """A request was answered with 503, or a late task was not kept."""
     _log(logging.ERROR, "not_stored reason=%s", printable(reason))
@@ -106,6 +129,30 @@ def not_stored(reason: str) -> None:
 def step_failed(error: Exception) -> None:
     """A periodic step of the store's thread raised; it will be taken again."""
     _log(logging.WARNING, "step_failed: %s", printable(summarize(error)))
+
+
+def old_sqlite(version: str, path: str) -> None:
+    """The store cannot use WAL mode, because of this Python's SQLite; said once."""
+    if _first_time("<old sqlite>"):
+        _log(
+            logging.WARNING,
+            "old_sqlite version=%s store=%s: several writers in WAL mode can corrupt a file, so"
+            " the store keeps a rollback journal, which is slower. Use a Python with SQLite"
+            " 3.51.3 or newer, or give the store a file of its own.",
+            version,
+            printable(path),
+        )
+
+
+def wal_grows(path: str, size: int) -> None:
+    """Somebody reads an old state of a SQLite file and keeps its WAL from being emptied."""
+    _log(
+        logging.WARNING,
+        "wal_grows store=%s bytes=%d: a program holds a read transaction open for long, so the WAL"
+        " cannot be emptied. End it; the file shrinks by itself.",
+        printable(path),
+        size,
+    )
 
 
 def answer_refused(error: BaseException) -> None:

@@ -18,15 +18,17 @@ from dataclasses import dataclass, replace
 
 from afterword import telemetry
 from afterword.clock import Clock
+from afterword.context import TaskContext
 from afterword.errors import UnknownTask
 from afterword.executor import Attempt, prepare, run_async, run_sync
 from afterword.group_commit import GroupCommit
 from afterword.leases import Leases
 from afterword.operation import calling, releasing, settling
-from afterword.outcome import Failed, Outcome, Released, summarize
+from afterword.outcome import Completed, Failed, Outcome, Released, summarize
 from afterword.store import Claim, Putback, Settlement, Store
 from afterword.task import is_async
 from afterword.threads import Threads
+from afterword.transactions import Transactions
 
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: due times, lost hints
 PROBE = 4  # the part of the free slots that the first of several claims asks for: a quarter
@@ -68,6 +70,7 @@ class Worker:
     ) -> None:
         self.concurrency = concurrency
         self._group = group
+        self._transactions = Transactions(group)
         self._leases = leases
         self._queues = queues
         self._redact = redact
@@ -128,11 +131,11 @@ class Worker:
         if threading.get_ident() != self._loop_thread:
             return claims
         left = [claim for claim in claims if not self._take(claim)]
-        self._hungry = self._hungry or bool(left)
+        self._hungry = self._hungry or any(claim.queue in self._queues for claim in left)
         return left
 
     def _take(self, claim: Claim) -> bool:
-        if self._draining or self._free <= 0:
+        if self._draining or self._free <= 0 or claim.queue not in self._queues:
             return False
         if claim.worker != self._leases.worker or not self._leases.valid:
             return False
@@ -210,7 +213,7 @@ class Worker:
 
     def _start(self, claim: Claim) -> None:
         try:
-            attempt = prepare(claim)
+            attempt = prepare(claim, TaskContext(claim, self._transactions, self._clock.now()))
         except UnknownTask as error:
             self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR
             self._put_back(claim, summarize(error), delay=0.0)
@@ -220,7 +223,7 @@ class Worker:
             self._run(attempt)
 
     def _run(self, attempt: Attempt) -> None:
-        running = _Running(attempt, self._clock.now())
+        running = _Running(attempt, attempt.context.started_at)
         self._running[attempt.claim.id] = running
         self._active.add(running)
         if is_async(attempt.func):
@@ -261,7 +264,19 @@ class Worker:
         self._active.discard(running)
         if self._hungry:
             self._wake_up()
-        self._submit(Settlement(running.attempt.claim, outcome, running.started_at))
+        if running.attempt.context.completed:
+            self._note_completed(running, outcome)
+        else:
+            self._submit(Settlement(running.attempt.claim, outcome, running.started_at))
+
+    def _note_completed(self, running: _Running, outcome: Outcome) -> None:
+        """The task has put its completion on record itself, whatever it did afterwards."""
+        claim = running.attempt.claim
+        if not isinstance(outcome, Completed):
+            telemetry.failed_after_completion(claim.id, claim.task, claim.attempt, outcome)
+        seconds = self._clock.now() - running.started_at
+        telemetry.ended(claim.id, claim.task, claim.attempt, Completed(), seconds)
+        self._forget(claim)
 
     def _submit(self, settlement: Settlement) -> None:
         operation = settling([settlement])

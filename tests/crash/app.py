@@ -1,9 +1,12 @@
 """The application that the crash tests serve and kill. Environment variables say how it behaves:
 
+- STORE: the URL of the store.
 - LEDGER: the file in which tasks and store write down what they did.
 - LEASE, GRACE, CONCURRENCY, ORDER: as of `Afterword`.
 - WORKER: 0 for a process that only stores jobs.
 - WITHOUT: a task that this release does not have yet.
+- CHANGED: a task of which this release has another signature.
+- DISK_ERRORS: the share of SQLite's writes and syncs that fail.
 - CRASH_AT, CRASH_AFTER: die at this point of the store's work, at the n-th time it is passed.
 
 The points are those between which a job changes hands:
@@ -16,34 +19,36 @@ The points are those between which a job changes hands:
 """
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
 from afterword import Afterword, Job
-from afterword.clock import Clock
 from afterword.fastapi import BackgroundTasks
 from afterword.outcome import Released
 from afterword.store import Claim, Settlement
-from afterword.stores import sqlite
+from afterword.stores import postgres, sqlite
+from tests.crash import flaky
 from tests.crash.ledger import Ledger, number_of
 
 ledger = Ledger(Path(os.environ["LEDGER"]))
 attempts: dict[int, int] = {}  # number: the newest attempt that was given to this process
 
 
-class WitnessStore(sqlite.SQLiteStore):
-    """Writes down what it has committed, and dies where it is told to."""
+class Witness:
+    """Makes any store write down what it has committed, and die where it is told to."""
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        super().__init__(path, clock)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._crash_at = os.environ.get("CRASH_AT", "")
         self._passes_left = int(os.environ.get("CRASH_AFTER", "1"))
         self._depth = 0
@@ -55,7 +60,7 @@ class WitnessStore(sqlite.SQLiteStore):
         """A transaction, with a witness before and after its commit."""
         self._depth += 1
         try:
-            with super().transaction():
+            with super().transaction():  # type: ignore[misc]
                 yield
                 if self._depth == 1 and "settled" in self._points:
                     self._pass("settling")
@@ -81,31 +86,40 @@ class WitnessStore(sqlite.SQLiteStore):
                 os._exit(1)
 
     def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
-        """As SQLiteStore's; a held job is this process's first attempt."""
+        """As the store's; a held job is this process's first attempt."""
         self._points.add("stored")
         attempts.update((number_of(job.arguments), 1) for job in jobs if job.held)
-        return super().add(jobs, held_by)
+        added: Sequence[bool] = super().add(jobs, held_by)  # type: ignore[misc]
+        return added
 
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
     ) -> Sequence[Claim]:
-        """As SQLiteStore's."""
+        """As the store's."""
         with self.transaction():
-            claims = super().claim(worker, queues, limit, skip)
+            claims: Sequence[Claim] = super().claim(worker, queues, limit, skip)  # type: ignore[misc]
             attempts.update((number_of(claim.arguments), claim.attempt) for claim in claims)
             if claims:
                 self._points.add("claimed")
         return claims
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """As SQLiteStore's; what it accepted goes into the ledger once it is committed."""
+        """As the store's; what it accepted goes into the ledger once it is committed."""
         self._pass("ran")
         with self.transaction():
             self._points.add("settled")
-            accepted = super().settle(settlements)
+            accepted: Sequence[bool] = super().settle(settlements)  # type: ignore[misc]
             ended = zip(settlements, accepted, strict=True)
             self._accepted += [settlement for settlement, ours in ended if ours]
         return accepted
+
+
+class WitnessSQLiteStore(Witness, sqlite.SQLiteStore):
+    """A witness on SQLite."""
+
+
+class WitnessPostgresStore(Witness, postgres.PostgresStore):
+    """A witness on PostgreSQL."""
 
 
 @contextmanager
@@ -142,7 +156,40 @@ async def kill_worker(number: int, seconds: float) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-TASKS = {func.__name__: func for func in (work, work_in_thread, block, kill_worker)}
+async def hold_gil(number: int, seconds: float) -> None:
+    """A task that lets no other thread of its process run, as bad C code does."""
+    with on_record(number):
+        ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
+
+
+async def exit_worker(number: int, seconds: float) -> None:
+    """A task that ends its process without a signal."""
+    with on_record(number):
+        await asyncio.sleep(seconds)
+        os._exit(13)
+
+
+async def segfault(number: int, seconds: float) -> None:
+    """A task that reads where nothing is, as bad C code does."""
+    with on_record(number):
+        await asyncio.sleep(seconds)
+        ctypes.string_at(0)
+
+
+TASKS = {
+    func.__name__: func
+    for func in (work, work_in_thread, block, kill_worker, hold_gil, exit_worker, segfault)
+}
+
+
+def with_other_signature(func: Callable[..., object]) -> Callable[..., object]:
+    """What a release has that asks for more than the one before."""
+
+    async def changed(number: int, seconds: float, colour: str) -> None:
+        raise AssertionError("nobody ever says which colour")
+
+    changed.__module__, changed.__qualname__ = func.__module__, func.__qualname__
+    return changed
 
 
 class Order(BaseModel):
@@ -156,12 +203,17 @@ class Order(BaseModel):
 def build() -> FastAPI:
     """The application as the environment wants it."""
     logging.basicConfig(level=logging.INFO)
-    sqlite.SQLiteStore = WitnessStore  # type: ignore[misc]  # in this process only
+    sqlite.SQLiteStore = WitnessSQLiteStore  # type: ignore[misc]  # in this process only
+    postgres.PostgresStore = WitnessPostgresStore  # type: ignore[misc]
+    if share := os.environ.get("DISK_ERRORS"):
+        flaky.install(float(share))
     globals().pop(os.environ.get("WITHOUT", ""), None)
+    if changed := os.environ.get("CHANGED"):
+        globals()[changed] = with_other_signature(globals()[changed])
     app = FastAPI()
     app.state.afterword = Afterword(
         app,
-        "sqlite:///jobs.db",
+        os.environ["STORE"],
         lease=float(os.environ.get("LEASE", "30")),
         grace=float(os.environ.get("GRACE", "20")),
         concurrency=int(os.environ.get("CONCURRENCY", "8")),

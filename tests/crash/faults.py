@@ -5,6 +5,7 @@
 
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -19,17 +20,26 @@ POINTS = ("stored", "claimed", "ran", "settling", "settled")  # see tests/crash/
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a fault went: the checker's verdict, how often processes were hit, and the logs."""
+    """How a fault went: the checker's verdict, how often processes were hit, and the logs.
+
+    Args:
+        notes: what else was measured, in words.
+        well: whether that is as it should be.
+    """
 
     verdict: Verdict
     hits: int
     logs: str
+    notes: Sequence[str] = ()
+    well: bool = True
 
 
-def kill_workers(folder: Path, *, jobs: int, every: float, size: int = 4, seed: int = 1) -> Result:
+def kill_workers(
+    folder: Path, url: str, *, jobs: int, every: float, size: int = 4, seed: int = 1
+) -> Result:
     """F1: kill -9 a random one of several processes, again and again, while they drain jobs."""
     dice = random.Random(seed)
-    fleet = Fleet(folder, size, ORDER="concurrent", CONCURRENCY=8, LEASE=5)
+    fleet = Fleet(folder, size, url=url, ORDER="concurrent", CONCURRENCY=8, LEASE=5)
     clients = Clients(seconds=0.1)
     hits = 0
     with fleet.running():
@@ -46,10 +56,10 @@ def kill_workers(folder: Path, *, jobs: int, every: float, size: int = 4, seed: 
         return Result(fleet.verdict(clients, poison=unlucky), hits, fleet.logs())
 
 
-def kill_web_process(folder: Path, *, rounds: int, seed: int = 1) -> Result:
+def kill_web_process(folder: Path, url: str, *, rounds: int, seed: int = 1) -> Result:
     """F2: kill -9 the one process that serves and works, at a random moment of its load."""
     dice = random.Random(seed)
-    fleet = Fleet(folder)
+    fleet = Fleet(folder, url=url)
     clients = Clients(seconds=0.0)
     server = fleet.servers[0]
     with fleet.running():
@@ -67,9 +77,9 @@ def kill_web_process(folder: Path, *, rounds: int, seed: int = 1) -> Result:
         return Result(fleet.verdict(clients), rounds, fleet.logs())
 
 
-def crash_at(folder: Path, point: str, *, jobs: int, crashes: int) -> Result:
+def crash_at(folder: Path, url: str, point: str, *, jobs: int, crashes: int) -> Result:
     """F3: die at a named point between two owners of a job, with other jobs all around it."""
-    fleet = Fleet(folder, 0, LEASE=0.5)
+    fleet = Fleet(folder, 0, url=url, LEASE=0.5)
     clients = Clients(seconds=0.0, task="work_in_thread")
     with fleet.running():
         for crash in range(crashes):
@@ -93,10 +103,10 @@ def _load_until_dead(clients: Clients, server: Server, jobs: int) -> None:
         wait_until(is_dead, description="the server dies at the point it was told to")
 
 
-def restart_workers(folder: Path, *, jobs: int, restarts: int) -> Result:
+def restart_workers(folder: Path, url: str, *, jobs: int, restarts: int) -> Result:
     """SIGTERM one process after the other while they drain jobs, as a deploy does."""
     # Without grace: with some, all attempts that run at that moment may happen to end within it.
-    fleet = Fleet(folder, 2, ORDER="concurrent", CONCURRENCY=8, GRACE=0)
+    fleet = Fleet(folder, 2, url=url, ORDER="concurrent", CONCURRENCY=8, GRACE=0)
     clients = Clients(seconds=0.1)
     with fleet.running():
         _send(fleet, clients, jobs, per_request=50, tasks=("work",))
@@ -108,9 +118,9 @@ def restart_workers(folder: Path, *, jobs: int, restarts: int) -> Result:
         return Result(fleet.verdict(clients), restarts, fleet.logs())
 
 
-def stop_workers(folder: Path, *, jobs: int, stops: int, lease: float = 1.0) -> Result:
+def stop_workers(folder: Path, url: str, *, jobs: int, stops: int, lease: float = 1.0) -> Result:
     """F4: SIGSTOP a working process for longer than its lease, then let it go on."""
-    fleet = Fleet(folder, 2, ORDER="concurrent", CONCURRENCY=8, LEASE=lease)
+    fleet = Fleet(folder, 2, url=url, ORDER="concurrent", CONCURRENCY=8, LEASE=lease)
     clients = Clients(seconds=0.2)
     with fleet.running():
         _send(fleet, clients, jobs, per_request=25, tasks=("work", "work_in_thread"))

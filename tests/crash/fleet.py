@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from afterword import JobRecord, JobState
-from afterword.stores.sqlite import SQLiteStore
+from afterword.store import open_store
 from tests.crash.ledger import Ledger, Verdict, check
 from tests.helpers import Server, wait_until
 
@@ -17,32 +17,46 @@ TARGET = "tests.crash.app:app"
 
 
 class Fleet:
-    """Server processes that share one SQLite file, and what is known about them from outside.
+    """Server processes that share one store, and what is known about them from outside.
 
     Args:
-        folder: for the store, the ledger and the logs.
+        folder: for the ledger, the logs, and a SQLite store.
         size: how many servers.
+        url: the store. Default: a SQLite file in the folder.
         environment: what `tests.crash.app` is to be like.
     """
 
     def __init__(
-        self, folder: Path, size: int = 1, *, target: str = TARGET, **environment: object
+        self,
+        folder: Path,
+        size: int = 1,
+        *,
+        url: str | None = None,
+        **environment: object,
     ) -> None:
         self.folder = folder
         self.ledger = Ledger(folder / "ledger")
+        self.url = url or sqlite_in(folder)
         self.environment = {
+            "STORE": self.url,
             "LEDGER": str(self.ledger.path),
             **{name: str(value) for name, value in environment.items()},
         }
-        self.servers = [self.server(target) for _ in range(size)]
+        self.servers = [self.server() for _ in range(size)]
         self.disturbed: set[int] = set()
         self._started: set[Server] = set()
-        self.store = SQLiteStore(folder / "jobs.db")
+        self.store = open_store(self.url)
 
-    def server(self, target: str = TARGET, **environment: object) -> Server:
-        """Another server for this store, not yet started and not yet part of the fleet."""
+    def server(self, *arguments: str, **environment: object) -> Server:
+        """Another server for this store, not yet started and not yet part of the fleet.
+
+        Args:
+            arguments: for uvicorn.
+            environment: what is different from the others'.
+        """
         changed = {name: str(value) for name, value in environment.items()}
-        return Server(target, self.folder, environment={**self.environment, **changed})
+        together = {**self.environment, **changed}
+        return Server(TARGET, self.folder, environment=together, arguments=arguments)
 
     @contextmanager
     def running(self) -> Iterator["Fleet"]:
@@ -132,6 +146,11 @@ class Fleet:
         )
 
 
+def sqlite_in(folder: Path) -> str:
+    """The URL of the SQLite store of a folder."""
+    return f"sqlite:///{folder / 'jobs.db'}"
+
+
 class Clients:
     """Clients that send orders, one after the other, and remember what they were told.
 
@@ -143,6 +162,7 @@ class Clients:
         self.sent: list[Sequence[int]] = []
         self.acked: list[Sequence[int]] = []
         self.ids: dict[int, str] = {}
+        self.refusals: list[httpx.Response] = []
         self._order = order
         self._next = 0
         self._lock = threading.Lock()
@@ -160,6 +180,8 @@ class Clients:
             with self._lock:
                 self.acked.append(numbers)
                 self.ids.update(zip(numbers, answer.json(), strict=True))
+        else:
+            self.refusals.append(answer)
         return numbers
 
     def _take_numbers(self, jobs: int) -> Sequence[int]:

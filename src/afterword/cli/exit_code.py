@@ -17,8 +17,14 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  # Ctrl-C; what a shell expects
 
 
+class NotFound(AfterwordError, LookupError):
+    """What the command line named is not there."""
+
+
 def exit_code_of(error: AfterwordError) -> ExitCode:
     """The status for an error that a command let through."""
+    if isinstance(error, NotFound):
+        return ExitCode.NOT_FOUND
     if isinstance(error, ConfigurationError | MissingExtra):
         return ExitCode.USAGE
     if isinstance(error, StoreError):

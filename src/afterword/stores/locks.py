@@ -9,7 +9,10 @@ a dead worker's.
 """
 
 import os
+import tempfile
 from pathlib import Path
+
+from afterword.errors import ConfigurationError
 
 try:
     import fcntl
@@ -19,27 +22,56 @@ else:
     has_locks = True
 
 
-class Locks:
-    """The lock files of workers, in a directory that all processes of the machine agree on."""
+def shared_directory(identity: str) -> Path | None:
+    """Where the processes of this machine and user keep the locks of a store that is no file.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    Returns:
+        None if there is no such place, as in a container whose files are read-only.
+
+    Raises:
+        ConfigurationError: somebody else has made it, who could then pretend that we are dead.
+    """
+    user = os.getuid() if has_locks else 0
+    directory = Path(tempfile.gettempdir()) / f"afterword-{user}"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        owner = directory.stat().st_uid
+    except OSError:
+        return None
+    if has_locks and owner != user:
+        raise ConfigurationError(
+            f"{directory} is for the locks of user {user}'s workers, but belongs to user {owner}."
+            " Remove it, or set TMPDIR to another directory."
+        )
+    return directory / identity
+
+
+class Locks:
+    """The lock files of workers, in a directory that all processes of the machine agree on.
+
+    Args:
+        directory: made when it is needed; None where leases alone decide.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory if has_locks else None
         self._held: dict[str, int] = {}
 
     def hold(self, worker: str) -> None:
         """Keep this worker's lock until `drop`, or until the process dies."""
-        if not has_locks:
+        if self._directory is None:
             return
         self._directory.mkdir(mode=0o700, exist_ok=True)
         unlocked = self._directory / f"{worker}.new"
         descriptor = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        unlocked.rename(self._file(worker))
+        unlocked.rename(self._directory / f"{worker}.lock")
         self._held[worker] = descriptor
 
     def drop(self, worker: str) -> None:
         """Give the lock up, if it is ours, and remove its file."""
-        self._file(worker).unlink(missing_ok=True)
+        if self._directory is not None:
+            (self._directory / f"{worker}.lock").unlink(missing_ok=True)
         descriptor = self._held.pop(worker, None)
         if descriptor is not None:
             os.close(descriptor)
@@ -50,14 +82,20 @@ class Locks:
             os.close(descriptor)
         self._held.clear()
 
+    def forget(self) -> None:
+        """In a forked child: the locks stay the parent's, which the child must not keep for it."""
+        self.drop_all()
+
     def is_dead(self, worker: str) -> bool:
         """Whether this worker's process is known to have ended."""
-        if not has_locks or worker in self._held:
+        if self._directory is None or worker in self._held:
             return False
         try:
-            descriptor = os.open(self._file(worker), os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self._directory / f"{worker}.lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False  # it joined from a system without locks: its lease decides
+            return (
+                False  # it is on another machine, or on a system without locks: its lease decides
+            )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -66,6 +104,3 @@ class Locks:
             return True
         finally:
             os.close(descriptor)
-
-    def _file(self, worker: str) -> Path:
-        return self._directory / f"{worker}.lock"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from afterword.store import Store
-from afterword.testing import adding, ending, keeping, knowing, losing, taking
+from afterword.testing import acting, adding, ending, keeping, knowing, looking, losing, taking
 
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
@@ -24,7 +24,7 @@ MakeStore = Callable[[], Store]
 
 CHECKS: tuple[Check, ...] = tuple(
     function
-    for module in (keeping, adding, taking, ending, losing, knowing)
+    for module in (keeping, adding, taking, ending, losing, knowing, looking, acting)
     for name, function in vars(module).items()
     if name.startswith("check_")
 )

@@ -22,6 +22,7 @@ from afterword.testing.kit import (
     stale,
     state,
     states,
+    whole_seconds,
 )
 
 OUTCOMES: tuple[Outcome, ...] = (
@@ -67,7 +68,7 @@ def check_an_ended_job_has_its_times(store: Store) -> None:
     found = _ended(store, Completed())
     if found.started_at is None or found.finished_at is None:
         raise AssertionError(f"an ended job has both times: {found}")
-    expect(PAST, found.started_at.timestamp(), "started_at")
+    expect(PAST, whole_seconds(found.started_at), "started_at")
     took = found.finished_at - found.created_at
     expect(True, timedelta(0) <= took < timedelta(minutes=5), f"{took} is a likely duration")
 
@@ -75,7 +76,7 @@ def check_an_ended_job_has_its_times(store: Store) -> None:
 def check_retry(store: Store) -> None:
     """Retry queues a job again, for the time it names, and keeps the error's text."""
     found = _ended(store, Retry(FUTURE, "ConnectionError"))
-    kept = (found.state, found.attempt, found.worker, found.error, found.run_at.timestamp())
+    kept = (found.state, found.attempt, found.worker, found.error, whole_seconds(found.run_at))
     expect((JobState.QUEUED, 1, None, "ConnectionError", FUTURE), kept, "job")
     expect([], list(claim(store)), "claims before the time")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from afterword.errors import StoreError
@@ -89,6 +90,11 @@ def record(store: Store, job_id: str) -> JobRecord:
     found = store.get([job_id])
     expect([job_id], [each.id for each in found], "jobs found by id")
     return found[0]
+
+
+def whole_seconds(at: datetime | None) -> int | None:
+    """A stored time, as exactly as a store must keep one that it measures by its own clock."""
+    return None if at is None else round(at.timestamp())
 
 
 def state(store: Store, job_id: str) -> JobState | None:

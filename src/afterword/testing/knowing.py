@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from afterword.job import JobState, new_id
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry
+from afterword.records import Filter
 from afterword.store import Claim, Putback, Store
 from afterword.testing.kit import (
     BATCH,
@@ -66,7 +67,7 @@ def check_find_is_newest_first(store: Store) -> None:
 def check_find_by_state(store: Store) -> None:
     """Find can be limited to one state."""
     for each, job_id in _one_of_each(store).items():
-        expect([job_id], ids(store.find(each)), f"jobs that are {each}")
+        expect([job_id], ids(store.find(Filter(state=each))), f"jobs that are {each}")
 
 
 def check_find_in_pages(store: Store) -> None:
@@ -164,7 +165,7 @@ def check_changed_when_a_job_is_queued_again(store: Store) -> None:
 
 
 def _only_running(store: Store) -> Claim:
-    (found,) = store.find(JobState.RUNNING)
+    (found,) = store.find(Filter(state=JobState.RUNNING))
     return Claim(found.id, found.attempt, found.worker or "", found.task, found.arguments, PAST)
 
 

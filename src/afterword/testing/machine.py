@@ -49,6 +49,7 @@ class ModelJob:
     worker: str | None = None
     lost: int = 0
     interrupted: int = 0
+    stopped: bool = False  # cancelled because of the one before
 
     @property
     def facts(self) -> tuple[object, ...]:
@@ -115,10 +116,11 @@ class Model:
 
     def end(self, job: ModelJob, state: JobState) -> None:
         """The end of a job, and of those that stop with it."""
-        job.state = state
+        job.state, job.stopped = state, False
         for follower in self.followers(job.id):
             if state is not JobState.COMPLETED and follower.on_failure == "stop":
                 self.end(follower, JobState.CANCELLED)
+                follower.stopped = True
             else:
                 follower.after = None
 
@@ -130,18 +132,29 @@ class Model:
     def discard(self, claim: Claim) -> bool:
         """The job is gone, its followers move up."""
         job = self.fenced(claim)
-        if job is None:
-            return False
+        if job is not None:
+            self.forget(job)
+        return job is not None
+
+    def forget(self, job: ModelJob) -> None:
+        """As if it had never been."""
         for follower in self.followers(job.id):
             follower.after = job.after
         del self.jobs[job.id]
-        return True
+
+    def retry(self, job: ModelJob) -> None:
+        """An ended job is queued again, and those that stopped with it wait for it again."""
+        stopped = [each for each in self.jobs.values() if each.stopped and each.after == job.id]
+        before = self.jobs.get(job.after or "")
+        job.after = before.id if before and not before.state.final else None
+        job.state, job.worker, job.lost, job.stopped = JobState.QUEUED, None, 0, False
+        for follower in stopped:
+            self.retry(follower)
 
     def recover(self, job: ModelJob, lease: float) -> JobState:
         """What becomes of a lost job."""
         job.lost += 1
         if job.lost >= MAX_LOST:
-            job.lost -= 1  # the record of a poisonous job keeps the count it had
             self.end(job, JobState.FAILED)
         else:
             self.queue(job, due=job.lost == 1 or lease == 0)
@@ -301,6 +314,42 @@ class StoreMachine(RuleBasedStateMachine):
         expected = self.model.discard(claim)
         expect([expected], list(self.store.discard([claim])), f"discard of {claim}")
 
+    # ------------------------------------------------------------------ what people do
+
+    def pick_job(self, index: int) -> ModelJob | None:
+        """A job of any state; sometimes one that there is not."""
+        jobs = [*self.model.jobs.values(), None]
+        return jobs[index % len(jobs)]
+
+    @rule(index=_index)
+    def cancel(self, index: int) -> None:
+        job = self.pick_job(index)
+        expected = job is not None and job.state is JobState.QUEUED
+        answers = self.store.cancel([job.id if job else new_id()], "by a person")
+        expect([expected], list(answers), f"cancel of {job}")
+        if job and expected:
+            self.model.end(job, JobState.CANCELLED)
+
+    @rule(index=_index)
+    def retry(self, index: int) -> None:
+        job = self.pick_job(index)
+        expected = job is not None and job.state.final
+        answers = self.store.retry([job.id if job else new_id()])
+        expect([expected], list(answers), f"retry of {job}")
+        if job and expected:
+            self.model.retry(job)
+            job.due = True
+            self.final.clear()  # the others must not change from now on
+
+    @rule(index=_index)
+    def delete(self, index: int) -> None:
+        job = self.pick_job(index)
+        expected = job is not None and job.state is not JobState.RUNNING
+        answers = self.store.delete([job.id if job else new_id()])
+        expect([expected], list(answers), f"delete of {job}")
+        if job and expected:
+            self.model.forget(job)
+
     # ------------------------------------------------------------------ the rest
 
     @rule(limit=st.sampled_from([1, BATCH]))
@@ -324,6 +373,8 @@ class StoreMachine(RuleBasedStateMachine):
                 self.store.add([a_job()])
                 self.store.settle([Settlement(claim, Failed("error"), PAST)])
                 self.store.claim(claim.worker, ["default"], BATCH)
+                self.store.retry([claim.id])
+                self.store.cancel([claim.id], "by a person")
                 raise _Undone
         except _Undone:
             pass

@@ -20,6 +20,7 @@ from afterword.testing.kit import (
     running,
     stale,
     state,
+    whole_seconds,
 )
 
 
@@ -163,7 +164,7 @@ def check_release_for_later(store: Store) -> None:
     attempt = running(store)
     store.release([Putback(attempt, FUTURE, "nobody knows this task")])
     found = record(store, attempt.id)
-    expect((FUTURE, "nobody knows this task"), (found.run_at.timestamp(), found.error), "job")
+    expect((FUTURE, "nobody knows this task"), (whole_seconds(found.run_at), found.error), "job")
     expect([], list(claim(store)), "claims")
 
 

@@ -14,20 +14,15 @@ machine when its lease has run out.
 
 import os
 import socket
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 
 from afterword import telemetry
 from afterword.clock import Clock
 from afterword.errors import MissingExtra, StoreCorrupt, StoreUnavailable
-from afterword.job import FINAL_STATES, Job, JobRecord, JobState
+from afterword.job import Job, JobState
 from afterword.outcome import Cancelled, Completed, Failed, Outcome
-from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
 from afterword.store import (
-    EVERYTHING,
     MAX_LOST,
     STOPPED,
     Claim,
@@ -38,30 +33,26 @@ from afterword.store import (
     recovery_delay,
 )
 from afterword.stores import migrations
-from afterword.stores.locks import Locks
+from afterword.stores.locks import Locks, shared_directory
 
 try:
     from afterword.stores.postgres.listener import Listener
 except ImportError as error:
     raise MissingExtra("A store in PostgreSQL", "afterword[postgres]") from error
 
+from afterword.stores.postgres.acting import Acting
+from afterword.stores.postgres.desk import Desk
+from afterword.stores.postgres.looking import Looking
 from afterword.stores.postgres.rows import (
     INTERRUPTED,
     again_rows,
     claim_of,
     columns,
-    conditions,
     fence,
-    filter_values,
     final_rows,
     new_rows,
-    queue_record,
-    record,
     release_rows,
-    restored_rows,
-    task_record,
-    uuids,
-    worker_record,
+    take,
 )
 from afterword.stores.postgres.session import CHANNEL, Row, Session, Values, text_of
 from afterword.stores.postgres.url import parameters_of, shown
@@ -76,7 +67,7 @@ _FINAL: Mapping[type[Outcome], JobState] = {
 }
 
 
-class PostgresStore:
+class PostgresStore(Looking, Acting):
     """A store in a PostgreSQL database.
 
     Args:
@@ -96,10 +87,9 @@ class PostgresStore:
         self.identity = ""
         self._clock = clock or Clock()
         self._writer = Session(self._parameters, timeout, self._clock)
-        self._desk = Session(self._parameters, timeout, self._clock)  # for people
-        self._at_desk = threading.Lock()
+        self._desk = Desk(Session(self._parameters, timeout, self._clock), self._writer)
         self._listener = Listener(self._parameters)
-        self._locks = Locks(_lock_directory())
+        self._locks = Locks(None)  # until it is open
         self._opened = False
         self._ready = False  # our own writes made something claimable
 
@@ -115,7 +105,7 @@ class PostgresStore:
         except BaseException:
             self._writer.close()
             raise
-        self._opened = True
+        self._opened = self._desk.open = True
         self._ready = True
         if self._writer.pooled:
             telemetry.polling(self.url)
@@ -132,6 +122,7 @@ class PostgresStore:
         if row is None:
             raise StoreCorrupt(f"{self.url}: the table afterword.store has lost its only row.")
         self.identity = row[0]
+        self._locks = Locks(shared_directory(self.identity))
         self.durability = self._measure_durability()
 
     def _missing(self) -> Sequence[migrations.Migration]:
@@ -172,9 +163,16 @@ class PostgresStore:
         """Close every connection and drop every lock."""
         self._listener.stop()
         self._writer.close()
-        with self._at_desk:
-            self._desk.close()
+        self._desk.close()
         self._locks.drop_all()
+        self._opened = False
+
+    def forget(self) -> None:
+        """In a forked child: be closed."""
+        self._listener.forget()
+        self._writer.forget()
+        self._desk.forget()
+        self._locks.forget()
         self._opened = False
 
     def script(self) -> str:
@@ -265,7 +263,7 @@ class PostgresStore:
                 self._write("unblock", {"ids": [job.id for job in followers if job.id in added]})
             if any(not job.held or held_by is None for job in jobs):
                 self._announce()
-        return [_take(job.id, added) for job in jobs]
+        return [take(job.id, added) for job in jobs]
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
@@ -273,7 +271,7 @@ class PostgresStore:
             rows = self._write("release", release_rows(putbacks, self._clock.now()))
             released = {row[0] for row in rows}
             self._announce()
-        return [_take(each.claim.id, released) for each in putbacks]
+        return [take(each.claim.id, released) for each in putbacks]
 
     def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
@@ -384,111 +382,6 @@ class PostgresStore:
         with self.transaction():
             self._announce()
 
-    # ------------------------------------------------------------------ for people, any thread
-
-    @contextmanager
-    def _looking(self) -> Iterator[Session]:
-        with self._at_desk:
-            self._require_open()
-            with self._desk.transaction():
-                yield self._desk
-
-    def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
-        """The jobs with these ids."""
-        where = "job.id = ANY (CAST(:ids AS uuid[]))"
-        values = {"ids": uuids(ids), "limit": None}
-        with self._looking() as desk:
-            # The ended ones last: a job that ends in between is then found in both, not in neither.
-            rows = desk.execute("find_unfinished", values, where)
-            ended = desk.execute("find_ended", values, where)
-        found = {row[0]: record(row) for row in (*rows, *ended)}
-        return list(found.values())
-
-    def find(
-        self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None
-    ) -> Sequence[JobRecord]:
-        """A page of jobs, newest first."""
-        values = {**filter_values(wanted), "limit": limit, "before": before}
-        where = conditions(wanted, wanted.state)
-        if before is not None:
-            where += " AND job.id < CAST(:before AS uuid)"
-        found: dict[str, Row] = {}
-        with self._looking() as desk:
-            for statement, states in _PLACES.items():
-                if wanted.state is None or wanted.state in states:
-                    found.update((row[0], row) for row in desk.execute(statement, values, where))
-        return [record(found[job_id]) for job_id in sorted(found, reverse=True)[:limit]]
-
-    def count(
-        self, wanted: Filter = EVERYTHING, limit: int | None = None
-    ) -> Mapping[JobState, int]:
-        """How many jobs are in each state, as far as they are to be counted."""
-        values = {**filter_values(wanted), "limit": limit}
-        counts = dict.fromkeys(JobState, 0)
-        with self._looking() as desk:
-            for state in JobState if wanted.state is None else [wanted.state]:
-                statement = "count_ended" if state.final else "count_unfinished"
-                (counts[state],) = desk.execute(statement, values, conditions(wanted, state))[0]
-        return counts
-
-    def workers(self) -> Sequence[WorkerRecord]:
-        """Who is on the list."""
-        with self._looking() as desk:
-            rows = desk.execute("workers")
-        return [
-            worker_record((*row[:-1], row[-1] and not self._locks.is_dead(row[0]))) for row in rows
-        ]
-
-    def queues(self) -> Sequence[QueueRecord]:
-        """The queues that have unfinished jobs."""
-        with self._looking() as desk:
-            return [queue_record(row) for row in desk.execute("queues")]
-
-    def tasks(self, since: float) -> Sequence[TaskRecord]:
-        """The tasks that have unfinished jobs, or jobs that ended since then."""
-        with self._looking() as desk:
-            return [task_record(row) for row in desk.execute("tasks", {"since": since})]
-
-    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
-        """End queued jobs, and those that wait for them."""
-        with self._looking() as desk:
-            rows = desk.execute("cancel", {"ids": uuids(ids), "reason": reason})
-            cancelled = {row[0] for row in rows}
-            stopped = desk.execute("stop", {"ids": sorted(cancelled), "reason": STOPPED})
-            ended = sorted(cancelled | {row[0] for row in stopped})
-            desk.announcing = bool(desk.execute("follow", {"ids": ended}))
-        return [_take(job_id, cancelled) for job_id in ids]
-
-    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
-        """Queue jobs again that ended, and those that were cancelled because of them."""
-        with self._looking() as desk:
-            rows = desk.execute("retry", {"ids": uuids(ids), "stopped": STOPPED})
-            queued = {row[0] for row in rows}
-            desk.execute("unblock", {"ids": sorted(queued)})
-            desk.announcing = bool(queued)
-        return [_take(job_id, queued) for job_id in ids]
-
-    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
-        """Forget jobs that are not running."""
-        with self._looking() as desk:
-            deleted = {row[0] for row in desk.execute("delete_ended", {"ids": uuids(ids)})}
-            for job_id in uuids(ids):
-                if desk.execute("delete_queued", {"id": job_id}):
-                    deleted.add(job_id)
-                    desk.announcing = True
-        return [_take(job_id, deleted) for job_id in ids]
-
-    def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
-        """Add jobs as another store knew them."""
-        unfinished = [each for each in records if each.state not in FINAL_STATES]
-        ended = [each for each in records if each.state in FINAL_STATES]
-        with self._looking() as desk:
-            rows = desk.execute("restore_unfinished", restored_rows(unfinished))
-            rows += desk.execute("restore_ended", restored_rows(ended))
-            desk.announcing = bool(unfinished)
-        restored = {row[0] for row in rows}
-        return [_take(each.id, restored) for each in records]
-
     # ------------------------------------------------------------------ in the user's transaction
 
     def adding(self, jobs: Sequence[Job]) -> Sequence[Statement]:
@@ -521,11 +414,6 @@ class PostgresStore:
         return Statement(text_of("identity"), {})
 
 
-# Where to look for jobs of which states; the unfinished ones first, see `get`.
-_PLACES = {
-    "find_unfinished": (JobState.QUEUED, JobState.RUNNING),
-    "find_ended": tuple(FINAL_STATES),
-}
 _MIGRATIONS = migrations.load(__package__ or "")
 
 
@@ -574,17 +462,3 @@ def _poison_rows(rows: Sequence[Row]) -> Values:
             for job_id, attempt, worker, _, _ in rows
         ),
     )
-
-
-def _take(job_id: str, accepted: set[str]) -> bool:
-    """Whether this one was accepted; the second of two with one id was not."""
-    if job_id not in accepted:
-        return False
-    accepted.remove(job_id)
-    return True
-
-
-def _lock_directory() -> Path:
-    """Where the processes of this machine and user keep the locks of their workers."""
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir()) / f"afterword-{user}"

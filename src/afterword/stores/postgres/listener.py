@@ -55,6 +55,13 @@ class Listener:
         os.close(self._wake_reader)
         os.close(self._wake_writer)
 
+    def forget(self) -> None:
+        """In a forked child: its thread has not followed."""
+        if self._thread is not None:
+            self._thread = None
+            os.close(self._wake_reader)
+            os.close(self._wake_writer)
+
     def heard(self) -> bool:
         """Whether anything was announced since the last call."""
         if not self._heard.is_set():

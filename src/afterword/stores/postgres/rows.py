@@ -59,8 +59,7 @@ def new_rows(jobs: Sequence[Job], held_by: str | None) -> Values:
 
 def claim_of(row: Row) -> Claim:
     """What claim.sql returns, behind the three columns that it is sorted by."""
-    _, _, _, job_id, attempt, worker, task, arguments, created_at = row
-    return Claim(job_id, attempt, worker, task, arguments, created_at)
+    return Claim(*row[3:])
 
 
 def release_rows(putbacks: Sequence[Putback], now: float) -> Values:
@@ -263,3 +262,11 @@ def _is_uuid(text: str) -> bool:
         return str(UUID(text)) == text
     except ValueError:
         return False
+
+
+def take(job_id: str, accepted: set[str]) -> bool:
+    """Whether this one was accepted; the second of two with one id was not."""
+    if job_id not in accepted:
+        return False
+    accepted.remove(job_id)
+    return True

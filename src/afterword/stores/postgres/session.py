@@ -16,6 +16,7 @@ While the server cannot be reached, tries to connect are spaced out, at random, 
 import functools
 import random
 import re
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,10 +34,14 @@ Values = Mapping[str, Any]
 Answer = TypeVar("Answer")
 
 CHANNEL = "afterword"
+LOOKING = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"  # all of it at the same moment
 OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
 _PATIENCE = 10.0  # seconds to find out what became of a COMMIT
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
 _READY_NONE = 0  # what the driver says when nothing has come yet
+
+
+_of_parents: list[object] = []  # kept, or the driver would warn of connections left open
 
 
 class TimedConnection(psycopg.Connection[Row]):
@@ -88,7 +93,7 @@ class Session:
         self._timeout = timeout
         self._clock = clock or Clock()
         self._connection: TimedConnection | None = None
-        self._in_transaction = False
+        self._owner: int | None = None  # the thread whose transaction is open
         self.announcing = False  # tell the others when this transaction is committed
         self._number: str | None = None  # of the transaction, once it has written
         self._pause = _FIRST_PAUSE
@@ -101,6 +106,12 @@ class Session:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def forget(self) -> None:
+        """In a forked child: to close the connection would end it for the parent, too."""
+        _of_parents.append(self._connection)
+        self._connection = None
+        self._owner = None
 
     def connection(self) -> TimedConnection:
         """The connection, a new one if the last one was lost.
@@ -169,25 +180,33 @@ class Session:
 
     # ------------------------------------------------------------------ transactions
 
+    @property
+    def serves_this_thread(self) -> bool:
+        """Whether the calling thread is inside a transaction here."""
+        return self._owner == threading.get_ident()
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, begin: str = "BEGIN") -> Iterator[None]:
         """One transaction around everything that is executed inside.
+
+        Args:
+            begin: how it begins, e.g. `LOOKING`.
 
         Raises:
             StoreInterrupted: the connection was lost before anything was written.
             StoreUnavailable, StoreError: see `errors`.
         """
-        if self._in_transaction:
+        if self.serves_this_thread:
             yield
             return
         with self.errors():
             connection = self.connection()
-            self._in_transaction, self._number, self.announcing = True, None, False
+            self._owner, self._number, self.announcing = threading.get_ident(), None, False
             committing = None
             try:
                 # Pipelined: a round trip for each answer that is waited for, not each statement.
                 with connection.pipeline() as pipeline, _settled(pipeline):
-                    self._begin(connection)
+                    self._begin(connection, begin)
                     yield
                     committing = connection.execute("COMMIT")
                     if self.announcing:  # apart: inside, it would make all commits wait in line
@@ -197,10 +216,10 @@ class Session:
                     _roll_back(connection)
                     raise
             finally:
-                self._in_transaction = False
+                self._owner = None
 
-    def _begin(self, connection: TimedConnection) -> None:
-        connection.execute("BEGIN")
+    def _begin(self, connection: TimedConnection, begin: str) -> None:
+        connection.execute(begin)
         if self.pooled:
             for setting in self._limits("LOCAL"):
                 connection.execute(setting)

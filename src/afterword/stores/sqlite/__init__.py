@@ -6,19 +6,24 @@ may open the file, each with one writing connection and one that only reads.
 
 The driver is apsw because it brings its own, current SQLite: before 3.51.3 several writers could
 corrupt a WAL database (https://sqlite.org/wal.html, section 11). Do not open the same file with
-another SQLite library in the same process: POSIX drops a file's locks when either closes it.
+another SQLite library in the same process: POSIX drops a file's locks when either closes it. In
+the application's own file the store therefore uses the standard library's sqlite3, as SQLAlchemy
+does: `sqlite+pysqlite:///app.db`. Where that is an SQLite with the race, a rollback journal takes
+the place of WAL (`drivers.py`).
+
+What people may ask is in `looking.py`, what they may do in `acting.py`, and what the application's
+own connection may execute in `ending.py`.
 """
 
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from afterword.clock import Clock
-from afterword.job import Job, JobRecord, JobState
-from afterword.outcome import Cancelled, Completed, Failed, Outcome
+from afterword.job import Job, JobState
 from afterword.store import (
     MAX_LOST,
     STOPPED,
@@ -29,7 +34,11 @@ from afterword.store import (
     recovery_delay,
 )
 from afterword.stores.locks import Locks
-from afterword.stores.sqlite.database import Database
+from afterword.stores.sqlite.acting import Acting
+from afterword.stores.sqlite.database import Database, script
+from afterword.stores.sqlite.drivers import Apsw, Driver, Pysqlite
+from afterword.stores.sqlite.ending import InTheirTransaction, final_state, followed_by
+from afterword.stores.sqlite.looking import Looking
 from afterword.stores.sqlite.path import path_of
 from afterword.stores.sqlite.rows import (
     INTERRUPTED,
@@ -40,26 +49,21 @@ from afterword.stores.sqlite.rows import (
     fence,
     final_row,
     new_row,
-    record,
     release_row,
-    state_of,
 )
+from afterword.stores.sqlite.sightings import Sightings
 
-_LAST_ID = "~"  # sorts behind every id
 _POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
-_FINAL: Mapping[type[Outcome], JobState] = {
-    Completed: JobState.COMPLETED,
-    Failed: JobState.FAILED,
-    Cancelled: JobState.CANCELLED,
-}
+_DRIVERS: Mapping[str, Callable[[], Driver]] = {"sqlite": Apsw, "sqlite+pysqlite": Pysqlite}
 
 
-class SQLiteStore:
+class SQLiteStore(Looking, Acting, InTheirTransaction):
     """A store in one file.
 
     Args:
         path: the file; created, readable by its owner only, when it does not exist.
         clock: whose time leases and due times are measured in.
+        driver: what opens it. Default: apsw, in a file of its own.
 
     Example:
         >>> store = SQLiteStore(Path("jobs.db"))
@@ -69,25 +73,30 @@ class SQLiteStore:
 
     durability = "power-loss"
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, path: Path, clock: Clock | None = None, driver: Driver | None = None
+    ) -> None:
+        self._driver: Driver = driver or Apsw()
         self.path = path
-        self.url = f"sqlite:///{path}"
+        self.url = f"{self._driver.scheme}:///{path}"
+        self.identity = ""  # until it is open
         self._clock = clock or Clock()
         self._locks = Locks(path.with_name(path.name + "-workers"))
-        self._database = Database(path)
+        self._sightings = Sightings(self._clock)
+        self._database = Database(path, self._driver)
         self._ready = False  # our own writes made something claimable
         self._seen_version = 0
 
     @classmethod
     def from_url(cls, url: str) -> "SQLiteStore":
-        """The store a `sqlite:///` URL names."""
-        return cls(path_of(url))
+        """The store that a `sqlite:///` or `sqlite+pysqlite:///` URL names."""
+        return cls(path_of(url), driver=_DRIVERS[url.partition(":")[0]]())
 
     # ------------------------------------------------------------------ open and close
 
-    def open(self) -> None:
-        """Create the file if there is none, migrate it, and take it into use."""
-        self._database.open()
+    def open(self, create: bool = True) -> None:
+        """Take the file into use; with `create`, make it and migrate it if need be."""
+        self.identity = self._database.open(create)
         self._seen_version = self._database.version_of_others()
 
     def close(self) -> None:
@@ -95,27 +104,40 @@ class SQLiteStore:
         self._database.close()
         self._locks.drop_all()
 
+    def forget(self) -> None:
+        """In a forked child: be closed."""
+        self._database.forget()
+        self._locks.forget()
+
     def transaction(self) -> AbstractContextManager[None]:
         """One BEGIN IMMEDIATE ... COMMIT around the verbs called inside."""
         return self._database.transaction()
 
+    def script(self) -> str:
+        """All migrations as SQL."""
+        return script(self._driver)
+
     # ------------------------------------------------------------------ workers
 
-    def join(self, worker: str, lease: float) -> None:
+    def join(
+        self, worker: str, lease: float, queues: Sequence[str] = (), concurrency: int = 0
+    ) -> None:
         """Announce a worker, and hold its lock from before anyone can see it."""
         with self._database.errors():
             self._locks.hold(worker)
+        now = self._clock.now()
+        values = {
+            "worker": worker,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": json.dumps(list(queues)),
+            "concurrency": concurrency,
+            "lease": lease,
+            "now": now,
+        }
         with self.transaction():
-            self._database.write(
-                "join",
-                {
-                    "worker": worker,
-                    "host": socket.gethostname(),
-                    "pid": os.getpid(),
-                    "lease": lease,
-                    "now": self._clock.now(),
-                },
-            )
+            self._database.write("join", values)
+        self._sightings.note(worker, now + lease)
 
     def renew(self, worker: str, lease: float) -> bool:
         """Extend the worker's lease, unless it has been taken off the list."""
@@ -195,7 +217,7 @@ class SQLiteStore:
             return [self._settle(each, now) for each in settlements]
 
     def _settle(self, settlement: Settlement, now: float) -> bool:
-        state = _FINAL.get(type(settlement.outcome))
+        state = final_state(settlement.outcome)
         if state is None:
             self._ready = True
             return bool(self._database.write("requeue", again_row(settlement)))
@@ -205,16 +227,8 @@ class SQLiteStore:
         """Move a job to the history, and tell those who waited for it."""
         if not self._database.write("finish", final):
             return False
-        ended = [{"id": final["id"]}]
-        if final["state"] != JobState.COMPLETED:
-            ended += [
-                {"id": row[0]} for row in self._database.write("stopped", {"id": final["id"]})
-            ]
-            self._database.write_many(
-                "cancel", ({**each, "reason": STOPPED, "now": final["now"]} for each in ended[1:])
-            )
-        self._database.write_many("remove", ended)
-        self._ready = bool(self._database.write_many("follow", ended)) or self._ready
+        for statement in followed_by(final["state"]):
+            self._ready = bool(self._database.write(statement, final)) or self._ready
         return True
 
     # ------------------------------------------------------------------ upkeep
@@ -222,12 +236,14 @@ class SQLiteStore:
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
         """Take the jobs of workers that died or let their lease run out."""
         now = self._clock.now()
+        self._database.require_same_file()
+        self._database.warn_of_growth()
         with self._database.errors():
-            gone = self._gone(now)
+            gone = self._gone()
         if not gone and not self._database.read("lost", {"limit": 1}):
             return []  # the usual case writes nothing
         with self.transaction():
-            gone = self._gone(now)  # again under the lock: a lease may have been renewed meanwhile
+            gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
             self._database.write_many("leave", ({"worker": worker} for worker in gone))
             rows = self._database.write("lost", {"limit": limit})
             recovered = [each for row in rows if (each := self._recover(row, gone, now, lease))]
@@ -236,12 +252,14 @@ class SQLiteStore:
         self._ready = self._ready or bool(recovered)
         return recovered
 
-    def _gone(self, now: float) -> dict[str, bool]:
+    def _gone(self) -> dict[str, bool]:
         """The workers that died or let their lease run out, and whether they had retired."""
+        rows = self._database.write("leases", {})
+        self._sightings.forget_all_but({row[0] for row in rows})
         return {
             worker: bool(retired)
-            for worker, expires_at, retired in self._database.write("workers", {})
-            if expires_at <= now or self._locks.is_dead(worker)
+            for worker, expires_at, lease, retired in rows
+            if self._sightings.note(worker, expires_at) >= lease or self._locks.is_dead(worker)
         }
 
     def _recover(
@@ -256,8 +274,8 @@ class SQLiteStore:
             return Recovered(job_id, task, attempt, lost, JobState.QUEUED) if queued else None
         lost += 1
         if lost >= MAX_LOST:
-            failed = {"state": JobState.FAILED, "error": _POISON, "started_at": None, "now": now}
-            finished = self._finish({**fence, **failed, "lost": 1})
+            failed = {"state": "failed", "error": _POISON, "started_at": None, "lost": 1}
+            finished = self._finish({**fence, **failed, "stopped": STOPPED, "now": now})
             return Recovered(job_id, task, attempt, lost, JobState.FAILED) if finished else None
         at = now + recovery_delay(lost, lease)
         reason = f"worker {worker} was lost during attempt {attempt}"
@@ -271,34 +289,16 @@ class SQLiteStore:
         with self.transaction():
             return len(self._database.write("purge", {"before": before, "limit": limit}))
 
+    def announce(self) -> None:
+        """Jobs were committed on another connection of this process."""
+        self._ready = True
+
     def changed(self) -> bool:
         """Whether another process has committed, or our own writes made something claimable."""
         ready, self._ready = self._ready, False
         version = self._database.version_of_others()
         seen, self._seen_version = self._seen_version, version
         return ready or version != seen
-
-    # ------------------------------------------------------------------ for people, from any thread
-
-    def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
-        """The jobs with these ids."""
-        return [record(row) for row in self._database.read("get", {"ids": json.dumps(list(ids))})]
-
-    def find(
-        self, state: JobState | None = None, limit: int = 100, before: str | None = None
-    ) -> Sequence[JobRecord]:
-        """A page of jobs, newest first."""
-        rows = self._database.read(
-            "find", {"state": state, "limit": limit, "before": before or _LAST_ID}
-        )
-        return [record(row) for row in rows]
-
-    def count(self) -> Mapping[JobState, int]:
-        """How many jobs are in each state."""
-        counts = dict.fromkeys(JobState, 0)
-        for state, number in self._database.read("count", {}):
-            counts[state_of(state)] += number
-        return counts
 
 
 def _take(job_id: str, added: set[str]) -> bool:

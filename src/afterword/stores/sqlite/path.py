@@ -26,7 +26,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def path_of(url: str) -> Path:
-    """The file a `sqlite://` URL names.
+    """The file a `sqlite://` or `sqlite+pysqlite://` URL names.
 
     >>> path_of("sqlite:////var/lib/app/jobs.db").as_posix()
     '/var/lib/app/jobs.db'
@@ -34,18 +34,18 @@ def path_of(url: str) -> Path:
     Raises:
         ConfigurationError: the URL names no file.
     """
-    rest = url.removeprefix("sqlite://")
+    scheme, _, rest = url.partition("://")
     name = rest.removeprefix("/")
     if name in ("", ":memory:"):
         raise ConfigurationError(
             f"Stored jobs must outlive the process, but {url!r} names a database in memory."
-            " Name a file: sqlite:///jobs.db"
+            f" Name a file: {scheme}:///jobs.db"
         )
     if not rest.startswith("/") or "?" in name or name.startswith("file:"):
         raise ConfigurationError(
-            f"A SQLite URL is sqlite:/// and a path, without host, options or file:, not {url!r}."
-            " Example: sqlite:///jobs.db (relative path),"
-            " sqlite:////var/lib/app/jobs.db (absolute)."
+            f"A SQLite URL is {scheme}:/// and a path, without host, options or file:, not {url!r}."
+            f" Example: {scheme}:///jobs.db (relative path),"
+            f" {scheme}:////var/lib/app/jobs.db (absolute)."
         )
     return Path(os.path.realpath(name))
 

@@ -36,4 +36,4 @@ UPDATE afterword.jobs AS job SET state = 'running', attempt = job.attempt + 1, w
 FROM due WHERE job.id = due.id
 RETURNING
     due.place, job.priority, job.run_at, CAST(job.id AS text), job.attempt, job.worker, job.task, CAST(job.arguments AS text),
-    CAST(extract(epoch FROM job.created_at) AS double precision)
+    CAST(extract(epoch FROM job.created_at) AS double precision), job.queue

@@ -1,8 +1,9 @@
-INSERT INTO history (
+INSERT INTO afterword_history (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure,
     request_id, error, created_at, started_at, finished_at
 )
 SELECT
     id, task, arguments, queue, priority, 'cancelled', run_at, attempt, lost, interrupted, worker, after, on_failure,
     request_id, :reason, created_at, NULL, :now
-FROM jobs WHERE id = :id
+FROM afterword_jobs WHERE id = :id AND state = 'queued'
+RETURNING id

@@ -1,11 +1,11 @@
-UPDATE jobs SET state = 'running', attempt = attempt + 1, worker = :worker, error = NULL
+UPDATE afterword_jobs SET state = 'running', attempt = attempt + 1, worker = :worker, error = NULL
 WHERE id IN (
-    SELECT id FROM jobs
+    SELECT id FROM afterword_jobs
     WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority = :priority AND run_at <= :now
-        AND EXISTS (SELECT 1 FROM workers WHERE id = :worker) -- who has left gets nothing
+        AND EXISTS (SELECT 1 FROM afterword_workers WHERE id = :worker) -- who has left gets nothing
         AND task NOT IN (SELECT value FROM json_each(:skip))
     ORDER BY run_at, id
     LIMIT :limit
 )
 -- Bytes: text that is not UTF-8 must not make the driver refuse the whole claim.
-RETURNING run_at, id, attempt, worker, CAST(task AS BLOB), CAST(arguments AS BLOB), created_at
+RETURNING run_at, id, attempt, worker, CAST(task AS BLOB), CAST(arguments AS BLOB), created_at, queue

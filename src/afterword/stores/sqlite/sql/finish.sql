@@ -1,10 +1,10 @@
-INSERT INTO history (
+INSERT INTO afterword_history (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure,
     request_id, error, created_at, started_at, finished_at
 )
 SELECT
     id, task, arguments, queue, priority, :state, run_at, attempt, lost + :lost, interrupted, worker, after, on_failure,
     request_id, :error, created_at, :started_at, :now
-FROM jobs
+FROM afterword_jobs
 WHERE id = :id AND attempt = :attempt AND worker IS :worker
 RETURNING id

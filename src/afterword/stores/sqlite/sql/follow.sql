@@ -1,2 +1,2 @@
 -- The predecessor has ended: who waited for it becomes ready.
-UPDATE jobs SET after = NULL WHERE after = :id RETURNING id
+UPDATE afterword_jobs SET after = NULL WHERE after = :id RETURNING id

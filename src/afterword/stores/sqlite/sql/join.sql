@@ -1,1 +1,2 @@
-INSERT INTO workers (id, host, pid, lease, joined_at, expires_at) VALUES (:worker, :host, :pid, :lease, :now, :now + :lease)
+INSERT INTO afterword_workers (id, host, pid, queues, concurrency, lease, joined_at, expires_at)
+VALUES (:worker, :host, :pid, :queues, :concurrency, :lease, :now, :now + :lease)

@@ -1,1 +1,1 @@
-DELETE FROM workers WHERE id = :worker
+DELETE FROM afterword_workers WHERE id = :worker

@@ -1,1 +1,1 @@
-DELETE FROM jobs WHERE id = :id
+DELETE FROM afterword_jobs WHERE id = :id

@@ -1,1 +1,1 @@
-UPDATE workers SET expires_at = :now + :lease, lease = :lease WHERE id = :worker RETURNING id
+UPDATE afterword_workers SET expires_at = :now + :lease, lease = :lease WHERE id = :worker RETURNING id

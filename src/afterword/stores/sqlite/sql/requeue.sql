@@ -1,5 +1,5 @@
 -- The attempt was started and is over: it keeps its number.
-UPDATE jobs
+UPDATE afterword_jobs
 SET state = 'queued', worker = NULL, run_at = max(run_at, :at), error = :error,
     interrupted = interrupted + :interrupted, lost = lost + :lost
 WHERE id = :id AND attempt = :attempt AND worker IS :worker

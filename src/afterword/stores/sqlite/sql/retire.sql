@@ -1,1 +1,1 @@
-UPDATE workers SET retired = 1 WHERE id = :worker
+UPDATE afterword_workers SET retired = 1 WHERE id = :worker

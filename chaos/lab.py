@@ -1,0 +1,60 @@
+"""Where an experiment takes place: an empty folder and an empty store."""
+
+from functools import cached_property
+from pathlib import Path
+
+from afterword.store import Store, open_store
+from tests.crash.fleet import Fleet, sqlite_in
+from tests.postgres import Cluster, Server
+
+SQLITE, POSTGRES = "SQLite", "PostgreSQL"
+
+
+class Lab:
+    """A folder and a store.
+
+    Args:
+        folder: made if need be.
+        server: for stores in PostgreSQL; without one they are SQLite files.
+    """
+
+    def __init__(self, folder: Path, server: Server | None = None) -> None:
+        self.folder = folder
+        self._server = server
+        folder.mkdir(exist_ok=True)
+
+    @property
+    def kind(self) -> str:
+        """ "SQLite" or "PostgreSQL"."""
+        return POSTGRES if self._server else SQLITE
+
+    @cached_property
+    def url(self) -> str:
+        """The store, a new one."""
+        return self._server.new_database() if self._server else sqlite_in(self.folder)
+
+    @property
+    def server(self) -> Server:
+        """The server of a store in PostgreSQL."""
+        if self._server is None:
+            raise LookupError("a store in SQLite has no server")
+        return self._server
+
+    @property
+    def cluster(self) -> Cluster:
+        """The same, if it is one that may be stopped and started."""
+        if not isinstance(self._server, Cluster):
+            raise LookupError("this takes a PostgreSQL server of our own")
+        return self._server
+
+    def store(self) -> Store:
+        """The store, not yet opened, for looking at it."""
+        return open_store(self.url)
+
+    def room(self, name: str) -> "Lab":
+        """A lab within this one, with a store of its own."""
+        return Lab(self.folder / name, self._server)
+
+    def fleet(self, size: int = 1, *, url: str | None = None, **environment: object) -> Fleet:
+        """Servers on this store; by way of another URL if one is given."""
+        return Fleet(self.folder, size, url=url or self.url, **environment)

@@ -1,0 +1,194 @@
+"""Jobs as lines of text, for moving them from one store to another.
+
+The first line says what the file is, then comes a job per line, and the last line counts them, so
+that a file that was cut off is told from a whole one. Lines hold data only; reading them imports
+nothing and trusts nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from types import NoneType
+from typing import Any
+
+from afterword.errors import ConfigurationError
+from afterword.job import JobRecord, JobState
+
+FORMAT = 1
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_COUNTS = ("attempt", "lost", "interrupted")
+_INSTANTS = ("created_at", "run_at", "started_at", "finished_at")
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "task", "arguments", "queue", "state", "on_failure"), (str,)),
+    **dict.fromkeys(("worker", "after", "request_id", "error"), (str, NoneType)),
+    **dict.fromkeys(("priority", *_COUNTS), (int,)),
+    **dict.fromkeys(("created_at", "run_at"), (str,)),
+    **dict.fromkeys(("started_at", "finished_at"), (str, NoneType)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last line: how many jobs came before it."""
+
+    jobs: int
+
+
+def header() -> str:
+    """The first line."""
+    return _line({"afterword": FORMAT})
+
+
+def line_of(job: JobRecord) -> str:
+    """A job's line."""
+    values = {each.name: getattr(job, each.name) for each in fields(job)}
+    instants = {name: values[name].isoformat() for name in _INSTANTS if values[name] is not None}
+    return _line({**values, **instants})
+
+
+def footer(jobs: int) -> str:
+    """The last line."""
+    return _line({"jobs": jobs})
+
+
+def _line(values: dict[str, Any]) -> str:
+    return json.dumps(values, separators=(",", ":")) + "\n"
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def read(lines: Iterable[str]) -> Iterator[JobRecord]:
+    """The jobs of a file, as its lines come.
+
+    Raises:
+        ConfigurationError: it is no such file, a line is not as it should be, or the end is
+            missing. The message has the number of the line.
+    """
+    ended, number = False, 0
+    for number, line in enumerate(lines, start=1):
+        values = _object(line, number)
+        if number == 1:
+            _check_header(values)
+        elif ended:
+            raise _wrong(number, "this comes behind the end of the file")
+        elif "jobs" in values:
+            _check_end(values, number)
+            ended = True
+        else:
+            yield _record(values, number)
+    if not ended:
+        raise ConfigurationError(
+            f"The file was cut off: the last line, which counts the jobs, is missing after"
+            f" {number} lines. Export again, and import that: what is there already stays as it is."
+        )
+
+
+def _object(line: str, number: int) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(number, f"it is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise _wrong(number, f"it is no JSON object but a {type(values).__name__}")
+    return values
+
+
+def _check_header(values: dict[str, Any]) -> None:
+    if values.get("afterword") != FORMAT:
+        raise _wrong(
+            1,
+            f'the first line is {{"afterword": {FORMAT}}} in a file that this release can read.'
+            " Was it made by `afterword export`, perhaps of a newer release?",
+        )
+
+
+def _check_end(values: dict[str, Any], number: int) -> None:
+    if values["jobs"] != number - 2:
+        raise _wrong(number, f"it counts {values['jobs']!r} jobs, but {number - 2} came before it")
+
+
+def _record(values: dict[str, Any], number: int) -> JobRecord:
+    missing = sorted(_KINDS.keys() - values.keys())
+    if missing or len(values) != len(_KINDS):
+        unknown = sorted(values.keys() - _KINDS.keys())
+        raise _wrong(number, f"a job has the fields of an export, but {missing=} and {unknown=}")
+    for name, kinds in _KINDS.items():
+        if type(values[name]) not in kinds:
+            raise _wrong(number, f"{name} is a {type(values[name]).__name__}")
+    try:
+        instants = {name: _instant(values[name]) for name in _INSTANTS}
+        record = JobRecord(**{**values, **instants, "state": JobState(values["state"])})
+        _check(record)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise _wrong(number, str(error)) from None
+    return record
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"a time has an offset from UTC, but {text!r} has none")
+    return instant.astimezone(UTC)
+
+
+def _check(job: JobRecord) -> None:
+    """Refuse what no store would hold.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    for name in ("id", "after", "request_id"):
+        value = getattr(job, name)
+        if value is not None and not _ID.fullmatch(value):
+            raise ValueError(f"{name} is a UUID, not {value!r}")
+    for name in ("task", "queue"):
+        if not getattr(job, name):
+            raise ValueError(f"{name} is empty")
+    for name in (*_COUNTS, "priority"):
+        if not -(2**31) <= getattr(job, name) < 2**31 or (
+            name in _COUNTS and getattr(job, name) < 0
+        ):
+            raise ValueError(f"{name} cannot be {getattr(job, name)}")
+    if job.on_failure not in ("stop", "continue"):
+        raise ValueError(f"on_failure is 'stop' or 'continue', not {job.on_failure!r}")
+    if not isinstance(json.loads(job.arguments), dict):
+        raise ValueError("arguments are a JSON object, as text")
+    if job.state.final and job.finished_at is None:
+        raise ValueError(f"a {job.state} job has finished_at, but this one has not")
+
+
+def _wrong(number: int, why: str) -> ConfigurationError:
+    return ConfigurationError(f"Line {number} of the file cannot be imported: {why}.")
+
+
+# ---------------------------------------------------------------------- in the right order
+
+
+def arranged(jobs: Iterable[JobRecord]) -> Iterator[list[JobRecord]]:
+    """The jobs in groups that must be added together: each follower behind what it follows.
+
+    An export begins with the newest, so a follower comes before its predecessor; it is kept until
+    that one comes, or nothing comes any more.
+    """
+    kept: dict[str, list[JobRecord]] = {}
+    for job in jobs:
+        if job.after is not None and not job.state.final:
+            kept.setdefault(job.after, []).append(job)
+        else:
+            yield _with_followers([job], kept)
+    left = {job.id for group in kept.values() for job in group}
+    for predecessor in [each for each in kept if each not in left]:
+        yield _with_followers(kept.pop(predecessor), kept)
+    while kept:  # a circle, which no store made
+        yield _with_followers(kept.pop(next(iter(kept))), kept)
+
+
+def _with_followers(group: list[JobRecord], kept: dict[str, list[JobRecord]]) -> list[JobRecord]:
+    for each in group:  # which grows
+        group += kept.pop(each.id, ())
+    return group

@@ -1,0 +1,191 @@
+"""`afterword doctor`: what is there, what is wrong, and what to do about it."""
+
+import importlib.util
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import typer
+from rich.text import Text
+
+from afterword.cli import output
+from afterword.cli.document import document
+from afterword.cli.duration import show_span
+from afterword.cli.exit_code import ExitCode, exit_code_of
+from afterword.cli.health import STALE, Snapshot, look_at, serves
+from afterword.cli.options import Json, Url, clock, opened, store_url
+from afterword.errors import ConfigurationError, StoreError
+from afterword.store import Store
+from afterword.stores.sqlite.path import file_system
+from afterword.telemetry import printable
+
+Level = Literal["ok", "note", "problem"]
+
+_PACKAGES = ("afterword", "starlette", "pydantic", "apsw")
+_EXTRAS = {"cli": "fastapi uvicorn", "postgres": "psycopg", "dashboard": "jinja2"}
+_LITTLE_SPACE = 256 * 1024 * 1024  # bytes
+_COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at, and what to do if it is not as it should be."""
+
+    name: str
+    level: Level
+    found: str
+    fix: str = ""
+
+
+def doctor(url: Url = None, json: Json = False) -> None:
+    """Look at everything, and say what to mend.
+
+    At the installation, the store, its workers and queues. The exit status is 1 if there is a
+    problem, and 5 if the store cannot be used.
+
+    \b
+    Examples:
+      afterword doctor
+      afterword doctor --json | jq 'select(.level == "problem")'
+    """
+    code, problems = ExitCode.OK, 0
+    try:
+        for finding in _findings(url):
+            problems += finding.level == "problem"
+            _show(finding, json)
+    except (StoreError, ConfigurationError) as error:
+        fix = "Create or migrate it with `afterword db migrate`, or name another one by --url."
+        _show(Finding("store", "problem", str(error), fix), json)
+        code = exit_code_of(error)
+    if problems and not code:
+        code = ExitCode.FAILED
+    raise typer.Exit(code)
+
+
+def _show(finding: Finding, json: bool) -> None:
+    if json:
+        output.print_lines([document(finding)])
+        return
+    level = Text(f"{finding.level:<7}", _COLOURS[finding.level])
+    said = f"  {finding.name}: {printable(finding.found)}"
+    output.stdout.print(Text.assemble(level, said))
+    if finding.fix:
+        output.stdout.print(Text(f"         {finding.fix}", "bold"))
+
+
+def _findings(url: str | None) -> Iterator[Finding]:
+    yield from installation()
+    yield Finding("url", "ok", _without_password(store_url(url)))
+    with opened(url) as store:
+        yield Finding("store", "ok", f"{store.url}, survives {store.durability}")
+        yield from _file(store)
+        yield from _server(store)
+        yield from conditions(look_at(store, clock.now()))
+
+
+def _without_password(url: str) -> str:
+    """The URL without what stands between a colon and the @ of its host."""
+    scheme, separator, rest = url.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}"
+
+
+# ---------------------------------------------------------------------- the installation
+
+
+def installation() -> Iterator[Finding]:
+    """What is installed."""
+    yield Finding("python", "ok", f"{platform.python_version()} on {sys.platform}")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+    yield Finding("packages", "ok", versions)
+    for extra, names in _EXTRAS.items():
+        missing = [name for name in names.split() if importlib.util.find_spec(name) is None]
+        if missing:
+            fix = f'If you need it: pip install "afterword[{extra}]"'
+            yield Finding(f"extra {extra}", "note", f"without {', '.join(missing)}", fix)
+        else:
+            yield Finding(f"extra {extra}", "ok", "installed")
+
+
+# ---------------------------------------------------------------------- where the store is
+
+
+def _file(store: Store) -> Iterator[Finding]:
+    """The file of a store that is one."""
+    path = getattr(store, "path", None)
+    if not isinstance(path, Path):
+        return
+    size = sum(each.stat().st_size for each in path.parent.glob(path.name + "*") if each.is_file())
+    yield Finding("file", "ok", f"{size / 1e6:,.1f} MB on {file_system(path) or 'unknown'}")
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        fix = f"Arguments may be secrets. Run: chmod go= {path}*"
+        yield Finding("rights", "note", f"others may open it ({mode:o})", fix)
+    else:
+        yield Finding("rights", "ok", f"its owner only ({mode:o})")
+    free = shutil.disk_usage(path.parent).free
+    level: Level = "problem" if free < _LITTLE_SPACE else "ok"
+    fix = "Jobs cannot be stored on a full disk. Make room, or prune." if level != "ok" else ""
+    yield Finding("disk", level, f"{free / 1e6:,.0f} MB free", fix)
+
+
+def _server(store: Store) -> Iterator[Finding]:
+    """What a store says of its server: (name, what was found, what to do if that is wrong)."""
+    examine = getattr(store, "examine", None)
+    if callable(examine):
+        for name, found, fix in examine():
+            yield Finding(name, "problem" if fix else "ok", found, fix)
+
+
+# ---------------------------------------------------------------------- how it goes
+
+
+def conditions(snapshot: Snapshot) -> Iterator[Finding]:
+    """Workers and queues."""
+    yield from _workers(snapshot)
+    yield from _queues(snapshot)
+    yield from _age(snapshot)
+
+
+def _workers(snapshot: Snapshot) -> Iterator[Finding]:
+    serving = [worker for worker in snapshot.workers if serves(worker)]
+    gone = [worker for worker in snapshot.workers if not worker.alive]
+    if serving:
+        slots = sum(worker.concurrency for worker in serving)
+        yield Finding("workers", "ok", f"{len(serving)} that take jobs, {slots:,} slots")
+    else:
+        fix = "Start the application, or: afterword worker module:app"
+        yield Finding("workers", "note", "none takes jobs", fix)
+    if gone:
+        ids = ", ".join(worker.id for worker in gone[:3])
+        fix = "Any running worker gives their jobs to others within seconds; start one."
+        yield Finding(
+            "leases", "problem", f"{output.many(len(gone), 'worker')} gone, such as {ids}", fix
+        )
+    else:
+        yield Finding("leases", "ok", "none is over")
+
+
+def _queues(snapshot: Snapshot) -> Iterator[Finding]:
+    for queue in snapshot.unserved:
+        level: Level = "problem" if queue.due else "note"
+        fix = f"Start one: afterword worker module:app --queues {printable(queue.name)}"
+        yield Finding("queue", level, f"no worker serves {printable(queue.name)}", fix)
+    if not snapshot.unserved:
+        yield Finding("queues", "ok", "each with jobs is served")
+
+
+def _age(snapshot: Snapshot) -> Iterator[Finding]:
+    oldest = snapshot.oldest
+    if oldest is None:
+        yield Finding("waiting", "ok", "no job is due")
+        return
+    seconds = snapshot.waits(oldest)
+    found = f"the oldest due job has waited for {show_span(seconds)}, in {printable(oldest.name)}"
+    fix = "More workers or slots, or look for tasks that hang: afterword top" * (seconds > STALE)
+    yield Finding("waiting", "problem" if fix else "ok", found, fix)

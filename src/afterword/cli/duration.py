@@ -1,0 +1,84 @@
+"""Spans of time and instants, as people type and read them."""
+
+import re
+from datetime import UTC, datetime
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
+_PART = re.compile(r"([\d.]+)([smhdw])", re.ASCII)
+_LONGEST = 100 * 366 * 86_400.0
+_UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def parse_span(text: str) -> float:
+    """The seconds of a span such as `90s`, `1h30m` or `7d`.
+
+    >>> parse_span("1h30m")
+    5400.0
+
+    Raises:
+        ValueError: it is none.
+    """
+    spelled = text.strip().lower()
+    parts = _PART.findall(spelled) if _SPAN.fullmatch(spelled) else []
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not parts or seconds > _LONGEST:
+        raise ValueError(
+            f"A span of time is numbers with units, up to 100 years, such as 90s, 15m, 1h30m,"
+            f" 7d or 2w, not {text!r}."
+        )
+    return seconds
+
+
+def parse_since(text: str, now: float) -> float:
+    """Seconds since 1970 of an instant: a span before `now`, or an ISO date, UTC unless it says.
+
+    >>> parse_since("1h", now=7200.0), parse_since("1970-01-02", now=0.0)
+    (3600.0, 86400.0)
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return max(0.0, now - parse_span(text))
+    except ValueError:
+        pass
+    try:
+        instant = datetime.fromisoformat(text.strip())
+        zoned = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        return max(0.0, zoned.timestamp())
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "Since when is a span of time, such as 90s, 15m, 1h or 7d, or an ISO date or time,"
+            f" such as 2026-11-22 or 2026-11-22T19:30+01:00, not {text!r}."
+        ) from None
+
+
+def show_span(seconds: float) -> str:
+    """A span in its largest unit, and the next one if that is a small number.
+
+    >>> [show_span(each) for each in (0.4, 42, 61, 5400, 90_000, 864_000)]
+    ['0 s', '42 s', '1 min', '1 h 30 min', '1 d 1 h', '10 d']
+    """
+    seconds = max(0.0, seconds)
+    for index, (size, unit) in enumerate(_UNITS):
+        if seconds >= size:
+            whole, rest = divmod(seconds, size)
+            return f"{whole:.0f} {unit}{_finer(index, whole, rest)}"
+    return "0 s"
+
+
+def _finer(index: int, whole: float, rest: float) -> str:
+    if index >= 2 or whole >= 10:
+        return ""
+    size, unit = _UNITS[index + 1]
+    return f" {rest // size:.0f} {unit}" if rest >= size else ""
+
+
+def show_instant(instant: datetime) -> str:
+    """An instant to the second, in UTC.
+
+    >>> show_instant(datetime(2026, 11, 22, 19, 30, 5, 700_000, tzinfo=UTC))
+    '2026-11-22 19:30:05Z'
+    """
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,81 @@
+"""Failures, grouped by what went wrong.
+
+Two failures are alike when their tasks are the same and the last lines of their errors are, apart
+from what differs from job to job: numbers, addresses, ids.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from afterword.job import JobRecord
+
+_LINE_LIMIT = 300  # characters: more would only tell alike errors apart
+_VARYING = (
+    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
+    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
+    (re.compile(r"\b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
+    (re.compile(r"\d+(?:[.,:]\d+)*", re.ASCII), "#"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Failures that are alike; `example` is the id of the latest one."""
+
+    task: str
+    error: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    example: str
+
+
+def last_line(error: str | None) -> str:
+    """The last line that says something: of a traceback, the exception.
+
+    >>> last_line("Traceback ...\\nValueError: no such order\\n\\n")
+    'ValueError: no such order'
+    """
+    lines = [line.strip() for line in (error or "").splitlines()]
+    return next((line for line in reversed(lines) if line), "")
+
+
+def normalized(line: str) -> str:
+    """The line without what differs from job to job.
+
+    >>> normalized("KeyError: order 4711 of 0193e5f0-7c1a-7b2e-8d3f-0123456789ab at 0x7f3a")
+    'KeyError: order # of <uuid> at <hex>'
+    """
+    line = line[:_LINE_LIMIT]
+    for pattern, instead in _VARYING:
+        line = pattern.sub(instead, line)
+    return line
+
+
+def grouped(failures: Iterable[JobRecord]) -> list[Group]:
+    """The groups of failed jobs, the largest first, then the latest."""
+    groups: dict[tuple[str, str], Group] = {}
+    for job in failures:
+        one = _group_of_one(job)
+        known = groups.get((one.task, one.error))
+        groups[one.task, one.error] = _joined(known, one) if known else one
+    return sorted(groups.values(), key=lambda group: (-group.count, -group.last_at.timestamp()))
+
+
+def _group_of_one(job: JobRecord) -> Group:
+    at = job.finished_at or job.created_at
+    error = normalized(last_line(job.error))
+    return Group(task=job.task, error=error, count=1, first_at=at, last_at=at, example=job.id)
+
+
+def _joined(group: Group, one: Group) -> Group:
+    latest = one if one.last_at > group.last_at else group
+    return replace(
+        group,
+        count=group.count + one.count,
+        first_at=min(group.first_at, one.first_at),
+        last_at=latest.last_at,
+        example=latest.example,
+    )

@@ -1,0 +1,130 @@
+"""The options that many commands share: which store, which jobs, which format."""
+
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from afterword.app import DEFAULT_URL
+from afterword.cli.duration import parse_since, parse_span
+from afterword.clock import Clock
+from afterword.errors import ConfigurationError
+from afterword.job import JobState
+from afterword.records import Filter
+from afterword.store import Store, open_store
+
+clock = Clock()
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="The store.  [default: AFTERWORD_URL, or url in [tool.afterword] of pyproject.toml,"
+        f" or {DEFAULT_URL}]",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: one document, or one per line.")]
+
+
+def _typed(parse: Callable[[str], float]) -> Callable[[str], float]:
+    """Let the command line say what is wrong with a value."""
+
+    def parsed(text: str) -> float:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parsed
+
+
+parsed_span = _typed(parse_span)
+parsed_since = _typed(lambda text: parse_since(text, clock.now()))
+
+State = Annotated[
+    JobState | None, typer.Option("--state", help="Only jobs in this state.", show_default=False)
+]
+Task = Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only jobs of this task.")]
+Queue = Annotated[
+    str | None, typer.Option("--queue", metavar="QUEUE", help="Only jobs in this queue.")
+]
+Error = Annotated[
+    str | None,
+    typer.Option("--error", metavar="TEXT", help="Only jobs whose error contains this text."),
+]
+Since = Annotated[
+    float | None,
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        parser=parsed_since,
+        help="Only jobs added since: 90s, 1h, 7d, or an ISO time.",
+    ),
+]
+Request = Annotated[
+    str | None, typer.Option("--request", metavar="ID", help="Only jobs of this request.")
+]
+Before = Annotated[
+    str | None,
+    typer.Option("--before", metavar="ID", help="Only jobs older than this one: the next page."),
+]
+
+
+def wanted(
+    state: JobState | None = None,
+    task: str | None = None,
+    queue: str | None = None,
+    error: str | None = None,
+    since: float | None = None,
+    request: str | None = None,
+) -> Filter:
+    """The filter that these options make."""
+    return Filter(state=state, task=task, queue=queue, error=error, since=since, request_id=request)
+
+
+# ---------------------------------------------------------------------- the store
+
+
+@contextmanager
+def opened(url: str | None, usual: Store | None = None) -> Iterator[Store]:
+    """The store that the command is about, as it is: nothing is created or migrated.
+
+    Args:
+        usual: the one to take, still closed, if no URL was typed.
+    """
+    store = usual if usual and not url else open_store(store_url(url))
+    store.open(create=False)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def store_url(url: str | None) -> str:
+    """Where the store is: as given, else from the environment, the project, or the default."""
+    return url or os.environ.get("AFTERWORD_URL") or _project_url() or DEFAULT_URL
+
+
+def _project_url() -> str | None:
+    file = Path("pyproject.toml")
+    try:
+        settings: Any = tomllib.loads(file.read_text(encoding="utf-8"))
+        url = settings.get("tool", {}).get("afterword", {}).get("url")
+    except OSError:
+        return None
+    except (ValueError, AttributeError) as error:
+        raise ConfigurationError(
+            f"pyproject.toml cannot be read ({error}). Correct it, or pass --url."
+        ) from error
+    if url is not None and not isinstance(url, str):
+        raise ConfigurationError(
+            f"url in [tool.afterword] of pyproject.toml must be text, but it is {url!r}."
+            ' Example: url = "sqlite:///jobs.db"'
+        )
+    return url

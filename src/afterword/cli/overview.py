@@ -1,0 +1,222 @@
+"""`afterword status`, `queues`, `workers` and `tasks`: the store as a whole."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from afterword.cli import output
+from afterword.cli.document import document
+from afterword.cli.duration import show_span
+from afterword.cli.exit_code import ExitCode
+from afterword.cli.health import COUNT_LIMIT, Snapshot, capped, look_at, serves
+from afterword.cli.options import Json, Url, clock, opened, parsed_since
+from afterword.cli.output import Grid
+from afterword.job import JobState
+from afterword.records import QueueRecord, TaskRecord, WorkerRecord
+from afterword.store import Store
+
+_QUEUES_IN_STATUS = 20
+
+
+def status(url: Url = None, json: Json = False) -> None:
+    """Show whether all is well, and what is not.
+
+    The exit status is 1 if something needs a person: a queue that nobody serves, jobs that are due
+    for more than five minutes, a worker that has gone with its jobs.
+
+    \b
+    Examples:
+      afterword status
+      afterword status --json
+      afterword status --url sqlite:////var/lib/app/jobs.db
+    """
+    with opened(url) as store:
+        snapshot = look_at(store, clock.now())
+        if json:
+            output.print_document(_status_document(store, snapshot))
+        else:
+            show_status(store, snapshot)
+    if snapshot.problems:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def show_status(store: Store, snapshot: Snapshot) -> None:
+    """Print what `status` says, except for the queues when there are none."""
+    output.show_facts(status_facts(store, snapshot))
+    if snapshot.queues:
+        output.stdout.print()
+        output.show_grid(queue_grid(snapshot, _QUEUES_IN_STATUS))
+
+
+def status_facts(store: Store, snapshot: Snapshot) -> Iterator[tuple[str, str | Text]]:
+    """What there is to say of a store, with the problems first."""
+    problems = snapshot.problems
+    verdict = Text("unhealthy", "bold red") if problems else Text("healthy", "bold green")
+    yield "status", verdict
+    for problem in problems:
+        yield "problem", Text(problem, "red")
+    yield "store", f"{store.url} (survives {store.durability})"
+    yield "jobs", ", ".join(f"{capped(snapshot.counts[each])} {each}" for each in JobState)
+    if oldest := snapshot.oldest:
+        yield "oldest", f"due for {show_span(snapshot.waits(oldest))}, in queue {oldest.name}"
+    yield "workers", _workers_in_words(snapshot)
+
+
+def _workers_in_words(snapshot: Snapshot) -> str:
+    serving = [worker for worker in snapshot.workers if serves(worker)]
+    if not serving:
+        return "none that takes jobs"
+    slots = sum(worker.concurrency for worker in serving)
+    running = sum(worker.running for worker in snapshot.workers)
+    return f"{len(serving):,} with {slots:,} slots, {running:,} running"
+
+
+def _status_document(store: Store, snapshot: Snapshot) -> dict[str, Any]:
+    oldest = snapshot.oldest
+    return {
+        "healthy": not snapshot.problems,
+        "problems": snapshot.problems,
+        "url": store.url,
+        "durability": store.durability,
+        "jobs": {state: min(snapshot.counts[state], COUNT_LIMIT) for state in JobState},
+        "more_than_counted": [s for s in JobState if snapshot.counts[s] > COUNT_LIMIT],
+        "oldest_due_seconds": round(snapshot.waits(oldest), 3) if oldest else None,
+        "workers": sum(serves(worker) for worker in snapshot.workers),
+        "unserved_queues": [queue.name for queue in snapshot.unserved],
+    }
+
+
+# ---------------------------------------------------------------------- queues
+
+
+def queues(url: Url = None, json: Json = False) -> None:
+    """List the queues with unfinished jobs, and who serves them.
+
+    \b
+    Examples:
+      afterword queues
+      afterword queues --json | jq 'select(.workers == 0)'
+    """
+    with opened(url) as store:
+        snapshot = look_at(store, clock.now())
+    if json:
+        output.print_lines(_queue_document(snapshot, queue) for queue in snapshot.queues)
+    elif snapshot.queues:
+        output.show_grid(queue_grid(snapshot))
+    else:
+        output.tell("No queue has unfinished jobs.")
+
+
+def queue_grid(snapshot: Snapshot, limit: int | None = None) -> Grid:
+    """A line per queue; those that nobody serves say so."""
+    numbers = ("due", "scheduled", "waiting", "running")
+    grid = Grid(("queue", *numbers, "oldest due", "served by"), ("queue",), numbers)
+    for queue in snapshot.queues[:limit]:
+        workers = len(snapshot.serving(queue.name))
+        grid.add(
+            queue.name,
+            *(f"{getattr(queue, each):,}" for each in numbers),
+            show_span(snapshot.waits(queue)) if queue.due else None,
+            output.many(workers, "worker") if workers else "nobody",
+        )
+    return grid
+
+
+def _queue_document(snapshot: Snapshot, queue: QueueRecord) -> dict[str, Any]:
+    return {**document(queue), "workers": len(snapshot.serving(queue.name))}
+
+
+# ---------------------------------------------------------------------- workers
+
+
+def workers(url: Url = None, json: Json = False) -> None:
+    """List the workers: where they are, and how busy.
+
+    One with no slots only stores jobs. One that is gone has ended without a word, or its lease is
+    over; its jobs are given to others.
+
+    \b
+    Examples:
+      afterword workers
+      afterword workers --json
+    """
+    with opened(url) as store:
+        found = store.workers()
+    if json:
+        output.print_lines({**document(each), "state": worker_state(each)} for each in found)
+    elif found:
+        output.show_grid(worker_grid(found, clock.now()))
+    else:
+        output.tell("No worker is on the list.")
+
+
+def worker_grid(found: Sequence[WorkerRecord], now: float) -> Grid:
+    """A line per worker."""
+    headings = ("worker", "state", "host", "pid", "running", "slots", "queues", "for")
+    grid = Grid(headings, ("host", "queues"), ("pid", "running", "slots"))
+    for worker in found:
+        grid.add(
+            worker.id,
+            worker_state(worker),
+            worker.host,
+            str(worker.pid),
+            f"{worker.running:,}",
+            f"{worker.concurrency:,}" if worker.concurrency else None,
+            ",".join(worker.queues),
+            show_span(now - worker.joined_at.timestamp()),
+        )
+    return grid
+
+
+def worker_state(worker: WorkerRecord) -> str:
+    """A worker's state in one word."""
+    if not worker.alive:
+        return "gone"
+    return "retiring" if worker.retired else "alive"
+
+
+# ---------------------------------------------------------------------- tasks
+
+
+def tasks(
+    since: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WHEN",
+            parser=parsed_since,
+            help="Count what ended since: 90s, 1h, 7d, or an ISO time.  [default: 1h]",
+            show_default=False,
+        ),
+    ] = None,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """List the tasks, and what became of their jobs lately.
+
+    \b
+    Examples:
+      afterword tasks
+      afterword tasks --since 7d
+    """
+    with opened(url) as store:
+        found = store.tasks(since if since is not None else clock.now() - 3600.0)
+    if json:
+        output.print_lines(map(document, found))
+    elif found:
+        output.show_grid(_task_grid(found, clock.now()))
+    else:
+        output.tell("No task has unfinished jobs, or jobs that ended since then.")
+
+
+def _task_grid(found: Sequence[TaskRecord], now: float) -> Grid:
+    numbers = tuple(JobState)
+    grid = Grid(("task", *numbers, "last ended"), ("task",), numbers)
+    for task in found:
+        grid.add(task.name, *(f"{getattr(task, each):,}" for each in numbers), _last(task, now))
+    return grid
+
+
+def _last(task: TaskRecord, now: float) -> str | None:
+    return f"{show_span(now - task.last_at.timestamp())} ago" if task.last_at else None

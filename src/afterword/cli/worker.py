@@ -1,0 +1,145 @@
+"""`afterword worker`: a process that runs the jobs which web processes store.
+
+Without `--processes` and `--reload` the worker runs in this process; with them this process is the
+supervisor of such workers, each started with the same command line and a lifeline.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from afterword import supervisor
+from afterword.cli import worker_process
+from afterword.cli.discovery import Target, locate
+from afterword.errors import MissingExtra
+
+logger = logging.getLogger("afterword")
+
+_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(message)s"
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+App = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="APP",
+        help="module:app, or a path such as app/main.py.  [default: AFTERWORD_APP, or app in"
+        " [tool.afterword] or entrypoint in [tool.fastapi] of pyproject.toml, or main.py, app.py,"
+        " api.py, also in app/]",
+        show_default=False,
+    ),
+]
+
+
+def worker(
+    app: App = None,
+    queues: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--queues", "-q", metavar="NAMES", help="What to serve: mail,reports, or repeated."
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Attempts at the same time, in each process."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=1_000, help="Worker processes.")] = 1,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start again when the source changes.")
+    ] = False,
+    grace: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="How long a shutdown waits for running attempts."),
+    ] = None,
+    log_level: Annotated[LogLevel | None, typer.Option(help="How much is logged.")] = None,
+    lifeline: Annotated[bool, typer.Option("--lifeline", hidden=True)] = False,
+) -> None:
+    """Run the jobs of an application, in a process without its web server.
+
+    The application is imported and started (its lifespan), so that what it makes at its start is
+    there for its tasks. What is not given here is as the application has it.
+
+    SIGTERM or Ctrl-C ends it: no job is taken any more, running attempts may finish within
+    `--grace`, the rest is given back. Ctrl-C once more ends it at once. The exit status is 0 after
+    a clean drain.
+
+    \b
+    Examples:
+      afterword worker main:app
+      afterword worker main:app --queues mail,reports --concurrency 10
+      afterword worker main:app --processes 4
+      afterword worker app/main.py --reload
+    """
+    names = _split(queues)
+    level = str(log_level.value) if log_level else None
+    if processes == 1 and not reload:
+        options = worker_process.Options(names, concurrency, grace, lifeline)
+        raise typer.Exit(worker_process.run(app, options, lambda: configure_logging(level)))
+    target = locate(app)
+    configure_logging(level)
+    command = _command(app, names, concurrency, grace, level)
+    parent = supervisor.Supervisor(command, processes, tell=logger.info, reload=reload)
+    if reload:
+        _watch(target, parent)
+    raise typer.Exit(parent.run())
+
+
+def _split(queues: Sequence[str] | None) -> list[str] | None:
+    if not queues:
+        return None
+    return [name.strip() for names in queues for name in names.split(",")]
+
+
+def _command(
+    app: str | None,
+    queues: Sequence[str] | None,
+    concurrency: int | None,
+    grace: float | None,
+    level: str | None,
+) -> list[str]:
+    """What a child runs."""
+    options = {
+        "--queues": ",".join(queues) if queues else None,
+        "--concurrency": concurrency,
+        "--grace": grace,
+        "--log-level": level,
+    }
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    named = ["--", app] if app is not None else []
+    return [sys.executable, "-m", "afterword", "worker", "--lifeline", *given, *named]
+
+
+def configure_logging(level: str | None) -> None:
+    """Let log lines be seen on stderr, unless the application has seen to that."""
+    if level is not None:
+        logger.setLevel(level.upper())
+    if not logger.hasHandlers():
+        logging.basicConfig(level=(level or LogLevel.INFO).upper(), format=_FORMAT)
+
+
+def _watch(target: Target, parent: "supervisor.Supervisor") -> None:
+    """Tell the supervisor of every change of a Python file in the application's folder."""
+    try:
+        import watchfiles
+    except ModuleNotFoundError as error:
+        raise MissingExtra("afterword worker --reload", "watchfiles") from error
+
+    def watch() -> None:
+        for changes in watchfiles.watch(target.folder, watch_filter=watchfiles.PythonFilter()):
+            parent.changed(min(path for _, path in changes))
+
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # its INFO lines say the same
+    threading.Thread(target=watch, name="afterword-reload", daemon=True).start()

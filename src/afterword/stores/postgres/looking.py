@@ -1,0 +1,90 @@
+"""What people ask about jobs and workers, from any thread."""
+
+from collections.abc import Mapping, Sequence
+
+from afterword.job import FINAL_STATES, JobRecord, JobState
+from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
+from afterword.store import EVERYTHING
+from afterword.stores.locks import Locks
+from afterword.stores.postgres.desk import Desk
+from afterword.stores.postgres.rows import (
+    conditions,
+    filter_values,
+    queue_record,
+    record,
+    task_record,
+    uuids,
+    worker_record,
+)
+from afterword.stores.postgres.session import Row
+
+# Where to look for jobs of which states.
+_PLACES = {
+    "find_unfinished": (JobState.QUEUED, JobState.RUNNING),
+    "find_ended": tuple(FINAL_STATES),
+}
+
+
+class Looking:
+    """The part of the PostgreSQL store that only looks."""
+
+    _desk: Desk
+    _locks: Locks
+
+    def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
+        """The jobs with these ids."""
+        where = "job.id = ANY (CAST(:ids AS uuid[]))"
+        values = {"ids": uuids(ids), "limit": None}
+        with self._desk.looking() as desk:
+            rows = [row for each in _PLACES for row in desk.execute(each, values, where)]
+        return [record(row) for row in rows]
+
+    def find(
+        self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None
+    ) -> Sequence[JobRecord]:
+        """A page of jobs, newest first."""
+        values = {**filter_values(wanted), "limit": limit, "before": before}
+        where = conditions(wanted, wanted.state)
+        if before is not None:
+            where += " AND job.id < CAST(:before AS uuid)"
+        rows: list[Row] = []
+        with self._desk.looking() as desk:
+            for statement, states in _PLACES.items():
+                if wanted.state is None or wanted.state in states:
+                    rows += desk.execute(statement, values, where)
+        return [record(row) for row in sorted(rows, key=_id, reverse=True)[:limit]]
+
+    def count(
+        self, wanted: Filter = EVERYTHING, limit: int | None = None
+    ) -> Mapping[JobState, int]:
+        """How many jobs are in each state, as far as they are to be counted."""
+        values = {**filter_values(wanted), "limit": limit}
+        counts = dict.fromkeys(JobState, 0)
+        with self._desk.looking() as desk:
+            for state in JobState if wanted.state is None else [wanted.state]:
+                statement = "count_ended" if state.final else "count_unfinished"
+                (counts[state],) = desk.execute(statement, values, conditions(wanted, state))[0]
+        return counts
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Who is on the list."""
+        with self._desk.looking() as desk:
+            rows = desk.execute("workers")
+        return [
+            worker_record((*row[:-1], row[-1] and not self._locks.is_dead(row[0]))) for row in rows
+        ]
+
+    def queues(self) -> Sequence[QueueRecord]:
+        """The queues that have unfinished jobs."""
+        with self._desk.looking() as desk:
+            return [queue_record(row) for row in desk.execute("queues")]
+
+    def tasks(self, since: float) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs, or jobs that ended since then."""
+        with self._desk.looking() as desk:
+            return [task_record(row) for row in desk.execute("tasks", {"since": since})]
+
+
+def _id(row: Row) -> str:
+    job_id: str = row[0]
+    return job_id

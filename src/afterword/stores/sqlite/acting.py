@@ -1,0 +1,87 @@
+"""What people do to jobs, from any thread; every step is fenced by the state it starts from."""
+
+import json
+from collections.abc import Sequence
+
+from afterword.clock import Clock
+from afterword.job import JobRecord
+from afterword.store import STOPPED
+from afterword.stores.sqlite.database import Database
+from afterword.stores.sqlite.ending import NOT_COMPLETED
+from afterword.stores.sqlite.rows import restored_row
+
+
+class Acting:
+    """The part of the SQLite store that people's commands change jobs with."""
+
+    _database: Database
+    _clock: Clock
+    _ready: bool
+
+    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+        """End queued jobs, and those that stop with them."""
+        with self._database.transaction():
+            return [self._cancel(job_id, reason) for job_id in ids]
+
+    def _cancel(self, job_id: str, reason: str) -> bool:
+        values = {"id": job_id, "reason": reason, "stopped": STOPPED, "now": self._clock.now()}
+        if not _is_possible(job_id) or not self._database.write("cancel", values):
+            return False
+        for statement in NOT_COMPLETED:
+            self._ready = bool(self._database.write(statement, values)) or self._ready
+        return True
+
+    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Move jobs from the history back, the oldest first: with it come its followers."""
+        back: set[str] = set()
+        with self._database.transaction():
+            for job_id in sorted(filter(_is_possible, ids)):
+                if job_id not in back:
+                    back.update(self._retry(job_id))
+        self._ready = self._ready or bool(back)
+        return _first_of_each(ids, back)
+
+    def _retry(self, job_id: str) -> Sequence[str]:
+        values = {"id": job_id, "stopped": STOPPED, "now": self._clock.now()}
+        if not self._database.write("ended", values):
+            return []
+        back = [row[0] for row in self._database.write("retry", values)]
+        self._database.write("forget", {"ids": json.dumps(back)})
+        return back
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Forget queued and ended jobs."""
+        with self._database.transaction():
+            return [_is_possible(job_id) and self._delete(job_id) for job_id in ids]
+
+    def _delete(self, job_id: str) -> bool:
+        rows = self._database.write("delete", {"id": job_id})
+        for (after,) in rows:
+            moved = self._database.write("move_up", {"id": job_id, "after": after})
+            self._ready = self._ready or bool(moved)
+        return bool(rows or self._database.write("forget", {"ids": json.dumps([job_id])}))
+
+    def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
+        """Add jobs as another store knew them; unfinished ones are queued."""
+        unfinished = [restored_row(each) for each in records if not each.state.final]
+        ended = [restored_row(each) for each in records if each.state.final]
+        with self._database.transaction():
+            queued = self._database.write_many("restore", unfinished)
+            kept = self._database.write_many("restore_ended", ended)
+            self._database.write("settle_in", {"ids": json.dumps([row[0] for row in queued])})
+        self._ready = self._ready or bool(queued)
+        return _first_of_each([each.id for each in records], {row[0] for row in (*queued, *kept)})
+
+
+def _first_of_each(ids: Sequence[str], done: set[str]) -> list[bool]:
+    """Whether it was done; of two with one id, the first did it."""
+    answers = []
+    for job_id in ids:
+        answers.append(job_id in done)
+        done.discard(job_id)
+    return answers
+
+
+def _is_possible(job_id: str) -> bool:
+    """Whether the driver can write it at all: half a surrogate is no job's id."""
+    return job_id.isascii()

@@ -1,0 +1,67 @@
+"""The statements that end a job and tell those who wait for it, in their order.
+
+The first one moves the job to the history and returns a row; if it returns none, the job was not
+ours (any more) to end, and the others must not be executed.
+"""
+
+from collections.abc import Sequence
+
+from afterword.clock import Clock
+from afterword.job import Job, JobState
+from afterword.outcome import Cancelled, Completed, Failed, Outcome
+from afterword.store import Settlement, Statement
+from afterword.stores.sqlite.database import sql
+from afterword.stores.sqlite.rows import again_row, final_row, new_row
+
+COMPLETED = ("remove", "follow")
+NOT_COMPLETED = ("stop", "follow_stopped", "remove_stopped")
+
+_FINAL: dict[type[Outcome], JobState] = {
+    Completed: JobState.COMPLETED,
+    Failed: JobState.FAILED,
+    Cancelled: JobState.CANCELLED,
+}
+
+
+def final_state(outcome: Outcome) -> JobState | None:
+    """The state a job ends in; None if it is to be queued again."""
+    return _FINAL.get(type(outcome))
+
+
+def followed_by(state: str) -> Sequence[str]:
+    """The statements behind the one that ended a job in this state."""
+    return COMPLETED if state == JobState.COMPLETED else NOT_COMPLETED
+
+
+class InTheirTransaction:
+    """The part of the SQLite store for connections that are the user's: statements to execute."""
+
+    _clock: Clock
+
+    def adding(self, jobs: Sequence[Job]) -> Sequence[Statement]:
+        """What adds these jobs, queued."""
+        now = self._clock.now()
+        return [Statement(_without_answer("add"), new_row(job, None, now)) for job in jobs]
+
+    def completing(self, settlement: Settlement) -> Sequence[Statement]:
+        """What settles an attempt; the first statement returns a row if it was still ours."""
+        state = final_state(settlement.outcome)
+        if state is None:
+            return [Statement(sql("requeue"), again_row(settlement))]
+        values = final_row(settlement, state, self._clock.now())
+        rest = [Statement(_without_answer(name), values) for name in followed_by(state)]
+        return [Statement(sql("finish"), values), *rest]
+
+    def announcing(self) -> Sequence[Statement]:
+        """Nothing: `PRAGMA data_version` tells that another connection has committed."""
+        return []
+
+    def identifying(self) -> Statement:
+        """What returns the store's identity."""
+        return Statement(sql("identity"), {})
+
+
+def _without_answer(statement: str) -> str:
+    """A statement whose rows nobody would fetch: as long as they wait, SQLite cannot commit."""
+    text = sql(statement)
+    return text.rpartition("RETURNING")[0] or text

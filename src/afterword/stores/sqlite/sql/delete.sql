@@ -1,0 +1,1 @@
+DELETE FROM afterword_jobs WHERE id = :id AND state = 'queued' RETURNING after

@@ -1,0 +1,1 @@
+SELECT 1 FROM afterword_history WHERE id = :id

@@ -1,0 +1,1 @@
+SELECT id, expires_at, lease, retired FROM afterword_workers

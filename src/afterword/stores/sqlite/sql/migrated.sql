@@ -1,0 +1,1 @@
+INSERT INTO afterword_migrations (version, oldest) VALUES (:version, :oldest)

@@ -1,0 +1,445 @@
+"""The contract of what people do to jobs: cancel, retry, delete, restore."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from afterword.job import JobRecord, JobState, new_id
+from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released
+from afterword.store import MAX_LOST, STOPPED, Settlement, Store
+from afterword.testing.kit import (
+    FUTURE,
+    PAST,
+    a_chain,
+    a_job,
+    claim,
+    claim_of,
+    end,
+    expect,
+    expect_refused,
+    ids,
+    join,
+    lose,
+    record,
+    running,
+    state,
+    states,
+)
+
+QUEUED, RUNNING, CANCELLED = JobState.QUEUED, JobState.RUNNING, JobState.CANCELLED
+
+
+def ended(store: Store, outcome: Outcome, worker: str = "ann") -> str:
+    """A job that has ended so."""
+    attempt = running(store, worker)
+    end(store, attempt, outcome)
+    return attempt.id
+
+
+# ---------------------------------------------------------------------- cancel
+
+
+def check_cancel(store: Store) -> None:
+    """A queued job that is cancelled has ended: with the reason, the time, and no attempt."""
+    job = a_job()
+    store.add([job])
+    expect([True], list(store.cancel([job.id], "by ann")), "cancelled")
+    found = record(store, job.id)
+    told = (found.state, found.error, found.attempt, found.finished_at is not None)
+    expect((CANCELLED, "by ann", 0, True), told, "job")
+    join(store, "ann")
+    expect([], list(claim(store)), "claims")
+
+
+def check_cancel_is_for_queued_jobs(store: Store) -> None:
+    """What runs, has ended or is unknown is not cancelled, and stays as it is."""
+    done = ended(store, Completed())
+    active = running(store, "bob")
+    later, waiting = a_job(run_at=FUTURE), a_job(after=active.id)
+    store.add([later, waiting])
+    before = store.get([done, active.id])
+    wanted = [done, later.id, active.id, waiting.id, new_id(), later.id]
+    answers = list(store.cancel(wanted, "no"))
+    expect([False, True, False, True, False, False], answers, "cancelled")
+    expect(sorted(before, key=_id), sorted(store.get([done, active.id]), key=_id), "the others")
+
+
+def _id(found: JobRecord) -> str:
+    return found.id
+
+
+def check_cancel_stops_followers(store: Store) -> None:
+    """Those behind a cancelled job stop with it as after a failure; who need not, goes on."""
+    join(store, "ann")
+    first, second, third = a_chain(3)
+    anyway = a_job(after=second.id, on_failure="continue")
+    store.add([first, second, third, anyway])
+    expect([True], list(store.cancel([first.id], "no")), "cancelled")
+    expect(
+        [CANCELLED, CANCELLED, CANCELLED, QUEUED],
+        states(store, [first, second, third, anyway]),
+        "states",
+    )
+    expect([STOPPED, STOPPED], [record(store, each.id).error for each in (second, third)], "why")
+    expect([anyway.id], ids(claim(store)), "claims")
+
+
+def check_cancel_of_a_follower(store: Store) -> None:
+    """The jobs before a cancelled one go on."""
+    join(store, "ann")
+    jobs = a_chain(3)
+    store.add(jobs)
+    store.cancel([jobs[1].id], "no")
+    expect([QUEUED, CANCELLED, CANCELLED], states(store, jobs), "states")
+    end(store, claim_of(store, jobs[0]), Completed())
+    expect([], list(claim(store)), "claims")
+
+
+# ---------------------------------------------------------------------- retry
+
+
+def check_retry_of_what_failed(store: Store) -> None:
+    """A failed job is queued again, due now and without its error; the next attempt is another."""
+    job_id = ended(store, Failed("error"))
+    expect([True], list(store.retry([job_id])), "retried")
+    found = record(store, job_id)
+    told = (found.state, found.attempt, found.error, found.worker, found.finished_at)
+    expect((QUEUED, 1, None, None, None), told, "job")
+    expect(True, found.run_at - found.created_at < timedelta(seconds=300), "it is due now")
+    (attempt,) = claim(store)
+    expect((job_id, 2), (attempt.id, attempt.attempt), "the next attempt")
+    expect(True, end(store, attempt, Completed()), "settled")
+    expect(JobState.COMPLETED, state(store, job_id), "state")
+
+
+def check_retry_of_every_end(store: Store) -> None:
+    """Completed and cancelled jobs can be run again, too; a cancelled one begins with attempt 1."""
+    done, stopped = ended(store, Completed(), "ann"), ended(store, Cancelled("no"), "bob")
+    job = a_job(run_at=FUTURE)
+    store.add([job])
+    store.cancel([job.id], "no")
+    expect([True] * 3, list(store.retry([done, stopped, job.id])), "retried")
+    attempts = {each.id: each.attempt for each in claim(store)}
+    expect({done: 2, stopped: 2, job.id: 1}, attempts, "attempts")
+
+
+def check_retry_is_for_jobs_that_ended(store: Store) -> None:
+    """Queued, running and unknown jobs are not retried; the same job twice is retried once."""
+    failed, active, queued = ended(store, Failed("error")), running(store, "bob"), a_job()
+    store.add([queued])
+    answers = list(store.retry([queued.id, active.id, new_id(), failed, failed]))
+    expect([False, False, False, True, False], answers, "retried")
+    expect([False], list(store.retry([failed])), "retried again")
+
+
+def check_retry_forgives_lost_workers(store: Store) -> None:
+    """A poison job that is retried has lost no worker yet; interruptions are remembered."""
+    attempt = running(store, "ann")
+    end(store, attempt, Released())
+    for worker in ("bob", "cid", "dan", "eve")[:MAX_LOST]:
+        join(store, worker)
+        lose(store, claim(store, worker)[0])
+    expect(JobState.FAILED, state(store, attempt.id), "the poison job")
+    expect([True], list(store.retry([attempt.id])), "retried")
+    found = record(store, attempt.id)
+    kept = (found.attempt, found.lost, found.interrupted)
+    expect((1 + MAX_LOST, 0, 1), kept, "attempt, lost, interrupted")
+
+
+def check_retry_ends_every_older_claim(store: Store) -> None:
+    """A claim from before cannot end the job that was retried."""
+    attempt = running(store)
+    end(store, attempt, Failed("error"))
+    store.retry([attempt.id])
+    expect(False, end(store, attempt, Completed()), "settled while it is queued")
+    claim(store)
+    expect(False, end(store, attempt, Completed()), "settled while it runs")
+    expect(RUNNING, state(store, attempt.id), "state")
+
+
+def check_retry_brings_followers_back(store: Store) -> None:
+    """Who was cancelled because of it waits for it again, and runs in the old order."""
+    join(store, "ann")
+    jobs = a_chain(4)
+    store.add(jobs)
+    end(store, claim_of(store, jobs[0]), Failed("error"))
+    expect([True], list(store.retry([jobs[0].id])), "retried")
+    expect([QUEUED] * 4, states(store, jobs), "states")
+    expect([None] * 4, [record(store, job.id).error for job in jobs], "errors")
+    for job in jobs:
+        attempt = claim_of(store, job)
+        expect([], list(claim(store)), "claims of those behind it")
+        end(store, attempt, Completed())
+
+
+def check_retry_leaves_others_cancelled(store: Store) -> None:
+    """A follower that a person had cancelled stays cancelled, and so do those behind it."""
+    join(store, "ann")
+    jobs = a_chain(3)
+    store.add(jobs)
+    store.cancel([jobs[1].id], "not this one")
+    end(store, claim_of(store, jobs[0]), Failed("error"))
+    store.retry([jobs[0].id])
+    expect([QUEUED, CANCELLED, CANCELLED], states(store, jobs), "states")
+
+
+def check_retry_of_a_whole_request(store: Store) -> None:
+    """Retrying a job and its followers together is the same as retrying the first, in any order."""
+    join(store, "ann")
+    jobs = a_chain(3)
+    store.add(jobs)
+    end(store, claim_of(store, jobs[0]), Failed("error"))
+    expect([True] * 3, list(store.retry([job.id for job in reversed(jobs)])), "retried")
+    for job in jobs:
+        end(store, claim_of(store, job), Completed())
+    expect([JobState.COMPLETED] * 3, states(store, jobs), "states")
+
+
+def check_retry_of_a_follower_alone(store: Store) -> None:
+    """A retried job does not wait for a predecessor that has ended, but for one that has not."""
+    join(store, "ann")
+    jobs = a_chain(2)
+    store.add(jobs)
+    store.cancel([jobs[1].id], "no")
+    store.retry([jobs[1].id])
+    expect(jobs[0].id, record(store, jobs[1].id).after, "after, while the first is queued")
+    end(store, claim_of(store, jobs[0]), Failed("error"))
+    store.retry([jobs[1].id])
+    expect([jobs[1].id], ids(claim(store)), "claims when the first has failed")
+
+
+# ---------------------------------------------------------------------- delete
+
+
+def check_delete(store: Store) -> None:
+    """Ended and queued jobs can be deleted, once; running and unknown ones cannot."""
+    done, active, queued = ended(store, Failed("error")), running(store, "bob"), a_job()
+    store.add([queued])
+    answers = list(store.delete([done, active.id, queued.id, new_id(), done]))
+    expect([True, False, True, False, False], answers, "deleted")
+    expect(
+        [None, RUNNING, None],
+        [state(store, each) for each in (done, active.id, queued.id)],
+        "states",
+    )
+    expect(1, sum(store.count().values()), "jobs left")
+
+
+def check_followers_of_a_deleted_job_move_up(store: Store) -> None:
+    """Who waited for a deleted job waits for what that one waited for."""
+    join(store, "ann")
+    jobs = a_chain(3)
+    store.add(jobs)
+    store.delete([jobs[1].id])
+    expect(jobs[0].id, record(store, jobs[2].id).after, "after")
+    store.delete([jobs[0].id])
+    expect([jobs[2].id], ids(claim(store)), "claims")
+
+
+# ---------------------------------------------------------------------- restore
+
+
+def _one_of_each(store: Store) -> Sequence[JobRecord]:
+    """The records of jobs in every state, under ids that this store does not know."""
+    outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), Cancelled("no"))
+    for number, outcome in enumerate(outcomes):
+        ended(store, outcome, f"worker-{number}")
+    running(store, "ann", queue="default", arguments='{"to": "ö 雪"}', request_id="r-1")
+    store.add([a_job(run_at=FUTURE, priority=-3, queue="mail", on_failure="continue")])
+    return [replace(each, id=new_id()) for each in store.find()]
+
+
+def check_restore_keeps_what_was_known(store: Store) -> None:
+    """Restored jobs are as the other store knew them; the running one is queued again."""
+    records = _one_of_each(store)
+    expect([True] * 5, list(store.restore(records)), "restored")
+    for each in records:
+        expected = replace(each, state=QUEUED, worker=None) if each.state is RUNNING else each
+        expect(expected, record(store, each.id), f"what was {each.state}")
+
+
+def check_restore_is_idempotent(store: Store) -> None:
+    """What is there already, in whatever state, is left alone."""
+    records = _one_of_each(store)
+    store.restore(records)
+    join(store, "bob")
+    for attempt in claim(store, "bob"):
+        end(store, attempt, Completed())
+    before = sorted(store.find(), key=_id)
+    expect([False] * 5, list(store.restore(records)), "restored again")
+    expect(before, sorted(store.find(), key=_id), "all jobs")
+    twice = replace(records[0], id=new_id())
+    expect([True, False], list(store.restore([twice, twice])), "the same job twice")
+
+
+def check_restored_jobs_can_be_claimed(store: Store) -> None:
+    """A job that was running elsewhere runs here with the next attempt number."""
+    found = [each for each in _one_of_each(store) if each.state is RUNNING]
+    store.restore(found)
+    expect(True, store.changed(), "changed")
+    join(store, "bob")
+    (attempt,) = claim(store, "bob")
+    expect((found[0].id, 2), (attempt.id, attempt.attempt), "the next attempt")
+
+
+def check_restore_keeps_the_order_of_requests(store: Store) -> None:
+    """A restored job waits for its predecessor if that is here, or comes with it in any order."""
+    first, second, third = (new_id() for _ in range(3))
+    store.add([a_job(run_at=FUTURE)])
+    (model,) = store.find()
+    records = [
+        replace(model, id=third, after=second),
+        replace(model, id=first, after=new_id()),
+        replace(model, id=second, after=first),
+    ]
+    expect([True] * 3, list(store.restore(records)), "restored")
+    expect(
+        [None, first, second],
+        [record(store, each).after for each in (first, second, third)],
+        "after",
+    )
+    store.restore([replace(model, id=(fourth := new_id()), after=third)])
+    expect(third, record(store, fourth).after, "after one that is here")
+
+
+def check_restore_does_not_wait_for_what_has_ended(store: Store) -> None:
+    """A restored job whose predecessor has ended does not wait for it."""
+    done = ended(store, Completed())
+    store.add([a_job()])
+    (queued,) = [each for each in store.find() if each.state is QUEUED]
+    other = replace(record(store, done), id=new_id())
+    followers = [replace(queued, id=new_id(), after=each) for each in (done, other.id)]
+    store.restore([*followers, other])
+    expect([None, None], [record(store, each.id).after for each in followers], "after")
+
+
+def check_restore_refuses_nonsense(store: Store) -> None:
+    """The database refuses a record that makes no sense, and what came with it."""
+    store.add([a_job()])
+    (queued,) = store.find()
+    good = replace(queued, id=new_id())
+    for what, bad in {
+        "an id that is no UUID": replace(queued, id="1"),
+        "a queued job with a negative attempt": replace(queued, id=new_id(), attempt=-1),
+        "an end without a time": replace(queued, id=new_id(), state=JobState.COMPLETED),
+    }.items():
+        expect_refused(store, lambda bad=bad: store.restore([good, bad]), what)  # type: ignore[misc]
+
+
+# ---------------------------------------------------------------------- all of them
+
+
+def check_acting_is_undone_with_its_transaction(store: Store) -> None:
+    """What people's verbs did in a transaction that fails has not happened."""
+    failed, queued, other = ended(store, Failed("error")), a_job(), a_job(run_at=FUTURE)
+    store.add([queued, other])
+    before = sorted(store.find(), key=_id)
+    try:
+        with store.transaction():
+            store.retry([failed])
+            store.cancel([queued.id], "no")
+            store.delete([other.id])
+            store.restore([replace(before[-1], id=new_id())])
+            raise _Broken
+    except _Broken:
+        pass
+    expect(before, sorted(store.find(), key=_id), "all jobs")
+
+
+class _Broken(Exception):
+    """Raised inside a transaction."""
+
+
+def check_changed_when_people_act(store: Store) -> None:
+    """Whatever makes a job claimable is a reason to look for work."""
+    join(store, "ann")
+    failed = ended(store, Failed("error"), "bob")
+    first, second = a_job(run_at=FUTURE), a_job()
+    ways: dict[str, Callable[[], object]] = {
+        "retry": lambda: store.retry([failed]),
+        "cancel": lambda: store.cancel([first.id], "no"),
+        "delete": lambda: store.delete([second.id]),
+        "announce": store.announce,
+    }
+    store.add([first, a_job(after=first.id, on_failure="continue")])
+    store.add([second, a_job(after=second.id)])
+    for what, way in ways.items():
+        if all(store.changed() for _ in range(100)):
+            raise AssertionError("changed() always says True, which makes idle workers spin")
+        way()
+        expect(True, store.changed(), f"changed after {what}")
+
+
+def check_two_people_at_once(store: Store) -> None:
+    """Of several who do the same to a job at the same time, from any thread, one did it."""
+    for _ in range(20):
+        failed = ended(store, Failed("error"), new_id())
+        expect(1, sum(_at_once(lambda job_id=failed: store.retry([job_id]))), "retried")  # type: ignore[misc]
+        expect(1, sum(_at_once(lambda job_id=failed: store.cancel([job_id], "no"))), "cancelled")  # type: ignore[misc]
+        expect(1, sum(_at_once(lambda job_id=failed: store.delete([job_id]))), "deleted")  # type: ignore[misc]
+
+
+def _at_once(act: Callable[[], Sequence[bool]], people: int = 4) -> list[bool]:
+    begin = threading.Barrier(people)
+    answers: list[bool] = []
+
+    def person() -> None:
+        begin.wait(timeout=30)
+        answers.extend(act())
+
+    threads = [threading.Thread(target=person) for _ in range(people)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    expect(people, len(answers), "answers")
+    return answers
+
+
+def check_people_act_while_workers_work(store: Store) -> None:
+    """Verbs of people in one thread and those of a worker in another do not meet half-way."""
+    join(store, "ann")
+    jobs = [a_job() for _ in range(30)]
+    store.add(jobs)
+    cancelled: list[bool] = []
+
+    def cancel() -> None:
+        cancelled.extend(answer for job in jobs for answer in store.cancel([job.id], "no"))
+
+    person = threading.Thread(target=cancel)
+    person.start()
+    completed: list[bool] = []
+    while claims := claim(store, limit=3):
+        completed.extend(store.settle([Settlement(each, Completed(), PAST) for each in claims]))
+    person.join(timeout=60)
+    completed.extend(end(store, each, Completed()) for each in claim(store))
+    counts = store.count()
+    expect(len(jobs), len(cancelled), "answers")
+    expect(
+        (sum(completed), sum(cancelled)), (counts[JobState.COMPLETED], counts[CANCELLED]), "ends"
+    )
+    expect(len(jobs), sum(completed) + sum(cancelled), "jobs that ended once")
+
+
+# ---------------------------------------------------------------------- in the user's transaction
+
+
+def check_statements_hold_plain_values(store: Store) -> None:
+    """What a user's connection executes has values that every driver knows."""
+    attempt = running(store)
+    outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), Cancelled("no"), Released())
+    statements = [
+        *store.adding([a_job(), a_job(run_at=FUTURE, held=True, request_id="r-1")]),
+        *(
+            each
+            for outcome in outcomes
+            for each in store.completing(Settlement(attempt, outcome, PAST))
+        ),
+        store.identifying(),
+        *store.announcing(),
+    ]
+    values = [value for each in statements for value in each.values.values()]
+    items = [item for value in values for item in (value if type(value) is list else [value])]
+    kinds = {type(item) for item in items}
+    expect(set(), kinds - {bool, int, float, str, type(None)}, "types that are not plain")

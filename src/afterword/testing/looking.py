@@ -1,0 +1,301 @@
+"""The contract of what people ask a store: filters, counts, workers, queues and tasks."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sized
+
+from afterword.job import Job, JobState, new_id
+from afterword.outcome import Completed, Failed, Outcome
+from afterword.records import Filter, QueueRecord, TaskRecord
+from afterword.store import Store
+from afterword.testing.kit import (
+    BATCH,
+    FUTURE,
+    LONG,
+    PAST,
+    a_chain,
+    a_job,
+    claim,
+    claim_of,
+    end,
+    expect,
+    ids,
+    join,
+    record,
+    running,
+)
+
+SHORT = 0.3  # seconds
+
+
+def check_a_store_has_an_identity(store: Store) -> None:
+    """The identity stays the same when the store is opened again, also by who makes nothing."""
+    identity = store.identity
+    expect(True, bool(identity), "there is one")
+    for create in (True, False):
+        store.close()
+        store.open(create=create)
+        expect(identity, store.identity, f"identity, create={create}")
+
+
+def check_the_script_is_text(store: Store) -> None:
+    """The migrations can be had as SQL, whether the store is open or not."""
+    expect(True, "CREATE TABLE" in store.script(), "it creates tables")
+    script = store.script()
+    store.close()
+    expect(script, store.script(), "the script of the closed store")
+
+
+# ---------------------------------------------------------------------- find
+
+
+def _varied(store: Store) -> dict[str, Job]:
+    """Jobs that differ in what can be looked for; two of them have ended, one is running."""
+    jobs = {
+        "plain": a_job(),
+        "other task": a_job(task="app:other"),
+        "other queue": a_job(queue="mail"),
+        "of a request": a_job(request_id="r-1"),
+        "completed": a_job(request_id="r-1", queue="mail", run_at=PAST),
+        "failed": a_job(task="app:other", run_at=PAST),
+        "running": a_job(run_at=PAST),
+    }
+    outcomes: dict[str, Outcome] = {
+        "completed": Completed(),
+        "failed": Failed("ValueError: 100% of 'it'"),
+    }
+    join(store, "ann", "bob")
+    store.add([job for name, job in jobs.items() if name in outcomes])
+    for each in store.claim("ann", ["default", "mail"], BATCH):
+        name = next(name for name, job in jobs.items() if job.id == each.id)
+        end(store, each, outcomes[name])
+    store.add([jobs["running"]])
+    claim(store, "bob")
+    store.add([job for name, job in jobs.items() if name not in (*outcomes, "running")])
+    return jobs
+
+
+_LOOKS: dict[Filter, set[str]] = {
+    Filter(state=JobState.RUNNING): {"running"},
+    Filter(state=JobState.FAILED): {"failed"},
+    Filter(task="app:other"): {"other task", "failed"},
+    Filter(queue="mail"): {"other queue", "completed"},
+    Filter(worker="bob"): {"running"},
+    Filter(worker="ann"): {"completed", "failed"},
+    Filter(request_id="r-1"): {"of a request", "completed"},
+    Filter(error="100% of 'it'"): {"failed"},
+    Filter(error="1__%"): set(),  # as written: no pattern
+    Filter(error="valueerror"): set(),
+    Filter(since=FUTURE): set(),
+    Filter(since=PAST, state=JobState.RUNNING): {"running"},
+    Filter(task="app:other", state=JobState.QUEUED): {"other task"},
+    Filter(task="app:other", state=JobState.COMPLETED): set(),
+    Filter(queue="mail", request_id="r-1"): {"completed"},
+    Filter(task="app:send", queue="mail", state=JobState.QUEUED): {"other queue"},
+    Filter(task="'; DROP TABLE jobs; --"): set(),
+}
+
+
+def check_find_what_is_wanted(store: Store) -> None:
+    """Find shows the jobs that match everything that is set, the newest first."""
+    jobs = _varied(store)
+    for wanted, names in _LOOKS.items():
+        expected = sorted((jobs[name].id for name in names), reverse=True)
+        expect(expected, ids(store.find(wanted)), f"jobs found with {wanted}")
+
+
+def check_count_what_is_wanted(store: Store) -> None:
+    """Count has the numbers of what find shows, and a zero for every other state."""
+    _varied(store)
+    for wanted in _LOOKS:
+        counts = dict.fromkeys(JobState, 0)
+        for each in store.find(wanted):
+            counts[each.state] += 1
+        expect(counts, dict(store.count(wanted)), f"counts with {wanted}")
+
+
+def check_count_stops_at_the_limit(store: Store) -> None:
+    """No state is counted further than the limit, with a filter or without."""
+    join(store, "ann")
+    store.add([a_job() for _ in range(3)])
+    for attempt in claim(store):
+        end(store, attempt, Completed())
+    store.add([a_job(), a_job(task="app:other")])
+    for wanted, limit, expected in (
+        (Filter(), 2, (2, 2)),
+        (Filter(), 3, (2, 3)),
+        (Filter(), None, (2, 3)),
+        (Filter(task="app:send"), 2, (1, 2)),
+        (Filter(state=JobState.COMPLETED), 1, (0, 1)),
+    ):
+        counts = store.count(wanted, limit)
+        found = (counts[JobState.QUEUED], counts[JobState.COMPLETED])
+        expect(expected, found, f"queued and completed with {wanted}, limit {limit}")
+
+
+def check_find_what_is_wanted_in_pages(store: Store) -> None:
+    """Pages of a filtered look show every matching job once."""
+    join(store, "ann")
+    jobs = [a_job(task=f"app:{number % 2}") for number in range(8)]
+    store.add(jobs)
+    for attempt in claim(store, limit=4):
+        end(store, attempt, Completed())
+    wanted = Filter(task="app:1")
+    pages = [store.find(wanted, limit=3)]
+    while pages[-1]:
+        pages.append(store.find(wanted, limit=3, before=pages[-1][-1].id))
+    expect([3, 1, 0], [len(page) for page in pages], "jobs per page")
+    expect(ids(store.find(wanted)), [each.id for page in pages for each in page], "ids")
+
+
+def check_since_is_when_jobs_were_added(store: Store) -> None:
+    """`since` leaves out what was added earlier."""
+    old, new = a_job(), a_job()
+    store.add([old])
+    time.sleep(0.05)
+    store.add([new])
+    since = record(store, new.id).created_at.timestamp() - 0.001  # a record has microseconds
+    expect([new.id], ids(store.find(Filter(since=since))), "ids")
+
+
+def check_what_is_no_id_is_nobodys(store: Store) -> None:
+    """An id that cannot be one is not found, and nothing can be done with it."""
+    store.add([a_job()])
+    strange = ["", "1", "no id", "x" * 36, "'; --", "%", "\0", "\ud800", "雪", new_id().upper()]
+    expect([], list(store.get(strange)), "found")
+    no = [False] * len(strange)
+    expect(no, list(store.cancel(strange, "no")), "cancelled")
+    expect(no, list(store.retry(strange)), "retried")
+    expect(no, list(store.delete(strange)), "deleted")
+
+
+# ---------------------------------------------------------------------- workers, queues, tasks
+
+
+def check_workers_are_listed(store: Store) -> None:
+    """A worker is listed with what it serves, where it is, and how many jobs it runs."""
+    expect([], list(store.workers()), "workers of a new store")
+    store.join("ann", LONG, ["mail", "default"], 40)
+    time.sleep(0.01)
+    store.join("bob", LONG)
+    store.add([a_job(), a_job()])
+    claim(store, "ann")
+    ann, bob = store.workers()
+    expect(("ann", ("mail", "default"), 40, 2), _served(ann), "ann")
+    expect(("bob", (), 0, 0), _served(bob), "bob")
+    expect((os.getpid(), True), (ann.pid, bool(ann.host)), "where ann is")
+    expect((True, False), (ann.alive, ann.retired), "how ann is")
+    lease = (ann.expires_at - ann.joined_at).total_seconds()
+    expect(True, abs(lease - LONG) < 1, f"{lease} is ann's lease")
+
+
+def _served(worker: object) -> tuple[object, ...]:
+    return tuple(getattr(worker, name) for name in ("id", "queues", "concurrency", "running"))
+
+
+def check_workers_come_and_go(store: Store) -> None:
+    """A worker that shuts down says so, and one that has left is not on the list."""
+    join(store, "ann", "bob")
+    store.retire("ann")
+    expect({"ann": True, "bob": False}, {w.id: w.retired for w in store.workers()}, "retired")
+    store.leave("ann")
+    expect(["bob"], [each.id for each in store.workers()], "on the list")
+
+
+def check_a_worker_without_a_lease_is_not_alive(store: Store) -> None:
+    """Whose lease has run out is listed as dead, until its jobs are recovered."""
+    store.join("ann", lease=SHORT)
+    time.sleep(2 * SHORT)
+    expect([("ann", False)], [(each.id, each.alive) for each in store.workers()], "workers")
+    store.recover(BATCH, LONG)
+    store.add([a_job(held=True)], held_by="ann")
+    store.recover(BATCH, LONG)
+    expect([], list(store.workers()), "workers after recovery")
+
+
+def check_queues(store: Store) -> None:
+    """A queue is listed with its due, scheduled, waiting and running jobs, and its oldest."""
+    expect([], list(store.queues()), "queues of a new store")
+    join(store, "ann")
+    store.add([a_job()])
+    claim(store)
+    store.add([a_job(run_at=PAST), a_job(), a_job(run_at=FUTURE), *a_chain(3)])
+    store.add([a_job(queue="mail", run_at=FUTURE)])
+    default, mail = store.queues()
+    numbers = (default.due, default.scheduled, default.waiting, default.running)
+    expect(("default", 3, 1, 2, 1), (default.name, *numbers), "default")
+    oldest = default.oldest_at.timestamp() if default.oldest_at else 0
+    expect(True, abs(oldest - PAST) < 1, f"{oldest} is since when the oldest is due")
+    nothing_due = QueueRecord(name="mail", due=0, scheduled=1, waiting=0, running=0, oldest_at=None)
+    expect(nothing_due, mail, "mail")
+
+
+def check_an_empty_queue_is_not_listed(store: Store) -> None:
+    """A queue whose jobs have all ended is not listed."""
+    attempt = running(store)
+    expect(["default"], [each.name for each in store.queues()], "while it runs")
+    end(store, attempt, Completed())
+    expect([], list(store.queues()), "when it has ended")
+
+
+def check_tasks(store: Store) -> None:
+    """A task is listed with the jobs it has in each state, and when one ended last."""
+    expect([], list(store.tasks(since=PAST)), "tasks of a new store")
+    jobs = _varied(store)
+    other, send = store.tasks(since=PAST)
+    expect("app:other", other.name, "the first name")
+    expect((1, 0, 0, 1, 0), _numbers(other), "app:other")
+    expect((3, 1, 1, 0, 0), _numbers(send), "app:send")
+    expect(record(store, jobs["failed"].id).finished_at, other.last_at, "when it ended")
+
+
+def _numbers(task: TaskRecord) -> tuple[int, ...]:
+    return (task.queued, task.running, task.completed, task.failed, task.cancelled)
+
+
+def check_tasks_since(store: Store) -> None:
+    """What ended earlier does not count, and a task of which nothing is left is not listed."""
+    _varied(store)
+    (send, other) = sorted(store.tasks(since=FUTURE), key=lambda task: -task.queued)
+    expect((3, 1, 0, 0, 0), _numbers(send), "app:send")
+    expect((1, 0, 0, 0, 0), _numbers(other), "app:other")
+    expect((None, None), (send.last_at, other.last_at), "when one ended")
+    ended = running(store, "cid", task="app:gone")
+    end(store, ended, Completed())
+    expect(True, "app:gone" in {each.name for each in store.tasks(PAST)}, "listed since long ago")
+    expect(False, "app:gone" in {each.name for each in store.tasks(FUTURE)}, "listed since 2096")
+
+
+def check_looking_from_any_thread(store: Store) -> None:
+    """Workers, queues and tasks may be asked for from any thread, while another one writes."""
+    running(store)
+    seen: list[int] = []
+    looks: tuple[Callable[[], Sized], ...] = (
+        store.workers,
+        store.queues,
+        lambda: store.tasks(PAST),
+        lambda: store.find(Filter(state=JobState.RUNNING)),
+        lambda: store.count(Filter(task="app:send"), 10),
+    )
+
+    def look() -> None:
+        seen.extend(len(look()) for look in looks)
+
+    reader = threading.Thread(target=look)
+    with store.transaction():
+        store.add([a_job()])
+        reader.start()
+        reader.join(timeout=30)
+    expect([1, 1, 1, 1, len(JobState)], seen, "how much another thread saw before the commit")
+
+
+def check_claims_know_their_queue(store: Store) -> None:
+    """A claim names the queue its job came from."""
+    join(store, "ann")
+    job = a_job(queue="mail")
+    store.add([job])
+    (got,) = store.claim("ann", ["default", "mail"], BATCH)
+    expect((job.id, "mail"), (got.id, got.queue), "claim")
+    store.add([other := a_job()])
+    expect("default", claim_of(store, other).queue, "the queue of another claim")

@@ -1,0 +1,118 @@
+"""`afterword` called in this process, and a store with jobs in every state for it to look at."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterword.cli import main
+from afterword.job import Job, JobRecord, new_id
+from afterword.outcome import Completed, Failed, Outcome
+from afterword.store import Claim, Settlement, Store, open_store
+from tests.postgres import Server, database_of
+
+COMMAND = str(Path(sys.executable).with_name("afterword"))
+WORKER = "0123456789abcdef"
+
+
+KINDS = ("sqlite", "postgres")  # of the stores that commands are tested on
+
+
+def new_url(kind: str, folder: Path, request: pytest.FixtureRequest, name: str = "jobs") -> str:
+    """The URL of a store that is yet to be made."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder / name}.db"
+    url: str = request.getfixturevalue("shared_url")
+    server: Server = request.getfixturevalue("server")
+    server.execute("DROP SCHEMA IF EXISTS afterword CASCADE", database_of(url))
+    return url
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines on stdout."""
+        return self.out.splitlines()
+
+
+@dataclass(slots=True)
+class Shell:
+    """Runs commands on one store."""
+
+    store: Store
+    url: str
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+    joined: set[str] = field(default_factory=set)
+
+    def run(self, *arguments: str) -> Done:
+        """Run `afterword` with these arguments, on this store."""
+        self.capsys.readouterr()
+        self.monkeypatch.setenv("AFTERWORD_URL", self.url)
+        self.monkeypatch.setattr(sys, "argv", ["afterword", *arguments])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        written = self.capsys.readouterr()
+        return Done(int(exited.value.code or 0), written.out, written.err)
+
+    # ------------------------------------------------------------------ what is in the store
+
+    def join(self, worker: str = WORKER, queues: tuple[str, ...] = ("default",)) -> None:
+        """A worker with four slots."""
+        self.store.join(worker, 3600.0, queues, 4)
+        self.joined.add(worker)
+
+    def add(self, task: str = "shop:pack", **values: Any) -> str:
+        """A queued job; its id."""
+        job = Job(id=new_id(), task=task, **values)
+        self.store.add([job])
+        return job.id
+
+    def start(self, task: str = "shop:pack", **values: Any) -> Claim:
+        """A running job."""
+        if WORKER not in self.joined:
+            self.join()
+        job_id = self.add(task, **values)
+        claims = self.store.claim(WORKER, [values.get("queue", "default")], 1_000)
+        return next(claim for claim in claims if claim.id == job_id)
+
+    def end(self, outcome: Outcome | None = None, task: str = "shop:pack", **values: Any) -> str:
+        """A job that has ended, completed unless told; its id."""
+        claim = self.start(task, **values)
+        self.store.settle([Settlement(claim, outcome or Completed(), time.time() - 0.5)])
+        return claim.id
+
+    def fail(self, error: str = "ValueError: no", task: str = "shop:pack", **values: Any) -> str:
+        """A job that has failed; its id."""
+        return self.end(Failed(error), task, **values)
+
+    def job(self, job_id: str) -> JobRecord:
+        """What the store knows of a job."""
+        [found] = self.store.get([job_id])
+        return found
+
+
+@contextmanager
+def opened(
+    url: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shell]:
+    """A shell on a new store; this folder is its current directory."""
+    monkeypatch.chdir(folder)
+    store = open_store(url)
+    store.open()
+    try:
+        yield Shell(store, url, capsys, monkeypatch)
+    finally:
+        store.close()

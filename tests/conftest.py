@@ -1,0 +1,53 @@
+"""The PostgreSQL server that tests share, databases on it, and the stores they run on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import Cluster, Server, some_server
+from tests.stores import KINDS, MakeStore, stores_in, stores_on
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server: AFTERWORD_TEST_POSTGRES, or a private one."""
+    with some_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(server: Server) -> Iterator[str]:
+    """A new, empty database."""
+    with server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of the test's own, which it may stop and start."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def shared_url(server: Server) -> Iterator[str]:
+    """One database for all who empty it before they use it."""
+    with server.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new store, in a file or in a database: one of each."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(params=KINDS)
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+    """What makes a new, empty store, which has not been opened: one of each kind."""
+    if request.param != "postgres":
+        return stores_in(tmp_path, request.param)
+    return stores_on(request.getfixturevalue("server"), request.getfixturevalue("shared_url"))

@@ -1,0 +1,108 @@
+"""`afterword` in a terminal of its own: what a person sees, and the keys they press."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from tests.command_line import COMMAND
+
+# The terminal must be the process's own, or Ctrl-C in it would reach nobody.
+_START = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])")
+
+
+class PtySession:
+    """A process of `afterword` whose standard streams are a terminal of this many columns.
+
+    Example:
+        with PtySession("top", columns=80) as terminal:
+            terminal.wait_for("healthy")
+            terminal.press("q")
+            assert 0 == terminal.wait()
+    """
+
+    def __init__(
+        self,
+        *command: str,
+        columns: int = 80,
+        rows: int = 40,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.received = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _START, COMMAND, *command],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
+        )
+        self._theirs = theirs  # kept open: its settings are looked at after the end
+
+    def __enter__(self) -> "PtySession":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+        os.close(self._theirs)
+
+    @property
+    def shown(self) -> str:
+        """What was received, without the escape codes."""
+        return _ESCAPES.sub("", self.received).replace("\r\n", "\n")
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed, as it does for a shell."""
+        return bool(termios.tcgetattr(self._theirs)[3] & termios.ECHO)
+
+    def press(self, keys: str) -> None:
+        """Type; "\\x03" is Ctrl-C."""
+        os.write(self._ours, keys.encode())
+
+    def wait_for(self, text: str, timeout: float = 20.0) -> str:
+        """Read until this text has been shown, and return everything that was."""
+        deadline = time.monotonic() + timeout
+        while text not in self.shown:
+            assert time.monotonic() < deadline, f"{text!r} was not shown, but: {self.shown}"
+            self._read(0.05)
+        return self.shown
+
+    def wait(self, timeout: float = 20.0) -> int:
+        """Read until the process has ended; its exit status."""
+        deadline = time.monotonic() + timeout
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"it has not ended, and showed: {self.shown}"
+            self._read(0.05)
+        while self._read(0.0):
+            pass
+        return self.process.returncode
+
+    def _read(self, timeout: float) -> bool:
+        ready, _, _ = select.select([self._ours], [], [], timeout)
+        if ready:
+            self.received += os.read(self._ours, 65_536).decode(errors="replace")
+        return bool(ready)

@@ -1,0 +1,31 @@
+"""The stores that tests run on: SQLite with either driver, and PostgreSQL."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from afterword.job import new_id
+from afterword.store import Store, open_store
+from tests.postgres import Server, database_of
+
+KINDS = ("sqlite", "pysqlite", "postgres")
+SCHEMES = {"sqlite": "sqlite", "pysqlite": "sqlite+pysqlite"}
+
+MakeStore = Callable[[], Store]
+
+
+def stores_in(folder: Path, kind: str = "sqlite") -> MakeStore:
+    """What makes new SQLite stores, each in a file of its own."""
+    return lambda: open_store(f"{SCHEMES[kind]}:///{folder / new_id()}.db")
+
+
+def stores_on(server: Server, url: str) -> MakeStore:
+    """What makes PostgreSQL stores, each in the same database, which is emptied for it.
+
+    Dropping a schema costs a few milliseconds, a new database ten times as much.
+    """
+
+    def make() -> Store:
+        server.execute("DROP SCHEMA IF EXISTS afterword CASCADE", database_of(url))
+        return open_store(url)
+
+    return make

@@ -1,0 +1,201 @@
+"""Jobs in the user's own transaction exist if and only if it commits, with every kind of session.
+
+The test's own worker runs what there is; it is at work all the time, so that a job which became
+visible too early would be seen to run.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+
+from afterword import Afterword, JobState
+from afterword.errors import ConfigurationError
+from tests.at_work import ended, wait_for
+from tests.dying import KILLED
+from tests.helpers import ROOT
+from tests.sites import fail, note, noted
+from tests.visitors import KINDS, Database, Visitor, add
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of the connection, and of the database it leads to."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """The one event loop there is in the suite."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker finds a job by looking now and then: it has to be told."""
+    monkeypatch.setattr("afterword.worker.POLL_EVERY", 3600.0)
+
+
+@pytest.fixture
+def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """A database for the store and its visitors."""
+    noted.clear()
+    if kind.startswith("postgres"):
+        url = str(request.getfixturevalue("postgres_url"))
+    else:
+        url = f"sqlite+pysqlite:///{tmp_path / 'app.db'}"
+    database = Database(url, kind)
+    database.prepare()
+    return database
+
+
+@asynccontextmanager
+async def working(database: Database) -> AsyncIterator[Afterword]:
+    """An application at work on this database."""
+    afterword = Afterword(Starlette(), database.url)
+    await afterword.start()
+    try:
+        yield afterword
+    finally:
+        await afterword.stop()
+
+
+def states(afterword: Afterword) -> list[JobState]:
+    """How the jobs are, in the order they were added."""
+    return [job.state for job in sorted(afterword._store.find(), key=lambda job: job.id)]
+
+
+async def none_left(afterword: Afterword) -> None:
+    """Wait until a job that is added now has ended: what was there before has been looked at."""
+    await ended(afterword, await afterword.add_task(note, "last"))
+
+
+async def test_a_job_exists_once_its_transaction_has_committed(database: Database) -> None:
+    async with working(database) as afterword, database.visit() as visitor:
+        await visitor.note("effect")
+        job = await add(afterword.bind(visitor.raw), note, "task")
+        before = await afterword.job(job.id)
+        await visitor.commit()
+        found = await ended(afterword, job)
+
+    assert before is None
+    assert (JobState.COMPLETED, 1) == (found.state, found.attempt)
+    assert ["task"] == noted
+    assert ["effect"] == await database.effects()
+
+
+async def test_a_job_of_a_transaction_that_is_rolled_back_never_exists(database: Database) -> None:
+    async with working(database) as afterword, database.visit() as visitor:
+        await visitor.note("effect")
+        job = await add(afterword.bind(visitor.raw), note, "task")
+        await visitor.rollback()
+        after = await afterword.job(job.id)
+        await none_left(afterword)
+
+    assert after is None
+    assert ["last"] == noted
+    assert [] == await database.effects()
+
+
+async def test_a_job_goes_with_the_savepoint_it_was_added_in(database: Database) -> None:
+    async with working(database) as afterword, database.visit() as visitor:
+        await visitor.note("effect")
+        binding = afterword.bind(visitor.raw)
+        await add(binding, note, "before")
+        with suppress(ZeroDivisionError):
+            async with visitor.savepoint():
+                await visitor.note("undone")
+                await add(binding, note, "undone")
+                raise ZeroDivisionError
+        async with visitor.savepoint():
+            await add(binding, note, "within")
+        last = await add(binding, note, "after")
+        await visitor.commit()
+        await ended(afterword, last)
+        await wait_for(lambda: len(noted) == 3, description="all have run")
+
+    assert ["after", "before", "within"] == sorted(noted)
+    assert ["effect"] == await database.effects()
+
+
+async def test_a_second_transaction_of_a_binding_is_like_the_first(database: Database) -> None:
+    async with working(database) as afterword, database.visit() as visitor:
+        await visitor.note("first")
+        binding = afterword.bind(visitor.raw)
+        await add(binding, note, "undone")
+        await visitor.rollback()
+        await visitor.begin()
+        await visitor.note("second")
+        job = await add(binding, note, "done")
+        await visitor.commit()
+        await ended(afterword, job)
+
+    assert ["done"] == noted
+    assert ["second"] == await database.effects()
+
+
+async def test_jobs_of_a_binding_run_in_order_and_stop_with_a_failure(database: Database) -> None:
+    async with working(database) as afterword, database.visit() as visitor:
+        binding = afterword.bind(visitor.raw)
+        first = await add(binding, fail, "first")
+        second = await add(binding, note, "second")
+        await visitor.commit()
+        await ended(afterword, second)
+        found = states(afterword)
+
+    assert [JobState.FAILED, JobState.CANCELLED] == found
+    assert ["first"] == noted
+    assert (first.id, first.id) == (second.after, second.request_id)
+
+
+async def test_a_connection_to_another_database_is_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    other = Afterword(None, f"sqlite+pysqlite:///{tmp_path / 'other.db'}")
+    async with database.visit() as visitor:
+        binding = other.bind(visitor.raw)
+        with pytest.raises(ConfigurationError, match="lives in the same database") as caught:
+            await _add_and_commit(binding, visitor)
+    other.close()
+
+    assert str(tmp_path / "other.db") in str(caught.value)
+
+
+async def _add_and_commit(binding: object, visitor: Visitor) -> None:
+    await add(binding, note, "task")
+    await visitor.commit()
+
+
+@pytest.fixture(scope="module")
+def dying() -> Iterator["subprocess.Popen[str]"]:
+    """A process whose children die; see `tests.dying`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.dying"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+        process.communicate()
+
+
+async def test_the_process_may_die_right_after_the_commit(
+    database: Database, dying: "subprocess.Popen[str]"
+) -> None:
+    """It has neither answered the request nor told any worker; and died before the commit first."""
+    assert dying.stdin
+    assert dying.stdout
+    print(database.url, database.kind, file=dying.stdin, flush=True)
+    assert f"{KILLED} {KILLED}\n" == dying.stdout.readline()
+
+    async with working(database) as afterword:
+        await wait_for(lambda: noted, description="another worker runs the job")
+        await none_left(afterword)
+
+    assert ["after", "last"] == noted
+    assert ["after"] == await database.effects()

@@ -1,0 +1,327 @@
+"""The commands that change jobs: one by one, all that match, and a new one."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from afterword.cli import act
+from afterword.job import JobState, new_id
+from tests.command_line import KINDS, Shell, new_url, opened
+from tests.pty_session import PtySession
+
+
+@pytest.fixture(params=KINDS)
+def shell(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Shell]:
+    url = new_url(request.param, tmp_path, request)
+    with opened(url, tmp_path, capsys, monkeypatch) as shell:
+        yield shell
+
+
+# ---------------------------------------------------------------------- one by one
+
+
+def test_a_failed_job_is_retried(shell: Shell) -> None:
+    failed = shell.fail()
+
+    done = shell.run("retry", failed)
+
+    assert (0, f"{failed}  retried\n", "") == (done.code, done.out, done.err)
+    assert (JobState.QUEUED, 1) == (shell.job(failed).state, shell.job(failed).attempt)
+
+
+def test_a_queued_job_is_cancelled_and_says_by_whom(shell: Shell) -> None:
+    queued = shell.add()
+
+    done = shell.run("cancel", queued[:13])
+
+    assert (0, f"{queued}  cancelled\n") == (done.code, done.out)
+    assert "cancelled on the command line" == shell.job(queued).error
+
+
+def test_jobs_that_do_not_run_are_deleted(shell: Shell) -> None:
+    queued, failed = shell.add(queue="mail"), shell.fail()
+
+    done = shell.run("delete", queued, failed)
+
+    assert 0 == done.code
+    assert [] == list(shell.store.get([queued, failed]))
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("retry", "only a job that has ended can be retried"),
+        ("cancel", "only a queued job can be cancelled, not yet one that runs"),
+        ("delete", "a running job cannot be deleted"),
+    ],
+)
+def test_a_running_job_is_refused(shell: Shell, command: str, why: str) -> None:
+    running = shell.start().id
+
+    done = shell.run(command, running)
+
+    assert (4, f"{running}  refused: it is running, and {why}\n") == (done.code, done.out)
+    assert JobState.RUNNING is shell.job(running).state
+
+
+def test_each_job_has_a_line_and_not_found_weighs_most(shell: Shell) -> None:
+    failed, running, missing = shell.fail(), shell.start().id, new_id()
+
+    done = shell.run("retry", "--json", failed, running, missing, "nonsense")
+
+    assert 3 == done.code
+    assert [
+        {"id": failed, "result": "retried"},
+        {"id": running, "result": "refused", "state": "running"},
+        {"id": missing, "result": "not found"},
+        {"id": "nonsense", "result": "not found"},
+    ] == [json.loads(line) for line in done.lines]
+
+
+def test_an_id_that_is_named_twice_counts_once(shell: Shell) -> None:
+    failed = shell.fail()
+
+    assert [f"{failed}  retried"] == shell.run("retry", failed, failed).lines
+
+
+def test_an_ambiguous_id_changes_nothing(shell: Shell) -> None:
+    failed, other = shell.fail(), shell.fail()
+
+    done = shell.run("retry", failed, other[:8])
+
+    assert (2, "") == (done.code, done.out)
+    assert JobState.FAILED is shell.job(failed).state
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["ID", "--all"], ["ID", "--task", "x"], ["--task", "x"], ["ID", "--dry-run"]],
+)
+@pytest.mark.parametrize("command", ["retry", "cancel", "delete"])
+def test_ids_and_filters_are_not_mixed(shell: Shell, command: str, arguments: list[str]) -> None:
+    queued = shell.add()
+
+    done = shell.run(command, *(queued if each == "ID" else each for each in arguments))
+
+    assert (2, "") == (done.code, done.out)
+    assert "by their ids, or by --all" in done.err
+    assert JobState.QUEUED is shell.job(queued).state
+
+
+# ---------------------------------------------------------------------- all that match
+
+
+def states(shell: Shell) -> dict[str, int]:
+    """How many jobs are in each state."""
+    return {str(state): number for state, number in shell.store.count().items() if number}
+
+
+def test_all_failed_jobs_are_retried_in_batches(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(act, "BATCH", 2)
+    for _ in range(5):
+        shell.fail()
+    shell.end()
+
+    done = shell.run("retry", "--all", "--yes")
+
+    assert (0, "retried 5 jobs\n") == (done.code, done.out)
+    assert {"queued": 5, "completed": 1} == states(shell)
+
+
+def test_all_that_match_and_no_others(shell: Shell) -> None:
+    kept = [shell.fail("KeyError"), shell.fail("ValueError", task="shop:pay")]
+    retried = shell.fail("ValueError: no")
+
+    done = shell.run(
+        "retry", "--all", "--yes", "--task", "shop:pack", "--error", "ValueError", "--json"
+    )
+
+    assert {"retried": 1, "refused": 0} == json.loads(done.out)
+    assert JobState.QUEUED is shell.job(retried).state
+    assert {JobState.FAILED} == {shell.job(each).state for each in kept}
+
+
+def test_deleting_all_leaves_what_has_not_ended(shell: Shell) -> None:
+    shell.fail()
+    shell.end()
+    shell.start()
+    shell.add(queue="mail")
+
+    first = shell.run("delete", "--all", "--yes")
+    second = shell.run("delete", "--all", "--yes", "--state", "queued")
+
+    assert ["deleted 2 jobs", "deleted 1 job"] == first.lines + second.lines
+    assert {"running": 1} == states(shell)
+
+
+def test_cancelling_all_is_about_queued_jobs(shell: Shell) -> None:
+    shell.start()
+    shell.add(queue="mail")
+
+    assert ["cancelled 1 job"] == shell.run("cancel", "--all", "--yes").lines
+    assert {"running": 1, "cancelled": 1} == states(shell)
+
+
+@pytest.mark.parametrize(
+    ("command", "state"), [("retry", "running"), ("retry", "queued"), ("delete", "running")]
+)
+def test_a_state_in_which_it_cannot_be_done_is_refused(
+    shell: Shell, command: str, state: str
+) -> None:
+    done = shell.run(command, "--all", "--yes", "--state", state)
+
+    assert 2 == done.code
+    assert f"--state cannot be {state}" in done.err
+
+
+def test_a_dry_run_changes_nothing_and_says_the_scope(shell: Shell) -> None:
+    shell.fail("no", task="shop:pay")
+
+    arguments = ("retry", "--all", "--dry-run", "--task", "shop:pay", "--error", "no")
+    done = shell.run(*arguments)
+    document = json.loads(shell.run(*arguments, "--json").out)
+
+    assert "would retry 1 failed jobs with task shop:pay, error 'no'\n" == done.out
+    assert (1, False) == (document["matching"], document["more_than_counted"])
+    assert {"failed": 1} == states(shell)
+
+
+def test_without_a_terminal_all_needs_a_yes(shell: Shell) -> None:
+    shell.fail()
+
+    done = shell.run("retry", "--all")
+
+    assert (2, "") == (done.code, done.out)
+    assert "would retry 1 failed jobs" in done.err
+    assert "--yes" in done.err
+    assert {"failed": 1} == states(shell)
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, "queued"), ("n", 1, "failed")])
+def test_in_a_terminal_it_asks(shell: Shell, answer: str, code: int, left: str) -> None:
+    shell.fail()
+
+    environment = {"AFTERWORD_URL": shell.url}
+    with PtySession("retry", "--all", environment=environment) as terminal:
+        terminal.wait_for("Retry 1 failed jobs? [y/N]:")
+        terminal.press(answer + "\n")
+
+        assert code == terminal.wait()
+    assert {left: 1} == states(shell)
+
+
+# ---------------------------------------------------------------------- a new one
+
+APPLICATION = """
+from fastapi import FastAPI
+
+from afterword import Afterword, task
+
+app = FastAPI()
+afterword = Afterword(app, url={url!r})
+
+
+@task(queue="mail")
+def send(to: str, copies: int = 1) -> None: ...
+"""
+
+
+@pytest.fixture
+def application(shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A module of its own for each test: it stays imported."""
+    name = f"shop_{abs(hash(request.node.name)):x}"
+    (tmp_path / f"{name}.py").write_text(APPLICATION.format(url=shell.url))
+    return name
+
+
+def test_a_job_is_added_by_the_name_of_its_task(shell: Shell) -> None:
+    done = shell.run("run", "shop:pack", "--json", '{"order": 7}')
+
+    job = shell.job(done.out.strip())
+    assert 0 == done.code
+    assert ("shop:pack", '{"order":7}', "default") == (job.task, job.arguments, job.queue)
+    assert JobState.QUEUED is job.state
+    assert "without --app nothing checks" in done.err
+    assert "No worker serves the queue default now" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["shop"], "module:function"),
+        (["shop:pack\n"], "module:function"),
+        (["shop:pack", "--json", "{"], "must be JSON"),
+        (["shop:pack", "--json", "[1]"], "must be an object"),
+        (["shop:pack", "--queue", "m a i l"], "A queue's name"),
+    ],
+)
+def test_what_cannot_be_a_job_is_a_usage_error(
+    shell: Shell, arguments: list[str], said: str
+) -> None:
+    done = shell.run("run", *arguments)
+
+    assert (2, "") == (done.code, done.out)
+    assert said in done.err
+    assert {} == states(shell)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}', '{"a": "%s"}' % ("x" * 300_000)],
+)
+def test_what_no_store_takes_is_refused(shell: Shell, text: str) -> None:
+    done = shell.run("run", "shop:pack", "--json", text)
+
+    assert (1, "") == (done.code, done.out)
+    assert 1 == len(done.err.splitlines())
+    assert {} == states(shell)
+
+
+def test_with_the_application_the_arguments_are_checked(shell: Shell, application: str) -> None:
+    run = ("run", f"{application}:send", "--app", f"{application}:app", "--json")
+
+    added = shell.run(*run, '{"to": "ada"}')
+    refused = shell.run(*run, '{"whom": "ada"}')
+
+    job = shell.job(added.out.strip())
+    assert ("mail", '{"to":"ada"}') == (job.queue, job.arguments)
+    assert 1 == refused.code
+    assert "does not fit" in refused.err
+    assert 1 == len(refused.err.splitlines())
+    assert {"queued": 1} == states(shell)
+
+
+def test_with_the_application_the_task_is_checked(shell: Shell, application: str) -> None:
+    done = shell.run("run", f"{application}:sned", "--app", f"{application}:app")
+
+    assert 1 == done.code
+    assert f"{application}:sned" in done.err
+    assert {} == states(shell)
+
+
+def test_with_the_application_its_store_is_used(shell: Shell, application: str) -> None:
+    shell.url = "sqlite:///other.db"
+
+    done = shell.run(
+        *("run", f"{application}:send", "--app", f"{application}:app"),
+        *("--json", '{"to": "ada", "copies": 2}'),
+    )
+
+    assert 0 == done.code
+    assert '{"to":"ada","copies":2}' == shell.job(done.out.strip()).arguments
+
+
+def test_waiting_for_a_new_job_has_an_end(shell: Shell) -> None:
+    done = shell.run("run", "shop:pack", "--wait", "--timeout", "0.01")
+
+    assert (1, "") == (done.code, done.out)
+    assert "Not ended after 0.01 s; it is queued." in done.err

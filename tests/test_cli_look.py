@@ -1,0 +1,370 @@
+"""The commands that only look: what they say of a real store."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from afterword.job import new_id
+from tests.command_line import KINDS, WORKER, Shell, new_url, opened
+
+
+@pytest.fixture(params=KINDS)
+def shell(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Shell]:
+    url = new_url(request.param, tmp_path, request)
+    with opened(url, tmp_path, capsys, monkeypatch) as shell:
+        yield shell
+
+
+HOSTILE = "KeyError: '\x1b[31mred\x07' [bold]x[/bold]\u202e\nforged line"
+
+# ---------------------------------------------------------------------- the whole store
+
+
+def test_an_empty_store_is_healthy(shell: Shell) -> None:
+    done = shell.run("status")
+
+    assert 0 == done.code
+    assert "status   healthy" == done.lines[0]
+    assert "0 queued, 0 running, 0 completed, 0 failed, 0 cancelled" in done.out
+    assert "" == done.err
+
+
+def test_status_counts_and_names_what_is_wrong(shell: Shell) -> None:
+    shell.end()
+    shell.add(queue="mail")
+
+    done = shell.run("status")
+
+    assert 1 == done.code
+    assert "problem  no worker serves the queue mail, in which 1 due job waits" in done.lines
+    assert "1 queued, 0 running, 1 completed, 0 failed, 0 cancelled" in done.out
+    assert "1 with 4 slots, 0 running" in done.out
+    assert "mail     1          0        0        0  0 s         nobody" == done.lines[-1]
+
+
+def test_status_for_a_program(shell: Shell) -> None:
+    shell.fail()
+    shell.add(queue="mail", run_at=time.time() - 3600)
+
+    done = shell.run("status", "--json")
+
+    said = json.loads(done.out)
+    assert 1 == done.code
+    assert not said["healthy"]
+    assert 2 == len(said["problems"])
+    assert (1, 1) == (said["jobs"]["queued"], said["jobs"]["failed"])
+    assert ["mail"] == said["unserved_queues"]
+    assert 1 == said["workers"]
+    assert 3600 <= said["oldest_due_seconds"] < 3700
+
+
+def test_queues_say_who_serves_them(shell: Shell) -> None:
+    shell.join()
+    shell.add()
+    shell.add(queue="mail", run_at=time.time() + 3600)
+
+    lines = [line.split() for line in shell.run("queues").lines[1:]]
+    found = [json.loads(line) for line in shell.run("queues", "--json").lines]
+
+    assert ["default", "1", "0", "0", "0", "0", "s", "1", "worker"] == lines[0]
+    assert ["mail", "0", "1", "0", "0", "-", "nobody"] == lines[1]
+    assert [("default", 1), ("mail", 0)] == [(each["name"], each["workers"]) for each in found]
+
+
+def test_workers_say_where_they_are_and_how_busy(shell: Shell) -> None:
+    shell.join(queues=("default", "mail"))
+    shell.start()
+
+    row = shell.run("workers").lines[1].split()
+    found = json.loads(shell.run("workers", "--json").out)
+
+    assert [WORKER, "alive"] == row[:2]
+    assert ["1", "4", "default,mail"] == row[4:7]
+    assert ("alive", 1, ["default", "mail"]) == (
+        found["state"],
+        found["running"],
+        found["queues"],
+    )
+
+
+def test_tasks_say_what_became_of_their_jobs(shell: Shell) -> None:
+    shell.end()
+    shell.fail(task="shop:pay")
+    shell.add(task="shop:pay", queue="mail")
+
+    lines = {line.split()[0]: line.split()[1:6] for line in shell.run("tasks").lines[1:]}
+    later = shell.run("tasks", "--since", "2099-01-01", "--json")
+
+    assert {"shop:pack": list("00100"), "shop:pay": list("10010")} == lines
+    assert ["shop:pay"] == [json.loads(line)["name"] for line in later.lines]
+
+
+@pytest.mark.parametrize("command", ["jobs", "failures", "queues", "workers", "tasks"])
+def test_an_empty_list_is_said_on_stderr(shell: Shell, command: str) -> None:
+    done = shell.run(command)
+
+    assert (0, "") == (done.code, done.out)
+    assert 1 == len(done.err.splitlines())
+    assert (0, "", "") == (
+        (json_done := shell.run(command, "--json")).code,
+        json_done.out,
+        json_done.err,
+    )
+
+
+def test_top_without_a_terminal_is_one_picture(shell: Shell) -> None:
+    running = shell.start()
+    failed = shell.fail("ValueError: no")
+
+    done = shell.run("top")
+
+    assert 0 == done.code
+    assert "status   healthy" == done.lines[0]
+    assert running.id in done.out
+    assert failed in done.out
+    assert "ValueError: no" in done.out
+
+
+# ---------------------------------------------------------------------- jobs
+
+
+def ids(shell: Shell, *arguments: str) -> list[str]:
+    """The jobs that `jobs` lists."""
+    return [json.loads(line)["id"] for line in shell.run("jobs", "--json", *arguments).lines]
+
+
+def test_jobs_are_listed_newest_first_in_pages(shell: Shell) -> None:
+    added = [shell.add() for _ in range(5)]
+
+    first = shell.run("jobs", "--limit", "3")
+    second = ids(shell, "--limit", "3", "--before", added[2])
+
+    assert added[:1:-1] == [line.split()[0] for line in first.lines[1:]]
+    assert f"the next page: --before {added[2]}" in first.err
+    assert added[1::-1] == second
+
+
+def test_jobs_are_filtered(shell: Shell) -> None:
+    failed = shell.fail("ValueError: no such order")
+    other = shell.fail("KeyError", task="shop:pay")
+    request = new_id()
+    queued = shell.add(queue="mail", request_id=request)
+
+    assert [other, failed] == ids(shell, "--state", "failed")
+    assert [other] == ids(shell, "--task", "shop:pay")
+    assert [queued] == ids(shell, "--queue", "mail")
+    assert [failed] == ids(shell, "--error", "no such")
+    assert [queued] == ids(shell, "--request", request)
+    assert [queued, other, failed] == ids(shell, "--since", "1h")
+    assert [] == ids(shell, "--since", "2099-01-01")
+
+
+def test_a_job_for_a_program_has_its_arguments_as_values(shell: Shell) -> None:
+    shell.add(arguments='{"to": "Zoë", "n": [1, null]}')
+
+    done = shell.run("jobs", "--json")
+
+    assert {"to": "Zoë", "n": [1, None]} == json.loads(done.out)["arguments"]
+    assert done.out.isascii()
+
+
+def test_what_a_task_wrote_cannot_move_the_cursor_or_forge_a_line(shell: Shell) -> None:
+    failed = shell.fail(HOSTILE, task="shop:\x1b[2Jpack", arguments='{"a": "\u202e"}')
+
+    for command in (["jobs"], ["failures"], ["tasks"], ["show", failed], ["top"]):
+        out = shell.run(*command).out
+        assert all(character.isprintable() or character == "\n" for character in out)
+        assert not [line for line in out.splitlines() if line.startswith("forged")]
+
+
+def test_markup_in_an_error_is_text(shell: Shell) -> None:
+    shell.fail("KeyError: [bold]x[/bold]")
+
+    assert "[bold]x[/bold]" in shell.run("jobs").out
+
+
+# ---------------------------------------------------------------------- one job
+
+
+def test_show_says_everything_of_a_failed_job(shell: Shell) -> None:
+    failed = shell.fail("Traceback:\n  in pack\nValueError: no", arguments='{"order": 7}')
+
+    done = shell.run("show", failed)
+
+    facts = dict(line.split(maxsplit=1) for line in done.lines[:11])
+    assert 0 == done.code
+    assert (failed, "shop:pack", "failed", "1", WORKER) == tuple(
+        facts[name] for name in ("job", "task", "state", "attempt", "worker")
+    )
+    assert facts["took"].startswith("0.5")
+    assert '      "order": 7' in done.lines
+    assert "    ValueError: no" == done.lines[-1]
+
+
+def test_show_says_why_a_job_is_waiting(shell: Shell) -> None:
+    first = shell.add(queue="mail", request_id=(request := new_id()))
+    second = shell.add(queue="mail", request_id=request, after=first)
+
+    done = shell.run("show", second)
+    document = json.loads(shell.run("show", second, "--json").out)
+
+    assert f"waiting  behind job {first} (shop:pack), which is queued" in done.lines
+    assert "waiting  no worker serves the queue mail" in done.lines
+    assert [second, first] == document["request_jobs"]
+    assert 2 == len(document["waiting"])
+
+
+@pytest.mark.parametrize("length", [8, 9, 13, 14, 20, 35])
+def test_the_beginning_of_an_id_is_enough(shell: Shell, length: int) -> None:
+    job_id = shell.add()
+
+    done = shell.run("show", job_id[:length].upper())
+
+    assert 0 == done.code
+    assert job_id in done.out
+
+
+def test_an_ambiguous_beginning_is_refused(shell: Shell) -> None:
+    job_id = shell.add()
+    shell.add()
+
+    done = shell.run("show", job_id[:8])
+
+    assert (2, "") == (done.code, done.out)
+    assert "several begin with" in done.err
+
+
+@pytest.mark.parametrize("typed", ["01234567", "0123456", "nonsense", "-x", "", new_id()])
+@pytest.mark.parametrize("command", ["show", "watch"])
+def test_a_job_that_is_not_there_is_not_found(shell: Shell, command: str, typed: str) -> None:
+    shell.add()
+
+    done = shell.run(command, "--", typed)
+
+    assert (3, "") == (done.code, done.out)
+    assert done.err.startswith("afterword: There is no job")
+
+
+# ---------------------------------------------------------------------- failures
+
+
+def test_failures_are_grouped_by_task_and_error(shell: Shell) -> None:
+    for number in range(3):
+        shell.fail(f"Traceback:\nKeyError: 'order {number}'")
+    shell.fail("KeyError: 'order 1'", task="shop:pay")
+
+    rows = [line.split() for line in shell.run("failures").lines[1:]]
+    groups = [json.loads(line) for line in shell.run("failures", "--json").lines]
+
+    assert [["3", "shop:pack"], ["1", "shop:pay"]] == [row[:2] for row in rows]
+    assert ["KeyError: 'order #'"] * 2 == [group["error"] for group in groups]
+    assert "KeyError: 'order 2'" in shell.run("show", groups[0]["example"]).out
+
+
+def test_failures_can_be_narrowed_and_cut(shell: Shell) -> None:
+    shell.fail("A")
+    shell.fail("B")
+
+    cut = shell.run("failures", "--limit", "1")
+    narrowed = shell.run("failures", "--error", "A", "--json")
+
+    assert 2 == len(cut.lines)
+    assert "1 more group: --limit 2" in cut.err
+    assert ["A"] == [json.loads(line)["error"] for line in narrowed.lines]
+
+
+# ---------------------------------------------------------------------- watch
+
+
+def test_watching_a_completed_job_says_how_it_went(shell: Shell) -> None:
+    job_id = shell.end()
+
+    done = shell.run("watch", job_id)
+    document = json.loads(shell.run("watch", job_id, "--json").out)
+
+    assert 0 == done.code
+    assert done.out.startswith("completed shop:pack in 0.5")
+    assert "completed" == document["state"]
+
+
+def test_watching_a_failed_job_is_a_failure(shell: Shell) -> None:
+    done = shell.run("watch", shell.fail("Traceback\nValueError: no"))
+
+    assert 1 == done.code
+    assert done.out.endswith(": ValueError: no\n")
+
+
+def test_watching_has_an_end(shell: Shell) -> None:
+    done = shell.run("watch", shell.add(queue="mail"), "--timeout", "0.01")
+
+    assert (1, "") == (done.code, done.out)
+    assert ["queued: no worker serves the queue mail", "Not ended after 0.01 s; it is queued."] == (
+        done.err.splitlines()
+    )
+
+
+# ---------------------------------------------------------------------- which store
+
+
+def test_the_store_is_named_by_option_environment_project_or_default(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text('[tool.afterword]\nurl = "sqlite:///project.db"\n')
+
+    assert "/elsewhere.db" in shell.run("jobs", "--url", "sqlite:///elsewhere.db").err
+    assert 0 == shell.run("jobs").code
+    shell.url = ""
+    assert "/project.db" in shell.run("jobs").err
+    project.unlink()
+    assert "/afterword.db" in shell.run("jobs").err
+    assert not (tmp_path / "afterword.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tool.afterword", "cannot be read"),
+        ("[tool.afterword]\nurl = 7\n", "must be text"),
+        ("tool = 3\n", "cannot be read"),
+    ],
+)
+def test_a_project_that_cannot_be_read_is_a_usage_error(
+    shell: Shell, tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    shell.url = ""
+
+    done = shell.run("status")
+
+    assert 2 == done.code
+    assert said in done.err
+
+
+@pytest.mark.parametrize("command", [["status"], ["top"], ["retry", new_id()], ["export"]])
+def test_a_store_that_is_not_there_is_unreachable_and_not_made(
+    shell: Shell, tmp_path: Path, command: list[str]
+) -> None:
+    shell.url = f"sqlite:///{tmp_path / 'typo.db'}"
+
+    done = shell.run(*command)
+
+    assert (5, "") == (done.code, done.out)
+    assert 1 == len(done.err.splitlines())
+    assert str(tmp_path / "typo.db") in done.err
+    assert not (tmp_path / "typo.db").exists()
+
+
+def test_a_url_that_is_none_is_a_usage_error(shell: Shell) -> None:
+    done = shell.run("status", "--url", "redis://here")
+
+    assert 2 == done.code
+    assert "starts with one of" in done.err

@@ -1,0 +1,273 @@
+"""The command line in a terminal, in a pipe, and where there is neither."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from afterword.outcome import Completed
+from afterword.store import Settlement
+from tests.command_line import COMMAND, WORKER, Shell, opened
+from tests.pty_session import PtySession
+
+TASK = "shop.warehouse.packing:pack_the_order_and_print_its_label"
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shell]:
+    with opened(f"sqlite:///{tmp_path / 'jobs.db'}", tmp_path, capsys, monkeypatch) as shell:
+        monkeypatch.setenv("AFTERWORD_URL", shell.url)
+        yield shell
+
+
+def piped(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command whose streams are pipes."""
+    return run([COMMAND, *arguments], {**os.environ, **environment})
+
+
+def run(
+    command: list[str], environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run any command in pipes."""
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def fill(shell: Shell) -> str:
+    """A failed job with long words; its id."""
+    shell.add(TASK, queue="mail")
+    return shell.fail("ConnectionRefusedError: [Errno 111] Connection refused by the label printer")
+
+
+# ---------------------------------------------------------------------- tables
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("command", ["jobs", "failures", "tasks", "workers"])
+def test_a_line_of_a_table_is_a_line_of_the_terminal(
+    shell: Shell, command: str, columns: int
+) -> None:
+    fill(shell)
+
+    with PtySession(command, columns=columns) as terminal:
+        terminal.wait()
+
+    assert [] == [line for line in terminal.shown.splitlines() if len(line) > columns]
+    assert "\x1b[" in terminal.received
+    assert "Traceback" not in terminal.shown
+
+
+def test_a_narrow_terminal_shows_as_much_of_an_id_as_is_needed(shell: Shell) -> None:
+    failed = fill(shell)
+
+    with PtySession("jobs", "--state", "failed", columns=80) as narrow:
+        narrow.wait()
+    shown = re.search(rf"^{failed[:18]} ", narrow.shown, re.MULTILINE)
+
+    assert shown is not None
+    assert 0 == piped("show", shown[0].strip()).returncode
+
+
+def test_a_state_has_a_colour_and_no_color_has_none(shell: Shell) -> None:
+    fill(shell)
+
+    with PtySession("jobs") as coloured:
+        coloured.wait()
+    with PtySession("jobs", environment={"NO_COLOR": "1"}) as plain:
+        plain.wait()
+
+    assert "\x1b[31mfailed" in coloured.received
+    assert "\x1b[31m" not in plain.received
+    assert re.sub(r"\d+", "", coloured.shown) == re.sub(r"\d+", "", plain.shown)
+
+
+def test_a_pipe_gets_whole_lines_without_colours(shell: Shell) -> None:
+    failed = fill(shell)
+
+    done = piped("jobs", COLUMNS="40")
+
+    assert 0 == done.returncode
+    assert "\x1b" not in done.stdout
+    assert 3 == len(done.stdout.splitlines())
+    assert failed in done.stdout
+    assert done.stdout.splitlines()[1].endswith("refused by the label printer")
+    assert TASK in done.stdout
+
+
+# ---------------------------------------------------------------------- top
+
+
+def test_top_is_refreshed_until_q(shell: Shell) -> None:
+    shell.join()
+
+    with PtySession("top", "--interval", "0.1") as terminal:
+        terminal.wait_for("0 queued")
+        failed = shell.fail("ValueError: no")
+        terminal.wait_for(failed[:18])
+        assert not terminal.echoes
+        terminal.press("q")
+
+        assert 0 == terminal.wait()
+        assert terminal.echoes
+    assert terminal.received.endswith("\x1b[?25h\x1b[?1049l"), "the cursor and the screen are back"
+
+
+def test_any_other_key_looks_at_once(shell: Shell) -> None:
+    with PtySession("top", "--interval", "3600") as terminal:
+        terminal.wait_for("0 queued")
+        shell.add(queue="mail")
+        terminal.press(" ")
+
+        terminal.wait_for("1 queued")
+        terminal.press("q")
+        assert 0 == terminal.wait()
+
+
+@pytest.mark.parametrize("command", ["top", "watch"])
+def test_ctrl_c_ends_without_a_word(shell: Shell, command: str) -> None:
+    job_id = shell.add(queue="mail")
+    arguments = [command] if command == "top" else [command, job_id]
+
+    with PtySession(*arguments) as terminal:
+        terminal.wait_for("queued")
+        terminal.press("\x03")
+
+        assert 130 == terminal.wait()
+        assert terminal.echoes
+    assert "Traceback" not in terminal.shown
+    assert "Aborted" not in terminal.shown
+
+
+# ---------------------------------------------------------------------- watch
+
+
+def test_watching_shows_progress_until_the_job_has_ended(shell: Shell) -> None:
+    claim = shell.start()
+    settled = [Settlement(claim, Completed(), time.time())]
+
+    with PtySession("watch", claim.id) as terminal:
+        terminal.wait_for("running, attempt 1")
+        terminal.wait_for("0:00:01")  # it moves
+        shell.store.settle(settled)
+
+        assert 0 == terminal.wait()
+    assert "completed shop:pack in " in terminal.shown
+
+
+def test_watching_without_a_terminal_is_a_line_per_change(shell: Shell) -> None:
+    job_id = shell.add()
+    shell.join()
+
+    with subprocess.Popen(
+        [COMMAND, "watch", job_id], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        queued = process.stderr.readline()
+        [claim] = shell.store.claim(WORKER, ["default"], 1)
+        running = process.stderr.readline()
+        shell.store.settle([Settlement(claim, Completed(), time.time())])
+
+        assert 0 == process.wait(30)
+        assert process.stdout.read().startswith("completed shop:pack in ")
+        assert "" == process.stderr.read()
+    assert queued.startswith("queued: due for ")
+    assert f"running, attempt 1, on worker {WORKER}\n" == running
+
+
+# ---------------------------------------------------------------------- bad surroundings
+
+
+@pytest.mark.parametrize("command", ["jobs", "jobs --json", "export"])
+def test_a_reader_that_stops_makes_no_noise(shell: Shell, command: str) -> None:
+    for _ in range(200):
+        shell.add(arguments='{"text": "%s"}' % ("x" * 2_000))
+
+    with subprocess.Popen(
+        [COMMAND, *command.split(), *(["--limit", "200"] if "jobs" in command else [])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+
+        assert process.wait(30) in (0, 1)
+        said = process.stderr.read()
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+    ],
+)
+@pytest.mark.parametrize("command", ["top", "show"])
+def test_a_locale_without_unicode_is_no_obstacle(
+    shell: Shell, command: str, environment: dict[str, str]
+) -> None:
+    failed = shell.fail("ValueError: Zo\xeb and \u540d\u524d")
+
+    done = piped(command, *([failed] if command == "show" else []), **environment)
+
+    assert 0 == done.returncode, done.stderr
+    assert "ValueError: Zo" in done.stdout
+
+
+def test_an_ascii_terminal_shows_what_it_can(shell: Shell) -> None:
+    shell.fail("ValueError: Zoë")
+    running = shell.start()
+
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    with PtySession("jobs", environment=ascii_only) as jobs:
+        assert 0 == jobs.wait()
+    with PtySession("watch", running.id, "--timeout", "0.5", environment=ascii_only) as watch:
+        assert 1 == watch.wait()
+
+    assert (jobs.received + watch.received).isascii()
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("status >&-", 0),
+        ("top <&- 2>&-", 0),
+        ("jobs <&- >&- 2>&-", 0),
+        ("retry --all <&-", 2),
+        ("show 2>&- -- -x", 3),
+        ("import <&-", 2),
+    ],
+)
+def test_a_closed_stream_is_no_obstacle(shell: Shell, command: str, status: int) -> None:
+    shell.fail()
+
+    done = run(["/bin/sh", "-c", f"exec {COMMAND} {command}"])
+
+    assert status == done.returncode
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_export_flows_into_an_import(shell: Shell, tmp_path: Path) -> None:
+    ids = [shell.add() for _ in range(20)]
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    assert 0 == piped("db", "migrate", "--url", other).returncode
+
+    done = run(["/bin/sh", "-c", f"{COMMAND} export | {COMMAND} import --url {other}"])
+
+    assert "imported 20 jobs, 0 were there already\n" == done.stdout, done.stderr
+    listed = piped("jobs", "--json", "--url", other, "--limit", "100").stdout
+    assert ids == sorted(json.loads(line)["id"] for line in listed.splitlines())

@@ -1,0 +1,289 @@
+"""What the command line decides without a store: spans, groups, reasons, health."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afterword.cli import duration, failures, health, waiting
+from afterword.cli.health import Snapshot
+from afterword.job import JobRecord, JobState, new_id
+from afterword.records import QueueRecord, WorkerRecord
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def record(**values: object) -> JobRecord:
+    """A queued job that is due."""
+    job = JobRecord(
+        id=new_id(),
+        task="shop:pack",
+        arguments="{}",
+        queue="default",
+        priority=0,
+        state=JobState.QUEUED,
+        attempt=0,
+        lost=0,
+        interrupted=0,
+        worker=None,
+        after=None,
+        on_failure="stop",
+        request_id=None,
+        error=None,
+        created_at=NOW - timedelta(minutes=1),
+        run_at=NOW - timedelta(minutes=1),
+        started_at=None,
+        finished_at=None,
+    )
+    return replace(job, **values)  # type: ignore[arg-type]
+
+
+def failed(error: str, minutes_ago: int = 0, task: str = "shop:pack") -> JobRecord:
+    """A job that failed with this error."""
+    at = NOW - timedelta(minutes=minutes_ago)
+    return record(task=task, state=JobState.FAILED, error=error, finished_at=at)
+
+
+# ---------------------------------------------------------------------- spans
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("1.5h", 5400), ("1h30m", 5400), ("7d", 604_800), (" 2W ", 1_209_600), ("0s", 0)],
+)
+def test_a_span_is_numbers_with_units(text: str, seconds: float) -> None:
+    assert seconds == duration.parse_span(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", "d", "7 d", "-1h", "1y", "1e9d", "9999999w", "\u0661h", "1..2h", "nanh"]
+)
+def test_what_is_no_span_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 90s, 15m"):
+        duration.parse_span(text)
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_longer_spans_have_more_seconds(one: int, other: int) -> None:
+    spans = [duration.parse_span(f"{seconds}s") for seconds in (one, other)]
+
+    assert (one < other) == (spans[0] < spans[1])
+
+
+@given(st.floats(0, 3e9))
+def test_a_span_is_shown_in_its_order_of_magnitude(seconds: float) -> None:
+    shown = duration.show_span(seconds).replace("min", "m").replace(" ", "")
+
+    assert duration.parse_span(shown) <= seconds
+    assert duration.parse_span(shown) >= seconds * 0.9 - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("1h", timedelta(hours=1)),
+        ("2026-11-22", timedelta(hours=12)),
+        ("2026-11-22T11:00", timedelta(hours=1)),
+        ("2026-11-22T11:00+01:00", timedelta(hours=2)),
+        ("2026-11-22T11:00:00Z", timedelta(hours=1)),
+    ],
+)
+def test_since_is_a_span_or_an_instant_in_utc(text: str, ago: timedelta) -> None:
+    assert (NOW - ago).timestamp() == duration.parse_since(text, NOW.timestamp())
+
+
+@pytest.mark.parametrize("text", ["yesterday", "22.11.2026", "", "1y"])
+def test_what_is_no_instant_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 90s, 15m, 1h or 7d, or an ISO date"):
+        duration.parse_since(text, NOW.timestamp())
+
+
+# ---------------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize(
+    ("line", "normalized"),
+    [
+        ("KeyError: 4711", "KeyError: #"),
+        ("no route to 10.0.0.7:25", "no route to #"),
+        ("<Order object at 0x7f3a2c>", "<Order object at <hex>>"),
+        ("job 0193e5f0-7c1a-7b2e-8d3f-0123456789AB gone", "job <uuid> gone"),
+        ("commit 9fceb02d0ae598e95dc970b74767f19372d61af8", "commit <hex>"),
+        ("a decade, a facade", "a decade, a facade"),
+    ],
+)
+def test_what_differs_from_job_to_job_is_taken_out(line: str, normalized: str) -> None:
+    assert normalized == failures.normalized(line)
+
+
+@given(st.text())
+def test_a_normalized_line_stays_as_it_is(line: str) -> None:
+    once = failures.normalized(line)
+
+    assert once == failures.normalized(once)
+
+
+@given(st.integers(0, 10**30), st.integers(0, 10**30))
+def test_errors_that_differ_by_a_number_are_alike(one: int, other: int) -> None:
+    groups = failures.grouped([failed(f"no order {one}!"), failed(f"no order {other}!")])
+
+    assert [2] == [group.count for group in groups]
+
+
+def test_a_group_knows_its_first_its_last_and_its_latest_example() -> None:
+    jobs = [failed("E: 1", 5), failed("E: 2", 1), failed("E: 3", 9)]
+
+    [group] = failures.grouped(jobs)
+
+    assert ("shop:pack", "E: #", 3) == (group.task, group.error, group.count)
+    assert (timedelta(minutes=9), timedelta(minutes=1)) == (
+        NOW - group.first_at,
+        NOW - group.last_at,
+    )
+    assert jobs[1].id == group.example
+
+
+def test_groups_differ_by_task_and_error_and_the_largest_comes_first() -> None:
+    jobs = [failed("A"), failed("B"), failed("B"), failed("B", task="shop:ship")]
+
+    groups = [(group.task, group.error, group.count) for group in failures.grouped(jobs)]
+
+    assert ("shop:pack", "B", 2) == groups[0]
+    assert {("shop:pack", "A", 1), ("shop:ship", "B", 1)} == set(groups[1:])
+
+
+@pytest.mark.parametrize("error", [None, "", "\n \n"])
+def test_an_error_without_words_is_a_group_too(error: str | None) -> None:
+    [group] = failures.grouped([record(state=JobState.FAILED, error=error)])
+
+    assert "" == group.error
+
+
+# ---------------------------------------------------------------------- why a job waits
+
+
+def reasons(job: JobRecord, before: JobRecord | None = None, *, served: bool = True) -> str:
+    """The reasons, as `show` would list them."""
+    return "; ".join(waiting.reasons(job, now=NOW.timestamp(), before=before, served=served))
+
+
+def test_a_due_job_waits_for_a_free_worker() -> None:
+    assert "due for 1 min, waits for a free worker" == reasons(record())
+
+
+def test_a_job_for_later_says_when() -> None:
+    said = reasons(record(run_at=NOW + timedelta(minutes=5)))
+
+    assert "scheduled for 2026-11-22 12:05:00Z, in 5 min" == said
+
+
+def test_a_retry_says_when_and_which() -> None:
+    said = reasons(record(run_at=NOW + timedelta(seconds=30), attempt=2))
+
+    assert "retrying at 2026-11-22 12:00:30Z, in 30 s, as attempt 3" == said
+
+
+def test_a_job_that_was_put_back_says_why() -> None:
+    said = reasons(record(run_at=NOW + timedelta(seconds=30), error="unknown\ntask \x1b[31m"))
+
+    assert "put back until 2026-11-22 12:00:30Z, in 30 s: task \\x1b[31m" == said
+
+
+def test_a_follower_names_who_is_before_it() -> None:
+    before = record(state=JobState.RUNNING, task="shop:pay")
+
+    said = reasons(record(after=before.id), before)
+
+    assert f"behind job {before.id} (shop:pay), which is running" == said
+    assert f"behind job {before.id}" == reasons(record(after=before.id))
+
+
+def test_all_reasons_are_said() -> None:
+    said = reasons(record(run_at=NOW + timedelta(hours=1), queue="mail"), served=False)
+
+    assert said.startswith("scheduled for")
+    assert said.endswith("; no worker serves the queue mail")
+
+
+def test_only_queued_jobs_wait() -> None:
+    assert "" == reasons(record(state=JobState.RUNNING), served=False)
+
+
+# ---------------------------------------------------------------------- health
+
+
+def worker(**values: object) -> WorkerRecord:
+    """A live worker of the default queue."""
+    one = WorkerRecord(
+        id="w1",
+        host="here",
+        pid=1,
+        queues=("default",),
+        concurrency=4,
+        running=0,
+        joined_at=NOW,
+        expires_at=NOW + timedelta(seconds=30),
+        retired=False,
+        alive=True,
+    )
+    return replace(one, **values)  # type: ignore[arg-type]
+
+
+def queue(due: int = 1, minutes: int = 1, name: str = "default") -> QueueRecord:
+    """A queue whose oldest due job is this old."""
+    at = NOW - timedelta(minutes=minutes)
+    return QueueRecord(name=name, due=due, scheduled=0, waiting=0, running=0, oldest_at=at)
+
+
+def snapshot(queues: list[QueueRecord], workers: list[WorkerRecord]) -> Snapshot:
+    """What a store said."""
+    counts = dict.fromkeys(JobState, 0)
+    return Snapshot(counts=counts, queues=queues, workers=workers, now=NOW.timestamp())
+
+
+def test_a_store_with_nothing_to_do_is_healthy_without_workers() -> None:
+    assert [] == snapshot([], []).problems
+
+
+def test_a_served_queue_is_no_problem() -> None:
+    assert [] == snapshot([queue()], [worker()]).problems
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        worker(alive=False),
+        worker(retired=True),
+        worker(concurrency=0),
+        worker(queues=("mail",)),
+    ],
+)
+def test_a_queue_that_nobody_serves_is_a_problem(idle: WorkerRecord) -> None:
+    found = snapshot([queue(due=3)], [idle])
+
+    assert ["no worker serves the queue default, in which 3 due jobs wait"] == found.problems
+    assert ["default"] == [each.name for each in found.unserved]
+
+
+def test_a_job_that_is_due_for_too_long_is_a_problem() -> None:
+    found = snapshot([queue(minutes=6), queue(minutes=4, name="mail")], [worker()])
+
+    assert "the oldest due job in the queue default has waited for 6 min" in found.problems
+    assert found.oldest is not None
+    assert "default" == found.oldest.name
+
+
+def test_a_worker_that_went_with_its_jobs_is_a_problem() -> None:
+    found = snapshot([], [worker(alive=False, running=2), worker()])
+
+    assert ["the worker w1 on here is gone and still holds 2 running jobs"] == found.problems
+
+
+@given(st.integers(0, 20_000))
+def test_counts_are_never_more_exact_than_they_were_counted(number: int) -> None:
+    shown = health.capped(min(number, health.COUNT_LIMIT + 1))
+
+    assert shown.endswith("+") == (number > 10_000)
+    assert int(shown.strip("+").replace(",", "")) == min(number, 10_000)

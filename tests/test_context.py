@@ -1,0 +1,381 @@
+"""What a task can know of its attempt, and completing it together with the task's effects."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy
+from sqlalchemy.orm import Session
+from starlette.applications import Starlette
+
+from afterword import Afterword, JobState, current_task
+from afterword.context import TaskContext
+from afterword.errors import AfterwordError, ConfigurationError, LostLease, NotInTask
+from afterword.operation import calling
+from tests.at_work import at_work, ended, wait_for
+from tests.sites import note, noted
+from tests.visitors import KINDS, Database, Visitor
+
+pytestmark = pytest.mark.anyio
+
+SQLITE3 = "sqlite-sqlite3"
+SEEN: dict[str, Any] = {}  # what the tests and their tasks leave for each other
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """The one event loop there is in the suite."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the test before, and workers that look for lost jobs often."""
+    monkeypatch.setattr("afterword.worker.POLL_EVERY", 0.05)
+    SEEN.clear()
+    noted.clear()
+
+
+# ---------------------------------------------------------------------- what a task knows
+
+
+def look_sync() -> None:
+    """A `def` task."""
+    SEEN["context"] = current_task()
+
+
+async def look_async() -> None:
+    """An `async def` task, and what it awaits and starts."""
+    SEEN["context"] = current_task()
+    SEEN["child"] = await asyncio.create_task(_look())
+    SEEN["thread"] = await asyncio.to_thread(current_task)
+
+
+async def _look() -> TaskContext:
+    return current_task()
+
+
+@pytest.mark.parametrize("task", [look_sync, look_async])
+async def test_a_task_knows_its_job(tmp_path: Path, task: Any) -> None:
+    async with at_work(tmp_path) as afterword:
+        job = await afterword.add_task(task)
+        await ended(afterword, job)
+
+    context = SEEN["context"]
+    assert (job.id, job.task, 1) == (context.job_id, context.task, context.attempt)
+    assert job.id == context.idempotency_key
+
+
+async def test_what_a_task_starts_belongs_to_it(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as afterword:
+        await ended(afterword, await afterword.add_task(look_async))
+
+    assert SEEN["context"] is SEEN["child"]
+    assert SEEN["context"] is SEEN["thread"]
+
+
+async def test_there_is_no_task_outside_of_one() -> None:
+    with pytest.raises(NotInTask, match="code that a worker runs") as caught:
+        current_task()
+
+    assert isinstance(caught.value, RuntimeError)
+    assert isinstance(caught.value, AfterwordError)
+
+
+# ---------------------------------------------------------------------- completing with the effects
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """A database for the store and its visitors, of each kind."""
+    return _database(str(request.param), request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite-Session", "postgres-AsyncSession-asyncpg"])
+def one_of_each(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """The same for a session that blocks and one that is awaited."""
+    return _database(str(request.param), request, tmp_path)
+
+
+def _database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    if kind.startswith("postgres"):
+        url = str(request.getfixturevalue("postgres_url"))
+    else:
+        url = f"sqlite+pysqlite:///{tmp_path / 'app.db'}"
+    SEEN["database"] = database = Database(url, kind)
+    database.prepare()
+    return database
+
+
+@asynccontextmanager
+async def working(database: Database, **options: Any) -> AsyncIterator[Afterword]:
+    """An application at work on this database."""
+    SEEN["afterword"] = afterword = Afterword(Starlette(), database.url, **options)
+    await afterword.start()
+    try:
+        yield afterword
+    finally:
+        await afterword.stop()
+
+
+@asynccontextmanager
+async def completing(visitor: Visitor) -> AsyncIterator[None]:
+    """`complete_in`, whichever `with` it wants."""
+    manager: Any = current_task().complete_in(visitor.raw)
+    if hasattr(manager, "__aenter__"):
+        async with manager:
+            yield
+    else:
+        with manager:
+            yield
+
+
+async def complete() -> None:
+    """A task whose effect and completion are one."""
+    async with SEEN["database"].visit(begun=False) as visitor, completing(visitor):
+        await visitor.note(f"attempt {current_task().attempt}")
+
+
+async def raise_within() -> None:
+    """A task that fails in the middle of its transaction."""
+    async with SEEN["database"].visit(begun=False) as visitor, completing(visitor):
+        await visitor.note("undone")
+        raise ZeroDivisionError("within")
+
+
+async def lose_within() -> None:
+    """A task whose job is given to somebody else while its first attempt works."""
+    context = current_task()
+    async with SEEN["database"].visit(begun=False) as visitor:
+        try:
+            async with completing(visitor):
+                if context.attempt == 1:
+                    _lose(context)
+                await visitor.note(f"attempt {context.attempt}")
+        except LostLease as error:
+            SEEN["error"] = error
+            raise
+
+
+def _lose(context: TaskContext) -> None:
+    """Blocks the event loop, so that nobody can cancel the attempt in between."""
+    group = SEEN["afterword"]._group
+    group.run_blocking(calling(lambda store: store.leave(context._claim.worker)))
+    group.run_blocking(calling(lambda store: store.recover(10, 0.5)))
+
+
+async def test_effects_and_completion_are_one_transaction(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "afterword")
+    async with working(database) as afterword:
+        found = await ended(afterword, await afterword.add_task(complete))
+        await wait_for(lambda: "completed job=" in caplog.text, description="it is logged")
+
+    assert (JobState.COMPLETED, 1) == (found.state, found.attempt)
+    assert ["attempt 1"] == await database.effects()
+    assert 1 == caplog.text.count("completed job=")
+    assert "lost_lease" not in caplog.text
+
+
+async def test_a_task_that_raises_within_leaves_no_effect(database: Database) -> None:
+    async with working(database) as afterword:
+        found = await ended(afterword, await afterword.add_task(raise_within))
+
+    assert JobState.FAILED is found.state
+    assert "ZeroDivisionError: within" in str(found.error)
+    assert [] == await database.effects()
+
+
+async def test_an_attempt_that_has_lost_its_job_leaves_no_effect(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with working(database, lease=0.5) as afterword:
+        found = await ended(afterword, await afterword.add_task(lose_within))
+        await wait_for(lambda: "lost_lease" in caplog.text, description="it is logged")
+
+    assert (JobState.COMPLETED, 2) == (found.state, found.attempt)
+    assert ["attempt 2"] == await database.effects()
+    assert "given to somebody else" in str(SEEN["error"])
+
+
+async def complete_then_raise() -> None:
+    """A task that fails after it has completed."""
+    await complete()
+    raise ZeroDivisionError("afterwards")
+
+
+async def test_code_after_the_block_cannot_undo_the_completion(
+    one_of_each: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with working(one_of_each) as afterword:
+        job = await afterword.add_task(complete_then_raise)
+        found = await ended(afterword, job)
+        await wait_for(lambda: "failed_after_completion" in caplog.text, description="a warning")
+
+    assert JobState.COMPLETED is found.state
+    assert f"failed_after_completion job={job.id}" in caplog.text
+    assert "ZeroDivisionError: afterwards" in caplog.text
+
+
+async def complete_then_wait() -> None:
+    """A task that goes on after it has completed, until its follower has run."""
+    await complete()
+    await wait_for(lambda: noted, description="the follower runs meanwhile")
+    SEEN["waited"] = True
+
+
+async def test_followers_start_once_the_transaction_has_committed(one_of_each: Database) -> None:
+    async with working(one_of_each) as afterword:
+        async with one_of_each.visit() as visitor:
+            binding: Any = afterword.bind(visitor.raw)
+            binding.add_task(complete_then_wait)
+            follower = binding.add_task(note, "follower")
+            await visitor.commit()
+        await ended(afterword, follower)
+        await wait_for(lambda: SEEN.get("waited"), description="the first has seen it")
+
+    assert ["follower"] == noted
+
+
+async def complete_twice() -> None:
+    """A task that wants too much."""
+    await complete()
+    try:
+        await complete()
+    except LostLease as error:
+        SEEN["error"] = error
+
+
+async def test_an_attempt_completes_once(one_of_each: Database) -> None:
+    async with working(one_of_each) as afterword:
+        await ended(afterword, await afterword.add_task(complete_twice))
+        await wait_for(lambda: "error" in SEEN, description="the second time is refused")
+
+    assert "complete_in can be used once" in str(SEEN["error"])
+    assert ["attempt 1"] == await one_of_each.effects()
+
+
+class Broken(Session):
+    """A session whose connection is cut while the server's answer to its COMMIT is under way."""
+
+    def commit(self) -> None:
+        super().commit()
+        raise ConnectionError("cut")
+
+
+def complete_in_doubt() -> None:
+    """A task that never learns that its commit has been done."""
+    database: Database = SEEN["database"]
+    engine = sqlalchemy.create_engine(database.engine_url)
+    try:
+        with Broken(engine) as session, current_task().complete_in(session):
+            session.execute(sqlalchemy.text("INSERT INTO effects (name) VALUES ('once')"))
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite-Session", "postgres-Session"])
+async def test_the_fence_decides_when_a_commit_is_in_doubt(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = _database(kind, request, tmp_path)
+    async with working(database) as afterword:
+        found = await ended(afterword, await afterword.add_task(complete_in_doubt))
+        await wait_for(lambda: "lost_lease" in caplog.text, description="the failure is refused")
+
+    assert (JobState.COMPLETED, 1) == (found.state, found.attempt)
+    assert ["once"] == await database.effects()
+
+
+async def complete_elsewhere() -> None:
+    """A task that completes in the wrong place."""
+    with pytest.raises(ConfigurationError) as caught:
+        await complete()
+    SEEN["error"] = caught.value
+
+
+async def test_another_database_is_refused_before_the_work(tmp_path: Path) -> None:
+    SEEN["database"] = database = Database(f"sqlite+pysqlite:///{tmp_path / 'other.db'}", SQLITE3)
+    database.prepare()
+    async with working(Database(f"sqlite+pysqlite:///{tmp_path / 'app.db'}", SQLITE3)) as afterword:
+        found = await ended(afterword, await afterword.add_task(complete_elsewhere))
+
+    assert JobState.COMPLETED is found.state
+    assert str(tmp_path / "other.db") in str(SEEN["error"])
+    assert [] == await database.effects()
+
+
+def complete_in_autocommit() -> None:
+    """A task whose engine never begins a transaction."""
+    engine = sqlalchemy.create_engine(SEEN["database"].engine_url, isolation_level="AUTOCOMMIT")
+    try:
+        with Session(engine) as session, current_task().complete_in(session):
+            raise AssertionError("the block is not entered")
+    except ConfigurationError as error:
+        SEEN["error"] = error
+    finally:
+        engine.dispose()
+
+
+async def complete_in_transaction() -> None:
+    """A task whose block is in a transaction that it cannot commit."""
+    try:
+        async with SEEN["database"].visit() as visitor, completing(visitor):
+            raise AssertionError("the block is not entered")
+    except ConfigurationError as error:
+        SEEN["error"] = error
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "message"),
+    [
+        ("sqlite-Session", complete_in_autocommit, "AUTOCOMMIT"),
+        ("postgres-Session", complete_in_autocommit, "AUTOCOMMIT"),
+        ("postgres-asyncpg", complete_in_transaction, "# correct!"),
+    ],
+)
+async def test_a_connection_that_cannot_commit_both_is_refused(
+    kind: str, task: Any, message: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async with working(_database(kind, request, tmp_path)) as afterword:
+        found = await ended(afterword, await afterword.add_task(task))
+
+    assert JobState.COMPLETED is found.state, found.error
+    assert message in str(SEEN["error"])
+
+
+def complete_by_hand(mode: str) -> None:
+    """A task with a connection in autocommit mode: the block has a transaction all the same."""
+    connection: Any
+    if mode == "sqlite3":
+        file = SEEN["database"].url.removeprefix("sqlite+pysqlite:///")
+        connection = sqlite3.connect(file, isolation_level=None)
+    else:
+        connection = psycopg.connect(SEEN["database"].url, autocommit=True)
+    with contextlib.closing(connection):
+        with contextlib.suppress(ZeroDivisionError), current_task().complete_in(connection):
+            connection.execute("INSERT INTO effects (name) VALUES ('undone')")
+            raise ZeroDivisionError
+        with current_task().complete_in(connection):
+            connection.execute("INSERT INTO effects (name) VALUES ('done')")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("sqlite-sqlite3", "sqlite3"), ("postgres-psycopg", "psycopg")]
+)
+async def test_autocommit_connections_get_a_transaction(
+    kind: str, mode: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    database = _database(kind, request, tmp_path)
+    async with working(database) as afterword:
+        found = await ended(afterword, await afterword.add_task(complete_by_hand, mode))
+
+    assert JobState.COMPLETED is found.state, found.error
+    assert ["done"] == await database.effects()

@@ -1,0 +1,85 @@
+"""An application whose jobs run in `afterword worker`. Environment variables say how it behaves:
+
+- LEDGER: the file in which tasks and lifespan write down what they did, a line each.
+- WORKER: 1 for a worker in the web process, too.
+- GRACE: as of `Afterword`.
+- START: "fail" or "hang", what the start-up does instead of what it should.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from afterword import Afterword, task
+from afterword.fastapi import BackgroundTasks
+
+clients: list[str] = []  # a singleton that only the lifespan makes
+
+
+def note(*words: object) -> None:
+    """Write a line into the ledger."""
+    with Path(os.environ["LEDGER"]).open("a", encoding="utf-8") as ledger:
+        ledger.write(" ".join(map(str, words)) + "\n")
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, str]]:
+    """Make the singleton."""
+    if start := os.environ.get("START"):
+        note("starting")
+        try:
+            await asyncio.sleep(30.0 if start == "hang" else 0.0)
+        finally:
+            note("not started")
+        raise RuntimeError("no database")
+    clients.append("client")
+    yield {"client": "client"}
+    clients.clear()
+    note("shutdown")
+
+
+async def work(name: str, seconds: float = 0.0) -> None:
+    """An `async def` task that needs the singleton."""
+    note("start", name, os.getpid(), *clients)
+    await asyncio.sleep(seconds)
+    note("end", name, os.getpid(), *clients)
+
+
+def work_in_thread(name: str, seconds: float = 0.0) -> None:
+    """A `def` task, which no shutdown can stop."""
+    note("start", name, os.getpid())
+    time.sleep(seconds)
+    note("end", name, os.getpid())
+
+
+@task(queue="mail")
+async def send(name: str) -> None:
+    """A task with a queue of its own."""
+    note("sent", name, os.getpid())
+
+
+app = FastAPI(lifespan=lifespan)
+afterword = Afterword(
+    app,
+    "sqlite:///jobs.db",
+    worker=os.environ.get("WORKER") == "1",
+    grace=float(os.environ.get("GRACE", "20")),
+    concurrency=5,
+)
+
+
+@app.post("/work/{name}")
+async def order(name: str, background_tasks: BackgroundTasks) -> str:
+    """Have it done later."""
+    return background_tasks.add_task(work, name).id
+
+
+@app.post("/mail/{name}")
+async def order_mail(name: str, background_tasks: BackgroundTasks) -> str:
+    """Have it sent later."""
+    return background_tasks.add_task(send, name).id
