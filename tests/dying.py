@@ -1,58 +1,116 @@
-"""A process whose children die while they serve a request; `tests/test_bind.py` tells it how.
+"""A process whose children die in the middle of transactions; tests tell it which.
 
-For each line `URL KIND` on its standard input it forks two children, each of which serves one
-request that adds a job in a transaction: one dies before the commit, one right after it. It
-answers with their exit statuses. It is one process for many tests because its imports take long.
+For each line on its standard input it forks children, and answers with their exit statuses. It is
+one process for many tests because its imports take long, and a process without threads may fork.
+
+    bind URL KIND        two children each serve a request that adds a job in a transaction: one
+                         dies before the commit, one right after it
+    complete URL KIND    a child works, and runs `complete_then_die`
 """
 
+import asyncio
 import os
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from afterword import Afterword
+from afterword import Afterword, current_task
 from afterword.starlette import BackgroundTasks
+from tests.helpers import ROOT
 from tests.sites import note
-from tests.visitors import Database, add
+from tests.visitors import Database, add, completing
 
-KILLED = 9
+BEFORE, AFTER = 8, 9  # the exit statuses of those who die before and after their commit
+SEEN: dict[str, Database] = {}
+
+Process = subprocess.Popen[str]
 
 
-def serve(url: str, kind: str, when: str) -> None:
-    """Serve one request, and do not survive it."""
-    database = Database(url, kind)
+# ---------------------------------------------------------------------- for the tests
+
+
+@contextmanager
+def dying_process() -> Iterator[Process]:
+    """Start it, and end it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.dying"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+        process.communicate()
+
+
+def tell(process: Process, what: str, database: Database) -> str:
+    """What it answers."""
+    assert process.stdin
+    assert process.stdout
+    print(what, database.url, database.kind, file=process.stdin, flush=True)
+    return process.stdout.readline().strip()
+
+
+# ---------------------------------------------------------------------- in the process
+
+
+def bind(when: str) -> None:
+    """Serve one request that adds a job, and do not survive it."""
 
     async def die(request: Request) -> None:
-        async with database.visit() as visitor:
+        async with SEEN["database"].visit() as visitor:
             await visitor.note(when)
             await add(BackgroundTasks().bind(visitor.raw), note, when)
             if when == "before":
-                os._exit(KILLED)
+                os._exit(BEFORE)
             await visitor.commit()
-            os._exit(KILLED)
+            os._exit(AFTER)
 
     app = Starlette(routes=[Route("/", die)])
-    Afterword(app, url)
+    Afterword(app, SEEN["database"].url)
     with TestClient(app) as client:
         client.get("/")
 
 
-def fork(url: str, kind: str, when: str) -> int:
-    """The exit status of a child that serves such a request."""
+async def complete_then_die() -> None:
+    """A task whose process dies: the first attempt before its commit, the second one after it."""
+    attempt = current_task().attempt
+    async with SEEN["database"].visit(begun=False) as visitor, completing(visitor):
+        await visitor.note(f"attempt {attempt}")
+        if attempt == 1:
+            os._exit(BEFORE)
+    os._exit(AFTER)
+
+
+async def work() -> None:
+    """Run jobs."""
+    await Afterword(Starlette(), SEEN["database"].url, lease=0.5).start()
+    await asyncio.sleep(30)
+
+
+def fork(action: Callable[[], None]) -> int:
+    """The exit status of a child that does this."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     try:
-        serve(url, kind, when)
+        action()
     finally:
         os._exit(1)
 
 
+def obey(what: str, database: Database) -> list[int]:
+    """Do what a line says."""
+    SEEN["database"] = database
+    if what == "complete":
+        return [fork(lambda: asyncio.run(work()))]
+    return [fork(lambda: bind("before")), fork(lambda: bind("after"))]
+
+
 if __name__ == "__main__":
     for line in sys.stdin:
-        url, kind = line.split()
-        statuses = [fork(url, kind, when) for when in ("before", "after")]
-        print(*statuses, flush=True)
+        what, url, kind = line.split()
+        print(*obey(what, Database(url, kind)), flush=True)

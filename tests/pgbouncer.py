@@ -1,6 +1,6 @@
 """A PgBouncer in transaction mode before a private server, for scripts/test-postgres.
 
-python -m tests.pgbouncer COMMAND...    run a command with AFTERWORD_TEST_POSTGRES leading through it
+python -m tests.pgbouncer COMMAND...    run it with AFTERWORD_TEST_POSTGRES leading through that
 """
 
 import os

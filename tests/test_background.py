@@ -18,6 +18,8 @@ from afterword.background import (
     Rules,
     current_outbox,
 )
+from afterword.bind import Binding
+from afterword.chain import Chain
 from afterword.errors import ArgumentError
 from tests.sites import note, note_async, noted
 
@@ -33,6 +35,9 @@ class Carrier:
 
     def store_late(self, outbox: Outbox) -> None:
         self.asked.append(outbox)
+
+    def bind(self, connection: object, chain: Chain) -> Binding:
+        raise NotImplementedError
 
 
 def take_any(**kwargs: Any) -> None:

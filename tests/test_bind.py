@@ -4,9 +4,6 @@ The test's own worker runs what there is; it is at work all the time, so that a 
 visible too early would be seen to run.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,8 +14,7 @@ from starlette.applications import Starlette
 from afterword import Afterword, JobState
 from afterword.errors import ConfigurationError
 from tests.at_work import ended, wait_for
-from tests.dying import KILLED
-from tests.helpers import ROOT
+from tests.dying import AFTER, BEFORE, Process, dying_process, tell
 from tests.sites import fail, note, noted
 from tests.visitors import KINDS, Database, Visitor, add
 
@@ -174,24 +170,18 @@ async def _add_and_commit(binding: object, visitor: Visitor) -> None:
 
 
 @pytest.fixture(scope="module")
-def dying() -> Iterator["subprocess.Popen[str]"]:
-    """A process whose children die; see `tests.dying`."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.dying"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+def dying() -> Iterator[Process]:
+    """A process whose children die."""
+    with dying_process() as process:
         yield process
-        process.communicate()
 
 
 async def test_the_process_may_die_right_after_the_commit(
-    database: Database, dying: "subprocess.Popen[str]"
+    database: Database, dying: Process
 ) -> None:
     """It has neither answered the request nor told any worker; and died before the commit first."""
-    assert dying.stdin
-    assert dying.stdout
-    print(database.url, database.kind, file=dying.stdin, flush=True)
-    assert f"{KILLED} {KILLED}\n" == dying.stdout.readline()
+    statuses = tell(dying, "bind", database)
+    assert f"{BEFORE} {AFTER}" == statuses
 
     async with working(database) as afterword:
         await wait_for(lambda: noted, description="another worker runs the job")

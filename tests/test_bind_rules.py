@@ -234,6 +234,39 @@ def test_an_application_that_was_not_started_stores_all_the_same(app: FastAPI, f
     assert ["plain"] == noted  # in its request, as with FastAPI
 
 
+def test_under_the_pytest_plugin_the_request_waits_for_bound_jobs(
+    app: FastAPI, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Afterword, "waits_for_tasks", True)
+    Afterword(app, f"sqlite+pysqlite:///{file}")
+    with TestClient(app) as client:
+        client.post("/committed")
+        seen = sorted(noted)
+
+    assert ["first", "plain", "second"] == seen
+
+
+def test_workers_are_told_at_the_end_of_the_request(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that says nothing of its commit needs no NOTIFY within the transaction."""
+    monkeypatch.setattr("afterword.worker.POLL_EVERY", 3600.0)
+    noted.clear()
+    app = FastAPI()
+    Afterword(app, postgres_url)
+
+    @app.post("/")
+    def add(background_tasks: BackgroundTasks) -> None:
+        with psycopg.connect(postgres_url) as connection:
+            background_tasks.bind(connection).add_task(note, "x")
+
+    with TestClient(app) as client:
+        client.post("/")
+        wait_until(lambda: noted, description="the job has run")
+
+    assert ["x"] == noted
+
+
 # ---------------------------------------------------------------------- parameters
 
 

@@ -14,15 +14,14 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 
-from afterword import Afterword, JobState, current_task
+from afterword import Afterword, Job, JobRecord, JobState, current_task
 from afterword.context import TaskContext
 from afterword.errors import AfterwordError, ConfigurationError, LostLease, NotInTask
 from afterword.operation import calling
 from tests.at_work import at_work, ended, wait_for
+from tests.dying import AFTER, BEFORE, complete_then_die, dying_process, tell
 from tests.sites import note, noted
-from tests.visitors import KINDS, Database, Visitor
-
-pytestmark = pytest.mark.anyio
+from tests.visitors import KINDS, Database, completing
 
 SQLITE3 = "sqlite-sqlite3"
 SEEN: dict[str, Any] = {}  # what the tests and their tasks leave for each other
@@ -62,6 +61,7 @@ async def _look() -> TaskContext:
 
 
 @pytest.mark.parametrize("task", [look_sync, look_async])
+@pytest.mark.anyio
 async def test_a_task_knows_its_job(tmp_path: Path, task: Any) -> None:
     async with at_work(tmp_path) as afterword:
         job = await afterword.add_task(task)
@@ -72,6 +72,7 @@ async def test_a_task_knows_its_job(tmp_path: Path, task: Any) -> None:
     assert job.id == context.idempotency_key
 
 
+@pytest.mark.anyio
 async def test_what_a_task_starts_belongs_to_it(tmp_path: Path) -> None:
     async with at_work(tmp_path) as afterword:
         await ended(afterword, await afterword.add_task(look_async))
@@ -80,6 +81,7 @@ async def test_what_a_task_starts_belongs_to_it(tmp_path: Path) -> None:
     assert SEEN["context"] is SEEN["thread"]
 
 
+@pytest.mark.anyio
 async def test_there_is_no_task_outside_of_one() -> None:
     with pytest.raises(NotInTask, match="code that a worker runs") as caught:
         current_task()
@@ -124,18 +126,6 @@ async def working(database: Database, **options: Any) -> AsyncIterator[Afterword
         await afterword.stop()
 
 
-@asynccontextmanager
-async def completing(visitor: Visitor) -> AsyncIterator[None]:
-    """`complete_in`, whichever `with` it wants."""
-    manager: Any = current_task().complete_in(visitor.raw)
-    if hasattr(manager, "__aenter__"):
-        async with manager:
-            yield
-    else:
-        with manager:
-            yield
-
-
 async def complete() -> None:
     """A task whose effect and completion are one."""
     async with SEEN["database"].visit(begun=False) as visitor, completing(visitor):
@@ -170,6 +160,7 @@ def _lose(context: TaskContext) -> None:
     group.run_blocking(calling(lambda store: store.recover(10, 0.5)))
 
 
+@pytest.mark.anyio
 async def test_effects_and_completion_are_one_transaction(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -184,6 +175,7 @@ async def test_effects_and_completion_are_one_transaction(
     assert "lost_lease" not in caplog.text
 
 
+@pytest.mark.anyio
 async def test_a_task_that_raises_within_leaves_no_effect(database: Database) -> None:
     async with working(database) as afterword:
         found = await ended(afterword, await afterword.add_task(raise_within))
@@ -193,6 +185,7 @@ async def test_a_task_that_raises_within_leaves_no_effect(database: Database) ->
     assert [] == await database.effects()
 
 
+@pytest.mark.anyio
 async def test_an_attempt_that_has_lost_its_job_leaves_no_effect(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -211,6 +204,7 @@ async def complete_then_raise() -> None:
     raise ZeroDivisionError("afterwards")
 
 
+@pytest.mark.anyio
 async def test_code_after_the_block_cannot_undo_the_completion(
     one_of_each: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -231,6 +225,7 @@ async def complete_then_wait() -> None:
     SEEN["waited"] = True
 
 
+@pytest.mark.anyio
 async def test_followers_start_once_the_transaction_has_committed(one_of_each: Database) -> None:
     async with working(one_of_each) as afterword:
         async with one_of_each.visit() as visitor:
@@ -253,6 +248,7 @@ async def complete_twice() -> None:
         SEEN["error"] = error
 
 
+@pytest.mark.anyio
 async def test_an_attempt_completes_once(one_of_each: Database) -> None:
     async with working(one_of_each) as afterword:
         await ended(afterword, await afterword.add_task(complete_twice))
@@ -282,6 +278,7 @@ def complete_in_doubt() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite-Session", "postgres-Session"])
+@pytest.mark.anyio
 async def test_the_fence_decides_when_a_commit_is_in_doubt(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -301,6 +298,7 @@ async def complete_elsewhere() -> None:
     SEEN["error"] = caught.value
 
 
+@pytest.mark.anyio
 async def test_another_database_is_refused_before_the_work(tmp_path: Path) -> None:
     SEEN["database"] = database = Database(f"sqlite+pysqlite:///{tmp_path / 'other.db'}", SQLITE3)
     database.prepare()
@@ -341,6 +339,7 @@ async def complete_in_transaction() -> None:
         ("postgres-asyncpg", complete_in_transaction, "# correct!"),
     ],
 )
+@pytest.mark.anyio
 async def test_a_connection_that_cannot_commit_both_is_refused(
     kind: str, task: Any, message: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -370,6 +369,7 @@ def complete_by_hand(mode: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "mode"), [("sqlite-sqlite3", "sqlite3"), ("postgres-psycopg", "psycopg")]
 )
+@pytest.mark.anyio
 async def test_autocommit_connections_get_a_transaction(
     kind: str, mode: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -379,3 +379,47 @@ async def test_autocommit_connections_get_a_transaction(
 
     assert JobState.COMPLETED is found.state, found.error
     assert ["done"] == await database.effects()
+
+
+def complete_inside_begin() -> None:
+    """A task whose session has begun with a block of its own, as SQLAlchemy's tutorial does."""
+    engine = sqlalchemy.create_engine(SEEN["database"].engine_url)
+    try:
+        with Session(engine) as session, session.begin():
+            session.execute(sqlalchemy.text("INSERT INTO effects (name) VALUES ('before')"))
+            with current_task().complete_in(session):
+                session.execute(sqlalchemy.text("INSERT INTO effects (name) VALUES ('within')"))
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.anyio
+async def test_a_block_may_end_the_transaction_of_a_session(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    database = _database("sqlite-Session", request, tmp_path)
+    async with working(database) as afterword:
+        found = await ended(afterword, await afterword.add_task(complete_inside_begin))
+
+    assert JobState.COMPLETED is found.state, found.error
+    assert ["before", "within"] == await database.effects()
+
+
+def test_a_process_that_dies_leaves_its_effects_once(one_of_each: Database) -> None:
+    """It died before the commit of the first attempt, and right after that of the second."""
+    script = Afterword(None, one_of_each.url)
+    job = script.add_task_sync(complete_then_die)
+    script.close()
+    with dying_process() as dying:
+        statuses = [tell(dying, "complete", one_of_each) for _ in range(2)]
+    (found,) = asyncio.run(_look_at(script, job))
+
+    assert [f"{BEFORE}", f"{AFTER}"] == statuses
+    assert (JobState.COMPLETED, 2) == (found.state, found.attempt)
+    assert ["attempt 2"] == asyncio.run(one_of_each.effects())
+
+
+async def _look_at(script: Afterword, job: Job) -> list[JobRecord]:
+    found = await script.job(job.id)
+    script.close()
+    return [found] if found else []

@@ -10,6 +10,7 @@ import pytest
 from afterword.errors import (
     ConfigurationError,
     SchemaTooNew,
+    StoreError,
     StoreInterrupted,
     StoreUnavailable,
 )
@@ -349,3 +350,11 @@ def test_statements_for_others_need_no_driver_of_ours(store: PostgresStore) -> N
     for statement in (*store.adding([a_job()]), store.identifying()):
         assert "::" not in statement.sql
     assert "%" not in text_of("add")
+
+
+def test_a_statement_that_was_refused_often_works_again(store: PostgresStore) -> None:
+    for _ in range(10):  # the driver prepares what it has executed some times
+        with pytest.raises(StoreError):
+            store.add([a_job(arguments="{no json")])
+
+    assert [True] * 10 == [added for _ in range(10) for added in store.add([a_job()])]

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelAsyncSession
 
-from afterword import Job
+from afterword import Job, current_task
 
 CREATE = "CREATE TABLE IF NOT EXISTS effects (name TEXT NOT NULL)"
 
@@ -120,6 +120,18 @@ async def add(binding: Any, func: Callable[..., object], *args: object) -> Job:
     """`add_task`, awaited where it is to be."""
     job: Job = await _maybe(binding.add_task(func, *args))
     return job
+
+
+@asynccontextmanager
+async def completing(visitor: Visitor) -> AsyncIterator[None]:
+    """`complete_in`, whichever `with` it wants."""
+    manager: Any = current_task().complete_in(visitor.raw)
+    if hasattr(manager, "__aenter__"):
+        async with manager:
+            yield
+    else:
+        with manager:
+            yield
 
 
 async def _maybe(value: Any) -> Any:

@@ -303,21 +303,27 @@ class Afterword:
         if not self.started:
             return
         self.started = False
+        await self._tell_store(self._leases.retire)  # whatever is cut off from now on is no loss
         if self._unfinished:
             await asyncio.wait(self._unfinished, timeout=self._grace)
         left = await self._worker.drain(self._grace) if self._worker else 0
         self.drained = not left
         telemetry.stopped(self._leases.worker, left)
         self._group.stop_timers()  # from here on the lease is not renewed
-        try:
-            await asyncio.to_thread(self._leases.retire if left else self._leases.stop)
-        except StoreError as error:  # whoever recovers next will find our lock free
-            telemetry.step_failed(error)
         # A thread cannot be stopped. Its job is not given away while it may still run: it goes with
         # the lease, or with the lock when the process ends; until then its outcome is welcome.
         if not left:
+            await self._tell_store(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
         self._worker = None
+
+    async def _tell_store(self, farewell: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(farewell)
+        except (
+            StoreError
+        ) as error:  # whoever recovers next will find our lock free, or our lease over
+            telemetry.step_failed(error)
 
     def _forget(self) -> None:
         """In a forked child: not started, whatever the parent is."""

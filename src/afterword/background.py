@@ -328,9 +328,7 @@ class Outbox:
         with self._lock:
             job_id, queue = new_id(), options_of(name).queue
             request_id = self._request_id or job_id
-            job = Job(
-                id=job_id, task=name, arguments=arguments, queue=queue, request_id=request_id
-            )
+            job = Job(id=job_id, task=name, arguments=arguments, queue=queue, request_id=request_id)
             self.bound.append(job)
         return job
 

@@ -59,7 +59,7 @@ class Leases:
         self._group.every(self.seconds / RENEWALS, self._renew)
 
     def retire(self) -> None:
-        """Shut down with attempts that cannot be stopped: theirs is no loss to be counted."""
+        """Begin to shut down: what is not ended by then is no loss to be counted."""
         self._group.run_blocking(calling(lambda store: store.retire(self.worker)))
 
     def stop(self) -> None:

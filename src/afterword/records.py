@@ -53,6 +53,15 @@ class QueueRecord:
     oldest_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a store says of itself; `fix` is empty if that is as it should be."""
+
+    name: str
+    found: str
+    fix: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
     """What became of a task's jobs: the unfinished ones, and those that ended lately."""

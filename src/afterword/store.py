@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from afterword.errors import ConfigurationError
 from afterword.job import Job, JobRecord, JobState
 from afterword.outcome import Outcome
-from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
+from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
 
 STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
 MAX_LOST = 3  # workers that may die with a job before it counts as poison
@@ -181,6 +181,9 @@ class Store(Protocol):
 
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then, by name."""
+
+    def examine(self) -> Sequence[Remark]:
+        """How the database is set up and how it fares, and what had better be changed."""
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
         """End queued jobs; their followers stop with them. False: not queued (any more)."""

@@ -6,7 +6,6 @@
 - WORKER: 0 for a process that only stores jobs.
 - WITHOUT: a task that this release does not have yet.
 - CHANGED: a task of which this release has another signature.
-- DISK_ERRORS: the share of SQLite's writes and syncs that fail.
 - CRASH_AT, CRASH_AFTER: die at this point of the store's work, at the n-th time it is passed.
 
 The points are those between which a job changes hands:
@@ -37,7 +36,6 @@ from afterword.fastapi import BackgroundTasks
 from afterword.outcome import Released
 from afterword.store import Claim, Settlement
 from afterword.stores import postgres, sqlite
-from tests.crash import flaky
 from tests.crash.ledger import Ledger, number_of
 
 ledger = Ledger(Path(os.environ["LEDGER"]))
@@ -205,8 +203,6 @@ def build() -> FastAPI:
     logging.basicConfig(level=logging.INFO)
     sqlite.SQLiteStore = WitnessSQLiteStore  # type: ignore[misc]  # in this process only
     postgres.PostgresStore = WitnessPostgresStore  # type: ignore[misc]
-    if share := os.environ.get("DISK_ERRORS"):
-        flaky.install(float(share))
     globals().pop(os.environ.get("WITHOUT", ""), None)
     if changed := os.environ.get("CHANGED"):
         globals()[changed] = with_other_signature(globals()[changed])

@@ -135,11 +135,9 @@ def _file(store: Store) -> Iterator[Finding]:
 
 
 def _server(store: Store) -> Iterator[Finding]:
-    """What a store says of its server: (name, what was found, what to do if that is wrong)."""
-    examine = getattr(store, "examine", None)
-    if callable(examine):
-        for name, found, fix in examine():
-            yield Finding(name, "problem" if fix else "ok", found, fix)
+    """What the store says of its database."""
+    for remark in store.examine():
+        yield Finding(remark.name, "problem" if remark.fix else "ok", remark.found, remark.fix)
 
 
 # ---------------------------------------------------------------------- how it goes

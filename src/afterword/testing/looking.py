@@ -299,3 +299,9 @@ def check_claims_know_their_queue(store: Store) -> None:
     expect((job.id, "mail"), (got.id, got.queue), "claim")
     store.add([other := a_job()])
     expect("default", claim_of(store, other).queue, "the queue of another claim")
+
+
+def check_examine(store: Store) -> None:
+    """A store tells what its database is, in a line for each thing."""
+    remarks = store.examine()
+    expect(True, bool(remarks) and all(each.name and each.found for each in remarks), "remarks")

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from afterword.clock import Clock
 from afterword.job import FINAL_STATES, JobRecord, JobState
-from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
+from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
 from afterword.store import EVERYTHING
 from afterword.stores.locks import Locks
 from afterword.stores.postgres.desk import Desk
@@ -25,9 +26,17 @@ _PLACES = {
 }
 
 
+_SKEW = 5.0  # seconds
+_WEAK = "Set fsync and synchronous_commit to on, or jobs are lost when the server's machine fails."
+_SKEWED = "Set this machine's clock, say by NTP. Leases do not depend on it, but logs do."
+_OLD = "End it: while it lasts nothing is cleared, and claims get slower. See pg_stat_activity."
+_BLOATED = "Vacuum cannot keep up: look for long transactions, then VACUUM afterword.jobs."
+
+
 class Looking:
     """The part of the PostgreSQL store that only looks."""
 
+    _clock: Clock
     _desk: Desk
     _locks: Locks
 
@@ -83,6 +92,25 @@ class Looking:
         """The tasks that have unfinished jobs, or jobs that ended since then."""
         with self._desk.looking() as desk:
             return [task_record(row) for row in desk.execute("tasks", {"since": since})]
+
+    def examine(self) -> Sequence[Remark]:
+        """What the server says of itself."""
+        with (
+            self._desk.acting() as desk
+        ):  # the transactions of others are not to be seen as of once
+            before = self._clock.now()
+            ((version, settings, at, oldest, dead),) = desk.execute("examine")
+        skew = abs(at - (before + self._clock.now()) / 2)
+        weak = " off" in settings
+        return [
+            Remark("server", f"PostgreSQL {version}"),
+            Remark("durability", settings, _WEAK if weak else ""),
+            Remark("clock", f"{skew:.1f} s beside the server's", _SKEWED if skew > _SKEW else ""),
+            Remark(
+                "transactions", f"the oldest is {oldest:.0f} s old", _OLD if oldest > 60 else ""
+            ),
+            Remark("dead rows", f"{dead:,} in jobs", _BLOATED if dead > 1_000_000 else ""),
+        ]
 
 
 def _id(row: Row) -> str:

@@ -96,6 +96,7 @@ class Session:
         self._owner: int | None = None  # the thread whose transaction is open
         self.announcing = False  # tell the others when this transaction is committed
         self._number: str | None = None  # of the transaction, once it has written
+        self._spoiled = False  # see `_drop_if_spoiled`
         self._pause = _FIRST_PAUSE
         self._pause_until = float("-inf")  # monotonic
 
@@ -119,10 +120,20 @@ class Session:
         Raises:
             StoreUnavailable: the server cannot be reached, or not be used.
         """
+        self._drop_if_spoiled()
         if self._connection is None or self._connection.closed:
             self._connection = None
             self._connection = self._connect_spaced_out()
         return self._connection
+
+    def _drop_if_spoiled(self) -> None:
+        """A connection on which a statement was refused is not used for another transaction.
+
+        What the driver prepares in a pipeline that fails, it believes to be prepared for ever.
+        """
+        if self._spoiled and not self.serves_this_thread:
+            self._spoiled = False
+            self.close()
 
     def _connect_spaced_out(self) -> TimedConnection:
         if self._clock.monotonic() < self._pause_until:
@@ -214,6 +225,7 @@ class Session:
             except BaseException as error:
                 if committing is None or not self._committed(connection, committing, error):
                     _roll_back(connection)
+                    self._spoiled = isinstance(error, psycopg.Error)
                     raise
             finally:
                 self._owner = None

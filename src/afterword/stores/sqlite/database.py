@@ -313,7 +313,7 @@ class Database:
         """The driver's errors, and those of the files beside the database, become ours."""
         try:
             yield
-        except (self._driver.error, OSError) as error:
+        except (self._driver.error, OSError, UnicodeDecodeError) as error:
             raise as_ours(error, self._driver, self.path) from error
 
 

@@ -159,7 +159,7 @@ def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
 def as_ours(error: Exception, driver: Driver, path: Path) -> StoreError:
     """The error to raise for one of the driver, or of the files beside the database."""
     code = driver.code(error)
-    if code in _DAMAGED:
+    if code in _DAMAGED or isinstance(error, UnicodeDecodeError):
         return StoreCorrupt(
             f"{path} is damaged or not a SQLite database ({error}). Keep a copy, then try:"
             f" sqlite3 {path} .recover | sqlite3 recovered.db"

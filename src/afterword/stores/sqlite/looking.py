@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from afterword.clock import Clock
 from afterword.job import JobRecord, JobState
-from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
+from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
 from afterword.store import EVERYTHING
 from afterword.stores.locks import Locks
 from afterword.stores.sqlite.database import Database, sql
@@ -28,6 +28,9 @@ _CONDITIONS = {
     "error": "instr(error, :error) > 0",
     "since": "created_at >= :since",
 }
+
+
+_SLOW = "Writers and readers wait for each other. A Python with a newer SQLite would use a WAL."
 
 
 class Looking:
@@ -83,6 +86,14 @@ class Looking:
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then."""
         return [task_record(row) for row in self._database.read("tasks", {"since": since})]
+
+    def examine(self) -> Sequence[Remark]:
+        """What the library says of the file."""
+        ((version, journal),) = self._database.read_text(
+            "SELECT sqlite_version(), journal_mode FROM pragma_journal_mode", {}
+        )
+        slow = journal != "wal"
+        return [Remark("sqlite", f"SQLite {version}, journal {journal}", _SLOW if slow else "")]
 
 
 def _parts(verb: str, wanted: Filter, state: JobState | None) -> list[str]:

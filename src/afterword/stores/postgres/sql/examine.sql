@@ -1,0 +1,10 @@
+SELECT
+    current_setting('server_version'),
+    concat_ws(', ', 'fsync ' || current_setting('fsync'), 'synchronous_commit ' || current_setting('synchronous_commit')),
+    CAST(extract(epoch FROM clock_timestamp()) AS double precision),
+    -- Only what this role may see: with pg_monitor, everybody's.
+    (
+        SELECT CAST(coalesce(max(extract(epoch FROM now() - xact_start)), 0) AS double precision)
+        FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    ),
+    (SELECT n_dead_tup FROM pg_stat_user_tables WHERE schemaname = 'afterword' AND relname = 'jobs')
