@@ -19,6 +19,7 @@ def storm(
     every: float,
     url: str | None = None,
     size: int = 3,
+    excused: bool = False,
     **environment: object,
 ) -> tuple[Result, Clients]:
     """Load servers, do mischief meanwhile, and let them finish in peace.
@@ -26,6 +27,7 @@ def storm(
     Args:
         mischief: what is done, so many times, with a pause of `every` seconds.
         url: the way to the store, if there is another one.
+        excused: whether a healthy process may have to begin afresh, so that its runs come to no end.
         environment: of the servers.
     """
     fleet = lab.fleet(size, url=url, **{"ORDER": "concurrent", "LEASE": 10, **environment})
@@ -40,6 +42,8 @@ def storm(
         wait_ended(fleet, timeout=90)
         for server in fleet.servers:
             server.stop()  # not before each has written down what it knows
+        if excused:
+            fleet.disturbed |= {line.pid for line in fleet.ledger.lines()}
         return Result(fleet.verdict(clients), times, fleet.logs(), _answers(clients)), clients
 
 

@@ -76,7 +76,7 @@ class Shell:
 
     def add(self, task: str = "shop:pack", **values: Any) -> str:
         """A queued job; its id."""
-        job = Job(id=new_id(), task=task, **values)
+        job = Job(**{"id": new_id(), "task": task, **values})
         self.store.add([job])
         return job.id
 

@@ -171,10 +171,13 @@ class Proxy:
     async def _deliver(self, line: "_Line", writer: asyncio.StreamWriter) -> None:
         """Pass on what is under way, in its order, until one side has hung up."""
         with suppress(ConnectionError):
-            while sent := await line.get():
+            while True:
+                sent = await line.get()
+                await self._flows.wait()  # kept, as TCP keeps what is not acknowledged
+                if sent is None:
+                    break
                 arrival, chunk = sent
                 await asyncio.sleep(arrival - self._loop.time())
-                await self._flows.wait()  # kept, as TCP keeps what is not acknowledged
                 writer.write(chunk)
                 await writer.drain()
         writer.transport.abort()

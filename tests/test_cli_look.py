@@ -232,6 +232,12 @@ def test_the_beginning_of_an_id_is_enough(shell: Shell, length: int) -> None:
     assert job_id in done.out
 
 
+def test_the_beginning_of_the_last_possible_id_is_enough(shell: Shell) -> None:
+    job_id = shell.add(id=f"{new_id()[:-4]}ffff")
+
+    assert job_id in shell.run("show", job_id[:32]).out
+
+
 def test_an_ambiguous_beginning_is_refused(shell: Shell) -> None:
     job_id = shell.add()
     shell.add()

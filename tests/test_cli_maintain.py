@@ -86,12 +86,11 @@ def test_the_doctor_finds_nothing_wrong_with_a_served_store(shell: Shell) -> Non
     shell.join()
     shell.add()
 
-    done = shell.run("doctor")
+    found = findings(shell)
+    found.pop("durability", None)  # tests run on a server that is set to be quick
 
-    assert 0 == done.code
-    assert {"ok"} == {line.split()[0] for line in done.lines}
-    names = {"python", "packages", "store", "workers", "leases", "queues", "waiting"}
-    assert names <= findings(shell).keys()
+    assert {"ok"} == set(found.values())
+    assert {"python", "packages", "store", "workers", "leases", "queues", "waiting"} <= found.keys()
 
 
 def test_the_doctor_says_what_to_do(shell: Shell) -> None:

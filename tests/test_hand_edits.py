@@ -77,7 +77,11 @@ def test_43_a_job_behind_one_that_is_gone_runs_after_the_next_start(tmp_path: Pa
 def test_43_text_that_is_no_text_can_be_looked_at(tmp_path: Path) -> None:
     odd, sound = job(1), job(2)
     store_jobs(tmp_path, odd, sound)
-    edit(tmp_path, "UPDATE afterword_jobs SET arguments = CAST(x'7bff7d' AS TEXT) WHERE id = ?", odd.id)
+    edit(
+        tmp_path,
+        "UPDATE afterword_jobs SET arguments = CAST(x'7bff7d' AS TEXT) WHERE id = ?",
+        odd.id,
+    )
 
     states = asyncio.run(run_all(tmp_path, sound))
     store = SQLiteStore.from_url(url_in(tmp_path))

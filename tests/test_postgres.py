@@ -1,5 +1,6 @@
 """What is specific to the PostgreSQL store; what all stores share is in test_contract.py."""
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -213,6 +214,23 @@ def test_a_worker_that_may_hold_more_than_it_knows_starts_afresh(
             store.add([a_job(held=True)], held_by="ann")
 
     assert [False, True] == [store.renew("ann", LONG), store.renew("ann", LONG)]
+
+
+def test_after_a_crash_the_number_of_a_transaction_may_be_anothers(cluster: Cluster) -> None:
+    with through(cluster.new_database()) as (proxy, url):
+        store = PostgresStore(url, timeout=1.0)
+        store.open()
+        job = a_job()
+        with pytest.raises(StoreUnavailable, match="nobody can say"), store.transaction():
+            store.add([job])
+            proxy.swallow()
+            cluster.restart("immediate")
+            for _ in range(3):  # one of them gets our number, and is committed
+                cluster.execute("SELECT pg_current_xact_id()")
+            threading.Timer(2.0, proxy.accept).start()
+
+        assert [] == store.get([job.id])
+        store.close()
 
 
 def test_a_connection_that_says_nothing_is_given_up(proxied: tuple[Proxy, PostgresStore]) -> None:

@@ -377,6 +377,14 @@ def test_a_local_file_system_is_taken(path: Path) -> None:
     assert not path.exists()
 
 
+def test_f18_text_that_is_no_text_is_damage(store: SQLiteStore) -> None:
+    store.add([a_job()])
+    store._database.connection.execute("UPDATE afterword_jobs SET task = CAST(x'ff' AS TEXT)")
+
+    with pytest.raises(StoreCorrupt, match="is damaged"):
+        store.find()
+
+
 # ---------------------------------------------------------------------- many processes
 
 

@@ -38,7 +38,11 @@ async def test_history_is_purged_when_it_is_old_enough(tmp_path: Path) -> None:
         old = await ended(afterword, await afterword.add_task(note, "old"))
         young = await afterword.add_task(note, "young")
         await ended(afterword, young)
-        edit(tmp_path, "UPDATE afterword_history SET finished_at = finished_at - 3601 WHERE id = ?", old.id)
+        edit(
+            tmp_path,
+            "UPDATE afterword_history SET finished_at = finished_at - 3601 WHERE id = ?",
+            old.id,
+        )
         await wait_for(lambda: not afterword._store.get([old.id]), description="old is purged")
         kept = await record(afterword, young)
 

@@ -44,9 +44,10 @@ def full_id(store: Store, typed: str) -> str | None:
         return beginning
     if not _begins_an_id(beginning):
         return None
-    # Ids sort: the jobs whose ids begin so, if there are any, come first below the last such id.
+    # Ids sort: the jobs whose ids begin so, if there are any, are the last such id and come below it.
     last = beginning + _SHAPE[len(beginning) :].replace("x", "f")
-    found = [job.id for job in store.find(limit=2, before=last) if job.id.startswith(beginning)]
+    candidates = [*store.get([last]), *store.find(limit=2, before=last)]
+    found = [job.id for job in candidates if job.id.startswith(beginning)]
     if len(found) > 1:
         raise ConfigurationError(
             f"The beginning of an id must be that of one job only, but several begin with"

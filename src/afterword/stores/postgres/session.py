@@ -7,8 +7,10 @@ when an answer does not come in time. What then?
   transaction at once.
 - After COMMIT was sent, nobody knows: the session connects again and asks the server what became of
   that transaction (`pg_xact_status`). Committed: the answer stands. Aborted: as above.
-- The server does not answer for `_PATIENCE` seconds: `StoreUnavailable`, and `in_doubt` is set. The
-  transaction may have given this process jobs that it does not know of.
+- The server does not answer for `_PATIENCE` seconds, or it has crashed since the transaction began:
+  `StoreUnavailable`, and `in_doubt` is set. (After a crash, the number of a transaction that never
+  reached the disk is given out again: its status is then somebody else's.) The transaction may have
+  given this process jobs that it does not know of.
 
 While the server cannot be reached, tries to connect are spaced out, at random, up to `_MAX_PAUSE`.
 """
@@ -42,6 +44,18 @@ _READY_NONE = 0  # what the driver says when nothing has come yet
 
 
 _of_parents: list[object] = []  # kept, or the driver would warn of connections left open
+
+
+# A transaction's number, once it has one, and when it began.
+_MARK = "SELECT pg_current_xact_id_if_assigned()::text, now()::text"
+# Its status, and whether the server has crashed since: then it has started anew, or has thrown away
+# its statistics at least.
+_STATUS = """
+SELECT
+    pg_xact_status(CAST(%s AS xid8)),
+    CAST(%s AS timestamptz)
+        < greatest(pg_postmaster_start_time(), (SELECT stats_reset FROM pg_stat_bgwriter))
+"""
 
 
 class TimedConnection(psycopg.Connection[Row]):
@@ -96,6 +110,7 @@ class Session:
         self._owner: int | None = None  # the thread whose transaction is open
         self.announcing = False  # tell the others when this transaction is committed
         self._number: str | None = None  # of the transaction, once it has written
+        self._began_at = ""  # by the server's clock
         self._spoiled = False  # see `_drop_if_spoiled`
         self._pause = _FIRST_PAUSE
         self._pause_until = float("-inf")  # monotonic
@@ -245,8 +260,8 @@ class Session:
         connection = self.connection()
         cursor = connection.execute(sql(statement, where), values or {})
         if self._number is None:
-            number = connection.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
-            self._number = number[0] if number else None
+            mark = connection.execute(_MARK).fetchone()
+            self._number, self._began_at = mark or (None, "")
         return cursor.fetchall()
 
     # ------------------------------------------------------------------ when it goes wrong
@@ -269,6 +284,8 @@ class Session:
             status = self._status_of(number)
             if status in ("committed", "aborted"):
                 return status == "committed"
+            if status == "unknowable":
+                break
             time.sleep(0.05)
         self.in_doubt = True
         raise StoreUnavailable(
@@ -277,15 +294,15 @@ class Session:
         )
 
     def _status_of(self, number: str) -> str | None:
+        """What the server knows of a transaction; None if it cannot say now."""
         try:
-            row = (
-                self.connection()
-                .execute("SELECT pg_xact_status(CAST(%s AS xid8))", [number])
-                .fetchone()
-            )
+            row = self.connection().execute(_STATUS, [number, self._began_at]).fetchone()
+        except psycopg.errors.InvalidParameterValue:
+            return "aborted"  # a number "in the future": nothing of it has survived a crash
         except (psycopg.Error, StoreUnavailable):
             return None
-        return row[0] if row else None
+        status, crashed = row or (None, False)
+        return "unknowable" if crashed else status
 
     @contextmanager
     def errors(self) -> Iterator[None]:
