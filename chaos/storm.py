@@ -27,7 +27,7 @@ def storm(
     Args:
         mischief: what is done, so many times, with a pause of `every` seconds.
         url: the way to the store, if there is another one.
-        excused: whether a healthy process may have to begin afresh, so that its runs come to no end.
+        excused: whether a healthy process may lose its lease, so that its runs come to no end.
         environment: of the servers.
     """
     fleet = lab.fleet(size, url=url, **{"ORDER": "concurrent", "LEASE": 10, **environment})

@@ -10,6 +10,8 @@ import pytest
 from afterword.job import new_id
 from tests.command_line import KINDS, WORKER, Shell, new_url, opened
 
+UNKNOWN = "01a20513-3665-7354-9284-afba1b0dace4"  # no job of any test has this id
+
 
 @pytest.fixture(params=KINDS)
 def shell(
@@ -248,7 +250,7 @@ def test_an_ambiguous_beginning_is_refused(shell: Shell) -> None:
     assert "several begin with" in done.err
 
 
-@pytest.mark.parametrize("typed", ["01234567", "0123456", "nonsense", "-x", "", new_id()])
+@pytest.mark.parametrize("typed", ["01234567", "0123456", "nonsense", "-x", "", UNKNOWN])
 @pytest.mark.parametrize("command", ["show", "watch"])
 def test_a_job_that_is_not_there_is_not_found(shell: Shell, command: str, typed: str) -> None:
     shell.add()
@@ -355,7 +357,7 @@ def test_a_project_that_cannot_be_read_is_a_usage_error(
     assert said in done.err
 
 
-@pytest.mark.parametrize("command", [["status"], ["top"], ["retry", new_id()], ["export"]])
+@pytest.mark.parametrize("command", [["status"], ["top"], ["retry", UNKNOWN], ["export"]])
 def test_a_store_that_is_not_there_is_unreachable_and_not_made(
     shell: Shell, tmp_path: Path, command: list[str]
 ) -> None:

@@ -217,20 +217,27 @@ def test_a_worker_that_may_hold_more_than_it_knows_starts_afresh(
 
 
 def test_after_a_crash_the_number_of_a_transaction_may_be_anothers(cluster: Cluster) -> None:
+    job = a_job()
     with through(cluster.new_database()) as (proxy, url):
         store = PostgresStore(url, timeout=1.0)
         store.open()
-        job = a_job()
-        with pytest.raises(StoreUnavailable, match="nobody can say"), store.transaction():
-            store.add([job])
-            proxy.swallow()
-            cluster.restart("immediate")
-            for _ in range(3):  # one of them gets our number, and is committed
-                cluster.execute("SELECT pg_current_xact_id()")
-            threading.Timer(2.0, proxy.accept).start()
+        with pytest.raises(StoreUnavailable, match="nobody can say"):
+            _crash_before_the_commit(store, job, cluster, proxy)
 
         assert [] == store.get([job.id])
         store.close()
+
+
+def _crash_before_the_commit(
+    store: PostgresStore, job: Job, cluster: Cluster, proxy: Proxy
+) -> None:
+    with store.transaction():
+        store.add([job])
+        proxy.swallow()
+        cluster.restart("immediate")
+        for _ in range(3):  # one of them gets our number, and is committed
+            cluster.execute("SELECT pg_current_xact_id()")
+        threading.Timer(2.0, proxy.accept).start()
 
 
 def test_a_connection_that_says_nothing_is_given_up(proxied: tuple[Proxy, PostgresStore]) -> None:
