@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import command_line
 from tests.postgres import Cluster, Server, some_server
 from tests.stores import KINDS, MakeStore, stores_in, stores_on
 
@@ -51,3 +52,16 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
     if request.param != "postgres":
         return stores_in(tmp_path, request.param)
     return stores_on(request.getfixturevalue("server"), request.getfixturevalue("shared_url"))
+
+
+@pytest.fixture(params=command_line.KINDS)
+def shell(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[command_line.Shell]:
+    """A command line, and a store for it: one of each."""
+    url = command_line.new_url(request.param, tmp_path, request)
+    with command_line.opened(url, tmp_path, capsys, monkeypatch) as shell:
+        yield shell

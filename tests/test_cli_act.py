@@ -1,28 +1,14 @@
 """The commands that change jobs: one by one, all that match, and a new one."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from afterword.cli import act
 from afterword.job import JobState, new_id
-from tests.command_line import KINDS, Shell, new_url, opened
+from tests.command_line import Shell
 from tests.pty_session import PtySession
-
-
-@pytest.fixture(params=KINDS)
-def shell(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Shell]:
-    url = new_url(request.param, tmp_path, request)
-    with opened(url, tmp_path, capsys, monkeypatch) as shell:
-        yield shell
-
 
 # ---------------------------------------------------------------------- one by one
 

@@ -2,27 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from afterword.job import new_id
-from tests.command_line import KINDS, WORKER, Shell, new_url, opened
+from tests.command_line import WORKER, Shell
 
 UNKNOWN = "01a20513-3665-7354-9284-afba1b0dace4"  # no job of any test has this id
-
-
-@pytest.fixture(params=KINDS)
-def shell(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Shell]:
-    url = new_url(request.param, tmp_path, request)
-    with opened(url, tmp_path, capsys, monkeypatch) as shell:
-        yield shell
 
 
 HOSTILE = "KeyError: '\x1b[31mred\x07' [bold]x[/bold]\u202e\nforged line"

@@ -13,20 +13,7 @@ import pytest
 from afterword.cli import maintain, transfer
 from afterword.job import JobRecord, JobState, new_id
 from afterword.store import Store, open_store
-from tests.command_line import KINDS, Shell, new_url, opened
-
-
-@pytest.fixture(params=KINDS)
-def shell(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Shell]:
-    url = new_url(request.param, tmp_path, request)
-    with opened(url, tmp_path, capsys, monkeypatch) as shell:
-        yield shell
-
+from tests.command_line import KINDS, Shell, new_url
 
 # ---------------------------------------------------------------------- check
 

@@ -174,7 +174,10 @@ def test_a_child_with_a_mistake_waits_for_a_change(tmp_path: Path) -> None:
     child = "open('ledger', 'a').write('start 0\\n')\nraise SystemExit(1)"
     with supervising(tmp_path, child, 1, "1", "0.7") as parent:
         parent.wait_noted("start", 2)
-        wait_until(lambda: parent.log.read_text().count("again after a change") == 2, description="it waits")
+        wait_until(
+            lambda: parent.log.read_text().count("again after a change") == 2,
+            description="it waits",
+        )
         parent.process.terminate()
 
         assert 0 == parent.ends()

@@ -21,7 +21,6 @@ from afterword import telemetry
 from afterword.clock import Clock
 from afterword.errors import MissingExtra, StoreCorrupt, StoreUnavailable
 from afterword.job import Job, JobState
-from afterword.outcome import Cancelled, Completed, Failed, Outcome
 from afterword.store import (
     MAX_LOST,
     STOPPED,
@@ -44,7 +43,6 @@ from afterword.stores.postgres.acting import Acting
 from afterword.stores.postgres.desk import Desk
 from afterword.stores.postgres.looking import Looking
 from afterword.stores.postgres.rows import (
-    INTERRUPTED,
     again_rows,
     claim_of,
     columns,
@@ -52,19 +50,19 @@ from afterword.stores.postgres.rows import (
     final_rows,
     new_rows,
     release_rows,
-    take,
 )
 from afterword.stores.postgres.session import CHANNEL, Row, Session, Values, text_of
 from afterword.stores.postgres.url import parameters_of, shown
+from afterword.stores.rows import (
+    INTERRUPTED,
+    POISON,
+    final_state,
+    first_of_each,
+    lost_during,
+)
 
 _TIMEOUT = 10.0  # seconds one statement may take
 _MIGRATION_LOCK = 0x41465457  # "AFTW": the key of the advisory lock under which stores migrate
-_POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
-_FINAL: Mapping[type[Outcome], JobState] = {
-    Completed: JobState.COMPLETED,
-    Failed: JobState.FAILED,
-    Cancelled: JobState.CANCELLED,
-}
 
 
 class PostgresStore(Looking, Acting):
@@ -263,7 +261,7 @@ class PostgresStore(Looking, Acting):
                 self._write("unblock", {"ids": [job.id for job in followers if job.id in added]})
             if any(not job.held or held_by is None for job in jobs):
                 self._announce()
-        return [take(job.id, added) for job in jobs]
+        return first_of_each([job.id for job in jobs], added)
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
@@ -271,7 +269,7 @@ class PostgresStore(Looking, Acting):
             rows = self._write("release", release_rows(putbacks, self._clock.now()))
             released = {row[0] for row in rows}
             self._announce()
-        return [take(each.claim.id, released) for each in putbacks]
+        return first_of_each([each.claim.id for each in putbacks], released)
 
     def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
@@ -301,9 +299,9 @@ class PostgresStore(Looking, Acting):
         ending = [
             (each, state)
             for each in first.values()
-            if (state := _FINAL.get(type(each.outcome))) is not None
+            if (state := final_state(each.outcome)) is not None
         ]
-        again = [each for each in first.values() if type(each.outcome) not in _FINAL]
+        again = [each for each in first.values() if final_state(each.outcome) is None]
         with self.transaction():
             accepted = self._finish(final_rows(ending, now)) if ending else set()
             if again:
@@ -444,7 +442,7 @@ def _lost_rows(rows: Sequence[Row], gone: Mapping[str, bool], lease: float) -> V
                 attempt,
                 worker,
                 recovery_delay(lost + 1, lease),
-                f"worker {worker} was lost during attempt {attempt}",
+                lost_during(worker, attempt),
                 0,
                 1,
             )
@@ -458,7 +456,7 @@ def _poison_rows(rows: Sequence[Row]) -> Values:
     return columns(
         "ids attempts workers states errors ages lost",
         (
-            (job_id, attempt, worker, JobState.FAILED.value, _POISON, None, 1)
+            (job_id, attempt, worker, JobState.FAILED.value, POISON, None, 1)
             for job_id, attempt, worker, _, _ in rows
         ),
     )

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from afterword.job import JobRecord
 from afterword.store import STOPPED
 from afterword.stores.postgres.desk import Desk
-from afterword.stores.postgres.rows import restored_rows, take, uuids
+from afterword.stores.postgres.rows import restored_rows, uuids
 from afterword.stores.postgres.session import Session
+from afterword.stores.rows import first_of_each
 
 
 class Acting:
@@ -23,7 +24,7 @@ class Acting:
             stopped = desk.execute("stop", {"ids": sorted(cancelled), "reason": STOPPED})
             ended = sorted(cancelled | {row[0] for row in stopped})
             self._announce_if(desk, desk.execute("follow", {"ids": ended}))
-        return [take(job_id, cancelled) for job_id in ids]
+        return first_of_each(ids, cancelled)
 
     def retry(self, ids: Sequence[str]) -> Sequence[bool]:
         """Move jobs back from the history, and those that were cancelled because of them."""
@@ -32,7 +33,7 @@ class Acting:
             queued = {row[0] for row in rows}
             desk.execute("unblock", {"ids": sorted(queued)})
             self._announce_if(desk, rows)
-        return [take(job_id, queued) for job_id in ids]
+        return first_of_each(ids, queued)
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         """Forget queued and ended jobs."""
@@ -42,7 +43,7 @@ class Acting:
                 if rows := desk.execute("delete_queued", {"id": job_id}):
                     deleted.add(job_id)
                     self._announce_if(desk, rows)
-        return [take(job_id, deleted) for job_id in ids]
+        return first_of_each(ids, deleted)
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
         """Add jobs as another store knew them; unfinished ones are queued."""
@@ -54,7 +55,7 @@ class Acting:
             desk.execute("unblock", {"ids": [row[0] for row in queued]})
             self._announce_if(desk, queued)
         restored = {row[0] for row in (*queued, *kept)}
-        return [take(each.id, restored) for each in records]
+        return first_of_each([each.id for each in records], restored)
 
     def _announce_if(self, desk: Session, rows: Sequence[object]) -> None:
         """These are jobs that may be claimable now: tell the workers, once it is committed."""

@@ -8,16 +8,8 @@ from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRec
 from afterword.store import EVERYTHING
 from afterword.stores.locks import Locks
 from afterword.stores.postgres.desk import Desk
-from afterword.stores.postgres.rows import (
-    conditions,
-    filter_values,
-    queue_record,
-    record,
-    task_record,
-    uuids,
-    worker_record,
-)
-from afterword.stores.postgres.session import Row
+from afterword.stores.postgres.rows import conditions, filter_values, uuids
+from afterword.stores.rows import Row, queue_record, record, task_record, worker_record
 
 # Where to look for jobs of which states.
 _PLACES = {

@@ -4,34 +4,25 @@ Times that this process has decided on travel as distances: the server adds them
 the only one that all processes share.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from afterword.clock import as_datetime
 from afterword.job import Job, JobRecord, JobState
-from afterword.outcome import Cancelled, Failed, Released, Retry
-from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
+from afterword.outcome import Released, Retry
+from afterword.records import Filter
 from afterword.store import Claim, Putback, Settlement
-
-Row = tuple[Any, ...]
-Values = Mapping[str, Any]
-
-INTERRUPTED = "interrupted by a shutdown"
-_NAMES = (
-    *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
-    *("worker", "after", "on_failure", "request_id", "error"),
-)
+from afterword.stores import rows
+from afterword.stores.rows import INTERRUPTED, Row, Values
 
 
-def columns(names: str, rows: Iterable[Sequence[Any]]) -> Values:
+def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
     """One array for each name: a statement takes any number of rows at once.
 
     >>> columns("ids attempts", [("a", 1), ("b", 2)])
     {'ids': ['a', 'b'], 'attempts': [1, 2]}
     """
-    listed = list(rows)
+    listed = list(given)
     return {name: [row[place] for row in listed] for place, name in enumerate(names.split())}
 
 
@@ -83,20 +74,13 @@ def final_rows(settlements: Sequence[tuple[Settlement, JobState]], now: float) -
             (
                 *fence(each.claim),
                 state.value,
-                _error(each),
+                rows.final_error(each.outcome),
                 max(0.0, now - each.started_at),
                 0,
             )
             for each, state in settlements
         ),
     )
-
-
-def _error(settlement: Settlement) -> str | None:
-    outcome = settlement.outcome
-    if isinstance(outcome, Cancelled):
-        return outcome.reason
-    return outcome.error if isinstance(outcome, Failed) else None
 
 
 def again_rows(settlements: Sequence[Settlement], now: float) -> Values:
@@ -125,63 +109,6 @@ def _distance(at: float | None, now: float) -> float | None:
 # ---------------------------------------------------------------------- for people
 
 
-def record(row: Row) -> JobRecord:
-    """What find_unfinished.sql and find_ended.sql return."""
-    *fields, created_at, run_at, started_at, finished_at = row
-    values = dict(zip(_NAMES, fields, strict=True))
-    return JobRecord(
-        **{**values, "state": JobState(values["state"])},
-        created_at=as_datetime(created_at),
-        run_at=as_datetime(run_at),
-        started_at=_datetime(started_at),
-        finished_at=_datetime(finished_at),
-    )
-
-
-def worker_record(row: Row) -> WorkerRecord:
-    """What workers.sql returns."""
-    worker, host, pid, queues, concurrency, running, joined_at, expires_at, retired, alive = row
-    return WorkerRecord(
-        id=worker,
-        host=host,
-        pid=pid,
-        queues=tuple(queues),
-        concurrency=concurrency,
-        running=running,
-        joined_at=as_datetime(joined_at),
-        expires_at=as_datetime(expires_at),
-        retired=retired,
-        alive=alive,
-    )
-
-
-def queue_record(row: Row) -> QueueRecord:
-    """What queues.sql returns."""
-    name, due, scheduled, waiting, running, oldest_at = row
-    return QueueRecord(
-        name=name,
-        due=due,
-        scheduled=scheduled,
-        waiting=waiting,
-        running=running,
-        oldest_at=_datetime(oldest_at),
-    )
-
-
-def task_record(row: Row) -> TaskRecord:
-    """What tasks.sql returns."""
-    name, queued, running, completed, failed, cancelled, last_at = row
-    return TaskRecord(
-        name=name,
-        queued=queued,
-        running=running,
-        completed=completed,
-        failed=failed,
-        cancelled=cancelled,
-        last_at=_datetime(last_at),
-    )
-
-
 def restored_rows(records: Sequence[JobRecord]) -> Values:
     """The values of restore_unfinished.sql and restore_ended.sql."""
     names = (
@@ -208,20 +135,12 @@ def restored_rows(records: Sequence[JobRecord]) -> Values:
                 each.request_id,
                 each.error,
                 each.created_at.timestamp(),
-                _timestamp(each.started_at),
-                _timestamp(each.finished_at),
+                rows.maybe_timestamp(each.started_at),
+                rows.maybe_timestamp(each.finished_at),
             )
             for each in records
         ),
     )
-
-
-def _datetime(seconds: float | None) -> datetime | None:
-    return None if seconds is None else as_datetime(seconds)
-
-
-def _timestamp(at: datetime | None) -> float | None:
-    return None if at is None else at.timestamp()
 
 
 # What a filter's fields mean in SQL. `state` is not among them: it decides where to look.
@@ -262,11 +181,3 @@ def _is_uuid(text: str) -> bool:
         return str(UUID(text)) == text
     except ValueError:
         return False
-
-
-def take(job_id: str, accepted: set[str]) -> bool:
-    """Whether this one was accepted; the second of two with one id was not."""
-    if job_id not in accepted:
-        return False
-    accepted.remove(job_id)
-    return True

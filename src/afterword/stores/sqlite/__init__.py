@@ -34,16 +34,22 @@ from afterword.store import (
     recovery_delay,
 )
 from afterword.stores.locks import Locks
+from afterword.stores.rows import (
+    INTERRUPTED,
+    POISON,
+    Row,
+    Values,
+    final_state,
+    first_of_each,
+    lost_during,
+)
 from afterword.stores.sqlite.acting import Acting
 from afterword.stores.sqlite.database import Database, script
 from afterword.stores.sqlite.drivers import Apsw, Driver, Pysqlite
-from afterword.stores.sqlite.ending import InTheirTransaction, final_state, followed_by
+from afterword.stores.sqlite.ending import InTheirTransaction, followed_by
 from afterword.stores.sqlite.looking import Looking
 from afterword.stores.sqlite.path import path_of
 from afterword.stores.sqlite.rows import (
-    INTERRUPTED,
-    Row,
-    Values,
     again_row,
     claim_of,
     fence,
@@ -53,7 +59,6 @@ from afterword.stores.sqlite.rows import (
 )
 from afterword.stores.sqlite.sightings import Sightings
 
-_POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
 _DRIVERS: Mapping[str, Callable[[], Driver]] = {"sqlite": Apsw, "sqlite+pysqlite": Pysqlite}
 
 
@@ -169,7 +174,7 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
                 )
             }
             self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
-        return [_take(job.id, added) for job in jobs]
+        return first_of_each([job.id for job in jobs], added)
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
@@ -274,11 +279,11 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
             return Recovered(job_id, task, attempt, lost, JobState.QUEUED) if queued else None
         lost += 1
         if lost >= MAX_LOST:
-            failed = {"state": "failed", "error": _POISON, "started_at": None, "lost": 1}
+            failed = {"state": "failed", "error": POISON, "started_at": None, "lost": 1}
             finished = self._finish({**fence, **failed, "stopped": STOPPED, "now": now})
             return Recovered(job_id, task, attempt, lost, JobState.FAILED) if finished else None
         at = now + recovery_delay(lost, lease)
-        reason = f"worker {worker} was lost during attempt {attempt}"
+        reason = lost_during(worker, attempt)
         again = {**fence, "at": at, "error": reason, "interrupted": 0, "lost": 1}
         if not self._database.write("requeue", again):
             return None
@@ -299,11 +304,3 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
         version = self._database.version_of_others()
         seen, self._seen_version = self._seen_version, version
         return ready or version != seen
-
-
-def _take(job_id: str, added: set[str]) -> bool:
-    """Whether the job was added; the second of two with one id was not."""
-    if job_id not in added:
-        return False
-    added.remove(job_id)
-    return True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from afterword.clock import Clock
 from afterword.job import JobRecord
 from afterword.store import STOPPED
+from afterword.stores.rows import first_of_each
 from afterword.stores.sqlite.database import Database
 from afterword.stores.sqlite.ending import NOT_COMPLETED
 from afterword.stores.sqlite.rows import restored_row
@@ -39,7 +40,7 @@ class Acting:
                 if job_id not in back:
                     back.update(self._retry(job_id))
         self._ready = self._ready or bool(back)
-        return _first_of_each(ids, back)
+        return first_of_each(ids, back)
 
     def _retry(self, job_id: str) -> Sequence[str]:
         values = {"id": job_id, "stopped": STOPPED, "now": self._clock.now()}
@@ -70,16 +71,7 @@ class Acting:
             kept = self._database.write_many("restore_ended", ended)
             self._database.write("settle_in", {"ids": json.dumps([row[0] for row in queued])})
         self._ready = self._ready or bool(queued)
-        return _first_of_each([each.id for each in records], {row[0] for row in (*queued, *kept)})
-
-
-def _first_of_each(ids: Sequence[str], done: set[str]) -> list[bool]:
-    """Whether it was done; of two with one id, the first did it."""
-    answers = []
-    for job_id in ids:
-        answers.append(job_id in done)
-        done.discard(job_id)
-    return answers
+        return first_of_each([each.id for each in records], {row[0] for row in (*queued, *kept)})
 
 
 def _is_possible(job_id: str) -> bool:

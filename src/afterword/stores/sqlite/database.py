@@ -13,10 +13,10 @@ from pathlib import Path
 from afterword import telemetry
 from afterword.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
 from afterword.stores.migrations import Migration, load, missing
+from afterword.stores.rows import Row, Values
 from afterword.stores.sqlite import drivers
 from afterword.stores.sqlite.drivers import Connection, Driver, as_ours, has_wal_reset_race
 from afterword.stores.sqlite.path import check_path
-from afterword.stores.sqlite.rows import Row, Values
 
 _APPLICATION_ID = 0x41465457  # "AFTW", in the header of a file of our own (PRAGMA application_id)
 _WAL_LIMIT = 64 * 1024 * 1024  # bytes a WAL file keeps after a checkpoint

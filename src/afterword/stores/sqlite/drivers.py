@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import apsw
 
 from afterword.errors import StoreCorrupt, StoreError, StoreUnavailable
-from afterword.stores.sqlite.rows import Row, Values
+from afterword.stores.rows import Row, Values
 
 BUSY_TIMEOUT = 10.0  # seconds a writer waits for the other processes' transactions
 _LOCK_PAUSE = (0.0005, 0.003)  # seconds between two tries to get the lock, at random

@@ -8,24 +8,13 @@ from collections.abc import Sequence
 
 from afterword.clock import Clock
 from afterword.job import Job, JobState
-from afterword.outcome import Cancelled, Completed, Failed, Outcome
 from afterword.store import Settlement, Statement
+from afterword.stores.rows import final_state
 from afterword.stores.sqlite.database import sql
 from afterword.stores.sqlite.rows import again_row, final_row, new_row
 
 COMPLETED = ("remove", "follow")
 NOT_COMPLETED = ("stop", "follow_stopped", "remove_stopped")
-
-_FINAL: dict[type[Outcome], JobState] = {
-    Completed: JobState.COMPLETED,
-    Failed: JobState.FAILED,
-    Cancelled: JobState.CANCELLED,
-}
-
-
-def final_state(outcome: Outcome) -> JobState | None:
-    """The state a job ends in; None if it is to be queued again."""
-    return _FINAL.get(type(outcome))
 
 
 def followed_by(state: str) -> Sequence[str]:

@@ -8,15 +8,9 @@ from afterword.job import JobRecord, JobState
 from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
 from afterword.store import EVERYTHING
 from afterword.stores.locks import Locks
+from afterword.stores.rows import Row, Values, queue_record, task_record, worker_record
 from afterword.stores.sqlite.database import Database, sql
-from afterword.stores.sqlite.rows import (
-    Row,
-    Values,
-    queue_record,
-    record,
-    task_record,
-    worker_record,
-)
+from afterword.stores.sqlite.rows import record
 
 _LAST_ID = "~"  # sorts behind every id
 _ANY = -1  # as a LIMIT
@@ -70,7 +64,9 @@ class Looking:
         """Who is on the list, and whether their processes live."""
         now = self._clock.now()
         return [
-            worker_record(row, alive=row[7] > now and not self._is_dead(row))
+            worker_record(
+                (*row[:3], json.loads(row[3]), *row[4:], row[7] > now and not self._is_dead(row))
+            )
             for row in self._database.read("workers", {})
         ]
 

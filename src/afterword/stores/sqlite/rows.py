@@ -1,24 +1,12 @@
 """Between rows and values: what a statement is given, and what it returns."""
 
-import json
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from afterword.clock import as_datetime
 from afterword.job import Job, JobRecord, JobState
-from afterword.outcome import Cancelled, Failed, Released, Retry
-from afterword.records import QueueRecord, TaskRecord, WorkerRecord
+from afterword.outcome import Released, Retry
 from afterword.store import STOPPED, Claim, Putback, Settlement
-
-Row = tuple[Any, ...]
-Values = Mapping[str, Any]
-
-INTERRUPTED = "interrupted by a shutdown"
-_NAMES = (
-    *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
-    *("worker", "after", "on_failure", "request_id", "error"),
-)
+from afterword.stores import rows
+from afterword.stores.rows import INTERRUPTED, Row, Values
 
 
 def new_row(job: Job, held_by: str | None, now: float) -> Values:
@@ -60,12 +48,10 @@ def release_row(putback: Putback) -> Values:
 
 def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
     """The values of finish.sql, and of the statements behind it."""
-    outcome = settlement.outcome
-    error = outcome.error if isinstance(outcome, Failed) else None
     return {
         **fence(settlement.claim),
         "state": state.value,
-        "error": outcome.reason if isinstance(outcome, Cancelled) else error,
+        "error": rows.final_error(settlement.outcome),
         "started_at": settlement.started_at,
         "lost": 0,
         "stopped": STOPPED,
@@ -87,83 +73,19 @@ def again_row(settlement: Settlement) -> Values:
 
 
 def record(row: Row) -> JobRecord:
-    """What get.sql and the find_ statements return; a row edited by hand must not hide others."""
-    *fields, created_at, run_at, started_at, finished_at = row
-    values = dict(zip(_NAMES, fields, strict=True))
-    values["arguments"] = values["arguments"].decode(errors="replace")
-    state = state_of(values["state"])
-    if state != values["state"]:
-        values["error"] = f"the store holds an unknown state: {values['state']!r}"
-    return JobRecord(
-        **{**values, "state": state},
-        created_at=as_datetime(created_at),
-        run_at=as_datetime(run_at),
-        started_at=_maybe_datetime(started_at),
-        finished_at=_maybe_datetime(finished_at),
-    )
+    """What get.sql and the find_ statements return; the arguments as bytes, see `claim_of`."""
+    job_id, task, arguments, *rest = row
+    return rows.record((job_id, task, arguments.decode(errors="replace"), *rest))
 
 
 def restored_row(found: JobRecord) -> Values:
     """The values of restore.sql and restore_ended.sql."""
-    fields = {name: getattr(found, name) for name in _NAMES}
+    fields = {name: getattr(found, name) for name in rows.COLUMNS}
     return {
         **fields,
         "state": found.state.value,
         "created_at": found.created_at.timestamp(),
         "run_at": found.run_at.timestamp(),
-        "started_at": found.started_at.timestamp() if found.started_at else None,
-        "finished_at": found.finished_at.timestamp() if found.finished_at else None,
+        "started_at": rows.maybe_timestamp(found.started_at),
+        "finished_at": rows.maybe_timestamp(found.finished_at),
     }
-
-
-def worker_record(row: Row, *, alive: bool) -> WorkerRecord:
-    """What workers.sql returns."""
-    worker, host, pid, queues, concurrency, running, joined_at, expires_at, retired = row
-    return WorkerRecord(
-        id=worker,
-        host=host,
-        pid=pid,
-        queues=tuple(json.loads(queues)),
-        concurrency=concurrency,
-        running=running,
-        joined_at=as_datetime(joined_at),
-        expires_at=as_datetime(expires_at),
-        retired=bool(retired),
-        alive=alive,
-    )
-
-
-def queue_record(row: Row) -> QueueRecord:
-    """What queues.sql returns."""
-    name, due, scheduled, waiting, running, oldest_at = row
-    return QueueRecord(
-        name=name,
-        due=due,
-        scheduled=scheduled,
-        waiting=waiting,
-        running=running,
-        oldest_at=_maybe_datetime(oldest_at),
-    )
-
-
-def task_record(row: Row) -> TaskRecord:
-    """What tasks.sql returns."""
-    name, queued, running, completed, failed, cancelled, last_at = row
-    return TaskRecord(
-        name=name,
-        queued=queued,
-        running=running,
-        completed=completed,
-        failed=failed,
-        cancelled=cancelled,
-        last_at=_maybe_datetime(last_at),
-    )
-
-
-def _maybe_datetime(seconds: float | None) -> datetime | None:
-    return as_datetime(seconds) if seconds is not None else None
-
-
-def state_of(text: str) -> JobState:
-    """A stored state; one that there is not counts as failed."""
-    return JobState(text) if text in list(JobState) else JobState.FAILED
