@@ -44,7 +44,7 @@ def full_id(store: Store, typed: str) -> str | None:
         return beginning
     if not _begins_an_id(beginning):
         return None
-    # Ids sort: the jobs whose ids begin so, if there are any, are the last such id and come below it.
+    # Ids sort: jobs whose ids begin so, if there are any, have the last such id, or come below it.
     last = beginning + _SHAPE[len(beginning) :].replace("x", "f")
     candidates = [*store.get([last]), *store.find(limit=2, before=last)]
     found = [job.id for job in candidates if job.id.startswith(beginning)]
