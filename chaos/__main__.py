@@ -13,6 +13,7 @@ from chaos import (
     deploy,
     disk,
     experiments,
+    hosts,
     large,
     load,
     network,
@@ -59,6 +60,7 @@ EXPERIMENTS = {
     "F24": Experiment(server.end_sessions, (POSTGRES,)),
     "F25": Experiment(network.cut_answers, (POSTGRES,)),
     "F26": Experiment(server.restart_server, (POSTGRES,)),
+    "F30": Experiment(hosts.go_deaf, (POSTGRES,)),
     "F31": Experiment(network.half_open, (POSTGRES,)),
     "F32": Experiment(network.slow_and_lossy, (POSTGRES,)),
     "F33": Experiment(server.start_before_the_server, (POSTGRES,)),
@@ -67,6 +69,7 @@ EXPERIMENTS = {
     "F40": Experiment(deploy.mix_releases),
     "F41": Experiment(deploy.change_tasks),
     "F49": Experiment(people.press_twice),
+    "N": Experiment(hosts.share_and_lose, (POSTGRES,)),
 }
 QUICK = ["A", "B", "C", "D"]
 

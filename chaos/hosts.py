@@ -10,13 +10,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
 from chaos.findings import Finding, judge
-from chaos.lab import POSTGRES, Lab
+from chaos.lab import Lab
 from tests.crash.faults import Result
 from tests.crash.fleet import TARGET, Clients, Fleet
 from tests.crash.ledger import Ledger
@@ -128,25 +127,23 @@ def reachable_cluster() -> Iterator[Cluster]:
 
 def share_and_lose(lab: Lab, *, jobs: int = 4_000) -> Finding:
     """N: two web hosts and three workers' hosts; one of these is killed, one is cut off."""
-    finding = judge(
+    return judge(
         "N",
         lab,
         f"{jobs:,} jobs of 2 web hosts on 3 worker hosts (network namespaces);"
         " one of these is killed, one cut off for three leases",
         lambda room: _share_and_lose(room.folder, jobs),
     )
-    return replace(finding, store=POSTGRES)
 
 
 def go_deaf(lab: Lab, *, jobs: int = 1_000) -> Finding:
     """F30: a worker's host hears nothing for three leases, but is heard."""
-    finding = judge(
+    return judge(
         "F30",
         lab,
         f"{jobs:,} jobs on 2 worker hosts, one of which hears nothing for three leases",
         lambda room: _go_deaf(room.folder, jobs),
     )
-    return replace(finding, store=POSTGRES)
 
 
 def _share_and_lose(folder: Path, jobs: int) -> Result:
