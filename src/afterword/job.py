@@ -121,3 +121,13 @@ def new_id() -> str:
     value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64
     text = f"{value | 0x2 << 62 | _random.getrandbits(62):032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def first_id(seconds: float) -> str:
+    """An id below all that are made from this time on (seconds since 1970).
+
+    >>> first_id(1.5e9), first_id(0) < first_id(1.5e9) < new_id()
+    ('015d3ef7-9800-7000-8000-000000000000', True)
+    """
+    stamp = f"{min(max(int(seconds * 1000), 0), 2**48 - 1):012x}"
+    return f"{stamp[:8]}-{stamp[8:]}-7000-8000-000000000000"

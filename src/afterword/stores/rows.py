@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from afterword.clock import as_datetime
-from afterword.job import JobRecord, JobState
+from afterword.job import JobRecord, JobState, first_id
 from afterword.outcome import Cancelled, Completed, Failed, Outcome
-from afterword.records import QueueRecord, TaskRecord, WorkerRecord
+from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
 from afterword.store import MAX_LOST
 
 Row = tuple[Any, ...]
@@ -129,6 +129,11 @@ def task_record(row: Row) -> TaskRecord:
 
 def _maybe_datetime(seconds: float | None) -> datetime | None:
     return None if seconds is None else as_datetime(seconds)
+
+
+def first_id_since(wanted: Filter) -> str | None:
+    """The first id that a job may have which was added since then; clocks may differ by a day."""
+    return None if wanted.since is None else first_id(wanted.since - 24 * 3600)
 
 
 def maybe_timestamp(at: datetime | None) -> float | None:

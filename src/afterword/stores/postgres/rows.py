@@ -150,7 +150,8 @@ _CONDITIONS = {
     "worker": "job.worker = :worker",
     "request_id": "job.request_id = :request_id",
     "error": "position(CAST(:error AS text) IN job.error) > 0",
-    "since": "job.created_at >= to_timestamp(:since)",
+    # By id as well, which is made before the job is added: so the search knows where to end.
+    "since": "job.created_at >= to_timestamp(:since) AND job.id >= CAST(:first_id AS uuid)",
 }
 
 
@@ -166,9 +167,9 @@ def conditions(wanted: Filter, state: JobState | None) -> str:
 
 def filter_values(wanted: Filter) -> dict[str, Any]:
     """The values of its condition."""
-    return {
-        name: getattr(wanted, name) for name in _CONDITIONS if getattr(wanted, name) is not None
-    }
+    values = {name: getattr(wanted, name) for name in _CONDITIONS}
+    values["first_id"] = rows.first_id_since(wanted)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def uuids(ids: Iterable[str]) -> list[str]:

@@ -8,7 +8,14 @@ from afterword.job import JobRecord, JobState
 from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
 from afterword.store import EVERYTHING
 from afterword.stores.locks import Locks
-from afterword.stores.rows import Row, Values, queue_record, task_record, worker_record
+from afterword.stores.rows import (
+    Row,
+    Values,
+    first_id_since,
+    queue_record,
+    task_record,
+    worker_record,
+)
 from afterword.stores.sqlite.database import Database, sql
 from afterword.stores.sqlite.rows import record
 
@@ -20,7 +27,8 @@ _CONDITIONS = {
     "worker": "worker = :worker",
     "request_id": "request_id = :request_id",
     "error": "instr(error, :error) > 0",
-    "since": "created_at >= :since",
+    # By id as well, which is made before the job is added: so the search knows where to end.
+    "since": "created_at >= :since AND id >= :first_id",
 }
 
 
@@ -120,4 +128,5 @@ def _statement(name: str, wanted: Filter, stated: str) -> str:
 
 
 def _values(wanted: Filter) -> Values:
-    return {field: getattr(wanted, field) for field in _CONDITIONS}
+    values = {field: getattr(wanted, field) for field in _CONDITIONS}
+    return {**values, "first_id": first_id_since(wanted)}
