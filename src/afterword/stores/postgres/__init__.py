@@ -62,6 +62,7 @@ from afterword.stores.rows import (
 )
 
 _TIMEOUT = 10.0  # seconds one statement may take
+_MIGRATE_WITHIN = 3600.0  # seconds, for a large history, or for somebody else to do it
 _MIGRATION_LOCK = 0x41465457  # "AFTW": the key of the advisory lock under which stores migrate
 
 
@@ -142,6 +143,7 @@ class PostgresStore(Looking, Acting):
         """Processes that start together take turns."""
         with self._writer.transaction():
             connection = self._writer.connection()
+            connection.answer_within = _MIGRATE_WITHIN
             connection.execute("SET LOCAL statement_timeout = 0")
             connection.execute("SET LOCAL lock_timeout = 0")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
@@ -149,6 +151,7 @@ class PostgresStore(Looking, Acting):
                 for statement in _statements(migration):
                     connection.execute(statement)
             self._writer.execute("unblock_all")
+        self._writer.close()  # the next connection has the usual limits
 
     def _measure_durability(self) -> str:
         settings = ("fsync", "full_page_writes", "synchronous_commit")
