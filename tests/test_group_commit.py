@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -480,3 +480,25 @@ def test_a_settlement_is_answered_by_the_fence(group: GroupCommit) -> None:
 
     assert [True] == group.run_blocking(settling([settlement]))
     assert [False] == group.run_blocking(settling([settlement]))
+
+
+class Delicate(SQLiteStore):
+    """Fails whatever adds more than two jobs at once, as if each write had its own risk."""
+
+    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+        if len(jobs) > 2:
+            raise StoreUnavailable("one of so many writes has failed")
+        return super().add(jobs, held_by)
+
+
+def test_what_is_too_much_for_the_store_is_taken_in_smaller_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afterword.group_commit.INSIST_EVERY", 0.02)
+    group = GroupCommit(store := Delicate(tmp_path / "jobs.db"))
+    group.start()
+    for _ in range(64):
+        group.insist(adding([Job(id=new_id(), task="app:send")], None))
+
+    wait_until(lambda: store.count()[JobState.QUEUED] == 64, description="all of them are stored")
+    group.stop()

@@ -10,6 +10,7 @@ What can go wrong, and what happens then:
 - An operation is bad: the batch is rolled back and each operation is run in a transaction of its
   own, so that only the bad one fails.
 - The store is unavailable (busy, full): all operations of the batch fail with StoreUnavailable.
+  Batches are then smaller for a while: where any write may fail, a large one hardly ever succeeds.
 - The connection to it is lost, surely before anything was written: the batch is repeated.
 - A caller gives up waiting: until its batch begins to commit, its operation is taken out, so that
   nothing of it is stored (`Operation.abandon`); afterwards it has to wait for the answer.
@@ -63,6 +64,7 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._postponed: list[Operation] = []
+        self._most = MAX_BATCH  # operations in the next transaction
         self.after_commit: Callable[[Store], object] | None = None  # called in the store's thread
         in_child(self._forget)
 
@@ -218,7 +220,7 @@ class GroupCommit:
             operation = self._queue.get(timeout=self._time_to_next_timer())
             while operation is not None:
                 batch.append(operation)
-                if len(batch) == MAX_BATCH:
+                if len(batch) >= self._most:
                     return batch, False
                 operation = self._queue.get_nowait()
         except queue.Empty:
@@ -236,6 +238,7 @@ class GroupCommit:
             else:
                 self._commit(batch, repeats - 1)
         except StoreUnavailable as error:
+            self._most = max(1, len(batch) // 2)
             _fail(batch, error)
         except Exception as error:
             if len(batch) == 1:
@@ -252,6 +255,7 @@ class GroupCommit:
                 self._execute(group)
             if [each for each in batch if not each.begin_commit()]:
                 raise _Abandoned
+        self._most = min(MAX_BATCH, 2 * self._most)
 
     def _execute(self, group: Sequence[Operation]) -> None:
         first = group[0]

@@ -332,11 +332,11 @@ class PostgresStore(Looking, Acting):
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
         """Take the jobs of workers that died or let their lease run out."""
         self._require_open()
-        with self._writer.transaction():
-            members = self._write("members")
-            dead = [worker for worker, _ in members if self._locks.is_dead(worker)]
-            if not (dead or any(expired for _, expired in members) or self._write("any_lost")):
-                return []  # the usual case writes nothing
+        ((members, lost),) = self._writer.ask("members")
+        dead = [worker for worker in members if self._locks.is_dead(worker)]
+        if not dead and not lost:
+            return []  # the usual case
+        with self.transaction():
             gone: dict[str, bool] = {row[0]: row[1] for row in self._write("expel", {"dead": dead})}
             rows = self._write("lost", {"limit": limit})
             recovered = self._recover(rows, gone, lease)
@@ -368,8 +368,9 @@ class PostgresStore(Looking, Acting):
 
     def purge(self, before: float, limit: int) -> int:
         """Delete the oldest history."""
-        with self.transaction():
-            return len(self._write("purge", {"age": self._clock.now() - before, "limit": limit}))
+        self._require_open()
+        values = {"age": self._clock.now() - before, "limit": limit}
+        return len(self._writer.ask("purge", values))
 
     def changed(self) -> bool:
         """Whether something was announced, or our own writes made something claimable."""

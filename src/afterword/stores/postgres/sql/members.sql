@@ -1,1 +1,7 @@
-SELECT id, expires_at <= now() FROM afterword.workers
+-- Who is on the list, and whether there is anything to recover besides the jobs of the dead.
+SELECT
+    ARRAY(SELECT id FROM afterword.workers),
+    EXISTS (SELECT 1 FROM afterword.workers WHERE expires_at <= now())
+    OR EXISTS (
+        SELECT 1 FROM afterword.jobs WHERE state = 'running' AND worker NOT IN (SELECT id FROM afterword.workers)
+    )
