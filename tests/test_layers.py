@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 # Every module, by its first name: "stores" stands for stores.sqlite, too.
 LAYERS = {
     "words": "errors clock fork job outcome records",
-    "rules": "task arguments payload retry schedule archive",
+    "rules": "task arguments payload options retry schedule archive",
     "telemetry": "telemetry",
     "rest": "store operation group_commit leases stores connections transactions",
     "request": "background asgi starlette fastapi chain bind bound_session",

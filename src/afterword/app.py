@@ -28,12 +28,18 @@ from afterword.group_commit import GroupCommit
 from afterword.job import Job, JobRecord, JobState, new_id
 from afterword.leases import Leases
 from afterword.operation import adding, discarding, releasing, settling
+from afterword.options import (
+    check_callable,
+    check_choice,
+    check_flag,
+    check_number,
+    checked_queues,
+)
 from afterword.outcome import Cancelled, redacting
 from afterword.store import Claim, Putback, Settlement, held_claim, open_store
 from afterword.task import (
     allow_package,
     check_names,
-    check_queue,
     options_of,
     require_callable,
 )
@@ -99,14 +105,14 @@ class Afterword:
         store_timeout: float = 5.0,
         clock: Clock | None = None,
     ) -> None:
-        _check_choice("order", order, get_args(Order))
-        _check_choice("on_failure", on_failure, get_args(OnFailure))
-        _check_flag("strict", strict)
-        _check_flag("worker", worker)
-        _check_number("lease", lease, 0.5, 24 * 3600)
-        _check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
-        _check_number("store_timeout", store_timeout, 0.01, 3600)
-        _check_callable("redact", redact)
+        check_choice("order", order, get_args(Order))
+        check_choice("on_failure", on_failure, get_args(OnFailure))
+        check_flag("strict", strict)
+        check_flag("worker", worker)
+        check_number("lease", lease, 0.5, 24 * 3600)
+        check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
+        check_number("store_timeout", store_timeout, 0.01, 3600)
+        check_callable("redact", redact)
         self.redact = redacting(redact)
         self.rules = Rules(order=order, on_failure=on_failure, strict=strict)
         self._clock = clock or Clock()
@@ -168,9 +174,9 @@ class Afterword:
         self._works = True
 
     def _set_worker(self, queues: Sequence[str], concurrency: int, grace: float) -> None:
-        _check_number("concurrency", concurrency, 1, 10_000, whole=True)
-        _check_number("grace", grace, 0, 24 * 3600)
-        self._queues = _checked_queues(queues)
+        check_number("concurrency", concurrency, 1, 10_000, whole=True)
+        check_number("grace", grace, 0, 24 * 3600)
+        self._queues = checked_queues(queues)
         self._concurrency, self._grace = concurrency, float(grace)
 
     @property
@@ -408,42 +414,3 @@ def _growing_delays() -> Iterator[float]:
 
 def _claims(jobs: Sequence[Job], worker: str, now: float) -> Sequence[Claim | None]:
     return [held_claim(job, worker, now) if job.held else None for job in jobs]
-
-
-def _checked_queues(queues: object) -> tuple[str, ...]:
-    if isinstance(queues, str) or not isinstance(queues, Sequence) or not queues:
-        raise ConfigurationError(
-            f"queues must be a list of at least one name, but it is {queues!r}."
-            ' Example: queues=["default", "mail"].'
-        )
-    for name in queues:
-        check_queue(name)
-    if len(set(queues)) < len(queues):
-        raise ConfigurationError(f"queues must name each queue once, but it is {queues!r}.")
-    return tuple(queues)
-
-
-def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigurationError(f"{name} must be one of {list(choices)}, but it is {value!r}.")
-
-
-def _check_flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{name} must be True or False, but it is {value!r}.")
-
-
-def _check_callable(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise ConfigurationError(f"{name} must be a function of one text, but it is {value!r}.")
-
-
-def _check_number(
-    name: str, value: object, least: float, most: float, *, whole: bool = False
-) -> None:
-    kinds: tuple[type, ...] = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:  # type: ignore[operator]
-        kind = "a whole number" if whole else "a number of seconds"
-        raise ConfigurationError(
-            f"{name} must be {kind} from {least:g} to {most:g}, but it is {value!r}."
-        )

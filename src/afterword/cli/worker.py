@@ -135,7 +135,7 @@ def _watch(target: Target, parent: "supervisor.Supervisor") -> None:
     try:
         import watchfiles
     except ModuleNotFoundError as error:
-        raise MissingExtra("afterword worker --reload", "watchfiles") from error
+        raise MissingExtra("afterword worker --reload", "afterword[cli]") from error
 
     def watch() -> None:
         for changes in watchfiles.watch(target.folder, watch_filter=watchfiles.PythonFilter()):
