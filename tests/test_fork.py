@@ -10,6 +10,7 @@ import pytest
 from afterword import JobState
 from afterword.store import open_store
 from afterword.stores.locks import Locks
+from tests.helpers import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
 
@@ -74,4 +75,5 @@ def test_a_lock_dies_with_the_parent_although_a_child_lives(tmp_path: Path) -> N
         str(tmp_path),
     )
 
-    assert Locks(tmp_path).is_dead("ann")
+    dead = Locks(tmp_path).is_dead
+    wait_until(lambda: dead("ann"), description="the child has let go, too", timeout=4)
