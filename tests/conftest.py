@@ -10,7 +10,6 @@ from tests import command_line
 from tests.postgres import Cluster, Server, some_server
 from tests.stores import KINDS, MakeStore, stores_in, stores_on
 
-
 # Who is started in the background by a shell ignores Ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
