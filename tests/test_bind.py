@@ -177,11 +177,9 @@ def dying() -> Iterator[Process]:
 
 
 async def test_the_process_may_die_right_after_the_commit(
-    database: Database, dying: Process, monkeypatch: pytest.MonkeyPatch
+    database: Database, dying: Process
 ) -> None:
     """It has neither answered the request nor told any worker; and died before the commit first."""
-    # It may have died while it claimed the job: the server gives the row back without a word.
-    monkeypatch.setattr("afterword.worker.POLL_EVERY", 0.2)
     statuses = tell(dying, "bind", database)
     assert f"{BEFORE} {AFTER}" == statuses
 
