@@ -51,11 +51,13 @@ from afterword.stores.postgres.rows import (
     new_rows,
     release_rows,
 )
-from afterword.stores.postgres.session import CHANNEL, Row, Session, Values, text_of
+from afterword.stores.postgres.session import CHANNEL, Session, text_of
 from afterword.stores.postgres.url import parameters_of, shown
 from afterword.stores.rows import (
     INTERRUPTED,
     POISON,
+    Row,
+    Values,
     final_state,
     first_of_each,
     lost_during,

@@ -17,7 +17,6 @@ While the server cannot be reached, tries to connect are spaced out, at random, 
 
 import functools
 import random
-import re
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -28,11 +27,11 @@ from typing import Any, TypeVar
 import psycopg
 
 from afterword.clock import Clock
+from afterword.connections.parameters import pyformat
 from afterword.errors import StoreCorrupt, StoreError, StoreInterrupted, StoreUnavailable
 from afterword.stores.postgres.url import shown
+from afterword.stores.rows import Row, Values
 
-Row = tuple[Any, ...]
-Values = Mapping[str, Any]
 Answer = TypeVar("Answer")
 
 CHANNEL = "afterword"
@@ -371,8 +370,7 @@ def _text(error: Exception) -> str:
 @functools.cache
 def sql(statement: str, where: str = "") -> str:
     """The text of sql/<statement>.sql in the driver's spelling of parameters."""
-    text = text_of(statement).replace("--where", where)
-    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", text.replace("%", "%%"))
+    return pyformat(text_of(statement).replace("--where", where))
 
 
 @functools.cache
