@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from afterword.job import Job, JobRecord, JobState, new_id
+from afterword.job import JobRecord, JobState, NewJob, new_id
 from afterword.store import Store, open_store
 from bench.result import Result
 from bench.server import running
@@ -58,7 +58,7 @@ def _measure(task: str, jobs: int, parent: Path | None) -> Figure:
 def _fill(store: Store, task: str, jobs: int) -> None:
     for start in range(0, jobs, _PER_TRANSACTION):
         number = min(_PER_TRANSACTION, jobs - start)
-        store.add([Job(id=new_id(), task=task, arguments='{"number":1}') for _ in range(number)])
+        store.add([NewJob(id=new_id(), task=task, arguments='{"number":1}') for _ in range(number)])
 
 
 def _wait_until_drained(store: Store) -> None:

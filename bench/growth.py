@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 import psycopg
 
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.outcome import Completed
 from afterword.store import Settlement, Store, open_store
 from bench.result import Result
@@ -107,7 +107,7 @@ def _time_batches(store: Store, worker: str = "bench") -> dict[str, list[float]]
         return result
 
     for _ in range(BATCHES):
-        jobs = [Job(id=new_id(), task="bench:task") for _ in range(BATCH)]
+        jobs = [NewJob(id=new_id(), task="bench:task") for _ in range(BATCH)]
         timed("add", lambda jobs=jobs: store.add(jobs))  # type: ignore[misc]
         claims = timed("claim", lambda: store.claim(worker, ["default"], BATCH))
         ends = [Settlement(claim, Completed(), time.time()) for claim in claims]

@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 
 from afterword.errors import AfterwordError
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.outcome import Completed
 from afterword.store import Settlement, open_store
 from chaos.findings import Finding, judge
@@ -256,11 +256,11 @@ def _make_store(folder: Path) -> None:
     store = open_store(sqlite_in(folder))
     store.open()
     store.join("ann", 3600)
-    store.add([Job(id=new_id(), task="app:send", arguments='{"text": "x"}') for _ in range(300)])
+    store.add([NewJob(id=new_id(), task="app:send", arguments='{"text": "x"}') for _ in range(300)])
     claims = store.claim("ann", ["default"], 100)
     store.settle([Settlement(claim, Completed(), 1.0) for claim in claims])
     apsw.Connection(str(folder / "jobs.db")).pragma("wal_checkpoint", "passive")
-    store.add([Job(id=new_id(), task="app:send") for _ in range(20)])
+    store.add([NewJob(id=new_id(), task="app:send") for _ in range(20)])
     shutil.copytree(folder, folder.with_name("copy"))
     store.close()
     shutil.rmtree(folder)

@@ -15,7 +15,7 @@ from statistics import quantiles
 import apsw
 import psycopg
 
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.outcome import Completed
 from afterword.store import Settlement, Store
 from chaos.findings import Finding
@@ -102,7 +102,7 @@ def _claims(store: Store, seconds: float) -> list[float]:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         due = time.monotonic() + 0.1
-        store.add([Job(id=new_id(), task="app:send") for _ in range(20)])
+        store.add([NewJob(id=new_id(), task="app:send") for _ in range(20)])
         begin = time.monotonic()
         claims = store.claim("ann", ["default"], 20)
         took.append(time.monotonic() - begin)
@@ -181,7 +181,7 @@ def _add(fleet: Fleet, jobs: int, due_at: float) -> None:
     for begin in range(0, jobs, 1_000):
         fleet.store.add(
             [
-                Job(
+                NewJob(
                     id=new_id(),
                     task="tests.crash.app:work_in_thread",
                     arguments=json.dumps({"number": number, "seconds": 0.0}),

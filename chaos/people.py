@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.store import Store
 from chaos.findings import Finding
 from chaos.lab import Lab
@@ -26,7 +26,7 @@ def press_twice(lab: Lab, *, times: int = 100) -> Finding:
     wrong = 0
     with ThreadPoolExecutor(len(stores)) as people:
         for _ in range(times):
-            job = Job(id=new_id(), task="app:send")
+            job = NewJob(id=new_id(), task="app:send")
             stores[0].add([job])
             for name, deed in deeds.items():
                 answers = _together(people, stores, deed, job.id)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from afterword.cli import main
-from afterword.job import Job, JobRecord, new_id
+from afterword.job import JobRecord, NewJob, new_id
 from afterword.outcome import Completed, Failed, Outcome
 from afterword.store import Claim, Settlement, Store, open_store
 from tests.postgres import Server, database_of
@@ -76,7 +76,7 @@ class Shell:
 
     def add(self, task: str = "shop:pack", **values: Any) -> str:
         """A queued job; its id."""
-        job = Job(**{"id": new_id(), "task": task, **values})
+        job = NewJob(**{"id": new_id(), "task": task, **values})
         self.store.add([job])
         return job.id
 

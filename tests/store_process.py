@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.outcome import Completed
 from afterword.store import Settlement, held_claim, open_store
 from afterword.stores.sqlite import SQLiteStore
@@ -33,7 +33,7 @@ def work(url: str, seconds: float) -> None:
     store.join(worker, lease=3600.0)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        jobs = [Job(id=new_id(), task="app:send") for _ in range(3)]
+        jobs = [NewJob(id=new_id(), task="app:send") for _ in range(3)]
         begin = time.monotonic()
         store.add(jobs)
         took.append(time.monotonic() - begin)
@@ -53,7 +53,7 @@ def hold(path: str, lease: float) -> None:
     store = SQLiteStore(Path(path))
     store.open()
     store.join("holder", lease)
-    job = Job(id=new_id(), task="app:send", held=True)
+    job = NewJob(id=new_id(), task="app:send", held=True)
     store.add([job], held_by="holder")
     print(held_claim(job, "holder", 0.0).id, flush=True)
     time.sleep(60)
@@ -66,7 +66,7 @@ def open_new(folder: str, begin: float) -> None:
             pass
         store = SQLiteStore(Path(folder) / f"{number}.db")
         store.open()
-        store.add([Job(id=new_id(), task="app:send")])
+        store.add([NewJob(id=new_id(), task="app:send")])
         store.close()
 
 

@@ -15,9 +15,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 
-from afterword import Afterword, AfterwordError, Job, JobState, NotStorable
+from afterword import Afterword, AfterwordError, JobState, NotStorable
 from afterword.errors import ArgumentError, ConfigurationError
 from afterword.fastapi import BackgroundTasks
+from afterword.job import NewJob
 from tests.at_work import at_work, ended, record, url_in, wait_for
 from tests.helpers import ROOT, wait_until
 
@@ -254,7 +255,7 @@ async def test_without_a_worker_jobs_are_stored_for_others(
     job_id = await asyncio.to_thread(request)
     assert [] == ran
     async with at_work(tmp_path) as other:
-        after = await ended(other, Job(id=job_id, task="any"))
+        after = await ended(other, NewJob(id=job_id, task="any"))
 
     assert (JobState.COMPLETED, 1) == (after.state, after.attempt)
 

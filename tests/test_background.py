@@ -9,7 +9,7 @@ from starlette.background import BackgroundTask as StarletteBackgroundTask
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.datastructures import UploadFile
 
-from afterword import Job, NotStorable
+from afterword import NotStorable
 from afterword.background import (
     BackgroundTask,
     BackgroundTasks,
@@ -21,6 +21,7 @@ from afterword.background import (
 from afterword.bind import Binding
 from afterword.chain import Chain
 from afterword.errors import ArgumentError
+from afterword.job import NewJob
 from tests.sites import note, note_async, noted
 
 
@@ -160,7 +161,7 @@ def test_one_instance_per_request(request_outbox: Outbox) -> None:
 # ---------------------------------------------------------------------- the order, as stored
 
 
-def added(each: Outbox, count: int) -> list[Job]:
+def added(each: Outbox, count: int) -> list[NewJob]:
     return [each.background_tasks.add_task(note, f"{number}") for number in range(count)]
 
 

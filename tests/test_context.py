@@ -14,9 +14,10 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 
-from afterword import Afterword, Job, JobRecord, JobState, current_task
+from afterword import Afterword, JobRecord, JobState, current_task
 from afterword.context import TaskContext
 from afterword.errors import AfterwordError, ConfigurationError, LostLease, NotInTask
+from afterword.job import NewJob
 from afterword.operation import calling
 from tests.at_work import at_work, ended, wait_for
 from tests.dying import AFTER, BEFORE, complete_then_die, dying_process, tell
@@ -419,7 +420,7 @@ def test_a_process_that_dies_leaves_its_effects_once(one_of_each: Database) -> N
     assert ["attempt 2"] == asyncio.run(one_of_each.effects())
 
 
-async def _look_at(script: Afterword, job: Job) -> list[JobRecord]:
+async def _look_at(script: Afterword, job: NewJob) -> list[JobRecord]:
     found = await script.job(job.id)
     script.close()
     return [found] if found else []

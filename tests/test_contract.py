@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.store import Settlement
 from afterword.stores.sqlite import SQLiteStore
 from afterword.testing import CHECKS, Check, check_store, run_check
@@ -30,7 +30,7 @@ class Forgetful(SQLiteStore):
         super().settle(settlements)
         return [True for _ in settlements]
 
-    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
         super().add(jobs, held_by)
         return [True for _ in jobs]
 

@@ -17,7 +17,7 @@ import pytest
 
 from afterword.demo.load import Answer
 from afterword.demo.report import Leftovers, Report, as_json, report
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.outcome import Completed
 from afterword.store import Settlement, held_claim, open_store
 from tests.helpers import wait_until
@@ -208,7 +208,7 @@ class Shop:
 
     def order(self, number: int, *, settled: bool, lines: int) -> Answer:
         """A promised task, whether the store has its end, and how often the ledger has it."""
-        job = Job(id=new_id(), task="shop:pack", held=True)
+        job = NewJob(id=new_id(), task="shop:pack", held=True)
         self.store.add([job], held_by="worker")
         if settled:
             claim = held_claim(job, "worker", 0.0)

@@ -13,7 +13,7 @@ import pytest
 
 from afterword.errors import StoreError, StoreUnavailable
 from afterword.group_commit import MAX_BATCH, GroupCommit
-from afterword.job import Job, JobState, new_id
+from afterword.job import JobState, NewJob, new_id
 from afterword.operation import Operation, adding, calling, settling
 from afterword.outcome import Completed
 from afterword.store import Settlement, Store, held_claim
@@ -75,12 +75,12 @@ def group(store: CountingStore) -> Iterator[GroupCommit]:
     group.stop()
 
 
-def a_job() -> Job:
-    return Job(id=new_id(), task="app:send")
+def a_job() -> NewJob:
+    return NewJob(id=new_id(), task="app:send")
 
 
-def bad_job() -> Job:
-    return Job(id=new_id(), task="")
+def bad_job() -> NewJob:
+    return NewJob(id=new_id(), task="")
 
 
 class Answers:
@@ -169,7 +169,7 @@ def test_each_caller_gets_its_own_answers(group: GroupCommit) -> None:
 
 
 def test_jobs_of_different_holders_are_not_mixed(store: CountingStore, group: GroupCommit) -> None:
-    answers, jobs = Answers(), [Job(id=new_id(), task="app:send", held=True) for _ in range(2)]
+    answers, jobs = Answers(), [NewJob(id=new_id(), task="app:send", held=True) for _ in range(2)]
     with busy(group):
         answers.submit(group, *[adding([job], f"worker of {job.id}") for job in jobs])
     answers.wait()
@@ -474,7 +474,7 @@ def test_a_store_that_cannot_be_opened_stays_stopped(tmp_path: Path) -> None:
 
 
 def test_a_settlement_is_answered_by_the_fence(group: GroupCommit) -> None:
-    job = Job(id=new_id(), task="app:send", held=True)
+    job = NewJob(id=new_id(), task="app:send", held=True)
     group.run_blocking(adding([job], "ann"))
     settlement = Settlement(held_claim(job, "ann", 1.0), Completed(), started_at=1.0)
 
@@ -485,7 +485,7 @@ def test_a_settlement_is_answered_by_the_fence(group: GroupCommit) -> None:
 class Delicate(SQLiteStore):
     """Fails whatever adds more than two jobs at once, as if each write had its own risk."""
 
-    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
         if len(jobs) > 2:
             raise StoreUnavailable("one of so many writes has failed")
         return super().add(jobs, held_by)
@@ -498,7 +498,7 @@ def test_what_is_too_much_for_the_store_is_taken_in_smaller_batches(
     group = GroupCommit(store := Delicate(tmp_path / "jobs.db"))
     group.start()
     for _ in range(64):
-        group.insist(adding([Job(id=new_id(), task="app:send")], None))
+        group.insist(adding([NewJob(id=new_id(), task="app:send")], None))
 
     wait_until(lambda: store.count()[JobState.QUEUED] == 64, description="all of them are stored")
     group.stop()

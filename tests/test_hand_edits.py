@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from afterword import JobState
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.stores.sqlite import SQLiteStore
 from tests.at_work import at_work, edit, ended, url_in
 
@@ -15,7 +15,7 @@ def note(number: int) -> None:
     ran.append(number)
 
 
-def store_jobs(folder: Path, *jobs: Job) -> None:
+def store_jobs(folder: Path, *jobs: NewJob) -> None:
     """Put jobs into a store that nobody serves yet."""
     store = SQLiteStore.from_url(url_in(folder))
     store.open()
@@ -23,13 +23,13 @@ def store_jobs(folder: Path, *jobs: Job) -> None:
     store.close()
 
 
-def job(number: int, after: str | None = None) -> Job:
-    return Job(
+def job(number: int, after: str | None = None) -> NewJob:
+    return NewJob(
         id=new_id(), task=f"{__name__}:note", arguments=f'{{"number":{number}}}', after=after
     )
 
 
-async def run_all(folder: Path, *jobs: Job) -> list[JobState]:
+async def run_all(folder: Path, *jobs: NewJob) -> list[JobState]:
     """Start an application on the store and wait for these jobs."""
     ran.clear()
     async with at_work(folder) as afterword:

@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 
-from afterword.job import Job, JobState, new_id
+from afterword.job import JobState, NewJob, new_id
 
 SEEDED = """
 import os, random
@@ -90,7 +90,7 @@ def test_three_states_are_final() -> None:
 
 
 def test_a_job_is_a_value() -> None:
-    job = Job(id=new_id(), task="app:send")
+    job = NewJob(id=new_id(), task="app:send")
 
     assert job == dataclasses.replace(job)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -8,7 +8,7 @@ import pytest
 
 from afterword.clock import Clock
 from afterword.group_commit import GroupCommit
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.leases import Leases, new_worker_id
 from afterword.operation import calling
 from afterword.stores.sqlite import SQLiteStore, drivers
@@ -55,8 +55,8 @@ def started(group: GroupCommit, seconds: float = LEASE, clock: Clock | None = No
     return leases
 
 
-def a_held_job(group: GroupCommit, leases: Leases) -> Job:
-    job = Job(id=new_id(), task="app:send", held=True)
+def a_held_job(group: GroupCommit, leases: Leases) -> NewJob:
+    job = NewJob(id=new_id(), task="app:send", held=True)
     group.run_blocking(calling(lambda store: store.add([job], leases.worker)))
     return job
 

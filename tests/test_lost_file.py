@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from afterword.errors import StoreUnavailable
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.stores.sqlite import SQLiteStore, database
 from tests.helpers import Server, running, wait_until
 
@@ -47,8 +47,8 @@ def store(path: Path, request: pytest.FixtureRequest) -> Iterator[SQLiteStore]:
     store.close()
 
 
-def a_job() -> Job:
-    return Job(id=new_id(), task="app:send")
+def a_job() -> NewJob:
+    return NewJob(id=new_id(), task="app:send")
 
 
 def replace_by_copy(path: Path) -> None:

@@ -16,7 +16,7 @@ from afterword.errors import (
     StoreUnavailable,
 )
 from afterword.group_commit import GroupCommit
-from afterword.job import Job, JobState, new_id
+from afterword.job import JobState, NewJob, new_id
 from afterword.operation import adding
 from afterword.outcome import Completed
 from afterword.store import Settlement, open_store
@@ -29,8 +29,8 @@ from tests.proxy import Proxy, through
 LONG = 3600.0  # seconds
 
 
-def a_job(task: str = "app:send", **changes: object) -> Job:
-    return Job(id=new_id(), task=task, **changes)  # type: ignore[arg-type]
+def a_job(task: str = "app:send", **changes: object) -> NewJob:
+    return NewJob(id=new_id(), task=task, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_after_a_crash_the_number_of_a_transaction_may_be_anothers(cluster: Clus
 
 
 def _crash_before_the_commit(
-    store: PostgresStore, job: Job, cluster: Cluster, proxy: Proxy
+    store: PostgresStore, job: NewJob, cluster: Cluster, proxy: Proxy
 ) -> None:
     with store.transaction():
         store.add([job])

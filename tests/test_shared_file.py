@@ -14,7 +14,7 @@ import pytest
 
 from afterword import telemetry
 from afterword.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
-from afterword.job import Job, JobState, new_id
+from afterword.job import JobState, NewJob, new_id
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry
 from afterword.store import STOPPED, Claim, Settlement, Statement, open_store
 from afterword.stores.sqlite import SQLiteStore, drivers
@@ -47,8 +47,8 @@ def _warn_anew() -> Iterator[None]:
     telemetry._warned.clear()
 
 
-def a_job(**fields: Any) -> Job:
-    return Job(id=new_id(), task="app:send", **fields)
+def a_job(**fields: Any) -> NewJob:
+    return NewJob(id=new_id(), task="app:send", **fields)
 
 
 def of_version(version: tuple[int, int, int]) -> Pysqlite:
@@ -245,7 +245,7 @@ def test_a_held_job_is_queued_there(store: SQLiteStore, path: Path) -> None:
     assert JobState.QUEUED is store.get([job.id])[0].state
 
 
-def claimed(store: SQLiteStore, *jobs: Job) -> Claim:
+def claimed(store: SQLiteStore, *jobs: NewJob) -> Claim:
     """The claim of the first job."""
     store.join("ann", 60)
     store.add(jobs)

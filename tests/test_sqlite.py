@@ -21,7 +21,7 @@ from afterword.errors import (
     StoreError,
     StoreUnavailable,
 )
-from afterword.job import Job, JobState, new_id
+from afterword.job import JobState, NewJob, new_id
 from afterword.outcome import Completed
 from afterword.records import Filter
 from afterword.store import Settlement, open_store
@@ -47,8 +47,8 @@ def store(path: Path) -> Iterator[SQLiteStore]:
     store.close()
 
 
-def a_job() -> Job:
-    return Job(id=new_id(), task="app:send")
+def a_job() -> NewJob:
+    return NewJob(id=new_id(), task="app:send")
 
 
 def process(*arguments: object) -> "subprocess.Popen[str]":
@@ -235,7 +235,7 @@ def test_errors_of_the_driver_become_ours(path: Path, monkeypatch: pytest.Monkey
     other.close()
 
     with pytest.raises(StoreError, match="refused"):
-        store.add([Job(id="short", task="app:send")])
+        store.add([NewJob(id="short", task="app:send")])
     store.close()
 
 
@@ -481,7 +481,7 @@ def kill(process: "subprocess.Popen[str]") -> None:
 
 
 def test_a_store_that_is_closed_without_leaving_is_dead(store: SQLiteStore, path: Path) -> None:
-    other, job = SQLiteStore(path), Job(id=new_id(), task="app:send", held=True)
+    other, job = SQLiteStore(path), NewJob(id=new_id(), task="app:send", held=True)
     other.open()
     other.join("ann", 3600.0)
     other.add([job], held_by="ann")
@@ -495,7 +495,7 @@ def test_a_store_that_is_closed_without_leaving_is_dead(store: SQLiteStore, path
 def test_a_worker_without_a_lock_has_its_lease(store: SQLiteStore, path: Path) -> None:
     """It may come from a system that has no such locks."""
     store.join("ann", 3600.0)
-    store.add([Job(id=new_id(), task="app:send", held=True)], held_by="ann")
+    store.add([NewJob(id=new_id(), task="app:send", held=True)], held_by="ann")
     store.close()
     (path.parent / "jobs.db-workers" / "ann.lock").unlink()
     store.open()
@@ -514,7 +514,7 @@ def test_leaving_removes_the_lock(store: SQLiteStore, path: Path) -> None:
 
 
 def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
-    store.add([Job(id=new_id(), task="app:send", run_at=FUTURE) for _ in range(100_000)])
+    store.add([NewJob(id=new_id(), task="app:send", run_at=FUTURE) for _ in range(100_000)])
     due = a_job()
     store.add([due])
     store.join("ann", 60)
@@ -566,7 +566,7 @@ def test_a_page_of_a_long_history_is_read_from_an_index(
 
 def test_nothing_to_do_writes_nothing(store: SQLiteStore, path: Path) -> None:
     store.join("ann", 3600.0)
-    store.add([Job(id=new_id(), task="app:send", run_at=FUTURE)])
+    store.add([NewJob(id=new_id(), task="app:send", run_at=FUTURE)])
     other = SQLiteStore(path)
     other.open()
     other.changed()
@@ -609,7 +609,7 @@ def test_a_clock_that_is_ahead_takes_nothing_from_the_living(path: Path) -> None
     store.open()
     ahead.open()
     store.join("ann", lease=30)
-    store.add([Job(id=new_id(), task="app:send")])
+    store.add([NewJob(id=new_id(), task="app:send")])
     store.claim("ann", ["default"], 1)
 
     assert [] == list(ahead.recover(10, lease=30))

@@ -18,11 +18,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.concurrency import run_in_threadpool
 
-from afterword import Afterword, Job, JobState, task, telemetry, worker
+from afterword import Afterword, JobState, task, telemetry, worker
 from afterword.background import Order
 from afterword.errors import StoreUnavailable
 from afterword.fastapi import BackgroundTasks
-from afterword.job import new_id
+from afterword.job import NewJob, new_id
 from tests.at_work import at_work, edit, ended, record, url_in, wait_for
 from tests.helpers import wait_until
 
@@ -185,8 +185,8 @@ async def test_blocked_def_tasks_leave_the_threads_of_endpoints_alone(tmp_path: 
 
 def stored(
     afterword: Afterword, function: Callable[..., Any], argument: str, **options: Any
-) -> Job:
-    return Job(
+) -> NewJob:
+    return NewJob(
         id=new_id(),
         task=f"{function.__module__}:{function.__qualname__}",
         arguments=json.dumps({"text": argument}),
@@ -223,7 +223,7 @@ async def test_an_unknown_task_is_left_alone_until_it_is_known(
     """As in a rolling deploy: the old release must not fail what the new one has added."""
     monkeypatch.setattr(worker, "UNKNOWN_FOR", 0.3)
     module = types.ModuleType("tomorrow")
-    job = Job(id=new_id(), task="tomorrow:work", arguments='{"text": "known"}')
+    job = NewJob(id=new_id(), task="tomorrow:work", arguments='{"text": "known"}')
     async with at_work(tmp_path, concurrency=1) as afterword:
         await afterword.store([job])
         await wait_for(lambda: "put_back" in caplog.text, description="it has been put back")
@@ -245,7 +245,7 @@ async def test_a_task_that_is_registered_later_is_run(
     monkeypatch.setattr(worker, "UNKNOWN_FOR", 0.1)
     registered = sys.modules["afterword.task"].__dict__["_registered"]
     monkeypatch.setitem(registered, "nothing:of-it", note)
-    job = Job(id=new_id(), task="json:dumps", arguments='{"obj": 1}')
+    job = NewJob(id=new_id(), task="json:dumps", arguments='{"obj": 1}')
     async with at_work(tmp_path) as afterword:
         await afterword.store([job])
         await wait_for(
@@ -259,7 +259,7 @@ async def test_a_task_that_is_registered_later_is_run(
 
 
 async def test_41_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_path: Path) -> None:
-    job = Job(id=new_id(), task=f"{__name__}:take", arguments='{"name": "x"}')
+    job = NewJob(id=new_id(), task=f"{__name__}:take", arguments='{"name": "x"}')
     async with at_work(tmp_path, concurrency=1) as afterword:
         await afterword.store([job])
         await wait_for(
@@ -282,7 +282,7 @@ async def test_41_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_pa
 async def test_what_nobody_could_run_for_a_week_fails(
     name: str, arguments: str, tmp_path: Path
 ) -> None:
-    job = Job(id=new_id(), task=name, arguments=arguments)
+    job = NewJob(id=new_id(), task=name, arguments=arguments)
     async with at_work(tmp_path, worker=False) as afterword:
         await afterword.store([job])
     edit(tmp_path, "UPDATE afterword_jobs SET created_at = created_at - ?", worker.PARK_LIMIT + 1)

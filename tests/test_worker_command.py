@@ -283,10 +283,10 @@ def test_a_change_of_the_source_restarts(tmp_path: Path, store: Afterword) -> No
 
 
 def _adding(task: str) -> Any:
-    from afterword.job import Job, new_id
+    from afterword.job import NewJob, new_id
     from afterword.operation import adding
 
-    return adding([Job(id=new_id(), task=task)], None)
+    return adding([NewJob(id=new_id(), task=task)], None)
 
 
 # ---------------------------------------------------------------------- what cannot be

@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelAsyncSession
 
-from afterword import Job, current_task
+from afterword import current_task
+from afterword.job import NewJob
 
 CREATE = "CREATE TABLE IF NOT EXISTS effects (name TEXT NOT NULL)"
 
@@ -116,9 +117,9 @@ class Asyncpg(Plain):
         await self.execute("ROLLBACK")
 
 
-async def add(binding: Any, func: Callable[..., object], *args: object) -> Job:
+async def add(binding: Any, func: Callable[..., object], *args: object) -> NewJob:
     """`add_task`, awaited where it is to be."""
-    job: Job = await _maybe(binding.add_task(func, *args))
+    job: NewJob = await _maybe(binding.add_task(func, *args))
     return job
 
 

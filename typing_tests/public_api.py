@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 
 import afterword.starlette
-from afterword import Afterword, Job, JobRecord, JobState, task
+from afterword import Afterword, JobRecord, JobState, task
 from afterword.fastapi import BackgroundTask, BackgroundTasks
+from afterword.job import NewJob
 
 
 def send(to: str, *, retries: int = 3) -> None: ...
@@ -35,10 +36,10 @@ Afterword(app, queues=[1])  # type: ignore[list-item]
 
 @app.post("/")
 async def injected(background_tasks: BackgroundTasks) -> None:
-    assert_type(background_tasks.add_task(send, "a"), Job)
-    assert_type(background_tasks.add_task(send, "a", retries=1), Job)
-    assert_type(background_tasks.add_task(resize, "a", width=1), Job)
-    assert_type(background_tasks.add_task(lambda: None), Job)
+    assert_type(background_tasks.add_task(send, "a"), NewJob)
+    assert_type(background_tasks.add_task(send, "a", retries=1), NewJob)
+    assert_type(background_tasks.add_task(resize, "a", width=1), NewJob)
+    assert_type(background_tasks.add_task(lambda: None), NewJob)
     assert_type(background_tasks.add_task(send, to="a").id, str)
     assert_type(background_tasks.add_task(send, to="a").durable, bool)
     await background_tasks()
@@ -63,9 +64,9 @@ def on_a_response() -> PlainTextResponse:
 
 
 async def outside_of_a_request() -> None:
-    assert_type(await aw.add_task(send, "a", retries=1), Job)
-    assert_type(await aw.add_task(resize, "a"), Job)
-    assert_type(aw.add_task_sync(send, "a"), Job)
+    assert_type(await aw.add_task(send, "a", retries=1), NewJob)
+    assert_type(await aw.add_task(resize, "a"), NewJob)
+    assert_type(aw.add_task_sync(send, "a"), NewJob)
     assert_type(await aw.job("id"), JobRecord | None)
 
     await aw.add_task(send)  # type: ignore[call-arg]
@@ -118,7 +119,7 @@ async def tasks_stay_the_functions_they_are() -> None:
     task(5)  # type: ignore[call-overload]
 
 
-def records(record: JobRecord, job: Job) -> None:
+def records(record: JobRecord, job: NewJob) -> None:
     assert_type(record.state, JobState)
     assert_type(record.state.final, bool)
     assert_type(record.error, str | None)

@@ -13,15 +13,15 @@
 from afterword.app import Afterword
 from afterword.context import current_task
 from afterword.errors import AfterwordError, NotStorable
-from afterword.job import Job, JobRecord, JobState
+from afterword.job import JobRecord, JobState, NewJob
 from afterword.task import task
 
 __all__ = [
     "Afterword",
     "AfterwordError",
-    "Job",
     "JobRecord",
     "JobState",
+    "NewJob",
     "NotStorable",
     "current_task",
     "task",

@@ -25,7 +25,7 @@ from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.errors import ConfigurationError, StoreError
 from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
-from afterword.job import Job, JobRecord, JobState, new_id
+from afterword.job import JobRecord, JobState, NewJob, new_id
 from afterword.leases import Leases
 from afterword.operation import adding, discarding, releasing, settling
 from afterword.options import (
@@ -196,7 +196,9 @@ class Afterword:
 
     # ------------------------------------------------------------------ adding jobs
 
-    async def add_task(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job:
+    async def add_task(
+        self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> NewJob:
         """Store a job outside of a request; it is durable when this returns.
 
         Raises:
@@ -210,7 +212,7 @@ class Afterword:
         self.release([claim for claim in await self.store([job]) if claim], [])
         return job
 
-    def add_task_sync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def add_task_sync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """`add_task` for threads and scripts; blocks until the job is durable."""
         job = self._new_job(func, args, kwargs)
         if not self._group.running:
@@ -246,12 +248,12 @@ class Afterword:
 
     def _new_job(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Job:
+    ) -> NewJob:
         require_callable(func)
         refuse_uploads(args, kwargs)
         name, arguments = encode(func, args, kwargs)
         queue = options_of(name).queue
-        return Job(id=new_id(), task=name, arguments=arguments, queue=queue, held=self.started)
+        return NewJob(id=new_id(), task=name, arguments=arguments, queue=queue, held=self.started)
 
     async def job(self, job_id: str) -> JobRecord | None:
         """What the store knows of a job now; None if it does not know it (any more)."""
@@ -341,7 +343,7 @@ class Afterword:
 
     async def store(
         self,
-        jobs: Sequence[Job],
+        jobs: Sequence[NewJob],
         stored_anyway: Callable[[Sequence[Claim | None]], object] | None = None,
     ) -> Sequence[Claim | None]:
         """Make jobs durable, before this returns.
@@ -358,7 +360,7 @@ class Afterword:
             raise
         return _claims(jobs, worker, now)
 
-    def store_blocking(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
+    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Claim | None]:
         """The same for a thread."""
         worker, now = self._leases.worker, self._clock.now()
         self._group.run_blocking(adding(jobs, worker), self._store_timeout)
@@ -412,5 +414,5 @@ def _growing_delays() -> Iterator[float]:
         delay = min(delay * 2, 0.1)
 
 
-def _claims(jobs: Sequence[Job], worker: str, now: float) -> Sequence[Claim | None]:
+def _claims(jobs: Sequence[NewJob], worker: str, now: float) -> Sequence[Claim | None]:
     return [held_claim(job, worker, now) if job.held else None for job in jobs]

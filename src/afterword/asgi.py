@@ -29,7 +29,7 @@ from afterword.background import Entry, Outbox, Rules, call, current_outbox
 from afterword.bind import AsyncBinding, Binding
 from afterword.chain import Chain
 from afterword.errors import StoreError
-from afterword.job import Job
+from afterword.job import NewJob
 from afterword.outcome import describe
 from afterword.store import STOPPED, Claim
 
@@ -55,11 +55,11 @@ class Host(Protocol):
         """Drain the worker, close the store."""
 
     async def store(
-        self, jobs: Sequence[Job], stored_anyway: Callable[[Sequence[Claim | None]], object]
+        self, jobs: Sequence[NewJob], stored_anyway: Callable[[Sequence[Claim | None]], object]
     ) -> Sequence[Claim | None]:
         """Make jobs durable; the claims of those that are held, also if cancelled too late."""
 
-    def store_blocking(self, jobs: Sequence[Job]) -> Sequence[Claim | None]:
+    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Claim | None]:
         """The same for a thread, or for where nothing can be awaited."""
 
     def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:

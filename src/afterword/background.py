@@ -27,7 +27,7 @@ from afterword.bind import AsyncBinding, Binding
 from afterword.chain import Chain
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.errors import ArgumentError, NotInstalled, NotStorable
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.store import Claim
 from afterword.task import is_async, options_of, reference, require_callable, storable
 
@@ -92,7 +92,7 @@ class BackgroundTasks(BackgroundTask):
         tasks._outbox = outbox
         return tasks
 
-    def add_task(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def add_task(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Add a call.
 
         Args:
@@ -190,7 +190,7 @@ class Entry:
     func: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    job: Job
+    job: NewJob
     confirmed: bool
     stored: bool = False
     claim: Claim | None = None
@@ -227,7 +227,7 @@ class Outbox:
     durable: bool
     carrier: Carrier
     entries: list[Entry] = field(default_factory=list)
-    bound: list[Job] = field(default_factory=list)  # left to transactions of the user's
+    bound: list[NewJob] = field(default_factory=list)  # left to transactions of the user's
     answered: bool = False  # the first byte is out: what has been stored stays stored
     closed: bool = False  # the request is over
     in_doubt: bool = False  # FastAPI before 0.118: the handler may have failed unnoticed
@@ -278,7 +278,7 @@ class Outbox:
             telemetry.not_durable(reference(func), str(error))
             return None
 
-    def _job(self, name: str, arguments: str, confirmed: bool) -> Job:
+    def _job(self, name: str, arguments: str, confirmed: bool) -> NewJob:
         ordered = self.rules.order == "sequential"
         before = (
             next((e for e in reversed(self.entries) if e.job.durable), None) if ordered else None
@@ -292,7 +292,7 @@ class Outbox:
             and not before.done
         )
         job_id = new_id()
-        return Job(
+        return NewJob(
             id=job_id,
             task=name,
             arguments=arguments,
@@ -321,14 +321,16 @@ class Outbox:
 
     def _bound_job(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Job:
+    ) -> NewJob:
         require_callable(func)
         refuse_uploads(args, kwargs)
         name, arguments = encode(func, args, kwargs)
         with self._lock:
             job_id, queue = new_id(), options_of(name).queue
             request_id = self._request_id or job_id
-            job = Job(id=job_id, task=name, arguments=arguments, queue=queue, request_id=request_id)
+            job = NewJob(
+                id=job_id, task=name, arguments=arguments, queue=queue, request_id=request_id
+            )
             self.bound.append(job)
         return job
 
@@ -417,8 +419,8 @@ def encode(
     return storable(func), plan(func).encode(args, kwargs)
 
 
-def _unstored_job(func: Callable[..., Any]) -> Job:
-    return Job(id=new_id(), task=reference(func), durable=False)
+def _unstored_job(func: Callable[..., Any]) -> NewJob:
+    return NewJob(id=new_id(), task=reference(func), durable=False)
 
 
 def refuse_uploads(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, Protocol
 
 from afterword.chain import Chain
 from afterword.connections import AsyncUserConnection, UserConnection, adapt
-from afterword.job import Job
+from afterword.job import NewJob
 from afterword.transactions import Transactions, perform, perform_async
 
 P = ParamSpec("P")
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 class Writer(Protocol):
     """How the jobs of a binding get into the transaction; `_AtOnce` is one."""
 
-    def write(self, job: Job, chain: Chain) -> None:
+    def write(self, job: NewJob, chain: Chain) -> None:
         """See to it that the job exists if the transaction commits."""
 
 
@@ -37,7 +37,7 @@ class Binding:
         self._chain = chain
         self._writer = writer
 
-    def add_task(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def add_task(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Add a call; it is stored if and only if the transaction commits, and then starts at once.
 
         Raises:
@@ -61,7 +61,9 @@ class AsyncBinding:
         self._transactions = transactions
         self._connection = connection
 
-    async def add_task(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Job:
+    async def add_task(
+        self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> NewJob:
         """As `Binding.add_task`, but to be awaited: it is written here and now."""
         job = self._chain.next(func, args, kwargs)
         steps = self._transactions.adding(self._connection, [job], announced=self._chain.announced)
@@ -77,7 +79,7 @@ class _AtOnce:
     transactions: Transactions
     connection: UserConnection
 
-    def write(self, job: Job, chain: Chain) -> None:
+    def write(self, job: NewJob, chain: Chain) -> None:
         steps = self.transactions.adding(self.connection, [job], announced=chain.announced)
         perform(steps, self.connection)
 

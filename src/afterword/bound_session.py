@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from afterword import telemetry
 from afterword.chain import Chain
 from afterword.connections.sqlalchemy import SQLAlchemyConnection
-from afterword.job import Job
+from afterword.job import NewJob
 from afterword.transactions import Transactions, perform
 
 
@@ -30,7 +30,7 @@ from afterword.transactions import Transactions, perform
 class _Added:
     """A job of the present transaction, which may be a savepoint."""
 
-    job: Job
+    job: NewJob
     chain: Chain
     added_in: SessionTransaction
     written_in: SessionTransaction | None = None
@@ -60,7 +60,7 @@ class SessionJobs:
         event.listen(session, "after_soft_rollback", self._after_soft_rollback)
         event.listen(session, "after_transaction_end", self._after_transaction_end)
 
-    def add(self, session: Session, job: Job, chain: Chain, *, at_once: bool) -> None:
+    def add(self, session: Session, job: NewJob, chain: Chain, *, at_once: bool) -> None:
         """Add a job to the session's transaction."""
         if not session.in_transaction():
             session.begin()  # as session.add() does
@@ -120,7 +120,7 @@ class SessionWriter:
     jobs: SessionJobs
     at_once: bool
 
-    def write(self, job: Job, chain: Chain) -> None:
+    def write(self, job: NewJob, chain: Chain) -> None:
         """Write the job, or see to it that it will be."""
         self.jobs.add(self.session, job, chain, at_once=self.at_once)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from afterword.job import Job
+from afterword.job import NewJob
 
 
 @dataclass(slots=True, eq=False)
@@ -18,14 +18,16 @@ class Chain:
         announced: its jobs will be announced anyway, by the request.
     """
 
-    make: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Job]
+    make: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], NewJob]
     sequential: bool
     on_failure: str
     announced: bool = False
     last: str | None = None
     _first: str | None = None
 
-    def next(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job:
+    def next(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> NewJob:
         """The job of a call; nothing of the chain has changed yet."""
         job = self.make(func, args, kwargs)
         return replace(
@@ -36,12 +38,12 @@ class Chain:
             request_id=job.request_id or self._first or job.id,
         )
 
-    def append(self, job: Job) -> None:
+    def append(self, job: NewJob) -> None:
         """The job has been added."""
         self.last = job.id
         self._first = self._first or job.id
 
-    def forget(self, job: Job) -> None:
+    def forget(self, job: NewJob) -> None:
         """The job was rolled back: the next one follows the one before it."""
         if self.last == job.id:
             self.last = job.after

@@ -28,7 +28,7 @@ FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class NewJob:
     """One call of a task, as `add_task` made it.
 
     Args:

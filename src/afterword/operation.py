@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from afterword.job import Job
+from afterword.job import NewJob
 from afterword.store import Claim, Putback, Settlement, Store
 
 Done = Callable[[Any, BaseException | None], None]
@@ -56,7 +56,7 @@ class Operation:
             return True
 
 
-def adding(jobs: Sequence[Job], held_by: str | None) -> Operation:
+def adding(jobs: Sequence[NewJob], held_by: str | None) -> Operation:
     """Store jobs; see `Store.add`."""
     return Operation(_add, items=jobs, option=held_by)
 
@@ -81,7 +81,7 @@ def calling(function: Callable[[Store], Any]) -> Operation:
     return Operation(function)
 
 
-def _add(store: Store, jobs: Sequence[Job], held_by: str | None) -> Sequence[bool]:
+def _add(store: Store, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[bool]:
     return store.add(jobs, held_by)
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from afterword.errors import ConfigurationError
-from afterword.job import Job, JobRecord, JobState
+from afterword.job import JobRecord, JobState, NewJob
 from afterword.outcome import Outcome
 from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
 
@@ -126,7 +126,7 @@ class Store(Protocol):
     def leave(self, worker: str) -> None:
         """Take a worker off the list; what it still held is lost at once."""
 
-    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
         """Store jobs; a `held` one is running, attempt 1, for `held_by`. False: the id is there."""
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
@@ -205,7 +205,7 @@ class Store(Protocol):
 
     # ------------------------------------------------------------------ in the user's transaction
 
-    def adding(self, jobs: Sequence[Job]) -> Sequence[Statement]:
+    def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs (queued, not held) on a connection that is not the store's own."""
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
@@ -218,7 +218,7 @@ class Store(Protocol):
         """What, executed there, wakes those who wait for jobs when it commits; may be nothing."""
 
 
-def held_claim(job: Job, worker: str, now: float) -> Claim:
+def held_claim(job: NewJob, worker: str, now: float) -> Claim:
     """The claim that adding a held job gave to its worker."""
     return Claim(job.id, 1, worker, job.task, job.arguments, now, job.queue)
 

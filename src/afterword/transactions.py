@@ -11,7 +11,7 @@ from weakref import WeakSet
 from afterword.connections import AsyncUserConnection, Row, UserConnection
 from afterword.errors import ConfigurationError
 from afterword.group_commit import GroupCommit
-from afterword.job import Job
+from afterword.job import NewJob
 from afterword.operation import calling
 from afterword.store import Settlement, Statement, Store
 
@@ -57,7 +57,7 @@ class Transactions:
     def adding(
         self,
         connection: Either,
-        jobs: Sequence[Job],
+        jobs: Sequence[NewJob],
         *,
         announced: bool,
     ) -> Steps[None]:

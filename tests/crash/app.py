@@ -31,8 +31,9 @@ from typing import Any
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
-from afterword import Afterword, Job
+from afterword import Afterword
 from afterword.fastapi import BackgroundTasks
+from afterword.job import NewJob
 from afterword.outcome import Released
 from afterword.store import Claim, Settlement
 from afterword.stores import postgres, sqlite
@@ -83,7 +84,7 @@ class Witness:
             if self._passes_left == 0:
                 os._exit(1)
 
-    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
         """As the store's; a held job is this process's first attempt."""
         self._points.add("stored")
         attempts.update((number_of(job.arguments), 1) for job in jobs if job.held)

@@ -14,7 +14,7 @@ from afterword.cli.look import one
 from afterword.cli.options import Url, opened
 from afterword.cli.watch import watch_until_final
 from afterword.errors import ArgumentError, ArgumentValueError, ConfigurationError, PayloadTooLarge
-from afterword.job import Job, new_id
+from afterword.job import NewJob, new_id
 from afterword.payload import PAYLOAD_LIMIT, measure, too_large
 from afterword.store import Store
 from afterword.task import check_queue, options_of, resolve
@@ -70,7 +70,7 @@ def run(
     text = unchecked(task, object_of(arguments))
     with _store_of(app, url) as store:
         text = checked(task, text) if app is not None else text
-        job = Job(id=new_id(), task=task, arguments=text, queue=_queue_of(task, queue))
+        job = NewJob(id=new_id(), task=task, arguments=text, queue=_queue_of(task, queue))
         store.add([job])
         if app is None:
             output.tell("Stored as given: without --app nothing checks the task and arguments.")

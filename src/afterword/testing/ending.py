@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from afterword.job import Job, JobRecord, JobState
+from afterword.job import JobRecord, JobState, NewJob
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
 from afterword.store import Claim, Settlement, Store
 from afterword.testing.kit import (
@@ -166,7 +166,7 @@ def check_settle_after_recovery(store: Store) -> None:
 # ---------------------------------------------------------------------- followers
 
 
-def _after(store: Store, outcome: Outcome, jobs: list[Job]) -> list[JobState | None]:
+def _after(store: Store, outcome: Outcome, jobs: list[NewJob]) -> list[JobState | None]:
     """The states of a chain whose first job has this outcome."""
     join(store, "ann")
     store.add(jobs)

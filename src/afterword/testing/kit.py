@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from afterword.errors import StoreError
-from afterword.job import Job, JobRecord, JobState, new_id
+from afterword.job import JobRecord, JobState, NewJob, new_id
 from afterword.outcome import Outcome
 from afterword.store import Claim, Settlement, Store
 
@@ -33,12 +33,12 @@ def expect_refused(store: Store, call: Callable[[], object], what: str) -> None:
         raise AssertionError(f"{what}: expected StoreError, but it was accepted")
 
 
-def a_job(**changes: Any) -> Job:
+def a_job(**changes: Any) -> NewJob:
     """A job that is due at once."""
-    return replace(Job(id=new_id(), task="app:send"), **changes)
+    return replace(NewJob(id=new_id(), task="app:send"), **changes)
 
 
-def a_chain(length: int, **changes: Any) -> list[Job]:
+def a_chain(length: int, **changes: Any) -> list[NewJob]:
     """Jobs of which each waits for the one before."""
     jobs = [a_job()]
     while len(jobs) < length:
@@ -57,7 +57,7 @@ def claim(store: Store, worker: str = "ann", limit: int = BATCH) -> Sequence[Cla
     return store.claim(worker, ["default"], limit)
 
 
-def claim_of(store: Store, job: Job, worker: str = "ann") -> Claim:
+def claim_of(store: Store, job: NewJob, worker: str = "ann") -> Claim:
     """Claim, and pick this job's claim."""
     found = [each for each in claim(store, worker) if each.id == job.id]
     expect(1, len(found), "claims of a due job")
@@ -103,12 +103,12 @@ def state(store: Store, job_id: str) -> JobState | None:
     return found[0].state if found else None
 
 
-def states(store: Store, jobs: Sequence[Job]) -> list[JobState | None]:
+def states(store: Store, jobs: Sequence[NewJob]) -> list[JobState | None]:
     """The states of several jobs."""
     return [state(store, job.id) for job in jobs]
 
 
-def ids(items: Sequence[Job] | Sequence[Claim] | Sequence[JobRecord]) -> list[str]:
+def ids(items: Sequence[NewJob] | Sequence[Claim] | Sequence[JobRecord]) -> list[str]:
     """Their ids, in order."""
     return [item.id for item in items]
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sized
 
-from afterword.job import Job, JobState, new_id
+from afterword.job import JobState, NewJob, new_id
 from afterword.outcome import Completed, Failed, Outcome
 from afterword.records import Filter, QueueRecord, TaskRecord
 from afterword.store import Store
@@ -50,7 +50,7 @@ def check_the_script_is_text(store: Store) -> None:
 # ---------------------------------------------------------------------- find
 
 
-def _varied(store: Store) -> dict[str, Job]:
+def _varied(store: Store) -> dict[str, NewJob]:
     """Jobs that differ in what can be looked for; two of them have ended, one is running."""
     jobs = {
         "plain": a_job(),

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from afterword import telemetry
 from afterword.clock import Clock
 from afterword.errors import MissingExtra, StoreCorrupt, StoreUnavailable
-from afterword.job import Job, JobState
+from afterword.job import JobState, NewJob
 from afterword.store import (
     MAX_LOST,
     STOPPED,
@@ -253,7 +253,7 @@ class PostgresStore(Looking, Acting):
 
     # ------------------------------------------------------------------ the life of a job
 
-    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
         """Store jobs, each as it says: queued, or held by the worker that stores it."""
         ids = {job.id for job in jobs}
         followers = [job for job in jobs if job.after is not None]
@@ -388,7 +388,7 @@ class PostgresStore(Looking, Acting):
 
     # ------------------------------------------------------------------ in the user's transaction
 
-    def adding(self, jobs: Sequence[Job]) -> Sequence[Statement]:
+    def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs on another connection to this database."""
         followers = [job.id for job in jobs if job.after is not None]
         added = [Statement(text_of("add"), new_rows(jobs, None))]

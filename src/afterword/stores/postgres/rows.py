@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from afterword.job import Job, JobRecord, JobState
+from afterword.job import JobRecord, JobState, NewJob
 from afterword.outcome import Released, Retry
 from afterword.records import Filter
 from afterword.store import Claim, Putback, Settlement
@@ -26,7 +26,7 @@ def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
     return {name: [row[place] for row in listed] for place, name in enumerate(names.split())}
 
 
-def new_rows(jobs: Sequence[Job], held_by: str | None) -> Values:
+def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
     """The values of add.sql."""
     return columns(
         "ids tasks arguments queues priorities run_ats workers afters on_failures request_ids",

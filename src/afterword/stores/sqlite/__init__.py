@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from afterword.clock import Clock
-from afterword.job import Job, JobState
+from afterword.job import JobState, NewJob
 from afterword.store import (
     MAX_LOST,
     STOPPED,
@@ -163,7 +163,7 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
 
     # ------------------------------------------------------------------ the life of a job
 
-    def add(self, jobs: Sequence[Job], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
         """Store jobs, each as it says: queued, or held by the worker that stores it."""
         now = self._clock.now()
         with self.transaction():

@@ -7,7 +7,7 @@ ours (any more) to end, and the others must not be executed.
 from collections.abc import Sequence
 
 from afterword.clock import Clock
-from afterword.job import Job, JobState
+from afterword.job import JobState, NewJob
 from afterword.store import Settlement, Statement
 from afterword.stores.rows import final_state
 from afterword.stores.sqlite.database import sql
@@ -27,7 +27,7 @@ class InTheirTransaction:
 
     _clock: Clock
 
-    def adding(self, jobs: Sequence[Job]) -> Sequence[Statement]:
+    def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs, queued."""
         now = self._clock.now()
         return [Statement(_without_answer("add"), new_row(job, None, now)) for job in jobs]

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from afterword.job import Job, JobRecord, JobState
+from afterword.job import JobRecord, JobState, NewJob
 from afterword.outcome import Released, Retry
 from afterword.store import STOPPED, Claim, Putback, Settlement
 from afterword.stores import rows
 from afterword.stores.rows import INTERRUPTED, Row, Values
 
 
-def new_row(job: Job, held_by: str | None, now: float) -> Values:
+def new_row(job: NewJob, held_by: str | None, now: float) -> Values:
     """The row of a job that is added at this time."""
     held = job.held and held_by is not None
     return {
