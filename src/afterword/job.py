@@ -1,12 +1,16 @@
 """A job: one stored call of a task."""
 
+import json
 import os
 import random
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Literal
+
+OnCrash = Literal["retry", "fail"]
 
 
 class JobState(StrEnum):
@@ -28,6 +32,57 @@ FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """What is to be known of a job where the code of its task is not, or what was said of it alone.
+
+    Args:
+        retries: how often it is tried again after an error; None: as its task says.
+        timeout: seconds an attempt may take; None: as its task says.
+        on_crash: whether it is run again ("retry") or fails ("fail") when its worker dies with it.
+        limit: how many jobs of its `limit_key` may run at the same time; None: any number.
+        rate: how many of them may start within how many seconds; None: any number.
+    """
+
+    retries: int | None = None
+    timeout: float | None = None
+    on_crash: OnCrash = "retry"
+    limit: int | None = None
+    rate: tuple[int, float] | None = None
+
+    def text(self) -> str | None:
+        """As a store keeps them: what differs from the defaults, as JSON; None if nothing does.
+
+        >>> JobOptions(retries=3).text(), JobOptions().text()
+        ('{"retries":3}', None)
+        """
+        if self == DEFAULTS:
+            return None
+        default = asdict(DEFAULTS)
+        said = {name: value for name, value in asdict(self).items() if value != default[name]}
+        return json.dumps(said, separators=(",", ":"))
+
+    @classmethod
+    def read(cls, text: str | None) -> "JobOptions":
+        """What `text` wrote; what somebody else wrote there is not heard.
+
+        >>> JobOptions.read('{"retries":3,"colour":"red"}').retries
+        3
+        """
+        if text is None:
+            return DEFAULTS
+        try:
+            said: dict[str, Any] = json.loads(text)
+            known = {name: said[name] for name in cls.__slots__ if name in said}
+            rate = known.get("rate")
+            return cls(**{**known, "rate": (int(rate[0]), float(rate[1])) if rate else None})
+        except (ValueError, TypeError, AttributeError, LookupError):
+            return DEFAULTS
+
+
+DEFAULTS = JobOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """One call of a task, as `add_task` made it.
 
@@ -41,6 +96,11 @@ class NewJob:
         request_id: the same for all jobs of one request.
         held: the storing process keeps the job until it has finished the request.
         durable: False for a call that could not be stored and runs in the request.
+        tags: words to find it by.
+        unique_key: while a job with this key has not ended, no other one with it is added.
+        unique_ended: nor while one that has ended is still kept.
+        limit_key: the jobs that share the limit and the rate of its options.
+        options: see `JobOptions`, as text.
     """
 
     id: str
@@ -54,14 +114,21 @@ class NewJob:
     request_id: str | None = None
     held: bool = False
     durable: bool = True
+    tags: tuple[str, ...] = ()
+    unique_key: str | None = None
+    unique_ended: bool = False
+    limit_key: str | None = None
+    options: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """What the store knows of a job at the moment it was asked.
 
-    `attempt` counts from 1 once the job has been given to a worker; `lost` counts the workers
-    that died with it, `interrupted` the shutdowns that gave it back. `error` is text.
+    `attempt` counts from 1 once the job has been given to a worker; `failures` counts those that
+    raised, `lost` the workers that died with it, `interrupted` the shutdowns that gave it back.
+    `error` is text; `result`, `progress` and `options` are JSON. `cancelling` is why somebody wants
+    a running job to end.
     """
 
     id: str
@@ -82,6 +149,14 @@ class JobRecord:
     run_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    tags: tuple[str, ...] = ()
+    unique_key: str | None = None
+    limit_key: str | None = None
+    options: str | None = None
+    failures: int = 0
+    progress: str | None = None
+    cancelling: str | None = None
+    result: str | None = None
 
 
 class _Stamps:

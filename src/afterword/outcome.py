@@ -17,7 +17,9 @@ _CALLERS = ("afterword.executor", "afterword.asgi", "afterword.background", "sta
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The task returned."""
+    """The task returned; `result` is what it returned, as JSON (None: nothing that is kept)."""
+
+    result: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

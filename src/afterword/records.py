@@ -12,6 +12,7 @@ class Filter:
 
     Args:
         task, queue, worker, request_id: exactly this.
+        tag: one of the job's tags.
         error: text that the job's error contains, as written.
         since: seconds since 1970; added at this time or later.
     """
@@ -21,6 +22,7 @@ class Filter:
     queue: str | None = None
     worker: str | None = None
     request_id: str | None = None
+    tag: str | None = None
     error: str | None = None
     since: float | None = None
 
@@ -43,7 +45,11 @@ class WorkerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRecord:
-    """A queue with unfinished jobs. `due` could be claimed now; `oldest_at` is since when."""
+    """A queue with unfinished jobs, or with a rule of its own.
+
+    `due` could be claimed now (if it is not `paused`); `oldest_at` is since when. `concurrency` is
+    how many of its jobs may run at the same time, over all processes; None: any number.
+    """
 
     name: str
     due: int
@@ -51,6 +57,39 @@ class QueueRecord:
     waiting: int  # for a predecessor
     running: int
     oldest_at: datetime | None
+    paused: bool = False
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One try at a job; `outcome` is None while it runs.
+
+    An attempt can end as "completed", "failed" or "cancelled", "interrupted" by a shutdown, or
+    "lost" with its worker. `error` is the traceback or the reason, as text.
+    """
+
+    job_id: str
+    attempt: int
+    worker: str | None
+    outcome: str | None
+    error: str | None
+    started_at: datetime | None  # not known of one that was lost
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRecord:
+    """A schedule as the store knows it; `next_at` is its next occurrence that has no job yet."""
+
+    name: str
+    task: str
+    rule: str  # as written: "*/5 * * * * Europe/Berlin"
+    words: str  # for people
+    next_at: datetime
+    last_at: datetime | None  # the latest occurrence that got a job
+    paused: bool
+    seen_at: datetime  # when a process last said that its code has this schedule
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,34 @@ from typing import Any, Protocol
 from afterword.errors import ConfigurationError
 from afterword.job import JobRecord, JobState, NewJob
 from afterword.outcome import Outcome
-from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
+from afterword.records import (
+    AttemptRecord,
+    Filter,
+    QueueRecord,
+    Remark,
+    ScheduleRecord,
+    TaskRecord,
+    WorkerRecord,
+)
 
 STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
 MAX_LOST = 3  # workers that may die with a job before it counts as poison
+MAX_INTERRUPTED = 100  # shutdowns that may interrupt a job before it counts as one that never ends
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What has become of a job that was to be added.
+
+    Args:
+        id: its own, or that of the job which has its unique key.
+        added: False if it was there already, by its id or its unique key.
+        conflict: the job that is there has other arguments.
+    """
+
+    id: str
+    added: bool
+    conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +66,32 @@ class Claim:
     arguments: str
     created_at: float
     queue: str = "default"
+    options: str | None = None
+    tags: tuple[str, ...] = ()
+    failures: int = 0
+    interrupted: int = 0
+    limited: bool = False  # others wait for this one to end
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The end of an attempt that started at `started_at` (seconds since 1970)."""
+    """The end of an attempt that started at `started_at` (seconds since 1970).
+
+    `children` are jobs that the attempt adds: they exist if and only if its end is accepted.
+    """
 
     claim: Claim
     outcome: Outcome
     started_at: float
+    children: Sequence[NewJob] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How far a running attempt has come, as JSON."""
+
+    claim: Claim
+    progress: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +115,35 @@ class Recovered:
     attempt: int
     lost: int
     state: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """A running attempt that somebody wants to end, and why."""
+
+    id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A schedule as the code of a process has it; `next_at` counts if its rule is a new one."""
+
+    name: str
+    task: str
+    rule: str
+    words: str
+    next_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A schedule whose next occurrence has come: `next_at` is not after `now`."""
+
+    name: str
+    next_at: float
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +196,12 @@ class Store(Protocol):
     def leave(self, worker: str) -> None:
         """Take a worker off the list; what it still held is lost at once."""
 
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
-        """Store jobs; a `held` one is running, attempt 1, for `held_by`. False: the id is there."""
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
+        """Store jobs; a `held` one is running, attempt 1, for `held_by`.
+
+        One whose id is there, or whose unique key an unfinished job has, is not added; what was to
+        follow it follows that one.
+        """
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Give claims back that were never started; the attempt is not counted."""
@@ -140,17 +214,40 @@ class Store(Protocol):
     ) -> Sequence[Claim]:
         """Take due jobs by (priority, run_at, id), except the tasks to skip; attempt += 1.
 
-        Queues are served in the order given; a worker that has not joined gets nothing.
+        Queues are served in the order given; a worker that has not joined gets nothing. No more
+        jobs are given out than the limits of their queues and keys allow, over all workers; what
+        has to wait for its rate is queued for the time it may start. Paused queues give nothing.
         """
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes under the fence; a final job moves to the history."""
 
+    def report(self, reports: Sequence[Report]) -> Sequence[bool]:
+        """Write how far running attempts have come, under the fence."""
+
+    def cancelling(self, worker: str) -> Sequence[Cancelling]:
+        """The running attempts of a worker that are to end."""
+
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take jobs from lost workers: queued again (`recovery_delay`), or failed as poison."""
+        """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""
 
     def purge(self, before: float, limit: int) -> int:
         """Delete history that finished before this time; returns how many."""
+
+    def now(self) -> float:
+        """The store's clock: seconds since 1970."""
+
+    def declare(self, schedules: Sequence[Declared]) -> None:
+        """Make schedules known; one with a changed rule starts anew from its `next_at`."""
+
+    def due(self, names: Sequence[str]) -> Sequence[Due]:
+        """Which of these schedules have an occurrence to be dealt with; nobody else gets them."""
+
+    def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
+        """Move a schedule on; False: somebody else has, so that its occurrences are theirs."""
+
+    def limit(self, queues: Mapping[str, int | None]) -> None:
+        """How many jobs of these queues may run at the same time, over all workers."""
 
     def announce(self) -> None:
         """Jobs were committed on a connection that is not the store's: wake whoever waits."""
@@ -173,6 +270,24 @@ class Store(Protocol):
     ) -> Mapping[JobState, int]:
         """How many jobs are in each state; no state is counted further than `limit`."""
 
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
+        """The attempts at a job, the first one first."""
+
+    def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
+        """The unfinished job that has this unique key; or else the latest ended one, if asked."""
+
+    def schedules(self) -> Sequence[ScheduleRecord]:
+        """The schedules that processes have made known, by name."""
+
+    def pause(self, queues: Sequence[str]) -> None:
+        """Let no worker start jobs of these queues any more."""
+
+    def resume(self, queues: Sequence[str]) -> None:
+        """Let the workers go on with these queues."""
+
+    def pause_schedule(self, name: str, paused: bool) -> bool:
+        """Let a schedule make no jobs, or make them again; False: it is not known."""
+
     def workers(self) -> Sequence[WorkerRecord]:
         """Who is on the list, the longest there first."""
 
@@ -186,7 +301,10 @@ class Store(Protocol):
         """How the database is set up and how it fares, and what had better be changed."""
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
-        """End queued jobs; their followers stop with them. False: not queued (any more)."""
+        """End queued jobs; their followers stop with them. Ask for the end of running ones.
+
+        False: it has ended already, or is not known.
+        """
 
     def retry(self, ids: Sequence[str]) -> Sequence[bool]:
         """Queue jobs again that ended; the next attempt has the next number. False: not ended.
@@ -220,7 +338,18 @@ class Store(Protocol):
 
 def held_claim(job: NewJob, worker: str, now: float) -> Claim:
     """The claim that adding a held job gave to its worker."""
-    return Claim(job.id, 1, worker, job.task, job.arguments, now, job.queue)
+    return Claim(
+        job.id,
+        1,
+        worker,
+        job.task,
+        job.arguments,
+        now,
+        job.queue,
+        job.options,
+        job.tags,
+        limited=job.limit_key is not None,
+    )
 
 
 def recovery_delay(lost: int, lease: float) -> float:

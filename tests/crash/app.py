@@ -35,7 +35,7 @@ from afterword import Afterword
 from afterword.fastapi import BackgroundTasks
 from afterword.job import NewJob
 from afterword.outcome import Released
-from afterword.store import Claim, Settlement
+from afterword.store import Added, Claim, Settlement
 from afterword.stores import postgres, sqlite
 from tests.crash.ledger import Ledger, number_of
 
@@ -84,11 +84,11 @@ class Witness:
             if self._passes_left == 0:
                 os._exit(1)
 
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         """As the store's; a held job is this process's first attempt."""
         self._points.add("stored")
         attempts.update((number_of(job.arguments), 1) for job in jobs if job.held)
-        added: Sequence[bool] = super().add(jobs, held_by)  # type: ignore[misc]
+        added: Sequence[Added] = super().add(jobs, held_by)  # type: ignore[misc]
         return added
 
     def claim(

@@ -1,25 +1,37 @@
 """What the stores' rows have in common: how a job ends in them, and what they show to people."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from afterword.clock import as_datetime
-from afterword.job import JobRecord, JobState, first_id
-from afterword.outcome import Cancelled, Completed, Failed, Outcome
-from afterword.records import Filter, QueueRecord, TaskRecord, WorkerRecord
-from afterword.store import MAX_LOST
+from afterword.job import JobOptions, JobRecord, JobState, first_id
+from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.records import (
+    AttemptRecord,
+    Filter,
+    QueueRecord,
+    ScheduleRecord,
+    TaskRecord,
+    WorkerRecord,
+)
+from afterword.store import MAX_INTERRUPTED, MAX_LOST, recovery_delay
 
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
 INTERRUPTED = "interrupted by a shutdown"
 POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
+CRASHED = "its worker was lost, and its task is not to be run again after that (on_crash='fail')"
+NEVER_ENDS = f"interrupted by {MAX_INTERRUPTED} shutdowns: it does not end within the grace time"
 
 # The columns that tables and statements have in this order; the times come behind them.
 COLUMNS = (
     *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
     *("worker", "after", "on_failure", "request_id", "error"),
+    *("tags", "unique_key", "limit_key", "options", "failures", "progress", "cancelling", "result"),
 )
 _FINAL: Mapping[type[Outcome], JobState] = {
     Completed: JobState.COMPLETED,
@@ -40,9 +52,45 @@ def final_error(outcome: Outcome) -> str | None:
     return outcome.error if isinstance(outcome, Failed) else None
 
 
-def lost_during(worker: str, attempt: int) -> str:
-    """What a job says that is queued again because its worker was lost."""
-    return f"worker {worker} was lost during attempt {attempt}"
+def final_result(outcome: Outcome) -> str | None:
+    """What is kept of what it returned."""
+    return outcome.result if isinstance(outcome, Completed) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A job whose worker is gone, in the order of lost.sql's columns."""
+
+    id: str
+    attempt: int
+    worker: str
+    task: str
+    lost: int
+    interrupted: int
+    options: str | None
+    cancelling: str | None
+
+    def outcome(self, *, retired: bool, lease: float) -> Outcome:
+        """What becomes of it; a Retry's `at` is how many seconds it has to wait.
+
+        Args:
+            retired: its worker was shutting down, so that this is no loss to be counted.
+        """
+        if self.cancelling is not None:
+            return Cancelled(self.cancelling)
+        if JobOptions.read(self.options).on_crash == "fail":
+            return Failed(CRASHED)
+        if retired:
+            return Released() if self.interrupted + 1 < MAX_INTERRUPTED else Failed(NEVER_ENDS)
+        if self.lost + 1 >= MAX_LOST:
+            return Failed(POISON)
+        reason = f"worker {self.worker} was lost during attempt {self.attempt}"
+        return Retry(recovery_delay(self.lost + 1, lease), reason)
+
+
+def attempt_outcome(outcome: Outcome) -> str:
+    """What an attempt came to whose job goes on."""
+    return "interrupted" if isinstance(outcome, Released) else "failed"
 
 
 def first_of_each(ids: Sequence[str], done: set[str]) -> list[bool]:
@@ -70,11 +118,63 @@ def record(row: Row) -> JobRecord:
     if state != values["state"]:
         values["error"] = f"the store holds an unknown state: {values['state']!r}"
     return JobRecord(
-        **{**values, "state": state},
+        **{**values, "state": state, "tags": tags_of(values["tags"])},
         created_at=as_datetime(created_at),
         run_at=as_datetime(run_at),
         started_at=_maybe_datetime(started_at),
         finished_at=_maybe_datetime(finished_at),
+    )
+
+
+def tags_of(stored: str | Sequence[str] | None) -> tuple[str, ...]:
+    """A job's tags: JSON in SQLite, an array in PostgreSQL.
+
+    >>> tags_of('["a", "b"]'), tags_of(None)
+    (('a', 'b'), ())
+    """
+    return tuple(json.loads(stored) if isinstance(stored, str) else stored or ())
+
+
+def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecord]:
+    """The attempts at a job: those on record, and the last one, which is the job's own affair."""
+    known = [
+        AttemptRecord(
+            job_id=job_id,
+            attempt=attempt,
+            worker=worker,
+            outcome=outcome,
+            error=error,
+            started_at=_maybe_datetime(started_at),
+            ended_at=as_datetime(ended_at),
+        )
+        for job_id, attempt, worker, outcome, error, started_at, ended_at in rows
+    ]
+    if record.state is JobState.QUEUED or record.attempt in {0, *(each.attempt for each in known)}:
+        return known
+    last = AttemptRecord(
+        job_id=record.id,
+        attempt=record.attempt,
+        worker=record.worker,
+        outcome=record.state.value if record.state.final else None,
+        error=record.error,
+        started_at=record.started_at,
+        ended_at=record.finished_at,
+    )
+    return [*known, last]
+
+
+def schedule_record(row: Row) -> ScheduleRecord:
+    """What schedules.sql returns."""
+    name, task, rule, words, next_at, last_at, paused, seen_at = row
+    return ScheduleRecord(
+        name=name,
+        task=task,
+        rule=rule,
+        words=words,
+        next_at=as_datetime(next_at),
+        last_at=_maybe_datetime(last_at),
+        paused=bool(paused),
+        seen_at=as_datetime(seen_at),
     )
 
 
@@ -102,7 +202,7 @@ def worker_record(row: Row) -> WorkerRecord:
 
 def queue_record(row: Row) -> QueueRecord:
     """What queues.sql returns."""
-    name, due, scheduled, waiting, running, oldest_at = row
+    name, due, scheduled, waiting, running, oldest_at, paused, concurrency = row
     return QueueRecord(
         name=name,
         due=due,
@@ -110,6 +210,8 @@ def queue_record(row: Row) -> QueueRecord:
         waiting=waiting,
         running=running,
         oldest_at=_maybe_datetime(oldest_at),
+        paused=bool(paused),
+        concurrency=concurrency,
     )
 
 

@@ -8,6 +8,7 @@ from afterword.testing.kit import (
     PAST,
     a_chain,
     a_job,
+    added,
     claim,
     claim_of,
     end,
@@ -44,15 +45,15 @@ def check_add_queues(store: Store) -> None:
 def check_add_answers_for_each_job(store: Store) -> None:
     """Add says for each job, in their order, whether it is new."""
     old, new = a_job(), a_job()
-    expect([], list(store.add([])), "an empty batch")
-    expect([True], list(store.add([old])), "a new job")
-    expect([True, False], list(store.add([new, old])), "a new and a known job")
+    expect([], added(store, []), "an empty batch")
+    expect([True], added(store, [old]), "a new job")
+    expect([True, False], added(store, [new, old]), "a new and a known job")
 
 
 def check_add_is_idempotent_in_a_batch(store: Store) -> None:
     """A job that is twice in one batch is stored once."""
     job = a_job()
-    expect([True, False], list(store.add([job, job])), "the same job twice")
+    expect([True, False], added(store, [job, job]), "the same job twice")
     expect(1, store.count()[JobState.QUEUED], "queued jobs")
 
 
@@ -60,7 +61,7 @@ def check_add_leaves_a_known_job_alone(store: Store) -> None:
     """Adding an id again changes nothing, whatever else the job says, running or not."""
     attempt = running(store)
     before = record(store, attempt.id)
-    expect([False], list(store.add([a_job(id=attempt.id, task="app:other")])), "a known id")
+    expect([False], added(store, [a_job(id=attempt.id, task="app:other")]), "a known id")
     expect(before, record(store, attempt.id), "the job")
 
 
@@ -68,7 +69,7 @@ def check_add_is_idempotent_after_the_end(store: Store) -> None:
     """Adding the id of a job that has ended does not run it again."""
     attempt = running(store)
     end(store, attempt, Completed())
-    expect([False], list(store.add([a_job(id=attempt.id)])), "the id of a finished job")
+    expect([False], added(store, [a_job(id=attempt.id)]), "the id of a finished job")
     expect(JobState.COMPLETED, state(store, attempt.id), "its state")
     expect([], list(claim(store)), "claims")
 

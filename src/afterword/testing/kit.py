@@ -52,6 +52,11 @@ def join(store: Store, *workers: str) -> None:
         store.join(worker, LONG)
 
 
+def added(store: Store, jobs: Sequence[NewJob], held_by: str | None = None) -> list[bool]:
+    """Add jobs; which of them were not there yet."""
+    return [each.added for each in store.add(jobs, held_by)]
+
+
 def claim(store: Store, worker: str = "ann", limit: int = BATCH) -> Sequence[Claim]:
     """What the worker gets of the default queue."""
     return store.claim(worker, ["default"], limit)

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from afterword.job import JobRecord, JobState, new_id
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
 from afterword.store import MAX_LOST, Claim, Putback, Recovered, Settlement, Store, held_claim
-from afterword.testing.kit import BATCH, FUTURE, LONG, PAST, a_job, expect
+from afterword.testing.kit import BATCH, FUTURE, LONG, PAST, a_job, added, expect
 
 OUTCOMES: Sequence[Outcome] = (
     Completed(),
@@ -255,7 +255,7 @@ class StoreMachine(RuleBasedStateMachine):
             job = a_job(after=after, held=held, on_failure=on_failure, priority=priority)
             jobs.append(job)
             after = job.id
-        expect([True] * len(jobs), list(self.store.add(jobs, worker)), "new jobs")
+        expect([True] * len(jobs), added(self.store, jobs, worker), "new jobs")
         for job in jobs:
             row = ModelJob(job.id, priority, job.on_failure, job.after)
             self.model.add(row)
@@ -268,7 +268,7 @@ class StoreMachine(RuleBasedStateMachine):
     def add_again(self, index: int, held: bool, worker: int) -> None:
         known = sorted(self.model.jobs)
         job = a_job(id=known[index % len(known)], held=held)
-        expect([False], list(self.store.add([job], self.pick(worker))), "a known job")
+        expect([False], added(self.store, [job], self.pick(worker)), "a known job")
 
     # ------------------------------------------------------------------ taking and ending
 

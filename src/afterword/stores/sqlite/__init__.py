@@ -20,30 +20,24 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from afterword.clock import Clock
 from afterword.job import JobState, NewJob
 from afterword.store import (
-    MAX_LOST,
-    STOPPED,
+    Added,
+    Cancelling,
     Claim,
     Putback,
     Recovered,
+    Report,
     Settlement,
-    recovery_delay,
 )
 from afterword.stores.locks import Locks
-from afterword.stores.rows import (
-    INTERRUPTED,
-    POISON,
-    Row,
-    Values,
-    final_state,
-    first_of_each,
-    lost_during,
-)
+from afterword.stores.rows import Lost, Row, Values, final_state
 from afterword.stores.sqlite.acting import Acting
+from afterword.stores.sqlite.admitting import Admitting
 from afterword.stores.sqlite.database import Database, script
 from afterword.stores.sqlite.drivers import Apsw, Driver, Pysqlite
 from afterword.stores.sqlite.ending import InTheirTransaction, followed_by
@@ -51,18 +45,20 @@ from afterword.stores.sqlite.looking import Looking
 from afterword.stores.sqlite.path import path_of
 from afterword.stores.sqlite.rows import (
     again_row,
-    claim_of,
+    attempt_row,
     fence,
     final_row,
+    lost_row,
     new_row,
     release_row,
 )
+from afterword.stores.sqlite.scheduling import Scheduling
 from afterword.stores.sqlite.sightings import Sightings
 
 _DRIVERS: Mapping[str, Callable[[], Driver]] = {"sqlite": Apsw, "sqlite+pysqlite": Pysqlite}
 
 
-class SQLiteStore(Looking, Acting, InTheirTransaction):
+class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
     """A store in one file.
 
     Args:
@@ -91,6 +87,7 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
         self._database = Database(path, self._driver)
         self._ready = False  # our own writes made something claimable
         self._seen_version = 0
+        self._limited: frozenset[str] = frozenset()  # queues with a limit of their own
 
     @classmethod
     def from_url(cls, url: str) -> "SQLiteStore":
@@ -163,27 +160,52 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
 
     # ------------------------------------------------------------------ the life of a job
 
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         """Store jobs, each as it says: queued, or held by the worker that stores it."""
         now = self._clock.now()
+        others: dict[str, str] = {}  # ids of jobs that were not added: those that are there instead
+        answers: list[Added] = []
         with self.transaction():
-            added = {
-                row[0]
-                for row in self._database.write_many(
-                    "add", (new_row(job, held_by, now) for job in jobs)
-                )
-            }
+            for job in jobs:
+                if job.after in others:
+                    job = replace(job, after=others[job.after])  # noqa: PLW2901 - it is that one now
+                answer = self._add(new_row(job, held_by, now))
+                if answer.id != job.id:
+                    others[job.id] = answer.id
+                answers.append(answer)
             self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
-        return first_of_each([job.id for job in jobs], added)
+        return answers
+
+    def _add(self, row: Values) -> Added:
+        if self._database.write("add", row):
+            return Added(row["id"], True)
+        other = self._id_with_key(row["unique_key"], ended=row["unique_ended"]) or row["id"]
+        return Added(
+            other, False, conflict=bool(self._database.write("differs", {**row, "id": other}))
+        )
+
+    def _id_with_key(self, key: str | None, *, ended: bool) -> str | None:
+        if key is None:
+            return None
+        rows = self._database.write("with_key", {"key": key})
+        if not rows and ended:
+            rows = self._database.write("ended_with_key", {"key": key})
+        return rows[0][0] if rows else None
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
         with self.transaction():
-            accepted = [
-                bool(self._database.write("release", release_row(each))) for each in putbacks
-            ]
+            accepted = [self._queue_again("release", release_row(each)) for each in putbacks]
         self._ready = True
         return accepted
+
+    def _queue_again(self, statement: str, again: Values) -> bool:
+        """Queue a running job again, unless somebody wanted it to end: then it has."""
+        rows = self._database.write(statement, again)
+        for (reason,) in rows:
+            if reason is not None:
+                self._cancel(again["id"], reason)
+        return bool(rows)
 
     def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
@@ -206,13 +228,22 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
         claims: list[Claim] = []
         values = {"worker": worker, "now": self._clock.now(), "skip": json.dumps(list(skip))}
         with self.transaction():
+            rooms = self._rooms(queues)
             for queue in queues:
-                for (priority,) in self._database.write("lanes", {"queue": queue}):
-                    if len(claims) >= limit:
-                        return claims
-                    lane = {"queue": queue, "priority": priority, "limit": limit - len(claims)}
-                    rows = sorted(self._database.write("claim", {**values, **lane}))
-                    claims.extend(claim_of(row) for row in rows)
+                room = min(limit - len(claims), rooms.get(queue, limit))
+                claims.extend(self._claim_in(queue, {**values, "queue": queue}, room))
+        return claims
+
+    def _claim_in(self, queue: str, values: Values, room: int) -> Sequence[Claim]:
+        claims: list[Claim] = []
+        if room <= 0:
+            return claims
+        for (priority,) in self._database.write("lanes", {"queue": queue}):
+            lane = {"priority": priority, "limit": room - len(claims)}
+            rows = sorted(self._database.write("claim", {**values, **lane}))
+            claims.extend(self._admitted(rows, values["now"]))
+            if len(claims) >= room:
+                break
         return claims
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -222,11 +253,39 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
             return [self._settle(each, now) for each in settlements]
 
     def _settle(self, settlement: Settlement, now: float) -> bool:
+        if not self._end_attempt(settlement, now):
+            return False
+        if settlement.children:
+            self.add(settlement.children)
+        # Others may have waited for this one's place.
+        self._ready = (
+            self._ready or settlement.claim.limited or settlement.claim.queue in self._limited
+        )
+        return True
+
+    def _end_attempt(self, settlement: Settlement, now: float) -> bool:
         state = final_state(settlement.outcome)
-        if state is None:
-            self._ready = True
-            return bool(self._database.write("requeue", again_row(settlement)))
-        return self._finish(final_row(settlement, state, now))
+        if state is not None:
+            return self._finish(final_row(settlement, state, now))
+        self._ready = True
+        if not self._queue_again("requeue", again_row(settlement)):
+            return False
+        self._database.write("attempt", attempt_row(settlement, now))
+        return True
+
+    def report(self, reports: Sequence[Report]) -> Sequence[bool]:
+        """Write how far running attempts have come."""
+        with self.transaction():
+            return [
+                bool(
+                    self._database.write("report", {**fence(each.claim), "progress": each.progress})
+                )
+                for each in reports
+            ]
+
+    def cancelling(self, worker: str) -> Sequence[Cancelling]:
+        """The attempts of a worker that somebody wants to end."""
+        return [Cancelling(*row) for row in self._database.read("cancelling", {"worker": worker})]
 
     def _finish(self, final: Values) -> bool:
         """Move a job to the history, and tell those who waited for it."""
@@ -271,28 +330,30 @@ class SQLiteStore(Looking, Acting, InTheirTransaction):
         self, row: Row, gone: Mapping[str, bool], now: float, lease: float
     ) -> Recovered | None:
         """What became of a lost job; None if the poison before it has stopped it just now."""
-        job_id, attempt, worker, task, lost = row
-        fence = {"id": job_id, "attempt": attempt, "worker": worker}
-        if gone.get(worker):
-            again = {**fence, "at": now, "error": INTERRUPTED, "interrupted": 1, "lost": 0}
-            queued = self._database.write("requeue", again)
-            return Recovered(job_id, task, attempt, lost, JobState.QUEUED) if queued else None
-        lost += 1
-        if lost >= MAX_LOST:
-            failed = {"state": "failed", "error": POISON, "started_at": None, "lost": 1}
-            finished = self._finish({**fence, **failed, "stopped": STOPPED, "now": now})
-            return Recovered(job_id, task, attempt, lost, JobState.FAILED) if finished else None
-        at = now + recovery_delay(lost, lease)
-        reason = lost_during(worker, attempt)
-        again = {**fence, "at": at, "error": reason, "interrupted": 0, "lost": 1}
-        if not self._database.write("requeue", again):
-            return None
-        return Recovered(job_id, task, attempt, lost, JobState.QUEUED)
+        job = Lost(*row)
+        retired = gone.get(job.worker, False)
+        outcome = job.outcome(retired=retired, lease=lease)
+        state = final_state(outcome)
+        lost = job.lost + (not retired)
+        values = lost_row(job, outcome, now, lost=not retired)
+        if state is not None:
+            ended = self._finish({**values, "state": state.value})
+        elif ended := bool(self._database.write("requeue", values)):
+            self._database.write("attempt", values)
+        return (
+            Recovered(job.id, job.task, job.attempt, lost, state or JobState.QUEUED)
+            if ended
+            else None
+        )
 
     def purge(self, before: float, limit: int) -> int:
-        """Delete the oldest history."""
+        """Delete the oldest history, and the starts that no rate counts any more."""
         with self.transaction():
-            return len(self._database.write("purge", {"before": before, "limit": limit}))
+            rows = self._database.write("purge", {"before": before, "limit": limit})
+            ids = json.dumps([row[0] for row in rows])
+            self._database.write("forget_attempts", {"ids": ids})
+            self._database.write("purge_rates", {"now": self._clock.now(), "limit": limit})
+        return len(rows)
 
     def announce(self) -> None:
         """Jobs were committed on another connection of this process."""

@@ -20,13 +20,19 @@ class Acting:
     _ready: bool
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
-        """End queued jobs, and those that stop with them."""
+        """End queued jobs, and those that stop with them; ask for the end of running ones."""
         with self._database.transaction():
-            return [self._cancel(job_id, reason) for job_id in ids]
+            return [
+                _is_possible(job_id) and (self._cancel(job_id, reason) or self._ask(job_id, reason))
+                for job_id in ids
+            ]
+
+    def _ask(self, job_id: str, reason: str) -> bool:
+        return bool(self._database.write("ask", {"id": job_id, "reason": reason}))
 
     def _cancel(self, job_id: str, reason: str) -> bool:
         values = {"id": job_id, "reason": reason, "stopped": STOPPED, "now": self._clock.now()}
-        if not _is_possible(job_id) or not self._database.write("cancel", values):
+        if not self._database.write("cancel", values):
             return False
         for statement in NOT_COMPLETED:
             self._ready = bool(self._database.write(statement, values)) or self._ready
@@ -47,6 +53,7 @@ class Acting:
         if not self._database.write("ended", values):
             return []
         back = [row[0] for row in self._database.write("retry", values)]
+        self._database.write("attempt_ended", {"ids": json.dumps(back)})
         self._database.write("forget", {"ids": json.dumps(back)})
         return back
 
@@ -55,12 +62,31 @@ class Acting:
         with self._database.transaction():
             return [_is_possible(job_id) and self._delete(job_id) for job_id in ids]
 
+    def pause(self, queues: Sequence[str]) -> None:
+        """Let no worker start jobs of these queues."""
+        self._pause(queues, paused=True)
+
+    def resume(self, queues: Sequence[str]) -> None:
+        """Let the workers go on with these queues."""
+        self._pause(queues, paused=False)
+        self._ready = True
+
+    def _pause(self, queues: Sequence[str], *, paused: bool) -> None:
+        with self._database.transaction():
+            self._database.write_many(
+                "pause_queue", ({"name": name, "paused": paused} for name in queues)
+            )
+
     def _delete(self, job_id: str) -> bool:
         rows = self._database.write("delete", {"id": job_id})
         for (after,) in rows:
             moved = self._database.write("move_up", {"id": job_id, "after": after})
             self._ready = self._ready or bool(moved)
-        return bool(rows or self._database.write("forget", {"ids": json.dumps([job_id])}))
+        ids = {"ids": json.dumps([job_id])}
+        deleted = bool(rows or self._database.write("forget", ids))
+        if deleted:
+            self._database.write("forget_attempts", ids)
+        return deleted
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
         """Add jobs as another store knew them; unfinished ones are queued."""

@@ -5,12 +5,20 @@ from collections.abc import Mapping, Sequence
 
 from afterword.clock import Clock
 from afterword.job import JobRecord, JobState
-from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
+from afterword.records import (
+    AttemptRecord,
+    Filter,
+    QueueRecord,
+    Remark,
+    TaskRecord,
+    WorkerRecord,
+)
 from afterword.store import EVERYTHING
 from afterword.stores.locks import Locks
 from afterword.stores.rows import (
     Row,
     Values,
+    attempts_of,
     first_id_since,
     queue_record,
     task_record,
@@ -26,6 +34,7 @@ _CONDITIONS = {
     "queue": "queue = :queue",
     "worker": "worker = :worker",
     "request_id": "request_id = :request_id",
+    "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag)",
     "error": "instr(error, :error) > 0",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "created_at >= :since AND id >= :first_id",
@@ -45,6 +54,20 @@ class Looking:
     def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The jobs with these ids."""
         return [record(row) for row in self._database.read("get", {"ids": json.dumps(list(ids))})]
+
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
+        """The attempts at a job, the first one first."""
+        rows = self._database.read("attempts", {"id": job_id})
+        found = self.get([job_id])
+        return attempts_of(found[0], rows) if found else []
+
+    def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
+        """The job that has this unique key."""
+        rows = self._database.read("with_key", {"key": unique_key})
+        if not rows and ended:
+            rows = self._database.read("ended_with_key", {"key": unique_key})
+        found = self.get([row[0] for row in rows])
+        return found[0] if found else None
 
     def find(
         self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None

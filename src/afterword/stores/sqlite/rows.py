@@ -1,12 +1,13 @@
 """Between rows and values: what a statement is given, and what it returns."""
 
+import json
 from typing import Any
 
 from afterword.job import JobRecord, JobState, NewJob
-from afterword.outcome import Released, Retry
+from afterword.outcome import Outcome, Released, Retry
 from afterword.store import STOPPED, Claim, Putback, Settlement
 from afterword.stores import rows
-from afterword.stores.rows import INTERRUPTED, Row, Values
+from afterword.stores.rows import INTERRUPTED, Lost, Row, Values
 
 
 def new_row(job: NewJob, held_by: str | None, now: float) -> Values:
@@ -25,15 +26,33 @@ def new_row(job: NewJob, held_by: str | None, now: float) -> Values:
         "after": job.after,
         "on_failure": job.on_failure,
         "request_id": job.request_id,
+        "tags": json.dumps(job.tags) if job.tags else None,
+        "unique_key": job.unique_key,
+        "unique_ended": job.unique_ended,
+        "limit_key": job.limit_key,
+        "options": job.options,
         "now": now,
     }
 
 
 def claim_of(row: Row) -> Claim:
     """What claim.sql returns; its text as bytes, which a damaged row may hold."""
-    _, job_id, attempt, worker, task, arguments, created_at, queue = row
-    text = arguments.decode(errors="replace")
-    return Claim(job_id, attempt, worker, task.decode(errors="replace"), text, created_at, queue)
+    _, job_id, attempt, worker, task, arguments, created_at, queue, options, tags, *counts = row
+    failures, interrupted, limit_key, _ = counts
+    return Claim(
+        job_id,
+        attempt,
+        worker,
+        task.decode(errors="replace"),
+        arguments.decode(errors="replace"),
+        created_at,
+        queue,
+        options,
+        rows.tags_of(tags),
+        failures,
+        interrupted,
+        limit_key is not None,
+    )
 
 
 def fence(claim: Claim) -> dict[str, Any]:
@@ -52,6 +71,7 @@ def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
         **fence(settlement.claim),
         "state": state.value,
         "error": rows.final_error(settlement.outcome),
+        "result": rows.final_result(settlement.outcome),
         "started_at": settlement.started_at,
         "lost": 0,
         "stopped": STOPPED,
@@ -69,6 +89,34 @@ def again_row(settlement: Settlement) -> Values:
         "error": retry.error if retry else INTERRUPTED,
         "interrupted": int(isinstance(outcome, Released)),
         "lost": 0,
+        "failures": int(retry is not None),
+    }
+
+
+def attempt_row(settlement: Settlement, now: float) -> Values:
+    """The values of attempt.sql, of an attempt whose job goes on."""
+    again = again_row(settlement)
+    outcome = rows.attempt_outcome(settlement.outcome)
+    return {**again, "outcome": outcome, "started_at": settlement.started_at, "now": now}
+
+
+def lost_row(job: Lost, outcome: Outcome, now: float, *, lost: bool) -> Values:
+    """The values of requeue.sql and attempt.sql, or of finish.sql, for a job without a worker."""
+    retry = outcome if isinstance(outcome, Retry) else None
+    return {
+        "id": job.id,
+        "attempt": job.attempt,
+        "worker": job.worker,
+        "at": now + (retry.at if retry else 0.0),
+        "error": retry.error if retry else rows.final_error(outcome) or INTERRUPTED,
+        "result": None,
+        "interrupted": int(isinstance(outcome, Released)),
+        "lost": int(lost),
+        "failures": 0,
+        "outcome": "lost" if lost else "interrupted",
+        "started_at": None,
+        "stopped": STOPPED,
+        "now": now,
     }
 
 
@@ -83,6 +131,7 @@ def restored_row(found: JobRecord) -> Values:
     fields = {name: getattr(found, name) for name in rows.COLUMNS}
     return {
         **fields,
+        "tags": json.dumps(found.tags) if found.tags else None,
         "state": found.state.value,
         "created_at": found.created_at.timestamp(),
         "run_at": found.run_at.timestamp(),

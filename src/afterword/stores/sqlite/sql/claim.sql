@@ -4,8 +4,16 @@ WHERE id IN (
     WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority = :priority AND run_at <= :now
         AND EXISTS (SELECT 1 FROM afterword_workers WHERE id = :worker) -- who has left gets nothing
         AND task NOT IN (SELECT value FROM json_each(:skip))
+        -- How many run already; what this claim itself takes too many of is given back.
+        AND (
+            limit_key IS NULL
+            OR coalesce(json_extract(options, '$.limit'), 1e9) > (
+                SELECT count(*) FROM afterword_jobs AS other WHERE other.state = 'running' AND other.limit_key = afterword_jobs.limit_key
+            )
+        )
     ORDER BY run_at, id
     LIMIT :limit
 )
 -- Bytes: text that is not UTF-8 must not make the driver refuse the whole claim.
-RETURNING run_at, id, attempt, worker, CAST(task AS BLOB), CAST(arguments AS BLOB), created_at, queue
+RETURNING run_at, id, attempt, worker, CAST(task AS BLOB), CAST(arguments AS BLOB), created_at, queue,
+    options, tags, failures, interrupted, limit_key, slot_at

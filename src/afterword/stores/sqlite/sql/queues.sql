@@ -1,8 +1,12 @@
 SELECT
     queue,
-    sum(state = 'queued' AND after IS NULL AND run_at <= :now),
-    sum(state = 'queued' AND after IS NULL AND run_at > :now),
-    sum(state = 'queued' AND after IS NOT NULL),
-    sum(state = 'running'),
-    min(iif(state = 'queued' AND after IS NULL AND run_at <= :now, run_at, NULL))
-FROM afterword_jobs GROUP BY queue ORDER BY queue
+    coalesce(sum(state = 'queued' AND after IS NULL AND run_at <= :now), 0),
+    coalesce(sum(state = 'queued' AND after IS NULL AND run_at > :now), 0),
+    coalesce(sum(state = 'queued' AND after IS NOT NULL), 0),
+    coalesce(sum(state = 'running'), 0),
+    min(iif(state = 'queued' AND after IS NULL AND run_at <= :now, run_at, NULL)),
+    coalesce(max(rule.paused), 0),
+    max(rule.concurrency)
+FROM (SELECT queue, state, after, run_at FROM afterword_jobs UNION ALL SELECT name, NULL, NULL, NULL FROM afterword_queues)
+LEFT JOIN afterword_queues AS rule ON rule.name = queue
+GROUP BY queue ORDER BY queue

@@ -1,0 +1,1 @@
+SELECT name, paused, concurrency FROM afterword_queues

@@ -1,0 +1,1 @@
+UPDATE afterword_jobs SET progress = :progress WHERE id = :id AND attempt = :attempt AND worker = :worker RETURNING id

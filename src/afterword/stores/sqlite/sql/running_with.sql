@@ -1,0 +1,1 @@
+SELECT count(*) FROM afterword_jobs WHERE state = 'running' AND limit_key = :key

@@ -1,0 +1,1 @@
+SELECT starts FROM afterword_rates WHERE key = :key

@@ -1,0 +1,1 @@
+SELECT id FROM afterword_jobs WHERE unique_key = :key
