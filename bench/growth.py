@@ -19,6 +19,7 @@ import psycopg
 from afterword.job import NewJob, new_id
 from afterword.outcome import Completed
 from afterword.store import Settlement, Store, open_store
+from bench.options import Options
 from bench.result import Result
 
 BATCH = 40  # jobs: what a worker with 40 slots claims
@@ -47,10 +48,11 @@ _SQLITE = {
 _LATER = 4e9  # seconds since 1970
 
 
-def measure(urls: Sequence[str] | None, queued: int, ended: int) -> Result:
+def measure(options: Options) -> Result:
     """Measure each store empty, fill it, and measure again."""
+    queued, ended = options.queued, options.ended
     rows, data = [], {}
-    with _stores(urls) as given:
+    with _stores(options.urls) as given:
         for url in given:
             before, after, plan = _measure(url, queued, ended)
             scheme = url.partition(":")[0]

@@ -17,6 +17,7 @@ from statistics import median
 
 from afterword.job import JobState
 from afterword.store import open_store
+from bench.options import Options
 from bench.result import Result
 from bench.server import ROOT, Server, running
 
@@ -58,13 +59,14 @@ class Figure:
     drained_after: float  # seconds from the last answer to the last task's end
 
 
-def measure(rounds: int, seconds: float, only: list[str], parent: Path | None) -> Result:
+def measure(options: Options) -> Result:
     """Measure all cases in turns."""
+    only, seconds = options.only, options.seconds
     cases = [case for case in CASES if not only or case is CASES[0] or case.name in only]
     figures: dict[Case, list[Figure]] = {case: [] for case in cases}
-    for number in range(rounds):
+    for number in range(options.rounds):
         for case in cases:
-            figure = _measure(case, seconds, parent)
+            figure = _measure(case, seconds, options.folder)
             figures[case].append(figure)
             print(f"round {number + 1}: {case.name}: {figure.per_second:,.0f}/s", file=sys.stderr)
     return _result(figures, seconds)

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 
 PACKAGES = ["afterword", "fastapi", "starlette", "uvicorn", "uvloop", "httptools"]
-_PAGE = """# Performance
+_PAGE = """# Benchmarks
 
 Machines are shared and noisy: an absolute figure does not hold from run to run. What counts are the
 ratios between figures of one table, which were measured in turns within one run. The tables are
@@ -31,25 +31,39 @@ class Result:
     rows: Sequence[Sequence[str]]
     notes: str
     data: Mapping[str, Any]
+    versions: Sequence[str] = ()  # beside those of what a benchmark always uses
 
     def as_markdown(self) -> str:
         """Title, table, and what has to be known about it."""
         rule = ["---", *["---:" for _ in self.header[1:]]]
         lines = ["| " + " | ".join(row) + " |" for row in [self.header, rule, *self.rows]]
         table = "\n".join(lines)
-        return f"## {self.title}\n\n{table}\n\nMedians. {self.notes}\n\n{_surroundings()}\n"
+        return f"## {self.title}\n\n{table}\n\nMedians. {self.notes}\n\n{self.surroundings}\n"
+
+    @property
+    def surroundings(self) -> str:
+        """The day, the machine, and the versions."""
+        return _surroundings(self.versions)
 
 
 def publish(result: Result, root: Path) -> None:
-    """Write bench/results/NAME.json, and the table into docs/performance.md."""
+    """Write bench/results/NAME.json, and the table into the docs.
+
+    The page is the one that has the table already; a new one goes to docs/benchmarks.md.
+    """
     file = root / "bench" / "results" / f"{result.name}.json"
     file.parent.mkdir(exist_ok=True)
-    content = {"title": result.title, "surroundings": _surroundings(), "rounds": result.data}
+    content = {"title": result.title, "surroundings": result.surroundings, "rounds": result.data}
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    page = root / "docs" / "performance.md"
-    page.parent.mkdir(exist_ok=True)
+    page = _page_of(result, root / "docs")
     before = page.read_text() if page.exists() else _PAGE
     page.write_text(_with_section(before, result))
+
+
+def _page_of(result: Result, docs: Path) -> Path:
+    begin = f"<!-- bench {result.name} -->"
+    having = [page for page in docs.glob("*.md") if begin in page.read_text()]
+    return having[0] if having else docs / "benchmarks.md"
 
 
 def _with_section(page: str, result: Result) -> str:
@@ -62,13 +76,13 @@ def _with_section(page: str, result: Result) -> str:
     return f"{head}{section}{rest.partition(end)[2]}"
 
 
-def _surroundings() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+def _surroundings(versions: Sequence[str]) -> str:
+    packages = [f"{name} {version(name)}" for name in PACKAGES]
     python = f"{platform.python_implementation()} {platform.python_version()}"
+    used = [python, *packages, f"SQLite {apsw.sqlite_lib_version()}", *versions]
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores,"
-        f" {platform.system()} {platform.release()}; {python}, {packages},"
-        f" SQLite {apsw.sqlite_lib_version()}."
+        f" {platform.system()} {platform.release()}; {', '.join(used)}."
     )
 
 

@@ -1,0 +1,133 @@
+"""What the benchmark asks of a system, answered in that system's environment.
+
+`python -m bench.agent MODULE VERB [NUMBER...]` prints JSON as its last line. The store, the
+ledger and the kind of function are in the environment (bench/trial.py).
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench import enqueuing
+from bench.ledger import FOLDER, Ledger
+from bench.peer import Peer
+
+GAP = 0.005  # seconds between two jobs whose latency is measured
+LOOK_EVERY = 0.002  # seconds between two looks at a ledger
+ENDED_WITHIN = 30.0  # seconds from the last start until the store knows all ends
+_WARM_UP = 20  # jobs before the first that is timed: connections, prepared statements
+
+Answer = dict[str, Any]
+
+
+async def describe(peer: Peer, *packages: str) -> Answer:
+    """Versions and set-up."""
+    versions = {name: version(name) for name in packages}
+    return {"configuration": peer.configuration, "versions": versions}
+
+
+async def prepare(peer: Peer) -> Answer:
+    """Make the tables."""
+    await peer.prepare()
+    return {}
+
+
+async def one_by_one(peer: Peer, jobs: str, seconds: str) -> Answer:
+    """Store jobs, one at a time."""
+    async with peer.producer() as producer:
+        await enqueuing.one_by_one(producer, _WARM_UP, 10.0)
+        return asdict(await enqueuing.one_by_one(producer, int(jobs), float(seconds)))
+
+
+async def concurrently(peer: Peer, jobs: str, seconds: str) -> Answer:
+    """Store jobs by many callers."""
+    async with peer.producer() as producer:
+        await enqueuing.concurrently(producer, 10 * _WARM_UP, 10.0)
+        return asdict(await enqueuing.concurrently(producer, int(jobs), float(seconds)))
+
+
+async def in_bulk(peer: Peer, jobs: str) -> Answer:
+    """Store jobs as fast as the system can."""
+    async with peer.producer() as producer:
+        stored = await enqueuing.in_bulk(producer, int(jobs))
+        return {**asdict(stored), "one_call": producer.add_many is not None}
+
+
+async def paced(peer: Peer, first: str, jobs: str) -> Answer:
+    """Store jobs 5 ms apart, after a few that are not timed."""
+    async with peer.producer() as producer:
+        await enqueuing.one_by_one(producer, 1, 10.0)
+        await asyncio.sleep(0.2)
+        numbers = range(int(first), int(first) + int(jobs))
+        calls = await enqueuing.paced(producer, numbers, GAP)
+    return {"calls": [[call.began_at, call.ended_at] for call in calls]}
+
+
+async def watch(peer: Peer, jobs: str, seconds: str) -> Answer:
+    """Wait until so many jobs have started, then until the store knows that all have ended.
+
+    Before the last start it looks at memory only: what is measured is not disturbed. The first
+    count is for the connection; then it says that it is ready.
+    """
+    await peer.count()
+    print("ready", flush=True)
+    ledger, deadline = Ledger(Path(os.environ[FOLDER])), time.monotonic() + float(seconds)
+    while (started := ledger.count()) < int(jobs):
+        if time.monotonic() > deadline:
+            return {"started": started}
+        await asyncio.sleep(LOOK_EVERY)
+    deadline = time.monotonic() + ENDED_WITHIN
+    while (found := await peer.count()).unfinished:
+        if time.monotonic() > deadline:
+            return {"started": started, **asdict(found)}
+        await asyncio.sleep(LOOK_EVERY)
+    return {"started": started, "ended_at": time.monotonic_ns(), **asdict(found)}
+
+
+async def count(peer: Peer) -> Answer:
+    """What the store holds."""
+    return asdict(await peer.count())
+
+
+VERBS: Sequence[Callable[..., Coroutine[Any, Any, Answer]]] = (
+    describe,
+    prepare,
+    one_by_one,
+    concurrently,
+    in_bulk,
+    paced,
+    watch,
+    count,
+)
+
+
+def main(module: str, verb: str, *arguments: str) -> None:
+    """Answer one question, or become a worker."""
+    peer: Peer = import_module(f"bench.peers.{module}").peer
+    if verb == "worker":
+        command = list(peer.worker())
+        os.execv(command[0], command)  # noqa: S606  # without a shell, as it should be
+    answer = {each.__name__: each for each in VERBS}[verb]
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        print(json.dumps(runner.run(answer(peer, *arguments))))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The one of uvloop, where the system's environment has it."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,99 @@
+"""The systems that are measured: what each is called, stores in, and needs to be installed.
+
+A system is one entry here and one file in bench/peers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """Where jobs are stored."""
+
+    SQLITE = "SQLite"
+    POSTGRESQL = "PostgreSQL"
+    REDIS = "Redis"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """A system with one store and one kind of function.
+
+    Args:
+        name: as the command line has it.
+        title: as the tables have it.
+        module: its file in bench/peers.
+        kind: its store.
+        function: what its jobs are, "async def" or "def".
+        requirements: what pip installs into its environment; nothing: it runs in the project's own.
+        packages: whose versions are told.
+    """
+
+    name: str
+    title: str
+    module: str
+    kind: Kind
+    function: str
+    requirements: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is Afterword."""
+        return self.module == "afterword"
+
+
+def _ours(kind: Kind, function: str) -> Contestant:
+    suffix = "-def" if function == "def" else ""
+    return Contestant(
+        name=f"afterword-{kind.lower()}{suffix}",
+        title=f"Afterword ({kind}), {function}",
+        module="afterword",
+        kind=kind,
+        function=function,
+        packages=("afterword",),
+    )
+
+
+OURS = [
+    _ours(kind, function)
+    for kind in (Kind.SQLITE, Kind.POSTGRESQL)
+    for function in ("async def", "def")
+]
+PEERS = [
+    Contestant(
+        name="huey-sqlite",
+        title="Huey (SQLite, fsync), def",
+        module="huey",
+        kind=Kind.SQLITE,
+        function="def",
+        requirements=("huey>=3.5", "redis", "hiredis"),
+        packages=("huey",),
+    ),
+]
+
+
+def rivals(peer: Contestant) -> Sequence[Contestant]:
+    """What of ours is measured beside a peer: the same kind of function on the same kind of store.
+
+    There is no Afterword on Redis, so a peer on Redis has a rival on each of our stores.
+    """
+    return [
+        each
+        for each in OURS
+        if each.function == peer.function and peer.kind in (each.kind, Kind.REDIS)
+    ]
+
+
+def chosen(names: Sequence[str] | None) -> Sequence[Contestant]:
+    """The peers of these names; all of them if none is given.
+
+    Raises:
+        SystemExit: there is no such peer.
+    """
+    known = {each.name: each for each in PEERS}
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise SystemExit(f"scripts/bench: no peer is called {unknown}; there are {list(known)}.")
+    return PEERS if names is None else [known[name] for name in names]

@@ -1,0 +1,141 @@
+"""D: jobs per second that one worker process, and two, drain from a stored backlog.
+
+From the first start to the moment when the system's own store says that nothing is left. With more
+processes than one, from the first start in the last of them: how long a process takes to come up is
+not what is measured here.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bench.catalogue import Contestant
+from bench.contest import Standing, compete
+from bench.ledger import Start
+from bench.options import Options
+from bench.process import cpu_seconds
+from bench.result import Result
+from bench.stores import Stores
+from bench.table import advantage, competition, number
+from bench.trial import Trial, TrialFailed, trial
+
+DRAIN_WITHIN = 300.0  # seconds
+START_WITHIN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """One drained backlog."""
+
+    per_second: float
+    worker_microseconds: float  # processor time per job, all workers together
+    server_microseconds: float | None
+
+    def __str__(self) -> str:
+        """For the progress."""
+        return f"{self.per_second:,.0f}/s, {self.worker_microseconds:.0f} µs"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The same backlog by one worker process, and by two."""
+
+    one: Drained
+    two: Drained
+
+    def __str__(self) -> str:
+        """For the progress."""
+        return f"one worker {self.one}; two {self.two}"
+
+
+def measure(options: Options) -> Result:
+    """Drain backlogs in turns."""
+    with Stores(options.folder, options.postgres_url, options.redis_url) as stores:
+        standing = compete(
+            options.peers, options.rounds, lambda each: _measure(each, stores, options.jobs)
+        )
+        return competition(
+            standing,
+            stores,
+            name="D",
+            title="Jobs per second drained from a backlog",
+            header=[
+                "one worker",
+                "ours is",
+                "two workers",
+                "ours is",
+                "worker CPU per job, µs",
+                "server CPU per job, µs",
+            ],
+            row=_row,
+            notes=f"A stored backlog of {options.jobs:,} no-op jobs for each worker process, from"
+            " the first start to the moment when the store says that all have ended; two workers:"
+            " from the first start in the later one. CPU: with one worker.",
+        )
+
+
+def _measure(contestant: Contestant, stores: Stores, jobs: int) -> Figure:
+    return Figure(drain(contestant, stores, jobs, 1), drain(contestant, stores, 2 * jobs, 2))
+
+
+def drain(contestant: Contestant, stores: Stores, jobs: int, workers: int) -> Drained:
+    """Fill a store, let workers drain it."""
+    with trial(contestant, stores) as run:
+        run.ask("in_bulk", jobs)
+        watcher = run.begin("watch", jobs, DRAIN_WITHIN)
+        assert watcher.stdout
+        watcher.stdout.readline()  # it is ready
+        with run.workers(workers) as pids:
+            _wait_for_start(run)
+            before = _cpu(run, pids)
+            said = run.answer(watcher)
+            after = _cpu(run, pids)
+        _require_complete(said, jobs, run)
+        per_second = _rate(run.ledger.starts(), said["ended_at"], workers)
+    microseconds = [
+        None if begun is None or ended is None else (ended - begun) / jobs * 1e6
+        for begun, ended in zip(before, after, strict=True)
+    ]
+    return Drained(per_second, microseconds[0] or 0.0, microseconds[1])
+
+
+def _wait_for_start(run: Trial) -> None:
+    deadline = time.monotonic() + START_WITHIN
+    while not run.ledger.count():
+        if time.monotonic() > deadline:
+            raise TrialFailed(f"{run.contestant.title}: no job has started\n{run.explain()}")
+        time.sleep(0.005)
+
+
+def _cpu(run: Trial, workers: list[int]) -> tuple[float | None, float | None]:
+    """Seconds of the workers, and of the store's server."""
+    server = run.store.server
+    return cpu_seconds(workers), cpu_seconds([server]) if server else None
+
+
+def _require_complete(said: dict[str, Any], jobs: int, run: Trial) -> None:
+    completed = jobs if said.get("completed") is None else said["completed"]
+    if "ended_at" not in said or completed < jobs:
+        raise TrialFailed(f"{run.contestant.title}: of {jobs} jobs, {said}\n{run.explain()}")
+
+
+def _rate(starts: list[list[Start]], ended_at: int, workers: int) -> float:
+    """Jobs per second since all workers were at work."""
+    if len(starts) < workers:
+        raise TrialFailed(
+            f"of {workers} workers only {len(starts)} found something to do: more --jobs are needed"
+        )
+    begun = max(each[0].at_nanoseconds for each in starts)
+    counted = sum(start.at_nanoseconds >= begun for each in starts for start in each)
+    return counted / (ended_at - begun) * 1e9
+
+
+def _row(standing: Standing[Figure], contestant: Contestant) -> list[str]:
+    return [
+        number(standing.median(contestant, lambda figure: figure.one.per_second)),
+        advantage(standing, contestant, lambda figure: figure.one.per_second),
+        number(standing.median(contestant, lambda figure: figure.two.per_second)),
+        advantage(standing, contestant, lambda figure: figure.two.per_second),
+        number(standing.median(contestant, lambda figure: figure.one.worker_microseconds)),
+        number(standing.median(contestant, lambda figure: figure.one.server_microseconds)),
+    ]

@@ -1,0 +1,28 @@
+"""All that `scripts/bench` can measure: to add a measurement, add an entry."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench import drain, enqueue, growth, requests
+from bench.options import Options
+from bench.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One benchmark: its name on the command line, what it shows, and how to run it."""
+
+    name: str
+    summary: str
+    measure: Callable[[Options], Result]
+
+
+MEASUREMENTS = {
+    each.name: each
+    for each in (
+        Measurement("R", "requests per second with one task each", requests.measure),
+        Measurement("E", "jobs stored per second", enqueue.measure),
+        Measurement("D", "jobs drained per second by one and two workers", drain.measure),
+        Measurement("G", "the store while millions wait and have ended", growth.measure),
+    )
+}

@@ -1,0 +1,68 @@
+"""Afterword, on SQLite or on PostgreSQL, with `async def` or `def` tasks.
+
+docs/workers.md: `afterword worker module:app` with its defaults. Every outcome is put on record.
+"""
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from afterword import Afterword
+from afterword.job import JobState
+from afterword.store import open_store
+from bench.ledger import mark
+from bench.peer import TEXT, AsyncProducer, Count, Peer, is_async, store_url
+
+app = FastAPI()
+afterword = Afterword(app, store_url())
+
+
+async def async_noop(number: int, text: str) -> None:
+    """The job that is measured, as a coroutine."""
+    mark(number)
+
+
+def sync_noop(number: int, text: str) -> None:
+    """The same for threads."""
+    mark(number)
+
+
+class Here:
+    """See the module."""
+
+    configuration = "afterword worker module:app"
+
+    def __init__(self) -> None:
+        self._store = open_store(store_url())
+        self._opened = False
+
+    async def prepare(self) -> None:
+        """Opening a store makes its tables."""
+        self._store.open()
+        self._store.close()
+
+    @asynccontextmanager
+    async def producer(self) -> AsyncIterator[AsyncProducer]:
+        """`add_task` outside of requests, as in a script."""
+        func = async_noop if is_async() else sync_noop
+        yield AsyncProducer(lambda number: afterword.add_task(func, number, TEXT))
+        afterword.close()
+
+    def worker(self) -> Sequence[str]:
+        """Its command."""
+        command = [sys.executable, "-m", "afterword", "worker", "bench.peers.afterword:app"]
+        return [*command, "--log-level", "warning"]
+
+    async def count(self) -> Count:
+        """Unfinished jobs, and the history's."""
+        if not self._opened:
+            self._store.open()
+            self._opened = True
+        found = self._store.count()
+        unfinished = found[JobState.QUEUED] + found[JobState.RUNNING]
+        return Count(unfinished, found[JobState.COMPLETED])
+
+
+peer: Peer = Here()

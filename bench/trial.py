@@ -1,0 +1,124 @@
+"""One system on one empty store: ask its agent, run its workers, read its ledger."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bench.catalogue import Contestant
+from bench.environments import ROOT, python_of
+from bench.ledger import FOLDER, Ledger
+from bench.peer import FUNCTION, STORE
+from bench.stores import Store, Stores
+
+ANSWER_WITHIN = 600.0  # seconds
+STOP_WITHIN = 10.0
+
+Process = subprocess.Popen[str]
+
+
+class TrialFailed(Exception):
+    """A system could not do what it was asked; the text says what it said."""
+
+
+class Trial:
+    """What can be done with a contestant on a store of its own."""
+
+    def __init__(self, contestant: Contestant, store: Store, folder: Path) -> None:
+        self.contestant, self.store = contestant, store
+        self.ledger = Ledger(folder)
+        self._log = folder / "worker.log"
+        self._folder = folder
+
+    def ask(self, verb: str, *arguments: object) -> dict[str, Any]:
+        """Ask its agent (bench/agent.py) and wait for the answer."""
+        return self.answer(self.begin(verb, *arguments))
+
+    def begin(self, verb: str, *arguments: object) -> Process:
+        """Ask, and wait for the answer later."""
+        command = [*self._agent(), verb, *map(str, arguments)]
+        return subprocess.Popen(
+            command, cwd=self._folder, env=self._environment(), stdout=subprocess.PIPE, text=True
+        )
+
+    def answer(self, process: Process) -> dict[str, Any]:
+        """The answer to what was begun."""
+        said, _ = process.communicate(timeout=ANSWER_WITHIN)
+        if process.returncode:
+            raise TrialFailed(f"{self.contestant.title}: {process.args!r} ended with an error")
+        answer: dict[str, Any] = json.loads(said.splitlines()[-1])
+        return answer
+
+    @contextmanager
+    def workers(self, number: int) -> Iterator[list[int]]:
+        """So many worker processes, by their ids; what they log is shown if one of them ends."""
+        with self._log.open("ab") as log:
+            processes = [self._start_worker(log.fileno()) for _ in range(number)]
+        try:
+            yield [process.pid for process in processes]
+            self._require_alive(processes)
+        finally:
+            _stop(processes)
+
+    def explain(self) -> str:
+        """The end of what the workers have logged."""
+        return self._log.read_text(errors="replace")[-4_000:] if self._log.exists() else ""
+
+    def _start_worker(self, log: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [*self._agent(), "worker"],
+            cwd=self._folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def _require_alive(self, processes: "list[subprocess.Popen[bytes]]") -> None:
+        for process in processes:
+            if process.poll() is not None:
+                raise TrialFailed(f"{self.contestant.title}: a worker has ended\n{self.explain()}")
+
+    def _agent(self) -> list[str]:
+        return [str(python_of(self.contestant)), "-m", "bench.agent", self.contestant.module]
+
+    def _environment(self) -> dict[str, str]:
+        inherited = os.environ.get("PYTHONPATH")
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([*([inherited] if inherited else []), str(ROOT)]),
+            STORE: self.store.url,
+            FUNCTION: self.contestant.function,
+            FOLDER: str(self._folder),
+        }
+
+
+@contextmanager
+def trial(contestant: Contestant, stores: Stores) -> Iterator[Trial]:
+    """A contestant on an empty store, with its tables made."""
+    with (
+        tempfile.TemporaryDirectory(prefix="afterword-ledger-") as folder,
+        stores.empty(contestant.kind) as store,
+    ):
+        begun = Trial(contestant, store, Path(folder))
+        begun.ask("prepare")
+        yield begun
+
+
+def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """Ask the workers to end; those that do not are killed, with what they have started."""
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_WITHIN)
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
