@@ -61,16 +61,48 @@ OURS = [
     for kind in (Kind.SQLITE, Kind.POSTGRESQL)
     for function in ("async def", "def")
 ]
+
+
+def _peer(
+    module: str, kind: Kind, function: str, title: str, *requirements: str, store: str = ""
+) -> Contestant:
+    return Contestant(
+        name=f"{module}-{kind.lower()}",
+        title=f"{title} ({store or kind}), {function}",
+        module=module,
+        kind=kind,
+        function=function,
+        requirements=requirements,
+        packages=(module,),
+    )
+
+
+_HUEY = ("huey>=3.5", "redis", "hiredis")
+_SAQ = ("saq[redis,postgres]>=0.26", "hiredis", "orjson", "uvloop")
+_DBOS = ("dbos>=3.4",)
 PEERS = [
-    Contestant(
-        name="huey-sqlite",
-        title="Huey (SQLite, fsync), def",
-        module="huey",
-        kind=Kind.SQLITE,
-        function="def",
-        requirements=("huey>=3.5", "redis", "hiredis"),
-        packages=("huey",),
+    _peer("huey", Kind.SQLITE, "def", "Huey", *_HUEY, store="SQLite, fsync"),
+    _peer(
+        "pgqueuer",
+        Kind.POSTGRESQL,
+        "async def",
+        "pgqueuer",
+        *("pgqueuer[asyncpg,cli]>=1.6", "uvloop"),
     ),
+    _peer(
+        "procrastinate",
+        Kind.POSTGRESQL,
+        "async def",
+        "Procrastinate",
+        *("procrastinate>=3.10", "psycopg[binary]", "uvloop"),
+    ),
+    _peer("arq", Kind.REDIS, "async def", "arq", "arq>=0.28", "hiredis", "uvloop"),
+    _peer("dramatiq", Kind.REDIS, "def", "Dramatiq", "dramatiq[redis]>=2.2", "hiredis"),
+    _peer("huey", Kind.REDIS, "def", "Huey", *_HUEY),
+    _peer("saq", Kind.REDIS, "async def", "SAQ", *_SAQ),
+    _peer("saq", Kind.POSTGRESQL, "async def", "SAQ", *_SAQ),
+    _peer("dbos", Kind.POSTGRESQL, "async def", "DBOS", *_DBOS),
+    _peer("dbos", Kind.SQLITE, "async def", "DBOS", *_DBOS),
 ]
 
 

@@ -1,0 +1,54 @@
+"""Dramatiq, on Redis.
+
+https://dramatiq.io/guide.html and https://dramatiq.io/reference.html#module-dramatiq: its command
+with one process and its eight threads; the default middleware. A message stays in Redis until its
+actor has returned.
+"""
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import dramatiq  # type: ignore[import-not-found,unused-ignore]
+from dramatiq.brokers.redis import RedisBroker  # type: ignore[import-not-found,unused-ignore]
+
+from bench.ledger import mark
+from bench.peer import TEXT, Count, Peer, SyncProducer, store_url
+
+broker = RedisBroker(url=store_url())
+dramatiq.set_broker(broker)
+
+
+def noop(number: int, text: str) -> None:
+    """The job that is measured."""
+    mark(number)
+
+
+actor = dramatiq.actor(noop)
+
+
+class Dramatiq:
+    """See the module."""
+
+    configuration = "dramatiq --processes 1 --threads 8"
+
+    async def prepare(self) -> None:
+        """Redis needs nothing."""
+
+    @asynccontextmanager
+    async def producer(self) -> AsyncIterator[SyncProducer]:
+        """Sending a message stores it."""
+        yield SyncProducer(lambda number: actor.send(number, TEXT))
+
+    def worker(self) -> Sequence[str]:
+        """Its command; the process that it starts does the work."""
+        command = str(Path(sys.executable).with_name("dramatiq"))
+        return [command, "--processes", "1", "--threads", "8", "bench.peers.dramatiq"]
+
+    async def count(self) -> Count:
+        """Messages that have not been acknowledged."""
+        return Count(unfinished=broker.client.hlen("dramatiq:default.msgs"), completed=None)
+
+
+peer: Peer = Dramatiq()

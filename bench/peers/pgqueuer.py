@@ -1,0 +1,94 @@
+"""pgqueuer, on PostgreSQL.
+
+https://pgqueuer.readthedocs.io/en/latest/cli/ and .../performance/: `pgq run` (on uvloop) with
+batches of 100 jobs instead of 10, asyncpg, and tables that are durable, as by default. Outcomes are
+kept in its log.
+"""
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped,unused-ignore]
+from pgqueuer import PgQueuer  # type: ignore[import-not-found,unused-ignore]
+from pgqueuer.db import AsyncpgDriver  # type: ignore[import-not-found,unused-ignore]
+from pgqueuer.queries import Queries  # type: ignore[import-not-found,unused-ignore]
+
+from bench.ledger import mark
+from bench.peer import TEXT, AsyncProducer, Count, Numbers, Peer, store_url
+
+_PAYLOAD = TEXT.encode()
+
+
+async def noop(job: Any) -> None:
+    """The job that is measured; a job's arguments are bytes."""
+    number, _ = job.payload.split(b" ", 1)
+    mark(int(number))
+
+
+def _payload(number: int) -> bytes:
+    return b"%d %s" % (number, _PAYLOAD)
+
+
+@asynccontextmanager
+async def application() -> AsyncIterator[Any]:
+    """What `pgq run` is given."""
+    connection = await asyncpg.connect(store_url())
+    try:
+        queuer = PgQueuer(AsyncpgDriver(connection))
+        queuer.entrypoint("noop")(noop)
+        yield queuer
+    finally:
+        await connection.close()
+
+
+class Pgqueuer:
+    """See the module."""
+
+    configuration = "asyncpg; pgq run --batch-size 100"
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+
+    async def prepare(self) -> None:
+        """Its schema."""
+        connection = await asyncpg.connect(store_url())
+        await Queries(AsyncpgDriver(connection)).install()
+        await connection.close()
+
+    @asynccontextmanager
+    async def producer(self) -> AsyncIterator[AsyncProducer]:
+        """One connection, as in its documentation; its driver lets callers take turns."""
+        connection = await asyncpg.connect(store_url())
+        queries = Queries(AsyncpgDriver(connection))
+
+        async def add_many(numbers: Numbers) -> None:
+            payloads = [_payload(number) for number in numbers]
+            await queries.enqueue(["noop"] * len(payloads), payloads, [0] * len(payloads))
+
+        yield AsyncProducer(
+            lambda number: queries.enqueue("noop", _payload(number)), add_many=add_many
+        )
+        await connection.close()
+
+    def worker(self) -> Sequence[str]:
+        """Its command."""
+        command = str(Path(sys.executable).with_name("pgq"))
+        options = ["--batch-size", "100", "--log-level", "WARNING"]
+        return [command, "run", *options, "bench.peers.pgqueuer:application"]
+
+    async def count(self) -> Count:
+        """Jobs leave the table when they have ended, for the log."""
+        if self._connection is None:
+            self._connection = await asyncpg.connect(store_url())
+        row = await self._connection.fetchrow(
+            "SELECT (SELECT count(*) FROM pgqueuer) AS unfinished, (SELECT count(*)"
+            " FROM pgqueuer_log WHERE status = 'successful') AS completed"
+        )
+        assert row
+        return Count(row["unfinished"], row["completed"])
+
+
+peer: Peer = Pgqueuer()
