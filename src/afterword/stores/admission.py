@@ -8,25 +8,47 @@ again, and a rate keeps the order in which its jobs were claimed.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from afterword.job import JobOptions
 from afterword.store import Claim
 
+_LONGEST = 100 * 365 * 24 * 3600.0  # seconds that a rate can look back
+_LAST_SLOT = 250_000_000_000.0  # in the year 9892: stores keep no time after 9999
+
 
 @dataclass(frozen=True, slots=True)
-class Limited:
-    """A claimed job that has a limit or a rate, or both."""
+class Place:
+    """What a claimed job takes of a limit: one of the places of its key, or of its queue."""
 
     claim: Claim
     key: str
-    slot_at: float | None  # reserved already
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A claimed job that has a limit or a rate, or both.
+
+    What somebody has written into its options by hand and cannot be is not heard.
+    """
+
+    claim: Claim
+    key: str
+    has_slot: bool  # reserved when it was put off
 
     @property
-    def options(self) -> JobOptions:
-        """What was said of it."""
-        return JobOptions.read(self.claim.options)
+    def place(self) -> Place:
+        """What it takes of its limit."""
+        limit = JobOptions.read(self.claim.options).limit
+        return Place(self.claim, self.key, limit if type(limit) is int else None)
+
+    @property
+    def rate(self) -> tuple[int, float] | None:
+        """How many may start within how many seconds."""
+        rate = JobOptions.read(self.claim.options).rate
+        return rate if rate and rate[0] > 0 and 0 < rate[1] <= _LONGEST else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +59,20 @@ class PutOff:
     at: float | None = None
 
 
-def over_limit(limited: Sequence[Limited], running: Callable[[str], int]) -> list[PutOff]:
-    """The claims that are too many, the last ones first to go.
+def over_limit(places: Sequence[Place], running: Mapping[str, int]) -> list[PutOff]:
+    """The claims for which there is no place: first come, first served.
 
     Args:
-        running: how many jobs with this key run now, these included.
+        running: how many jobs of each key run now, these included.
     """
-    limits = {each.key: limit for each in limited if (limit := each.options.limit) is not None}
-    excess = Counter({key: running(key) - limit for key, limit in limits.items()})
+    taken = Counter(running)
+    taken.subtract(each.key for each in places)
     put_off = []
-    for each in reversed(limited):
-        if excess[each.key] > 0:
-            excess[each.key] -= 1
+    for each in places:
+        if each.limit is not None and taken[each.key] >= each.limit:
             put_off.append(PutOff(each.claim))
+        else:
+            taken[each.key] += 1
     return put_off
 
 
@@ -78,22 +101,22 @@ class Starts:
         count, period = rate
         kept = self.at[-count:]
         freed = kept[0] + period if len(kept) == count else now
-        slot = max((now, freed, *kept[-1:]))  # never before one that is reserved already
+        # Never before one that is reserved already.
+        slot = min(max((now, freed, *kept[-1:])), _LAST_SLOT)
         return slot, Starts((*kept, slot)[-count:])
 
 
 def over_rate(
-    limited: Sequence[Limited], starts: Callable[[str], Starts], now: float
+    limited: Sequence[Limited], starts: Mapping[str, Starts], now: float
 ) -> tuple[list[PutOff], dict[str, Starts]]:
     """The claims that have to wait for their slots, and the starts to be kept for each key."""
     put_off: list[PutOff] = []
     kept: dict[str, Starts] = {}
     for each in limited:
-        rate = each.options.rate
-        if rate is None or each.slot_at is not None:
+        if each.rate is None or each.has_slot:
             continue
-        known = kept[each.key] if each.key in kept else starts(each.key)
-        slot, kept[each.key] = known.next(rate, now)
+        known = kept.get(each.key) or starts.get(each.key, Starts())
+        slot, kept[each.key] = known.next(each.rate, now)
         if slot > now:
             put_off.append(PutOff(each.claim, slot))
     return put_off, kept
@@ -101,4 +124,4 @@ def over_rate(
 
 def remembered(limited: Sequence[Limited], key: str) -> float:
     """Seconds for which the starts of a key matter."""
-    return max(each.options.rate[1] for each in limited if each.key == key and each.options.rate)
+    return max(each.rate[1] for each in limited if each.key == key and each.rate)

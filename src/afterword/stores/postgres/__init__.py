@@ -10,27 +10,18 @@ thread. A process that runs jobs has a third one, which listens.
 
 A worker on this machine whose process has died is noticed at once, by its lock file; one on another
 machine when its lease has run out.
+
+How jobs get in is in `adding.py`, who gets them in `admitting.py`, how they end in `ending.py`.
 """
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from afterword import telemetry
 from afterword.clock import Clock
 from afterword.errors import MissingExtra, StoreCorrupt, StoreUnavailable
-from afterword.job import JobState, NewJob
-from afterword.store import (
-    MAX_LOST,
-    STOPPED,
-    Claim,
-    Putback,
-    Recovered,
-    Settlement,
-    Statement,
-    recovery_delay,
-)
 from afterword.stores import migrations
 from afterword.stores.locks import Locks, shared_directory
 
@@ -40,35 +31,22 @@ except ImportError as error:
     raise MissingExtra("A store in PostgreSQL", "afterword[postgres]") from error
 
 from afterword.stores.postgres.acting import Acting
+from afterword.stores.postgres.admitting import Admitting
 from afterword.stores.postgres.desk import Desk
+from afterword.stores.postgres.ending import Ending
 from afterword.stores.postgres.looking import Looking
-from afterword.stores.postgres.rows import (
-    again_rows,
-    claim_of,
-    columns,
-    fence,
-    final_rows,
-    new_rows,
-    release_rows,
-)
-from afterword.stores.postgres.session import CHANNEL, Session, text_of
+from afterword.stores.postgres.scheduling import Scheduling
+from afterword.stores.postgres.session import Session, text_of
+from afterword.stores.postgres.theirs import InTheirTransaction
 from afterword.stores.postgres.url import parameters_of, shown
-from afterword.stores.rows import (
-    INTERRUPTED,
-    POISON,
-    Row,
-    Values,
-    final_state,
-    first_of_each,
-    lost_during,
-)
+from afterword.stores.rows import Row
 
 _TIMEOUT = 10.0  # seconds one statement may take
 _MIGRATE_WITHIN = 3600.0  # seconds, for a large history, or for somebody else to do it
 _MIGRATION_LOCK = 0x41465457  # "AFTW": the key of the advisory lock under which stores migrate
 
 
-class PostgresStore(Looking, Acting):
+class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTransaction):
     """A store in a PostgreSQL database.
 
     Args:
@@ -183,27 +161,6 @@ class PostgresStore(Looking, Acting):
         statements = [text for each in _MIGRATIONS for text in _statements(each)]
         return "BEGIN;\n" + ";\n".join(statements) + ";\nCOMMIT;\n"
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """One BEGIN ... COMMIT around the verbs called inside."""
-        return self._writing()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        self._require_open()
-        with self._writer.transaction():
-            yield
-
-    def _require_open(self) -> None:
-        if not self._opened:
-            raise StoreUnavailable(f"The store {self.url} is not open.")
-
-    def _write(self, statement: str, values: Values | None = None) -> list[Row]:
-        return self._writer.execute(statement, values)
-
-    def _announce(self) -> None:
-        """Something became claimable: here, and for the others once it is committed."""
-        self._ready = self._writer.announcing = True
-
     # ------------------------------------------------------------------ workers
 
     def join(
@@ -251,128 +208,14 @@ class PostgresStore(Looking, Acting):
             self._write("leave", {"worker": worker})
         self._locks.drop(worker)
 
-    # ------------------------------------------------------------------ the life of a job
-
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
-        """Store jobs, each as it says: queued, or held by the worker that stores it."""
-        ids = {job.id for job in jobs}
-        followers = [job for job in jobs if job.after is not None]
-        elsewhere = [job.after for job in followers if job.after not in ids]
-        with self.transaction():
-            if elsewhere:
-                self._write("hold_predecessors", {"ids": elsewhere})
-            added = {row[0] for row in self._write("add", new_rows(jobs, held_by))}
-            if followers:
-                self._write("unblock", {"ids": [job.id for job in followers if job.id in added]})
-            if any(not job.held or held_by is None for job in jobs):
-                self._announce()
-        return first_of_each([job.id for job in jobs], added)
-
-    def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
-        """Queue jobs again whose attempts were never started."""
-        with self.transaction():
-            rows = self._write("release", release_rows(putbacks, self._clock.now()))
-            released = {row[0] for row in rows}
-            self._announce()
-        return first_of_each([each.claim.id for each in putbacks], released)
-
-    def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
-        """Delete held jobs and close the gap they leave in their request's order."""
-        with self.transaction():
-            return [self._discard(claim) for claim in claims]
-
-    def _discard(self, claim: Claim) -> bool:
-        values = dict(zip(("id", "attempt", "worker"), fence(claim), strict=True))
-        rows = self._write("discard", values)
-        if rows and rows[0][0]:
-            self._announce()
-        return bool(rows)
-
-    def claim(
-        self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
-    ) -> Sequence[Claim]:
-        """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
-        values = {"worker": worker, "queues": list(queues), "limit": limit, "skip": list(skip)}
-        with self.transaction():
-            rows = self._write("claim", values)
-        return [claim_of(row) for row in sorted(rows)]
-
-    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """Write outcomes; final jobs move to the history and let their followers go on."""
-        now = self._clock.now()
-        first = {each.claim.id: each for each in reversed(settlements)}  # of two for one job
-        ending = [
-            (each, state)
-            for each in first.values()
-            if (state := final_state(each.outcome)) is not None
-        ]
-        again = [each for each in first.values() if final_state(each.outcome) is None]
-        with self.transaction():
-            accepted = self._finish(final_rows(ending, now)) if ending else set()
-            if again:
-                accepted |= {row[0] for row in self._write("requeue", again_rows(again, now))}
-                self._announce()
-        return [first[each.claim.id] is each and each.claim.id in accepted for each in settlements]
-
-    def _finish(self, final: Values) -> set[str]:
-        """Move jobs to the history, and tell those who waited for them."""
-        finished = {row[0] for row in self._write("finish", final)}
-        states = zip(final["ids"], final["states"], strict=True)
-        failed = [job_id for job_id, state in states if state != "completed" and job_id in finished]
-        self._end_followers(finished, failed)
-        return finished
-
-    def _end_followers(self, ended: set[str], failed: Sequence[str]) -> None:
-        if failed:
-            stopped = self._write("stop", {"ids": failed, "reason": STOPPED})
-            ended = ended | {row[0] for row in stopped}
-        if ended and self._write("follow", {"ids": sorted(ended)}):
-            self._announce()
-
     # ------------------------------------------------------------------ upkeep
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take the jobs of workers that died or let their lease run out."""
-        self._require_open()
-        ((members, lost),) = self._writer.ask("members")
-        dead = [worker for worker in members if self._locks.is_dead(worker)]
-        if not dead and not lost:
-            return []  # the usual case
-        with self.transaction():
-            gone: dict[str, bool] = {row[0]: row[1] for row in self._write("expel", {"dead": dead})}
-            rows = self._write("lost", {"limit": limit})
-            recovered = self._recover(rows, gone, lease)
-        for worker in gone:
-            self._locks.drop(worker)
-        return recovered
-
-    def _recover(
-        self, rows: Sequence[Row], gone: Mapping[str, bool], lease: float
-    ) -> Sequence[Recovered]:
-        """What became of lost jobs; those that the poison among them has stopped are left out."""
-        poison = [row for row in rows if not gone.get(row[2]) and row[4] + 1 >= MAX_LOST]
-        others = [row for row in rows if row not in poison]
-        failed = self._finish(_poison_rows(poison)) if poison else set()
-        queued = {row[0] for row in self._write("requeue", _lost_rows(others, gone, lease))}
-        if queued:
-            self._announce()
-        return [
-            Recovered(
-                job_id,
-                task,
-                attempt,
-                lost + (not gone.get(worker)),
-                JobState.FAILED if job_id in failed else JobState.QUEUED,
-            )
-            for job_id, attempt, worker, task, lost in rows
-            if job_id in failed or job_id in queued
-        ]
-
     def purge(self, before: float, limit: int) -> int:
-        """Delete the oldest history."""
+        """Delete the oldest history, and the starts that no rate counts any more."""
         self._require_open()
         values = {"age": self._clock.now() - before, "limit": limit}
-        return len(self._writer.ask("purge", values))
+        ((purged,),) = self._writer.ask("purge", values)
+        return int(purged)
 
     def changed(self) -> bool:
         """Whether something was announced, or our own writes made something claimable."""
@@ -385,37 +228,6 @@ class PostgresStore(Looking, Acting):
         """Jobs were committed on a connection that is not ours."""
         with self.transaction():
             self._announce()
-
-    # ------------------------------------------------------------------ in the user's transaction
-
-    def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
-        """What adds these jobs on another connection to this database."""
-        followers = [job.id for job in jobs if job.after is not None]
-        added = [Statement(text_of("add"), new_rows(jobs, None))]
-        if not followers:
-            return added
-        predecessors = {"ids": [job.after for job in jobs if job.after is not None]}
-        return [
-            Statement(text_of("hold_predecessors"), predecessors),
-            *added,
-            Statement(text_of("unblock"), {"ids": followers}),
-        ]
-
-    def completing(self, settlement: Settlement) -> Sequence[Statement]:
-        """What settles a completed attempt there."""
-        final = final_rows([(settlement, JobState.COMPLETED)], self._clock.now())
-        return [
-            Statement(text_of("finish"), final),
-            Statement(text_of("follow"), {"ids": [settlement.claim.id]}),
-        ]
-
-    def announcing(self) -> Sequence[Statement]:
-        """What tells the workers there, when its transaction commits."""
-        return [Statement(f"SELECT pg_notify('{CHANNEL}', '')", {})]
-
-    def identifying(self) -> Statement:
-        """What returns this store's identity there."""
-        return Statement(text_of("identity"), {})
 
 
 _MIGRATIONS = migrations.load(__package__ or "")
@@ -434,35 +246,3 @@ def _statements(migration: migrations.Migration) -> Sequence[str]:
     ]
     body = [text.strip() for text in migration.sql.split(";\n") if text.strip()]
     return [*(place if migration.version == 1 else []), *body, note]
-
-
-def _lost_rows(rows: Sequence[Row], gone: Mapping[str, bool], lease: float) -> Values:
-    """The values of requeue.sql for jobs whose worker was lost, or had retired."""
-    return columns(
-        "ids attempts workers delays errors interrupted lost",
-        (
-            (job_id, attempt, worker, 0.0, INTERRUPTED, 1, 0)
-            if gone.get(worker)
-            else (
-                job_id,
-                attempt,
-                worker,
-                recovery_delay(lost + 1, lease),
-                lost_during(worker, attempt),
-                0,
-                1,
-            )
-            for job_id, attempt, worker, _, lost in rows
-        ),
-    )
-
-
-def _poison_rows(rows: Sequence[Row]) -> Values:
-    """The values of finish.sql for jobs that lost their last worker."""
-    return columns(
-        "ids attempts workers states errors ages lost",
-        (
-            (job_id, attempt, worker, JobState.FAILED.value, POISON, None, 1)
-            for job_id, attempt, worker, _, _ in rows
-        ),
-    )

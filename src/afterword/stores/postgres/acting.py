@@ -1,10 +1,11 @@
 """What people do to jobs, from any thread; every step is fenced by the state it starts from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from afterword.job import JobRecord
 from afterword.store import STOPPED
 from afterword.stores.postgres.desk import Desk
+from afterword.stores.postgres.ending import cancel_queued
 from afterword.stores.postgres.rows import restored_rows, uuids
 from afterword.stores.postgres.session import Session
 from afterword.stores.rows import first_of_each
@@ -17,23 +18,27 @@ class Acting:
     _ready: bool
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
-        """End queued jobs, and those that stop with them."""
+        """End queued jobs, and those that stop with them; ask for the end of running ones."""
+        wanted = uuids(ids)
         with self._desk.acting() as desk:
-            rows = desk.execute("cancel", {"ids": uuids(ids), "reason": reason})
-            cancelled = {row[0] for row in rows}
-            stopped = desk.execute("stop", {"ids": sorted(cancelled), "reason": STOPPED})
-            ended = sorted(cancelled | {row[0] for row in stopped})
-            self._announce_if(desk, desk.execute("follow", {"ids": ended}))
-        return first_of_each(ids, cancelled)
+            desk.execute("lock", {"ids": wanted})
+            cancelled, free = cancel_queued(desk, dict.fromkeys(wanted, reason))
+            asked = {row[0] for row in desk.execute("ask", {"ids": wanted, "reason": reason})}
+            self._announce_if(desk, free)
+        first = first_of_each(ids, cancelled)
+        return [done or job_id in asked for job_id, done in zip(ids, first, strict=True)]
 
     def retry(self, ids: Sequence[str]) -> Sequence[bool]:
         """Move jobs back from the history, and those that were cancelled because of them."""
+        wanted = uuids(ids)
         with self._desk.acting() as desk:
-            rows = desk.execute("retry", {"ids": uuids(ids), "stopped": STOPPED})
-            queued = {row[0] for row in rows}
-            desk.execute("unblock", {"ids": sorted(queued)})
-            self._announce_if(desk, rows)
-        return first_of_each(ids, queued)
+            rows = desk.execute("again", {"ids": wanted, "stopped": STOPPED})
+            again: dict[str, str | None] = dict(rows)
+            if again:
+                _retry(desk, list(again), wanted)
+                _settle_in(desk, again)
+            self._announce_if(desk, bool(again))
+        return first_of_each(ids, set(again))
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         """Forget queued and ended jobs."""
@@ -42,22 +47,64 @@ class Acting:
             for job_id in uuids(ids):
                 if rows := desk.execute("delete_queued", {"id": job_id}):
                     deleted.add(job_id)
-                    self._announce_if(desk, rows)
+                    self._announce_if(desk, bool(rows))
+            if deleted:
+                desk.execute("forget_attempts", {"ids": sorted(deleted)})
         return first_of_each(ids, deleted)
+
+    def pause(self, queues: Sequence[str]) -> None:
+        """Let no worker start jobs of these queues."""
+        with self._desk.acting() as desk:
+            desk.execute("pause_queues", {"names": list(queues), "paused": True})
+
+    def resume(self, queues: Sequence[str]) -> None:
+        """Let the workers go on with these queues."""
+        with self._desk.acting() as desk:
+            desk.execute("pause_queues", {"names": list(queues), "paused": False})
+            self._announce_if(desk, True)
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
         """Add jobs as another store knew them; unfinished ones are queued."""
         unfinished = [each for each in records if not each.state.final]
         ended = [each for each in records if each.state.final]
         with self._desk.acting() as desk:
-            queued = desk.execute("restore_unfinished", restored_rows(unfinished))
+            queued = _restore_unfinished(desk, unfinished)
             kept = desk.execute("restore_ended", restored_rows(ended))
-            desk.execute("unblock", {"ids": [row[0] for row in queued]})
-            self._announce_if(desk, queued)
-        restored = {row[0] for row in (*queued, *kept)}
+            _settle_in(desk, {each.id: each.after for each in unfinished if each.id in queued})
+            self._announce_if(desk, bool(queued))
+        restored = {*queued, *(row[0] for row in kept)}
         return first_of_each([each.id for each in records], restored)
 
-    def _announce_if(self, desk: Session, rows: Sequence[object]) -> None:
-        """These are jobs that may be claimable now: tell the workers, once it is committed."""
-        if rows:
+    def _announce_if(self, desk: Session, free: bool) -> None:
+        """Jobs may be claimable now: tell the workers, once it is committed."""
+        if free:
             self._ready = desk.announcing = True
+
+
+def _retry(desk: Session, ids: Sequence[str], wanted: Sequence[str]) -> None:
+    values = {"ids": ids, "wanted": wanted, "keyed": True}
+    back = {row[0] for row in desk.execute("retry", values)}
+    if left := [job_id for job_id in ids if job_id not in back]:
+        # A later job has their unique key by now: these go on without it.
+        desk.execute("retry", {**values, "ids": left, "keyed": False})
+    desk.execute("attempt_ended", {"ids": ids})
+    desk.execute("delete_ended", {"ids": ids})
+
+
+def _settle_in(desk: Session, jobs: Mapping[str, str | None]) -> None:
+    """Let jobs that are back wait for their predecessors, if these are there and have not ended."""
+    followers = {job_id: after for job_id, after in jobs.items() if after is not None}
+    if followers:
+        desk.execute("hold_predecessors", {"ids": list(followers.values()), "keys": []})
+        nobody = [None] * len(followers)
+        desk.execute("unblock", {"ids": list(followers), "after_keys": nobody})
+
+
+def _restore_unfinished(desk: Session, records: Sequence[JobRecord]) -> set[str]:
+    values = {**restored_rows(records), "keyed": True}
+    queued = {row[0] for row in desk.execute("restore_unfinished", values)}
+    if left := [each for each in records if each.unique_key and each.id not in queued]:
+        # Some that have been added meanwhile keep their unique key: these go on without it.
+        rows = desk.execute("restore_unfinished", {**restored_rows(left), "keyed": False})
+        queued |= {row[0] for row in rows}
+    return queued

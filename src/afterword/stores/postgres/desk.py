@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from afterword.errors import StoreUnavailable
-from afterword.stores.postgres.session import LOOKING, Session
+from afterword.stores.postgres.session import LOOKING, WRITING, Session
 
 
 class Desk:
@@ -34,7 +34,7 @@ class Desk:
         if self._writer.serves_this_thread:
             yield self._writer
             return
-        with self._served("BEGIN") as session:
+        with self._served(WRITING) as session:
             yield session
 
     @contextmanager

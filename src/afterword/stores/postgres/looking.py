@@ -4,12 +4,27 @@ from collections.abc import Mapping, Sequence
 
 from afterword.clock import Clock
 from afterword.job import FINAL_STATES, JobRecord, JobState
-from afterword.records import Filter, QueueRecord, Remark, TaskRecord, WorkerRecord
+from afterword.records import (
+    AttemptRecord,
+    Filter,
+    QueueRecord,
+    Remark,
+    TaskRecord,
+    WorkerRecord,
+)
 from afterword.store import EVERYTHING
 from afterword.stores.locks import Locks
 from afterword.stores.postgres.desk import Desk
 from afterword.stores.postgres.rows import conditions, filter_values, uuids
-from afterword.stores.rows import Row, queue_record, record, task_record, worker_record
+from afterword.stores.postgres.session import Session
+from afterword.stores.rows import (
+    Row,
+    attempts_of,
+    queue_record,
+    record,
+    task_record,
+    worker_record,
+)
 
 # Where to look for jobs of which states.
 _PLACES = {
@@ -34,11 +49,28 @@ class Looking:
 
     def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The jobs with these ids."""
+        with self._desk.looking() as desk:
+            return self._get(desk, ids)
+
+    def _get(self, desk: Session, ids: Sequence[str]) -> Sequence[JobRecord]:
         where = "job.id = ANY (CAST(:ids AS uuid[]))"
         values = {"ids": uuids(ids), "limit": None}
+        return [record(row) for each in _PLACES for row in desk.execute(each, values, where)]
+
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
+        """The attempts at a job, the first one first."""
         with self._desk.looking() as desk:
-            rows = [row for each in _PLACES for row in desk.execute(each, values, where)]
-        return [record(row) for row in rows]
+            found = self._get(desk, [job_id])
+            return attempts_of(found[0], desk.execute("attempts", {"id": job_id})) if found else []
+
+    def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
+        """The job that has this unique key."""
+        values = {"key": unique_key, "limit": 1}
+        with self._desk.looking() as desk:
+            for each in _PLACES if ended else ["find_unfinished"]:
+                for row in desk.execute(each, values, "job.unique_key = :key"):
+                    return record(row)
+        return None
 
     def find(
         self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None

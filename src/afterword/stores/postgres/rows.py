@@ -4,16 +4,20 @@ Times that this process has decided on travel as distances: the server adds them
 the only one that all processes share.
 """
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from afterword.job import JobRecord, JobState, NewJob
-from afterword.outcome import Released, Retry
+from afterword.outcome import Outcome, Released, Retry
 from afterword.records import Filter
-from afterword.store import Claim, Putback, Settlement
+from afterword.store import Claim, Putback, Recovered, Report, Settlement
 from afterword.stores import rows
-from afterword.stores.rows import INTERRUPTED, Row, Values
+from afterword.stores.rows import INTERRUPTED, Lost, Values
+
+Fence = tuple[str, int, str]  # the job's id, the attempt, its worker
 
 
 def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
@@ -27,9 +31,13 @@ def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
 
 
 def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
-    """The values of add.sql."""
+    """The values of add.sql and present.sql."""
+    names = (
+        "ids tasks arguments queues priorities run_ats workers afters on_failures request_ids"
+        " tags unique_keys unique_ended limit_keys options"
+    )
     return columns(
-        "ids tasks arguments queues priorities run_ats workers afters on_failures request_ids",
+        names,
         (
             (
                 job.id,
@@ -42,15 +50,37 @@ def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
                 job.after,
                 job.on_failure,
                 job.request_id,
+                _tags(job.tags),
+                job.unique_key,
+                job.unique_ended,
+                job.limit_key,
+                job.options,
             )
             for job in jobs
         ),
     )
 
 
-def claim_of(row: Row) -> Claim:
+def _tags(tags: Sequence[str]) -> str | None:
+    """A job's tags for a statement, which takes no arrays of arrays."""
+    return json.dumps(tags) if tags else None
+
+
+def claim_of(row: Sequence[Any], *, limited: bool) -> Claim:
     """What claim.sql returns, behind the three columns that it is sorted by."""
-    return Claim(*row[3:])
+    *known, tags, failures, interrupted = row[3:]
+    return replace(
+        Claim(*known),
+        tags=rows.tags_of(tags),
+        failures=failures,
+        interrupted=interrupted,
+        limited=limited,
+    )
+
+
+def fence(claim: Claim) -> Fence:
+    """What a write that ends an attempt must match."""
+    return claim.id, claim.attempt, claim.worker
 
 
 def release_rows(putbacks: Sequence[Putback], now: float) -> Values:
@@ -61,21 +91,29 @@ def release_rows(putbacks: Sequence[Putback], now: float) -> Values:
     )
 
 
-def fence(claim: Claim) -> tuple[str, int, str]:
-    """What a write that ends an attempt must match."""
-    return claim.id, claim.attempt, claim.worker
+def report_rows(reports: Sequence[Report]) -> Values:
+    """The values of report.sql."""
+    return columns(
+        "ids attempts workers progress", ((*fence(each.claim), each.progress) for each in reports)
+    )
+
+
+_FINAL = "ids attempts workers states errors results ages lost"
+_AGAIN = "ids attempts workers delays errors interrupted lost failures"
+_ATTEMPTS = "ids attempts workers outcomes errors ages"
 
 
 def final_rows(settlements: Sequence[tuple[Settlement, JobState]], now: float) -> Values:
     """The values of finish.sql."""
     return columns(
-        "ids attempts workers states errors ages lost",
+        _FINAL,
         (
             (
                 *fence(each.claim),
                 state.value,
                 rows.final_error(each.outcome),
-                max(0.0, now - each.started_at),
+                rows.final_result(each.outcome),
+                _age(each, now),
                 0,
             )
             for each, state in settlements
@@ -86,7 +124,7 @@ def final_rows(settlements: Sequence[tuple[Settlement, JobState]], now: float) -
 def again_rows(settlements: Sequence[Settlement], now: float) -> Values:
     """The values of requeue.sql."""
     return columns(
-        "ids attempts workers delays errors interrupted lost",
+        _AGAIN,
         (
             (
                 *fence(each.claim),
@@ -94,16 +132,111 @@ def again_rows(settlements: Sequence[Settlement], now: float) -> Values:
                 retry.error if retry else INTERRUPTED,
                 int(isinstance(each.outcome, Released)),
                 0,
+                int(retry is not None),
             )
             for each in settlements
-            for retry in [each.outcome if isinstance(each.outcome, Retry) else None]
+            for retry in [_retry(each.outcome)]
         ),
     )
+
+
+def attempt_rows(settlements: Sequence[Settlement], now: float) -> Values:
+    """The values of attempt.sql, for attempts whose jobs go on."""
+    return columns(
+        _ATTEMPTS,
+        (
+            (
+                *fence(each.claim),
+                rows.attempt_outcome(each.outcome),
+                retry.error if retry else INTERRUPTED,
+                _age(each, now),
+            )
+            for each in settlements
+            for retry in [_retry(each.outcome)]
+        ),
+    )
+
+
+def _retry(outcome: Outcome) -> Retry | None:
+    return outcome if isinstance(outcome, Retry) else None
+
+
+def _age(settlement: Settlement, now: float) -> float:
+    return max(0.0, now - settlement.started_at)
 
 
 def _distance(at: float | None, now: float) -> float | None:
     """Seconds from now on; None: at once."""
     return None if at is None else max(0.0, at - now)
+
+
+# ---------------------------------------------------------------------- lost workers
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a lost job. `lost` is False if its worker was shutting down."""
+
+    job: Lost
+    outcome: Outcome
+    lost: bool
+
+    @property
+    def state(self) -> JobState:
+        """The state it is in then."""
+        return rows.final_state(self.outcome) or JobState.QUEUED
+
+    @property
+    def fence(self) -> Fence:
+        """Its last claim."""
+        return self.job.id, self.job.attempt, self.job.worker
+
+    @property
+    def error(self) -> str:
+        """Why it did not end as it should."""
+        retry = _retry(self.outcome)
+        return retry.error if retry else rows.final_error(self.outcome) or INTERRUPTED
+
+    @property
+    def recovered(self) -> Recovered:
+        """What is told of it."""
+        job = self.job
+        return Recovered(job.id, job.task, job.attempt, job.lost + self.lost, self.state)
+
+
+def lost_final_rows(fates: Sequence[Fate]) -> Values:
+    """The values of finish.sql for jobs that are not to be run again."""
+    return columns(
+        _FINAL,
+        ((*each.fence, each.state.value, each.error, None, None, int(each.lost)) for each in fates),
+    )
+
+
+def lost_again_rows(fates: Sequence[Fate]) -> Values:
+    """The values of requeue.sql for the others."""
+    return columns(
+        _AGAIN,
+        (
+            (
+                *each.fence,
+                retry.at if retry else None,
+                each.error,
+                int(isinstance(each.outcome, Released)),
+                int(each.lost),
+                0,
+            )
+            for each in fates
+            for retry in [_retry(each.outcome)]
+        ),
+    )
+
+
+def lost_attempt_rows(fates: Sequence[Fate]) -> Values:
+    """The values of attempt.sql for them."""
+    return columns(
+        _ATTEMPTS,
+        ((*each.fence, "lost" if each.lost else "interrupted", each.error, None) for each in fates),
+    )
 
 
 # ---------------------------------------------------------------------- for people
@@ -113,7 +246,8 @@ def restored_rows(records: Sequence[JobRecord]) -> Values:
     """The values of restore_unfinished.sql and restore_ended.sql."""
     names = (
         "ids tasks arguments queues priorities states run_ats attempts lost interrupted workers"
-        " afters on_failures request_ids errors created_ats started_ats finished_ats"
+        " afters on_failures request_ids errors tags unique_keys limit_keys options failures"
+        " progress results created_ats started_ats finished_ats"
     )
     return columns(
         names,
@@ -134,6 +268,13 @@ def restored_rows(records: Sequence[JobRecord]) -> Values:
                 each.on_failure,
                 each.request_id,
                 each.error,
+                _tags(each.tags),
+                each.unique_key,
+                each.limit_key,
+                each.options,
+                each.failures,
+                each.progress,
+                each.result,
                 each.created_at.timestamp(),
                 rows.maybe_timestamp(each.started_at),
                 rows.maybe_timestamp(each.finished_at),
@@ -149,6 +290,7 @@ _CONDITIONS = {
     "queue": "job.queue = :queue",
     "worker": "job.worker = :worker",
     "request_id": "job.request_id = :request_id",
+    "tag": "CAST(:tag AS text) = ANY (job.tags)",
     "error": "position(CAST(:error AS text) IN job.error) > 0",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "job.created_at >= to_timestamp(:since) AND job.id >= CAST(:first_id AS uuid)",

@@ -4,7 +4,7 @@ A connection is lost when the server restarts, fails over or ends it, when the n
 when an answer does not come in time. What then?
 
 - Before COMMIT was sent, nothing has happened: `StoreInterrupted`, and the caller may repeat the
-  transaction at once.
+  transaction at once. So it is when the server ends a deadlock by undoing one of those in it.
 - After COMMIT was sent, nobody knows: the session connects again and asks the server what became of
   that transaction (`pg_xact_status`). Committed: the answer stands. Aborted: as above.
 - The server does not answer for `_PATIENCE` seconds, or it has crashed since the transaction began:
@@ -36,6 +36,8 @@ Answer = TypeVar("Answer")
 
 CHANNEL = "afterword"
 LOOKING = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"  # all of it at the same moment
+# Said, because a database can have another default: each statement must see what others committed.
+WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
 OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
 _PATIENCE = 10.0  # seconds to find out what became of a COMMIT
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
@@ -211,7 +213,7 @@ class Session:
         return self._owner == threading.get_ident()
 
     @contextmanager
-    def transaction(self, begin: str = "BEGIN") -> Iterator[None]:
+    def transaction(self, begin: str = WRITING) -> Iterator[None]:
         """One transaction around everything that is executed inside.
 
         Args:
@@ -318,17 +320,18 @@ class Session:
         """The driver's errors become ours."""
         try:
             yield
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
+            # The server has undone all of it, because of what others did at the same moment.
+            raise StoreInterrupted(
+                f"The store {self.url} undid a transaction that met another one: {_text(error)}"
+            ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if self._connection is not None and self._connection.closed:
                 raise StoreInterrupted(
                     f"The connection to the store {self.url} was lost: {_text(error)}"
                 ) from error
             raise self._unavailable(error) from error
-        except (
-            psycopg.errors.ReadOnlySqlTransaction,
-            psycopg.errors.DeadlockDetected,
-            psycopg.errors.SerializationFailure,
-        ) as error:
+        except psycopg.errors.ReadOnlySqlTransaction as error:
             raise self._unavailable(error) from error
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise StoreCorrupt(

@@ -33,6 +33,11 @@ class Admitting:
                 self._database.write("limit_queue", {"name": name, "concurrency": concurrency})
         self._ready = True
 
+    def ruled(self) -> Sequence[str]:
+        """The queues that are paused or limited."""
+        rules = self._database.read("queue_rules", {})
+        return [name for name, paused, concurrency in rules if paused or concurrency is not None]
+
     def _rooms(self, queues: Sequence[str]) -> Mapping[str, int]:
         """How many more jobs may start in those of these queues that have a rule."""
         rules = self._database.write("queue_rules", {})
@@ -50,33 +55,41 @@ class Admitting:
     def _admitted(self, rows: Sequence[Row], now: float) -> Sequence[Claim]:
         """The claims of these rows that may start now; the others are put off."""
         limited = [
-            Limited(claim_of(row), limit_key, slot_at)
+            Limited(claim_of(row), limit_key, has_slot=slot_at is not None)
             for row in rows
             for limit_key, slot_at in [row[-2:]]
             if limit_key is not None
         ]
-        if not limited:
-            return [claim_of(row) for row in rows]
-        refused = {each.claim.id for each in self._refuse(limited, now)}
+        refused = self._refuse(limited, now) if limited else set()
         return [claim for row in rows if (claim := claim_of(row)).id not in refused]
 
-    def _refuse(self, limited: Sequence[Limited], now: float) -> Sequence[PutOff]:
-        too_many = over_limit(limited, lambda key: self._running("running_with", {"key": key}))
-        self._put_off(too_many)
-        refused = {each.claim.id for each in too_many}
+    def _refuse(self, limited: Sequence[Limited], now: float) -> set[str]:
+        """Put off what may not start now; the ids."""
+        keys = {each.key for each in limited}
+        running = {key: self._running("running_with", {"key": key}) for key in keys}
+        refused = self._put_off(over_limit([each.place for each in limited], running))
         left = [each for each in limited if each.claim.id not in refused]
-        too_early, starts = over_rate(left, self._starts, now)
-        self._put_off(too_early)
-        for key, kept in starts.items():
-            expires_at = kept.at[-1] + remembered(left, key)
-            values = {"key": key, "starts": kept.text(), "expires_at": expires_at}
-            self._database.write("note_starts", values)
-        return [*too_many, *too_early]
+        rated = {each.key for each in left if each.rate}
+        early, kept = over_rate(left, {key: self._starts(key) for key in rated}, now)
+        refused |= self._put_off(early)
+        self._keep(kept, left)
+        for each in left:
+            if each.rate and each.claim.id not in refused:
+                self._database.write("take_slot", {"id": each.claim.id, "now": now})
+        return refused
 
-    def _put_off(self, put_off: Sequence[PutOff]) -> None:
+    def _put_off(self, put_off: Sequence[PutOff]) -> set[str]:
         for each in put_off:
             values = {**fence(each.claim), "at": each.at or 0.0, "slot_at": each.at}
             self._database.write("put_off", values)
+            self._ready = True  # others, behind these, may be claimed instead
+        return {each.claim.id for each in put_off}
+
+    def _keep(self, kept: Mapping[str, Starts], limited: Sequence[Limited]) -> None:
+        for key, starts in kept.items():
+            expires_at = starts.at[-1] + remembered(limited, key)
+            values = {"key": key, "starts": starts.text(), "expires_at": expires_at}
+            self._database.write("note_starts", values)
 
     def _starts(self, key: str) -> Starts:
         rows = self._database.write("starts", {"key": key})

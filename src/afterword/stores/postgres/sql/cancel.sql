@@ -1,10 +1,15 @@
-WITH ended AS (DELETE FROM afterword.jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND state = 'queued' RETURNING *)
+WITH ended AS (
+    DELETE FROM afterword.jobs AS job
+    USING unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS wanted (id, reason)
+    WHERE job.id = wanted.id AND job.state = 'queued'
+    RETURNING job.*, wanted.reason
+)
 INSERT INTO afterword.history (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
-    created_at, started_at, finished_at
+    tags, unique_key, limit_key, options, failures, progress, created_at, started_at, finished_at
 )
 SELECT
-    id, task, arguments, queue, priority, 'cancelled', run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, :reason,
-    created_at, NULL, now()
+    id, task, arguments, queue, priority, 'cancelled', run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, reason,
+    tags, unique_key, limit_key, options, failures, progress, created_at, NULL, now()
 FROM ended
 RETURNING CAST(id AS text)

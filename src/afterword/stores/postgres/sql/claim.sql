@@ -1,16 +1,27 @@
+WITH RECURSIVE served (place, queue, room) AS (
+    -- Paused queues give nothing, limited ones what those that run leave; NULL: anything.
+    SELECT
+        asked.place, asked.queue,
+        CASE WHEN rule.concurrency IS NOT NULL THEN rule.concurrency - (
+            SELECT count(*) FROM afterword.jobs AS other WHERE other.state = 'running' AND other.queue = asked.queue
+        ) END
+    FROM unnest(CAST(:queues AS text[])) WITH ORDINALITY AS asked (queue, place)
+    LEFT JOIN afterword.queues AS rule ON rule.name = asked.queue
+    WHERE rule.paused IS NOT TRUE
+),
 -- The distinct (queue, priority) pairs with ready jobs, each found by one seek in jobs_ready: a claim
 -- reads only due jobs of each lane, however many wait for a later time.
-WITH RECURSIVE lanes (place, queue, priority) AS (
+lanes (place, queue, room, priority) AS (
     SELECT
-        served.place, served.queue,
+        served.place, served.queue, served.room,
         (
             SELECT min(priority) FROM afterword.jobs AS job
             WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = served.queue
         )
-    FROM unnest(CAST(:queues AS text[])) WITH ORDINALITY AS served (queue, place)
+    FROM served WHERE served.room IS NULL OR served.room > 0
     UNION ALL
     SELECT
-        lanes.place, lanes.queue,
+        lanes.place, lanes.queue, lanes.room,
         (
             SELECT min(priority) FROM afterword.jobs AS job
             WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = lanes.queue AND job.priority > lanes.priority
@@ -19,15 +30,22 @@ WITH RECURSIVE lanes (place, queue, priority) AS (
 ),
 -- Materialised, or the planner may run it again for each row and take more than the limit.
 due AS MATERIALIZED (
-    SELECT lane.place, ready.id
-    FROM (SELECT place, queue, priority FROM lanes WHERE priority IS NOT NULL ORDER BY place, priority) AS lane
+    SELECT lane.place, lane.room, ready.id
+    FROM (SELECT place, queue, room, priority FROM lanes WHERE priority IS NOT NULL ORDER BY place, priority) AS lane
     CROSS JOIN LATERAL (
         SELECT id FROM afterword.jobs AS job
         WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = lane.queue AND job.priority = lane.priority
             AND job.run_at <= now() AND job.task <> ALL (CAST(:skip AS text[]))
             AND EXISTS (SELECT 1 FROM afterword.workers WHERE workers.id = :worker) -- who has left gets nothing
+            -- How many run already; what this claim itself takes too many of is given back.
+            AND (
+                job.limit_key IS NULL OR job.options ->> 'limit' IS NULL
+                OR CAST(job.options ->> 'limit' AS integer) > (
+                    SELECT count(*) FROM afterword.jobs AS other WHERE other.state = 'running' AND other.limit_key = job.limit_key
+                )
+            )
         ORDER BY job.run_at, job.id
-        LIMIT :limit
+        LIMIT least(:limit, lane.room)
         FOR UPDATE SKIP LOCKED
     ) AS ready
     LIMIT :limit
@@ -36,4 +54,5 @@ UPDATE afterword.jobs AS job SET state = 'running', attempt = job.attempt + 1, w
 FROM due WHERE job.id = due.id
 RETURNING
     due.place, job.priority, job.run_at, CAST(job.id AS text), job.attempt, job.worker, job.task, CAST(job.arguments AS text),
-    CAST(extract(epoch FROM job.created_at) AS double precision), job.queue
+    CAST(extract(epoch FROM job.created_at) AS double precision), job.queue, CAST(job.options AS text), job.tags, job.failures, job.interrupted,
+    job.limit_key, job.slot_at IS NOT NULL, due.room IS NOT NULL

@@ -1,8 +1,17 @@
-DELETE FROM afterword.history
-WHERE id IN (
-    SELECT id FROM afterword.history
-    WHERE finished_at < now() - CAST(:age AS double precision) * interval '1 second'
-    ORDER BY finished_at LIMIT :limit
-    FOR UPDATE SKIP LOCKED
+WITH gone AS (
+    DELETE FROM afterword.history
+    WHERE id IN (
+        SELECT id FROM afterword.history
+        WHERE finished_at < now() - CAST(:age AS double precision) * interval '1 second'
+        ORDER BY finished_at LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+),
+-- An array, so that the planner cannot think of reading all attempts.
+attempts AS (DELETE FROM afterword.attempts WHERE job_id = ANY (ARRAY(SELECT id FROM gone))),
+rates AS (
+    DELETE FROM afterword.rates
+    WHERE key IN (SELECT key FROM afterword.rates WHERE expires_at < now() LIMIT :limit FOR UPDATE SKIP LOCKED)
 )
-RETURNING id
+SELECT count(*) FROM gone

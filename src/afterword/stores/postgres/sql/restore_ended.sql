@@ -1,18 +1,22 @@
 INSERT INTO afterword.history (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
-    created_at, started_at, finished_at
+    tags, unique_key, limit_key, options, failures, progress, result, created_at, started_at, finished_at
 )
 SELECT
     id, task, CAST(arguments AS json), queue, priority, state, to_timestamp(run_at), attempt, lost, interrupted, worker, after, on_failure,
-    request_id, error, to_timestamp(created_at), to_timestamp(started_at), to_timestamp(finished_at)
+    request_id, error,
+    CASE WHEN tags IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(CAST(tags AS json))) END,
+    unique_key, limit_key, CAST(options AS json), failures, progress, result, to_timestamp(created_at), to_timestamp(started_at), to_timestamp(finished_at)
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:tasks AS text[]), CAST(:arguments AS text[]), CAST(:queues AS text[]), CAST(:priorities AS integer[]),
     CAST(:states AS text[]), CAST(:run_ats AS double precision[]), CAST(:attempts AS integer[]), CAST(:lost AS integer[]),
     CAST(:interrupted AS integer[]), CAST(:workers AS text[]), CAST(:afters AS uuid[]), CAST(:on_failures AS text[]), CAST(:request_ids AS text[]),
-    CAST(:errors AS text[]), CAST(:created_ats AS double precision[]), CAST(:started_ats AS double precision[]), CAST(:finished_ats AS double precision[])
+    CAST(:errors AS text[]), CAST(:tags AS text[]), CAST(:unique_keys AS text[]), CAST(:limit_keys AS text[]), CAST(:options AS text[]),
+    CAST(:failures AS integer[]), CAST(:progress AS text[]), CAST(:results AS text[]), CAST(:created_ats AS double precision[]),
+    CAST(:started_ats AS double precision[]), CAST(:finished_ats AS double precision[])
 ) AS old (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
-    created_at, started_at, finished_at
+    tags, unique_key, limit_key, options, failures, progress, result, created_at, started_at, finished_at
 )
 WHERE id <> ALL (ARRAY(SELECT id FROM afterword.jobs WHERE id = ANY (CAST(:ids AS uuid[]))))
 ON CONFLICT (id) DO NOTHING

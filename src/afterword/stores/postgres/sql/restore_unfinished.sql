@@ -1,14 +1,24 @@
+-- A job whose unique key another one has is left out, unless it can do without.
 INSERT INTO afterword.jobs (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error, created_at
+    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
+    tags, unique_key, limit_key, options, failures, progress, created_at
 )
 SELECT
     id, task, CAST(arguments AS json), queue, priority, 'queued', to_timestamp(run_at), attempt, lost, interrupted, NULL, after, on_failure,
-    request_id, error, to_timestamp(created_at)
+    request_id, error,
+    CASE WHEN tags IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(CAST(tags AS json))) END,
+    CASE WHEN CAST(:keyed AS boolean) THEN unique_key END, limit_key, CAST(options AS json), failures, progress, to_timestamp(created_at)
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:tasks AS text[]), CAST(:arguments AS text[]), CAST(:queues AS text[]), CAST(:priorities AS integer[]),
     CAST(:run_ats AS double precision[]), CAST(:attempts AS integer[]), CAST(:lost AS integer[]), CAST(:interrupted AS integer[]),
-    CAST(:afters AS uuid[]), CAST(:on_failures AS text[]), CAST(:request_ids AS text[]), CAST(:errors AS text[]), CAST(:created_ats AS double precision[])
-) AS old (id, task, arguments, queue, priority, run_at, attempt, lost, interrupted, after, on_failure, request_id, error, created_at)
+    CAST(:afters AS uuid[]), CAST(:on_failures AS text[]), CAST(:request_ids AS text[]), CAST(:errors AS text[]), CAST(:tags AS text[]),
+    CAST(:unique_keys AS text[]), CAST(:limit_keys AS text[]), CAST(:options AS text[]), CAST(:failures AS integer[]), CAST(:progress AS text[]),
+    CAST(:created_ats AS double precision[])
+) AS old (
+    id, task, arguments, queue, priority, run_at, attempt, lost, interrupted, after, on_failure, request_id, error,
+    tags, unique_key, limit_key, options, failures, progress, created_at
+)
 WHERE id <> ALL (ARRAY(SELECT id FROM afterword.history WHERE id = ANY (CAST(:ids AS uuid[]))))
-ON CONFLICT (id) DO NOTHING
+ORDER BY unique_key, id
+ON CONFLICT DO NOTHING
 RETURNING CAST(id AS text)

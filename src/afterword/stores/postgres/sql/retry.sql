@@ -1,15 +1,14 @@
--- These ended jobs, and the followers that were cancelled because of them, behind them again.
-WITH RECURSIVE again (id) AS (
-    SELECT id FROM afterword.history WHERE id = ANY (CAST(:ids AS uuid[]))
-    UNION
-    SELECT follower.id FROM afterword.history AS follower JOIN again ON follower.after = again.id
-    WHERE follower.state = 'cancelled' AND follower.after IS NOT NULL AND follower.error = :stopped
-),
-ended AS (DELETE FROM afterword.history WHERE id IN (SELECT id FROM again) RETURNING *)
+-- Back from the history; a job whose unique key another one has by now is left out, unless it can do without.
 INSERT INTO afterword.jobs (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error, created_at
+    id, task, arguments, queue, priority, state, run_at, attempt, interrupted, after, on_failure, request_id, tags, unique_key, limit_key,
+    options, created_at
 )
 SELECT
-    id, task, arguments, queue, priority, 'queued', now(), attempt, 0, interrupted, NULL, after, on_failure, request_id, NULL, created_at
-FROM ended
+    id, task, arguments, queue, priority, 'queued',
+    CASE WHEN id = ANY (CAST(:wanted AS uuid[])) THEN now() ELSE greatest(run_at, now()) END,
+    attempt, interrupted, after, on_failure, request_id, tags, CASE WHEN CAST(:keyed AS boolean) THEN unique_key END, limit_key,
+    options, created_at
+FROM afterword.history WHERE id = ANY (CAST(:ids AS uuid[]))
+ORDER BY id
+ON CONFLICT DO NOTHING
 RETURNING CAST(id AS text)

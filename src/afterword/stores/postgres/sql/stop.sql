@@ -7,10 +7,10 @@ WITH RECURSIVE stopped (id) AS (
 ended AS (DELETE FROM afterword.jobs WHERE id IN (SELECT id FROM stopped) RETURNING *)
 INSERT INTO afterword.history (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
-    created_at, started_at, finished_at
+    tags, unique_key, limit_key, options, failures, progress, created_at, started_at, finished_at
 )
 SELECT
     id, task, arguments, queue, priority, 'cancelled', run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, :reason,
-    created_at, NULL, now()
+    tags, unique_key, limit_key, options, failures, progress, created_at, NULL, now()
 FROM ended
 RETURNING CAST(id AS text)

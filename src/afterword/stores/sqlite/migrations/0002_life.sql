@@ -1,8 +1,9 @@
 -- The life of a job: what was said of it, how far it has come, what has become of each attempt.
-ALTER TABLE afterword_jobs ADD COLUMN tags TEXT CHECK (json_valid(tags));
+-- (For SQLite before 3.43 NULL is no valid JSON, which a CHECK would refuse.)
+ALTER TABLE afterword_jobs ADD COLUMN tags TEXT CHECK (tags IS NULL OR json_valid(tags));
 ALTER TABLE afterword_jobs ADD COLUMN unique_key TEXT;
 ALTER TABLE afterword_jobs ADD COLUMN limit_key TEXT;
-ALTER TABLE afterword_jobs ADD COLUMN options TEXT CHECK (json_valid(options));
+ALTER TABLE afterword_jobs ADD COLUMN options TEXT CHECK (options IS NULL OR json_valid(options));
 ALTER TABLE afterword_jobs ADD COLUMN failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0);
 ALTER TABLE afterword_jobs ADD COLUMN progress TEXT;
 ALTER TABLE afterword_jobs ADD COLUMN cancelling TEXT; -- why a running job is to end

@@ -1,0 +1,69 @@
+"""How jobs get in: each once, and of those with one unique key only one at a time.
+
+Which one that is decides the index. Whoever adds a key that another transaction has just added
+waits for its end, and then either finds that job or takes its place.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from afterword.job import NewJob
+from afterword.store import Added
+from afterword.stores.postgres.rows import new_rows
+from afterword.stores.postgres.writing import Writing
+
+
+class Adding(Writing):
+    """The part of the PostgreSQL store that adds jobs."""
+
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
+        """Store jobs, each as it says: queued, or held by the worker that stores it."""
+        with self.transaction():
+            answers = self._add(jobs, held_by)
+            self._settle_in(jobs, answers)
+            if any(not job.held or held_by is None for job in jobs):
+                self._announce()
+        return answers
+
+    def _add(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
+        new = {row[0] for row in self._write("add", new_rows(jobs, held_by))}
+        answers: dict[int, Added] = {}
+        for place, job in enumerate(jobs):
+            if job.id in new:
+                new.remove(job.id)  # of two with one id, the first is the one
+                answers[place] = Added(job.id, True)
+        others = [place for place in range(len(jobs)) if place not in answers]
+        if others:
+            found = self._present([jobs[place] for place in others], held_by)
+            answers.update(zip(others, found, strict=True))
+        return [answers[place] for place in range(len(jobs))]
+
+    def _present(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
+        """What is there instead of these jobs, which were not added."""
+        rows = self._write("present", new_rows(jobs, None))
+        found = {place - 1: Added(other, False, conflict) for place, other, conflict in rows}
+        gone = [place for place in range(len(jobs)) if place not in found]
+        if gone:  # what was in their way has ended since, or was deleted: now they can be added
+            again = self._add([jobs[place] for place in gone], held_by)
+            found.update(zip(gone, again, strict=True))
+        return [found[place] for place in range(len(jobs))]
+
+    def _settle_in(self, jobs: Sequence[NewJob], answers: Sequence[Added]) -> None:
+        """Let the new jobs wait for what is there, and for nothing else."""
+        new = {answer.id for answer in answers if answer.added}
+        followers = [job for job in jobs if job.after is not None and job.id in new]
+        keys = keys_instead(jobs, answers)
+        elsewhere = [job.after for job in followers if job.after not in new]
+        if elsewhere:
+            self._write("hold_predecessors", {"ids": elsewhere, "keys": list(keys.values())})
+            ids = [job.id for job in followers]
+            after_keys = [keys.get(job.after or "") for job in followers]
+            self._write("unblock", {"ids": ids, "after_keys": after_keys})
+
+
+def keys_instead(jobs: Sequence[NewJob], answers: Sequence[Added]) -> Mapping[str, str]:
+    """The unique keys of the jobs that were not added because of them, by the jobs' ids."""
+    return {
+        job.id: job.unique_key
+        for job, answer in zip(jobs, answers, strict=True)
+        if job.unique_key is not None and answer.id != job.id
+    }

@@ -1,0 +1,144 @@
+"""Which jobs a worker gets: what is due, as far as limits and rates allow.
+
+One statement takes what is due, and passes over paused queues and what has reached its limit
+already. Several workers do so at the same time, and none of them sees what the others are taking.
+So if something was taken that has a limit or a rate, this is decided under a lock for its queue or
+key, which lasts until the commit: what is counted then cannot become more, and what is too much is
+put off. A job without a limit costs nothing of this.
+
+A lock that somebody else has is not waited for: all that is claimed and settled here would wait
+with it. What it guards is put off, and this process looks again at once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from afterword.store import Claim
+from afterword.stores.admission import (
+    Limited,
+    Place,
+    PutOff,
+    Starts,
+    over_limit,
+    over_rate,
+    remembered,
+)
+from afterword.stores.postgres.rows import claim_of, columns, fence
+from afterword.stores.postgres.writing import Writing
+from afterword.stores.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A row of claim.sql.
+
+    Args:
+        limited: what its limit key asks for.
+        in_limited_queue: its queue has a limit of its own.
+    """
+
+    claim: Claim
+    limited: Limited | None
+    in_limited_queue: bool
+
+    @classmethod
+    def of(cls, row: Row) -> "Taken":
+        """What claim.sql has returned."""
+        *rest, key, has_slot, in_limited_queue = row
+        claim = claim_of(rest, limited=key is not None)
+        limited = None if key is None else Limited(claim, key, has_slot=has_slot)
+        return cls(claim, limited, in_limited_queue)
+
+    @property
+    def locks(self) -> set[str]:
+        """The names of what has to be ours before it may start."""
+        queue = {f"queue {self.claim.queue}"} if self.in_limited_queue else set()
+        return queue | ({f"key {self.limited.key}"} if self.limited else set())
+
+
+class Admitting(Writing):
+    """The part of the PostgreSQL store that gives jobs out."""
+
+    def limit(self, queues: Mapping[str, int | None]) -> None:
+        """How many jobs of these queues may run at the same time."""
+        values = {"names": list(queues), "concurrencies": list(queues.values())}
+        with self.transaction():
+            self._write("limit_queues", values)
+            self._announce()
+
+    def ruled(self) -> Sequence[str]:
+        """The queues that are paused or limited."""
+        self._require_open()
+        return [name for (name,) in self._writer.ask("ruled")]
+
+    def claim(
+        self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
+    ) -> Sequence[Claim]:
+        """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
+        values = {"worker": worker, "queues": list(queues), "limit": limit, "skip": list(skip)}
+        with self.transaction():
+            taken = [Taken.of(row) for row in sorted(self._write("claim", values))]
+            held_up = [each for each in taken if each.locks]
+            refused = self._refuse(held_up) if held_up else set()
+        return [each.claim for each in taken if each.claim.id not in refused]
+
+    def _refuse(self, taken: Sequence[Taken]) -> set[str]:
+        """Put off what may not start now; the ids."""
+        names = sorted(set().union(*(each.locks for each in taken)))
+        ours = {name for (name,) in self._write("reserve", {"names": names})}
+        contested = [PutOff(each.claim) for each in taken if not each.locks <= ours]
+        sure = [each for each in taken if each.locks <= ours]
+        refused = self._put_off(contested)
+        in_queues = [each.claim for each in sure if each.in_limited_queue]
+        refused |= self._put_off(self._over_queues(in_queues))
+        limited = [each.limited for each in sure if each.limited and each.claim.id not in refused]
+        return refused | self._refuse_limited(limited)
+
+    def _put_off(self, put_off: Sequence[PutOff]) -> set[str]:
+        if put_off:
+            rows = ((*fence(each.claim), each.at) for each in put_off)
+            self._write("put_off", columns("ids attempts workers slots", rows))
+            self._ready = True  # others, behind these, may be claimed instead
+        return {each.claim.id for each in put_off}
+
+    def _over_queues(self, claims: Sequence[Claim]) -> list[PutOff]:
+        if not claims:
+            return []
+        queues = sorted({claim.queue for claim in claims})
+        rows = self._write("running_in", {"queues": queues})
+        limits = {name: limit for name, limit, _ in rows}
+        places = [Place(claim, claim.queue, limits.get(claim.queue)) for claim in claims]
+        return over_limit(places, {name: running for name, _, running in rows})
+
+    def _refuse_limited(self, limited: Sequence[Limited]) -> set[str]:
+        if not limited:
+            return set()
+        keys = sorted({each.key for each in limited})
+        rows = self._write("running_with", {"keys": keys})
+        running = {key: count for key, count, _, _ in rows}
+        starts = {key: Starts.read(text) for key, _, text, _ in rows}
+        refused = self._put_off(over_limit([each.place for each in limited], running))
+        left = [each for each in limited if each.claim.id not in refused]
+        return refused | self._refuse_early(left, starts, now=rows[0][-1])
+
+    def _refuse_early(
+        self, limited: Sequence[Limited], starts: Mapping[str, Starts], now: float
+    ) -> set[str]:
+        early, kept = over_rate(limited, starts, now)
+        refused = self._put_off(early)
+        if kept:
+            self._keep(kept, limited)
+            self._take_slots(each for each in limited if each.claim.id not in refused)
+        return refused
+
+    def _keep(self, kept: Mapping[str, Starts], limited: Sequence[Limited]) -> None:
+        rows = (
+            (key, starts.text(), starts.at[-1] + remembered(limited, key))
+            for key, starts in kept.items()
+        )
+        self._write("note_starts", columns("keys starts expire_ats", rows))
+
+    def _take_slots(self, started: Iterable[Limited]) -> None:
+        ids = [each.claim.id for each in started if each.rate and not each.has_slot]
+        if ids:
+            self._write("take_slots", {"ids": ids})

@@ -1,0 +1,1 @@
+SELECT CAST(id AS text), attempt, cancelling FROM afterword.jobs WHERE worker = :worker AND cancelling IS NOT NULL

@@ -1,0 +1,1 @@
+DELETE FROM afterword.attempts WHERE job_id = ANY (CAST(:ids AS uuid[])) RETURNING job_id

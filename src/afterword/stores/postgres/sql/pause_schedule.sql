@@ -1,0 +1,1 @@
+UPDATE afterword.schedules SET paused = :paused WHERE name = :name RETURNING name

@@ -1,0 +1,1 @@
+SELECT name FROM afterword.queues WHERE paused OR concurrency IS NOT NULL

@@ -1,0 +1,8 @@
+-- Read when the keys are reserved, so that nothing can be added meanwhile. The time is now, and not when the transaction began:
+-- another one may have given a later slot since.
+SELECT
+    key,
+    (SELECT count(*) FROM afterword.jobs AS job WHERE job.state = 'running' AND job.limit_key = key),
+    (SELECT CAST(starts AS text) FROM afterword.rates WHERE rates.key = wanted.key),
+    CAST(extract(epoch FROM clock_timestamp()) AS double precision)
+FROM unnest(CAST(:keys AS text[])) AS wanted (key)

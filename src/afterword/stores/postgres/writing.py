@@ -1,0 +1,40 @@
+"""What the parts of the store that write have in common."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from afterword.clock import Clock
+from afterword.errors import StoreUnavailable
+from afterword.stores.postgres.session import Session
+from afterword.stores.rows import Row, Values
+
+
+class Writing:
+    """The part of the PostgreSQL store that has the connection which writes."""
+
+    url: str
+    _clock: Clock
+    _writer: Session
+    _opened: bool
+    _ready: bool  # our own writes made something claimable
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """One BEGIN ... COMMIT around the verbs called inside."""
+        return self._writing()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._require_open()
+        with self._writer.transaction():
+            yield
+
+    def _require_open(self) -> None:
+        if not self._opened:
+            raise StoreUnavailable(f"The store {self.url} is not open.")
+
+    def _write(self, statement: str, values: Values | None = None) -> list[Row]:
+        return self._writer.execute(statement, values)
+
+    def _announce(self) -> None:
+        """Something became claimable: here, and for the others once it is committed."""
+        self._ready = self._writer.announcing = True
