@@ -9,8 +9,10 @@ from typing import Any
 import apsw
 from starlette.applications import Starlette
 
-from afterword import Afterword, JobRecord
+from afterword import Afterword, Job, JobRecord
 from afterword.job import NewJob
+
+HasId = NewJob | Job[Any]
 
 
 def url_in(folder: Path) -> str:
@@ -40,14 +42,15 @@ async def wait_for(
         await asyncio.sleep(0.005)
 
 
-async def record(afterword: Afterword, job: NewJob) -> JobRecord:
+async def record(afterword: Afterword, job: HasId) -> JobRecord:
     """What the store knows of the job now."""
     found = await afterword.job(job.id)
     assert found is not None
-    return found
+    assert found.record is not None
+    return found.record
 
 
-async def ended(afterword: Afterword, job: NewJob, *, timeout: float = 20.0) -> JobRecord:
+async def ended(afterword: Afterword, job: HasId, *, timeout: float = 20.0) -> JobRecord:
     """The record of a job, as soon as it is final."""
     deadline = asyncio.get_running_loop().time() + timeout
     while not (found := await record(afterword, job)).state.final:

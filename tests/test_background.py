@@ -10,18 +10,16 @@ from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.datastructures import UploadFile
 
 from afterword import NotStorable
-from afterword.background import (
-    BackgroundTask,
-    BackgroundTasks,
-    Entry,
-    Outbox,
-    Rules,
-    current_outbox,
-)
+from afterword.background import BackgroundTask, BackgroundTasks
 from afterword.bind import Binding
 from afterword.chain import Chain
+from afterword.clock import Clock
 from afterword.errors import ArgumentError
+from afterword.group_commit import GroupCommit
 from afterword.job import NewJob
+from afterword.keeper import Keeper
+from afterword.outbox import Entry, Outbox, Rules, current_outbox
+from afterword.store import open_store
 from tests.sites import note, note_async, noted
 
 
@@ -39,6 +37,14 @@ class Carrier:
 
     def bind(self, connection: object, chain: Chain) -> Binding:
         raise NotImplementedError
+
+    def now(self) -> float:
+        return 0.0
+
+    @property
+    def keeper(self) -> Keeper:
+        """Of a store that nobody has opened."""
+        return Keeper(GroupCommit(open_store("sqlite:///nowhere.db")), Clock())
 
 
 def take_any(**kwargs: Any) -> None:
@@ -138,11 +144,11 @@ def test_a_task_registers_with_the_request_and_waits_to_be_confirmed(
 
 
 def test_the_injected_tasks_are_confirmed_at_once(request_outbox: Outbox) -> None:
-    job = request_outbox.background_tasks.add_task(note, "stored")
+    job = BackgroundTasks.of_request(request_outbox).add_task(note, "stored")
     (entry,) = request_outbox.entries
 
     assert entry.confirmed
-    assert job is entry.job
+    assert job is entry.handle
 
 
 def test_a_closed_request_takes_no_tasks_of_a_response(request_outbox: Outbox) -> None:
@@ -154,15 +160,17 @@ def test_a_closed_request_takes_no_tasks_of_a_response(request_outbox: Outbox) -
 
 
 def test_one_instance_per_request(request_outbox: Outbox) -> None:
-    assert request_outbox.background_tasks is request_outbox.background_tasks
-    assert outbox().background_tasks is not request_outbox.background_tasks
+    assert BackgroundTasks.of_request(request_outbox) is BackgroundTasks.of_request(request_outbox)
+    assert BackgroundTasks.of_request(outbox()) is not BackgroundTasks.of_request(request_outbox)
 
 
 # ---------------------------------------------------------------------- the order, as stored
 
 
 def added(each: Outbox, count: int) -> list[NewJob]:
-    return [each.background_tasks.add_task(note, f"{number}") for number in range(count)]
+    for number in range(count):
+        BackgroundTasks.of_request(each).add_task(note, f"{number}")
+    return [entry.job for entry in each.entries]
 
 
 def test_each_job_waits_for_the_one_before() -> None:
@@ -182,9 +190,10 @@ def test_concurrent_jobs_wait_for_nobody() -> None:
 
 def test_a_job_behind_a_call_that_is_not_stored_is_held() -> None:
     each = outbox()
-    first = each.background_tasks.add_task(note, "stored")
-    each.background_tasks.add_task(lambda: None)
-    last = each.background_tasks.add_task(note, "stored")
+    BackgroundTasks.of_request(each).add_task(note, "stored")
+    BackgroundTasks.of_request(each).add_task(lambda: None)
+    BackgroundTasks.of_request(each).add_task(note, "stored")
+    first, _, last = [entry.job for entry in each.entries]
 
     assert first.id == last.after
     assert last.held
@@ -204,7 +213,7 @@ def test_the_first_call_that_is_not_stored_asks_to_be_run_once() -> None:
     asked: list[bool] = []
     each = outbox()
     each.on_first_unstorable = lambda: asked.append(True)
-    jobs = [each.background_tasks.add_task(lambda: None) for _ in range(2)]
+    jobs = [BackgroundTasks.of_request(each).add_task(lambda: None) for _ in range(2)]
 
     assert [False, False] == [job.durable for job in jobs]
     assert [True] == asked
@@ -214,14 +223,14 @@ def test_strict_refuses_what_cannot_be_stored() -> None:
     each = outbox(Rules(strict=True))
 
     with pytest.raises(NotStorable, match="at the top of a module"):
-        each.background_tasks.add_task(lambda: None)
+        BackgroundTasks.of_request(each).add_task(lambda: None)
 
     assert [] == each.entries
 
 
 def test_an_application_that_was_not_started_stores_nothing() -> None:
     each = outbox(durable=False)
-    job = each.background_tasks.add_task(note, "runs in the request")
+    job = BackgroundTasks.of_request(each).add_task(note, "runs in the request")
 
     assert not job.durable
     assert [] == each.unstored
@@ -230,7 +239,7 @@ def test_an_application_that_was_not_started_stores_nothing() -> None:
 @pytest.mark.parametrize("durable", [True, False])
 def test_an_upload_is_refused(durable: bool) -> None:
     with pytest.raises(ArgumentError, match="Save it first"):
-        outbox(durable=durable).background_tasks.add_task(
+        BackgroundTasks.of_request(outbox(durable=durable)).add_task(
             take_any,
             upload=UploadFile(file=None),  # type: ignore[arg-type]
         )

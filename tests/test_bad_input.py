@@ -43,7 +43,6 @@ from afterword import (
     task,
     telemetry,
 )
-from afterword.background import Order
 from afterword.errors import (
     ArgumentError,
     ArgumentValueError,
@@ -53,6 +52,7 @@ from afterword.errors import (
     StoreCorrupt,
 )
 from afterword.fastapi import BackgroundTask, BackgroundTasks
+from afterword.outbox import Order
 from tests.at_work import url_in, wait_for
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 

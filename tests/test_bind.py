@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from afterword import Afterword, JobState
 from afterword.errors import ConfigurationError
-from tests.at_work import ended, wait_for
+from tests.at_work import ended, record, wait_for
 from tests.dying import AFTER, BEFORE, Process, dying_process, tell
 from tests.sites import fail, note, noted
 from tests.visitors import KINDS, Database, Visitor, add
@@ -145,10 +145,11 @@ async def test_jobs_of_a_binding_run_in_order_and_stop_with_a_failure(database: 
         await visitor.commit()
         await ended(afterword, second)
         found = states(afterword)
+        after = await record(afterword, second)
 
     assert [JobState.FAILED, JobState.CANCELLED] == found
     assert ["first"] == noted
-    assert (first.id, first.id) == (second.after, second.request_id)
+    assert (first.id, first.id) == (after.after, after.request_id)
 
 
 async def test_a_connection_to_another_database_is_refused(

@@ -91,7 +91,7 @@ def test_arguments_that_do_not_fit_are_refused(
     afterword: Afterword, connection: sqlite3.Connection
 ) -> None:
     with pytest.raises(ArgumentError):
-        afterword.bind(connection).add_task(note)  # type: ignore[call-arg]
+        afterword.bind(connection).add_task(note)  # type: ignore[call-overload]
 
 
 def test_by_hand_there_is_no_request_to_bind_in(connection: sqlite3.Connection) -> None:

@@ -85,7 +85,8 @@ def record_in(url: str, job_id: str) -> JobRecord:
     finally:
         store.close()
     assert found is not None
-    return found
+    assert found.record is not None
+    return found.record
 
 
 # ---------------------------------------------------------------------- one after the other

@@ -115,7 +115,11 @@ def note(text: str) -> None:
 async def test_what_a_task_raises_fails_its_job_only(name: str, tmp_path: Path) -> None:
     """Three ways to raise it, in a worker with one slot: each gives the slot back."""
     async with at_work(tmp_path, concurrency=1) as afterword:
-        ways = (raise_in_thread, raise_in_loop, raise_in_returned_coroutine)
+        ways: tuple[Callable[..., Any], ...] = (
+            raise_in_thread,
+            raise_in_loop,
+            raise_in_returned_coroutine,
+        )
         jobs = [await afterword.add_task(way, name) for way in ways]
         neighbour = await afterword.add_task(note, "neighbour")
         records = [await ended(afterword, job) for job in (*jobs, neighbour)]

@@ -16,7 +16,7 @@ from afterword.group_commit import MAX_BATCH, GroupCommit
 from afterword.job import JobState, NewJob, new_id
 from afterword.operation import Operation, adding, calling, settling
 from afterword.outcome import Completed
-from afterword.store import Settlement, Store, held_claim
+from afterword.store import Added, Settlement, Store, held_claim
 from afterword.stores.sqlite import SQLiteStore, drivers
 from afterword.stores.sqlite.database import Database
 from tests.helpers import wait_until
@@ -135,6 +135,21 @@ def locked(store: SQLiteStore) -> Iterator[None]:
         other.close()
 
 
+class _Answer:
+    """Equal to what the store answers to a job that it has kept, or knew already."""
+
+    def __init__(self, added: bool) -> None:
+        self.added = added
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Added) and other.added == self.added
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+KEPT, KNOWN = _Answer(True), _Answer(False)
+
+
 def queued(store: Store) -> int:
     return store.count()[JobState.QUEUED]
 
@@ -165,7 +180,7 @@ def test_each_caller_gets_its_own_answers(group: GroupCommit) -> None:
             adding([a_job()], None),
         )
 
-    assert [([True, False], None), ([], None), ("called", None), ([True], None)] == answers.wait()
+    assert [([KEPT, KNOWN], None), ([], None), ("called", None), ([KEPT], None)] == answers.wait()
 
 
 def test_jobs_of_different_holders_are_not_mixed(store: CountingStore, group: GroupCommit) -> None:
@@ -203,7 +218,8 @@ def test_a_bad_operation_fails_alone(store: CountingStore, group: GroupCommit) -
         )
     (first, bad, last) = answers.wait()
 
-    assert ([True], None) == first == last
+    assert ([KEPT], None) == first
+    assert ([KEPT], None) == last
     assert isinstance(bad[1], StoreError)
     assert 2 == queued(store)
 
@@ -219,7 +235,7 @@ def test_a_function_that_raises_fails_alone(store: CountingStore, group: GroupCo
     (bad, good) = answers.wait()
 
     assert isinstance(bad[1], LookupError)
-    assert ([True], None) == good
+    assert ([KEPT], None) == good
     assert 1 == queued(store)
 
 
@@ -245,8 +261,8 @@ def test_blocking_and_async_callers_get_results(store: CountingStore, group: Gro
     async def add() -> object:
         return await group.run(adding([a_job()], None), timeout=30)
 
-    assert [True] == group.run_blocking(adding([a_job()], None), timeout=30)
-    assert [True] == asyncio.run(add())
+    assert [KEPT] == group.run_blocking(adding([a_job()], None), timeout=30)
+    assert [KEPT] == asyncio.run(add())
     assert 2 == queued(store)
 
 
@@ -317,7 +333,7 @@ def test_who_gives_up_during_the_commit_waits_for_it(
             caller.result(timeout=1.2)
         store.may_commit.set()
 
-        assert [True] == caller.result(timeout=30)
+        assert [KEPT] == caller.result(timeout=30)
     assert not abandoned
     assert 1 == queued(store)
 
@@ -332,7 +348,7 @@ def test_a_cancelled_caller_harms_nobody(store: CountingStore, group: GroupCommi
             await asyncio.wait([loser])
         return await winner
 
-    assert [True] == asyncio.run(cancel_one_of_two())
+    assert [KEPT] == asyncio.run(cancel_one_of_two())
 
 
 def test_an_event_loop_that_is_closed_harms_nobody(group: GroupCommit) -> None:
@@ -344,7 +360,7 @@ def test_an_event_loop_that_is_closed_harms_nobody(group: GroupCommit) -> None:
         group.submit(orphan)
         answers.submit(group, adding([a_job()], None))
 
-    assert [([True], None)] == answers.wait()
+    assert [([KEPT], None)] == answers.wait()
 
 
 def test_a_callback_that_raises_harms_nobody(
@@ -361,7 +377,7 @@ def test_a_callback_that_raises_harms_nobody(
             answers.submit(group, adding([a_job()], None))
         answered = answers.wait()
 
-    assert [([True], None)] == answered
+    assert [([KEPT], None)] == answered
     assert "no room for this answer" in caplog.text
 
 
@@ -378,7 +394,7 @@ def test_timers_go_on_after_errors(group: GroupCommit) -> None:
     group.every(0.005, step)
     wait_until(lambda: len(steps) >= 5, description="a step that always raises is repeated")
 
-    assert [True] == group.run_blocking(adding([a_job()], None))
+    assert [KEPT] == group.run_blocking(adding([a_job()], None))
 
 
 def test_timers_run_under_load_in_the_stores_thread(group: GroupCommit) -> None:
@@ -409,7 +425,7 @@ def test_stop_finishes_what_is_in_the_queue(tmp_path: Path) -> None:
         stopping = pool.submit(group.stop)
     stopping.result(timeout=30)
 
-    assert [([True], None)] * 100 == answers.wait()
+    assert [([KEPT], None)] * 100 == answers.wait()
     store.open()
     assert 100 == queued(store)
     store.close()
@@ -437,7 +453,7 @@ def test_operations_that_race_with_the_stop_are_all_answered(tmp_path: Path) -> 
 
     assert isinstance(answered[-1][1], StoreUnavailable)
     store.open()
-    assert sum(result == [True] for result, _ in answered) == queued(store)
+    assert sum(result == [KEPT] for result, _ in answered) == queued(store)
     store.close()
 
 
@@ -448,7 +464,7 @@ def test_a_stopped_group_starts_again(store: CountingStore, group: GroupCommit) 
     group.start()
     group.start()
 
-    assert [True] == group.run_blocking(adding([a_job()], None))
+    assert [KEPT] == group.run_blocking(adding([a_job()], None))
     assert 2 == queued(store)
 
 
@@ -485,7 +501,7 @@ def test_a_settlement_is_answered_by_the_fence(group: GroupCommit) -> None:
 class Delicate(SQLiteStore):
     """Fails whatever adds more than two jobs at once, as if each write had its own risk."""
 
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         if len(jobs) > 2:
             raise StoreUnavailable("one of so many writes has failed")
         return super().add(jobs, held_by)

@@ -13,12 +13,13 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # Every module, by its first name: "stores" stands for stores.sqlite, too.
 LAYERS = {
-    "words": "errors clock fork job outcome records",
-    "rules": "task arguments payload options retry schedule archive",
+    "words": "errors clock fork job outcome records signals threads",
+    "rules": "task arguments payload options retry schedule archive policy task_options call results"
+    " signature scope lifecycle injection injectors",
     "telemetry": "telemetry",
-    "rest": "store operation group_commit leases stores connections transactions",
-    "request": "background asgi starlette fastapi chain bind bound_session",
-    "work": "injection injectors context executor threads worker scheduler upkeep",
+    "rest": "store handle keeper operation group_commit leases stores connections transactions",
+    "request": "background outbox asgi starlette fastapi chain bind bound_session",
+    "work": "wireup context executor runner processes worker scheduler upkeep",
     "around": "dashboard testing demo lifespan lifeline supervisor watchdog",
     "facade": "__init__ app cli pytest_plugin __main__",
 }
@@ -39,8 +40,8 @@ HALVES = {"request", "work"}
 
 # Stored bytes are data, never code: nothing here may load objects or modules by what they say.
 FORBIDDEN = {"pickle", "marshal", "shelve", "import_module", "__import__"}
-# But for the application that the command line names.
-IMPORTERS = {"afterword.cli.discovery"}
+# But for the application that the command line names, and for what a parent has its child import.
+IMPORTERS = {"afterword.cli.discovery", "afterword.processes.child"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def test_f17_the_same_file_may_come_back(store: SQLiteStore, path: Path) -> None
         store.add([a_job()])
     path.with_name("elsewhere.db").rename(path)
 
-    assert [True] == store.add([a_job()])
+    assert [True] == [each.added for each in store.add([a_job()])]
 
 
 def test_f17_a_server_whose_file_is_deleted_answers_503_and_makes_no_new_one(

@@ -7,11 +7,6 @@ from hypothesis import strategies as st
 from afterword.errors import UnknownTask
 from afterword.outcome import (
     ERROR_LIMIT,
-    Completed,
-    Failed,
-    Outcome,
-    Released,
-    decide,
     describe,
     summarize,
     truncate,
@@ -38,33 +33,6 @@ def raised(error: BaseException) -> BaseException:
         raise error
     except BaseException as caught:
         return caught
-
-
-@pytest.mark.parametrize(
-    ("error", "interrupted", "expected"),
-    [
-        (None, False, Completed),
-        (None, True, Completed),  # it returned before it noticed
-        (ValueError("no"), False, Failed),
-        (KeyboardInterrupt(), False, Failed),
-        (SystemExit(1), False, Failed),
-        (ValueError("no"), True, Released),
-    ],
-)
-def test_the_outcome_is_decided_by_error_and_interruption(
-    error: BaseException | None, interrupted: bool, expected: type[Outcome]
-) -> None:
-    outcome = decide(error, interrupted=interrupted)
-
-    assert expected is type(outcome)
-
-
-def test_a_failure_says_what_was_raised_and_where() -> None:
-    outcome = decide(raised(ValueError("no such address")), interrupted=False)
-
-    assert isinstance(outcome, Failed)
-    assert "ValueError: no such address" == outcome.error.splitlines()[-1]
-    assert "test_outcome.py" in outcome.error
 
 
 def test_an_error_names_its_cause_and_its_group() -> None:

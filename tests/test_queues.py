@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from afterword import Afterword, AfterwordError, JobState, task
-from afterword.background import Outbox, Rules
+from afterword.call import new_job
 from afterword.errors import ConfigurationError
 from afterword.task import TaskOptions, options_of
 from tests.at_work import at_work, ended, record, wait_for
@@ -63,7 +63,7 @@ def test_a_name_that_can_be_is_taken(name: str) -> None:
     assert name == TaskOptions(queue=name).queue
 
 
-@pytest.mark.parametrize("queues", [[], (), "mail", None, 5, {"mail": 5}])
+@pytest.mark.parametrize("queues", [[], (), "mail", None, 5, {}])
 def test_queues_are_a_list_of_at_least_one(queues: Any) -> None:
     with pytest.raises(ConfigurationError, match="queues must be a list of at least one name"):
         Afterword(Starlette(), queues=queues)
@@ -81,9 +81,7 @@ def test_task_still_takes_one_function(arguments: Any) -> None:
 
 
 def test_the_jobs_of_a_request_take_the_queue_of_their_task() -> None:
-    outbox = Outbox(Rules(), durable=True, carrier=None)  # type: ignore[arg-type]
-
-    jobs = [outbox.background_tasks.add_task(func, "a") for func in (send, note)]
+    jobs = [new_job(func, ("a",), {}, now=0.0) for func in (send, note)]
 
     assert ["mail", "default"] == [job.queue for job in jobs]
 

@@ -33,7 +33,7 @@ def test_21_a_secret_in_an_error_is_neither_stored_nor_logged(
 ) -> None:
     async def scenario() -> str | None:
         async with at_work(tmp_path, redact=without_secret) as afterword:
-            job = await afterword.add_task(task)  # type: ignore[arg-type]
+            job = await afterword.add_task(task)  # type: ignore[call-overload]
             return (await ended(afterword, job)).error
 
     with caplog.at_level(logging.DEBUG, "afterword"):

@@ -348,6 +348,6 @@ def test_without_create_an_application_without_a_store_stays_so(path: Path) -> N
     store = SQLiteStore.from_url(f"sqlite+pysqlite:///{path}")
 
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match=r"lacks the migrations \[1\].*db migrate"):
+        with pytest.raises(StoreUnavailable, match=r"lacks the migrations \[1, 2\].*db migrate"):
             store.open(create=False)
     assert before == path.read_bytes()

@@ -19,10 +19,11 @@ from fastapi.testclient import TestClient
 from starlette.concurrency import run_in_threadpool
 
 from afterword import Afterword, JobState, task, telemetry, worker
-from afterword.background import Order
 from afterword.errors import StoreUnavailable
 from afterword.fastapi import BackgroundTasks
 from afterword.job import NewJob, new_id
+from afterword.outbox import Order
+from afterword.policy import Why
 from tests.at_work import at_work, edit, ended, record, url_in, wait_for
 from tests.helpers import wait_until
 
@@ -465,7 +466,8 @@ async def test_a_job_without_a_free_slot_is_given_back_to_a_store_that_is_away(
     async with at_work(tmp_path, concurrency=1) as afterword:
         await afterword.add_task(wait_at_gate, "slot")
         await wait_for(lambda: ran, description="the slot is taken")
-        [claim] = await afterword.store([stored(afterword, note, "held", held=True)])
+        [stored_job] = await afterword.store([stored(afterword, note, "held", held=True)])
+        claim = stored_job.claim
         assert claim is not None
         with locked(tmp_path):
             afterword.release([claim], [])
@@ -528,12 +530,13 @@ async def test_an_attempt_that_is_interrupted_before_its_first_step_is_given_bac
 ) -> None:
     """Its coroutine never runs, so it cannot say so itself; its slot must not stay taken."""
     async with at_work(tmp_path, concurrency=1) as afterword:
-        [claim] = await afterword.store([stored(afterword, note_async, "again", held=True)])
+        [stored_job] = await afterword.store([stored(afterword, note_async, "again", held=True)])
+        claim = stored_job.claim
         assert claim is not None
         running: Any = afterword._worker
         await wait_for(lambda: running._free == 1, description="the slot is free")
         running.offer([claim])
-        running._interrupt_all(claim.worker)
+        running._runner.interrupt_all(Why.LOST, claim.worker)
         await wait_for(lambda: ran, description="it has run, later")
         [after] = afterword._store.get([claim.id])
 

@@ -11,10 +11,9 @@ import sqlmodel.ext.asyncio.session
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
-from afterword import Afterword, current_task
+from afterword import Afterword, Job, current_task
 from afterword.bind import AsyncBinding, Binding
 from afterword.fastapi import BackgroundTasks
-from afterword.job import NewJob
 
 
 def send(to: str, *, retries: int = 3) -> None: ...
@@ -30,10 +29,10 @@ def sessions(
 ) -> None:
     for each in (session, connection, model, driver, file):
         assert_type(tasks.bind(each), Binding)
-    assert_type(tasks.bind(session).add_task(send, "a", retries=1), NewJob)
+    assert_type(tasks.bind(session).add_task(send, "a", retries=1), Job[None])
     assert_type(Afterword().bind(session), Binding)
     assert_type(current_task().complete_in(session), AbstractContextManager[None])
-    tasks.bind(session).add_task(send, 1)  # type: ignore[arg-type]
+    tasks.bind(session).add_task(send, 1)  # type: ignore[call-overload]
     tasks.bind("sqlite:///app.db")  # type: ignore[call-overload]
 
 
@@ -49,6 +48,6 @@ async def awaited(
     assert_type(tasks.bind(connection), AsyncBinding)
     assert_type(tasks.bind(driver), AsyncBinding)
     assert_type(Afterword().bind(driver), AsyncBinding)
-    assert_type(await tasks.bind(driver).add_task(send, "a"), NewJob)
+    assert_type(await tasks.bind(driver).add_task(send, "a"), Job[None])
     assert_type(current_task().complete_in(session), AbstractAsyncContextManager[None])
     assert_type(current_task().complete_in(driver), AbstractAsyncContextManager[None])

@@ -4,15 +4,15 @@ Each `type: ignore` is a call that must be an error: mypy reports one that is no
 """
 
 from collections.abc import Callable
-from typing import assert_type
+from typing import Any, assert_type
 
 from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 
 import afterword.starlette
-from afterword import Afterword, JobRecord, JobState, task
+from afterword import Afterword, Job, JobRecord, JobState, task
 from afterword.fastapi import BackgroundTask, BackgroundTasks
-from afterword.job import NewJob
+from afterword.handle import ProgressRecord
 
 
 def send(to: str, *, retries: int = 3) -> None: ...
@@ -36,21 +36,21 @@ Afterword(app, queues=[1])  # type: ignore[list-item]
 
 @app.post("/")
 async def injected(background_tasks: BackgroundTasks) -> None:
-    assert_type(background_tasks.add_task(send, "a"), NewJob)
-    assert_type(background_tasks.add_task(send, "a", retries=1), NewJob)
-    assert_type(background_tasks.add_task(resize, "a", width=1), NewJob)
-    assert_type(background_tasks.add_task(lambda: None), NewJob)
+    assert_type(background_tasks.add_task(send, "a"), Job[None])
+    assert_type(background_tasks.add_task(send, "a", retries=1), Job[None])
+    assert_type(background_tasks.add_task(resize, "a", width=1), Job[bytes])
+    assert_type(background_tasks.add_task(lambda: None), Job[None])
     assert_type(background_tasks.add_task(send, to="a").id, str)
     assert_type(background_tasks.add_task(send, to="a").durable, bool)
     await background_tasks()
 
-    background_tasks.add_task(send)  # type: ignore[call-arg]
-    background_tasks.add_task(send, 1)  # type: ignore[arg-type]
-    background_tasks.add_task(send, "a", 1)  # type: ignore[call-arg]
-    background_tasks.add_task(send, "a", retry=1)  # type: ignore[call-arg]
+    background_tasks.add_task(send)  # type: ignore[call-overload]
+    background_tasks.add_task(send, 1)  # type: ignore[call-overload]
+    background_tasks.add_task(send, "a", 1)  # type: ignore[call-overload]
+    background_tasks.add_task(send, "a", retry=1)  # type: ignore[arg-type]
     background_tasks.add_task(resize, "a", width="1")  # type: ignore[arg-type]
-    background_tasks.add_task(send("a"))  # type: ignore[func-returns-value, arg-type]
-    background_tasks.add_task(resize("a"))  # type: ignore[arg-type]
+    background_tasks.add_task(send("a"))  # type: ignore[call-overload, func-returns-value]
+    background_tasks.add_task(resize("a"))  # type: ignore[call-overload]
 
 
 def on_a_response() -> PlainTextResponse:
@@ -59,19 +59,19 @@ def on_a_response() -> PlainTextResponse:
     BackgroundTask(send, "a", retries="1")  # type: ignore[arg-type]
     BackgroundTasks([BackgroundTask(send, "a")])
     BackgroundTasks(tasks=[send])  # type: ignore[list-item]
-    afterword.starlette.BackgroundTasks().add_task(send)  # type: ignore[call-arg]
+    afterword.starlette.BackgroundTasks().add_task(send)  # type: ignore[call-overload]
     return PlainTextResponse("ok", background=BackgroundTask(resize, "a"))
 
 
 async def outside_of_a_request() -> None:
-    assert_type(await aw.add_task(send, "a", retries=1), NewJob)
-    assert_type(await aw.add_task(resize, "a"), NewJob)
-    assert_type(aw.add_task_sync(send, "a"), NewJob)
-    assert_type(await aw.job("id"), JobRecord | None)
+    assert_type(await aw.add_task(send, "a", retries=1), Job[None])
+    assert_type(await aw.add_task(resize, "a"), Job[bytes])
+    assert_type(aw.add_task_sync(send, "a"), Job[None])
+    assert_type(await aw.job("id"), Job[Any] | None)
 
-    await aw.add_task(send)  # type: ignore[call-arg]
-    await aw.add_task(resize, 1)  # type: ignore[arg-type]
-    aw.add_task_sync(send, "a", 1)  # type: ignore[call-arg]
+    await aw.add_task(send)  # type: ignore[call-overload]
+    await aw.add_task(resize, 1)  # type: ignore[call-overload]
+    aw.add_task_sync(send, "a", 1)  # type: ignore[call-overload]
     await aw.job(1)  # type: ignore[arg-type]
 
 
@@ -99,7 +99,7 @@ async def options_change_no_type() -> None:
     assert_type(with_options(1), str)
     assert_type(await with_options_async(1), str)
     with_options("1")  # type: ignore[arg-type]
-    aw.add_task_sync(with_options, "1")  # type: ignore[arg-type]
+    aw.add_task_sync(with_options, "1")  # type: ignore[call-overload]
     task(queue=5)  # type: ignore[call-overload]
     task(lane="mail")  # type: ignore[call-overload]
     assert_type(task(with_options, queue="mail")(1), str)
@@ -115,13 +115,15 @@ async def tasks_stay_the_functions_they_are() -> None:
     registered("1")  # type: ignore[arg-type]
     await registered_async("1")  # type: ignore[arg-type]
     aw.add_task_sync(plain, 1)
-    aw.add_task_sync(registered, "1")  # type: ignore[arg-type]
+    aw.add_task_sync(registered, "1")  # type: ignore[call-overload]
     task(5)  # type: ignore[call-overload]
 
 
-def records(record: JobRecord, job: NewJob) -> None:
+def records(record: JobRecord, job: Job[bytes]) -> None:
     assert_type(record.state, JobState)
     assert_type(record.state.final, bool)
     assert_type(record.error, str | None)
-    job.id = "other"  # type: ignore[misc]
+    assert_type(job.state, JobState)
+    assert_type(job.result, bytes | None)
+    assert_type(job.progress, ProgressRecord | None)
     record.attempt = 2  # type: ignore[misc]

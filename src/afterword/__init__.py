@@ -13,16 +13,20 @@
 from afterword.app import Afterword
 from afterword.context import current_task
 from afterword.errors import AfterwordError, NotStorable
-from afterword.job import JobRecord, JobState, NewJob
+from afterword.handle import Job
+from afterword.job import JobRecord, JobState
+from afterword.signals import Cancel, Retry
 from afterword.task import task
 
 __all__ = [
     "Afterword",
     "AfterwordError",
+    "Cancel",
+    "Job",
     "JobRecord",
     "JobState",
-    "NewJob",
     "NotStorable",
+    "Retry",
     "current_task",
     "task",
 ]

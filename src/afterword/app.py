@@ -3,52 +3,97 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, ParamSpec, get_args, overload
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar, Unpack, get_args, overload
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from afterword import telemetry, upkeep
 from afterword.asgi import AfterwordMiddleware
-from afterword.background import (
-    OnFailure,
-    Order,
-    Rules,
-    encode,
-    refuse_uploads,
-)
 from afterword.bind import AsyncBinding, Binding, bind
+from afterword.call import new_job
 from afterword.chain import Chain
 from afterword.clock import Clock
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.errors import ConfigurationError, StoreError
 from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
-from afterword.job import JobRecord, JobState, NewJob, new_id
+from afterword.handle import Job
+from afterword.job import JobRecord, NewJob
+from afterword.keeper import Keeper
 from afterword.leases import Leases
-from afterword.operation import adding, discarding, releasing, settling
+from afterword.operation import adding, calling, discarding, releasing, settling
 from afterword.options import (
     check_callable,
     check_choice,
     check_flag,
     check_number,
     checked_queues,
+    queue_limits,
 )
+from afterword.outbox import OnFailure, Order, Rules, Stored
 from afterword.outcome import Cancelled, redacting
-from afterword.store import Claim, Putback, Settlement, held_claim, open_store
-from afterword.task import (
-    allow_package,
-    check_names,
-    options_of,
-    require_callable,
-)
+from afterword.retry import checked_retries
+from afterword.store import Added, Claim, Putback, Settlement, held_claim, open_store
+from afterword.task import allow_package, check_names
+from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
 from afterword.transactions import Transactions
 from afterword.worker import Worker
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 DEFAULT_URL = "sqlite:///afterword.db"
+
+
+class Adding:
+    """Adds jobs outside of a request, with options: `Afterword.options(...)`."""
+
+    def __init__(self, afterword: "Afterword", said: CallOptions = NO_OPTIONS) -> None:
+        self._afterword = afterword
+        self._said = said
+
+    @overload
+    async def add_task(
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    async def add_task(
+        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """As `Afterword.add_task`."""
+        job = self._afterword.new_job(func, args, kwargs, self._said)
+        await asyncio.to_thread(self._afterword.keeper.store)
+        return self._added(job, await self._afterword.store([job]))
+
+    @overload
+    def add_task_sync(
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    def add_task_sync(
+        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    def add_task_sync(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """As `Afterword.add_task_sync`."""
+        job = self._afterword.new_job(func, args, kwargs, self._said)
+        self._afterword.keeper.store()
+        return self._added(job, self._afterword.store_blocking([job]))
+
+    def _added(self, job: NewJob, stored: Sequence[Stored]) -> Job[Any]:
+        (each,) = stored
+        if each.claim:
+            self._afterword.release([each.claim], [])
+        return Job(
+            each.answer.id, job.task, keeper=self._afterword.keeper, conflict=each.answer.conflict
+        )
 
 
 class Afterword:
@@ -70,7 +115,12 @@ class Afterword:
         retention: seconds for which finished jobs are kept. Default: 7 days.
         worker: False only stores jobs here and lets other processes run them.
         queues: what the worker serves; the first one first, the others with the slots it leaves.
-            Default: "default".
+            With numbers, {"mail": 5, "reports": 1}, that is how many jobs of a queue may run at
+            the same time, over all processes (None: any number). Default: "default".
+        retries: how often a job is tried again after an error, if its task does not say.
+            Default: 0.
+        idempotent: takes a request's `Idempotency-Key` header as the unique key of its jobs: a
+            client that repeats its request gets the same jobs.
         redact: takes the text of a task's error before it is stored or logged, and returns what may
             be kept of it. Default: all of it, up to 16 KiB.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
@@ -100,7 +150,9 @@ class Afterword:
         grace: float = 20.0,
         retention: float = 7 * 24 * 3600.0,
         worker: bool = True,
-        queues: Sequence[str] = ("default",),
+        queues: Sequence[str] | Mapping[str, int | None] = ("default",),
+        retries: int | None = None,
+        idempotent: bool = False,
         redact: Callable[[str], str] | None = None,
         store_timeout: float = 5.0,
         clock: Clock | None = None,
@@ -114,7 +166,10 @@ class Afterword:
         check_number("store_timeout", store_timeout, 0.01, 3600)
         check_callable("redact", redact)
         self.redact = redacting(redact)
-        self.rules = Rules(order=order, on_failure=on_failure, strict=strict)
+        check_flag("idempotent", idempotent)
+        self.rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
+        self._retries = None if retries is None else checked_retries(retries)
+        self._queue_limits: Mapping[str, int | None] = {}
         self._clock = clock or Clock()
         self._lease, self._retention = float(lease), float(retention)
         self._store_timeout = float(store_timeout)
@@ -122,9 +177,11 @@ class Afterword:
         self._works = worker and app is not None
         self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
         self._group = GroupCommit(self._store, self._clock)
+        self.keeper = Keeper(self._group, self._clock)
         self._transactions = Transactions(self._group)
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
+        self._adding = Adding(self)
         self._unfinished: set[asyncio.Task[None]] = set()
         self.started = False
         self.drained = True  # whether the last stop could end every attempt
@@ -173,10 +230,13 @@ class Afterword:
         )
         self._works = True
 
-    def _set_worker(self, queues: Sequence[str], concurrency: int, grace: float) -> None:
+    def _set_worker(
+        self, queues: Sequence[str] | Mapping[str, int | None], concurrency: int, grace: float
+    ) -> None:
         check_number("concurrency", concurrency, 1, 10_000, whole=True)
         check_number("grace", grace, 0, 24 * 3600)
         self._queues = checked_queues(queues)
+        self._queue_limits = {**self._queue_limits, **queue_limits(queues)}
         self._concurrency, self._grace = concurrency, float(grace)
 
     @property
@@ -196,9 +256,17 @@ class Afterword:
 
     # ------------------------------------------------------------------ adding jobs
 
+    @overload
     async def add_task(
-        self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> NewJob:
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    async def add_task(
+        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Store a job outside of a request; it is durable when this returns.
 
         Raises:
@@ -206,19 +274,36 @@ class Afterword:
             ArgumentError: the arguments do not fit the function.
             StoreUnavailable: it could not be stored.
         """
-        job = self._new_job(func, args, kwargs)
-        if not self._group.running:
-            await asyncio.to_thread(self._group.start)
-        self.release([claim for claim in await self.store([job]) if claim], [])
-        return job
+        return await self._adding.add_task(func, *args, **kwargs)
 
-    def add_task_sync(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> NewJob:
+    @overload
+    def add_task_sync(
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    def add_task_sync(
+        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    def add_task_sync(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """`add_task` for threads and scripts; blocks until the job is durable."""
-        job = self._new_job(func, args, kwargs)
-        if not self._group.running:
-            self._group.start()
-        self.release([claim for claim in self.store_blocking([job]) if claim], [])
-        return job
+        return self._adding.add_task_sync(func, *args, **kwargs)
+
+    def options(self, **options: Unpack[CallOptionsDict]) -> Adding:
+        """What adds a call with options of its own.
+
+        Args:
+            options: delay, run_at, queue, priority, unique, retries, timeout, tags; see
+                `afterword.task_options.CallOptions`.
+
+        Raises:
+            ConfigurationError, ValueError: an option has a value it cannot have.
+
+        Example:
+            job = await afterword.options(delay=60, unique="report").add_task(make_report)
+        """
+        return Adding(self, CallOptions(**options))
 
     @overload
     def bind(self, connection: AsyncSession) -> Binding: ...
@@ -232,7 +317,8 @@ class Afterword:
     def bind(self, connection: Any) -> Binding | AsyncBinding:
         """`BackgroundTasks.bind` for code outside of a request."""
         chain = Chain(
-            self._new_job,
+            self.new_job,
+            self.keeper,
             sequential=self.rules.order == "sequential",
             on_failure=self.rules.on_failure,
         )
@@ -246,21 +332,18 @@ class Afterword:
         """Let the workers look for jobs that such a transaction has committed."""
         self._transactions.announce()
 
-    def _new_job(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> NewJob:
-        require_callable(func)
-        refuse_uploads(args, kwargs)
-        name, arguments = encode(func, args, kwargs)
-        queue = options_of(name).queue
-        return NewJob(id=new_id(), task=name, arguments=arguments, queue=queue, held=self.started)
+    async def job(self, job_id: str) -> Job[Any] | None:
+        """A job by its id, as the store knows it now; None if it does not (any more)."""
+        return self._handle(await self.keeper.record(job_id))
 
-    async def job(self, job_id: str) -> JobRecord | None:
-        """What the store knows of a job now; None if it does not know it (any more)."""
-        if not self._group.running:
-            await asyncio.to_thread(self._group.start)
-        found = await asyncio.to_thread(self._store.get, [job_id])
-        return found[0] if found else None
+    def job_sync(self, job_id: str) -> Job[Any] | None:
+        """`job` for threads and scripts."""
+        return self._handle(self.keeper.record_sync(job_id))
+
+    def _handle(self, record: JobRecord | None) -> Job[Any] | None:
+        if record is None:
+            return None
+        return Job(record.id, record.task, keeper=self.keeper, record=record)
 
     def close(self) -> None:
         """End a script's use of the store; an application does this by itself."""
@@ -289,15 +372,19 @@ class Afterword:
             raise
         upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
         if self._works:
+            if self._queue_limits:
+                await asyncio.to_thread(self._limit_queues)
             self._worker = Worker(
                 self._group,
                 self._leases,
                 concurrency=self._concurrency,
                 queues=self._queues,
                 redact=self.redact,
+                retries=self._retries,
                 clock=self._clock,
             )
             self._worker.start()
+            self.keeper.on_cancel = self._worker.look_for_orders
         self.started = True
         telemetry.started(
             self._store.url,
@@ -305,6 +392,9 @@ class Afterword:
             self._leases.worker,
             self._concurrency if self._works else None,
         )
+
+    def _limit_queues(self) -> None:
+        self._group.run_blocking(calling(lambda store: store.limit(self._queue_limits)))
 
     async def stop(self) -> None:
         """Drain the worker and close the store; harmless when stopped."""
@@ -323,7 +413,7 @@ class Afterword:
         if not left:
             await self._tell_store(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
-        self._worker = None
+        self._worker = self.keeper.on_cancel = None
 
     async def _tell_store(self, farewell: Callable[[], None]) -> None:
         try:
@@ -341,11 +431,23 @@ class Afterword:
 
     # ------------------------------------------------------------------ for the middleware
 
+    def new_job(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        said: CallOptions,
+    ) -> NewJob:
+        """The job of a call outside of a request; held here if it can start here at once."""
+        job = new_job(func, args, kwargs, said, now=self._clock.now())
+        at_once = job.run_at is None and job.limit_key is None
+        return replace(job, held=self.started and at_once)
+
     async def store(
         self,
         jobs: Sequence[NewJob],
-        stored_anyway: Callable[[Sequence[Claim | None]], object] | None = None,
-    ) -> Sequence[Claim | None]:
+        stored_anyway: Callable[[Sequence[Stored]], object] | None = None,
+    ) -> Sequence[Stored]:
         """Make jobs durable, before this returns.
 
         A caller who is cancelled when it is too late is told by `stored_anyway`.
@@ -353,18 +455,18 @@ class Afterword:
         worker, now = self._leases.worker, self._clock.now()
         operation = adding(jobs, worker)
         try:
-            await self._group.run(operation, self._store_timeout)
+            added = await self._group.run(operation, self._store_timeout)
         except asyncio.CancelledError:
             if stored_anyway and operation.committed:
-                stored_anyway(_claims(jobs, worker, now))
+                stored_anyway(_stored(jobs, operation.result, worker, now))
             raise
-        return _claims(jobs, worker, now)
+        return _stored(jobs, added, worker, now)
 
-    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Claim | None]:
+    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Stored]:
         """The same for a thread."""
         worker, now = self._leases.worker, self._clock.now()
-        self._group.run_blocking(adding(jobs, worker), self._store_timeout)
-        return _claims(jobs, worker, now)
+        added = self._group.run_blocking(adding(jobs, worker), self._store_timeout)
+        return _stored(jobs, added, worker, now)
 
     def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:
         """Start held jobs here, or give them to whoever has room."""
@@ -385,19 +487,9 @@ class Afterword:
                 settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
             )
 
-    async def wait_ended(self, ids: Sequence[str], timeout: float | None = None) -> bool:
-        """Wait until these jobs have ended; whether all of them completed.
-
-        Raises:
-            TimeoutError: they have not, `timeout` seconds later.
-        """
-        delays = _growing_delays()
-        async with asyncio.timeout(timeout):
-            while True:
-                records = await asyncio.to_thread(self._store.get, ids)
-                if all(record.state.final for record in records):
-                    return all(record.state is JobState.COMPLETED for record in records)
-                await asyncio.sleep(next(delays))
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock.now()
 
     def finish_later(self, work: Awaitable[None]) -> None:
         """Finish a request whose own coroutine was cancelled."""
@@ -406,13 +498,10 @@ class Afterword:
         task.add_done_callback(self._unfinished.discard)
 
 
-def _growing_delays() -> Iterator[float]:
-    """Seconds between two looks at the store: 1 ms, doubled up to 0.1 s."""
-    delay = 0.001
-    while True:
-        yield delay
-        delay = min(delay * 2, 0.1)
-
-
-def _claims(jobs: Sequence[NewJob], worker: str, now: float) -> Sequence[Claim | None]:
-    return [held_claim(job, worker, now) if job.held else None for job in jobs]
+def _stored(
+    jobs: Sequence[NewJob], answers: Sequence[Added], worker: str, now: float
+) -> Sequence[Stored]:
+    return [
+        Stored(answer, held_claim(job, worker, now) if job.held and answer.added else None)
+        for job, answer in zip(jobs, answers, strict=True)
+    ]

@@ -25,11 +25,12 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from afterword import telemetry
-from afterword.background import Entry, Outbox, Rules, call, current_outbox
 from afterword.bind import AsyncBinding, Binding
 from afterword.chain import Chain
 from afterword.errors import StoreError
 from afterword.job import NewJob
+from afterword.keeper import Keeper
+from afterword.outbox import Entry, Outbox, Rules, Stored, call, current_outbox
 from afterword.outcome import describe
 from afterword.store import STOPPED, Claim
 
@@ -43,6 +44,7 @@ class Host(Protocol):
 
     rules: Rules
     started: bool
+    keeper: Keeper  # asks the store about jobs
     waits_for_tasks: bool  # under the pytest plugin
 
     def redact(self, text: str, /) -> str:
@@ -55,11 +57,11 @@ class Host(Protocol):
         """Drain the worker, close the store."""
 
     async def store(
-        self, jobs: Sequence[NewJob], stored_anyway: Callable[[Sequence[Claim | None]], object]
-    ) -> Sequence[Claim | None]:
-        """Make jobs durable; the claims of those that are held, also if cancelled too late."""
+        self, jobs: Sequence[NewJob], stored_anyway: Callable[[Sequence[Stored]], object]
+    ) -> Sequence[Stored]:
+        """Make jobs durable; what became of them, also if cancelled too late."""
 
-    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Claim | None]:
+    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Stored]:
         """The same for a thread, or for where nothing can be awaited."""
 
     def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:
@@ -71,9 +73,6 @@ class Host(Protocol):
     def cancel(self, claims: Sequence[Claim], reason: str) -> None:
         """End held jobs that must not run any more."""
 
-    async def wait_ended(self, ids: Sequence[str], timeout: float | None = None) -> bool:
-        """Wait until these jobs have ended; whether all of them completed."""
-
     def finish_later(self, work: Awaitable[None]) -> None:
         """Go on with this after the request was cancelled."""
 
@@ -82,6 +81,9 @@ class Host(Protocol):
 
     def announce(self) -> None:
         """Let the workers look for jobs that such a transaction has committed."""
+
+    def now(self) -> float:
+        """Seconds since 1970."""
 
 
 class AfterwordMiddleware:
@@ -133,6 +135,8 @@ class _Exchange:
         self._refused = False  # the jobs could not be stored before the first byte
         self._failed = False  # a call that ran here raised: the rest is to stop
         self.outbox = Outbox(host.rules, durable=host.started, carrier=self)
+        if host.rules.idempotent:
+            self.outbox.idempotency_key = _idempotency_key(scope)
         scope["afterword.outbox"] = self.outbox
 
     async def run(self, receive: Receive) -> None:
@@ -172,8 +176,8 @@ class _Exchange:
         if not entries:
             return
         try:
-            claims = await self._host.store(
-                [entry.job for entry in entries], lambda claims: _mark_stored(entries, claims)
+            stored = await self._host.store(
+                [entry.job for entry in entries], lambda stored: _mark_stored(entries, stored)
             )
         except StoreError as error:
             if not self.outbox.answered:
@@ -181,7 +185,7 @@ class _Exchange:
                 self.outbox.drop()
             telemetry.not_stored(str(error))
             raise
-        _mark_stored(entries, claims)
+        _mark_stored(entries, stored)
 
     @property
     def _owes_refusal(self) -> bool:
@@ -229,7 +233,7 @@ class _Exchange:
         if not before or self._host.rules.order == "concurrent":
             return
         self._release(before)
-        if not await self._host.wait_ended([each.job.id for each in before]):
+        if not await self._host.keeper.wait_ended([each.job.id for each in before]):
             self._failed = True
 
     @property
@@ -262,7 +266,9 @@ class _Exchange:
         if self.outbox.entries:
             await self._let_entries_go()
         if self.outbox.bound and self._host.waits_for_tasks and self._host.started:
-            await self._host.wait_ended([job.id for job in self.outbox.bound], _TEST_PATIENCE)
+            await self._host.keeper.wait_ended(
+                [job.id for job in self.outbox.bound], _TEST_PATIENCE
+            )
         self.outbox.close(self._latecomers)
 
     async def _let_entries_go(self) -> None:
@@ -279,7 +285,7 @@ class _Exchange:
             self._release(outbox.entries)
         stored = [entry.job.id for entry in outbox.entries if entry.stored]
         if stored and self._host.waits_for_tasks:
-            await self._host.wait_ended(stored, _TEST_PATIENCE)
+            await self._host.keeper.wait_ended(stored, _TEST_PATIENCE)
 
     def _discard_unconfirmed(self) -> None:
         unwanted = [entry for entry in self.outbox.entries if not entry.confirmed]
@@ -301,6 +307,26 @@ class _Exchange:
     def bind(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
         """The same as after the request."""
         return self._latecomers.bind(connection, chain)
+
+    def now(self) -> float:
+        """The application's clock."""
+        return self._host.now()
+
+    @property
+    def keeper(self) -> Keeper:
+        """The application's."""
+        return self._host.keeper
+
+
+def _idempotency_key(scope: Scope) -> str | None:
+    """What a client that repeats its request sends again, for this very resource.
+
+    https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+    """
+    for name, value in scope.get("headers", ()):
+        if name == b"idempotency-key":
+            return f"{scope.get('method', '')} {scope['path']} {value.decode('latin-1')}"
+    return None
 
 
 class _Latecomers:
@@ -324,6 +350,15 @@ class _Latecomers:
         """Nothing of it is held by the request, so it is the same at any time."""
         return self._host.bind_chain(connection, chain)
 
+    def now(self) -> float:
+        """The application's clock."""
+        return self._host.now()
+
+    @property
+    def keeper(self) -> Keeper:
+        """The application's."""
+        return self._host.keeper
+
 
 def _release(host: Host, entries: Sequence[Entry]) -> None:
     ready, waiting = _take_held(entries)
@@ -337,11 +372,12 @@ def _take_held(entries: Sequence[Entry]) -> tuple[list[Claim], list[Claim]]:
     waiting: list[Claim] = []
     for entry in entries:
         if entry.claim and not entry.done:
-            (ready if entry.job.after is None else waiting).append(entry.claim)
+            at_once = entry.job.after is None and entry.job.run_at is None
+            (ready if at_once else waiting).append(entry.claim)
         entry.done = entry.done or entry.stored
     return ready, waiting
 
 
-def _mark_stored(entries: Sequence[Entry], claims: Sequence[Claim | None]) -> None:
-    for entry, claim in zip(entries, claims, strict=True):
-        entry.stored, entry.claim = True, claim
+def _mark_stored(entries: Sequence[Entry], stored: Sequence[Stored]) -> None:
+    for entry, each in zip(entries, stored, strict=True):
+        entry.note(each)

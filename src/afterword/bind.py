@@ -11,16 +11,19 @@ Who tells the workers, so that they need not find it by their next look:
 - else the database with the commit, where it can (PostgreSQL's NOTIFY).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from afterword.chain import Chain
 from afterword.connections import AsyncUserConnection, UserConnection, adapt
+from afterword.handle import Job
 from afterword.job import NewJob
+from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
 from afterword.transactions import Transactions, perform, perform_async
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Writer(Protocol):
@@ -33,11 +36,24 @@ class Writer(Protocol):
 class Binding:
     """Adds jobs in the transaction of a session or a synchronous connection."""
 
-    def __init__(self, chain: Chain, writer: Writer) -> None:
+    def __init__(self, chain: Chain, writer: Writer, said: CallOptions = NO_OPTIONS) -> None:
         self._chain = chain
         self._writer = writer
+        self._said = said
 
-    def add_task(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> NewJob:
+    def options(self, **options: Unpack[CallOptionsDict]) -> "Binding":
+        """What adds calls with options of their own; see `BackgroundTasks.options`."""
+        return Binding(self._chain, self._writer, CallOptions(**options))
+
+    @overload
+    def add_task(
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    def add_task(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+
+    def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Add a call; it is stored if and only if the transaction commits, and then starts at once.
 
         Raises:
@@ -45,31 +61,47 @@ class Binding:
             ArgumentError: the arguments do not fit the function.
             ConfigurationError: the connection does not lead to the store's database.
         """
-        job = self._chain.next(func, args, kwargs)
+        job = self._chain.next(func, args, kwargs, self._said)
         self._writer.write(job, self._chain)
-        self._chain.append(job)
-        return job
+        return self._chain.append(job)
 
 
 class AsyncBinding:
     """Adds jobs in the transaction of an asynchronous connection."""
 
     def __init__(
-        self, chain: Chain, transactions: Transactions, connection: AsyncUserConnection
+        self,
+        chain: Chain,
+        transactions: Transactions,
+        connection: AsyncUserConnection,
+        said: CallOptions = NO_OPTIONS,
     ) -> None:
         self._chain = chain
         self._transactions = transactions
         self._connection = connection
+        self._said = said
 
+    def options(self, **options: Unpack[CallOptionsDict]) -> "AsyncBinding":
+        """What adds calls with options of their own; see `BackgroundTasks.options`."""
+        said = CallOptions(**options)
+        return AsyncBinding(self._chain, self._transactions, self._connection, said)
+
+    @overload
     async def add_task(
-        self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> NewJob:
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    async def add_task(
+        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """As `Binding.add_task`, but to be awaited: it is written here and now."""
-        job = self._chain.next(func, args, kwargs)
+        job = self._chain.next(func, args, kwargs, self._said)
         steps = self._transactions.adding(self._connection, [job], announced=self._chain.announced)
         await perform_async(steps, self._connection)
-        self._chain.append(job)
-        return job
+        return self._chain.append(job)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import Any, overload
 from afterword.connections import AsyncUserConnection, UserConnection, adapt
 from afterword.connections.kinds import Awaited, Synchronous
 from afterword.errors import LostLease, NotInTask
+from afterword.job import NewJob
 from afterword.outcome import Completed
 from afterword.store import Claim, Settlement
 from afterword.transactions import Steps, Transactions, perform, perform_async
@@ -39,6 +40,9 @@ class TaskContext:
         self._transactions = transactions
         self.started_at = started_at
         self.completed = False  # on record already, by `complete_in`
+        self.told_to_end = False
+        self.heeded = False  # the task has seen that it was
+        self.children: list[NewJob] = []
 
     @property
     def job_id(self) -> str:
@@ -59,6 +63,28 @@ class TaskContext:
     def idempotency_key(self) -> str:
         """The same for all attempts at this job: give it to services that take such a key."""
         return self._claim.id
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The job's tags."""
+        return self._claim.tags
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task had better end now: somebody cancelled it, or its time is over.
+
+        For `def` tasks, which nobody can stop; an `async def` task is cancelled where it awaits.
+        One that returns after it has seen this is cancelled, and not completed.
+
+        Example:
+            def resize_all(paths: list[Path]) -> None:
+                for path in paths:
+                    if current_task().cancelled:
+                        return
+                    resize(path)
+        """
+        self.heeded = self.heeded or self.told_to_end
+        return self.told_to_end
 
     @overload
     def complete_in(self, connection: Awaited) -> AbstractAsyncContextManager[None]: ...

@@ -7,15 +7,19 @@ in its context (its outbox, its state) is not there: an attempt may run on anoth
 
 import asyncio
 import contextvars
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from afterword import telemetry
 from afterword.arguments import plan
 from afterword.context import TaskContext, current
-from afterword.outcome import Outcome, decide
+from afterword.outcome import Outcome
+from afterword.policy import Interruption, Policy, Why, decide, policy_of
+from afterword.results import ResultNotKept, encode_result
 from afterword.store import Claim
-from afterword.task import resolve
+from afterword.task import options_of, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Attempt:
     func: Callable[..., Any]
     args: list[Any]
     kwargs: dict[str, Any]
+    policy: Policy
 
     def call(self) -> Any:
         """Call the task, which finds its context in `current_task()`."""
@@ -34,8 +39,19 @@ class Attempt:
         return self.func(*self.args, **self.kwargs)
 
 
-def prepare(claim: Claim, context: TaskContext) -> Attempt:
-    """Find the function and decode the arguments.
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the function ended: with an error, or with a value."""
+
+    error: BaseException | None = None
+    value: Any = None
+
+
+def prepare(claim: Claim, context: TaskContext, retries: int | None = None) -> Attempt:
+    """Find the function, decode the arguments.
+
+    Args:
+        retries: what the application says of all its tasks.
 
     Raises:
         UnknownTask: this application does not have the task.
@@ -43,40 +59,80 @@ def prepare(claim: Claim, context: TaskContext) -> Attempt:
     """
     func = resolve(claim.task)
     args, kwargs = plan(func).decode(claim.arguments)
-    return Attempt(claim, context, func, args, kwargs)
+    policy = policy_of(
+        options_of(claim.task),
+        claim.options,
+        retries=retries,
+        failures=claim.failures,
+        interrupted=claim.interrupted,
+    )
+    return Attempt(claim, context, func, args, kwargs, policy)
 
 
-async def run_async(attempt: Attempt, is_interrupted: Callable[[], bool]) -> Outcome:
-    """Run an `async def` task; `is_interrupted` tells our cancelling from its own."""
-    error: BaseException | None = None
+async def run_async(attempt: Attempt) -> Ending:
+    """Run an `async def` task."""
     try:
-        await attempt.call()
-    except (
-        BaseException
-    ) as raised:  # also SystemExit and KeyboardInterrupt, which would end the loop
-        error = raised
-    return decide(error, interrupted=isinstance(error, asyncio.CancelledError) and is_interrupted())
+        return Ending(value=await attempt.call())
+    except BaseException as error:  # SystemExit and KeyboardInterrupt, too, would end the loop
+        return Ending(error)
 
 
 def run_sync(
     attempt: Attempt, loop: asyncio.AbstractEventLoop, context: contextvars.Context
-) -> Outcome:
+) -> Ending:
     """Run a `def` task in the calling thread; what it returns is awaited in the loop if need be."""
-    error: BaseException | None = None
     try:
-        result = context.run(attempt.call)
-        if isinstance(result, Awaitable):
-            waiting = context.run(asyncio.run_coroutine_threadsafe, _ending_of(result), loop)
-            error = waiting.result()
-    except BaseException as raised:
-        error = raised
-    return decide(error, interrupted=False)
-
-
-async def _ending_of(awaitable: Awaitable[Any]) -> BaseException | None:
-    """What it raised, as a value: a SystemExit that got out would end the loop."""
-    try:
-        await awaitable
+        value = context.run(attempt.call)
+        if isinstance(value, Awaitable):
+            waiting = context.run(asyncio.run_coroutine_threadsafe, _ending_of(value), loop)
+            return waiting.result()
+        return Ending(value=value)
     except BaseException as error:
-        return error
-    return None
+        return Ending(error)
+
+
+async def _ending_of(awaitable: Awaitable[Any]) -> Ending:
+    """How it ended, as a value: a SystemExit that got out would end the loop."""
+    try:
+        return Ending(value=await awaitable)
+    except BaseException as error:
+        return Ending(error)
+
+
+def conclude(
+    attempt: Attempt, ending: Ending, interruption: Interruption | None, now: float
+) -> Outcome:
+    """What becomes of the job.
+
+    Args:
+        interruption: that the attempt was told to end; it may have ended for reasons of its own.
+        now: seconds since 1970.
+    """
+    return decide(
+        ending.error,
+        attempt.policy,
+        now=now,
+        chance=random.random(),
+        interruption=interruption if _is_why(interruption, ending, attempt.context) else None,
+        result=_result(attempt, ending.value) if ending.error is None else None,
+    )
+
+
+def _is_why(interruption: Interruption | None, ending: Ending, context: TaskContext) -> bool:
+    """Whether the attempt ended because it was told to."""
+    if interruption is None:
+        return False
+    if ending.error is None:
+        return context.heeded
+    asked = interruption.why in (Why.CANCELLED, Why.TIMEOUT)
+    return asked or isinstance(ending.error, asyncio.CancelledError) or context.heeded
+
+
+def _result(attempt: Attempt, value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return encode_result(attempt.func, value)
+    except ResultNotKept as error:
+        telemetry.result_not_kept(attempt.claim.task, str(error))
+        return None

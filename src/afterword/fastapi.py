@@ -29,7 +29,8 @@ except ImportError as error:
     raise MissingExtra("afterword.fastapi", "fastapi") from error
 
 from afterword import background
-from afterword.background import BackgroundTask, Outbox
+from afterword.background import BackgroundTask
+from afterword.outbox import Outbox
 
 __all__ = ["BackgroundTask", "BackgroundTasks"]
 
@@ -48,7 +49,7 @@ async def provide(
         outbox.drop_if_failed(error)
 
     connection.scope["fastapi_inner_astack"].push(leave)
-    return outbox.background_tasks
+    return background.BackgroundTasks.of_request(outbox)
 
 
 async def provide_before_0_121(
@@ -61,7 +62,7 @@ async def provide_before_0_121(
     """
     outbox = _outbox(connection, in_request)
     try:
-        yield outbox.background_tasks
+        yield background.BackgroundTasks.of_request(outbox)
     except BaseException as error:
         outbox.drop_if_failed(error)
         raise

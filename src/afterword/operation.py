@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from afterword.job import NewJob
-from afterword.store import Claim, Putback, Settlement, Store
+from afterword.store import Added, Claim, Putback, Settlement, Store
 
 Done = Callable[[Any, BaseException | None], None]
 
@@ -81,7 +81,7 @@ def calling(function: Callable[[Store], Any]) -> Operation:
     return Operation(function)
 
 
-def _add(store: Store, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[bool]:
+def _add(store: Store, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
     return store.add(jobs, held_by)
 
 

@@ -1,7 +1,7 @@
 """How an attempt ended, as a value.
 
-The worker decides (`decide`), the store performs (`Store.settle`). An outcome says what is to
-become of the job; it never does anything by itself.
+The worker decides (`afterword.policy`), the store performs (`Store.settle`). An outcome says what
+is to become of the job; it never does anything by itself.
 """
 
 import traceback
@@ -11,6 +11,8 @@ from types import TracebackType
 
 from afterword.errors import AfterwordError
 
+MAX_INTERRUPTED = 100  # shutdowns that may interrupt a job before it counts as one that never ends
+NEVER_ENDS = f"interrupted by {MAX_INTERRUPTED} shutdowns: it does not end within the grace time"
 ERROR_LIMIT = 16 * 1024  # characters kept of an error's text: its head and its tail
 _CALLERS = ("afterword.executor", "afterword.asgi", "afterword.background", "starlette", "anyio")
 
@@ -50,15 +52,6 @@ class Released:
 
 
 Outcome = Completed | Failed | Cancelled | Retry | Released
-
-
-def decide(error: BaseException | None, *, interrupted: bool) -> Outcome:
-    """What becomes of a job whose attempt ended with `error` (None: it returned)."""
-    if error is None:
-        return Completed()
-    if interrupted:
-        return Released()
-    return Failed(describe(error))
 
 
 def describe(error: BaseException) -> str:

@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from afterword.errors import ArgumentValueError, NotStorable, PayloadTooLarge
-from afterword.task import safe_repr
+from afterword.errors import ArgumentValueError, NotStorable, PayloadTooLarge, safe_repr
 
 PAYLOAD_LIMIT = 256 * 1024  # bytes of JSON per job
 DEPTH_LIMIT = 64  # nested containers

@@ -37,7 +37,6 @@ from afterword.records import (
 
 STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
 MAX_LOST = 3  # workers that may die with a job before it counts as poison
-MAX_INTERRUPTED = 100  # shutdowns that may interrupt a job before it counts as one that never ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +226,9 @@ class Store(Protocol):
 
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """The running attempts of a worker that are to end."""
+
+    def ruled(self) -> Sequence[str]:
+        """The queues that are paused or limited, so that every job of theirs has to be claimed."""
 
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
         """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""

@@ -11,54 +11,18 @@ imported or called, so a reference resolves only to
 
 import functools
 import inspect
-import re
 import sys
 import sysconfig
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
-from afterword.errors import ConfigurationError, DuplicateTask, NotStorable, UnknownTask
+from afterword.errors import DuplicateTask, NotStorable, UnknownTask, safe_repr
+from afterword.task_options import TaskOptions, TaskOptionsDict
 
 F = TypeVar("F", bound=Callable[..., Any])
 Function = Callable[..., Any]
-
-_QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-
-def check_queue(name: object) -> None:
-    """Refuse a name that cannot be a queue's.
-
-    Raises:
-        ConfigurationError: it has characters that a shell, a URL or a list would take apart.
-    """
-    if not isinstance(name, str) or not _QUEUE.fullmatch(name):
-        raise ConfigurationError(
-            "A queue's name is 1 to 64 letters, digits and any of '_.-', but this one is"
-            f' {safe_repr(name)}. Example: @task(queue="mail").'
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOptions:
-    """What `@task(...)` says about each job of a task.
-
-    Args:
-        queue: the lane its jobs wait in until a worker that serves it takes them.
-    """
-
-    queue: str = "default"
-
-    def __post_init__(self) -> None:
-        """Refuse what no store would take.
-
-        Raises:
-            ConfigurationError: an option has a value it cannot have.
-        """
-        check_queue(self.queue)
-
 
 _DEFAULTS = TaskOptions()
 _registered: dict[str, Function] = {}
@@ -68,15 +32,15 @@ _application_packages: set[str] = set()
 
 
 @overload
-def task(func: F, /, *, queue: str = ...) -> F: ...
+def task(func: F, /, **options: Unpack[TaskOptionsDict]) -> F: ...
 @overload
-def task(*, queue: str = ...) -> Callable[[F], F]: ...
-def task(*func: Any, queue: str = _DEFAULTS.queue) -> Any:
+def task(**options: Unpack[TaskOptionsDict]) -> Callable[[F], F]: ...
+def task(*func: Any, **options: Any) -> Any:
     """Register a function as a task; it stays the plain function it is.
 
     Not needed for functions of the application, unless one has options:
 
-    >>> @task(queue="mail")
+    >>> @task(queue="mail", retries=5, timeout=30)
     ... def send(to: str) -> None: ...
 
     It makes a library's function storable:
@@ -86,14 +50,15 @@ def task(*func: Any, queue: str = _DEFAULTS.queue) -> Any:
     True
 
     Args:
-        queue: where its jobs wait; a worker takes them if it serves this queue. Default: "default".
+        func: the function; without it, what decorates one.
+        options: see `TaskOptions`; what is not said has the default that is given there.
 
     Raises:
         ConfigurationError: an option has a value it cannot have.
         NotStorable: the function has no name under which another process could find it.
         TypeError: not a function, or one that yields.
     """
-    register = functools.partial(_register, TaskOptions(queue=queue))
+    register = functools.partial(_register, TaskOptions(**options))
     return register(*func) if func else register
 
 
@@ -106,6 +71,7 @@ def _register(options: TaskOptions, func: F) -> F:
     if known is not func:
         _registered[name] = func
         _duplicates[name] = known
+    options.check_for(func)
     _options[name] = options
     return func
 
@@ -221,15 +187,6 @@ def unnamed(func: Function) -> str:
         f"A stored task must be a function at the top of a module, but this is {kind}, which no"
         " other process can find by name. Use a plain `def` and pass what it needs as arguments."
     )
-
-
-def safe_repr(value: object) -> str:
-    """`repr` of a stranger's object, at most 80 characters, whatever it does."""
-    try:
-        text = repr(value)
-    except Exception:
-        return f"<unprintable {type(value).__qualname__}>"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def resolve(name: str) -> Function:

@@ -48,6 +48,20 @@ def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float
         _log(level, line, verb, job_id, printable(task), attempt, seconds, detail)
 
 
+def result_not_kept(task: str, reason: str) -> None:
+    """A task has returned what cannot be stored; its job is completed; said once per task."""
+    if _first_time(f"result of {task}"):
+        line = "result_not_kept task=%s: the job is completed, but what it returned is lost: %s"
+        _log(logging.WARNING, line, printable(task), printable(reason))
+
+
+def overrun(job_id: str, task: str, attempt: int, *, slot_freed: bool) -> None:
+    """An attempt is over on record, but its code goes on: nobody can stop a thread."""
+    freed = "another thread takes its place" if slot_freed else "degraded: it keeps its slot"
+    line = "overrun job=%s task=%s attempt=%d: its time is over, its code still runs; %s"
+    _log(logging.WARNING, line, job_id, printable(task), attempt, freed)
+
+
 def lost_lease(job_id: str, task: str, attempt: int) -> None:
     """An attempt's outcome was refused: the job has been given to somebody else."""
     _log(logging.WARNING, "lost_lease job=%s task=%s attempt=%d", job_id, printable(task), attempt)

@@ -18,6 +18,9 @@ class Threads:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = 0
         self._idle = threading.Semaphore(0)
+        self._most_replaced = size
+        self._replaced = 0
+        self._left = threading.local()
 
     def submit(self, call: Callable[[], None]) -> None:
         """Run a call, which must not raise, in one of the threads. Used by one thread only."""
@@ -33,6 +36,27 @@ class Threads:
             return
         self._threads += 1
 
+    def replace_one(self) -> bool:
+        """A call does not end: let another thread take the place of its own.
+
+        Returns:
+            False if as many calls as there are threads do not end already.
+        """
+        if self._replaced >= self._most_replaced:
+            return False
+        self._replaced += 1
+        self._size += 1
+        return True
+
+    def keep_one(self) -> None:
+        """The call has ended after all: no thread is to be replaced."""
+        self._replaced -= 1
+        self._size -= 1
+
+    def leave(self) -> None:
+        """In a thread that has been replaced: end with the present call."""
+        self._left.now = True
+
     def stop(self) -> None:
         """Let each thread end after its present call."""
         for _ in range(self._threads):
@@ -42,6 +66,11 @@ class Threads:
     def _run(self) -> None:
         while call := self._next():
             call()
+            if getattr(self._left, "now", False):
+                self._replaced -= 1
+                self._size -= 1
+                self._threads -= 1
+                return
 
     def _next(self) -> Callable[[], None] | None:
         """The next call; only a thread that has to wait for one counts as idle."""

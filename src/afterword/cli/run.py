@@ -17,7 +17,8 @@ from afterword.errors import ArgumentError, ArgumentValueError, ConfigurationErr
 from afterword.job import NewJob, new_id
 from afterword.payload import PAYLOAD_LIMIT, measure, too_large
 from afterword.store import Store
-from afterword.task import check_queue, options_of, resolve
+from afterword.options import check_queue
+from afterword.task import options_of, resolve
 
 _EXAMPLE = 'Example: afterword run app.mail:send --json \'{"to": "ada@example.org"}\''
 

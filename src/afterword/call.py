@@ -1,0 +1,109 @@
+"""A call becomes a job: named, encoded, and with everything that was said of it."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.datastructures import UploadFile
+
+from afterword.arguments import plan
+from afterword.errors import ArgumentError, ConfigurationError, safe_repr
+from afterword.job import DEFAULTS, JobOptions, NewJob, new_id
+from afterword.options import checked_rate
+from afterword.task import options_of, require_callable, storable
+from afterword.task_options import NO_OPTIONS, CallOptions, TaskOptions, fixed
+
+Function = Callable[..., Any]
+
+
+def new_job(
+    func: Function,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    said: CallOptions = NO_OPTIONS,
+    *,
+    now: float,
+) -> NewJob:
+    """The job of a call, queued; who adds it says how it stands to others.
+
+    Raises:
+        TypeError: not a callable.
+        NotStorable, ArgumentError, ArgumentValueError: see `afterword.errors`.
+    """
+    require_callable(func)
+    refuse_uploads(args, kwargs)
+    name = storable(func)
+    arguments = plan(func).encode(args, kwargs)
+    options = options_of(name)
+    return NewJob(
+        id=new_id(),
+        task=name,
+        arguments=arguments,
+        queue=said.queue or options.queue,
+        priority=options.priority if said.priority is None else said.priority,
+        run_at=said.start(now),
+        tags=(*options.tags, *(tag for tag in said.tags if tag not in options.tags)),
+        unique_key=said.unique_key,
+        limit_key=_limit_key(name, options, func, args, kwargs),
+        options=_job_options(options, said),
+    )
+
+
+def _job_options(options: TaskOptions, said: CallOptions) -> str | None:
+    """What the store has to know, and what was said of this call only."""
+    if said is NO_OPTIONS and options.on_crash == DEFAULTS.on_crash and not _is_limited(options):
+        return None
+    return JobOptions(
+        retries=said.retries,
+        timeout=said.timeout,
+        on_crash=options.on_crash,
+        limit=options.limit,
+        rate=checked_rate(options.rate) if options.rate else None,
+    ).text()
+
+
+def _is_limited(options: TaskOptions) -> bool:
+    return options.limit is not None or options.rate is not None
+
+
+def _limit_key(
+    name: str,
+    options: TaskOptions,
+    func: Function,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> str | None:
+    if not _is_limited(options):
+        return None
+    if options.key is None:
+        return fixed(name)
+    bound = plan(func).signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    key = options.key(**{each: bound.arguments[each] for each in _asked(options.key)})
+    if not isinstance(key, str | int) or isinstance(key, bool):
+        raise ConfigurationError(
+            f"The key of {name} must give text or a whole number, but it gave {safe_repr(key)}."
+        )
+    return fixed(f"{name}:{key}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _asked(key: Function) -> tuple[str, ...]:
+    """The arguments that a key function names."""
+    return tuple(inspect.signature(key).parameters)
+
+
+def refuse_uploads(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """An UploadFile is closed before any task runs.
+
+    Raises:
+        ArgumentError: with the lines that keep the upload.
+    """
+    if any(isinstance(value, UploadFile) for value in (*args, *kwargs.values())):
+        raise ArgumentError(
+            "An UploadFile is closed when its request ends, before any task runs."
+            " Save it first and pass the path:\n"
+            "    path = Path(tempfile.mkstemp()[1]); path.write_bytes(await file.read())\n"
+            "    background_tasks.add_task(process, path)"
+        )

@@ -1,0 +1,108 @@
+"""Asking the store about jobs, from any thread or loop: for their handles, and for requests."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from afterword.clock import Clock
+from afterword.errors import UnknownTask
+from afterword.group_commit import GroupCommit
+from afterword.job import JobRecord, JobState
+from afterword.operation import calling
+from afterword.store import Store
+from afterword.task import resolve
+
+
+class Keeper:
+    """Asks one store.
+
+    Args:
+        group: runs the store; started by the first who asks.
+    """
+
+    def __init__(self, group: GroupCommit, clock: Clock) -> None:
+        self._group = group
+        self._clock = clock
+        self.on_cancel: Callable[[Store], object] | None = None  # the worker of this process looks
+
+    def store(self) -> Store:
+        """The store, opened if need be; its verbs for people may be called in any thread.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        if not self._group.running:
+            self._group.start()
+        return self._group.store
+
+    async def record(self, job_id: str) -> JobRecord | None:
+        """What the store knows of a job now."""
+        return await asyncio.to_thread(self.record_sync, job_id)
+
+    def record_sync(self, job_id: str) -> JobRecord | None:
+        """The same for a thread."""
+        found = self.store().get([job_id])
+        return found[0] if found else None
+
+    def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
+        """The job that has this unique key."""
+        return self.store().with_key(unique_key, ended=ended)
+
+    async def cancel(self, job_id: str, reason: str) -> bool:
+        """End a queued job, ask a running one to end; False: it has ended already."""
+        return await asyncio.to_thread(self.cancel_sync, job_id, reason)
+
+    def cancel_sync(self, job_id: str, reason: str) -> bool:
+        """The same for a thread."""
+        (done,) = self.store().cancel([job_id], reason)
+        if self.on_cancel:
+            self._group.submit(calling(self.on_cancel))
+        return done
+
+    async def wait_ended(self, ids: Sequence[str], timeout: float | None = None) -> bool:
+        """Wait until these jobs have ended; whether all of them completed.
+
+        Raises:
+            TimeoutError: they have not, `timeout` seconds later.
+        """
+        delays = _growing_delays()
+        async with asyncio.timeout(timeout):
+            while True:
+                done = await asyncio.to_thread(self._completed, ids)
+                if done is not None:
+                    return done
+                await asyncio.sleep(next(delays))
+
+    def wait_ended_sync(self, ids: Sequence[str], timeout: float | None = None) -> bool:
+        """The same for a thread."""
+        deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
+        delays = _growing_delays()
+        while (done := self._completed(ids)) is None:
+            if self._clock.monotonic() > deadline:
+                raise TimeoutError(f"{list(ids)} did not end within {timeout} seconds.")
+            time.sleep(next(delays))
+        return done
+
+    def _completed(self, ids: Sequence[str]) -> bool | None:
+        """Whether all of these jobs completed; None as long as some have not ended."""
+        records = self.store().get(ids)
+        if not all(record.state.final for record in records):
+            return None
+        return all(record.state is JobState.COMPLETED for record in records)
+
+    def function(self, task: str) -> Callable[..., Any] | None:
+        """The function of a task, if this application has it."""
+        try:
+            return resolve(task)
+        except UnknownTask:
+            return None
+
+
+def _growing_delays() -> Iterator[float]:
+    """Seconds between two looks at the store: 1 ms, doubled up to 0.1 s."""
+    delay = 0.001
+    while True:
+        yield delay
+        delay = min(delay * 2, 0.1)

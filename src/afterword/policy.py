@@ -1,0 +1,158 @@
+"""What is to become of an attempt that has ended: one pure function decides.
+
+returned ─────────────────────────────────▶ Completed, with what it returned
+raised Cancel, or was cancelled ──────────▶ Cancelled
+cut off by a shutdown ────────────────────▶ Released; after a hundred times Failed
+raised Retry ─────────────────────────────▶ Retry, as long as its retries last
+raised something of `retry_on` ───────────▶ Retry, as long as its retries last
+raised anything else, took too long ──────▶ the same, or Failed
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from afterword import signals
+from afterword.job import JobOptions
+from afterword.outcome import (
+    MAX_INTERRUPTED,
+    NEVER_ENDS,
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+    describe,
+)
+from afterword.retry import Backoff, Delays
+from afterword.task_options import TaskOptions
+
+ASKED_RETRIES = 100  # of a task that raises Retry, and does not say how often it may
+
+
+class Why(StrEnum):
+    """Why an attempt was made to end, if it was."""
+
+    SHUTDOWN = "shutdown"  # the process ends, and the grace time is over
+    LOST = "lost"  # the job is somebody else's by now
+    CANCELLED = "cancelled"  # somebody asked for it
+    TIMEOUT = "timeout"  # it took longer than it may
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """That an attempt was made to end, and what is to be said about it."""
+
+    why: Why
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What decides how the attempts of a job end, from its task, its call and its application.
+
+    Args:
+        retries: None: nobody has said anything.
+        failures: of this job so far.
+        interrupted: how many shutdowns have cut it off so far.
+    """
+
+    retries: int | None = None
+    backoff: Backoff | Delays = field(default_factory=Backoff)
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+    timeout: float | None = None
+    failures: int = 0
+    interrupted: int = 0
+
+    @property
+    def lasts(self) -> bool:
+        """Whether there are retries left."""
+        return self.failures < (self.retries or 0)
+
+    @property
+    def lasts_if_asked(self) -> bool:
+        """The same for a task that asks for it."""
+        return self.failures < (ASKED_RETRIES if self.retries is None else self.retries)
+
+
+def policy_of(
+    options: TaskOptions, said: str | None, *, retries: int | None, failures: int, interrupted: int
+) -> Policy:
+    """The policy of one job.
+
+    Args:
+        said: the job's own options, as it stores them.
+        retries: what the application says of all tasks.
+    """
+    call = JobOptions.read(said)
+    known = (each for each in (call.retries, options.retries, retries) if each is not None)
+    return Policy(
+        retries=next(known, None),
+        backoff=options.backoff,
+        retry_on=options.retry_on,
+        timeout=options.timeout if call.timeout is None else call.timeout,
+        failures=failures,
+        interrupted=interrupted,
+    )
+
+
+def decide(
+    error: BaseException | None,
+    policy: Policy,
+    *,
+    now: float,
+    chance: float,
+    interruption: Interruption | None = None,
+    result: str | None = None,
+) -> Outcome:
+    """What becomes of a job whose attempt ended with `error` (None: it returned).
+
+    Args:
+        now: seconds since 1970.
+        chance: from 0 to 1, for the jitter.
+        interruption: why the attempt was made to end, if that is why it ended.
+        result: what it returned, as JSON.
+    """
+    if isinstance(error, signals.Cancel):
+        return Cancelled(str(error))
+    if interruption is not None:
+        return _interrupted(error, interruption, policy, now, chance)
+    if error is None:
+        return Completed(result)
+    if isinstance(error, signals.Retry):
+        return _asked_for(error, policy, now, chance)
+    if isinstance(error, policy.retry_on) and policy.lasts:
+        return _again(describe(error), policy, now, chance)
+    return Failed(describe(error))
+
+
+def _interrupted(
+    error: BaseException | None,
+    interruption: Interruption,
+    policy: Policy,
+    now: float,
+    chance: float,
+) -> Outcome:
+    match interruption.why:
+        case Why.CANCELLED:
+            return Cancelled(interruption.reason)
+        case Why.TIMEOUT:
+            late = TimeoutError(interruption.reason)
+            late.__traceback__ = error.__traceback__ if error else None
+            return decide(late, policy, now=now, chance=chance)
+        case Why.SHUTDOWN if policy.interrupted + 1 >= MAX_INTERRUPTED:
+            return Failed(NEVER_ENDS)
+        case _:
+            return Released()
+
+
+def _asked_for(error: signals.Retry, policy: Policy, now: float, chance: float) -> Outcome:
+    if not policy.lasts_if_asked:
+        return Failed(describe(error))
+    if error.delay is not None:
+        return Retry(now + error.delay, describe(error))
+    return _again(describe(error), policy, now, chance)
+
+
+def _again(error: str, policy: Policy, now: float, chance: float) -> Retry:
+    return Retry(now + policy.backoff.delay(policy.failures + 1, chance), error)

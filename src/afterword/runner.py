@@ -1,0 +1,260 @@
+"""The runner: attempts in motion, from their start until their outcome is on record.
+
+Three kinds of threads meet here: the event loop starts attempts and watches their time; task
+threads run `def` attempts; the store's thread calls back when an outcome is on record.
+
+An attempt takes a slot until its function has returned, and its lease is kept until its outcome is
+on record. Usually the one is right before the other. Where code does not end when its time is over,
+the attempt ends without it: on record at its limit, while the code keeps its thread, and whatever
+it comes to is dropped. It ends once: whoever takes its `_Running.pen` writes the outcome.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from afterword import telemetry
+from afterword.clock import Clock
+from afterword.context import TaskContext
+from afterword.executor import Attempt, Ending, conclude, run_async, run_sync
+from afterword.group_commit import GroupCommit
+from afterword.operation import settling
+from afterword.outcome import Completed, Failed, Outcome, Retry, summarize
+from afterword.policy import Interruption, Why
+from afterword.store import Cancelling, Claim, Settlement
+from afterword.task import is_async
+from afterword.threads import Threads
+
+CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """An attempt, from its start until its outcome is on record."""
+
+    attempt: Attempt
+    task: asyncio.Task[None] | None = None
+    interruption: Interruption | None = None
+    limit: asyncio.TimerHandle | None = None
+    replaced: bool = False  # its thread's place has been given to another one
+    pen: list[None] = field(default_factory=lambda: [None])
+
+    @property
+    def context(self) -> TaskContext:
+        """What the task knows of itself."""
+        return self.attempt.context
+
+    def take_pen(self) -> bool:
+        """Whether the outcome is the caller's to write; for one caller, in whatever thread."""
+        try:
+            self.pen.pop()
+        except IndexError:
+            return False
+        return True
+
+
+class Runner:
+    """Runs attempts in this process.
+
+    Args:
+        group: puts their outcomes on record.
+        concurrency: how many `def` attempts run at the same time.
+        redact: what may be kept of an error's text.
+        on_free: called, in any thread, when a slot is free again.
+        on_empty: called, in any thread, when nothing is running any more.
+    """
+
+    def __init__(
+        self,
+        group: GroupCommit,
+        *,
+        concurrency: int,
+        redact: Callable[[str], str],
+        clock: Clock,
+        on_free: Callable[[], None],
+        on_empty: Callable[[], None],
+    ) -> None:
+        self._group = group
+        self._redact = redact
+        self._clock = clock
+        self._on_free = on_free
+        self._on_empty = on_empty
+        self._threads = Threads(concurrency)
+        self._running: dict[str, _Running] = {}  # until their outcome is on record
+        self._active: set[_Running] = set()  # until their function has returned
+
+    def start(self) -> None:
+        """Begin, in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.Context()  # nothing of whoever happens to start an attempt
+
+    def stop(self) -> None:
+        """Let the threads end after their present calls."""
+        self._threads.stop()
+
+    @property
+    def busy(self) -> int:
+        """How many slots are taken."""
+        return len(self._active)
+
+    @property
+    def left(self) -> int:
+        """How many outcomes are not on record yet."""
+        return len(self._running)
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether some of what runs can be made to end."""
+        return any(running.task for running in self._running.values())
+
+    # ------------------------------------------------------------------ running
+
+    def run(self, attempt: Attempt) -> None:
+        """Start an attempt."""
+        running = _Running(attempt)
+        self._running[attempt.claim.id] = running
+        self._active.add(running)
+        if attempt.policy.timeout is not None:
+            running.limit = self._loop.call_later(attempt.policy.timeout, self._expire, running)
+        if is_async(attempt.func):
+            context = self._context.copy()
+            running.task = self._loop.create_task(self._run_async(running), context=context)
+            running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
+        else:
+            self._threads.submit(lambda: self._run_sync(running))
+
+    async def _run_async(self, running: _Running) -> None:
+        self._end(running, await run_async(running.attempt))
+
+    def _end_unstarted(self, running: _Running, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never gets to end its attempt."""
+        if task.cancelled():
+            self._end(running, Ending(asyncio.CancelledError()))
+
+    def _run_sync(self, running: _Running) -> None:
+        self._end(running, run_sync(running.attempt, self._loop, self._context.copy()))
+
+    def _end(self, running: _Running, ending: Ending) -> None:
+        """The function has returned: its slot is free, and the attempt ends, if it has not yet."""
+        mine = running.take_pen()
+        if running.limit is not None and mine:
+            self._in_loop(running.limit.cancel)
+        if running.replaced and not mine:
+            self._threads.leave()
+        self._active.discard(running)
+        self._on_free()
+        if mine:
+            self._settle(running, ending)
+
+    def _in_loop(self, callback: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed without a shutdown
+            self._loop.call_soon_threadsafe(callback)
+
+    # ------------------------------------------------------------------ making them end
+
+    def _expire(self, running: _Running) -> None:
+        """The time of an attempt is over."""
+        seconds = running.attempt.policy.timeout or 0.0
+        reason = f"the attempt took longer than {seconds:g} seconds"
+        self._interrupt(running, Interruption(Why.TIMEOUT, reason))
+        if running.task is None:
+            self._end_without(running)
+        else:
+            running.limit = self._loop.call_later(CANCEL_WITHIN, self._end_without, running)
+
+    def _end_without(self, running: _Running) -> None:
+        """End an attempt whose code goes on; if it has a thread, another one takes its place."""
+        running.replaced = running.task is None and self._threads.replace_one()
+        if not running.take_pen():  # it has returned in this very moment
+            if running.replaced:
+                self._threads.keep_one()
+            return
+        claim = running.attempt.claim
+        telemetry.overrun(claim.id, claim.task, claim.attempt, slot_freed=running.replaced)
+        if running.replaced:
+            self._active.discard(running)
+            self._on_free()
+        self._settle(running, Ending(asyncio.CancelledError()))
+
+    def cancel(self, wanted: Iterable[Cancelling]) -> None:
+        """Somebody wants these attempts to end."""
+        for each in wanted:
+            running = self._running.get(each.id)
+            if running is not None and running.attempt.claim.attempt == each.attempt:
+                self._interrupt(running, Interruption(Why.CANCELLED, each.reason))
+
+    def interrupt_all(self, why: Why, worker: str | None = None) -> None:
+        """Make everything end that can be made to, or what one worker id has claimed."""
+        for running in list(self._running.values()):
+            if worker in (None, running.attempt.claim.worker):
+                self._interrupt(running, Interruption(why))
+
+    def _interrupt(self, running: _Running, interruption: Interruption) -> None:
+        """Cancel an `async` attempt. A thread can only be told; the fence refuses its outcome."""
+        if running.interruption is not None:
+            return  # cancelled once; again would cut its tidying up short
+        running.interruption = interruption
+        running.context.told_to_end = True
+        if running.task is not None:
+            running.task.cancel()
+
+    # ------------------------------------------------------------------ on record
+
+    def _settle(self, running: _Running, ending: Ending) -> None:
+        now = self._clock.now()
+        outcome = conclude(running.attempt, ending, running.interruption, now)
+        if isinstance(outcome, Failed | Retry):
+            outcome = replace(outcome, error=self._redact(outcome.error))
+        if running.context.completed:
+            self._note_completed(running, outcome)
+            return
+        children = running.context.children if isinstance(outcome, Completed) else ()
+        started_at = running.context.started_at
+        self._submit(Settlement(running.attempt.claim, outcome, started_at, tuple(children)))
+
+    def _note_completed(self, running: _Running, outcome: Outcome) -> None:
+        """The task has put its completion on record itself, whatever it did afterwards."""
+        claim = running.attempt.claim
+        if not isinstance(outcome, Completed):
+            telemetry.failed_after_completion(claim.id, claim.task, claim.attempt, outcome)
+        seconds = self._clock.now() - running.context.started_at
+        telemetry.ended(claim.id, claim.task, claim.attempt, Completed(), seconds)
+        self._forget(claim)
+
+    def _submit(self, settlement: Settlement) -> None:
+        operation = settling([settlement])
+        operation.done = lambda accepted, error: self._on_settled(settlement, accepted, error)
+        self._group.insist(operation)
+
+    def _on_settled(
+        self, settlement: Settlement, accepted: Sequence[bool], error: BaseException | None
+    ) -> None:
+        """In the store's thread."""
+        claim = settlement.claim
+        if error is not None:
+            self._settle_without(settlement, error)
+            return
+        if accepted[0]:
+            seconds = self._clock.now() - settlement.started_at
+            telemetry.ended(claim.id, claim.task, claim.attempt, settlement.outcome, seconds)
+        else:
+            telemetry.lost_lease(claim.id, claim.task, claim.attempt)
+        self._forget(claim)
+
+    def _settle_without(self, settlement: Settlement, error: BaseException) -> None:
+        """The store refuses this very outcome: the job ends all the same, as failed."""
+        telemetry.settle_failed(settlement.claim.id, error)
+        reason = f"the outcome of the attempt could not be stored: {summarize(error)}"
+        if settlement.outcome == Failed(reason):
+            self._forget(settlement.claim)  # not even that: the lease of the process will end it
+        else:
+            self._submit(replace(settlement, outcome=Failed(reason), children=()))
+
+    def _forget(self, claim: Claim) -> None:
+        running = self._running.get(claim.id)
+        if running is not None and running.attempt.claim == claim:
+            del self._running[claim.id]
+        if not self._running:
+            self._on_empty()
