@@ -103,7 +103,7 @@ class Trial:
 def trial(contestant: Contestant, stores: Stores) -> Iterator[Trial]:
     """A contestant on an empty store, with its tables made."""
     with (
-        tempfile.TemporaryDirectory(prefix="afterword-ledger-") as folder,
+        tempfile.TemporaryDirectory(prefix="afterword-bench-") as folder,
         stores.empty(contestant.kind) as store,
     ):
         begun = Trial(contestant, store, Path(folder))

@@ -1,14 +1,13 @@
 """pgqueuer, on PostgreSQL.
 
-https://pgqueuer.readthedocs.io/en/latest/cli/ and .../performance/: `pgq run` (on uvloop) with
-batches of 100 jobs instead of 10, asyncpg, and tables that are durable, as by default. Outcomes are
-kept in its log.
+https://pgqueuer.readthedocs.io/en/latest/ (command line, performance): what `pgq run` does, with
+batches of 100 jobs instead of 10, asyncpg, uvloop, and tables that are durable, as by default.
+Outcomes are kept in its log.
 """
 
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped,unused-ignore]
@@ -19,6 +18,7 @@ from pgqueuer.queries import Queries  # type: ignore[import-not-found,unused-ign
 from bench.ledger import mark
 from bench.peer import TEXT, AsyncProducer, Count, Numbers, Peer, store_url
 
+BATCH = 100  # jobs that a worker takes at a time
 _PAYLOAD = TEXT.encode()
 
 
@@ -47,7 +47,7 @@ async def application() -> AsyncIterator[Any]:
 class Pgqueuer:
     """See the module."""
 
-    configuration = "asyncpg; pgq run --batch-size 100"
+    configuration = f"uvloop, asyncpg; batch_size={BATCH}"
 
     def __init__(self) -> None:
         self._connection: Any = None
@@ -74,10 +74,8 @@ class Pgqueuer:
         await connection.close()
 
     def worker(self) -> Sequence[str]:
-        """Its command."""
-        command = str(Path(sys.executable).with_name("pgq"))
-        options = ["--batch-size", "100", "--log-level", "WARNING"]
-        return [command, "run", *options, "bench.peers.pgqueuer:application"]
+        """What `pgq run` does."""
+        return [sys.executable, "-m", "bench.peers.pgqueuer_worker"]
 
     async def count(self) -> Count:
         """Jobs leave the table when they have ended, for the log."""
