@@ -456,6 +456,7 @@ def test_an_interval_in_place_of_an_expression_is_told_its_name(value: Any) -> N
     assert f"@afterword.every(seconds={value!r})  # correct!" in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text("0123456789*/,-#LWMONJAN ", max_size=30) | st.text(max_size=30))
 def test_any_text_is_read_or_refused(expression: str) -> None:
     try:
@@ -548,6 +549,7 @@ def test_every_is_a_grid_that_begins_with_1970(period: int, after: float) -> Non
     assert found - period <= after < found
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 10**9), st.floats(0, 500), st.integers(1, 20))
 def test_what_has_passed_is_what_would_have_come(
     period: int, after: int, seconds: float, limit: int
@@ -617,7 +619,7 @@ def test_seconds_make_every() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "either a cron expression or seconds, but neither were given"),
+        ({}, "either a cron expression or seconds, but neither was given"),
         ({"expression": "* * * * *", "seconds": 5}, "but both were given"),
         ({"seconds": 5, "timezone": "Europe/Berlin"}, "A time zone belongs to a cron expression"),
         ({"expression": "* * * * *", "timezone": ""}, "Area/City that this computer knows"),

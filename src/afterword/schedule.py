@@ -269,9 +269,9 @@ def as_rule(
     if expression is not None and seconds is None:
         return Cron(expression, "UTC" if timezone is None else timezone)
     if expression is not None or seconds is None:
-        both = "neither" if seconds is None else "both"
+        given = "neither was" if seconds is None else "both were"
         raise ConfigurationError(
-            f"A schedule has either a cron expression or seconds, but {both} were given."
+            f"A schedule has either a cron expression or seconds, but {given} given."
             f" Example: {_EXAMPLE}."
         )
     if timezone is not None:
