@@ -19,8 +19,8 @@ LAYERS = {
     "telemetry": "telemetry",
     "rest": "store handle keeper operation group_commit leases stores connections transactions",
     "request": "background outbox asgi starlette fastapi chain bind bound_session",
-    "work": "wireup context executor runner processes worker scheduler upkeep",
-    "around": "dashboard testing demo lifespan lifeline supervisor watchdog",
+    "work": "wireup context executor runner in_process processes worker scheduler upkeep",
+    "around": "dashboard testing demo lifespan lifeline supervisor termination watchdog",
     "facade": "__init__ app cli pytest_plugin __main__",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}

@@ -1,10 +1,12 @@
 """`Afterword`: the façade, and the only module besides the CLI that knows every role."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, Unpack, get_args, overload
 
 from starlette.applications import Starlette
@@ -36,14 +38,18 @@ from afterword.options import (
 from afterword.outbox import OnFailure, Order, Rules, Stored
 from afterword.outcome import Cancelled, redacting
 from afterword.retry import checked_retries
+from afterword.schedule import Missed, as_rule
+from afterword.scheduler import Planned, Scheduler
 from afterword.store import Added, Claim, Putback, Settlement, held_claim, open_store
-from afterword.task import allow_package, check_names
+from afterword.task import allow_package, check_names, require_callable
 from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
+from afterword.termination import Termination
 from afterword.transactions import Transactions
 from afterword.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "sqlite:///afterword.db"
 
@@ -182,6 +188,8 @@ class Afterword:
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
         self._adding = Adding(self)
+        self._planned: list[Planned] = []
+        self._termination = Termination(self._stop_claiming)
         self._unfinished: set[asyncio.Task[None]] = set()
         self.started = False
         self.drained = True  # whether the last stop could end every attempt
@@ -305,6 +313,56 @@ class Afterword:
         """
         return Adding(self, CallOptions(**options))
 
+    def every(
+        self,
+        expression: str | None = None,
+        *,
+        seconds: float | timedelta | None = None,
+        timezone: str | None = None,
+        name: str | None = None,
+        missed: Missed = "one",
+        limit: int = 100,
+        grace: float = 60.0,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Callable[[F], F]:
+        """Run a function at times, by cron (`every("*/5 * * * *")`) or `every(seconds=30)`.
+
+        Each occurrence becomes one job, however many processes have the schedule.
+
+        Args:
+            expression: cron, five fields.
+            seconds: instead of it, how many seconds (or a timedelta) lie between two occurrences.
+            timezone: whose clock the expression means. Default: UTC.
+            name: which schedule of the store it is. Default: the function's, `module.qualname`.
+            missed: what becomes of occurrences that nobody was there for: "skip", "one", "all".
+            limit: of "all", how many at most.
+            grace: seconds by which an occurrence may be late before it counts as missed.
+            args, kwargs: the arguments of each job.
+
+        Raises:
+            ConfigurationError: something of it cannot be.
+        """
+        rule = as_rule(expression, seconds=seconds, timezone=timezone)
+
+        def plan(func: F) -> F:
+            require_callable(func)
+            self._planned.append(
+                Planned(
+                    func=func,
+                    args=tuple(args),
+                    kwargs=kwargs or {},
+                    rule=rule,
+                    name=name,
+                    missed=missed,
+                    limit=limit,
+                    grace=grace,
+                )
+            )
+            return func
+
+        return plan
+
     @overload
     def bind(self, connection: AsyncSession) -> Binding: ...
 
@@ -361,6 +419,7 @@ class Afterword:
         if self.started:
             return
         check_names()
+        scheduler = Scheduler(self._group, self._planned, self._clock.now())
         await asyncio.to_thread(self._group.start)
         try:
             if self._works:
@@ -385,6 +444,10 @@ class Afterword:
             )
             self._worker.start()
             self.keeper.on_cancel = self._worker.look_for_orders
+        if self._planned:
+            await asyncio.to_thread(scheduler.start)
+        self._loop = asyncio.get_running_loop()
+        self._termination.listen()
         self.started = True
         telemetry.started(
             self._store.url,
@@ -392,6 +455,12 @@ class Afterword:
             self._leases.worker,
             self._concurrency if self._works else None,
         )
+
+    def _stop_claiming(self) -> None:
+        """A signal wants the process to end: what runs may end, and nothing else starts."""
+        if self._worker is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+                self._loop.call_soon_threadsafe(self._worker.stop_claiming)
 
     def _limit_queues(self) -> None:
         self._group.run_blocking(calling(lambda store: store.limit(self._queue_limits)))
@@ -401,6 +470,7 @@ class Afterword:
         if not self.started:
             return
         self.started = False
+        self._termination.stop()
         await self._tell_store(self._leases.retire)  # whatever is cut off from now on is no loss
         if self._unfinished:
             await asyncio.wait(self._unfinished, timeout=self._grace)

@@ -12,14 +12,14 @@ What is committed was then done by the attempt that completed the job, and by no
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, overload
 
 from afterword.connections import AsyncUserConnection, UserConnection, adapt
 from afterword.connections.kinds import Awaited, Synchronous
-from afterword.errors import LostLease, NotInTask
+from afterword.errors import ConfigurationError, LostLease, NotInTask
 from afterword.job import NewJob
 from afterword.outcome import Completed
 from afterword.store import Claim, Settlement
@@ -35,13 +35,14 @@ class TaskContext:
         started_at: seconds since 1970.
     """
 
-    def __init__(self, claim: Claim, transactions: Transactions, started_at: float) -> None:
+    def __init__(self, claim: Claim, transactions: Transactions | None, started_at: float) -> None:
         self._claim = claim
         self._transactions = transactions
         self.started_at = started_at
         self.completed = False  # on record already, by `complete_in`
         self.told_to_end = False
         self.heeded = False  # the task has seen that it was
+        self.send: Callable[[dict[str, Any]], None] | None = None  # in a child process
         self.children: list[NewJob] = []
 
     @property
@@ -83,7 +84,13 @@ class TaskContext:
                         return
                     resize(path)
         """
-        self.heeded = self.heeded or self.told_to_end
+        told = self.is_told_to_end
+        self.heeded = self.heeded or told
+        return told
+
+    @property
+    def is_told_to_end(self) -> bool:
+        """The same, without having been seen by the task."""
         return self.told_to_end
 
     @overload
@@ -115,7 +122,7 @@ class TaskContext:
         """
         if self.completed:
             raise LostLease(f"{self} is on record already; complete_in can be used once.")
-        self._transactions.open()
+        self._store_of_transactions.open()
         adapted = adapt(connection)
         return self._completing_async(adapted) if adapted.awaited else self._completing(adapted)
 
@@ -123,7 +130,7 @@ class TaskContext:
     def _completing(self, connection: UserConnection) -> Iterator[None]:
         connection.begin()
         try:
-            perform(self._transactions.verifying(connection), connection)
+            perform(self._store_of_transactions.verifying(connection), connection)
             yield
             self._require(perform(self._settling(), connection))
             connection.commit()
@@ -137,7 +144,7 @@ class TaskContext:
     async def _completing_async(self, connection: AsyncUserConnection) -> AsyncIterator[None]:
         await connection.begin()
         try:
-            await perform_async(self._transactions.verifying(connection), connection)
+            await perform_async(self._store_of_transactions.verifying(connection), connection)
             yield
             self._require(await perform_async(self._settling(), connection))
             await connection.commit()
@@ -147,8 +154,19 @@ class TaskContext:
             raise
         self._on_record()
 
+    @property
+    def _store_of_transactions(self) -> Transactions:
+        if self._transactions is None:
+            raise ConfigurationError(
+                f"complete_in needs the worker's own process, but {self} runs in a child process."
+                " Use it in a task without executor='process'."
+            )
+        return self._transactions
+
     def _settling(self) -> Steps[bool]:
-        return self._transactions.completing(Settlement(self._claim, Completed(), self.started_at))
+        return self._store_of_transactions.completing(
+            Settlement(self._claim, Completed(), self.started_at)
+        )
 
     def _require(self, ours: bool) -> None:
         if not ours:
@@ -159,7 +177,7 @@ class TaskContext:
 
     def _on_record(self) -> None:
         self.completed = True
-        self._transactions.announce()
+        self._store_of_transactions.announce()
 
     def __str__(self) -> str:
         return f"Attempt {self.attempt} at job {self.job_id} ({self.task})"

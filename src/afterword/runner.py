@@ -12,19 +12,25 @@ it comes to is dropped. It ends once: whoever takes its `_Running.pen` writes th
 import asyncio
 import contextlib
 import contextvars
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from afterword import telemetry
 from afterword.clock import Clock
 from afterword.context import TaskContext
 from afterword.executor import Attempt, Ending, conclude, run_async, run_sync
 from afterword.group_commit import GroupCommit
+from afterword.in_process import BEGUN, HANDLER, conclude_process, request_of
+from afterword.job import NewJob
 from afterword.operation import settling
 from afterword.outcome import Completed, Failed, Outcome, Retry, summarize
 from afterword.policy import Interruption, Why
+from afterword.processes import Call, Processes
+from afterword.processes import Ending as ProcessEnding
 from afterword.store import Cancelling, Claim, Settlement
-from afterword.task import is_async
+from afterword.task import is_async, options_of
 from afterword.threads import Threads
 
 CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
@@ -37,6 +43,7 @@ class _Running:
     attempt: Attempt
     task: asyncio.Task[None] | None = None
     interruption: Interruption | None = None
+    call: Call | None = None  # in a child process
     limit: asyncio.TimerHandle | None = None
     replaced: bool = False  # its thread's place has been given to another one
     pen: list[None] = field(default_factory=lambda: [None])
@@ -62,6 +69,7 @@ class Runner:
         group: puts their outcomes on record.
         concurrency: how many `def` attempts run at the same time.
         redact: what may be kept of an error's text.
+        retries: of tasks that say nothing about it.
         on_free: called, in any thread, when a slot is free again.
         on_empty: called, in any thread, when nothing is running any more.
     """
@@ -72,6 +80,7 @@ class Runner:
         *,
         concurrency: int,
         redact: Callable[[str], str],
+        retries: int | None,
         clock: Clock,
         on_free: Callable[[], None],
         on_empty: Callable[[], None],
@@ -81,7 +90,9 @@ class Runner:
         self._clock = clock
         self._on_free = on_free
         self._on_empty = on_empty
+        self._retries = retries
         self._threads = Threads(concurrency)
+        self._processes = Processes(min(concurrency, _cores()), HANDLER)
         self._running: dict[str, _Running] = {}  # until their outcome is on record
         self._active: set[_Running] = set()  # until their function has returned
 
@@ -91,8 +102,9 @@ class Runner:
         self._context = contextvars.Context()  # nothing of whoever happens to start an attempt
 
     def stop(self) -> None:
-        """Let the threads end after their present calls."""
+        """Let the threads end after their present calls, and the processes at once."""
         self._threads.stop()
+        self._processes.stop()
 
     @property
     def busy(self) -> int:
@@ -107,7 +119,7 @@ class Runner:
     @property
     def cancellable(self) -> bool:
         """Whether some of what runs can be made to end."""
-        return any(running.task for running in self._running.values())
+        return any(running.task or running.call for running in self._running.values())
 
     # ------------------------------------------------------------------ running
 
@@ -116,14 +128,22 @@ class Runner:
         running = _Running(attempt)
         self._running[attempt.claim.id] = running
         self._active.add(running)
-        if attempt.policy.timeout is not None:
-            running.limit = self._loop.call_later(attempt.policy.timeout, self._expire, running)
+        if options_of(attempt.claim.task).executor == "process":
+            self._run_in_process(running)
+            return
+        self._limit(running)
         if is_async(attempt.func):
             context = self._context.copy()
             running.task = self._loop.create_task(self._run_async(running), context=context)
             running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
         else:
             self._threads.submit(lambda: self._run_sync(running))
+
+    def _limit(self, running: _Running) -> None:
+        """The attempt's time begins."""
+        if running.attempt.policy.timeout is not None:
+            seconds = running.attempt.policy.timeout
+            running.limit = self._loop.call_later(seconds, self._expire, running)
 
     async def _run_async(self, running: _Running) -> None:
         self._end(running, await run_async(running.attempt))
@@ -136,6 +156,29 @@ class Runner:
     def _run_sync(self, running: _Running) -> None:
         self._end(running, run_sync(running.attempt, self._loop, self._context.copy()))
 
+    def _run_in_process(self, running: _Running) -> None:
+        def on_message(message: dict[str, Any]) -> None:
+            if message.get("kind") == BEGUN:
+                self._in_loop(lambda: self._limit(running))
+
+        def on_end(ending: ProcessEnding) -> None:
+            self._end_in_process(running, ending)
+
+        request = request_of(running.attempt, self._retries)
+        try:
+            running.call = self._processes.start(request, on_message, on_end)
+        except Exception as error:  # its module is none that a child could import
+            self._end(running, Ending(error))
+
+    def _end_in_process(self, running: _Running, ending: ProcessEnding) -> None:
+        if running.limit is not None:
+            self._in_loop(running.limit.cancel)
+        self._active.discard(running)
+        self._on_free()
+        if running.take_pen():
+            now, interruption = self._clock.now(), running.interruption
+            self._settle(running, *conclude_process(running.attempt, ending, interruption, now))
+
     def _end(self, running: _Running, ending: Ending) -> None:
         """The function has returned: its slot is free, and the attempt ends, if it has not yet."""
         mine = running.take_pen()
@@ -146,7 +189,11 @@ class Runner:
         self._active.discard(running)
         self._on_free()
         if mine:
-            self._settle(running, ending)
+            self._conclude(running, ending)
+
+    def _conclude(self, running: _Running, ending: Ending) -> None:
+        outcome = conclude(running.attempt, ending, running.interruption, self._clock.now())
+        self._settle(running, outcome, running.context.children)
 
     def _in_loop(self, callback: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed without a shutdown
@@ -159,9 +206,9 @@ class Runner:
         seconds = running.attempt.policy.timeout or 0.0
         reason = f"the attempt took longer than {seconds:g} seconds"
         self._interrupt(running, Interruption(Why.TIMEOUT, reason))
-        if running.task is None:
+        if running.task is None and running.call is None:
             self._end_without(running)
-        else:
+        elif running.task is not None:
             running.limit = self._loop.call_later(CANCEL_WITHIN, self._end_without, running)
 
     def _end_without(self, running: _Running) -> None:
@@ -176,7 +223,7 @@ class Runner:
         if running.replaced:
             self._active.discard(running)
             self._on_free()
-        self._settle(running, Ending(asyncio.CancelledError()))
+        self._conclude(running, Ending(asyncio.CancelledError()))
 
     def cancel(self, wanted: Iterable[Cancelling]) -> None:
         """Somebody wants these attempts to end."""
@@ -192,25 +239,25 @@ class Runner:
                 self._interrupt(running, Interruption(why))
 
     def _interrupt(self, running: _Running, interruption: Interruption) -> None:
-        """Cancel an `async` attempt. A thread can only be told; the fence refuses its outcome."""
+        """Cancel a coroutine, kill a process. A thread can only be told."""
         if running.interruption is not None:
             return  # cancelled once; again would cut its tidying up short
         running.interruption = interruption
         running.context.told_to_end = True
         if running.task is not None:
             running.task.cancel()
+        elif running.call is not None:
+            running.call.kill(interruption.reason or interruption.why.value)
 
     # ------------------------------------------------------------------ on record
 
-    def _settle(self, running: _Running, ending: Ending) -> None:
-        now = self._clock.now()
-        outcome = conclude(running.attempt, ending, running.interruption, now)
+    def _settle(self, running: _Running, outcome: Outcome, children: Sequence[NewJob]) -> None:
         if isinstance(outcome, Failed | Retry):
             outcome = replace(outcome, error=self._redact(outcome.error))
         if running.context.completed:
             self._note_completed(running, outcome)
             return
-        children = running.context.children if isinstance(outcome, Completed) else ()
+        children = children if isinstance(outcome, Completed) else ()
         started_at = running.context.started_at
         self._submit(Settlement(running.attempt.claim, outcome, started_at, tuple(children)))
 
@@ -258,3 +305,10 @@ class Runner:
             del self._running[claim.id]
         if not self._running:
             self._on_empty()
+
+
+def _cores() -> int:
+    """How many processes can compute at the same time."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -67,6 +67,11 @@ def lost_lease(job_id: str, task: str, attempt: int) -> None:
     _log(logging.WARNING, "lost_lease job=%s task=%s attempt=%d", job_id, printable(task), attempt)
 
 
+def missed(name: str, count: int, policy: str) -> None:
+    """Nobody was there for some occurrences of a schedule."""
+    _log(logging.WARNING, "missed schedule=%s occurrences=%d policy=%s", name, count, policy)
+
+
 def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> None:
     """A job was taken from a lost worker."""
     line = "recovered job=%s task=%s attempt=%d lost=%d state=%s"

@@ -70,6 +70,7 @@ class Worker:
             group,
             concurrency=concurrency,
             redact=redact,
+            retries=retries,
             clock=self._clock,
             on_free=self._on_free,
             on_empty=self._on_empty,
@@ -107,7 +108,7 @@ class Worker:
         await self._wait_emptied(grace)
         self._runner.interrupt_all(Why.SHUTDOWN)
         await self._wait_emptied(CANCEL_WITHIN if self._runner.cancellable else 0.0)
-        self._runner.stop()
+        await asyncio.to_thread(self._runner.stop)
         return self._runner.left
 
     def stop_claiming(self) -> None:

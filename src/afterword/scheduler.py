@@ -1,0 +1,128 @@
+"""Schedules become jobs. Every process does it, none has to, and there is no leader.
+
+The store knows for each schedule the next occurrence that has no job yet, its cursor. Whoever finds
+that it has come creates the jobs and moves the cursor on, in one transaction; for everybody else
+there is nothing to do. Should two ever get that far at the same time, the second one's cursor does
+not match, and its jobs would have the same ids as the first one's: an occurrence has an id of its
+own, made from the schedule's name and the time.
+
+Only what this process's code has is looked after: a schedule that is removed from the code stops.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from afterword import telemetry
+from afterword.call import new_job
+from afterword.errors import ConfigurationError
+from afterword.group_commit import GroupCommit
+from afterword.job import NewJob
+from afterword.operation import calling
+from afterword.schedule import Missed, Rule, Schedule, occurrence_id, plan_firing
+from afterword.store import Declared, Due, Store
+from afterword.task import storable
+
+TICK_EVERY = 0.5  # seconds: by as much an occurrence may be late
+DECLARE_EVERY = 60.0  # seconds: so that people see which schedules still are in somebody's code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A schedule as the application's code declares it; its function may not have a name yet.
+
+    Args:
+        name: None: the function's, `module.qualname`.
+    """
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    rule: Rule
+    name: str | None
+    missed: Missed
+    limit: int
+    grace: float
+
+    def schedule(self) -> Schedule:
+        """With its name, and its task's."""
+        task = storable(self.func)
+        return Schedule(
+            name=self.name or task.replace(":", "."),
+            task=task,
+            rule=self.rule,
+            missed=self.missed,
+            limit=self.limit,
+            grace=self.grace,
+        )
+
+    def job(self, schedule: Schedule, now: float) -> NewJob:
+        """What each of its occurrences is a copy of."""
+        job = new_job(self.func, self.args, self.kwargs, now=now)
+        return replace(job, tags=(*job.tags, f"schedule:{schedule.name}"))
+
+
+class Scheduler:
+    """Creates the jobs of schedules, in the store's thread.
+
+    Args:
+        group: runs the store.
+        planned: what the application's code declares.
+
+    Raises:
+        ConfigurationError: two schedules have one name, or one cannot be.
+        NotStorable, ArgumentError: a schedule's call cannot be stored.
+    """
+
+    def __init__(self, group: GroupCommit, planned: Sequence[Planned], now: float) -> None:
+        self._group = group
+        self._schedules: dict[str, Schedule] = {}
+        self._jobs: dict[str, NewJob] = {}
+        for each in planned:
+            schedule = each.schedule()
+            if schedule.name in self._schedules:
+                raise ConfigurationError(
+                    f"Each schedule must have a name of its own, but two are called"
+                    f' {schedule.name!r}. Example: @afterword.every("0 9 * * *", name="mornings").'
+                )
+            self._schedules[schedule.name] = schedule
+            self._jobs[schedule.name] = each.job(schedule, now)
+
+    def start(self) -> None:
+        """Declare the schedules, and look after them from now on."""
+        self._group.run_blocking(calling(self._declare))
+        self._group.every(TICK_EVERY, self._tick)
+        self._group.every(DECLARE_EVERY, self._declare)
+
+    def _declare(self, store: Store) -> None:
+        now = store.now()
+        store.declare(
+            [
+                Declared(
+                    name=each.name,
+                    task=each.task,
+                    rule=each.rule.text,
+                    words=each.rule.words,
+                    next_at=each.rule.next_after(now),
+                )
+                for each in self._schedules.values()
+            ]
+        )
+
+    def _tick(self, store: Store) -> None:
+        with store.transaction():
+            for due in store.due(list(self._schedules)):
+                self._fire(store, due)
+
+    def _fire(self, store: Store, due: Due) -> None:
+        schedule = self._schedules[due.name]
+        firing = plan_firing(schedule, due.next_at, due.now)
+        last_at = firing.occurrences[-1] if firing.occurrences else None
+        if not store.advance(due, firing.next_at, last_at):
+            return
+        store.add([self._job(schedule, at) for at in firing.occurrences])
+        if firing.missed:
+            telemetry.missed(schedule.name, firing.missed, schedule.missed)
+
+    def _job(self, schedule: Schedule, at: float) -> NewJob:
+        return replace(self._jobs[schedule.name], id=occurrence_id(schedule.name, at))
