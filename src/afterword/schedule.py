@@ -158,7 +158,7 @@ class Cron:
         object.__setattr__(self, "_minutes", minutes)
         # Who asks for an occurrence asks for the next one of the same day after that.
         object.__setattr__(self, "_on", functools.lru_cache(maxsize=4)(self._occurrences))
-        object.__setattr__(self, "text", f"{' '.join(cron.parts[1:])} {self.timezone}")
+        object.__setattr__(self, "text", f"{' '.join(self._fields())} {self.timezone}")
         object.__setattr__(self, "words", f"{cron.explain()} ({self.timezone})")
         if self.next_after(_SOME_TIME) == NEVER:
             raise _never(self.expression)
@@ -226,8 +226,11 @@ class Cron:
             yield wall.timestamp() if _exists(wall) else _end_of_gap(wall)
 
     def _follows_the_clock(self) -> bool:
-        _, minute, hour, *_ = self._cron.parts
+        minute, hour, *_ = self._fields()
         return minute.startswith("*") or hour.startswith("*")
+
+    def _fields(self) -> list[str]:
+        return self.expression.upper().split()
 
 
 def _exists(wall: datetime) -> bool:
