@@ -6,12 +6,16 @@ in: `encode` decodes its own text and compares, so a type that JSON would silent
 subclass, a secret, a union that guesses) is refused instead.
 
 Parameters without an annotation take what JSON has: str, int, float, bool, None, list, dict.
+
+What is injected where the task runs (`afterword.injection`) is no argument: it is left out of the
+signature, so that the caller's arguments are bound as if it were not there.
 """
 
+import contextlib
 import functools
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -19,9 +23,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, creat
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import PydanticSerializationError, ValidationError
 
-from afterword.errors import ArgumentError, ArgumentValueError, NotStorable, PayloadTooLarge
+from afterword.errors import (
+    ArgumentError,
+    ArgumentValueError,
+    InjectedArgumentError,
+    NotStorable,
+    PayloadTooLarge,
+    safe_repr,
+)
 from afterword.payload import PAYLOAD_LIMIT, measure, same, too_large
-from afterword.task import safe_repr
 
 _CONFIG = ConfigDict(
     ser_json_bytes="base64",
@@ -42,12 +52,15 @@ class Plan:
     model: type[BaseModel]
     unstorable: Mapping[str, str]  # parameter: why no JSON can hold its type
     plain: frozenset[str]  # parameters that take what JSON has, and nothing else
+    injected: frozenset[str]  # parameters that are no arguments
+    whole: inspect.Signature  # with these
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The call's arguments as JSON.
 
         Raises:
             ArgumentError: they do not fit the signature or its annotations.
+            InjectedArgumentError: a value for a parameter that is injected.
             ArgumentValueError: a value JSON cannot hold. PayloadTooLarge: more than 256 KiB.
             NotStorable: an argument that cannot be written down and read back unchanged.
         """
@@ -81,9 +94,11 @@ class Plan:
             ) from error
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        self._require_not_injected(self.injected & kwargs.keys())
         try:
             bound = self.signature.bind(*args, **kwargs).arguments
         except TypeError as error:
+            self._require_not_injected(self._injected_by_position(args, kwargs))
             raise ArgumentError(
                 f"{_name(self.func)}{self.signature} was added with other arguments: {error}."
             ) from None
@@ -93,6 +108,21 @@ class Plan:
             is_rest = parameter.kind is parameter.VAR_POSITIONAL
             given[_key(parameter)] = list(value) if is_rest else value
         return given
+
+    def _injected_by_position(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Set[str]:
+        """The injected parameters that the call would fill, if it fits the function as written."""
+        with contextlib.suppress(TypeError):
+            return self.injected & self.whole.bind(*args, **kwargs).arguments.keys()
+        return set()
+
+    def _require_not_injected(self, names: Set[str]) -> None:
+        if names:
+            name = _name(self.func)
+            raise InjectedArgumentError(
+                f"{name} was added with a value for {', '.join(sorted(names))}, which is injected"
+                " where the task runs, and made anew for each attempt. Leave it out:"
+                f" add_task({name}{_call_of(self.signature)})."
+            )
 
     def _validate(self, given: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -139,6 +169,20 @@ class Plan:
                 came = f", it would come back as {safe_repr(back[name])}" if name in back else ""
                 raise _unstorable(self.func, name, value, reason + came)
 
+    def complete(
+        self, args: list[Any], kwargs: dict[str, Any], injected: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The decoded arguments with the injected ones, in their places: what to call it with."""
+        if not args:
+            return args, {**kwargs, **injected}
+        positional, by_name = list(args), {**kwargs, **injected}
+        for index, parameter in enumerate(self.whole.parameters.values()):
+            # Before what is passed by position, as in `f(db, *rest)`, nothing may be left out.
+            by_position = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            if by_position and parameter.name in injected and index < len(positional):
+                positional.insert(index, by_name.pop(parameter.name))
+        return positional, by_name
+
     def _arrange(self, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         positional: list[Any] = []
         keywords: dict[str, Any] = {}
@@ -162,9 +206,16 @@ class Plan:
 
 
 @functools.lru_cache(maxsize=4096)
-def plan(func: Callable[..., Any]) -> Plan:
-    """The plan of a function, compiled once."""
-    signature = inspect.signature(func)
+def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Plan:
+    """The plan of a function, compiled once.
+
+    Args:
+        injected: the parameters that are no arguments, as of `afterword.injection`.
+    """
+    whole = inspect.signature(func)
+    signature = whole.replace(
+        parameters=[each for each in whole.parameters.values() if each.name not in injected]
+    )
     hints = _hints(func)
     fields: dict[str, Any] = {}
     unstorable: dict[str, str] = {}
@@ -181,7 +232,8 @@ def plan(func: Callable[..., Any]) -> Plan:
         else:
             fields[f"p{index}"] = (annotation, Field(default=None, alias=key))
     model = create_model("Arguments", __config__=_CONFIG, **fields)
-    return Plan(func, signature, model, types.MappingProxyType(unstorable), frozenset(plain))
+    unstorable_types = types.MappingProxyType(unstorable)
+    return Plan(func, signature, model, unstorable_types, frozenset(plain), injected, whole)
 
 
 def _hints(func: Callable[..., Any]) -> dict[str, Any]:
@@ -251,6 +303,11 @@ def _by_field(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, An
         for field in model.model_fields.values()
         if field.alias in values
     }
+
+
+def _call_of(signature: inspect.Signature) -> str:
+    """`, user_id, text`: the arguments of a call, by the names of the parameters."""
+    return "".join(f", {name}" for name in signature.parameters)
 
 
 def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str) -> NotStorable:

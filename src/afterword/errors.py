@@ -6,6 +6,9 @@ AfterwordError
 ├── MissingExtra (ImportError)           an optional part is not installed
 ├── NotStorable (TypeError)              a call that cannot be written down, with strict=True
 ├── ArgumentError (TypeError)            arguments that do not fit the task's signature
+│   └── InjectedArgumentError            a value for a parameter that is injected
+├── InjectionError (TypeError)           a parameter that can never be injected in a worker
+├── TaskRequestError (RuntimeError)      in a task, a dependency asked its Request for the request
 ├── ArgumentValueError (ValueError)      a value that JSON cannot hold (NaN, half a surrogate, ...)
 │   └── PayloadTooLarge
 ├── DuplicateTask (ValueError)           two functions with one name
@@ -46,6 +49,18 @@ class NotStorable(AfterwordError, TypeError):
 
 class ArgumentError(AfterwordError, TypeError):
     """Arguments that do not fit the task's signature."""
+
+
+class InjectedArgumentError(ArgumentError):
+    """A call passes a value for a parameter that is injected where the task runs."""
+
+
+class InjectionError(AfterwordError, TypeError):
+    """A task asks for something that can never be had in a worker."""
+
+
+class TaskRequestError(AfterwordError, RuntimeError):
+    """A dependency asked for a part of the request, and the task runs without one."""
 
 
 class ArgumentValueError(AfterwordError, ValueError):
@@ -90,3 +105,12 @@ class StoreCorrupt(StoreError):
 
 class SchemaTooNew(StoreError):
     """The store was written by a newer release than this one."""
+
+
+def safe_repr(value: object) -> str:
+    """`repr` of a stranger's object for a message: at most 80 characters, whatever it does."""
+    try:
+        text = repr(value)
+    except Exception:
+        return f"<unprintable {type(value).__qualname__}>"
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,100 @@
+"""What a function's parameters are annotated with, whatever way the annotations were written.
+
+Annotations are strangers' objects. What stands beside a type in `Annotated[...]` is only ever asked
+for its class: Wireup's markers raise when they are asked for an attribute they do not have.
+"""
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typing_extensions
+
+_ALIASES = tuple(
+    getattr(module, "TypeAliasType")  # noqa: B009 - not in every version of Python
+    for module in (typing, typing_extensions)
+    if hasattr(module, "TypeAliasType")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """An annotation taken apart: the bare type, and all that was said beside it."""
+
+    bare: Any
+    metadata: tuple[Any, ...] = ()
+
+
+def parameters(func: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """The parameters of any callable, with string annotations resolved where that is possible.
+
+    Raises:
+        TypeError, ValueError: it has no signature that Python could tell (some built-ins).
+    """
+    try:
+        return tuple(inspect.signature(func, eval_str=True).parameters.values())
+    except Exception:  # one annotation that only a type checker can resolve spoils them all
+        namespace = getattr(inspect.unwrap(func), "__globals__", {})
+        return tuple(
+            parameter.replace(annotation=resolved(parameter.annotation, namespace))
+            for parameter in inspect.signature(func).parameters.values()
+        )
+
+
+def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
+    """What a string annotation stands for; the string itself if nobody can tell."""
+    if not isinstance(annotation, str):
+        return annotation
+    probe = types.FunctionType((lambda: None).__code__, dict(namespace))
+    probe.__annotations__ = {"it": annotation}
+    try:
+        return get_type_hints(probe, include_extras=True)["it"]
+    except Exception:
+        return annotation
+
+
+def hint(annotation: Any) -> Hint:
+    """Take an annotation apart, through `type X = ...`, `Annotated` and `| None`.
+
+    >>> hint(Annotated[int, "metres"] | None)
+    Hint(bare=<class 'int'>, metadata=('metres',))
+    """
+    metadata: list[Any] = []
+    while (inner := _inner(annotation, metadata)) is not annotation:
+        annotation = inner
+    return Hint(annotation, tuple(metadata))
+
+
+def _inner(annotation: Any, metadata: list[Any]) -> Any:
+    if isinstance(annotation, _ALIASES):
+        return annotation.__value__
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        bare, *beside = get_args(annotation)
+        metadata.extend(beside)
+        return bare
+    if origin is Union or origin is types.UnionType:
+        members = [each for each in get_args(annotation) if each is not type(None)]
+        return members[0] if len(members) == 1 else annotation
+    return annotation
+
+
+def hints(func: Callable[..., Any]) -> Iterator[tuple[inspect.Parameter, Hint]]:
+    """Each parameter with its annotation taken apart; none for what has no signature."""
+    try:
+        found = parameters(func)
+    except (TypeError, ValueError):
+        return
+    for parameter in found:
+        yield parameter, hint(parameter.annotation)
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """What to call any callable in a message."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    return getattr(func, "__qualname__", type(func).__qualname__)

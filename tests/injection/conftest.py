@@ -1,0 +1,32 @@
+"""An application, and the injection of it."""
+
+import pytest
+from fastapi import FastAPI
+
+from afterword.injection import Injection
+from afterword.injectors import injection_of
+from tests.injection.depending import Context, Log
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    """A FastAPI application."""
+    return FastAPI()
+
+
+@pytest.fixture
+def injection(app: FastAPI) -> Injection:
+    """What finds the frameworks that the application uses."""
+    return injection_of(app, natives=[Context], lifespan_state=lambda: {"pool": "the pool"})
+
+
+@pytest.fixture
+def log() -> Log:
+    """What happened."""
+    return Log()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Afterword runs in asyncio."""
+    return "asyncio"

@@ -1,0 +1,259 @@
+"""One function as a route and as a task: FastAPI and we come to the same."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Annotated, Any
+
+import pytest
+from fastapi import Depends, FastAPI, Request
+from fastapi.testclient import TestClient
+
+from afterword.injection import Injection
+from tests.compatibility.versions import FASTAPI, HAS_FUNCTION_SCOPE
+from tests.injection.attempts import attempt
+
+log: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    log.clear()
+
+
+class Failed(Exception):
+    """What a body raises."""
+
+
+def called(name: str) -> Callable[[], str]:
+    """A dependency that notes each call."""
+
+    def dependency() -> str:
+        log.append(name)
+        return f"{name} {log.count(name)}"
+
+    return dependency
+
+
+def called_async(name: str) -> Callable[[], Any]:
+    async def dependency() -> str:
+        await asyncio.sleep(0)
+        log.append(name)
+        return f"{name} {log.count(name)}"
+
+    return dependency
+
+
+def entered(name: str) -> Callable[[], Iterator[str]]:
+    """A dependency that notes how it was left."""
+
+    def dependency() -> Iterator[str]:
+        log.append(f"enter {name}")
+        try:
+            yield f"{name} {log.count(f'enter {name}')}"
+        except Exception as error:
+            log.append(f"{type(error).__name__} in {name}")
+            raise
+        finally:
+            log.append(f"leave {name}")
+
+    return dependency
+
+
+def entered_async(name: str) -> Callable[[], AsyncIterator[str]]:
+    async def dependency() -> AsyncIterator[str]:
+        log.append(f"enter {name}")
+        try:
+            yield f"{name} {log.count(f'enter {name}')}"
+        except Exception as error:
+            log.append(f"{type(error).__name__} in {name}")
+            raise
+        finally:
+            log.append(f"leave {name}")
+
+    return dependency
+
+
+class Service:
+    """A class with a dependency."""
+
+    def __init__(self, session: Annotated[str, Depends(called("service session"))]) -> None:
+        self.session = session
+
+
+class Callables:
+    """Objects and their methods."""
+
+    def __call__(self, value: Annotated[str, Depends(called("of object"))]) -> str:
+        return f"object with {value}"
+
+    async def method(self) -> str:
+        return "method"
+
+
+a, b, c, d = called("a"), called_async("b"), called("c"), called_async("d")
+db, adb = entered("db"), entered_async("adb")
+
+
+def uses_db(db: Annotated[str, Depends(db)]) -> Iterator[str]:
+    log.append("enter uses_db")
+    yield f"uses {db}"
+    log.append("leave uses_db")
+
+
+async def diamond_left(db: Annotated[str, Depends(uses_db)], a: Annotated[str, Depends(a)]) -> str:
+    return f"left({db}, {a})"
+
+
+def diamond_right(a: Annotated[str, Depends(a)], db: Annotated[str, Depends(adb)]) -> str:
+    return f"right({a}, {db})"
+
+
+def uncached(c: Annotated[str, Depends(c, use_cache=False)]) -> str:
+    return f"uncached({c})"
+
+
+def again(x: Annotated[str, Depends(uncached)], c: Annotated[str, Depends(c)]) -> str:
+    return f"again({x}, {c})"
+
+
+def state(request: Request) -> str:
+    request.state.count = getattr(request.state, "count", 0) + 1
+    return f"{type(request.app).__name__} {request.state.count}"
+
+
+def defaults(page: int = 1, size: int | None = None, tags: list[str] = []) -> str:  # noqa: B006
+    tags.append("x")
+    return f"{page} {size} {tags}"
+
+
+def simple(a: Annotated[str, Depends(a)], b: Annotated[str, Depends(b)]) -> Any:
+    return a, b
+
+
+def sessions(db: Annotated[str, Depends(db)], adb: Annotated[str, Depends(adb)]) -> Any:
+    log.append("body")
+    return db, adb
+
+
+def failing(db: Annotated[str, Depends(db)], adb: Annotated[str, Depends(adb)]) -> Any:
+    log.append("body")
+    raise Failed(db + adb)
+
+
+def diamond(
+    left: Annotated[str, Depends(diamond_left)],
+    right: Annotated[str, Depends(diamond_right)],
+    a: Annotated[str, Depends(a)],
+) -> Any:
+    return left, right, a
+
+
+def caching(
+    one: Annotated[str, Depends(uncached)],
+    two: Annotated[str, Depends(again)],
+    three: Annotated[str, Depends(uncached)],
+    four: Annotated[str, Depends(uncached, use_cache=False)],
+    five: Annotated[str, Depends(c)],
+) -> Any:
+    return one, two, three, four, five
+
+
+def classes(
+    service: Annotated[Service, Depends()],
+    other: Annotated[Service, Depends(Service)],
+    by_object: Annotated[str, Depends(Callables())],
+    by_method: Annotated[str, Depends(Callables().method)],
+    by_partial: Annotated[str, Depends(functools.partial(defaults, size=5))],
+    old: str = Depends(a),
+) -> Any:
+    return service.session, service is other, by_object, by_method, by_partial, old
+
+
+def requests(
+    one: Annotated[str, Depends(state)],
+    two: Annotated[str, Depends(state, use_cache=False)],
+    page: Annotated[str, Depends(defaults)],
+) -> Any:
+    return one, two, page
+
+
+FUNCTION: dict[str, Any] = {"scope": "function"} if HAS_FUNCTION_SCOPE else {}
+
+
+def scopes(
+    one: Annotated[str, Depends(db)],
+    two: Annotated[str, Depends(db, **FUNCTION)],
+    three: Annotated[str, Depends(a)],
+    four: Annotated[str, Depends(a, **FUNCTION)],
+) -> Any:
+    return one, two, three, four
+
+
+def not_overridden(value: Annotated[str, Depends(b)]) -> str:
+    return value
+
+
+FUNCTIONS = [simple, sessions, failing, diamond, caching, classes, requests, scopes]
+
+
+def _async(func: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(func)
+    async def awaited(**values: Any) -> Any:
+        return func(**values)
+
+    return awaited
+
+
+def as_route(app: FastAPI, func: Callable[..., Any]) -> tuple[list[str], Any]:
+    """What happens, and what comes out."""
+    log.clear()
+    app.add_api_route("/", func)
+    with TestClient(app) as client:
+        try:
+            result = client.get("/").json()
+        except Failed as error:
+            result = str(error)
+    return list(log), result
+
+
+def as_task(injection: Injection, func: Callable[..., Any]) -> tuple[list[str], Any]:
+    log.clear()
+    try:
+        result = attempt(injection, func)
+    except Failed as error:
+        return list(log), str(error)
+    return list(log), list(result)
+
+
+@pytest.mark.parametrize("kind", [lambda func: func, _async], ids=["def", "async def"])
+@pytest.mark.parametrize("func", FUNCTIONS, ids=lambda func: func.__name__)
+def test_a_route_and_a_task_come_to_the_same(
+    app: FastAPI,
+    injection: Injection,
+    func: Callable[..., Any],
+    kind: Callable[[Callable[..., Any]], Callable[..., Any]],
+) -> None:
+    func = kind(func)
+
+    assert as_route(app, func) == as_task(injection, func)
+
+
+@pytest.mark.parametrize("func", FUNCTIONS, ids=lambda func: func.__name__)
+def test_a_route_and_a_task_come_to_the_same_under_overrides(
+    app: FastAPI, injection: Injection, func: Callable[..., Any]
+) -> None:
+    """S24."""
+
+    async def other_a(d: Annotated[str, Depends(d)]) -> str:
+        log.append("other a")
+        return f"other a with {d}"
+
+    app.dependency_overrides = {a: other_a, adb: entered("other adb"), uncached: not_overridden}
+
+    assert as_route(app, func) == as_task(injection, func)
+
+
+def test_the_oldest_and_the_newest_fastapi_are_both_meant() -> None:
+    """`scripts/test-oldest` runs this file, too."""
+    assert FASTAPI >= (0, 115)

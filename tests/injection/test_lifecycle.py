@@ -1,0 +1,268 @@
+"""Setup, body and teardown of one attempt: what is cancelled, what is not, and where it runs."""
+
+import asyncio
+import contextlib
+import functools
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
+
+import anyio
+import pytest
+
+from afterword.lifecycle import Run, run_sync, uninterrupted
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Afterword runs in asyncio."""
+    return "asyncio"
+
+
+class Opened:
+    """What opens one scope, made by a generator."""
+
+    def __init__(self, scope: Callable[[], AsyncIterator[dict[str, Any]]]) -> None:
+        self._scope = contextlib.asynccontextmanager(scope)
+
+    def scope(self, provided: Mapping[type, Any]) -> AbstractAsyncContextManager[dict[str, Any]]:
+        return self._scope()
+
+    def sync_scope(self, provided: Mapping[type, Any]) -> AbstractContextManager[dict[str, Any]]:
+        raise NotImplementedError
+
+
+def _noted(log: list[str], seconds: float = 0.0) -> Opened:
+    """A scope that notes how the body ended, and takes its time to leave."""
+
+    async def scope() -> AsyncIterator[dict[str, Any]]:
+        try:
+            yield {}
+        except BaseException as error:
+            log.append(type(error).__name__)
+            raise
+        finally:
+            await asyncio.sleep(seconds)
+            log.append("left")
+
+    return Opened(scope)
+
+
+async def _forever(_: dict[str, Any]) -> None:
+    await asyncio.sleep(60)
+
+
+async def _at_once(_: dict[str, Any]) -> str:
+    return "done"
+
+
+async def _started(run: Run, body: Callable[[dict[str, Any]], Awaitable[Any]]) -> asyncio.Task[Any]:
+    task = asyncio.create_task(run(body))
+    await asyncio.sleep(0.01)
+    return task
+
+
+async def test_it_returns_what_the_body_returns() -> None:
+    log: list[str] = []
+
+    assert "done" == await Run(_noted(log), {})(_at_once)
+    assert ["left"] == log
+
+
+async def test_s21_cancelling_reaches_the_body_and_the_dependencies_see_it() -> None:
+    """S21."""
+    log: list[str] = []
+    run = Run(_noted(log, 0.02), {})
+    task = await _started(run, _forever)
+
+    assert run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ["CancelledError", "left"] == log
+
+
+async def test_s21_cancelling_does_not_reach_the_teardown() -> None:
+    """S21."""
+    log: list[str] = []
+    run = Run(_noted(log, 0.05), {})
+    task = await _started(run, _at_once)
+
+    assert not run.cancel()
+    assert "done" == await task
+    assert ["left"] == log
+
+
+async def test_nothing_is_cancelled_before_it_has_begun_or_after_it_has_ended() -> None:
+    run = Run(_noted([]), {})
+
+    assert not run.cancel()
+    await run(_at_once)
+    assert not run.cancel()
+
+
+async def test_s21_cancelling_reaches_the_setup() -> None:
+    """S21: a setup that hangs must not keep a worker from ending."""
+    log: list[str] = []
+
+    async def scope() -> AsyncIterator[dict[str, Any]]:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            log.append("cancelled")
+            raise
+        yield {}
+
+    run = Run(Opened(scope), {})
+    task = await _started(run, _at_once)
+    run.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ["cancelled"] == log
+
+
+async def test_s21_the_time_limit_is_for_the_body_and_the_dependencies_see_it() -> None:
+    """S21."""
+    log: list[str] = []
+
+    with pytest.raises(TimeoutError):
+        await Run(_noted(log, 0.05), {}, timeout=0.01)(_forever)
+    assert ["TimeoutError", "left"] == log
+
+
+async def test_s21_a_teardown_that_does_not_end_is_cut_off() -> None:
+    """S21."""
+    log: list[str] = []
+    began = time.monotonic()
+
+    with pytest.raises(TimeoutError, match=r"cut off, as it took longer than 0\.02 seconds"):
+        await Run(_noted(log, 60), {}, teardown_timeout=0.02)(_at_once)
+    assert time.monotonic() - began < 5
+    task = asyncio.current_task()
+    assert task is not None
+    assert 0 == task.cancelling()
+
+
+async def test_s21_a_teardown_that_is_cut_off_does_not_hide_why_the_body_failed() -> None:
+    """S21, S15."""
+
+    async def failing(_: dict[str, Any]) -> None:
+        raise ValueError("of the body")
+
+    async def scope() -> AsyncIterator[dict[str, Any]]:
+        try:
+            yield {}
+        except ValueError:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            raise
+
+    with pytest.raises(ValueError, match="of the body"):
+        await Run(Opened(scope), {}, teardown_timeout=0.01)(failing)
+
+
+async def test_s22_a_cancel_scope_may_be_open_from_setup_to_teardown() -> None:
+    """S22."""
+
+    async def scope() -> AsyncIterator[dict[str, Any]]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            yield {"task": asyncio.current_task()}
+            group.cancel_scope.cancel()
+
+    async def body(values: dict[str, Any]) -> bool:
+        await asyncio.sleep(0)
+        return values["task"] is asyncio.current_task()
+
+    assert await Run(Opened(scope), {})(body)
+
+
+async def test_s22_a_cancel_scope_of_a_dependency_may_cancel_the_body() -> None:
+    """S22: a time limit that a dependency sets."""
+
+    async def scope() -> AsyncIterator[dict[str, Any]]:
+        with anyio.fail_after(0.01):
+            yield {}
+
+    with pytest.raises(TimeoutError):
+        await Run(Opened(scope), {})(_forever)
+
+
+async def test_one_run_in_another() -> None:
+    """The inner one leaves: the outer one can still be cancelled."""
+    log: list[str] = []
+
+    async def body(_: dict[str, Any]) -> bool:
+        await Run(_noted(log), {})(_at_once)
+        return outer.leaving
+
+    outer = Run(_noted(log), {})
+
+    assert not await outer(body)
+
+
+async def test_s19_waiting_for_a_thread_goes_on_when_cancelled() -> None:
+    """S19: what the thread uses stays open until it has ended."""
+    log: list[str] = []
+    go_on = threading.Event()
+
+    def work() -> None:
+        go_on.wait(10)
+        log.append("worked")
+
+    async def body(_: dict[str, Any]) -> None:
+        await uninterrupted(asyncio.get_running_loop().run_in_executor(None, work))
+
+    run = Run(_noted(log), {})
+    task = await _started(run, body)
+    run.cancel()
+    await asyncio.sleep(0.01)
+    go_on.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ["worked", "CancelledError", "left"] == log
+
+
+async def test_waiting_for_a_thread_raises_what_it_raises() -> None:
+    def work() -> None:
+        raise ValueError("in the thread")
+
+    with pytest.raises(ValueError, match="in the thread"):
+        await uninterrupted(asyncio.get_running_loop().run_in_executor(None, work))
+
+
+async def test_s18_setup_body_and_teardown_in_one_thread() -> None:
+    """S18."""
+    threads: list[int] = []
+
+    class InThread(Opened):
+        def sync_scope(
+            self, provided: Mapping[type, Any]
+        ) -> AbstractContextManager[dict[str, Any]]:
+            return self._kept()
+
+        @contextlib.contextmanager
+        def _kept(self) -> Any:
+            threads.append(threading.get_ident())
+            yield {"value": 1}
+            threads.append(threading.get_ident())
+
+    def body(values: dict[str, Any]) -> Any:
+        threads.append(threading.get_ident())
+        return values["value"]
+
+    needs = InThread(_nothing)
+    call = functools.partial(run_sync, needs, {}, body)
+
+    assert 1 == await asyncio.get_running_loop().run_in_executor(None, call)
+    assert 3 == len(threads)
+    assert 1 == len(set(threads))
+
+
+async def _nothing() -> AsyncIterator[dict[str, Any]]:
+    yield {}
