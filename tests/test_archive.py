@@ -42,6 +42,14 @@ def records(draw: st.DrawFn) -> JobRecord:
         run_at=draw(instants),
         started_at=draw(st.none() | instants),
         finished_at=draw(instants),
+        tags=tuple(draw(st.lists(texts, max_size=3))),
+        unique_key=draw(st.none() | texts),
+        limit_key=draw(st.none() | texts),
+        options=draw(st.none() | st.just('{"retries":3}')),
+        failures=draw(counts),
+        progress=draw(st.none() | st.just('{"percent":50}')),
+        cancelling=draw(st.none() | texts),
+        result=draw(st.none() | st.just("[1]")),
     )
 
 
@@ -92,6 +100,19 @@ def test_every_field_of_a_job_is_written() -> None:
     assert [each.name for each in fields(JobRecord)] == list(written)
 
 
+def test_a_file_of_the_first_release_is_read() -> None:
+    """It says nothing of tags, keys, options, failures, progress and results."""
+    job = record()
+    values = json.loads(archive.line_of(job))
+    for name in ("tags", "unique_key", "limit_key", "options", "failures"):
+        del values[name]
+    for name in ("progress", "cancelling", "result"):
+        del values[name]
+    line = json.dumps(values)
+
+    assert [job] == list(archive.read(['{"afterword":1}\n', line, archive.footer(1)]))
+
+
 # ---------------------------------------------------------------------- what is refused
 
 
@@ -118,6 +139,13 @@ def changed(**values: Any) -> list[str]:
         ({"on_failure": "explode"}, "on_failure is"),
         ({"run_at": "2026-11-22T12:00"}, "offset from UTC"),
         ({"run_at": "soon"}, "Invalid isoformat string"),
+        ({"failures": -1}, "failures cannot be -1"),
+        ({"tags": "a"}, "tags is a str"),
+        ({"tags": [1]}, "tags are texts"),
+        ({"unique_key": 1}, "unique_key is a int"),
+        ({"options": "[1]"}, "options are a JSON object"),
+        ({"progress": "half"}, "Expecting value"),
+        ({"result": "{"}, "Expecting property name"),
         ({"colour": "red"}, "unknown=\\['colour'\\]"),
     ],
 )
@@ -134,7 +162,7 @@ def test_a_line_that_no_store_wrote_is_refused_by_its_number(
         ([], "cut off"),
         (["\n"], "Line 1 .* no JSON"),
         (["[]\n"], "Line 1 .* a list"),
-        (['{"afterword":2}\n'], "Line 1 .* newer release"),
+        (['{"afterword":3}\n'], "Line 1 .* newer release"),
         (['{"jobs":0}\n'], "Line 1 "),
         ([archive.header(), archive.footer(1)], "counts 1 jobs, but 0"),
         ([archive.header(), archive.footer(0), archive.line_of(record())], "behind the end"),

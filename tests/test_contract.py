@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from afterword.job import NewJob, new_id
-from afterword.store import Settlement
+from afterword.store import Added, Settlement
 from afterword.stores.sqlite import SQLiteStore
 from afterword.testing import CHECKS, Check, check_store, run_check
 from tests.stores import MakeStore
@@ -30,9 +30,9 @@ class Forgetful(SQLiteStore):
         super().settle(settlements)
         return [True for _ in settlements]
 
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[bool]:
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         super().add(jobs, held_by)
-        return [True for _ in jobs]
+        return [Added(job.id, True) for job in jobs]
 
 
 def test_check_store_names_what_is_broken(tmp_path: Path) -> None:

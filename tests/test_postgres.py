@@ -22,11 +22,13 @@ from afterword.outcome import Completed
 from afterword.store import Settlement, open_store
 from afterword.stores.postgres import PostgresStore, session
 from afterword.stores.postgres.session import text_of
+from afterword.testing.kit import added
 from tests.helpers import wait_until
 from tests.postgres import Cluster, Server
 from tests.proxy import Proxy, through
 
 LONG = 3600.0  # seconds
+COMMIT = b"\0COMMIT\0"  # as a message has it
 
 
 def a_job(task: str = "app:send", **changes: object) -> NewJob:
@@ -116,7 +118,7 @@ def test_a_newer_schema_that_only_adds_is_worked_with(
     older = PostgresStore(postgres_url)
     older.open()
 
-    assert [True] == older.add([a_job()])
+    assert [True] == added(older, [a_job()])
     older.close()
 
 
@@ -151,7 +153,7 @@ def test_the_script_makes_a_store(postgres_url: str) -> None:
 
     store.open(create=False)
 
-    assert [True] == store.add([a_job()])
+    assert [True] == added(store, [a_job()])
     store.close()
 
 
@@ -165,7 +167,7 @@ def test_a_lost_connection_is_replaced(
 
     with pytest.raises(StoreInterrupted):
         store.add([a_job()])
-    assert [True] == store.add([a_job()])
+    assert [True] == added(store, [a_job()])
 
 
 def test_callers_do_not_notice_a_lost_connection(server: Server, postgres_url: str) -> None:
@@ -173,18 +175,20 @@ def test_callers_do_not_notice_a_lost_connection(server: Server, postgres_url: s
     group.start()
     server.terminate(*server.backends(postgres_url))
 
-    assert [True] == group.run_blocking(adding([a_job()], None), timeout=5)
+    (answer,) = group.run_blocking(adding([a_job()], None), timeout=5)
+
+    assert answer.added
     group.stop()
 
 
 def test_a_commit_whose_answer_was_lost_is_looked_up(proxied: tuple[Proxy, PostgresStore]) -> None:
     proxy, store = proxied
     job = a_job()
-    proxy.cut_answers(to=b"COMMIT")
+    proxy.cut_answers(to=COMMIT)
 
-    assert [True] == store.add([job])
+    assert [True] == added(store, [job])
     assert 1 == proxy.cuts
-    assert [False] == store.add([job])
+    assert [False] == added(store, [job])
 
 
 def test_a_claim_whose_commit_went_unanswered_is_valid(
@@ -193,7 +197,7 @@ def test_a_claim_whose_commit_went_unanswered_is_valid(
     proxy, store = proxied
     store.join("ann", LONG)
     store.add([a_job()])
-    proxy.cut_answers(to=b"COMMIT")
+    proxy.cut_answers(to=COMMIT)
 
     (claim,) = store.claim("ann", ["default"], 10)
 
@@ -209,7 +213,7 @@ def test_a_worker_that_may_hold_more_than_it_knows_starts_afresh(
     with monkeypatch.context() as patch:
         patch.setattr(session, "_PATIENCE", 0.1)
         patch.setattr(session.Session, "_status_of", lambda *_: None)  # away for long
-        proxy.cut_answers(to=b"COMMIT")
+        proxy.cut_answers(to=COMMIT)
         with pytest.raises(StoreUnavailable, match="nobody can say"):
             store.add([a_job(held=True)], held_by="ann")
 
@@ -267,7 +271,7 @@ def test_a_server_that_is_away_is_not_asked_without_a_pause(
 
 def _works(store: PostgresStore) -> bool:
     try:
-        return store.add([a_job()]) == [True]
+        return added(store, [a_job()]) == [True]
     except StoreUnavailable:
         return False
 
@@ -382,4 +386,4 @@ def test_a_statement_that_was_refused_often_works_again(store: PostgresStore) ->
         with pytest.raises(StoreError):
             store.add([a_job(arguments="{no json")])
 
-    assert [True] * 10 == [added for _ in range(10) for added in store.add([a_job()])]
+    assert [True] * 10 == [new for _ in range(10) for new in added(store, [a_job()])]

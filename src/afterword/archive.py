@@ -16,13 +16,21 @@ from typing import Any
 from afterword.errors import ConfigurationError
 from afterword.job import JobRecord, JobState
 
-FORMAT = 1
+FORMAT = 2
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-_COUNTS = ("attempt", "lost", "interrupted")
+_COUNTS = ("attempt", "lost", "interrupted", "failures")
 _INSTANTS = ("created_at", "run_at", "started_at", "finished_at")
+_JSON = ("options", "progress", "result")  # as text
+_OF_FORMAT_1: dict[str, Any] = {  # which did not have these fields yet
+    **dict.fromkeys(("unique_key", "limit_key", "cancelling", *_JSON), None),
+    "tags": [],
+    "failures": 0,
+}
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("id", "task", "arguments", "queue", "state", "on_failure"), (str,)),
-    **dict.fromkeys(("worker", "after", "request_id", "error"), (str, NoneType)),
+    **dict.fromkeys(("worker", "after", "request_id", "error", "cancelling"), (str, NoneType)),
+    **dict.fromkeys(("unique_key", "limit_key", *_JSON), (str, NoneType)),
+    "tags": (list,),
     **dict.fromkeys(("priority", *_COUNTS), (int,)),
     **dict.fromkeys(("created_at", "run_at"), (str,)),
     **dict.fromkeys(("started_at", "finished_at"), (str, NoneType)),
@@ -67,18 +75,18 @@ def read(lines: Iterable[str]) -> Iterator[JobRecord]:
         ConfigurationError: it is no such file, a line is not as it should be, or the end is
             missing. The message has the number of the line.
     """
-    ended, number = False, 0
+    ended, number, known = False, 0, {}
     for number, line in enumerate(lines, start=1):
         values = _object(line, number)
         if number == 1:
-            _check_header(values)
+            known = _known(values)
         elif ended:
             raise _wrong(number, "this comes behind the end of the file")
         elif "jobs" in values:
             _check_end(values, number)
             ended = True
         else:
-            yield _record(values, number)
+            yield _record({**known, **values}, number)
     if not ended:
         raise ConfigurationError(
             f"The file was cut off: the last line, which counts the jobs, is missing after"
@@ -96,13 +104,18 @@ def _object(line: str, number: int) -> dict[str, Any]:
     return values
 
 
-def _check_header(values: dict[str, Any]) -> None:
-    if values.get("afterword") != FORMAT:
-        raise _wrong(
-            1,
-            f'the first line is {{"afterword": {FORMAT}}} in a file that this release can read.'
-            " Was it made by `afterword export`, perhaps of a newer release?",
-        )
+def _known(header: dict[str, Any]) -> dict[str, Any]:
+    """What the jobs of a file of this format do not say."""
+    said = header.get("afterword")
+    if said == FORMAT:
+        return {}
+    if said == 1:
+        return _OF_FORMAT_1
+    raise _wrong(
+        1,
+        f'the first line is {{"afterword": {FORMAT}}} in a file that this release can read.'
+        " Was it made by `afterword export`, perhaps of a newer release?",
+    )
 
 
 def _check_end(values: dict[str, Any], number: int) -> None:
@@ -120,7 +133,8 @@ def _record(values: dict[str, Any], number: int) -> JobRecord:
             raise _wrong(number, f"{name} is a {type(values[name]).__name__}")
     try:
         instants = {name: _instant(values[name]) for name in _INSTANTS}
-        record = JobRecord(**{**values, **instants, "state": JobState(values["state"])})
+        state, tags = JobState(values["state"]), tuple(values["tags"])
+        record = JobRecord(**{**values, **instants, "state": state, "tags": tags})
         _check(record)
     except (ValueError, OverflowError, RecursionError) as error:
         raise _wrong(number, str(error)) from None
@@ -149,17 +163,29 @@ def _check(job: JobRecord) -> None:
     for name in ("task", "queue"):
         if not getattr(job, name):
             raise ValueError(f"{name} is empty")
-    for name in (*_COUNTS, "priority"):
-        if not -(2**31) <= getattr(job, name) < 2**31 or (
-            name in _COUNTS and getattr(job, name) < 0
-        ):
-            raise ValueError(f"{name} cannot be {getattr(job, name)}")
     if job.on_failure not in ("stop", "continue"):
         raise ValueError(f"on_failure is 'stop' or 'continue', not {job.on_failure!r}")
-    if not isinstance(json.loads(job.arguments), dict):
-        raise ValueError("arguments are a JSON object, as text")
     if job.state.final and job.finished_at is None:
         raise ValueError(f"a {job.state} job has finished_at, but this one has not")
+    if not all(type(tag) is str for tag in job.tags):
+        raise ValueError(f"tags are texts, not {list(job.tags)!r}")
+    _check_numbers(job)
+    _check_json(job)
+
+
+def _check_numbers(job: JobRecord) -> None:
+    for name in (*_COUNTS, "priority"):
+        least = 0 if name in _COUNTS else -(2**31)
+        if not least <= getattr(job, name) < 2**31:
+            raise ValueError(f"{name} cannot be {getattr(job, name)}")
+
+
+def _check_json(job: JobRecord) -> None:
+    values = {name: json.loads(getattr(job, name) or "null") for name in ("arguments", *_JSON)}
+    if not isinstance(values["arguments"], dict):
+        raise ValueError("arguments are a JSON object, as text")
+    if job.options is not None and not isinstance(values["options"], dict):
+        raise ValueError("options are a JSON object, as text")
 
 
 def _wrong(number: int, why: str) -> ConfigurationError:

@@ -4,11 +4,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from afterword.clock import as_datetime
 from afterword.job import JobOptions, JobRecord, JobState, first_id
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.outcome import (
+    MAX_INTERRUPTED,
+    NEVER_ENDS,
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+)
 from afterword.records import (
     AttemptRecord,
     Filter,
@@ -17,15 +26,15 @@ from afterword.records import (
     TaskRecord,
     WorkerRecord,
 )
-from afterword.store import MAX_INTERRUPTED, MAX_LOST, recovery_delay
+from afterword.store import MAX_LOST, recovery_delay
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
 INTERRUPTED = "interrupted by a shutdown"
 POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
 CRASHED = "its worker was lost, and its task is not to be run again after that (on_crash='fail')"
-NEVER_ENDS = f"interrupted by {MAX_INTERRUPTED} shutdowns: it does not end within the grace time"
 
 # The columns that tables and statements have in this order; the times come behind them.
 COLUMNS = (
@@ -93,17 +102,17 @@ def attempt_outcome(outcome: Outcome) -> str:
     return "interrupted" if isinstance(outcome, Released) else "failed"
 
 
-def first_of_each(ids: Sequence[str], done: set[str]) -> list[bool]:
-    """Whether it was done to each of these; of two with one id, the first had it.
+def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
+    """Whether it was done to each of these; of two that are the same, the first had it.
 
     >>> first_of_each(["a", "b", "a"], {"a"})
     [True, False, False]
     """
     left = set(done)
     answers = []
-    for job_id in ids:
-        answers.append(job_id in left)
-        left.discard(job_id)
+    for each in wanted:
+        answers.append(each in left)
+        left.discard(each)
     return answers
 
 

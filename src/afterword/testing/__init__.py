@@ -14,7 +14,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from afterword.store import Store
-from afterword.testing import acting, adding, ending, keeping, knowing, looking, losing, taking
+from afterword.testing import (
+    acting,
+    adding,
+    attempts,
+    ending,
+    keeping,
+    keyed,
+    knowing,
+    limiting,
+    looking,
+    losing,
+    scheduling,
+    stopping,
+    taking,
+)
 
 if TYPE_CHECKING:
     from hypothesis.stateful import RuleBasedStateMachine
@@ -22,9 +36,13 @@ if TYPE_CHECKING:
 Check = Callable[[Store], None]
 MakeStore = Callable[[], Store]
 
+_MODULES = (
+    *(keeping, adding, keyed, taking, limiting, ending, attempts, losing, knowing, looking),
+    *(acting, stopping, scheduling),
+)
 CHECKS: tuple[Check, ...] = tuple(
     function
-    for module in (keeping, adding, taking, ending, losing, knowing, looking, acting)
+    for module in _MODULES
     for name, function in vars(module).items()
     if name.startswith("check_")
 )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from afterword.errors import StoreError
-from afterword.job import JobRecord, JobState, NewJob, new_id
+from afterword.job import JobOptions, JobRecord, JobState, NewJob, new_id
 from afterword.outcome import Outcome
 from afterword.store import Claim, Settlement, Store
 
@@ -46,6 +46,11 @@ def a_chain(length: int, **changes: Any) -> list[NewJob]:
     return jobs
 
 
+def options(**said: Any) -> str | None:
+    """The options of a job, as text."""
+    return JobOptions(**said).text()
+
+
 def join(store: Store, *workers: str) -> None:
     """Workers whose leases do not run out."""
     for worker in workers:
@@ -60,6 +65,16 @@ def added(store: Store, jobs: Sequence[NewJob], held_by: str | None = None) -> l
 def claim(store: Store, worker: str = "ann", limit: int = BATCH) -> Sequence[Claim]:
     """What the worker gets of the default queue."""
     return store.claim(worker, ["default"], limit)
+
+
+def all_claims(store: Store, worker: str = "ann", limit: int = BATCH) -> list[Claim]:
+    """What the worker gets by and by, as long as the store says that there may be more."""
+    claims = list(claim(store, worker, limit))
+    for _ in range(BATCH):
+        if not store.changed():
+            return claims
+        claims.extend(claim(store, worker, limit - len(claims)))
+    raise AssertionError("changed() always says True, which makes idle workers spin")
 
 
 def claim_of(store: Store, job: NewJob, worker: str = "ann") -> Claim:
@@ -108,7 +123,7 @@ def state(store: Store, job_id: str) -> JobState | None:
     return found[0].state if found else None
 
 
-def states(store: Store, jobs: Sequence[NewJob]) -> list[JobState | None]:
+def states(store: Store, jobs: Sequence[NewJob] | Sequence[JobRecord]) -> list[JobState | None]:
     """The states of several jobs."""
     return [state(store, job.id) for job in jobs]
 

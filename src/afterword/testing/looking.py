@@ -53,12 +53,12 @@ def check_the_script_is_text(store: Store) -> None:
 def _varied(store: Store) -> dict[str, NewJob]:
     """Jobs that differ in what can be looked for; two of them have ended, one is running."""
     jobs = {
-        "plain": a_job(),
+        "plain": a_job(tags=("a", "100% 'b'")),
         "other task": a_job(task="app:other"),
         "other queue": a_job(queue="mail"),
         "of a request": a_job(request_id="r-1"),
         "completed": a_job(request_id="r-1", queue="mail", run_at=PAST),
-        "failed": a_job(task="app:other", run_at=PAST),
+        "failed": a_job(task="app:other", run_at=PAST, tags=("a",)),
         "running": a_job(run_at=PAST),
     }
     outcomes: dict[str, Outcome] = {
@@ -84,6 +84,11 @@ _LOOKS: dict[Filter, set[str]] = {
     Filter(worker="bob"): {"running"},
     Filter(worker="ann"): {"completed", "failed"},
     Filter(request_id="r-1"): {"of a request", "completed"},
+    Filter(tag="a"): {"plain", "failed"},
+    Filter(tag="a", state=JobState.FAILED): {"failed"},
+    Filter(tag="100% 'b'"): {"plain"},
+    Filter(tag="100%"): set(),
+    Filter(tag="A"): set(),
     Filter(error="100% of 'it'"): {"failed"},
     Filter(error="1__%"): set(),  # as written: no pattern
     Filter(error="valueerror"): set(),
@@ -269,12 +274,13 @@ def check_tasks_since(store: Store) -> None:
 
 def check_looking_from_any_thread(store: Store) -> None:
     """Workers, queues and tasks may be asked for from any thread, while another one writes."""
-    running(store)
+    attempt = running(store)
     seen: list[int] = []
     looks: tuple[Callable[[], Sized], ...] = (
         store.workers,
         store.queues,
         lambda: store.tasks(PAST),
+        lambda: store.attempts(attempt.id),
         lambda: store.find(Filter(state=JobState.RUNNING)),
         lambda: store.count(Filter(task="app:send"), 10),
     )
@@ -287,7 +293,7 @@ def check_looking_from_any_thread(store: Store) -> None:
         store.add([a_job()])
         reader.start()
         reader.join(timeout=30)
-    expect([1, 1, 1, 1, len(JobState)], seen, "how much another thread saw before the commit")
+    expect([1, 1, 1, 1, 1, len(JobState)], seen, "how much another thread saw before the commit")
 
 
 def check_claims_know_their_queue(store: Store) -> None:

@@ -1,13 +1,15 @@
 """The contract of `Store.join`, `renew`, `leave` and `recover`: workers that come and go."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 
-from afterword.job import JobState
-from afterword.outcome import Completed
+from afterword.job import JobState, new_id
+from afterword.outcome import MAX_INTERRUPTED, Completed, Released, Retry
 from afterword.store import MAX_LOST, Claim, Store
 from afterword.testing.kit import (
     BATCH,
+    FUTURE,
     LONG,
     PAST,
     a_chain,
@@ -20,6 +22,7 @@ from afterword.testing.kit import (
     ids,
     join,
     lose,
+    options,
     record,
     running,
     state,
@@ -144,6 +147,51 @@ def check_what_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
     expect((JobState.QUEUED, 0, 1), (found.state, found.lost, found.interrupted), "the record")
     join(store, "bob")
     expect(2, claim_of(store, job, "bob").attempt, "the next attempt")
+
+
+def check_on_crash_fail(store: Store) -> None:
+    """A job that must not be run twice fails when its worker is lost, or leaves it behind."""
+    for retires in (False, True):
+        attempt = running(store, f"worker-{retires}", options=options(on_crash="fail"))
+        if retires:
+            store.retire(attempt.worker)
+            store.renew(attempt.worker, 0.0)  # its lease has run out
+        else:
+            store.leave(attempt.worker)
+        (told,) = store.recover(BATCH, LONG)
+        expect((attempt.id, JobState.FAILED), (told.id, told.state), "recovered")
+        found = record(store, attempt.id)
+        expect((JobState.FAILED, True), (found.state, bool(found.error)), "job, and why")
+        expect(int(not retires), found.lost, "lost workers")
+
+
+def check_on_crash_fail_is_about_crashes(store: Store) -> None:
+    """Such a job is tried again when its task asks for it, or when it is given back."""
+    attempt = running(store, options=options(on_crash="fail"))
+    end(store, attempt, Retry(PAST, "error"))
+    (attempt,) = claim(store)
+    end(store, attempt, Released())
+    expect([3], [each.attempt for each in claim(store)], "attempts")
+
+
+def check_interruptions_have_a_bound(store: Store) -> None:
+    """A job that MAX_INTERRUPTED shutdowns have interrupted has failed: it does not end in time."""
+    store.add([a_job(run_at=FUTURE)])
+    (model,) = store.find()
+    jobs = [
+        replace(model, id=new_id(), interrupted=MAX_INTERRUPTED - left, run_at=model.created_at)
+        for left in (1, 2)
+    ]
+    store.restore(jobs)
+    join(store, "ann")
+    expect(2, len(claim(store)), "claims")
+    store.retire("ann")
+    store.renew("ann", 0.0)
+    told = {each.id: each.state for each in store.recover(BATCH, LONG)}
+    expected = dict(zip(ids(jobs), (JobState.FAILED, JobState.QUEUED), strict=True))
+    expect(expected, told, "recovered")
+    expect(expected, dict(zip(ids(jobs), states(store, jobs), strict=True)), "states")
+    expect(True, bool(record(store, jobs[0].id).error), "it says why")
 
 
 def check_poison_stops_followers(store: Store) -> None:

@@ -179,18 +179,8 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
     def _add(self, row: Values) -> Added:
         if self._database.write("add", row):
             return Added(row["id"], True)
-        other = self._id_with_key(row["unique_key"], ended=row["unique_ended"]) or row["id"]
-        return Added(
-            other, False, conflict=bool(self._database.write("differs", {**row, "id": other}))
-        )
-
-    def _id_with_key(self, key: str | None, *, ended: bool) -> str | None:
-        if key is None:
-            return None
-        rows = self._database.write("with_key", {"key": key})
-        if not rows and ended:
-            rows = self._database.write("ended_with_key", {"key": key})
-        return rows[0][0] if rows else None
+        ((other, conflict),) = self._database.write("present", row)
+        return Added(other, False, bool(conflict))
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
@@ -215,10 +205,9 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
                 rows = self._database.write("discard", fence(claim))
                 accepted.append(bool(rows))
                 for (after,) in rows:
-                    self._ready = (
-                        bool(self._database.write("move_up", {"id": claim.id, "after": after}))
-                        or self._ready
-                    )
+                    values = {"id": claim.id, "after": after}
+                    moved = bool(self._database.write("move_up", values))
+                    self._ready = self._ready or moved or claim.limited
         return accepted
 
     def claim(

@@ -30,7 +30,9 @@ class InTheirTransaction:
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs, queued."""
         now = self._clock.now()
-        return [Statement(_without_answer("add"), new_row(job, None, now)) for job in jobs]
+        keys = {job.id: job.unique_key for job in jobs}
+        rows = [new_row(job, None, now, after_key=keys.get(job.after or "")) for job in jobs]
+        return [Statement(_without_answer("add"), row) for row in rows]
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles an attempt; the first statement returns a row if it was still ours."""
@@ -39,7 +41,7 @@ class InTheirTransaction:
             return [Statement(sql("requeue"), again_row(settlement))]
         values = final_row(settlement, state, self._clock.now())
         rest = [Statement(_without_answer(name), values) for name in followed_by(state)]
-        return [Statement(sql("finish"), values), *rest]
+        return [Statement(sql("finish"), values), *rest, *self.adding(settlement.children)]
 
     def announcing(self) -> Sequence[Statement]:
         """Nothing: `PRAGMA data_version` tells that another connection has committed."""

@@ -10,8 +10,12 @@ from afterword.stores import rows
 from afterword.stores.rows import INTERRUPTED, Lost, Row, Values
 
 
-def new_row(job: NewJob, held_by: str | None, now: float) -> Values:
-    """The row of a job that is added at this time."""
+def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None = None) -> Values:
+    """The row of a job that is added at this time.
+
+    Args:
+        after_key: of its predecessor, if that may not have been added because of it.
+    """
     held = job.held and held_by is not None
     return {
         "id": job.id,
@@ -24,11 +28,12 @@ def new_row(job: NewJob, held_by: str | None, now: float) -> Values:
         "attempt": int(held),
         "worker": held_by if held else None,
         "after": job.after,
+        "after_key": after_key,
         "on_failure": job.on_failure,
         "request_id": job.request_id,
         "tags": json.dumps(job.tags) if job.tags else None,
         "unique_key": job.unique_key,
-        "unique_ended": job.unique_ended,
+        "unique_ended": int(job.unique_ended),
         "limit_key": job.limit_key,
         "options": job.options,
         "now": now,

@@ -1,0 +1,321 @@
+"""The contract of what a job keeps: its attempts, failures, result, children and progress."""
+
+from collections.abc import Sequence
+
+from afterword.job import JobState, NewJob
+from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.records import AttemptRecord
+from afterword.store import Claim, Putback, Report, Settlement, Store
+from afterword.testing.kit import (
+    BATCH,
+    FUTURE,
+    LONG,
+    PAST,
+    a_job,
+    claim,
+    claim_of,
+    end,
+    expect,
+    ids,
+    join,
+    lose,
+    options,
+    record,
+    running,
+    stale,
+    state,
+    states,
+    whole_seconds,
+)
+
+_Told = tuple[int, str | None, str | None]
+
+
+def _told(attempts: Sequence[AttemptRecord]) -> list[_Told]:
+    return [(each.attempt, each.outcome, each.error) for each in attempts]
+
+
+# ---------------------------------------------------------------------- attempts
+
+
+def check_a_queued_job_has_had_no_attempt(store: Store) -> None:
+    """A job without an attempt has none on record, nor has one that there is not."""
+    job = a_job()
+    store.add([job])
+    for each in (job.id, a_job().id, "no id", "\0", "'; --"):
+        expect([], list(store.attempts(each)), f"attempts of {each!r}")
+    store.cancel([job.id], "no")
+    expect([], list(store.attempts(job.id)), "attempts of one that was cancelled before")
+
+
+def check_attempts_are_on_record(store: Store) -> None:
+    """Each attempt has its number, its worker, how it ended, why, and when; the running one too."""
+    attempt = running(store, "ann")
+    expect([(1, None, None)], _told(store.attempts(attempt.id)), "while it runs")
+    end(store, attempt, Retry(PAST, "ConnectionError"))
+    expect([(1, "failed", "ConnectionError")], _told(store.attempts(attempt.id)), "while it waits")
+    join(store, "bob")
+    (second,) = claim(store, "bob")
+    end(store, second, Completed())
+    first, last = store.attempts(attempt.id)
+    expect([(1, "failed", "ConnectionError"), (2, "completed", None)], _told([first, last]), "told")
+    expect(("ann", "bob"), (first.worker, last.worker), "workers")
+    expect({attempt.id}, {first.job_id, last.job_id}, "job ids")
+    expect([PAST, PAST], [whole_seconds(each.started_at) for each in (first, last)], "started_at")
+    if first.ended_at is None or last.ended_at is None:
+        raise AssertionError(f"ended attempts have a time: {first}, {last}")
+    expect(True, first.ended_at <= last.ended_at, "they ended one after the other")
+
+
+def check_every_end_of_an_attempt_is_told(store: Store) -> None:
+    """An attempt was interrupted, lost with its worker, failed or cancelled."""
+    attempt = running(store, "ann")
+    end(store, attempt, Released())
+    lose(store, claim(store, "ann")[0], LONG)
+    join(store, "bob")
+    end(store, claim(store, "bob")[0], Failed("error"))
+    outcomes = [each.outcome for each in store.attempts(attempt.id)]
+    expect(["interrupted", "lost", "failed"], outcomes, "outcomes")
+    why = [each.error for each in store.attempts(attempt.id)]
+    expect([True] * 3, [bool(each) for each in why], f"reasons: {why}")
+    other = running(store, "cid")
+    end(store, other, Cancelled("no"))
+    expect([(1, "cancelled", "no")], _told(store.attempts(other.id)), "a cancelled one")
+
+
+def check_poison_has_all_its_attempts(store: Store) -> None:
+    """The attempts of a job that lost its workers are all there; what ended it comes last."""
+    attempt = running(store, "ann")
+    for worker in ("bob", "cid"):
+        lose(store, attempt)
+        join(store, worker)
+        (attempt,) = claim(store, worker)
+    lose(store, attempt)
+    outcomes = [each.outcome for each in store.attempts(attempt.id)]
+    expect(["lost", "lost", "failed"], outcomes, "outcomes")
+
+
+def check_a_retired_workers_attempt_was_interrupted(store: Store) -> None:
+    """What a worker that shut down has left behind was interrupted, not lost."""
+    attempt = running(store, "ann")
+    store.retire("ann")
+    store.renew("ann", 0.0)
+    store.recover(BATCH, LONG)
+    expect(["interrupted"], [each.outcome for each in store.attempts(attempt.id)], "outcomes")
+
+
+def check_what_never_started_is_no_attempt(store: Store) -> None:
+    """A claim that was given back leaves no attempt behind."""
+    attempt = running(store)
+    store.release([Putback(attempt)])
+    expect([], list(store.attempts(attempt.id)), "attempts")
+    end(store, claim(store)[0], Completed())
+    expect([(1, "completed", None)], _told(store.attempts(attempt.id)), "attempts")
+
+
+def check_retry_by_hand_keeps_the_attempts(store: Store) -> None:
+    """What a job came to before it was retried by hand stays on record."""
+    attempt = running(store)
+    end(store, attempt, Retry(PAST, "first"))
+    end(store, claim(store)[0], Failed("second"))
+    store.retry([attempt.id])
+    told = [(1, "failed", "first"), (2, "failed", "second")]
+    expect(told, _told(store.attempts(attempt.id)), "while it waits")
+    end(store, claim(store)[0], Completed())
+    expect([*told, (3, "completed", None)], _told(store.attempts(attempt.id)), "in the end")
+    expect(True, all(each.started_at for each in store.attempts(attempt.id)), "they have started")
+
+
+def check_stale_outcomes_are_no_attempts(store: Store) -> None:
+    """An outcome that is refused leaves nothing on record."""
+    attempt = running(store)
+    for other in stale(attempt).values():
+        end(store, other, Retry(PAST, "error"))
+    expect([(1, None, None)], _told(store.attempts(attempt.id)), "attempts")
+
+
+def check_attempts_are_forgotten_with_their_job(store: Store) -> None:
+    """What is purged, or deleted, has no attempts any more."""
+    jobs = []
+    for worker, forget in (("ann", store.delete), ("bob", lambda _: store.purge(FUTURE, BATCH))):
+        attempt = running(store, worker)
+        end(store, attempt, Retry(PAST, "error"))
+        end(store, claim(store, worker)[0], Completed())
+        jobs.append(record(store, attempt.id))
+        forget([attempt.id])
+    expect([True, True], list(store.restore(jobs)), "restored")
+    for each in jobs:
+        expect([(2, "completed", None)], _told(store.attempts(each.id)), "attempts")
+
+
+# ---------------------------------------------------------------------- what a job keeps
+
+
+def check_a_job_keeps_what_was_said_of_it(store: Store) -> None:
+    """Tags, keys and options are in a job's record until the end, and in its claims."""
+    said = options(retries=3, timeout=1.5)
+    job = a_job(tags=("a b", "ö 雪", '"'), unique_key="u", limit_key="l", options=said)
+    store.add([job])
+    join(store, "ann")
+    attempt = claim_of(store, job)
+    expect((said, job.tags, True), (attempt.options, attempt.tags, attempt.limited), "the claim")
+    expect(_said(job), _said(record(store, job.id)), "while it runs")
+    end(store, attempt, Retry(PAST, "error"))
+    again = claim_of(store, job)
+    expect((said, job.tags), (again.options, again.tags), "the second claim")
+    end(store, again, Completed())
+    expect(_said(job), _said(record(store, job.id)), "when it has ended")
+    store.retry([job.id])
+    expect(_said(job), _said(record(store, job.id)), "when it is retried")
+    store.cancel([job.id], "no")
+    expect(_said(job), _said(record(store, job.id)), "when it is cancelled")
+    plain = claim_of(store, _added(store, a_job()))
+    expect((None, (), False), (plain.options, plain.tags, plain.limited), "a plain job's claim")
+
+
+def _said(job: object) -> tuple[object, ...]:
+    return tuple(getattr(job, name) for name in ("tags", "unique_key", "limit_key", "options"))
+
+
+def _added(store: Store, job: NewJob) -> NewJob:
+    store.add([job])
+    return job
+
+
+def check_followers_keep_what_was_said_of_them(store: Store) -> None:
+    """So do those that are cancelled with a job, and come back with it."""
+    first = running(store)
+    job = _added(store, a_job(after=first.id, tags=("a",), limit_key="l", options=options(limit=1)))
+    end(store, first, Failed("error"))
+    expect(_said(job), _said(record(store, job.id)), "when it is cancelled")
+    store.retry([first.id])
+    expect(_said(job), _said(record(store, job.id)), "when it is back")
+
+
+def check_failures_are_counted(store: Store) -> None:
+    """A claim knows how often the task has failed and was interrupted; lost workers are neither."""
+    attempt = running(store, "ann")
+    expect((0, 0), (attempt.failures, attempt.interrupted), "the first")
+    outcomes: list[Outcome] = [Retry(PAST, "error"), Released(), Retry(PAST, "error")]
+    for outcome, expected in zip(outcomes, [(1, 0), (1, 1), (2, 1)], strict=True):
+        end(store, attempt, outcome)
+        (attempt,) = claim(store, "ann")
+        expect(expected, (attempt.failures, attempt.interrupted), f"after {outcome}")
+    lose(store, attempt)
+    join(store, "bob")
+    (attempt,) = claim(store, "bob")
+    expect((2, 1), (attempt.failures, attempt.interrupted), "after a lost worker")
+    end(store, attempt, Completed())
+    expect(2, record(store, attempt.id).failures, "failures in the end")
+
+
+def check_retry_by_hand_forgives_failures(store: Store) -> None:
+    """A job that is retried by hand has failed never yet, and has neither result nor progress."""
+    attempt = running(store)
+    end(store, attempt, Retry(PAST, "error"))
+    (attempt,) = claim(store)
+    store.report([Report(attempt, "50")])
+    end(store, attempt, Completed("1"))
+    store.retry([attempt.id])
+    found = record(store, attempt.id)
+    expect((0, None, None), (found.failures, found.result, found.progress), "job")
+    expect([0], [each.failures for each in claim(store)], "failures in its claim")
+
+
+def check_results_are_kept(store: Store) -> None:
+    """What a task returned is kept as it was written; whatever else ends a job has no result."""
+    for result in ('{"to": "ö 雪"}', '"\\u0000"', "null", None):
+        attempt = running(store, a_job().id)
+        end(store, attempt, Completed(result))
+        expect(result, record(store, attempt.id).result, "result")
+    failed = running(store, "ann")
+    end(store, failed, Failed("error"))
+    expect(None, record(store, failed.id).result, "result of a failed job")
+
+
+# ---------------------------------------------------------------------- children
+
+
+def check_children_are_added_with_the_end(store: Store) -> None:
+    """The jobs that an attempt adds are there when its end is accepted, whatever that is."""
+    outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), Retry(FUTURE, "error"))
+    for outcome in outcomes:
+        attempt = running(store, a_job().id)
+        first = a_job(run_at=FUTURE)
+        second = a_job(after=first.id)
+        children = (first, second)
+        answers = store.settle([Settlement(attempt, outcome, PAST, children)])
+        expect([True], list(answers), f"settled as {outcome}")
+        expect([JobState.QUEUED] * 2, states(store, children), f"children of {outcome}")
+        expect(first.id, record(store, second.id).after, "the second waits for")
+
+
+def check_children_of_a_stale_end_are_not_added(store: Store) -> None:
+    """An attempt whose end is refused has added nothing."""
+    attempt = running(store)
+    for what, other in stale(attempt).items():
+        child = a_job()
+        answers = store.settle([Settlement(other, Completed(), PAST, [child])])
+        expect([False], list(answers), f"settled by {what}")
+        expect(None, state(store, child.id), f"child of {what}")
+    twice = [a_job(), a_job()]
+    both = [Settlement(attempt, Completed(), PAST, [each]) for each in twice]
+    expect([True, False], list(store.settle(both)), "settled twice in a batch")
+    expect([JobState.QUEUED, None], states(store, twice), "children")
+
+
+def check_children_can_be_claimed(store: Store) -> None:
+    """A child is a reason to look for work, and may have the unique key of its parent."""
+    attempt = running(store, unique_key="k")
+    child = a_job(unique_key="k")
+    claim(store)
+    store.settle([Settlement(attempt, Completed(), PAST, [child])])
+    expect(True, store.changed(), "changed")
+    expect([child.id], ids(claim(store)), "claims")
+
+
+def check_a_stale_outcome_does_not_stand_in_the_way(store: Store) -> None:
+    """What a lost attempt says of a job keeps out nothing that the present one says with it."""
+    lost = running(store, "ann")
+    lose(store, lost)
+    join(store, "bob")
+    (attempt,) = claim(store, "bob")
+    answers = store.settle([Settlement(each, Completed(), PAST) for each in (lost, attempt)])
+    expect([False, True], list(answers), "settled")
+    other = running(store, "cid")
+    putbacks = [Putback(each) for each in (*stale(other).values(), other)]
+    expect([False] * 4 + [True], list(store.release(putbacks)), "released")
+
+
+# ---------------------------------------------------------------------- progress
+
+
+def check_progress_is_shown(store: Store) -> None:
+    """How far a running attempt has come can be seen, the latest of it; it is kept in the end."""
+    attempt = running(store)
+    expect(None, record(store, attempt.id).progress, "at first")
+    expect([], list(store.report([])), "nothing to report")
+    reports = [Report(attempt, '{"percent": 10}'), Report(attempt, '{"percent": 20}')]
+    expect([True, True], list(store.report(reports)), "reported")
+    expect('{"percent": 20}', record(store, attempt.id).progress, "while it runs")
+    end(store, attempt, Completed())
+    expect('{"percent": 20}', record(store, attempt.id).progress, "when it has ended")
+
+
+def check_progress_is_fenced(store: Store) -> None:
+    """Who does not run the job (any more) reports nothing of it."""
+    attempt = running(store)
+    for what, other in stale(attempt).items():
+        answers = store.report([Report(other, "1"), Report(attempt, "2")])
+        expect([False, True], list(answers), f"reported by {what}")
+    expect("2", record(store, attempt.id).progress, "progress")
+    end(store, attempt, Completed())
+    expect([False], list(store.report([Report(attempt, "3")])), "reported after the end")
+    expect("2", record(store, attempt.id).progress, "progress after the end")
+
+
+def check_progress_is_each_jobs_own(store: Store) -> None:
+    """Reports of several attempts in one batch are told apart."""
+    attempts: list[Claim] = [running(store, f"worker-{number}") for number in range(3)]
+    store.report([Report(each, str(number)) for number, each in enumerate(attempts)])
+    expect(["0", "1", "2"], [record(store, each.id).progress for each in attempts], "progress")

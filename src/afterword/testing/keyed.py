@@ -1,0 +1,248 @@
+"""The contract of unique keys: of the jobs with one key, one at a time."""
+
+from dataclasses import replace
+
+from afterword.job import JobState, NewJob, new_id
+from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store import Added, Putback, Store
+from afterword.testing.kit import (
+    BATCH,
+    FUTURE,
+    PAST,
+    a_job,
+    added,
+    claim,
+    claim_of,
+    end,
+    expect,
+    ids,
+    join,
+    record,
+    running,
+    state,
+    states,
+)
+
+_FINAL: tuple[Outcome, ...] = (Completed(), Failed("error"), Cancelled("no"))
+
+
+def _keyed(key: str = "k", **changes: object) -> NewJob:
+    return a_job(unique_key=key, **changes)
+
+
+def _ended(store: Store, worker: str = "ann", **changes: object) -> str:
+    """A job that has ended, with this key."""
+    attempt = running(store, worker, **{"unique_key": "k", **changes})
+    end(store, attempt, Completed())
+    return attempt.id
+
+
+def check_of_one_key_one_job_is_added(store: Store) -> None:
+    """While a job has not ended, no other one with its unique key is added; it is named instead."""
+    first, second, other = _keyed(), _keyed(), _keyed("other")
+    expect([Added(first.id, True)], list(store.add([first])), "the first")
+    expect([Added(first.id, False)], list(store.add([second])), "another one with its key")
+    expect([Added(other.id, True)], list(store.add([other])), "one with another key")
+    expect(None, state(store, second.id), "state of what was not added")
+    expect("k", record(store, first.id).unique_key, "the key")
+
+
+def check_of_one_key_in_a_batch_the_first_is_added(store: Store) -> None:
+    """Of several with one key in one batch the first is added, and named for the others."""
+    first, second, third = _keyed(), a_job(), _keyed()
+    fourth, fifth = _keyed("a"), _keyed("a")
+    expected = [
+        Added(first.id, True),
+        Added(second.id, True),
+        Added(first.id, False),
+        Added(fourth.id, True),
+        Added(fourth.id, False),
+    ]
+    expect(expected, list(store.add([first, second, third, fourth, fifth])), "answers")
+
+
+def check_a_key_is_taken_until_the_end(store: Store) -> None:
+    """Whether it waits, runs, is held, released, tried again or recovered: its key is taken."""
+    join(store, "ann", "bob")
+    job = _keyed(held=True)
+    store.add([job], held_by="ann")
+    expect([False], added(store, [_keyed()]), "while it is held")
+    lose_it = store.find()[0]
+    store.leave("ann")
+    expect([job.id], [each.id for each in store.recover(BATCH, 0.0)], f"recovered: {lose_it}")
+    expect([False], added(store, [_keyed()]), "when it was recovered")
+    for outcome in (Retry(PAST, "error"), Released()):
+        end(store, claim_of(store, job, "bob"), outcome)
+        expect([False], added(store, [_keyed()]), f"after {outcome}")
+    store.release([Putback(claim_of(store, job, "bob"), FUTURE)])
+    expect([False], added(store, [_keyed(held=True)], "bob"), "when it was released")
+    expect([job.id], ids(store.find()), "jobs")
+
+
+def check_a_key_is_free_after_the_end(store: Store) -> None:
+    """When a job has ended, however it did, another one with its key is added."""
+    join(store, "ann")
+    for outcome in _FINAL:
+        job = _keyed()
+        expect([Added(job.id, True)], list(store.add([job])), f"before {outcome}")
+        end(store, claim_of(store, job), outcome)
+    last = _keyed()
+    store.add([last])
+    store.cancel([last.id], "no")
+    expect([True], added(store, [_keyed()]), "after a cancellation")
+
+
+def check_a_key_is_free_after_a_deletion(store: Store) -> None:
+    """A deleted or discarded job has no key any more."""
+    job = _keyed()
+    store.add([job])
+    store.delete([job.id])
+    attempt = running(store, unique_key="k")
+    store.discard([attempt])
+    expect([True], added(store, [_keyed()]), "added")
+
+
+def check_unique_ended(store: Store) -> None:
+    """A job that asks for it is not added either while one with its key that ended is kept."""
+    _ended(store, "ann")
+    latest = _ended(store, "bob")
+    job = _keyed(unique_ended=True)
+    expect([Added(latest, False)], list(store.add([job])), "while it is kept")
+    unfinished = _keyed()
+    expect([True], added(store, [unfinished]), "one that does not ask for it")
+    expect([Added(unfinished.id, False)], list(store.add([job])), "while both are there")
+    store.delete([unfinished.id])
+    store.purge(FUTURE, BATCH)
+    expect([Added(job.id, True)], list(store.add([job])), "when it was purged")
+
+
+def check_conflicts_are_told(store: Store) -> None:
+    """Whoever is told of another job learns whether that one is another call."""
+    first = _keyed(arguments='{"n":1}')
+    store.add([first])
+    others = [
+        _keyed(arguments='{"n":1}', queue="other", priority=3),
+        _keyed(arguments='{"n":2}'),
+        _keyed(arguments='{"n":1}', task="app:other"),
+        replace(first, arguments='{"n":2}'),
+        first,
+    ]
+    conflicts = [each.conflict for each in store.add(others)]
+    expect([False, True, True, True, False], conflicts, "conflicts while it waits")
+    join(store, "ann")
+    end(store, claim_of(store, first), Completed())
+    ended = [replace(each, unique_ended=True) for each in others]
+    conflicts = [each.conflict for each in store.add(ended)]
+    expect([False, True, True, True, False], conflicts, "conflicts when it has ended")
+
+
+def check_an_id_goes_before_a_key(store: Store) -> None:
+    """A job that is known by its id is named itself, whoever has its key by now."""
+    attempt = running(store, unique_key="k")
+    end(store, attempt, Completed())
+    store.add([_keyed()])
+    expect([Added(attempt.id, False)], list(store.add([_keyed(id=attempt.id)])), "answers")
+
+
+def check_followers_of_what_was_not_added(store: Store) -> None:
+    """Who was to follow a job that was not added follows, and stops with, the one that is there."""
+    first = running(store, unique_key="k")
+    again = _keyed()
+    second = a_job(after=again.id)
+    third = a_job(after=second.id)
+    expect([False, True, True], added(store, [again, second, third]), "added")
+    expect(
+        [first.id, second.id], [record(store, each.id).after for each in (second, third)], "after"
+    )
+    expect([], list(claim(store)), "claims while it runs")
+    end(store, first, Failed("error"))
+    expect([JobState.CANCELLED] * 2, states(store, [second, third]), "states after it has failed")
+
+
+def check_followers_of_what_has_ended(store: Store) -> None:
+    """Who was to follow a job that was not added because of an ended one is ready."""
+    _ended(store)
+    again = _keyed(unique_ended=True)
+    second = a_job(after=again.id)
+    expect([False, True], added(store, [again, second]), "added")
+    expect([second.id], ids(claim(store)), "claims")
+
+
+def check_a_child_may_have_the_key_of_its_parent(store: Store) -> None:
+    """A job's key is free for those that are added after its end in the same transaction."""
+    attempt = running(store, unique_key="k")
+    job = _keyed()
+    with store.transaction():
+        end(store, attempt, Completed())
+        expect([True], added(store, [job]), "added")
+    expect(job.id, _id_with_key(store), "who has the key")
+
+
+def _id_with_key(store: Store, *, ended: bool = False) -> str | None:
+    found = store.with_key("k", ended=ended)
+    return found.id if found else None
+
+
+def check_with_key(store: Store) -> None:
+    """The unfinished job with a key can be asked for, or else the latest that ended."""
+    expect((None, None), (_id_with_key(store), _id_with_key(store, ended=True)), "at first")
+    _ended(store, "ann")
+    latest = _ended(store, "bob")
+    expect((None, latest), (_id_with_key(store), _id_with_key(store, ended=True)), "ended")
+    store.add([job := _keyed()])
+    expect((job.id, job.id), (_id_with_key(store), _id_with_key(store, ended=True)), "unfinished")
+    expect(None, store.with_key("'; --", ended=True), "a strange key")
+
+
+def check_retry_keeps_the_key(store: Store) -> None:
+    """A job that is retried by hand has its key again."""
+    job_id = _ended(store)
+    store.retry([job_id])
+    expect(job_id, _id_with_key(store), "who has the key")
+    expect([False], added(store, [_keyed()]), "added")
+
+
+def check_retry_when_the_key_is_taken(store: Store) -> None:
+    """A job whose key a later one has by now is retried without it."""
+    first, second = _ended(store, "ann"), _ended(store, "bob")
+    store.add([third := _keyed()])
+    expect([True, True], list(store.retry([first, second])), "retried")
+    expect(third.id, _id_with_key(store), "who has the key")
+    expect([None, None], [record(store, each).unique_key for each in (first, second)], "keys")
+    expect(3, len(claim(store)), "claims")
+
+
+def check_retry_of_several_with_one_key(store: Store) -> None:
+    """Of several that are retried together one has the key."""
+    jobs = [_ended(store, worker) for worker in ("ann", "bob", "cid")]
+    expect([True] * 3, list(store.retry(jobs)), "retried")
+    keys = sorted(str(record(store, each).unique_key) for each in jobs)
+    expect(["None", "None", "k"], keys, "keys")
+
+
+def check_restore_when_the_key_is_taken(store: Store) -> None:
+    """Of unfinished jobs with one key the one that is there keeps it, or else one that comes."""
+    store.add([_keyed(run_at=FUTURE)])
+    (model,) = store.find()
+    copies = [replace(model, id=new_id()) for _ in range(2)]
+    expect([True, True], list(store.restore(copies)), "restored")
+    expect(model.id, _id_with_key(store), "who has the key")
+    others = [replace(model, id=new_id(), unique_key="other") for _ in range(2)]
+    expect([True, True], list(store.restore(others)), "restored with another key")
+    keys = sorted(str(record(store, each.id).unique_key) for each in others)
+    expect(["None", "other"], keys, "keys")
+
+
+def check_a_key_that_was_rolled_back_is_free(store: Store) -> None:
+    """What was added in a transaction that failed has no key."""
+    try:
+        with store.transaction():
+            store.add([_keyed()])
+            raise _Broken
+    except _Broken:
+        pass
+    expect([True], added(store, [_keyed()]), "added")
+
+
+class _Broken(Exception):
+    """Raised inside a transaction."""

@@ -1,0 +1,401 @@
+"""The contract of limits, rates and pauses: what is due and must wait all the same."""
+
+import time
+from collections.abc import Callable
+
+from afterword.job import JobState, NewJob
+from afterword.outcome import Completed, Failed, Outcome, Released, Retry
+from afterword.records import QueueRecord
+from afterword.store import Claim, Putback, Store
+from afterword.testing.kit import (
+    BATCH,
+    LONG,
+    PAST,
+    a_job,
+    all_claims,
+    claim,
+    claim_of,
+    end,
+    expect,
+    ids,
+    join,
+    lose,
+    options,
+    record,
+    state,
+    states,
+)
+
+SHORT = 0.5  # seconds
+
+
+def _limited(count: int, limit: int = 1, key: str = "k", **changes: object) -> list[NewJob]:
+    """Jobs of which no more than `limit` may run at the same time."""
+    said = options(limit=limit)
+    return [a_job(limit_key=key, options=said, **changes) for _ in range(count)]
+
+
+def _rated(count: int, rate: tuple[int, float], key: str = "k", **changes: object) -> list[NewJob]:
+    """Jobs of which so many may start within so many seconds."""
+    said = options(rate=rate)
+    return [a_job(limit_key=key, options=said, **changes) for _ in range(count)]
+
+
+# ---------------------------------------------------------------------- limits of keys
+
+
+def check_a_limit_holds_over_all_workers(store: Store) -> None:
+    """No more jobs with a key run than its limit allows, whoever runs them; first come first."""
+    join(store, "ann", "bob")
+    jobs = _limited(5, limit=2)
+    store.add(jobs)
+    first = all_claims(store, "ann")
+    expect(ids(jobs[:2]), ids(first), "ann's claims")
+    expect([], all_claims(store, "bob"), "bob's claims")
+    expect([0, 0, 0], [record(store, each.id).attempt for each in jobs[2:]], "attempts")
+    end(store, first[0], Completed())
+    expect([jobs[2].id], ids(all_claims(store, "bob")), "bob's claims when one has ended")
+    expect([], all_claims(store, "ann"), "ann's claims then")
+
+
+def check_a_limit_holds_one_by_one(store: Store) -> None:
+    """It makes no difference how many are asked for at a time."""
+    join(store, "ann")
+    jobs = _limited(4, limit=3)
+    store.add(jobs)
+    expect(ids(jobs[:3]), [got.id for _ in jobs for got in all_claims(store, limit=1)], "claims")
+
+
+def check_a_limit_holds_up_nobody_else(store: Store) -> None:
+    """Jobs with other keys, with none, and in other queues go ahead of those that have to wait."""
+    join(store, "ann")
+    held_up = _limited(4, limit=1, run_at=PAST)
+    others = [*_limited(2, limit=2, key="other"), *[a_job() for _ in range(3)]]
+    store.add([*held_up, *others])
+    for limit in (2, BATCH):
+        all_claims(store, limit=limit)
+    running = [each.id for each in (*held_up, *others) if state(store, each.id) == "running"]
+    expect([held_up[0].id, *ids(others)], running, "running jobs")
+    expect(None, record(store, held_up[1].id).worker, "the worker of one that waits")
+
+
+def check_a_place_is_free_again(store: Store) -> None:
+    """Whatever takes a job from its worker lets the next one with its key start, and tells it."""
+    join(store, "ann", "bob")
+    outcomes: tuple[Outcome, ...] = (
+        Completed(),
+        Failed("error"),
+        Retry(time.time() + LONG, "error"),
+    )
+    ways: dict[str, Callable[[Claim], object]] = {
+        **{type(each).__name__: (lambda got, how=each: end(store, got, how)) for each in outcomes},  # type: ignore[misc]
+        "release": lambda got: store.release([Putback(got, time.time() + LONG)]),
+        "discard": lambda got: store.discard([got]),
+        "recover": lambda got: lose(store, got, LONG),
+    }
+    for what, way in ways.items():
+        first, second = _limited(2, key=what)
+        store.add([first, second])
+        (got,) = all_claims(store, "bob" if what == "recover" else "ann")
+        expect(first.id, got.id, f"the first, before {what}")
+        way(got)
+        expect(True, store.changed(), f"changed after {what}")
+        expect([second.id], ids(all_claims(store, "ann")), f"claims after {what}")
+
+
+def check_each_job_has_its_own_limit(store: Store) -> None:
+    """Where jobs with one key say different limits, each waits for its own."""
+    join(store, "ann")
+    wide, narrow = _limited(3, limit=3), _limited(2, limit=1, run_at=PAST)
+    store.add([*wide, *narrow])
+    expect(sorted([narrow[0].id, *ids(wide[:2])]), sorted(ids(all_claims(store))), "claims")
+
+
+def check_a_key_without_a_limit_limits_nothing(store: Store) -> None:
+    """A key alone holds up nothing."""
+    join(store, "ann")
+    store.add([a_job(limit_key="k") for _ in range(3)])
+    expect(3, len(claim(store)), "claims")
+
+
+def check_held_jobs_count(store: Store) -> None:
+    """A held job takes a place of its key."""
+    join(store, "ann")
+    held, other = _limited(1, held=True)[0], _limited(1)[0]
+    store.add([held, other], held_by="ann")
+    expect([], all_claims(store), "claims")
+
+
+def check_a_limit_keeps_the_order_of_requests(store: Store) -> None:
+    """Who waits for a predecessor takes no place meanwhile."""
+    join(store, "ann")
+    first = a_job()
+    (second,), (third,) = _limited(1, after=first.id), _limited(1)
+    store.add([first, second, third])
+    expect(sorted(ids([first, third])), sorted(ids(all_claims(store))), "claims")
+
+
+# ---------------------------------------------------------------------- limits of queues
+
+
+def check_a_queue_can_be_limited(store: Store) -> None:
+    """No more jobs of a queue run than it may, over all workers and priorities; others are free."""
+    join(store, "ann", "bob")
+    store.limit({"mail": 2})
+    mails = [a_job(queue="mail", priority=number % 3) for number in range(6)]
+    others = [a_job() for _ in range(3)]
+    store.add([*mails, *others])
+    first = store.claim("ann", ["mail", "default"], BATCH)
+    taken = [each for each in first if each.queue == "mail"]
+    expect([mails[0].id, mails[3].id], ids(taken), "the most urgent mails")
+    rest = [each for each in first if each.queue != "mail"]
+    while store.changed():
+        rest.extend(store.claim("ann", ["mail", "default"], BATCH))
+    expect(ids(others), ids(rest), "other jobs")
+    expect([], list(store.claim("bob", ["mail"], BATCH)), "bob's claims")
+    end(store, taken[0], Completed())
+    expect(True, store.changed(), "changed when one has ended")
+    expect([mails[1].id], ids(store.claim("bob", ["mail"], BATCH)), "bob's claims then")
+
+
+def check_a_queues_limit_can_be_changed(store: Store) -> None:
+    """A limit can be set anew and lifted; what runs already goes on."""
+    join(store, "ann")
+    store.add([a_job() for _ in range(6)])
+    store.limit({"default": 3, "other": None})
+    expect(3, len(all_claims(store)), "claims with limit 3")
+    store.limit({"default": 2})
+    expect(0, len(all_claims(store)), "claims with limit 2")
+    store.limit({"default": 4})
+    expect(True, store.changed(), "changed")
+    expect(1, len(all_claims(store)), "claims with limit 4")
+    store.limit({"default": None})
+    expect(2, len(all_claims(store)), "claims without a limit")
+    expect([], list(store.ruled()), "queues with a rule")
+
+
+def check_a_limited_queue_with_limited_keys(store: Store) -> None:
+    """Where a queue and a key are limited, both count."""
+    join(store, "ann")
+    store.limit({"default": 2})
+    same, others = _limited(3, limit=1), [a_job() for _ in range(2)]
+    store.add([*same, *others])
+    expect(ids([same[0], others[0]]), ids(all_claims(store)), "claims")
+
+
+def check_a_queue_cannot_be_limited_to_nothing(store: Store) -> None:
+    """A limit is at least 1: who wants a queue to stand still pauses it."""
+    try:
+        store.limit({"default": 0})
+    except Exception:
+        expect([], list(store.ruled()), "queues with a rule")
+    else:
+        raise AssertionError("expected an error for a limit of 0")
+
+
+# ---------------------------------------------------------------------- rates
+
+
+def _seconds_from(store: Store, job: NewJob, since: float) -> float:
+    """When a job may start, in seconds since a time of the store's clock."""
+    return record(store, job.id).run_at.timestamp() - since
+
+
+def check_a_rate_spreads_the_starts(store: Store) -> None:
+    """So many start at once, the others wait for their slots in the order of claims."""
+    join(store, "ann", "bob")
+    jobs = _rated(5, rate=(2, LONG))
+    store.add(jobs)
+    began = store.now()
+    expect(ids(jobs[:2]), ids(all_claims(store, "ann")), "ann's claims")
+    expect([], all_claims(store, "bob"), "bob's claims")
+    slots = [round(_seconds_from(store, each, began) / LONG) for each in jobs[2:]]
+    expect([1, 1, 2], slots, "periods until the others start")
+    told = [(each.attempt, each.state) for each in store.get(ids(jobs[2:]))]
+    expect([(0, JobState.QUEUED)] * 3, told, "attempts and states of those that wait")
+
+
+def check_a_rate_counts_starts_not_ends(store: Store) -> None:
+    """That a job has ended lets no other one start sooner."""
+    join(store, "ann")
+    store.add(_rated(2, rate=(1, LONG)))
+    (got,) = all_claims(store)
+    end(store, got, Completed())
+    expect([], all_claims(store), "claims")
+
+
+def check_a_slot_comes(store: Store) -> None:
+    """What was put off starts in its slot, without asking again, and ahead of who comes later."""
+    join(store, "ann")
+    first, second = _rated(2, rate=(1, SHORT))
+    store.add([first, second])
+    expect([first.id], ids(all_claims(store)), "claims at once")
+    time.sleep(1.2 * SHORT)
+    (third,) = _rated(1, rate=(1, SHORT))
+    store.add([third])
+    expect([second.id], ids(all_claims(store)), "claims after one period")
+    time.sleep(1.2 * SHORT)
+    expect([third.id], ids(all_claims(store)), "claims after two periods")
+
+
+def check_rates_are_each_keys_own(store: Store) -> None:
+    """A rate holds up no other key."""
+    join(store, "ann")
+    jobs = [job for key in ("a", "b", "c") for job in _rated(2, rate=(1, LONG), key=key)]
+    store.add(jobs)
+    expect(ids(jobs[::2]), ids(all_claims(store)), "claims")
+
+
+def check_the_next_attempt_needs_a_slot_of_its_own(store: Store) -> None:
+    """A job that is tried again has to wait for its rate like every other one."""
+    join(store, "ann")
+    for outcome in (Retry(PAST, "error"), Released()):
+        (job,) = _rated(1, rate=(1, LONG), key=type(outcome).__name__)
+        store.add([job])
+        began = store.now()
+        end(store, claim_of(store, job), outcome)
+        expect([], all_claims(store), f"claims after {outcome}")
+        expect(1, round(_seconds_from(store, job, began) / LONG), f"periods after {outcome}")
+
+
+def check_what_never_started_keeps_its_slot(store: Store) -> None:
+    """A job that was given back before it started need not wait for another slot."""
+    join(store, "ann")
+    first, second = _rated(2, rate=(1, SHORT))
+    store.add([first, second])
+    (got,) = all_claims(store)
+    store.release([Putback(got)])
+    expect([first.id], ids(all_claims(store)), "claims of one that had started at once")
+    time.sleep(1.2 * SHORT)
+    (got,) = all_claims(store)
+    store.release([Putback(got)])
+    expect([second.id], ids(all_claims(store)), "claims of one that had been put off")
+
+
+def check_a_limit_takes_no_slot_away(store: Store) -> None:
+    """Who has to wait for its limit when its slot has come starts when the limit lets it."""
+    join(store, "ann")
+    said = options(rate=(1, SHORT), limit=1)
+    jobs = [a_job(limit_key="k", options=said) for _ in range(3)]
+    store.add(jobs)
+    end(store, all_claims(store)[0], Completed())
+    expect([], all_claims(store), "claims of the others, which get their slots")
+    store.add([a_job(limit_key="k")])
+    (got,) = all_claims(store)
+    time.sleep(2.2 * SHORT)
+    expect([], all_claims(store), "claims while another one has the place")
+    for job in jobs[1:]:
+        end(store, got, Completed())
+        claims = all_claims(store)
+        expect([job.id], ids(claims), "claims when the one before has ended")
+        (got,) = claims
+
+
+def check_a_limit_goes_before_a_rate(store: Store) -> None:
+    """Who has to wait for its limit takes no slot from those that could start."""
+    join(store, "ann")
+    narrow, wide = options(rate=(2, LONG), limit=1), options(rate=(2, LONG))
+    jobs = [a_job(limit_key="k", options=each) for each in (narrow, narrow, wide)]
+    store.add(jobs)
+    expect(ids([jobs[0], jobs[2]]), ids(all_claims(store)), "claims")
+
+
+def check_purge_keeps_the_starts_that_count(store: Store) -> None:
+    """A rate remembers its starts for as long as they matter, whatever is purged."""
+    join(store, "ann")
+    jobs = [*_rated(2, rate=(1, LONG)), *_rated(2, rate=(1, 0.01), key="short")]
+    store.add(jobs)
+    all_claims(store)
+    time.sleep(0.05)
+    store.purge(PAST, BATCH)
+    (later,), (soon,) = _rated(1, rate=(1, LONG)), _rated(1, rate=(1, 0.01), key="short")
+    store.add([later, soon])
+    all_claims(store)
+    expect([JobState.QUEUED, JobState.RUNNING], states(store, [later, soon]), "states")
+
+
+def check_the_strangest_rate_stops_nobody(store: Store) -> None:
+    """A job whose options somebody has mistyped by hand holds up no claim."""
+    join(store, "ann")
+    strange = [
+        '{"rate":[0,5]}',
+        '{"rate":[1,-5]}',
+        '{"rate":[1,1e300]}',
+        '{"rate":"often"}',
+        '{"rate":[1]}',
+        "[]",
+        "7",
+        '{"limit":null}',
+    ]
+    jobs = [a_job(limit_key=str(each), options=each) for each in strange for _ in range(2)]
+    store.add([*jobs, other := a_job()])
+    expect(True, other.id in ids(all_claims(store)), "another job is claimed")
+    century = 100 * 365 * 24 * 3600.0
+    store.add(_rated(BATCH, rate=(1, century)))  # the last of them would start in the year 12000
+    expect(1, len(all_claims(store, limit=2 * BATCH)), "claims with a rate of one in a century")
+
+
+# ---------------------------------------------------------------------- pauses
+
+
+def check_a_paused_queue_gives_nothing(store: Store) -> None:
+    """The jobs of a paused queue stay where they are, whoever asks; those of others do not."""
+    join(store, "ann")
+    store.pause(["mail", "never used"])
+    mail, other = a_job(queue="mail"), a_job()
+    store.add([mail, other])
+    expect([other.id], ids(store.claim("ann", ["mail", "default"], BATCH)), "claims")
+    expect((JobState.QUEUED, 0), (state(store, mail.id), record(store, mail.id).attempt), "job")
+
+
+def check_what_runs_goes_on_when_its_queue_is_paused(store: Store) -> None:
+    """A pause stops nothing that has started."""
+    join(store, "ann")
+    store.add([first := a_job(), second := a_job()])
+    got = claim(store, limit=1)[0]
+    store.pause(["default"])
+    expect(True, end(store, got, Completed()), "settled")
+    expect([JobState.COMPLETED, JobState.QUEUED], states(store, [first, second]), "states")
+    expect([], all_claims(store), "claims")
+
+
+def check_resume(store: Store) -> None:
+    """A queue that is resumed gives its jobs again, which is a reason to look."""
+    join(store, "ann")
+    store.pause(["default", "mail"])
+    store.pause(["default"])
+    store.add([job := a_job()])
+    expect([], all_claims(store), "claims while it is paused")
+    store.resume(["default", "unknown"])
+    expect(True, store.changed(), "changed")
+    expect([job.id], ids(claim(store)), "claims")
+    expect(["mail"], list(store.ruled()), "queues with a rule")
+
+
+def check_a_pause_keeps_the_limit(store: Store) -> None:
+    """A limited queue that was paused is limited when it is resumed."""
+    join(store, "ann")
+    store.limit({"default": 1})
+    store.pause(["default"])
+    store.add([a_job(), a_job()])
+    expect([], all_claims(store), "claims while it is paused")
+    store.limit({"default": 1})
+    expect([], all_claims(store), "claims while it is paused, limited again")
+    store.resume(["default"])
+    expect(1, len(all_claims(store)), "claims")
+
+
+def check_queues_tell_their_rules(store: Store) -> None:
+    """A queue with a rule is listed with it, whether it has jobs or not."""
+    store.limit({"a": 3, "b": None})
+    store.pause(["c"])
+    store.add([a_job(queue="a"), a_job(queue="b")])
+    told = {each.name: (each.due, each.concurrency, each.paused) for each in store.queues()}
+    expect({"a": (1, 3, False), "b": (1, None, False), "c": (0, None, True)}, told, "queues")
+    expect(["a", "c"], sorted(store.ruled()), "queues with a rule")
+    empty = QueueRecord(
+        name="c", due=0, scheduled=0, waiting=0, running=0, oldest_at=None, paused=True
+    )
+    expect([empty], [each for each in store.queues() if each.name == "c"], "the empty queue")
+    store.resume(["c"])
+    expect(["a", "b"], [each.name for each in store.queues()], "queues when it is resumed")
