@@ -1,0 +1,80 @@
+"""What ties a child process to its parent: it never acts on its own, and never outlives it.
+
+When the parent is gone, however that happened, the child's standard input ends. A thread notices
+and kills the child's process group: the child, and whatever its task has started. But a thread
+needs the interpreter's lock, and C code may hold that for minutes. So on Linux the kernel sends a
+signal, too, and a handler in C, which needs no lock, makes it deadly after a second, if there is
+still somebody to die.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # what asks for an end; the parent decides about ours
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+_held = threading.local()  # what a thread has blocked before it has blocked more for its fork
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for SIGHUP when the thread that started this process ends; best effort."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None)
+            libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+            # SIGHUP is signal 1. Its handler is alarm(), which is called with the signal's number,
+            # as alarm(1): after a second comes SIGALRM, which kills.
+            libc.signal(signal.SIGHUP, ctypes.cast(libc.alarm, ctypes.c_void_p))
+            libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGHUP, 0, 0, 0)
+
+
+def end_group() -> NoReturn:
+    """End at once: this process, and all that it has started."""
+    if os.name == "posix" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def leave_signals_to_parent() -> None:
+    """Do nothing on SIGINT and SIGTERM.
+
+    By a handler that does nothing, and not by SIG_IGN: programs that a task starts would inherit
+    that, and could not be terminated.
+    """
+    for number in SIGNALS:
+        signal.signal(number, _do_nothing)
+    if hasattr(signal, "pthread_sigmask"):  # the parent has blocked them until now
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _do_nothing(number: int, frame: object) -> None:
+    pass
+
+
+def free_forks() -> None:
+    """Let SIGINT and SIGTERM end what a task forks, as usual: `multiprocessing` relies on them.
+
+    They wait until the fork has got rid of the handlers that do nothing.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_hold_signals, after_in_parent=_pass_signals, after_in_child=_restore_signals
+        )
+
+
+def _hold_signals() -> None:
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _pass_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+
+
+def _restore_signals() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _pass_signals()
