@@ -16,7 +16,7 @@ types these are (`natives`), and the worker provides them for each attempt.
 import functools
 import inspect
 import types
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 
@@ -28,7 +28,11 @@ Function = Callable[..., Any]
 
 
 class Bound(Protocol):
-    """What one injector does for one function; `injectors.depends.BoundDepends` is one."""
+    """What one injector does for one function; `injectors.depends.BoundDepends` is one.
+
+    It is entered in the order of the function's parameters; before all others, if it has an
+    attribute `encloses` that is true, because these call what looks for its scope.
+    """
 
     @property
     def names(self) -> frozenset[str]:
@@ -201,13 +205,18 @@ class Injection:
         if not natives and not bounds:
             return NOTHING
         order = {parameter.name: index for index, (parameter, _) in enumerate(hints(func))}
-        bounds.sort(
-            key=lambda each: min((order.get(name, -1) for name in each[1].names), default=-1)
-        )
+        bounds.sort(key=lambda each: _turn(each[1], order))
         needs = Needs(natives, [bound for _, bound in bounds])
         _require_each_once(func, bounds)
         _require_by_name(func, needs.names)
         return needs
+
+
+def _turn(bound: Bound, order: Mapping[str, int]) -> int:
+    """What it is entered by: the first of its parameters, unless others need its scope."""
+    if getattr(bound, "encloses", False):
+        return -1
+    return min((order.get(name, -1) for name in bound.names), default=-1)
 
 
 def is_native(bare: Any, natives: Collection[type]) -> bool:

@@ -1,6 +1,8 @@
 """Adding a call and running an attempt at it, as the two halves do, but without a store."""
 
 import asyncio
+import contextvars
+import functools
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -60,8 +62,9 @@ async def run_in_loop(
         args, kwargs = planned.complete(*decoded, values)
         if is_async(func):
             return func(*args, **kwargs)  # type: ignore[no-any-return]
-        call = asyncio.get_running_loop().run_in_executor(None, lambda: func(*args, **kwargs))
-        return uninterrupted(call)
+        here = contextvars.copy_context()  # what the dependencies have set is there in the thread
+        call = functools.partial(here.run, functools.partial(func, *args, **kwargs))
+        return uninterrupted(asyncio.get_running_loop().run_in_executor(None, call))
 
     return await Run(needs, provided)(body)
 

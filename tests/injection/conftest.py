@@ -1,11 +1,20 @@
 """An application, and the injection of it."""
 
+from importlib.util import find_spec
+
 import pytest
 from fastapi import FastAPI
 
 from afterword.injection import Injection
 from afterword.injectors import injection_of
 from tests.injection.depending import Context, Log
+
+# The environment with the oldest FastAPI has neither.
+collect_ignore = [
+    file
+    for package, file in (("wireup", "test_wireup.py"), ("dishka", "test_dishka.py"))
+    if find_spec(package) is None
+]
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class _Found:
 
     def __call__(self) -> Sequence[Injector]:
         for name, make in _FRAMEWORKS.items():
-            if name not in self._injectors and name in sys.modules:
+            if name not in self._injectors and sys.modules.get(name):
                 self._injectors[name] = make(self)
         return tuple(self._injectors.values())
 

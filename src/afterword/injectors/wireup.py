@@ -67,7 +67,8 @@ class WireupInjector:
                 " `wireup.integration.starlette`), or give it to Afterword:"
                 " `Afterword(app, injectors=[WireupInjector(container)])`."
             )
-        return BoundWireup(self, func, frozenset(needs), _asked_for(func, needs, reached))
+        asked = _asked_for(func, needs, reached)
+        return BoundWireup(self, func, frozenset(needs), asked, encloses=bool(reached))
 
 
 def is_wrapper(func: Function) -> bool:
@@ -88,7 +89,7 @@ def _needs(func: Function) -> list[str]:
 
 
 def _is_marker(said: object) -> bool:
-    if isinstance(said, InjectableType) or "fastapi" not in sys.modules:
+    if isinstance(said, InjectableType) or not sys.modules.get("fastapi"):
         return isinstance(said, InjectableType)
     from fastapi import params
 
@@ -99,7 +100,7 @@ def _is_marker(said: object) -> bool:
 
 def _dependencies(func: Function) -> Iterable[Function]:
     """What FastAPI would call for it."""
-    if "fastapi" not in sys.modules:
+    if not sys.modules.get("fastapi"):
         return ()
     from afterword.injectors.markers import dependencies
 
@@ -134,8 +135,11 @@ class BoundWireup:
         func: Function,
         names: frozenset[str],
         asked: Sequence[AnnotatedParameter],
+        *,
+        encloses: bool,
     ) -> None:
         self.names = names
+        self.encloses = encloses  # dependencies of FastAPI's that Wireup has wrapped look for it
         self._injector, self._func, self._asked = injector, func, asked
         self._compiled: Compiled | None = None
         if injector.container is not None:
