@@ -1,23 +1,31 @@
 """Random histories of a store, compared with a model of it; needs Hypothesis.
 
-The model is what the contract says, in the plainest Python: a dictionary of jobs. After each step
-every job of the store is compared with it, so that no job can disappear, no state can be wrong, no
-attempt can be counted backwards and nothing that has ended can change without being noticed.
+After each step every job of the store is compared with it, so that no job can disappear, no state
+can be wrong, no attempt can be counted backwards and nothing that has ended can change without
+being noticed. The model is in `model.py`.
 
 Claims are kept for ever and used again at random: most writes are therefore stale, and must be
 refused.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from afterword.job import JobRecord, JobState, new_id
+from afterword.job import JobRecord, JobState, NewJob, new_id
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import MAX_LOST, Claim, Putback, Recovered, Settlement, Store, held_claim
-from afterword.testing.kit import BATCH, FUTURE, LONG, PAST, a_job, added, expect
+from afterword.store import (
+    Added,
+    Claim,
+    Putback,
+    Recovered,
+    Settlement,
+    Store,
+    held_claim,
+)
+from afterword.testing.kit import BATCH, FUTURE, LONG, PAST, a_job, added, expect, options
+from afterword.testing.model import Model, ModelJob
 
 OUTCOMES: Sequence[Outcome] = (
     Completed(),
@@ -27,138 +35,7 @@ OUTCOMES: Sequence[Outcome] = (
     Retry(FUTURE, "error"),
     Released(),
 )
-_FINAL: dict[type[Outcome], JobState] = {
-    Completed: JobState.COMPLETED,
-    Failed: JobState.FAILED,
-    Cancelled: JobState.CANCELLED,
-}
 _index = st.integers(min_value=0, max_value=10_000)  # picks from a list, whatever its length
-
-
-@dataclass(slots=True)
-class ModelJob:
-    """What the contract says about one job."""
-
-    id: str
-    priority: int
-    on_failure: str
-    after: str | None
-    due: bool = True
-    state: JobState = JobState.QUEUED
-    attempt: int = 0
-    worker: str | None = None
-    lost: int = 0
-    interrupted: int = 0
-    stopped: bool = False  # cancelled because of the one before
-
-    @property
-    def facts(self) -> tuple[object, ...]:
-        """What must be equal in the store."""
-        after = None if self.state.final else self.after
-        worker = None if self.state.final else self.worker
-        return (self.state, self.attempt, self.lost, self.interrupted, worker, after)
-
-
-class Model:
-    """A store as a dictionary."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, ModelJob] = {}
-        self.members: set[str] = set()
-
-    def add(self, job: ModelJob) -> bool:
-        """A known id changes nothing; an ended predecessor is not waited for."""
-        if job.id in self.jobs:
-            return False
-        before = self.jobs.get(job.after or "")
-        job.after = before.id if before and not before.state.final else None
-        self.jobs[job.id] = job
-        return True
-
-    def fenced(self, claim: Claim) -> ModelJob | None:
-        """The job, if this claim is its present one."""
-        job = self.jobs.get(claim.id)
-        if job is None or job.state is not JobState.RUNNING:
-            return None
-        return job if (job.attempt, job.worker) == (claim.attempt, claim.worker) else None
-
-    def claimable(self) -> list[ModelJob]:
-        """What a worker may take."""
-        return [
-            job
-            for job in self.jobs.values()
-            if job.state is JobState.QUEUED and job.after is None and job.due
-        ]
-
-    def lost(self) -> list[ModelJob]:
-        """What belongs to workers that are gone."""
-        return [
-            job
-            for job in self.jobs.values()
-            if job.state is JobState.RUNNING and job.worker not in self.members
-        ]
-
-    def queue(self, job: ModelJob, *, due: bool) -> None:
-        """Back to the queue; what was due later stays so."""
-        job.state, job.worker, job.due = JobState.QUEUED, None, job.due and due
-
-    def settle(self, claim: Claim, outcome: Outcome) -> bool:
-        """What an outcome does."""
-        job = self.fenced(claim)
-        if job is None:
-            return False
-        if type(outcome) in _FINAL:
-            self.end(job, _FINAL[type(outcome)])
-        else:
-            job.interrupted += isinstance(outcome, Released)
-            self.queue(job, due=not isinstance(outcome, Retry) or outcome.at < FUTURE)
-        return True
-
-    def end(self, job: ModelJob, state: JobState) -> None:
-        """The end of a job, and of those that stop with it."""
-        job.state, job.stopped = state, False
-        for follower in self.followers(job.id):
-            if state is not JobState.COMPLETED and follower.on_failure == "stop":
-                self.end(follower, JobState.CANCELLED)
-                follower.stopped = True
-            else:
-                follower.after = None
-
-    def followers(self, job_id: str) -> list[ModelJob]:
-        """The unfinished jobs right behind this one."""
-        jobs = self.jobs.values()
-        return [job for job in jobs if job.after == job_id and not job.state.final]
-
-    def discard(self, claim: Claim) -> bool:
-        """The job is gone, its followers move up."""
-        job = self.fenced(claim)
-        if job is not None:
-            self.forget(job)
-        return job is not None
-
-    def forget(self, job: ModelJob) -> None:
-        """As if it had never been."""
-        for follower in self.followers(job.id):
-            follower.after = job.after
-        del self.jobs[job.id]
-
-    def retry(self, job: ModelJob) -> None:
-        """An ended job is queued again, and those that stopped with it wait for it again."""
-        stopped = [each for each in self.jobs.values() if each.stopped and each.after == job.id]
-        before = self.jobs.get(job.after or "")
-        job.after = before.id if before and not before.state.final else None
-        job.state, job.worker, job.lost, job.stopped = JobState.QUEUED, None, 0, False
-        for follower in stopped:
-            self.retry(follower)
-
-    def recover(self, job: ModelJob, lease: float) -> JobState:
-        """What becomes of a lost job."""
-        job.lost += 1
-        if job.lost >= MAX_LOST:
-            self.end(job, JobState.FAILED)
-        else:
-            self.queue(job, due=job.lost == 1 or lease == 0)
-        return job.state
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -237,6 +114,8 @@ class StoreMachine(RuleBasedStateMachine):
         before=st.none() | _index,
         held=st.booleans(),
         priority=st.integers(0, 1),
+        keys=st.tuples(*[st.sampled_from([None, None, "a", "b"])] * 3),
+        limit=st.sampled_from([None, None, 1, 2]),
         index=_index,
     )
     def add(
@@ -245,23 +124,36 @@ class StoreMachine(RuleBasedStateMachine):
         before: int | None,
         held: bool,
         priority: int,
+        keys: tuple[str | None, ...],
+        limit: int | None,
         index: int,
     ) -> None:
         known = sorted(self.model.jobs)
         after = known[before % len(known)] if known and before is not None else None
         worker = self.pick(index)
         jobs = []
-        for on_failure in rules:
-            job = a_job(after=after, held=held, on_failure=on_failure, priority=priority)
-            jobs.append(job)
-            after = job.id
-        expect([True] * len(jobs), added(self.store, jobs, worker), "new jobs")
+        for on_failure, key in zip(rules, keys, strict=False):
+            said = {"priority": priority, "unique_key": key, **_limited(limit)}
+            jobs.append(a_job(after=after, held=held, on_failure=on_failure, **said))
+            after = jobs[-1].id
+        expected = self.model_add(jobs, limit, worker)
+        expect(expected, list(self.store.add(jobs, worker)), "new jobs")
+
+    def model_add(self, jobs: list[NewJob], limit: int | None, worker: str) -> list[Added]:
+        answers: dict[str, Added] = {}
         for job in jobs:
-            row = ModelJob(job.id, priority, job.on_failure, job.after)
+            if holder := self.model.holder(job.unique_key):
+                answers[job.id] = Added(holder.id, False)
+                continue
+            after = answers[job.after].id if job.after in answers else job.after
+            row = ModelJob(job.id, job.priority, job.on_failure, after)
+            row.unique_key, row.limit = job.unique_key, limit
             self.model.add(row)
-            if held:
+            answers[job.id] = Added(job.id, True)
+            if job.held:
                 row.state, row.attempt, row.worker = JobState.RUNNING, 1, worker
                 self.claims.append(held_claim(job, worker, PAST))
+        return list(answers.values())
 
     @precondition(lambda self: self.model.jobs)
     @rule(index=_index, held=st.booleans(), worker=_index)
@@ -275,17 +167,34 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(index=_index, limit=st.integers(1, 4))
     def claim(self, index: int, limit: int) -> None:
         worker = self.pick(index)
+        left = limit
+        while left:
+            left -= self.claim_some(worker, left)
+            if not self.store.changed():  # or else there may be more behind those that were put off
+                break
+        if left:
+            expect([], self.model.free(), "jobs that a claim with room has left")
+
+    def claim_some(self, worker: str, limit: int) -> int:
         ready = self.model.claimable()
         claims = self.store.claim(worker, ["default"], limit)
-        expect(min(limit, len(ready)), len(claims), "claims")
-        taken = [self.model.jobs[claim.id] for claim in claims]
-        priorities = sorted(job.priority for job in ready)[: len(claims)]
-        expect(priorities, [job.priority for job in taken], "priorities")
-        for claim, job in zip(claims, taken, strict=True):
+        expect(True, len(claims) <= limit, f"{len(claims)} claims of {limit}")
+        for claim in claims:
+            job = self.model.jobs[claim.id]
             expect(True, job in ready, f"{job} was claimable")
             expect((job.attempt + 1, worker), (claim.attempt, claim.worker), "the fence")
+            expect(job.failures, claim.failures, "failures")
+            expect(True, job in self.model.free(), f"{job} was within its limit")
             job.state, job.attempt, job.worker = JobState.RUNNING, claim.attempt, worker
+        self.check_order([self.model.jobs[claim.id] for claim in claims])
         self.claims.extend(claims)
+        return len(claims)
+
+    def check_order(self, taken: list[ModelJob]) -> None:
+        priorities = [job.priority for job in taken]
+        expect(sorted(priorities), priorities, "priorities")
+        first_left = min((job.priority for job in self.model.free()), default=9)
+        expect(True, max(priorities, default=0) <= first_left, "no more urgent job was left")
 
     @precondition(lambda self: self.claims)
     @rule(index=_index, outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=2))
@@ -324,11 +233,27 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(index=_index)
     def cancel(self, index: int) -> None:
         job = self.pick_job(index)
-        expected = job is not None and job.state is JobState.QUEUED
+        expected = job is not None and not job.state.final
         answers = self.store.cancel([job.id if job else new_id()], "by a person")
         expect([expected], list(answers), f"cancel of {job}")
-        if job and expected:
+        if job and job.state is JobState.QUEUED:
             self.model.end(job, JobState.CANCELLED)
+        elif job and expected:
+            job.cancelling = "by a person"
+
+    @rule(index=_index)
+    def ask_who_is_to_end(self, index: int) -> None:
+        worker = self.pick(index)
+        jobs = self.model.jobs.values()
+        expected = {job.id for job in jobs if job.worker == worker and job.cancelling}
+        expect(expected, {each.id for each in self.store.cancelling(worker)}, "jobs to end")
+
+    @rule(index=_index)
+    def look_at_attempts(self, index: int) -> None:
+        job = self.pick_job(index)
+        if job is not None:
+            told = [(each.attempt, each.outcome) for each in self.store.attempts(job.id)]
+            expect(job.attempts, told, f"attempts of {job}")
 
     @rule(index=_index)
     def retry(self, index: int) -> None:
@@ -412,7 +337,13 @@ def _facts(record: JobRecord) -> tuple[object, ...]:
     """The same as `ModelJob.facts`, of the store's record."""
     after = None if record.state.final else record.after
     worker = None if record.state.final else record.worker
-    return (record.state, record.attempt, record.lost, record.interrupted, worker, after)
+    counts = (record.attempt, record.lost, record.interrupted, record.failures)
+    return (record.state, *counts, worker, after, record.cancelling, record.unique_key)
+
+
+def _limited(limit: int | None) -> dict[str, str | None]:
+    """A limit, and the key of those that share it."""
+    return {} if limit is None else {"limit_key": f"{limit}", "options": options(limit=limit)}
 
 
 def machine_of(make: Callable[[], Store]) -> type[RuleBasedStateMachine]:

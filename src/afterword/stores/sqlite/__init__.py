@@ -220,20 +220,25 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
             rooms = self._rooms(queues)
             for queue in queues:
                 room = min(limit - len(claims), rooms.get(queue, limit))
-                claims.extend(self._claim_in(queue, {**values, "queue": queue}, room))
+                if not self._claim_in(queue, {**values, "queue": queue}, room, claims):
+                    break
         return claims
 
-    def _claim_in(self, queue: str, values: Values, room: int) -> Sequence[Claim]:
-        claims: list[Claim] = []
-        if room <= 0:
-            return claims
-        for (priority,) in self._database.write("lanes", {"queue": queue}):
-            lane = {"priority": priority, "limit": room - len(claims)}
+    def _claim_in(self, queue: str, values: Values, room: int, claims: list[Claim]) -> bool:
+        """Take from one queue; False: some were put off, and the next of them go before others."""
+        left = room
+        lanes = self._database.write("lanes", {"queue": queue}) if room > 0 else []
+        for (priority,) in lanes:
+            lane = {"priority": priority, "limit": left}
             rows = sorted(self._database.write("claim", {**values, **lane}))
-            claims.extend(self._admitted(rows, values["now"]))
-            if len(claims) >= room:
+            admitted = self._admitted(rows, values["now"])
+            claims.extend(admitted)
+            left -= len(admitted)
+            if len(admitted) < len(rows):
+                return False
+            if left <= 0:
                 break
-        return claims
+        return True
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""

@@ -1,0 +1,187 @@
+"""What the contract says, in the plainest Python: a store as a dictionary of jobs."""
+
+from dataclasses import dataclass, field
+
+from afterword.job import JobState
+from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store import MAX_LOST, Claim
+from afterword.testing.kit import FUTURE
+
+_OF_ATTEMPTS = {Retry: "failed", Released: "interrupted"}
+_FINAL: dict[type[Outcome], JobState] = {
+    Completed: JobState.COMPLETED,
+    Failed: JobState.FAILED,
+    Cancelled: JobState.CANCELLED,
+}
+
+
+@dataclass(slots=True)
+class ModelJob:
+    """What the contract says about one job."""
+
+    id: str
+    priority: int
+    on_failure: str
+    after: str | None
+    due: bool = True
+    state: JobState = JobState.QUEUED
+    attempt: int = 0
+    worker: str | None = None
+    lost: int = 0
+    interrupted: int = 0
+    failures: int = 0
+    stopped: bool = False  # cancelled because of the one before
+    cancelling: str | None = None
+    unique_key: str | None = None
+    limit: int | None = None  # of the jobs with this same limit
+    tries: dict[int, str] = field(default_factory=dict)  # the attempts that did not end it
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What must be equal in the store."""
+        after = None if self.state.final else self.after
+        worker = None if self.state.final else self.worker
+        counts = (self.attempt, self.lost, self.interrupted, self.failures)
+        return (self.state, *counts, worker, after, self.cancelling, self.unique_key)
+
+    @property
+    def attempts(self) -> list[tuple[int, str | None]]:
+        """The number of each attempt, and how it ended."""
+        tries: dict[int, str | None] = dict(sorted(self.tries.items()))
+        if self.attempt > 0 and self.state is not JobState.QUEUED:
+            tries.setdefault(self.attempt, self.state.value if self.state.final else None)
+        return list(tries.items())
+
+
+class Model:
+    """A store as a dictionary."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, ModelJob] = {}
+        self.members: set[str] = set()
+
+    def add(self, job: ModelJob) -> bool:
+        """A known id changes nothing; an ended predecessor is not waited for."""
+        if job.id in self.jobs:
+            return False
+        before = self.jobs.get(job.after or "")
+        job.after = before.id if before and not before.state.final else None
+        self.jobs[job.id] = job
+        return True
+
+    def holder(self, unique_key: str | None) -> ModelJob | None:
+        """The unfinished job that has this key."""
+        jobs = self.jobs.values()
+        holders = [job for job in jobs if job.unique_key == unique_key and not job.state.final]
+        return holders[0] if holders and unique_key is not None else None
+
+    def running_with(self, limit: int) -> int:
+        """How many jobs that share this limit run."""
+        jobs = self.jobs.values()
+        return sum(job.state is JobState.RUNNING and job.limit == limit for job in jobs)
+
+    def fenced(self, claim: Claim) -> ModelJob | None:
+        """The job, if this claim is its present one."""
+        job = self.jobs.get(claim.id)
+        if job is None or job.state is not JobState.RUNNING:
+            return None
+        return job if (job.attempt, job.worker) == (claim.attempt, claim.worker) else None
+
+    def claimable(self) -> list[ModelJob]:
+        """What a worker may take."""
+        return [
+            job
+            for job in self.jobs.values()
+            if job.state is JobState.QUEUED and job.after is None and job.due
+        ]
+
+    def free(self) -> list[ModelJob]:
+        """What a worker may take as far as limits allow."""
+        return [
+            job
+            for job in self.claimable()
+            if job.limit is None or self.running_with(job.limit) < job.limit
+        ]
+
+    def lost(self) -> list[ModelJob]:
+        """What belongs to workers that are gone."""
+        return [
+            job
+            for job in self.jobs.values()
+            if job.state is JobState.RUNNING and job.worker not in self.members
+        ]
+
+    def queue(self, job: ModelJob, *, due: bool) -> None:
+        """Back to the queue; what was due later stays so, and what is to end has ended."""
+        if job.cancelling is not None:
+            self.end(job, JobState.CANCELLED)
+        else:
+            job.state, job.worker, job.due = JobState.QUEUED, None, job.due and due
+
+    def settle(self, claim: Claim, outcome: Outcome) -> bool:
+        """What an outcome does."""
+        job = self.fenced(claim)
+        if job is None:
+            return False
+        if type(outcome) in _FINAL:
+            self.end(job, _FINAL[type(outcome)])
+        else:
+            job.interrupted += isinstance(outcome, Released)
+            job.failures += isinstance(outcome, Retry)
+            job.tries[job.attempt] = _OF_ATTEMPTS[type(outcome)]
+            self.queue(job, due=not isinstance(outcome, Retry) or outcome.at < FUTURE)
+        return True
+
+    def end(self, job: ModelJob, state: JobState) -> None:
+        """The end of a job, and of those that stop with it."""
+        job.state, job.stopped, job.cancelling = state, False, None
+        for follower in self.followers(job.id):
+            if state is not JobState.COMPLETED and follower.on_failure == "stop":
+                self.end(follower, JobState.CANCELLED)
+                follower.stopped = True
+            else:
+                follower.after = None
+
+    def followers(self, job_id: str) -> list[ModelJob]:
+        """The unfinished jobs right behind this one."""
+        jobs = self.jobs.values()
+        return [job for job in jobs if job.after == job_id and not job.state.final]
+
+    def discard(self, claim: Claim) -> bool:
+        """The job is gone, its followers move up."""
+        job = self.fenced(claim)
+        if job is not None:
+            self.forget(job)
+        return job is not None
+
+    def forget(self, job: ModelJob) -> None:
+        """As if it had never been."""
+        for follower in self.followers(job.id):
+            follower.after = job.after
+        del self.jobs[job.id]
+
+    def retry(self, job: ModelJob) -> None:
+        """An ended job is queued again, and those that stopped with it wait for it again."""
+        stopped = [each for each in self.jobs.values() if each.stopped and each.after == job.id]
+        before = self.jobs.get(job.after or "")
+        job.after = before.id if before and not before.state.final else None
+        if self.holder(job.unique_key):
+            job.unique_key = None
+        if job.attempt > 0:
+            job.tries.setdefault(job.attempt, job.state.value)
+        job.state, job.worker, job.stopped = JobState.QUEUED, None, False
+        job.lost = job.failures = 0
+        for follower in stopped:
+            self.retry(follower)
+
+    def recover(self, job: ModelJob, lease: float) -> JobState:
+        """What becomes of a lost job."""
+        job.lost += 1
+        if job.cancelling is not None:
+            self.end(job, JobState.CANCELLED)
+        elif job.lost >= MAX_LOST:
+            self.end(job, JobState.FAILED)
+        else:
+            job.tries[job.attempt] = "lost"
+            self.queue(job, due=job.lost == 1 or lease == 0)
+        return job.state
