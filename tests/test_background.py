@@ -32,6 +32,9 @@ class Carrier:
     async def run_until(self, entry: Entry) -> None:
         self.asked.append(entry)
 
+    async def store(self) -> None:
+        self.asked.append("store")
+
     def store_late(self, outbox: Outbox) -> None:
         self.asked.append(outbox)
 

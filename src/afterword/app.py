@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, Unpack, get_args, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, get_args, overload
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -46,6 +46,12 @@ from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
 from afterword.termination import Termination
 from afterword.transactions import Transactions
 from afterword.worker import Worker
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+    from fastapi.params import Depends
+
+    from afterword.job_status import ShowErrors
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -180,6 +186,7 @@ class Afterword:
         self._lease, self._retention = float(lease), float(retention)
         self._store_timeout = float(store_timeout)
         self._set_worker(queues, concurrency, grace)
+        self._app = app
         self._works = worker and app is not None
         self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
         self._group = GroupCommit(self._store, self._clock)
@@ -402,6 +409,50 @@ class Afterword:
         if record is None:
             return None
         return Job(record.id, record.task, keeper=self.keeper, record=record)
+
+    def jobs_router(
+        self,
+        *,
+        authorize: "Callable[..., Any] | Depends | None" = None,
+        prefix: str = "/jobs",
+        tags: Sequence[str] = ("jobs",),
+        show_errors: "ShowErrors | None" = "message",
+        retry_after: int = 1,
+        include_in_schema: bool = True,
+    ) -> "APIRouter":
+        """The status API for FastAPI: look at a job, fetch its result, cancel it.
+
+        Args:
+            authorize: a dependency of all routes; it raises `HTTPException`, or returns False, to
+                refuse. May only be left out in development: with `FastAPI(debug=True)`, or the
+                environment variable `AFTERWORD_DEV=1`.
+            prefix: where the routes are.
+            tags: what they are listed under in the API's documentation.
+            show_errors: what clients see of a task's error: the exception's type and "message",
+                the "full" traceback, or None.
+            retry_after: seconds after which a client may ask again. Default: 1.
+            include_in_schema: whether they are in the API's documentation.
+
+        Raises:
+            ConfigurationError: anybody could use it, or an option has a value it cannot have.
+            MissingExtra: FastAPI is not installed.
+
+        Example:
+            app.include_router(afterword.jobs_router(authorize=current_user))
+        """
+        from afterword.jobs_router import jobs_router
+
+        debug = self._app is not None and self._app.debug
+        return jobs_router(
+            self.keeper,
+            authorize=authorize,
+            development=debug or os.environ.get("AFTERWORD_DEV") == "1",
+            prefix=prefix,
+            tags=tags,
+            show_errors=show_errors,
+            retry_after=retry_after,
+            include_in_schema=include_in_schema,
+        )
 
     def close(self) -> None:
         """End a script's use of the store; an application does this by itself."""

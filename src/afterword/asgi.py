@@ -161,17 +161,20 @@ class _Exchange:
     # ------------------------------------------------------------------ before the first byte
 
     async def _store_then_send(self, message: Message) -> None:
+        await self.store()
+        if message["type"] == "http.response.start":
+            self.outbox.answered = True
+        await self._send(message)
+
+    async def store(self) -> None:
+        """Make everything durable that is not yet: an answer is about to start, or has."""
         outbox = self.outbox
         if outbox.in_doubt and not outbox.answered:
             outbox.end_doubt(sys.exc_info()[1])
         if outbox.entries:
             await self._store()
-        if message["type"] == "http.response.start":
-            outbox.answered = True
-        await self._send(message)
 
     async def _store(self) -> None:
-        """Make everything durable that is not yet."""
         entries = self.outbox.unstored
         if not entries:
             return
@@ -338,6 +341,9 @@ class _Latecomers:
     async def run_until(self, entry: Entry) -> None:
         """Somebody calls the task by hand."""
         await call(entry.func, entry.args, entry.kwargs)
+
+    async def store(self) -> None:
+        """Nothing is left to be stored: it is done when it is added."""
 
     def store_late(self, outbox: Outbox) -> None:
         """Store and release what was added, before `add_task` returns."""

@@ -86,6 +86,9 @@ class Carrier(Protocol):
     async def run_until(self, entry: Entry) -> None:
         """Run what comes before this entry and must run in the request, and the entry itself."""
 
+    async def store(self) -> None:
+        """Make what has been added durable, before the answer starts."""
+
     def store_late(self, outbox: "Outbox") -> None:
         """Store and release what was added after the request was over."""
 
@@ -262,6 +265,14 @@ class Outbox:
             for entry in self.entries
             if entry.job.durable and not entry.stored and not entry.done
         ]
+
+    async def store(self) -> None:
+        """Make it durable now, and the ids certain: another request's job may have a unique key.
+
+        Raises:
+            StoreError: let it pass; the client gets a 503.
+        """
+        await self.carrier.store()
 
     async def confirm(self, entry: Entry) -> None:
         """The task was called: Starlette does that after the body, and then it is to run.
