@@ -5,6 +5,7 @@ import enum
 import functools
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,12 @@ from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from typing_extensions import TypedDict
 
 from afterword.arguments import plan
-from afterword.errors import ArgumentError, ArgumentValueError, NotStorable
+from afterword.errors import (
+    ArgumentError,
+    ArgumentValueError,
+    InjectedArgumentError,
+    NotStorable,
+)
 from afterword.payload import PAYLOAD_LIMIT, measure, same
 
 if TYPE_CHECKING:
@@ -349,6 +355,73 @@ def test_a_decorated_function_is_stored_by_its_own_signature() -> None:
     def wrapper(*args: Any, **kwargs: Any) -> None: ...
 
     assert {"a": 1, "b": 2} == round_trip(wrapper, 1, 2)
+
+
+# ---------------------------------------------------------------------- injected parameters
+
+
+def takes_injected(session: object, number: int, text: str = "", *rest: int, mail: object) -> None:
+    """Two parameters of it are injected, and neither could be stored."""
+
+
+INJECTED = frozenset({"session", "mail"})
+
+
+def test_injected_parameters_are_no_arguments() -> None:
+    planned = plan(takes_injected, INJECTED)
+
+    assert "(number: int, text: str = '', *rest: int) -> None" == str(planned.signature)
+    assert '{"number":1}' == planned.encode((1,), {})
+    with pytest.raises(ArgumentError, match="missing a required argument: 'number'"):
+        planned.encode((), {})
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "names"),
+    [
+        ((1,), {"mail": None}, "mail"),
+        ((1,), {"session": None, "mail": None}, "mail, session"),
+        ((), {"number": 1, "session": None}, "session"),
+    ],
+)
+def test_a_value_for_an_injected_parameter_is_refused(
+    args: tuple[Any, ...], kwargs: dict[str, Any], names: str
+) -> None:
+    call = "add_task(takes_injected, number, text, *rest)"
+    with pytest.raises(InjectedArgumentError, match=f"value for {names}, .*{re.escape(call)}"):
+        plan(takes_injected, INJECTED).encode(args, kwargs)
+
+
+def test_a_value_in_the_place_of_an_injected_parameter_is_refused() -> None:
+    def takes_two(number: int, session: object) -> None: ...
+
+    planned = plan(takes_two, frozenset({"session"}))
+    with pytest.raises(InjectedArgumentError, match="value for session"):
+        planned.encode((1, object()), {})
+    with pytest.raises(ArgumentError, match="too many positional arguments"):
+        planned.encode((1, 2, 3), {})
+
+
+@pytest.mark.parametrize(
+    "given", [(1,), (1, "two"), (1, "two", 3, 4)], ids=["one", "two", "any number"]
+)
+def test_injected_parameters_are_put_in_their_places(given: tuple[Any, ...]) -> None:
+    planned = plan(takes_injected, INJECTED)
+    args, kwargs = planned.complete(
+        *planned.decode(planned.encode(given, {})), {"session": "a session", "mail": "a mailer"}
+    )
+    bound = planned.whole.bind(*args, **kwargs)
+    bound.apply_defaults()
+
+    number, text, *rest = (*given, "")[: max(2, len(given))]
+    expected = {"session": "a session", "number": number, "text": text, "rest": tuple(rest)}
+    assert {**expected, "mail": "a mailer"} == bound.arguments
+
+
+def test_a_function_without_injected_parameters_is_called_with_what_was_decoded() -> None:
+    planned = plan(take_number)
+
+    assert ([], {"number": 5}) == planned.complete(*planned.decode('{"number": 5}'), {})
 
 
 # ---------------------------------------------------------------------- decoding

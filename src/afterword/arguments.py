@@ -306,8 +306,8 @@ def _by_field(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, An
 
 
 def _call_of(signature: inspect.Signature) -> str:
-    """`, user_id, text`: the arguments of a call, by the names of the parameters."""
-    return "".join(f", {name}" for name in signature.parameters)
+    """`, user_id, *rest`: the arguments of a call, by the names of the parameters."""
+    return "".join(f", {_key(parameter)}" for parameter in signature.parameters.values())
 
 
 def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str) -> NotStorable:

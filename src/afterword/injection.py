@@ -78,6 +78,7 @@ class Needs:
 
     def __init__(self, natives: Iterable[tuple[str, type]], bounds: Iterable[Bound]) -> None:
         self._natives, self._bounds = tuple(natives), tuple(bounds)
+        self.scoped = bool(self._bounds)  # whether an attempt has something to enter and to leave
         self.names = frozenset(name for name, _ in self._natives).union(
             *(bound.names for bound in self._bounds)
         )
@@ -93,50 +94,42 @@ class Needs:
         """
         return all(bound.all_sync for bound in self._bounds)
 
+    def values(self, provided: Provided) -> Values:
+        """What the worker itself provides, by name: all there is if nothing is `scoped`."""
+        return {name: provided[kind] for name, kind in self._natives}
+
     def scope(self, provided: Provided) -> AbstractAsyncContextManager[Values]:
         """The values by name, for an attempt in an asyncio task; see `afterword.scope`."""
-        return _Scope(self._natives, self._bounds, provided)
+        return _Scope(self.values(provided), self._bounds, provided)
 
     def sync_scope(self, provided: Provided) -> AbstractContextManager[Values]:
         """The same for an attempt in a thread, if `all_sync`."""
-        return _SyncScope(self._natives, self._bounds, provided)
+        return _SyncScope(self.values(provided), self._bounds, provided)
 
 
 NOTHING = Needs((), ())
 
 
 class _Scope(AsyncScope):
-    def __init__(
-        self,
-        natives: tuple[tuple[str, type], ...],
-        bounds: tuple[Bound, ...],
-        provided: Provided,
-    ) -> None:
+    def __init__(self, values: Values, bounds: tuple[Bound, ...], provided: Provided) -> None:
         super().__init__()
-        self._natives, self._bounds, self._provided = natives, bounds, provided
+        self._values, self._bounds, self._provided = values, bounds, provided
 
     async def _enter(self) -> Values:
-        values = {name: self._provided[kind] for name, kind in self._natives}
         for bound in self._bounds:
-            values.update(await self.stack.enter(bound.scope(self._provided)))
-        return values
+            self._values.update(await self.stack.enter(bound.scope(self._provided)))
+        return self._values
 
 
 class _SyncScope(SyncScope):
-    def __init__(
-        self,
-        natives: tuple[tuple[str, type], ...],
-        bounds: tuple[Bound, ...],
-        provided: Provided,
-    ) -> None:
+    def __init__(self, values: Values, bounds: tuple[Bound, ...], provided: Provided) -> None:
         super().__init__()
-        self._natives, self._bounds, self._provided = natives, bounds, provided
+        self._values, self._bounds, self._provided = values, bounds, provided
 
     def _enter(self) -> Values:
-        values = {name: self._provided[kind] for name, kind in self._natives}
         for bound in self._bounds:
-            values.update(self.stack.enter(bound.sync_scope(self._provided)))
-        return values
+            self._values.update(self.stack.enter(bound.sync_scope(self._provided)))
+        return self._values
 
 
 class Injection:

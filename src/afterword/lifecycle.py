@@ -7,7 +7,6 @@ leave a transaction open.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol, TypeVar
@@ -18,7 +17,6 @@ T = TypeVar("T")
 
 TEARDOWN_TIMEOUT = 30.0  # seconds until a teardown that does not end is cut off
 _CUT_AGAIN = 0.05  # seconds until the rest of it is, if it does not end either
-_NO_TIMEOUT = contextlib.nullcontext()
 
 
 class Scoped(Protocol):
@@ -32,7 +30,7 @@ class Scoped(Protocol):
 
 
 class Run:
-    """One attempt in an asyncio task: setup, body, teardown.
+    """One attempt in an asyncio task: setup, body, teardown. Good for one call.
 
     Args:
         needs: what the function needs.
@@ -59,6 +57,7 @@ class Run:
         self._task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cuts = 0
+        self._entered = False
         self._succeeded = False
         self.leaving = False  # the teardown has begun: it is not to be cancelled
 
@@ -82,17 +81,28 @@ class Run:
             on_leaving.reset(token)
 
     async def _call(self, body: Callable[[Values], Awaitable[T]], values: Values) -> T:
+        self._entered = True
         try:
-            async with asyncio.timeout(self._timeout) if self._timeout else _NO_TIMEOUT:
+            if self._timeout is None:
                 result = await body(values)
+            else:
+                async with asyncio.timeout(self._timeout):
+                    result = await body(values)
             self._succeeded = True
             return result
         finally:
             self.begin_leaving()
 
-    def cancel(self) -> bool:
-        """Cancel setup or body; False if the teardown has begun, which ends by itself."""
-        if self._task is None or self.leaving:
+    def cancel(self, *, body: bool = True) -> bool:
+        """Cancel what is under way, unless it is the teardown, which ends by itself.
+
+        Args:
+            body: False if the body runs in a thread, which nobody can stop: then only the setup.
+
+        Returns:
+            Whether something was cancelled.
+        """
+        if self._task is None or self.leaving or (self._entered and not body):
             return False
         return self._task.cancel()
 

@@ -228,6 +228,25 @@ async def test_s19_waiting_for_a_thread_goes_on_when_cancelled() -> None:
     assert ["worked", "CancelledError", "left"] == log
 
 
+async def test_s19_a_body_in_a_thread_is_not_cancelled_but_its_setup_is() -> None:
+    """S19, S21."""
+    in_setup = Run(Opened(_sleeping), {})
+    task = await _started(in_setup, _at_once)
+    in_body = Run(_noted([]), {})
+    other = await _started(in_body, lambda _: asyncio.sleep(0.02, "worked"))
+
+    assert in_setup.cancel(body=False)
+    assert not in_body.cancel(body=False)
+    assert "worked" == await other
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def _sleeping() -> AsyncIterator[dict[str, Any]]:
+    await asyncio.sleep(60)
+    yield {}
+
+
 async def test_waiting_for_a_thread_raises_what_it_raises() -> None:
     def work() -> None:
         raise ValueError("in the thread")

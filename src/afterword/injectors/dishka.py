@@ -144,8 +144,9 @@ class _SyncScope(SyncScope):
         self._container, self._keys, self._provided = container, keys, provided
 
     def _enter(self) -> Values:
-        scoped = self._container(context=dict(self._provided)).__enter__()
-        self.stack.push(functools.partial(_closed, scoped))
+        manager = self._container(context=dict(self._provided))
+        scoped = manager.__enter__()
+        self.stack.push(functools.partial(_closed, manager))
         return {
             name: scoped.get(key.type_hint, component=key.component)
             for name, key in self._keys.items()
@@ -165,27 +166,28 @@ class _Scope(AsyncScope):
             values = scope.__enter__()
             self.stack.push_sync(scope.stack.leave)
             return values
-        scoped = await self._container(context=dict(self._provided)).__aenter__()
-        self.stack.push(functools.partial(_closed_async, scoped))
+        manager = self._container(context=dict(self._provided))
+        scoped = await manager.__aenter__()
+        self.stack.push(functools.partial(_closed_async, manager))
         return {
             name: await scoped.get(key.type_hint, component=key.component)
             for name, key in self._keys.items()
         }
 
 
-def _closed(scoped: Container, error: BaseException | None) -> BaseException | None:
+def _closed(manager: Container, error: BaseException | None) -> BaseException | None:
     try:
-        scoped.__exit__(*told(error))
+        manager.__exit__(*told(error))
     except ExitError as group:
         return winner(error, _only(group))
     return error
 
 
 async def _closed_async(
-    scoped: AsyncContainer, error: BaseException | None
+    manager: AsyncContainer, error: BaseException | None
 ) -> BaseException | None:
     try:
-        await scoped.__aexit__(*told(error))
+        await manager.__aexit__(*told(error))
     except ExitError as group:
         return winner(error, _only(group))
     return error

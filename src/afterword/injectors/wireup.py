@@ -21,7 +21,13 @@ from wireup.ioc.util import get_inject_annotated_parameters
 
 from afterword.errors import InjectionError
 from afterword.injection import Function
-from afterword.injectors.wireup_scope import Compiled, Container, WireupScope, WireupSyncScope
+from afterword.injectors.wireup_scope import (
+    Compiled,
+    Container,
+    WireupScope,
+    WireupSyncScope,
+    catching,
+)
 from afterword.scope import Provided, Values
 from afterword.signature import hints, name_of
 
@@ -112,7 +118,8 @@ def _asked_for(
 ) -> list[AnnotatedParameter]:
     """What Wireup is asked for, by the function itself and by the dependencies it has wrapped."""
     with _refused(func):
-        asked = [get_inject_annotated_parameters(call) for call in ([func] if needs else [])]
+        own = [catching(func)] if needs else []
+        asked = [get_inject_annotated_parameters(call) for call in own]
         asked += [get_inject_annotated_parameters(call) for call in reached]
     return [parameter for each in asked for parameter in each.values()]
 

@@ -1,6 +1,7 @@
 """A scope of Wireup's for one attempt, and the functions that take the values out of it."""
 
 import functools
+import inspect
 from collections.abc import Sequence
 from contextvars import ContextVar, Token
 from typing import Any, cast
@@ -19,6 +20,7 @@ from wireup.ioc.types import AnnotatedParameter, ConfigInjectionRequest, get_con
 
 from afterword.injection import Function
 from afterword.scope import AsyncScope, Provided, SyncScope, Values, told, winner
+from afterword.signature import parameters
 
 Container = AsyncContainer | SyncContainer
 
@@ -45,9 +47,9 @@ class Compiled:
         self._fill_async: Function | None = None
         if filled:
             inject = inject_from_container(container, request_container.get)
-            self._fill = inject(_catching(func))
+            self._fill = inject(catching(func))
             if isinstance(container, AsyncContainer):
-                self._fill_async = inject(_catching_async(func))
+                self._fill_async = inject(catching_async(func))
 
     def enter(self, provided: Provided) -> ScopedSyncContainer:
         """A scope for a thread."""
@@ -70,21 +72,26 @@ def _context(provided: Provided) -> dict[Any, Any]:
     return dict(provided)
 
 
-def _catching(func: Function) -> Function:
+def catching(func: Function) -> Function:
     """A function that Wireup injects like this one, and that returns what it was given."""
 
-    @functools.wraps(func)
     def catch(**values: Any) -> Values:
         return values
 
-    return catch
+    return _like(func, catch)
 
 
-def _catching_async(func: Function) -> Function:
-    @functools.wraps(func)
+def catching_async(func: Function) -> Function:
     async def catch(**values: Any) -> Values:
         return values
 
+    return _like(func, catch)
+
+
+def _like(func: Function, catch: Function) -> Function:
+    functools.update_wrapper(catch, func)
+    # With string annotations resolved: not every release would look for them in func's module.
+    catch.__signature__ = inspect.Signature(parameters(func))  # type: ignore[attr-defined]
     return catch
 
 
