@@ -578,7 +578,7 @@ def test_wireup_and_depends_in_one_task(injection: Injection) -> None:
 
 def _context() -> TaskContext:
     claim = Claim("the id", 1, "worker", "task", "{}", 0.0)
-    return TaskContext(claim, None, 0.0)  # type: ignore[arg-type]
+    return TaskContext(claim, None, 0.0)
 
 
 def test_a_service_takes_the_context_of_the_attempt(injection: Injection) -> None:
