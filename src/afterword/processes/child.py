@@ -22,6 +22,7 @@ from afterword.processes import logs, tether, wire
 Send = Callable[[dict[str, Any]], None]
 Handler = Callable[[dict[str, Any], Send], dict[str, Any]]
 
+_IMPORTING = (__name__, "importlib")  # whose frames say nothing about a failed import
 _cancelled = threading.Event()
 
 
@@ -180,6 +181,3 @@ def _not_imported(module: str, error: BaseException) -> str:
         f' what it starts under `if __name__ == "__main__":`.\n'
         f"{describe(error.with_traceback(frames))}"
     )
-
-
-_IMPORTING = (__name__, "importlib", "_frozen_importlib")

@@ -173,7 +173,7 @@ def _command() -> list[str]:
     """A Python like this one, which imports from where this one does."""
     program = [
         "'A process for tasks of Afterword'",  # for who reads a list of processes
-        f"import sys; sys.path[:] = {sys.path!r}",
+        f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}",
         "from afterword.processes.child import main; main()",
     ]
     return [sys.executable, *_options(), "-c", "; ".join(program)]
