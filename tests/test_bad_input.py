@@ -36,9 +36,9 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from afterword import (
     Afterword,
     AfterwordError,
+    Job,
     JobRecord,
     JobState,
-    NewJob,
     NotStorable,
     task,
     telemetry,
@@ -87,7 +87,7 @@ class Misused:
         self.app = FastAPI()
         self.afterword = Afterword(self.app, url_in(folder), **options)
         self.case = Case(note)
-        self.job: NewJob | None = None
+        self.job: Job[Any] | None = None
         self.error: Exception | None = None
         self.app.post("/")(self._add)
 

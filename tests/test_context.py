@@ -14,10 +14,9 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 
-from afterword import Afterword, JobRecord, JobState, current_task
+from afterword import Afterword, Job, JobRecord, JobState, current_task
 from afterword.context import TaskContext
 from afterword.errors import AfterwordError, ConfigurationError, LostLease, NotInTask
-from afterword.job import NewJob
 from afterword.operation import calling
 from tests.at_work import at_work, ended, wait_for
 from tests.dying import AFTER, BEFORE, complete_then_die, dying_process, tell
@@ -190,7 +189,8 @@ async def test_a_task_that_raises_within_leaves_no_effect(database: Database) ->
 async def test_an_attempt_that_has_lost_its_job_leaves_no_effect(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with working(database, lease=0.5) as afterword:
+    # The worker must not notice, and cancel the attempt, before that comes to its end.
+    async with working(database, lease=5.0) as afterword:
         found = await ended(afterword, await afterword.add_task(lose_within))
         await wait_for(lambda: "lost_lease" in caplog.text, description="it is logged")
 
@@ -420,7 +420,7 @@ def test_a_process_that_dies_leaves_its_effects_once(one_of_each: Database) -> N
     assert ["attempt 2"] == asyncio.run(one_of_each.effects())
 
 
-async def _look_at(script: Afterword, job: NewJob) -> list[JobRecord]:
+async def _look_at(script: Afterword, job: Job[None]) -> list[JobRecord]:
     found = await script.job(job.id)
     script.close()
-    return [found] if found else []
+    return [found.record] if found and found.record else []

@@ -107,7 +107,8 @@ def restart_workers(folder: Path, url: str, *, jobs: int, restarts: int) -> Resu
     """SIGTERM one process after the other while they drain jobs, as a deploy does."""
     # Without grace: with some, all attempts that run at that moment may happen to end within it.
     fleet = Fleet(folder, 2, url=url, ORDER="concurrent", CONCURRENCY=8, GRACE=0)
-    clients = Clients(seconds=0.1)
+    # Long enough to be cut off: draining begins at the signal, a moment before the shutdown does.
+    clients = Clients(seconds=0.5)
     with fleet.running():
         _send(fleet, clients, jobs, per_request=50, tasks=("work",))
         for server, _ in zip(cycle(fleet.servers), range(restarts), strict=False):
