@@ -13,19 +13,14 @@ ShowErrors = Literal["message", "full"]
 
 MESSAGE_LIMIT = 500  # characters of an error's message
 
-# Written out where they are used: a schema of their own would be in the way of the application's.
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
-State = Annotated[JobState, WithJsonSchema({"type": "string", "enum": [*JobState]})]
-NoState = Annotated[
-    JobState | None, WithJsonSchema({"anyOf": [{"enum": [*JobState]}, {"type": "null"}]})
-]
 
 
 class AcceptedJob(BaseModel):
     """What has become of a request that takes its time."""
 
     id: Id = Field(description="The id of the job that does the work")
-    state: State = Field(description="Its state, as far as that is known")
+    state: JobState = Field(description="Its state, as far as that is known")
 
 
 class JobProblem(BaseModel):
@@ -39,7 +34,9 @@ class JobProblem(BaseModel):
     detail: str | None = Field(
         default=None, description="What happened this time", examples=["ValueError: not a picture"]
     )
-    state: NoState = Field(default=None, description="The state of the job, if there is one")
+    state: JobState | None = Field(
+        default=None, description="The state of the job, if there is one"
+    )
 
 
 class JobProgress(BaseModel):
@@ -67,7 +64,7 @@ class JobStatus(BaseModel):
     """A job as it is now."""
 
     id: Id = Field(description="The job's id")
-    state: State = Field(
+    state: JobState = Field(
         description="queued: waits for a worker, or for its time. running: has been given to one."
         " completed, failed, cancelled: has ended"
     )
@@ -77,7 +74,9 @@ class JobStatus(BaseModel):
     error: JobProblem | None = Field(description="Why it failed or was cancelled; null otherwise")
     created_at: datetime = Field(description="When it was stored")
     run_at: datetime = Field(description="It does not start before this time")
-    started_at: datetime | None = Field(description="When its last attempt had started")
+    started_at: datetime | None = Field(
+        description="When its last attempt started; null until that has ended"
+    )
     finished_at: datetime | None = Field(description="When it ended; null until then")
 
     @classmethod
@@ -111,13 +110,22 @@ UNAVAILABLE = JobProblem(
 )
 
 
+_IS = {
+    JobState.QUEUED: "is queued",
+    JobState.RUNNING: "is running",
+    JobState.COMPLETED: "has completed",
+    JobState.FAILED: "has failed",
+    JobState.CANCELLED: "was cancelled",
+}
+
+
 def not_ended(state: JobState) -> JobProblem:
     """The problem of who wants a result too early."""
     return JobProblem(
         type="urn:afterword:job-not-ended",
         title="The job has not ended",
         status=409,
-        detail=f"It is {state}, so there is no result yet. Ask again later.",
+        detail=f"It {_IS[state]}, so there is no result yet. Ask again later.",
         state=state,
     )
 
@@ -128,7 +136,7 @@ def ended(state: JobState) -> JobProblem:
         type="urn:afterword:job-ended",
         title="The job has ended",
         status=409,
-        detail=f"It is {state}, so it cannot be cancelled any more.",
+        detail=f"It {_IS[state]}, so it cannot be cancelled any more.",
         state=state,
     )
 
@@ -159,18 +167,16 @@ def message_of(error: str) -> str:
     'ValueError: no'
     """
     lines = [_GROUP.sub("", line) for line in error.splitlines()]
-    headers = [number for number, line in enumerate(lines) if line in _HEADERS]
-    # Frames are indented: the first line behind them that is not has the exception.
-    behind = lines[headers[-1] + 1 :] if headers else lines
-    texts = [line for line in behind if line and not line[0].isspace()]
-    if not texts:
-        return ""
-    return texts[-1 if _CUT.fullmatch(texts[0]) else 0][:MESSAGE_LIMIT]
+    cut = next((number for number, line in enumerate(lines) if _CUT.fullmatch(line)), len(lines))
+    # What belongs to frames is indented: the first line behind them that is not has the exception.
+    frames = [
+        n for n, line in enumerate(lines) if _FRAME.match(line) or (n > cut and line[:1] == " ")
+    ]
+    behind = lines[frames[-1] + 1 :] if frames else lines
+    texts = [line for line in behind if line and not line[0].isspace()] or lines[-1:] or [""]
+    return texts[-1 if _CUT.fullmatch(texts[0]) else 0].strip()[:MESSAGE_LIMIT]
 
 
 _GROUP = re.compile(r"^  [|+] ")  # what the lines of an exception group begin with
-_HEADERS = {
-    "Traceback (most recent call last):",
-    "Exception Group Traceback (most recent call last):",
-}
+_FRAME = re.compile(r'  File "|(Exception Group )?Traceback \(most recent call last\):')
 _CUT = re.compile(r"\.\.\. \d+ characters left out \.\.\.")  # by `outcome.truncate`

@@ -19,12 +19,12 @@ from typing import Annotated, Any, ParamSpec, get_args
 from afterword.errors import ConfigurationError, MissingExtra, StoreUnavailable, safe_repr
 
 try:
-    from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response, params
+    from fastapi import APIRouter, Depends, Header, HTTPException, Path, Response, params
 except ImportError as error:
     raise MissingExtra("afterword.jobs_router", "fastapi") from error
 
 from afterword.handle import CANCELLED
-from afterword.job import JobRecord
+from afterword.job import JobRecord, JobState
 from afterword.job_status import (
     UNAVAILABLE,
     UNKNOWN,
@@ -87,6 +87,7 @@ def _refusing(
 
 
 JobId = Annotated[str, Path(description="The job's id", json_schema_extra={"format": "uuid"})]
+Tag = Annotated[str | None, Header(description="The ETag of an earlier answer")]
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -99,7 +100,7 @@ class _Endpoints:
         self._retry_after = retry_after
 
     @_refusing
-    async def status(self, job_id: JobId, request: Request) -> Response:
+    async def status(self, job_id: JobId, if_none_match: Tag = None) -> Response:
         """The state of a job, how far it has come, and why it failed.
 
         Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`: as long as
@@ -107,7 +108,7 @@ class _Endpoints:
         """
         answer = self._status(await self._record(job_id), 200)
         tag = f'"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}"'
-        if _names(request.headers.get("If-None-Match", ""), tag):
+        if if_none_match and _names(if_none_match, tag):
             unchanged = {name: value for name, value in answer.headers.items() if name in _KEPT}
             return Response(status_code=304, headers={**unchanged, "ETag": tag})
         answer.headers["ETag"] = tag
@@ -131,16 +132,15 @@ class _Endpoints:
 
     @_refusing
     async def cancel(self, job_id: JobId) -> Response:
-        """Cancel a job.
+        """A job that waits is cancelled at once (200). One that runs is asked to end (202).
 
-        One that waits has ended with the answer (200). One that runs is asked to end (202), and
-        ends when it heeds that; its status tells when. One that has ended is a 409.
+        It ends when it heeds that, and its status tells when. One that has ended is a 409.
         """
         known = await self._record(job_id)
         cancelled = await self._keeper.cancel(known.id, CANCELLED)
         record = await self._record(job_id)
-        if not cancelled and record.state.final:
-            raise _Refused(ended(record.state))
+        if record.state.final and not (cancelled and record.state is JobState.CANCELLED):
+            raise _Refused(ended(record.state))  # perhaps since it was asked to
         return self._status(record, 200 if record.state.final else 202)
 
     async def _record(self, job_id: str) -> JobRecord:
@@ -243,7 +243,11 @@ def _add_routes(router: APIRouter, endpoints: _Endpoints) -> None:
         summary="Look at a job",
         response_model=JobStatus,
         response_description="The job is known, whatever its state",
-        responses={304: {"description": "Nothing has changed"}, **_problems(404, 503)},
+        responses={
+            200: {"headers": _HEADERS},
+            304: {"description": "Nothing has changed", "headers": _HEADERS},
+            **_problems(404, 503),
+        },
     )
     router.add_api_route(
         f"{path}/result",
@@ -272,13 +276,20 @@ def _add_routes(router: APIRouter, endpoints: _Endpoints) -> None:
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    schema = JobProblem.model_json_schema()
-    content = {"application/problem+json": {"schema": schema}}
+    content = {"application/problem+json": {"schema": _PROBLEM}}
     return {
         status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses
     }
 
 
+_PROBLEM = {"$ref": f"#/components/schemas/{JobProblem.__name__}"}  # JobStatus takes it there
+_HEADERS = {
+    "ETag": {"description": "For If-None-Match", "schema": {"type": "string"}},
+    "Retry-After": {
+        "description": "Seconds after which to ask again; not for a job that has ended",
+        "schema": {"type": "integer"},
+    },
+}
 _DESCRIPTIONS = {
     404: "There is no such job (any more)",
     409: "Not in this state of the job",
