@@ -2,12 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
 
 import psycopg
 import pytest
 
+from afterword.connections.parameters import pyformat
 from afterword.errors import (
     ConfigurationError,
     SchemaTooNew,
@@ -16,15 +19,16 @@ from afterword.errors import (
     StoreUnavailable,
 )
 from afterword.group_commit import GroupCommit
-from afterword.job import JobState, NewJob, new_id
+from afterword.job import JobOptions, JobState, NewJob, new_id
 from afterword.operation import adding
 from afterword.outcome import Completed
-from afterword.store import Settlement, open_store
-from afterword.stores.postgres import PostgresStore, session
+from afterword.store import Claim, Settlement, open_store
+from afterword.stores import migrations
+from afterword.stores.postgres import PostgresStore, _statements, session
 from afterword.stores.postgres.session import text_of
 from afterword.testing.kit import added
 from tests.helpers import wait_until
-from tests.postgres import Cluster, Server
+from tests.postgres import Cluster, Server, database_of
 from tests.proxy import Proxy, through
 
 LONG = 3600.0  # seconds
@@ -387,3 +391,217 @@ def test_a_statement_that_was_refused_often_works_again(store: PostgresStore) ->
             store.add([a_job(arguments="{no json")])
 
     assert [True] * 10 == [new for _ in range(10) for new in added(store, [a_job()])]
+
+
+# ---------------------------------------------------------------------- unique keys
+
+
+class _GivenUp(Exception):
+    """Raised inside a transaction."""
+
+
+def _opened(url: str, count: int) -> list[PostgresStore]:
+    stores = [PostgresStore(url) for _ in range(count)]
+    for store in stores:
+        store.open()
+    return stores
+
+
+def _keyed(*keys: str) -> list[NewJob]:
+    return [a_job(unique_key=key) for key in keys]
+
+
+def test_two_batches_with_the_same_keys_do_not_wait_for_each_other(postgres_url: str) -> None:
+    one, two, three = _opened(postgres_url, 3)
+    with ThreadPoolExecutor(2) as pool:
+        with suppress(_GivenUp), one.transaction():
+            one.add(_keyed("b"))
+            adds = [
+                pool.submit(added, two, _keyed("a", "b", "c")),
+                pool.submit(added, three, _keyed("c", "b", "a")),
+            ]
+            time.sleep(0.5)  # both wait for us
+            raise _GivenUp
+        answers = [each.result() for each in adds]
+
+    assert [[False] * 3, [True] * 3] == sorted(answers)
+    for store in (one, two, three):
+        store.close()
+
+
+def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> None:
+    one, two = _opened(postgres_url, 2)
+    with ThreadPoolExecutor(1) as pool:
+        with suppress(_GivenUp), one.transaction():
+            one.add(_keyed("k"))
+            waiting = pool.submit(added, two, _keyed("k"))
+            time.sleep(0.3)
+            raise _GivenUp
+
+        assert [True] == waiting.result()
+    one.close()
+    two.close()
+
+
+def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -> None:
+    """The server undoes one of them; the store says that it may be tried again at once."""
+    one, two = _opened(postgres_url, 2)
+    both_have_one = threading.Barrier(2)
+
+    def add(store: PostgresStore, first: str, second: str) -> bool:
+        try:
+            with store.transaction():
+                store.add(_keyed(first))
+                both_have_one.wait(timeout=10)
+                store.add(_keyed(second))
+        except StoreInterrupted:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(add, one, "a", "b"), pool.submit(add, two, "b", "a")]
+
+    assert [False, True] == sorted(each.result() for each in done)
+    assert 2 == one.count()[JobState.QUEUED]
+    one.close()
+    two.close()
+
+
+def test_another_default_isolation_changes_nothing(server: Server, postgres_url: str) -> None:
+    """What others have committed since a transaction began has to be seen in it."""
+    name = database_of(postgres_url)
+    server.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+    one, two = _opened(postgres_url, 2)
+    with one.transaction():
+        one.add([a_job()])  # begun
+        two.add(_keyed("k"))
+        (answer,) = one.add(_keyed("k"))
+
+    assert not answer.added
+    one.close()
+    two.close()
+
+
+# ---------------------------------------------------------------------- limits
+
+
+def test_who_stands_still_while_it_claims_holds_up_its_own_key_only(postgres_url: str) -> None:
+    one, two = _opened(postgres_url, 2)
+    one.join("ann", LONG)
+    two.join("bob", LONG)
+    options = JobOptions(limit=2).text()
+    limited = [a_job(limit_key="k", options=options) for _ in range(3)]
+    others = [a_job(), a_job(limit_key="other", options=options)]
+    one.add([*limited, *others])
+    with one.transaction():
+        (first,) = one.claim("ann", ["default"], 1)
+        two.changed()
+
+        assert {each.id for each in others} == {
+            each.id for each in two.claim("bob", ["default"], 10)
+        }
+        assert two.changed()  # so it looks again, and then:
+    assert [limited[1].id] == [each.id for each in two.claim("bob", ["default"], 10)]
+    assert limited[0].id == first.id
+    one.close()
+    two.close()
+
+
+def test_an_unlimited_claim_is_one_statement(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.join("ann", LONG)
+    store.limit({"mail": 3})
+    store.add([a_job() for _ in range(10)])
+    executed: list[str] = []
+    execute = session.Session.execute
+
+    def counted(self: session.Session, statement: str, *args: Any) -> list[Any]:
+        executed.append(statement)
+        return execute(self, statement, *args)
+
+    monkeypatch.setattr(session.Session, "execute", counted)
+
+    assert 10 == len(store.claim("ann", ["mail", "default"], 10))
+    assert ["claim"] == executed
+
+
+def test_others_are_told_when_a_place_is_free(store: PostgresStore, postgres_url: str) -> None:
+    store.join("ann", LONG)
+    store.limit({"mail": 1})
+    options = JobOptions(limit=1).text()
+    store.add([a_job(queue="mail"), a_job(limit_key="k", options=options), a_job()])
+    claims = store.claim("ann", ["mail", "default"], 10)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("LISTEN afterword")
+
+        def told(act: Callable[[], object]) -> int:
+            act()
+            return len(list(connection.notifies(timeout=0.2)))
+
+        ends = [told(lambda each=each: store.settle([_completed(each)])) for each in claims]  # type: ignore[misc]
+        acts = [lambda: store.pause(["mail"]), lambda: store.resume(["mail"])]
+        others = [told(act) for act in [*acts, lambda: store.limit({"mail": 2})]]
+
+    assert [1, 1, 0] == ends
+    assert [0, 1, 1] == others
+
+
+def _completed(claim: Claim) -> Settlement:
+    return Settlement(claim, Completed(), time.time())
+
+
+# ---------------------------------------------------------------------- schemas
+
+
+def test_what_the_first_schema_held_is_kept(postgres_url: str) -> None:
+    """The migration adds; jobs that run, wait or have ended go on as they were."""
+    ids = [new_id() for _ in range(3)]
+    first = migrations.load("afterword.stores.postgres")[0]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for statement in _statements(first):
+            connection.execute(statement.encode())
+        connection.execute(
+            "INSERT INTO afterword.jobs (id, task, arguments, queue, priority, state, run_at,"
+            " attempt, worker, on_failure, created_at)"
+            " SELECT id, 'app:send', '{}', 'default', 0, 'running', now(), 1, 'ann', 'stop', now()"
+            " FROM unnest(%s::uuid[]) AS id",
+            [ids],
+        )
+    store = PostgresStore(postgres_url)
+    store.open()
+
+    assert 3 == len(store.recover(10, 0.0))
+    assert {()} == {each.tags for each in store.get(ids)}
+    store.join("bob", LONG)
+    assert 3 == len(store.claim("bob", ["default"], 10))
+    store.close()
+
+
+def test_jobs_of_the_users_transaction_have_keys(store: PostgresStore, postgres_url: str) -> None:
+    """Who follows a job that is not added there follows the one that is there."""
+    (first,) = _keyed("k")
+    store.add([first])
+    (again,) = _keyed("k")
+    follower = a_job(after=again.id, tags=("a", "b"))
+    with psycopg.connect(postgres_url) as connection:
+        for statement in store.adding([again, follower]):
+            connection.execute(pyformat(statement.sql).encode(), statement.values)
+
+    (found,) = store.get([again.id, follower.id])
+    assert (follower.id, first.id, ("a", "b")) == (found.id, found.after, found.tags)
+
+
+def test_children_are_added_where_their_parent_is_completed(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    store.join("ann", LONG)
+    store.add(_keyed("k"))
+    (claim,) = store.claim("ann", ["default"], 1)
+    (child,) = _keyed("k")
+    with psycopg.connect(postgres_url) as connection:
+        settlement = Settlement(claim, Completed(), time.time(), [child])
+        for statement in store.completing(settlement):
+            connection.execute(pyformat(statement.sql).encode(), statement.values)
+
+    assert [child.id] == [each.id for each in store.claim("ann", ["default"], 10)]
