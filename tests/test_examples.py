@@ -292,6 +292,38 @@ def test_progress(load: Load) -> None:
     assert 404 == unknown
 
 
+def test_status(load: Load) -> None:
+    """Ada follows her job to its result, Bob finds none; one that fails, and one she cancels."""
+    ada, bob = ({"Authorization": f"Bearer {name}-s3cret"} for name in ("ada", "bob"))
+    with started(load("status")) as client:
+
+        def post(text: str, seconds: float) -> str:
+            url = f"/counts?seconds_per_word={seconds}"
+            answer = client.post(url, json={"text": text}, headers=ada)
+            assert 202 == answer.status_code
+            return str(answer.headers["Location"])
+
+        def state(place: str) -> str:
+            return str(client.get(place, headers=ada).json()["state"])
+
+        job = post("to be or not to be", 0.01)
+        wait_until(lambda: state(job) == "completed", description="the words are counted")
+        result = client.get(f"{job}/result", headers=ada).json()
+        failing, slow = post(" ", 0), post("a " * 600, 0.1)
+        wait_until(lambda: state(failing) == "failed", description="no words")
+        error = client.get(failing, headers=ada).json()["error"]["detail"]
+        wait_until(lambda: state(slow) == "running", description="many words")
+        refused = [client.delete(slow, headers=each).status_code for each in (bob, {})]
+        cancelled = client.delete(slow, headers=ada).status_code
+        wait_until(lambda: state(slow) == "cancelled", description="the task has looked")
+
+    assert {"to": 2, "be": 2, "or": 1, "not": 1} == result
+    assert "ValueError: there are no words in this text" == error
+    assert 404 == refused[0]
+    assert refused[1] in {401, 403}  # as the release of FastAPI has it
+    assert 202 == cancelled
+
+
 def test_temporary_file(load: Load) -> None:
     """The client gets all of the file, and then it is gone."""
     with started(load("temporary_file")) as client:

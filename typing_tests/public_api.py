@@ -6,12 +6,12 @@ Each `type: ignore` is a call that must be an error: mypy reports one that is no
 from collections.abc import Callable
 from typing import Any, assert_type
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.responses import PlainTextResponse
 
 import afterword.starlette
 from afterword import Afterword, Job, JobRecord, JobState, task
-from afterword.fastapi import BackgroundTask, BackgroundTasks
+from afterword.fastapi import Accepted, BackgroundTask, BackgroundTasks
 from afterword.handle import ProgressRecord
 
 
@@ -127,3 +127,16 @@ def records(record: JobRecord, job: Job[bytes]) -> None:
     assert_type(job.result, bytes | None)
     assert_type(job.progress, ProgressRecord | None)
     record.attempt = 2  # type: ignore[misc]
+
+
+def status_api(background_tasks: BackgroundTasks) -> Accepted:
+    assert_type(aw.jobs_router(authorize=send), APIRouter)
+    aw.jobs_router(authorize=Depends(resize), prefix="/work", tags=["work"], show_errors=None)
+    aw.jobs_router(send)  # type: ignore[call-arg]
+    aw.jobs_router(authorize="me")  # type: ignore[arg-type]
+    aw.jobs_router(authorize=send, show_errors="all")  # type: ignore[arg-type]
+    Accepted("id")  # type: ignore[arg-type]
+    Accepted(send)  # type: ignore[arg-type]
+    job = background_tasks.add_task(resize, "a")
+    assert_type(Accepted(job).job, Job[Any])
+    return Accepted(job, location="/pictures/{id}", retry_after=5, headers={"X-Mine": "1"})
