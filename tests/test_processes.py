@@ -550,6 +550,18 @@ def test_a_process_that_dies_at_its_start_ends_its_call(
     assert "xx" == started.read_text()
 
 
+def test_a_process_outlives_the_thread_that_asked_for_it(processes: Processes) -> None:
+    """Linux counts the end of the thread that has started a process as the death of its parent."""
+    told: list[Told] = []
+    thread = threading.Thread(target=lambda: told.append(start(processes, "nothing")[1]))
+    thread.start()
+    thread.join()
+    pid = value(told[0].wait_ending())["pid"]
+    time.sleep(1.2)  # the kernel's signal is deadly after a second
+
+    assert pid == pid_of(processes)
+
+
 def test_without_a_python_the_call_ends(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
