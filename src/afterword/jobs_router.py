@@ -140,7 +140,7 @@ class _Endpoints:
         cancelled = await self._keeper.cancel(known.id, CANCELLED)
         record = await self._record(job_id)
         if record.state.final and not (cancelled and record.state is JobState.CANCELLED):
-            raise _Refused(ended(record.state))  # perhaps since it was asked to
+            raise _Refused(ended(record.state))  # before it was asked, or just as it was
         return self._status(record, 200 if record.state.final else 202)
 
     async def _record(self, job_id: str) -> JobRecord:
