@@ -112,6 +112,12 @@ class Runner:
         return len(self._active)
 
     @property
+    def processes_busy(self) -> bool:
+        """Whether another attempt in a process would have to wait for one."""
+        running = sum(1 for each in self._active if each.call is not None)
+        return running >= self._processes.size
+
+    @property
     def left(self) -> int:
         """How many outcomes are not on record yet."""
         return len(self._running)

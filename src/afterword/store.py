@@ -218,6 +218,9 @@ class Store(Protocol):
         has to wait for its rate is queued for the time it may start. Paused queues give nothing.
         """
 
+    def next_in(self, queues: Sequence[str]) -> float | None:
+        """In how many seconds the next job of these queues is due that is not yet; None: none."""
+
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes under the fence; a final job moves to the history."""
 

@@ -81,6 +81,11 @@ def options_of(name: str) -> TaskOptions:
     return _options.get(name, _DEFAULTS)
 
 
+def names_with_executor(executor: str) -> list[str]:
+    """The registered tasks that say how they run."""
+    return [name for name, options in _options.items() if options.executor == executor]
+
+
 def check_names() -> None:
     """Refuse to start with two registered functions of one name.
 

@@ -26,9 +26,10 @@ from afterword.outcome import Failed, summarize
 from afterword.policy import Why
 from afterword.runner import Runner
 from afterword.store import Claim, Putback, Settlement, Store
+from afterword.task import names_with_executor
 from afterword.transactions import Transactions
 
-POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: due times, lost hints
+POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
 PROBE = 4  # the part of the free slots that the first of several claims asks for: a quarter
 NOTICE_EVERY = 0.01  # seconds between looks for commits of other processes
 UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
@@ -77,6 +78,9 @@ class Worker:
         )
         self._claiming = 0  # slots promised to a claim that is under way
         self._hungry = False  # there was more to claim than free slots
+        self._process_tasks: Sequence[str] = ()
+        self._processes_busy = False  # there may be more to claim when one of them is free
+        self._next_in: float | None = None  # seconds until the next job that waits for its time
         self._ruled: frozenset[str] = frozenset()  # queues whose jobs have to be claimed
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
         self._draining = False
@@ -89,6 +93,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._runner.start()
+        self._process_tasks = names_with_executor("process")
         self._wake = asyncio.Event()
         self._emptied = asyncio.Event()
         self._leases.on_lost = self._on_lost
@@ -137,7 +142,7 @@ class Worker:
     def _take(self, claim: Claim) -> bool:
         if self._draining or self._free <= 0 or claim.queue not in self._queues:
             return False
-        if claim.limited or claim.queue in self._ruled:
+        if claim.limited or claim.queue in self._ruled or claim.task in self._skipped():
             return False
         if claim.worker != self._leases.worker or not self._leases.valid:
             return False
@@ -155,7 +160,8 @@ class Worker:
             except Exception as error:  # whatever it is, this loop must not end in silence
                 telemetry.claim_failed(error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_EVERY)
+                wait = POLL_EVERY if self._next_in is None else min(POLL_EVERY, self._next_in)
+                await asyncio.wait_for(self._wake.wait(), wait)
             self._wake.clear()
             self._woken = False
 
@@ -183,17 +189,28 @@ class Worker:
         worker = self._leases.worker
         self._claiming = limit
         try:
-            claims: Sequence[Claim] = await self._group.run(
-                calling(lambda store: store.claim(worker, self._queues, limit, skip))
+            claims, self._next_in = await self._group.run(
+                calling(lambda store: self._claim_in_store(store, worker, limit, skip))
             )
-            return claims
+            return claims  # type: ignore[no-any-return]
         finally:
             self._claiming = 0
 
-    def _skipped(self) -> list[str]:
+    def _claim_in_store(
+        self, store: Store, worker: str, limit: int, skip: Sequence[str]
+    ) -> tuple[Sequence[Claim], float | None]:
+        """The claims; and, if that was all, in how many seconds there will be the next one."""
+        claims = store.claim(worker, self._queues, limit, skip)
+        return claims, store.next_in(self._queues) if len(claims) < limit else None
+
+    def _skipped(self) -> Sequence[str]:
+        """The tasks whose jobs are left to others, or to a later time."""
         now = self._clock.monotonic()
-        self._unknown = {task: until for task, until in self._unknown.items() if until > now}
-        return list(self._unknown)
+        if self._unknown:
+            self._unknown = {task: until for task, until in self._unknown.items() if until > now}
+        # An attempt that waits for a process would keep a slot meanwhile.
+        self._processes_busy = bool(self._process_tasks) and self._runner.processes_busy
+        return [*self._unknown, *(self._process_tasks if self._processes_busy else ())]
 
     def _notice(self, store: Store) -> None:
         """In the store's thread: something may be claimable."""
@@ -235,7 +252,7 @@ class Worker:
             self._group.insist(releasing([Putback(claim, now + delay if delay else None, reason)]))
 
     def _on_free(self) -> None:
-        if self._hungry:
+        if self._hungry or self._processes_busy:
             self._wake_up()
 
     def _on_empty(self) -> None:

@@ -58,7 +58,7 @@ class Processes:
             raise ConfigurationError(
                 f"The number of processes must be 1 or more, but it is {size}."
             )
-        self._size = size
+        self.size = size
         self._handler = handler
         self._idle_seconds = idle_seconds
         self._reset()
@@ -192,7 +192,7 @@ class Processes:
         elif self._idle:
             child, _ = self._idle.popitem()
             self._give(child, call)
-        elif len(self._busy) < self._size:
+        elif len(self._busy) < self.size:
             self._give_new(call, ended)
         else:
             self._waiting.append(call)

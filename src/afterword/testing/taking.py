@@ -261,3 +261,14 @@ def check_strangers_get_nothing(store: Store) -> None:
     store.leave("ann")
     expect([], list(claim(store, "ann")), "claims of who has left")
     expect(0, record(store, job.id).attempt, "the attempt")
+
+
+def check_next_in(store: Store) -> None:
+    """A worker is told in how many seconds the next job of its queues is due."""
+    expect(None, store.next_in(["default"]), "in an empty store")
+    store.add([a_job(), a_job(run_at=FUTURE), a_job(run_at=PAST)])
+    soon = store.now() + 100
+    store.add([a_job(run_at=soon, priority=5), a_job(run_at=soon - 50, queue="mail")])
+    found = store.next_in(["default"])
+    expect(True, found is not None and 90 < found <= 100, f"{found} is in 100 seconds")
+    expect(True, (store.next_in(["default", "mail"]) or 0) <= 50, "of both queues")

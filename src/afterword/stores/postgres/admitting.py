@@ -82,6 +82,12 @@ class Admitting(Writing):
             refused = self._refuse(held_up) if held_up else set()
         return [each.claim for each in taken if each.claim.id not in refused]
 
+    def next_in(self, queues: Sequence[str]) -> float | None:
+        """In how many seconds the next job of these queues is due that is not yet."""
+        with self.transaction():
+            ((seconds,),) = self._write("next", {"queues": list(queues)})
+        return None if seconds is None else float(seconds)
+
     def _refuse(self, taken: Sequence[Taken]) -> set[str]:
         """Put off what may not start now; the ids."""
         names = sorted(set().union(*(each.locks for each in taken)))

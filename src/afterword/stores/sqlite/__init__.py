@@ -240,6 +240,17 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
                 break
         return True
 
+    def next_in(self, queues: Sequence[str]) -> float | None:
+        """In how many seconds the next job of these queues is due that is not yet."""
+        now = self._clock.now()
+        found = [
+            at
+            for queue in queues
+            for (at,) in self._database.write("next", {"queue": queue, "now": now})
+            if at is not None
+        ]
+        return min(found) - now if found else None
+
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""
         now = self._clock.now()
