@@ -14,8 +14,8 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 # Every module, by its first name: "stores" stands for stores.sqlite, too.
 LAYERS = {
     "words": "errors clock fork job outcome records signals threads",
-    "rules": "task arguments payload options retry schedule archive policy task_options call results"
-    " signature scope lifecycle injection injectors",
+    "rules": "task arguments payload options retry recurrence schedule archive policy task_options"
+    " call results signature scope lifecycle injection injectors",
     "telemetry": "telemetry",
     "rest": "store handle keeper operation group_commit leases stores connections transactions",
     "request": "background outbox asgi starlette fastapi chain bind bound_session"

@@ -21,19 +21,8 @@ from hypothesis import strategies as st
 
 from afterword.errors import ConfigurationError
 from afterword.job import first_id, new_id
-from afterword.schedule import (
-    NEVER,
-    Cron,
-    Every,
-    Firing,
-    Missed,
-    Passed,
-    Rule,
-    Schedule,
-    as_rule,
-    occurrence_id,
-    plan_firing,
-)
+from afterword.recurrence import NEVER, Cron, Every, Passed, Rule, as_rule
+from afterword.schedule import Firing, Missed, Schedule, occurrence_id, plan_firing
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
@@ -518,7 +507,7 @@ import sys, zoneinfo
 zoneinfo.reset_tzpath([])
 sys.modules["tzdata"] = None
 from afterword.errors import MissingExtra
-from afterword.schedule import Cron
+from afterword.recurrence import Cron
 print(Cron("* * * * *").words)
 try:
     Cron("* * * * *", "Europe/Berlin")

@@ -37,8 +37,9 @@ from afterword.options import (
 )
 from afterword.outbox import OnFailure, Order, Rules, Stored
 from afterword.outcome import Cancelled, redacting
+from afterword.recurrence import as_rule
 from afterword.retry import checked_retries
-from afterword.schedule import Missed, as_rule
+from afterword.schedule import Missed
 from afterword.scheduler import Planned, Scheduler
 from afterword.store import Added, Claim, Putback, Settlement, held_claim, open_store
 from afterword.task import allow_package, check_names, require_callable

@@ -19,7 +19,8 @@ from afterword.errors import ConfigurationError
 from afterword.group_commit import GroupCommit
 from afterword.job import NewJob
 from afterword.operation import calling
-from afterword.schedule import Missed, Rule, Schedule, occurrence_id, plan_firing
+from afterword.recurrence import Rule
+from afterword.schedule import Missed, Schedule, occurrence_id, plan_firing
 from afterword.store import Declared, Due, Store
 from afterword.task import storable
 

@@ -1,0 +1,344 @@
+"""Recurrence: when something is due, again and again.
+
+An occurrence is an instant, in whole seconds since 1970 UTC. A wall clock is not so simple: twice a
+year it skips times or shows them twice. `Cron` has one outcome for each, the one of Debian's cron:
+
+- A rule that names its hours and minutes ("30 2 * * *") means work to be done once a day. A time
+  that is skipped counts when the gap ends; of one that comes twice, the first counts.
+- A rule whose minutes or hours begin with a star ("*/5 * * * *", "0 */2 * * *") follows the clock:
+  a time that is skipped does not occur, one that comes twice occurs twice.
+
+cronsim reads the expressions, knows the days and explains them in words. From days to instants it
+goes in steps of an hour, and so it loses occurrences where clocks change by half an hour
+(Australia/Lord_Howe); that part is done here, a day at a time.
+"""
+
+import functools
+import re
+import zoneinfo
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import InitVar, dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Protocol
+
+from cronsim import CronSim, CronSimError
+
+from afterword.errors import ConfigurationError, MissingExtra, safe_repr
+
+NEVER = 253_402_300_799.0  # the last second of the year 9999, which every store can hold
+_SOME_TIME = 1_767_225_600.0  # 2026 began; rules are asked whether they occur after it
+_TOO_LATE = NEVER - 100 * 366 * 86400  # from here on, calendars end before a search does
+_DAY = timedelta(days=1)
+_AHEAD = 50 * 366  # days; within 40 years each date meets each day of the week
+_BACK = 10 * 366  # days; occurrences that were missed before are not even counted
+_MAX_SECONDS = 366 * 86400
+_MAX_CHARACTERS = 256  # all sixty minutes, one by one, are 169
+# "right/..." counts leap seconds, which no clock here does.
+_ZONE = re.compile(r"(?!posix/|right/)[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2}")
+_EXAMPLE = '@afterword.every("*/5 * * * *") or @afterword.every(seconds=30)'
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The occurrences within some time: how many there were, and the newest, in their order."""
+
+    count: int
+    newest: tuple[float, ...]
+
+
+class Rule(Protocol):
+    """When a schedule is due: `Cron` or `Every`. Times are seconds since 1970 UTC."""
+
+    @property
+    def text(self) -> str:
+        """As the store keeps it; another text is another rule."""
+
+    @property
+    def words(self) -> str:
+        """The rule for people."""
+
+    def next_after(self, at: float) -> float:
+        """The first occurrence after `at`, never `at` itself; `NEVER` if none is to come."""
+
+    def passed(self, after: float, until: float, limit: int) -> Passed:
+        """The occurrences after `after`, up to and with `until`; the newest `limit` of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Each so many seconds, on a grid that begins with 1970, so that all processes agree on it.
+
+    >>> rule = Every(300)
+    >>> rule.next_after(1000), rule.next_after(1200), rule.words
+    (1200.0, 1500.0, 'Every 5 minutes')
+
+    Args:
+        seconds: from 1 to 366 days, whole seconds; a number or a timedelta.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+
+    seconds: InitVar[float | timedelta]
+    period: int = field(init=False)
+    text: str = field(init=False, repr=False)
+    words: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self, seconds: float | timedelta) -> None:
+        """Take the seconds, if they are some."""
+        period = _whole_seconds(seconds)
+        object.__setattr__(self, "period", period)
+        object.__setattr__(self, "text", f"every {period} second{'s' * (period > 1)}")
+        object.__setattr__(self, "words", f"Every {_in_units(period)}")
+
+    def next_after(self, at: float) -> float:
+        """The next multiple of the period."""
+        return float((at // self.period + 1) * self.period)
+
+    def passed(self, after: float, until: float, limit: int) -> Passed:
+        """Computed, not counted: years of seconds cost no more than one."""
+        first, last = int(after // self.period) + 1, int(until // self.period)
+        newest = range(max(first, last - limit + 1), last + 1)
+        return Passed(max(last - first + 1, 0), tuple(float(each * self.period) for each in newest))
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A cron expression of five fields, read on the clocks of a time zone.
+
+    >>> rule = Cron("*/5 9-17 * * mon-fri", "Europe/Berlin")
+    >>> rule.text
+    '*/5 9-17 * * MON-FRI Europe/Berlin'
+    >>> rule.words
+    'Every fifth minute from 09:00 through 17:59 on Monday through Friday (Europe/Berlin)'
+
+    When clocks change, "30 2 * * *" occurs once a day all the same: at the end of the gap if 2:30
+    is skipped, and at the first 2:30 if there are two. "*/5 * * * *" and "0 */2 * * *", whose
+    minutes or hours begin with a star, occur whenever the clock shows such a time: not in a gap,
+    and twice in an hour that is repeated.
+
+    Args:
+        expression: minute, hour, day of month, month, day of week; names (MON, JAN), lists, ranges
+            and steps; L and LW as day of month, 5L and MON#2 as day of week. If neither day field
+            begins with a star, one of them is enough; otherwise both must match.
+        timezone: an IANA name, Area/City. Default: "UTC".
+
+    Raises:
+        ConfigurationError: the expression cannot be read or never occurs; there is no such zone.
+        MissingExtra: this computer has no time zones at all.
+    """
+
+    expression: str
+    timezone: str = "UTC"
+    text: str = field(init=False, repr=False)
+    words: str = field(init=False, repr=False, compare=False)
+    _cron: CronSim = field(init=False, repr=False, compare=False)
+    _zone: tzinfo = field(init=False, repr=False, compare=False)
+    _minutes: Sequence[int] = field(init=False, repr=False, compare=False)
+    _on: Callable[[date], tuple[float, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Read expression and zone."""
+        cron, zone = _parsed(self.expression), _zone(self.timezone)
+        minutes = sorted(60 * hour + minute for hour in cron.hours for minute in cron.minutes)
+        object.__setattr__(self, "_cron", cron)
+        object.__setattr__(self, "_zone", zone)
+        object.__setattr__(self, "_minutes", minutes)
+        # Who asks for an occurrence asks for the next one of the same day after that.
+        object.__setattr__(self, "_on", functools.lru_cache(maxsize=4)(self._occurrences))
+        object.__setattr__(self, "text", f"{' '.join(self._fields())} {self.timezone}")
+        object.__setattr__(self, "words", f"{cron.explain()} ({self.timezone})")
+        if self.next_after(_SOME_TIME) == NEVER:
+            raise _never(self.expression)
+
+    def next_after(self, at: float) -> float:
+        """The first occurrence after `at`; `NEVER` if there is none in the next 50 years."""
+        if at >= _TOO_LATE:
+            return NEVER
+        day = self._day(at) - _DAY
+        for _ in range(_AHEAD):
+            if (found := self._first(day, at)) < NEVER:
+                # Where clocks go back over midnight, the next day begins before this one has ended.
+                return min(found, self._first(day + _DAY, at))
+            day += _DAY
+        return NEVER
+
+    def passed(self, after: float, until: float, limit: int) -> Passed:
+        """Counted a day at a time, at most ten years back."""
+        last = self._day(until) + _DAY
+        days = (last - self._day(after) + _DAY).days
+        count, newest, later, enough = 0, list[float](), tuple[float, ...](), False
+        for back in range(min(days, _BACK) + 1):
+            found = self._within(last - back * _DAY, after, until)
+            # Where clocks skip midnight, two days have what occurs at the end of the gap.
+            found = found[:-1] if found and found[-1:] == later[:1] else found
+            count += len(found)
+            if not enough:
+                # One more day than is needed: where clocks go back over midnight, days overlap.
+                enough = len(newest) >= limit
+                newest += found
+            later = found
+        return Passed(count, tuple(sorted(newest)[-limit:]))
+
+    def _day(self, at: float) -> date:
+        return datetime.fromtimestamp(at, self._zone).date()
+
+    def _first(self, day: date, at: float) -> float:
+        found = self._on(day)
+        index = bisect_right(found, at)
+        return found[index] if index < len(found) else NEVER
+
+    def _within(self, day: date, after: float, until: float) -> tuple[float, ...]:
+        found = self._on(day)
+        return found[bisect_right(found, after) : bisect_right(found, until)]
+
+    def _occurrences(self, day: date) -> tuple[float, ...]:
+        """Those of a day of the calendar, in their order."""
+        if day.month not in self._cron.months or not self._cron.match_day(day):
+            return ()
+        midnight = datetime(day.year, day.month, day.day, tzinfo=self._zone)
+        # The later one of two midnights, where clocks go back over it.
+        end = (midnight + _DAY).replace(fold=1)
+        if midnight.utcoffset() == end.utcoffset():
+            start = midnight.timestamp()
+            return tuple(start + 60 * minute for minute in self._minutes)
+        shown = (midnight + timedelta(minutes=minute) for minute in self._minutes)
+        return tuple(sorted({at for wall in shown for at in self._instants(wall)}))
+
+    def _instants(self, wall: datetime) -> Iterator[float]:
+        """When it is this time on the wall, on a day on which clocks change."""
+        if self._follows_the_clock():
+            folds = (wall.replace(fold=fold) for fold in (0, 1))
+            yield from (each.timestamp() for each in folds if _exists(each))
+        else:
+            yield wall.timestamp() if _exists(wall) else _end_of_gap(wall)
+
+    def _follows_the_clock(self) -> bool:
+        minute, hour, *_ = self._fields()
+        return minute.startswith("*") or hour.startswith("*")
+
+    def _fields(self) -> list[str]:
+        return self.expression.upper().split()
+
+
+def _exists(wall: datetime) -> bool:
+    """Whether clocks have shown it; they skip times when they are set forward."""
+    return datetime.fromtimestamp(wall.timestamp(), wall.tzinfo) == wall
+
+
+def _end_of_gap(wall: datetime) -> float:
+    """When the clock was set forward past this time."""
+    after = wall.replace(fold=1)  # a fold in a gap: PEP 495 takes the offset that comes after it
+    seconds = range(int(after.timestamp()), int(wall.timestamp()))
+
+    def is_after(at: int) -> bool:
+        return datetime.fromtimestamp(at, wall.tzinfo).utcoffset() == after.utcoffset()
+
+    return float(seconds[0] + bisect_left(seconds, True, key=is_after))
+
+
+# ---------------------------------------------------------------------- what users write
+
+
+def as_rule(
+    expression: str | None = None,
+    *,
+    seconds: float | timedelta | None = None,
+    timezone: str | None = None,
+) -> Rule:
+    """The rule that the arguments of `@afterword.every(...)` make.
+
+    >>> as_rule("0 9 * * *", timezone="Europe/Berlin").words
+    'At 09:00 every day (Europe/Berlin)'
+    >>> as_rule(seconds=30).words
+    'Every 30 seconds'
+
+    Raises:
+        ConfigurationError: both or neither were given, or one cannot be read.
+        MissingExtra: see `Cron`.
+    """
+    if expression is not None and seconds is None:
+        return Cron(expression, "UTC" if timezone is None else timezone)
+    if expression is not None or seconds is None:
+        given = "neither was" if seconds is None else "both were"
+        raise ConfigurationError(
+            f"A schedule has either a cron expression or seconds, but {given} given."
+            f" Example: {_EXAMPLE}."
+        )
+    if timezone is not None:
+        raise ConfigurationError(
+            "A time zone belongs to a cron expression; seconds pass equally in all of them, but"
+            f" timezone is {safe_repr(timezone)} and seconds is {safe_repr(seconds)}."
+        )
+    return Every(seconds)
+
+
+def _whole_seconds(value: object) -> int:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 1 <= seconds <= _MAX_SECONDS or seconds % 1:  # type: ignore[operator]
+        raise ConfigurationError(
+            f"seconds must be a whole number from 1 to {_MAX_SECONDS} (366 days), or such a"
+            f" timedelta, but it is {safe_repr(value)}. Example: @afterword.every(seconds=30)."
+        )
+    return int(seconds)  # type: ignore[call-overload, no-any-return]
+
+
+def _in_units(seconds: int) -> str:
+    sizes = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
+    parts = []
+    for unit, size in sizes.items():
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {unit}{'s' * (count > 1)}")
+    return parts[0].removeprefix("1 ") if len(parts) == 1 else " ".join(parts)
+
+
+def _parsed(expression: object) -> CronSim:
+    if isinstance(expression, int | float | timedelta):
+        raise ConfigurationError(
+            "The first argument of every() is a cron expression; an interval has its name.\n"
+            f"    @afterword.every({safe_repr(expression)})  # incorrect!\n"
+            f"    @afterword.every(seconds={safe_repr(expression)})  # correct!"
+        )
+    if not isinstance(expression, str) or len(expression) > _MAX_CHARACTERS:
+        raise _unreadable(expression, f"it is no text of up to {_MAX_CHARACTERS} characters")
+    if len(fields := expression.split()) != 5:
+        raise _unreadable(expression, f"it has {len(fields)}")
+    try:
+        return CronSim(expression, datetime.fromtimestamp(_SOME_TIME, UTC))
+    except CronSimError as error:
+        # cronsim has the same words for the day 32 and for the 31st of February.
+        unheard_of = ", or one that none of its months has" if "day-of-month" in str(error) else ""
+        raise _unreadable(expression, f"it has a {str(error).lower()}{unheard_of}") from error
+
+
+def _unreadable(expression: object, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        "A cron expression has five fields (minute, hour, day of month, month, day of week; no"
+        f" seconds), but {safe_repr(expression)} cannot be read: {why}. Example: {_EXAMPLE}."
+    )
+
+
+def _never(expression: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"A schedule must occur, but {safe_repr(expression)} does not within 50 years."
+        f" Example: {_EXAMPLE}."
+    )
+
+
+def _zone(name: object) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    if isinstance(name, str) and _ZONE.fullmatch(name):
+        try:
+            return zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            if not zoneinfo.available_timezones():
+                raise MissingExtra(f"The time zone {name!r}", "tzdata") from error
+    # Some systems have the old names (EST5EDT, Japan), some do not: a schedule runs on both.
+    raise ConfigurationError(
+        "A time zone is UTC or an IANA name of the form Area/City that this computer knows, but"
+        f' it is {safe_repr(name)}. Example: timezone="Europe/Berlin".'
+    )
