@@ -264,6 +264,30 @@ def test_a_follower_of_what_is_there_is_not_forgotten(store_url: str) -> None:
         assert {JobState.COMPLETED} == states
 
 
+def test_who_moves_up_while_what_is_before_ends_is_not_forgotten(store_url: str) -> None:
+    """The job between them is deleted at the moment at which the first one ends."""
+    with opened(store_url, 2) as (one, two):
+        one.join("ann", LONG)
+        lasts = []
+        for _ in range(30):
+            first = a_job()
+            middle = a_job(after=first.id)
+            last = a_job(after=middle.id)
+            lasts.append(last.id)
+            one.add([first, middle, last])
+            (claim,) = one.claim("ann", ["default"], 1)
+            settlement = Settlement(claim, Completed(), time.time())
+            with ThreadPoolExecutor(2) as pool:
+                ended = pool.submit(one.settle, [settlement])
+                deleted = pool.submit(two.delete, [middle.id])
+            assert ([True], [True]) == (ended.result(), deleted.result())
+            wait_until(
+                lambda: _run_all(one, "ann") == 0, description="everything has run", timeout=5
+            )
+
+        assert {JobState.COMPLETED} == {each.state for each in one.get(lasts)}
+
+
 def _run_all(store: Store, worker: str) -> int:
     claims = store.claim(worker, ["default"], 10)
     store.settle([Settlement(each, Completed(), time.time()) for each in claims])

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from afterword.errors import (
 from afterword.job import JobState, NewJob, new_id
 from afterword.outcome import Completed
 from afterword.records import Filter
-from afterword.store import Settlement, open_store
+from afterword.store import Settlement, Statement, open_store
 from afterword.stores.sqlite import SQLiteStore, drivers, looking
 from afterword.stores.sqlite.database import sql
 from afterword.stores.sqlite.path import check_path, file_system, path_of
@@ -444,6 +444,41 @@ def test_work_of_another_process_is_noticed(store: SQLiteStore, path: Path) -> N
     assert store.changed()
     assert not store.changed()
     other.close()
+
+
+# ---------------------------------------------------------------------- in the user's transaction
+
+
+def executed(store: SQLiteStore, statements: Sequence[Statement]) -> None:
+    """What the user's own connection does."""
+    connection = apsw.Connection(str(store.path))
+    with connection:
+        for statement in statements:
+            connection.execute(statement.sql, dict(statement.values))
+    connection.close()
+
+
+def test_jobs_of_the_users_transaction_have_keys(store: SQLiteStore) -> None:
+    """Who follows a job that is not added there follows the one that is there."""
+    first, again = (NewJob(id=new_id(), task="app:send", unique_key="k") for _ in range(2))
+    store.add([first])
+    follower = NewJob(id=new_id(), task="app:send", after=again.id, tags=("a",))
+
+    executed(store, store.adding([again, follower]))
+
+    (found,) = store.get([again.id, follower.id])
+    assert (follower.id, first.id, ("a",)) == (found.id, found.after, found.tags)
+
+
+def test_children_are_added_where_their_parent_is_completed(store: SQLiteStore) -> None:
+    parent, child = (NewJob(id=new_id(), task="app:send", unique_key="k") for _ in range(2))
+    store.join("ann", 60)
+    store.add([parent])
+    (claim,) = store.claim("ann", ["default"], 1)
+
+    executed(store, store.completing(Settlement(claim, Completed(), time.time(), [child])))
+
+    assert [child.id] == [each.id for each in store.claim("ann", ["default"], 10)]
 
 
 # ---------------------------------------------------------------------- locks

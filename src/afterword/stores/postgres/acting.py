@@ -42,9 +42,11 @@ class Acting:
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         """Forget queued and ended jobs."""
+        wanted = uuids(ids)
         with self._desk.acting() as desk:
-            deleted = {row[0] for row in desk.execute("delete_ended", {"ids": uuids(ids)})}
-            for job_id in uuids(ids):
+            deleted = {row[0] for row in desk.execute("delete_ended", {"ids": wanted})}
+            desk.execute("hold_before", {"ids": wanted})
+            for job_id in wanted:
                 if rows := desk.execute("delete_queued", {"id": job_id}):
                     deleted.add(job_id)
                     self._announce_if(desk, bool(rows))

@@ -84,8 +84,8 @@ class Admitting(Writing):
 
     def next_in(self, queues: Sequence[str]) -> float | None:
         """In how many seconds the next job of these queues is due that is not yet."""
-        with self.transaction():
-            ((seconds,),) = self._write("next", {"queues": list(queues)})
+        self._require_open()
+        ((seconds,),) = self._writer.ask("next", {"queues": list(queues)})
         return None if seconds is None else float(seconds)
 
     def _refuse(self, taken: Sequence[Taken]) -> set[str]:

@@ -72,6 +72,7 @@ class Ending(Adding):
     def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
         with self.transaction():
+            self._write("hold_before", {"ids": [claim.id for claim in claims]})
             return [self._discard(claim) for claim in claims]
 
     def _discard(self, claim: Claim) -> bool:
