@@ -25,6 +25,7 @@ from pathlib import Path
 
 from afterword.clock import Clock
 from afterword.job import JobState, NewJob
+from afterword.outcome import Completed
 from afterword.store import (
     Added,
     Cancelling,
@@ -35,7 +36,7 @@ from afterword.store import (
     Settlement,
 )
 from afterword.stores.locks import Locks
-from afterword.stores.rows import Lost, Row, Values, final_state
+from afterword.stores.rows import Lost, Row, Values, final_state, first_of_each
 from afterword.stores.sqlite.acting import Acting
 from afterword.stores.sqlite.admitting import Admitting
 from afterword.stores.sqlite.database import Database, script
@@ -54,6 +55,8 @@ from afterword.stores.sqlite.rows import (
 )
 from afterword.stores.sqlite.scheduling import Scheduling
 from afterword.stores.sqlite.sightings import Sightings
+
+_Key = tuple[str, int, str]  # what a write that ends an attempt must match
 
 _DRIVERS: Mapping[str, Callable[[], Driver]] = {"sqlite": Apsw, "sqlite+pysqlite": Pysqlite}
 
@@ -166,6 +169,8 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
         others: dict[str, str] = {}  # ids of jobs that were not added: those that are there instead
         answers: list[Added] = []
         with self.transaction():
+            if not any(job.unique_key for job in jobs):
+                return self._add_all(jobs, held_by, now)
             for job in jobs:
                 if job.after in others:
                     job = replace(job, after=others[job.after])  # noqa: PLW2901 - it is that one now
@@ -176,9 +181,25 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
             self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
         return answers
 
+    def _add_all(self, jobs: Sequence[NewJob], held_by: str | None, now: float) -> Sequence[Added]:
+        """The usual case: nothing but its id tells whether a job is there already."""
+        rows = (new_row(job, held_by, now) for job in jobs)
+        added = {row[0] for row in self._database.write_many("add", rows)}
+        self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
+        if len(added) == len(jobs):
+            return [Added(job.id, True) for job in jobs]
+        new = first_of_each([job.id for job in jobs], added)
+        return [
+            Added(job.id, True) if is_new else self._present(new_row(job, held_by, now))
+            for job, is_new in zip(jobs, new, strict=True)
+        ]
+
     def _add(self, row: Values) -> Added:
         if self._database.write("add", row):
             return Added(row["id"], True)
+        return self._present(row)
+
+    def _present(self, row: Values) -> Added:
         ((other, conflict),) = self._database.write("present", row)
         return Added(other, False, bool(conflict))
 
@@ -254,19 +275,33 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""
         now = self._clock.now()
+        first = {_key(each.claim): each for each in reversed(settlements)}  # of two for one attempt
+        completed = [each for each in first.values() if isinstance(each.outcome, Completed)]
+        others = [each for each in first.values() if not isinstance(each.outcome, Completed)]
         with self.transaction():
-            return [self._settle(each, now) for each in settlements]
-
-    def _settle(self, settlement: Settlement, now: float) -> bool:
-        if not self._end_attempt(settlement, now):
-            return False
-        if settlement.children:
-            self.add(settlement.children)
-        # Others may have waited for this one's place.
-        self._ready = (
-            self._ready or settlement.claim.limited or settlement.claim.queue in self._limited
+            accepted = self._complete(completed, now) if completed else set()
+            accepted.update(_key(each.claim) for each in others if self._end_attempt(each, now))
+            for key, each in first.items():
+                if each.children and key in accepted:
+                    self.add(each.children)
+        # Others may have waited for their places.
+        self._ready = self._ready or any(
+            each.claim.limited or each.claim.queue in self._limited for each in settlements
         )
-        return True
+        keys = [_key(each.claim) for each in settlements]
+        return [
+            first[key] is each and key in accepted
+            for key, each in zip(keys, settlements, strict=True)
+        ]
+
+    def _complete(self, settlements: Sequence[Settlement], now: float) -> set[_Key]:
+        """Move completed jobs to the history; two statements more for any number of them."""
+        rows = (final_row(each, JobState.COMPLETED, now) for each in settlements)
+        finished = self._database.write_many("finish", rows)
+        values = {"ids": json.dumps([row[0] for row in finished])}
+        for statement in followed_by(JobState.COMPLETED):
+            self._ready = bool(self._database.write(statement, values)) or self._ready
+        return {(job_id, attempt, worker) for job_id, attempt, worker in finished}
 
     def _end_attempt(self, settlement: Settlement, now: float) -> bool:
         state = final_state(settlement.outcome)
@@ -293,7 +328,7 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
         return [Cancelling(*row) for row in self._database.read("cancelling", {"worker": worker})]
 
     def _finish(self, final: Values) -> bool:
-        """Move a job to the history, and tell those who waited for it."""
+        """Move a job that did not complete to the history, and what stops with it."""
         if not self._database.write("finish", final):
             return False
         for statement in followed_by(final["state"]):
@@ -370,3 +405,7 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
         version = self._database.version_of_others()
         seen, self._seen_version = self._seen_version, version
         return ready or version != seen
+
+
+def _key(claim: Claim) -> _Key:
+    return claim.id, claim.attempt, claim.worker

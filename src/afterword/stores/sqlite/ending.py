@@ -4,6 +4,7 @@ The first one moves the job to the history and returns a row; if it returns none
 ours (any more) to end, and the others must not be executed.
 """
 
+import json
 from collections.abc import Sequence
 
 from afterword.clock import Clock
@@ -40,6 +41,7 @@ class InTheirTransaction:
         if state is None:
             return [Statement(sql("requeue"), again_row(settlement))]
         values = final_row(settlement, state, self._clock.now())
+        values = {**values, "ids": json.dumps([settlement.claim.id])}
         rest = [Statement(_without_answer(name), values) for name in followed_by(state)]
         return [Statement(sql("finish"), values), *rest, *self.adding(settlement.children)]
 

@@ -9,4 +9,4 @@ SELECT
     created_at, :started_at, :now
 FROM afterword_jobs
 WHERE id = :id AND attempt = :attempt AND worker IS :worker
-RETURNING id
+RETURNING id, attempt, worker

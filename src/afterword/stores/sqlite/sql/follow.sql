@@ -1,2 +1,2 @@
--- The predecessor has ended: who waited for it becomes ready.
-UPDATE afterword_jobs SET after = NULL WHERE after = :id RETURNING id
+-- The predecessors have ended: who waited for one of them becomes ready.
+UPDATE afterword_jobs SET after = NULL WHERE after IN (SELECT value FROM json_each(:ids)) RETURNING id

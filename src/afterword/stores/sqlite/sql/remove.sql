@@ -1,1 +1,1 @@
-DELETE FROM afterword_jobs WHERE id = :id
+DELETE FROM afterword_jobs WHERE id IN (SELECT value FROM json_each(:ids))
