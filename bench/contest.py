@@ -67,6 +67,17 @@ def compete(
     return standing
 
 
+def in_turns(
+    contestants: Sequence[Contestant], rounds: int, measure: Callable[[Contestant], T]
+) -> Standing[T]:
+    """Measure each once a round, where no ratios are asked for."""
+    standing: Standing[T] = Standing({each: [] for each in contestants})
+    for number in range(1, rounds + 1):
+        for contestant in contestants:
+            _measure(standing, contestant, number, measure)
+    return standing
+
+
 def _meet(
     standing: Standing[T], peer: Contestant, number: int, measure: Callable[[Contestant], T]
 ) -> None:

@@ -5,7 +5,6 @@ processes than one, from the first start in the last of them: how long a process
 not what is measured here.
 """
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ from bench.table import advantage, competition, number
 from bench.trial import Trial, TrialFailed, trial
 
 DRAIN_WITHIN = 300.0  # seconds
-START_WITHIN = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +46,13 @@ class Figure:
         return f"one worker {self.one}; two {self.two}"
 
 
-def measure(options: Options) -> Result:
+def measure(options: Options) -> list[Result]:
     """Drain backlogs in turns."""
     with Stores(options.folder, options.postgres_url, options.redis_url) as stores:
         standing = compete(
             options.peers, options.rounds, lambda each: _measure(each, stores, options.jobs)
         )
-        return competition(
+        table = competition(
             standing,
             stores,
             name="D",
@@ -72,25 +70,28 @@ def measure(options: Options) -> Result:
             " the first start to the moment when the store says that all have ended; two workers:"
             " from the first start in the later one. CPU: with one worker.",
         )
+    return [table]
 
 
 def _measure(contestant: Contestant, stores: Stores, jobs: int) -> Figure:
     return Figure(drain(contestant, stores, jobs, 1), drain(contestant, stores, 2 * jobs, 2))
 
 
-def drain(contestant: Contestant, stores: Stores, jobs: int, workers: int) -> Drained:
+def drain(
+    contestant: Contestant, stores: Stores, jobs: int, workers: int, queues: int = 1
+) -> Drained:
     """Fill a store, let workers drain it."""
-    with trial(contestant, stores) as run:
+    with trial(contestant, stores, queues=queues) as run:
         run.ask("in_bulk", jobs)
         watcher = run.begin("watch", jobs, DRAIN_WITHIN)
         assert watcher.stdout
         watcher.stdout.readline()  # it is ready
         with run.workers(workers) as pids:
-            _wait_for_start(run)
+            run.wait_for_start()
             before = _cpu(run, pids)
             said = run.answer(watcher)
             after = _cpu(run, pids)
-        _require_complete(said, jobs, run)
+        require_complete(said, jobs, run)
         per_second = _rate(run.ledger.starts(), said["ended_at"], workers)
     microseconds = [
         None if begun is None or ended is None else (ended - begun) / jobs * 1e6
@@ -99,21 +100,18 @@ def drain(contestant: Contestant, stores: Stores, jobs: int, workers: int) -> Dr
     return Drained(per_second, microseconds[0] or 0.0, microseconds[1])
 
 
-def _wait_for_start(run: Trial) -> None:
-    deadline = time.monotonic() + START_WITHIN
-    while not run.ledger.count():
-        if time.monotonic() > deadline:
-            raise TrialFailed(f"{run.contestant.title}: no job has started\n{run.explain()}")
-        time.sleep(0.005)
-
-
 def _cpu(run: Trial, workers: list[int]) -> tuple[float | None, float | None]:
     """Seconds of the workers, and of the store's server."""
     server = run.store.server
     return cpu_seconds(workers), cpu_seconds([server]) if server else None
 
 
-def _require_complete(said: dict[str, Any], jobs: int, run: Trial) -> None:
+def require_complete(said: dict[str, Any], jobs: int, run: Trial) -> None:
+    """Accept only a backlog of which the store says that all of it has ended.
+
+    Raises:
+        TrialFailed: it does not say that.
+    """
     completed = jobs if said.get("completed") is None else said["completed"]
     if "ended_at" not in said or completed < jobs:
         raise TrialFailed(f"{run.contestant.title}: of {jobs} jobs, {said}\n{run.explain()}")

@@ -29,13 +29,13 @@ class Figure:
         return f"{self.one_by_one:,.0f}/s one by one, {self.concurrently:,.0f}/s at once{bulk}"
 
 
-def measure(options: Options) -> Result:
+def measure(options: Options) -> list[Result]:
     """Store jobs in each way, each time in an empty store."""
     with Stores(options.folder, options.postgres_url, options.redis_url) as stores:
         standing = compete(
             options.peers, options.rounds, lambda each: _measure(each, stores, options)
         )
-        return competition(
+        table = competition(
             standing,
             stores,
             name="E",
@@ -48,6 +48,7 @@ def measure(options: Options) -> Result:
             " block), each waiting for its own job. In bulk: where there is a call for many,"
             f" {BATCH:,} jobs in each. Every job was found in the store afterwards.",
         )
+    return [table]
 
 
 def _measure(contestant: Contestant, stores: Stores, options: Options) -> Figure:

@@ -48,7 +48,7 @@ _SQLITE = {
 _LATER = 4e9  # seconds since 1970
 
 
-def measure(options: Options) -> Result:
+def measure(options: Options) -> list[Result]:
     """Measure each store empty, fill it, and measure again."""
     queued, ended = options.queued, options.ended
     rows, data = [], {}
@@ -58,7 +58,7 @@ def measure(options: Options) -> Result:
             scheme = url.partition(":")[0]
             data[scheme] = {"empty": before, "full": after, "plan": plan}
             rows += [_row(scheme, verb, before[verb], after[verb]) for verb in VERBS]
-    return Result(
+    result = Result(
         name="G",
         title=f"The store with {queued:,} queued and {ended:,} ended jobs",
         header=["", "empty, µs per job", "full, µs per job", "ratio"],
@@ -66,6 +66,7 @@ def measure(options: Options) -> Result:
         notes=f"Batches of {BATCH} jobs, each one transaction.\n\n{_plans(data)}",
         data=data,
     )
+    return [result]
 
 
 @contextmanager

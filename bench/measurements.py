@@ -1,9 +1,9 @@
 """All that `scripts/bench` can measure: to add a measurement, add an entry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench import drain, enqueue, growth, requests
+from bench import drain, enqueue, growth, idle, latency, requests, scale
 from bench.options import Options
 from bench.result import Result
 
@@ -14,7 +14,7 @@ class Measurement:
 
     name: str
     summary: str
-    measure: Callable[[Options], Result]
+    measure: Callable[[Options], Sequence[Result]]
 
 
 MEASUREMENTS = {
@@ -23,6 +23,9 @@ MEASUREMENTS = {
         Measurement("R", "requests per second with one task each", requests.measure),
         Measurement("E", "jobs stored per second", enqueue.measure),
         Measurement("D", "jobs drained per second by one and two workers", drain.measure),
+        Measurement("L", "time from storing a job to its start", latency.measure),
+        Measurement("I", "what an idle worker uses", idle.measure),
+        Measurement("S", "drain by number of workers and of queues", scale.measure),
         Measurement("G", "the store while millions wait and have ended", growth.measure),
     )
 }

@@ -13,6 +13,7 @@ from typing import Protocol
 
 STORE = "BENCH_STORE"  # the URL of an empty store
 FUNCTION = "BENCH_FUNCTION"  # "async def" or "def"
+QUEUES = "BENCH_QUEUES"  # over how many queues the jobs are spread, where that is measured
 TEXT = "Hello from the background"  # each job has a number and this
 
 Numbers = Sequence[int]
@@ -83,3 +84,8 @@ def store_url() -> str:
 def is_async() -> bool:
     """Whether the jobs are to be `async def` functions, for a system that runs both kinds."""
     return os.environ[FUNCTION] == "async def"
+
+
+def queue_count() -> int:
+    """Over how many queues the jobs are to be spread."""
+    return int(os.environ.get(QUEUES, "1"))

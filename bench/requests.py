@@ -1,4 +1,4 @@
-"""R: requests per second of one server, with one no-op task per request.
+"""R: requests per second of one server, with one task per request.
 
 The cases take turns, each time with a fresh server and store: A B C A B C A B C. A durable case
 counts only if the store says afterwards that every task of an answered request has run.
@@ -9,45 +9,38 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 
 from afterword.job import JobState
 from afterword.store import open_store
+from bench.catalogue import Kind
+from bench.environments import ROOT
 from bench.options import Options
 from bench.result import Result
-from bench.server import ROOT, Server, running
+from bench.server import Server, running
+from bench.stores import Stores
 
 WARM_UP = 1.0  # seconds
 DRAIN_WITHIN = 60.0
+WORK = {"0": "no-op", "1": "1 ms"}  # by the end of the path
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One application and one path."""
+    """One application and one path; its store, if its tasks are in one."""
 
     name: str
     application: str
     path: str
-    tasks: bool = True
+    kind: Kind | None = None
 
     @property
     def durable(self) -> bool:
         """Whether its tasks are in the store."""
-        return self.tasks and self.application == "durable"
-
-
-CASES = [
-    Case("no task", "in_memory", "/none", tasks=False),
-    Case("no task, Afterword installed", "durable", "/none", tasks=False),
-    Case("async def, FastAPI in memory", "in_memory", "/async"),
-    Case("async def, Afterword durable", "durable", "/async"),
-    Case("def, FastAPI in memory", "in_memory", "/def"),
-    Case("def, Afterword durable", "durable", "/def"),
-]
+        return self.path != "/none" and self.kind is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +52,57 @@ class Figure:
     drained_after: float  # seconds from the last answer to the last task's end
 
 
-def measure(options: Options) -> Result:
-    """Measure all cases in turns."""
-    only, seconds = options.only, options.seconds
-    cases = [case for case in CASES if not only or case is CASES[0] or case.name in only]
-    figures: dict[Case, list[Figure]] = {case: [] for case in cases}
+Figures = dict[Case, list[Figure]]
+
+
+def cases(work: str) -> list[Case]:
+    """The baseline first; then each kind of task in memory, and in each store."""
+    baseline = [
+        Case("no task", "in_memory", "/none"),
+        Case("no task, Afterword installed", "durable", "/none", Kind.SQLITE),
+    ]
+    return baseline + [
+        case for function in ("async", "def") for case in _cases(function, f"/{function}-{work}")
+    ]
+
+
+def _cases(function: str, path: str) -> list[Case]:
+    name = {"async": "async def", "def": "def"}[function]
+    return [
+        Case(f"{name}, FastAPI in memory", "in_memory", path),
+        Case(f"{name}, Afterword (SQLite)", "durable", path, Kind.SQLITE),
+        Case(f"{name}, Afterword (PostgreSQL)", "durable", path, Kind.POSTGRESQL),
+    ]
+
+
+def measure(options: Options) -> list[Result]:
+    """Measure all cases in turns, with tasks that do nothing, and with some that take 1 ms."""
+    with Stores(options.folder, options.postgres_url) as stores:
+        return [_measure_work(work, stores, options) for work in WORK]
+
+
+def _measure_work(work: str, stores: Stores, options: Options) -> Result:
+    first, *others = cases(work)
+    chosen = [first, *(each for each in others if not options.only or each.name in options.only)]
+    figures: Figures = {case: [] for case in chosen}
     for number in range(options.rounds):
-        for case in cases:
-            figure = _measure(case, seconds, options.folder)
+        for case in chosen:
+            figure = _measure(case, stores, options.seconds)
             figures[case].append(figure)
             print(f"round {number + 1}: {case.name}: {figure.per_second:,.0f}/s", file=sys.stderr)
-    return _result(figures, seconds)
+    return _result(work, figures, options.seconds, stores)
 
 
-def _measure(case: Case, seconds: float, parent: Path | None) -> Figure:
-    with tempfile.TemporaryDirectory(prefix="afterword-bench-", dir=parent) as folder:
-        store = Path(folder) / "jobs.db"
-        with running(f"bench.applications:{case.application}", store) as server:
-            warm_up, _ = _load(server, case, WARM_UP)
-            cpu = server.cpu_seconds
-            answered, took = _load(server, case, seconds)
-            drained = _require_all_ran(store, warm_up + answered) if case.durable else 0.0
-            cpu = server.cpu_seconds - cpu
+def _measure(case: Case, stores: Stores, seconds: float) -> Figure:
+    with (
+        stores.empty(case.kind or Kind.SQLITE) as store,
+        running(f"bench.applications:{case.application}", store.url) as server,
+    ):
+        warm_up, _ = _load(server, case, WARM_UP)
+        cpu = server.cpu_seconds
+        answered, took = _load(server, case, seconds)
+        drained = _require_all_ran(store.url, warm_up + answered) if case.durable else 0.0
+        cpu = server.cpu_seconds - cpu
     return Figure(answered / took, cpu / answered * 1e6, drained)
 
 
@@ -107,9 +129,9 @@ def _wrk(server: Server, case: Case, seconds: float) -> tuple[int, float]:
     return int(found[1]), float(found[2])
 
 
-def _require_all_ran(path: Path, answered: int) -> float:
+def _require_all_ran(url: str, answered: int) -> float:
     """Wait until no job is left; how long that took. Fewer completed than answered: no result."""
-    store, started = open_store(f"sqlite:///{path}"), time.perf_counter()
+    store, started = open_store(url), time.perf_counter()
     store.open()
     try:
         while (counts := store.count())[JobState.QUEUED] + counts[JobState.RUNNING]:
@@ -123,21 +145,10 @@ def _require_all_ran(path: Path, answered: int) -> float:
     return time.perf_counter() - started
 
 
-def _result(figures: dict[Case, list[Figure]], seconds: float) -> Result:
-    rows = [
-        [
-            case.name,
-            f"{median(each.per_second for each in figures[case]):,.0f}",
-            _ratio(figures[case], figures[CASES[0]]),
-            _ratio(figures[case], figures.get(_in_memory(case), [])) if case.durable else "",
-            f"{median(each.cpu_microseconds for each in figures[case]):,.0f}",
-            f"{median(each.drained_after for each in figures[case]):.2f}" if case.durable else "",
-        ]
-        for case in figures
-    ]
+def _result(work: str, figures: Figures, seconds: float, stores: Stores) -> Result:
     return Result(
-        name="R",
-        title="Requests per second of one server, one no-op task per request",
+        name="R" if work == "0" else "R-1ms",
+        title=f"Requests per second of one server, one {WORK[work]} task per request",
         header=[
             "",
             "requests/s",
@@ -146,26 +157,36 @@ def _result(figures: dict[Case, list[Figure]], seconds: float) -> Result:
             "server CPU per request, µs",
             "last task ended after, s",
         ],
-        rows=rows,
+        rows=[_row(case, figures) for case in figures],
         notes=f"32 connections, {seconds:g} s per measurement,"
         f" load from {'wrk' if shutil.which('wrk') else 'bench/load.py'}; every task of a durable"
         " case was found completed in the store afterwards.",
-        data={
-            case.name: {
-                "requests_per_second": [round(each.per_second, 1) for each in figures[case]],
-                "cpu_microseconds": [round(each.cpu_microseconds, 1) for each in figures[case]],
-                "drained_after_seconds": [round(each.drained_after, 3) for each in figures[case]],
-            }
-            for case in figures
-        },
+        data={case.name: [asdict(each) for each in measured] for case, measured in figures.items()},
+        versions=stores.versions(),
     )
 
 
-def _in_memory(case: Case) -> Case:
-    return next(c for c in CASES if c.application == "in_memory" and c.path == case.path)
+def _row(case: Case, figures: Figures) -> list[str]:
+    measured, first = figures[case], next(iter(figures))
+    return [
+        case.name,
+        f"{median(each.per_second for each in measured):,.0f}",
+        _ratio(measured, figures[first]),
+        _ratio(measured, _in_memory(case, figures)) if case.durable else "",
+        f"{median(each.cpu_microseconds for each in measured):,.0f}",
+        f"{median(each.drained_after for each in measured):.2f}" if case.durable else "",
+    ]
 
 
-def _ratio(measured: list[Figure], base: list[Figure]) -> str:
+def _in_memory(case: Case, figures: Figures) -> Sequence[Figure]:
+    return next((all_ for each, all_ in figures.items() if _twins(each, case)), [])
+
+
+def _twins(each: Case, case: Case) -> bool:
+    return each.application == "in_memory" and each.path == case.path
+
+
+def _ratio(measured: Sequence[Figure], base: Sequence[Figure]) -> str:
     """The median of the ratios within each round: what disturbs a round disturbs both."""
     ratios = [one.per_second / other.per_second for one, other in zip(measured, base, strict=False)]
     return f"{median(ratios):.2f}" if ratios else ""

@@ -20,10 +20,10 @@ def main() -> None:
     said = _parser().parse_args()
     options = _options(said)
     for name in said.measurement or MEASUREMENTS:
-        result = MEASUREMENTS[name].measure(options)
-        print(result.as_markdown())
-        if not (said.dry_run or said.quick):
-            publish(result, ROOT)
+        for result in MEASUREMENTS[name].measure(options):
+            print(result.as_markdown())
+            if not (said.dry_run or said.quick):
+                publish(result, ROOT)
 
 
 def _options(said: argparse.Namespace) -> Options:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from bench.catalogue import Kind
+from bench.ports import free_port, wait_for
 from tests.postgres import Cluster, Server
 
 _REDIS = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
@@ -162,11 +162,11 @@ class _Redis:
 def _private_redis(parent: Path | None) -> Iterator[_Redis]:
     program = _redis_server()
     with tempfile.TemporaryDirectory(prefix="afterword-bench-", dir=parent) as folder:
-        port = _free_port()
+        port = free_port()
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, *_REDIS]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            _wait_for(port, process)
+            wait_for(port, process)
             yield _Redis(f"redis://127.0.0.1:{port}/0", process.pid)
         finally:
             process.terminate()
@@ -186,21 +186,3 @@ def _redis_server() -> str:
     for arguments in (["update", "-qq"], ["install", "-qqy", "redis-server"]):
         subprocess.run(["apt-get", *arguments], env=environment, check=True, stdout=sys.stderr)
     return "redis-server"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    while process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise SystemExit(f"{process.args!r} has ended with {process.returncode}")

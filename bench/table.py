@@ -43,12 +43,12 @@ def number(value: float | None, digits: int = 0) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
 
 
-def advantage(standing: Standing[T], contestant: Contestant, key: Key[T]) -> str:
+def advantage(standing: Standing[T], contestant: Contestant, key: Key[T], digits: int = 1) -> str:
     """How many times a peer's figure ours is; by our store if the peer met two of them."""
     found = standing.advantages(contestant, key)
     if len(found) > 1:
-        return ", ".join(f"{ratio:.1f} × ({rival.kind})" for rival, ratio in found.items())
-    return "".join(f"{ratio:.1f} ×" for ratio in found.values())
+        return ", ".join(f"{ratio:.{digits}f} × ({rival.kind})" for rival, ratio in found.items())
+    return "".join(f"{ratio:.{digits}f} ×" for ratio in found.values())
 
 
 def _describe(contestant: Contestant, stores: Stores) -> dict[str, Any]:

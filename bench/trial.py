@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 from bench.catalogue import Contestant
 from bench.environments import ROOT, python_of
 from bench.ledger import FOLDER, Ledger
-from bench.peer import FUNCTION, STORE
+from bench.peer import FUNCTION, QUEUES, STORE
 from bench.stores import Store, Stores
 
 ANSWER_WITHIN = 600.0  # seconds
+START_WITHIN = 60.0
 STOP_WITHIN = 10.0
 
 Process = subprocess.Popen[str]
@@ -29,8 +31,8 @@ class TrialFailed(Exception):
 class Trial:
     """What can be done with a contestant on a store of its own."""
 
-    def __init__(self, contestant: Contestant, store: Store, folder: Path) -> None:
-        self.contestant, self.store = contestant, store
+    def __init__(self, contestant: Contestant, store: Store, folder: Path, queues: int = 1) -> None:
+        self.contestant, self.store, self._queues = contestant, store, queues
         self.ledger = Ledger(folder)
         self._log = folder / "worker.log"
         self._folder = folder
@@ -65,6 +67,18 @@ class Trial:
         finally:
             _stop(processes)
 
+    def wait_for_start(self, jobs: int = 1) -> None:
+        """Wait until so many jobs have started.
+
+        Raises:
+            TrialFailed: they have not, a minute later.
+        """
+        deadline = time.monotonic() + START_WITHIN
+        while self.ledger.count() < jobs:
+            if time.monotonic() > deadline:
+                raise TrialFailed(f"{self.contestant.title}: no job has started\n{self.explain()}")
+            time.sleep(0.005)
+
     def explain(self) -> str:
         """The end of what the workers have logged."""
         return self._log.read_text(errors="replace")[-4_000:] if self._log.exists() else ""
@@ -95,18 +109,19 @@ class Trial:
             "PYTHONPATH": os.pathsep.join([*([inherited] if inherited else []), str(ROOT)]),
             STORE: self.store.url,
             FUNCTION: self.contestant.function,
+            QUEUES: str(self._queues),
             FOLDER: str(self._folder),
         }
 
 
 @contextmanager
-def trial(contestant: Contestant, stores: Stores) -> Iterator[Trial]:
+def trial(contestant: Contestant, stores: Stores, *, queues: int = 1) -> Iterator[Trial]:
     """A contestant on an empty store, with its tables made."""
     with (
         tempfile.TemporaryDirectory(prefix="afterword-bench-") as folder,
         stores.empty(contestant.kind) as store,
     ):
-        begun = Trial(contestant, store, Path(folder))
+        begun = Trial(contestant, store, Path(folder), queues)
         begun.ask("prepare")
         yield begun
 

@@ -4,7 +4,7 @@ docs/workers.md: `afterword worker module:app` with its defaults. Every outcome 
 """
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -12,8 +12,9 @@ from fastapi import FastAPI
 from afterword import Afterword
 from afterword.job import JobState
 from afterword.store import open_store
+from afterword.task import task
 from bench.ledger import mark
-from bench.peer import TEXT, AsyncProducer, Count, Peer, is_async, store_url
+from bench.peer import TEXT, AsyncProducer, Count, Peer, is_async, queue_count, store_url
 
 app = FastAPI()
 afterword = Afterword(app, store_url())
@@ -27,6 +28,19 @@ async def async_noop(number: int, text: str) -> None:
 def sync_noop(number: int, text: str) -> None:
     """The same for threads."""
     mark(number)
+
+
+def in_queue(number: int) -> Callable[[int, str], object]:
+    """The task of one of many queues, under a name of its own."""
+
+    async def noop(number: int, text: str) -> None:
+        mark(number)
+
+    noop.__qualname__ = noop.__name__ = f"noop_{number}"
+    return task(queue=f"queue-{number}")(noop)
+
+
+QUEUED = [in_queue(number) for number in range(queue_count())]
 
 
 class Here:
@@ -46,14 +60,18 @@ class Here:
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AsyncProducer]:
         """`add_task` outside of requests, as in a script."""
-        func = async_noop if is_async() else sync_noop
-        yield AsyncProducer(lambda number: afterword.add_task(func, number, TEXT))
+        funcs = QUEUED if len(QUEUED) > 1 else [async_noop if is_async() else sync_noop]
+        yield AsyncProducer(
+            lambda number: afterword.add_task(funcs[number % len(funcs)], number, TEXT)
+        )
         afterword.close()
 
     def worker(self) -> Sequence[str]:
         """Its command."""
         command = [sys.executable, "-m", "afterword", "worker", "bench.peers.afterword:app"]
-        return [*command, "--log-level", "warning"]
+        queues = [f"queue-{number}" for number in range(len(QUEUED))]
+        served = ["--queues", ",".join(queues)] if len(queues) > 1 else []
+        return [*command, "--log-level", "warning", *served]
 
     async def count(self) -> Count:
         """Unfinished jobs, and the history's."""
