@@ -11,6 +11,7 @@ from afterword.errors import UnknownTask
 from afterword.group_commit import GroupCommit
 from afterword.job import JobRecord, JobState
 from afterword.operation import calling
+from afterword.outcome import storable_text
 from afterword.store import Store
 from afterword.task import resolve
 
@@ -56,7 +57,7 @@ class Keeper:
 
     def cancel_sync(self, job_id: str, reason: str) -> bool:
         """The same for a thread."""
-        (done,) = self.store().cancel([job_id], reason)
+        (done,) = self.store().cancel([job_id], storable_text(reason))
         if self.on_cancel:
             self._group.submit(calling(self.on_cancel))
         return done

@@ -64,14 +64,22 @@ def describe(error: BaseException) -> str:
         text = "".join(traceback.format_exception(type(error), error, begin))
     except BaseException:
         text = f"{type(error).__qualname__}: <unprintable>"
-    return _storable(text)
+    return storable_text(text)
+
+
+def reason_of(error: BaseException) -> str:
+    """The error's message without its type: the reason that a task gives; as careful as that."""
+    try:
+        return storable_text(str(error))
+    except BaseException:
+        return f"<unprintable {type(error).__qualname__}>"
 
 
 def summarize(error: BaseException) -> str:
     """The error's message alone, for a job that could not be started; as careful as `describe`."""
     if isinstance(error, AfterwordError):
-        return _storable(str(error))
-    return _storable("".join(traceback.format_exception_only(error)))
+        return storable_text(str(error))
+    return storable_text("".join(traceback.format_exception_only(error)))
 
 
 def _without_callers(frames: TracebackType | None) -> TracebackType | None:
@@ -85,8 +93,13 @@ def _is_caller(module: str) -> bool:
     return module in _CALLERS or module.startswith(("starlette.", "anyio."))
 
 
-def _storable(text: str) -> str:
-    return truncate(text.encode(errors="replace").decode().rstrip())
+def storable_text(text: str) -> str:
+    """A text of strangers as all stores can hold it: of a limited length, without NUL and such.
+
+    >>> storable_text("a\\0b\\ud800")
+    'a?b?'
+    """
+    return truncate(text.encode(errors="replace").decode().replace("\0", "?").rstrip())
 
 
 def redacting(redact: Callable[[str], str] | None) -> Callable[[str], str]:
@@ -100,7 +113,7 @@ def redacting(redact: Callable[[str], str] | None) -> Callable[[str], str]:
 
     def redacted(text: str) -> str:
         try:
-            return _storable(str(redact(text)))
+            return storable_text(str(redact(text)))
         except Exception as error:
             return f"<not kept: redact raised {type(error).__qualname__}>"
 

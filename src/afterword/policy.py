@@ -23,6 +23,7 @@ from afterword.outcome import (
     Released,
     Retry,
     describe,
+    reason_of,
 )
 from afterword.retry import Backoff, Delays
 from afterword.task_options import TaskOptions
@@ -114,7 +115,7 @@ def decide(
         result: what it returned, as JSON.
     """
     if isinstance(error, signals.Cancel):
-        return Cancelled(str(error))
+        return Cancelled(reason_of(error))
     if interruption is not None:
         return _interrupted(error, interruption, policy, now, chance)
     if error is None:

@@ -1,0 +1,37 @@
+"""What all tests of a job's life share."""
+
+from pathlib import Path
+
+import pytest
+
+from afterword import telemetry
+from tests.life import site
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Afterword runs in asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task has run yet, and nothing has been warned of."""
+    site.seen.clear()
+    site.gate.clear()
+    monkeypatch.setattr(telemetry, "_warned", set())
+
+
+@pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    """A store where it does not matter which."""
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file in which the tasks of all processes write down what they do."""
+    path = tmp_path / "ledger"
+    path.touch()
+    monkeypatch.setenv("LEDGER", str(path))
+    return path
