@@ -20,7 +20,7 @@ LAYERS = {
     "rest": "store handle keeper operation group_commit leases stores connections transactions",
     "request": "background outbox asgi starlette fastapi chain bind bound_session"
     " jobs_router job_status",
-    "work": "wireup context executor runner in_process processes worker scheduler upkeep",
+    "work": "wireup context executor ends runner in_process processes worker scheduler upkeep",
     "around": "dashboard testing demo lifespan lifeline supervisor termination watchdog",
     "facade": "__init__ app cli pytest_plugin __main__",
 }

@@ -20,11 +20,11 @@ from typing import Any
 from afterword import telemetry
 from afterword.clock import Clock
 from afterword.context import TaskContext
+from afterword.ends import Ends
 from afterword.executor import Attempt, Ending, conclude, run_async, run_sync
 from afterword.group_commit import GroupCommit
 from afterword.in_process import BEGUN, HANDLER, conclude_process, request_of
 from afterword.job import NewJob
-from afterword.operation import settling
 from afterword.outcome import Completed, Failed, Outcome, Retry, summarize
 from afterword.policy import Interruption, Why
 from afterword.processes import Call, Processes
@@ -91,6 +91,7 @@ class Runner:
         self._on_free = on_free
         self._on_empty = on_empty
         self._retries = retries
+        self._ends = Ends(group, self._on_settled)
         self._threads = Threads(concurrency)
         self._processes = Processes(min(concurrency, _cores()), HANDLER)
         self._running: dict[str, _Running] = {}  # until their outcome is on record
@@ -265,7 +266,7 @@ class Runner:
             return
         children = children if isinstance(outcome, Completed) else ()
         started_at = running.context.started_at
-        self._submit(Settlement(running.attempt.claim, outcome, started_at, tuple(children)))
+        self._ends.add(Settlement(running.attempt.claim, outcome, started_at, tuple(children)))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
         """The task has put its completion on record itself, whatever it did afterwards."""
@@ -276,20 +277,15 @@ class Runner:
         telemetry.ended(claim.id, claim.task, claim.attempt, Completed(), seconds)
         self._forget(claim)
 
-    def _submit(self, settlement: Settlement) -> None:
-        operation = settling([settlement])
-        operation.done = lambda accepted, error: self._on_settled(settlement, accepted, error)
-        self._group.insist(operation)
-
     def _on_settled(
-        self, settlement: Settlement, accepted: Sequence[bool], error: BaseException | None
+        self, settlement: Settlement, accepted: bool, error: BaseException | None
     ) -> None:
         """In the store's thread."""
         claim = settlement.claim
         if error is not None:
             self._settle_without(settlement, error)
             return
-        if accepted[0]:
+        if accepted:
             seconds = self._clock.now() - settlement.started_at
             telemetry.ended(claim.id, claim.task, claim.attempt, settlement.outcome, seconds)
         else:
@@ -303,11 +299,11 @@ class Runner:
         if settlement.outcome == Failed(reason):
             self._forget(settlement.claim)  # not even that: the lease of the process will end it
         else:
-            self._submit(replace(settlement, outcome=Failed(reason), children=()))
+            self._ends.add(replace(settlement, outcome=Failed(reason), children=()))
 
     def _forget(self, claim: Claim) -> None:
         running = self._running.get(claim.id)
-        if running is not None and running.attempt.claim == claim:
+        if running is not None and running.attempt.claim is claim:
             del self._running[claim.id]
         if not self._running:
             self._on_empty()

@@ -38,6 +38,8 @@ def stopped(worker: str, left: int) -> None:
 
 def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float) -> None:
     """An attempt has ended and is on record."""
+    if isinstance(outcome, Completed) and not logger.isEnabledFor(logging.DEBUG):
+        return
     verb = type(outcome).__name__.lower()
     level = logging.DEBUG if isinstance(outcome, Completed) else logging.WARNING
     error = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
