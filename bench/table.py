@@ -12,6 +12,11 @@ from bench.trial import trial
 
 T = TypeVar("T")
 
+_OURS = (
+    " \"Ours is\": how many times the peer's figure Afterword's is, with the same kind of function,"
+    " measured in turns."
+)
+
 
 def competition(
     standing: Standing[T],
@@ -31,8 +36,9 @@ def competition(
         title=title,
         header=["", *header],
         rows=[[each.title, *row(standing, each)] for each in present],
-        notes=f"{notes} \"Ours is\": how many times the peer's figure Afterword's is, with the same"
-        " kind of function, measured in turns.\n\n" + "\n".join(_configurations(described)),
+        notes="\n\n".join(
+            [f"{notes}{_OURS * ('ours is' in header)}", "\n".join(_configurations(described))]
+        ),
         data={each.title: _data(standing, each) for each in present},
         versions=[*_versions(described), *stores.versions()],
     )
