@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -21,7 +22,7 @@ from afterword.errors import (
     StoreError,
     StoreUnavailable,
 )
-from afterword.job import JobState, NewJob, new_id
+from afterword.job import JobOptions, JobState, NewJob, new_id
 from afterword.outcome import Completed
 from afterword.records import Filter
 from afterword.store import Settlement, Statement, open_store
@@ -444,6 +445,19 @@ def test_work_of_another_process_is_noticed(store: SQLiteStore, path: Path) -> N
     assert store.changed()
     assert not store.changed()
     other.close()
+
+
+def test_starts_that_count_no_more_are_purged(store: SQLiteStore) -> None:
+    store.join("ann", 60)
+    for period in (0.01, 60.0):
+        options = JobOptions(rate=(1, period)).text()
+        store.add([replace(a_job(), limit_key=f"{period}", options=options)])
+    store.claim("ann", ["default"], 10)
+    time.sleep(0.05)
+
+    store.purge(0.0, 100)
+
+    assert [("60.0",)] == store._database.read_text("SELECT key FROM afterword_rates", {})
 
 
 # ---------------------------------------------------------------------- in the user's transaction

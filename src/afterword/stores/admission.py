@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from afterword.job import JobOptions
 from afterword.store import Claim
 
-_LONGEST = 100 * 365 * 24 * 3600.0  # seconds that a rate can look back
+_LONGEST = 1e11  # seconds that a rate can look back: 3,000 years
 _LAST_SLOT = 250_000_000_000.0  # in the year 9892: stores keep no time after 9999
 
 

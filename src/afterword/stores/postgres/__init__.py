@@ -31,7 +31,7 @@ except ImportError as error:
     raise MissingExtra("A store in PostgreSQL", "afterword[postgres]") from error
 
 from afterword.stores.postgres.acting import Acting
-from afterword.stores.postgres.admitting import Admitting
+from afterword.stores.postgres.admitting import Admitting, Contested
 from afterword.stores.postgres.desk import Desk
 from afterword.stores.postgres.ending import Ending
 from afterword.stores.postgres.looking import Looking
@@ -71,6 +71,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         self._locks = Locks(None)  # until it is open
         self._opened = False
         self._ready = False  # our own writes made something claimable
+        self._contested = Contested(self._clock)
 
     # ------------------------------------------------------------------ open and close
 
@@ -221,7 +222,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         """Whether something was announced, or our own writes made something claimable."""
         if self._opened and not self._listener.started and not self._writer.pooled:
             self._listener.start()
-        ready, self._ready = self._ready, False
+        ready, self._ready = self._ready or self._contested.over(), False
         return self._listener.heard() or ready
 
     def announce(self) -> None:

@@ -7,12 +7,13 @@ key, which lasts until the commit: what is counted then cannot become more, and 
 put off. A job without a limit costs nothing of this.
 
 A lock that somebody else has is not waited for: all that is claimed and settled here would wait
-with it. What it guards is put off, and this process looks again at once.
+with it. What it guards is put off, and left alone for a moment.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from afterword.clock import Clock
 from afterword.store import Claim
 from afterword.stores.admission import (
     Limited,
@@ -26,6 +27,33 @@ from afterword.stores.admission import (
 from afterword.stores.postgres.rows import claim_of, columns, fence
 from afterword.stores.postgres.writing import Writing
 from afterword.stores.rows import Row
+
+_QUEUE, _KEY = "queue ", "key "  # what the names of locks begin with
+_LEAVE_FOR = 0.02  # seconds
+
+
+class Contested:
+    """The queues and keys on which somebody else was deciding a moment ago."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}  # monotonic, by the names of locks
+
+    def note(self, names: Iterable[str]) -> None:
+        """Leave these to somebody else for a moment."""
+        self._until.update(dict.fromkeys(names, self._clock.monotonic() + _LEAVE_FOR))
+
+    def names(self) -> set[str]:
+        """What is left to others now."""
+        now = self._clock.monotonic()
+        return {name for name, until in self._until.items() if until > now}
+
+    def over(self) -> bool:
+        """Whether it is time to look again at one of them; True once."""
+        left = self.names()
+        ended = len(left) < len(self._until)
+        self._until = {name: until for name, until in self._until.items() if name in left}
+        return ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +80,14 @@ class Taken:
     @property
     def locks(self) -> set[str]:
         """The names of what has to be ours before it may start."""
-        queue = {f"queue {self.claim.queue}"} if self.in_limited_queue else set()
-        return queue | ({f"key {self.limited.key}"} if self.limited else set())
+        queue = {_QUEUE + self.claim.queue} if self.in_limited_queue else set()
+        return queue | ({_KEY + self.limited.key} if self.limited else set())
 
 
 class Admitting(Writing):
     """The part of the PostgreSQL store that gives jobs out."""
+
+    _contested: Contested
 
     def limit(self, queues: Mapping[str, int | None]) -> None:
         """How many jobs of these queues may run at the same time."""
@@ -75,11 +105,20 @@ class Admitting(Writing):
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
     ) -> Sequence[Claim]:
         """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
-        values = {"worker": worker, "queues": list(queues), "limit": limit, "skip": list(skip)}
+        left_alone = self._contested.names()
+        values = {
+            "worker": worker,
+            "queues": [each for each in queues if _QUEUE + each not in left_alone],
+            "limit": limit,
+            "skip": list(skip),
+            "skip_keys": [each.removeprefix(_KEY) for each in left_alone if each.startswith(_KEY)],
+        }
         with self.transaction():
             taken = [Taken.of(row) for row in sorted(self._write("claim", values))]
             held_up = [each for each in taken if each.locks]
             refused = self._refuse(held_up) if held_up else set()
+            # Others, behind these, may be claimed instead.
+            self._ready = self._ready or bool(refused)
         return [each.claim for each in taken if each.claim.id not in refused]
 
     def next_in(self, queues: Sequence[str]) -> float | None:
@@ -90,11 +129,11 @@ class Admitting(Writing):
 
     def _refuse(self, taken: Sequence[Taken]) -> set[str]:
         """Put off what may not start now; the ids."""
-        names = sorted(set().union(*(each.locks for each in taken)))
-        ours = {name for (name,) in self._write("reserve", {"names": names})}
-        contested = [PutOff(each.claim) for each in taken if not each.locks <= ours]
+        names = set[str]().union(*(each.locks for each in taken))
+        ours = {name for (name,) in self._write("reserve", {"names": sorted(names)})}
+        self._contested.note(names - ours)
+        refused = self._put_off([PutOff(each.claim) for each in taken if not each.locks <= ours])
         sure = [each for each in taken if each.locks <= ours]
-        refused = self._put_off(contested)
         in_queues = [each.claim for each in sure if each.in_limited_queue]
         refused |= self._put_off(self._over_queues(in_queues))
         limited = [each.limited for each in sure if each.limited and each.claim.id not in refused]
@@ -104,7 +143,6 @@ class Admitting(Writing):
         if put_off:
             rows = ((*fence(each.claim), each.at) for each in put_off)
             self._write("put_off", columns("ids attempts workers slots", rows))
-            self._ready = True  # others, behind these, may be claimed instead
         return {each.claim.id for each in put_off}
 
     def _over_queues(self, claims: Sequence[Claim]) -> list[PutOff]:

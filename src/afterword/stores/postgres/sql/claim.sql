@@ -46,8 +46,13 @@ due AS MATERIALIZED (
             -- How many run already; what this claim itself takes too many of is given back.
             -- One object, read once: to count for each job that waits would take six times as long.
             AND (
-                job.limit_key IS NULL OR job.options ->> 'limit' IS NULL
-                OR CAST(job.options ->> 'limit' AS integer) > coalesce(CAST((SELECT keys FROM running) ->> job.limit_key AS integer), 0)
+                job.limit_key IS NULL OR (
+                    job.limit_key <> ALL (CAST(:skip_keys AS text[])) -- somebody else decides on these just now
+                    AND (
+                        job.options ->> 'limit' IS NULL
+                        OR CAST(job.options ->> 'limit' AS integer) > coalesce(CAST((SELECT keys FROM running) ->> job.limit_key AS integer), 0)
+                    )
+                )
             )
         ORDER BY job.run_at, job.id
         LIMIT least(:limit, lane.room)
