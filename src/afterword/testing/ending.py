@@ -127,6 +127,8 @@ def check_settle_twice_in_a_batch(store: Store) -> None:
         both = [Settlement(attempt, outcome, PAST) for outcome in (first, Completed())]
         expect([True, False], list(store.settle(both)), f"{first}, then Completed")
         _clear(store)
+    same = Settlement(_fresh(store), Completed(), PAST)
+    expect([True, False], list(store.settle([same, same])), "the very same twice")
 
 
 def _fresh(store: Store) -> Claim:

@@ -288,11 +288,7 @@ class SQLiteStore(Looking, Acting, Admitting, Scheduling, InTheirTransaction):
         self._ready = self._ready or any(
             each.claim.limited or each.claim.queue in self._limited for each in settlements
         )
-        keys = [_key(each.claim) for each in settlements]
-        return [
-            first[key] is each and key in accepted
-            for key, each in zip(keys, settlements, strict=True)
-        ]
+        return first_of_each([_key(each.claim) for each in settlements], accepted)
 
     def _complete(self, settlements: Sequence[Settlement], now: float) -> set[_Key]:
         """Move completed jobs to the history; two statements more for any number of them."""
