@@ -324,6 +324,66 @@ def test_status(load: Load) -> None:
     assert 202 == cancelled
 
 
+def test_schedule(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft is swept away; the report is planned, and is run by hand."""
+    monkeypatch.setenv("KEPT_FOR", "0.1")
+    module = load("schedule")
+    with started(module) as client:
+        written = client.post("/drafts/poem").status_code
+        job = client.post("/reports").json()["job"]
+        reported = ended(client, module, job)
+        wait_until(lambda: client.get("/drafts").json() == [], description="the draft is gone")
+        planned = {each.name: each.rule for each in module.afterword.keeper.store().schedules()}
+
+    assert 201 == written
+    assert JobState.COMPLETED is reported.state
+    assert re.fullmatch(r"[01] drafts", lines("drafts.log")[0])
+    assert {"examples.schedule.sweep", "morning-report"} == set(planned)
+    assert "0 9 * * MON-FRI Europe/Berlin" == planned["morning-report"]
+
+
+def test_cpu_work(load: Load) -> None:
+    """A process computes while the server answers; cancelling kills another one."""
+    module = load("cpu_work")
+    with started(module) as client:
+        jobs = [
+            client.post(f"/primes?below={below}").json()["job"] for below in (100, 1_000_000_000)
+        ]
+        ended(client, module, jobs[0])
+        counted = client.get(f"/primes/{jobs[0]}").json()
+        wait_until(
+            lambda: client.get(f"/primes/{jobs[1]}").json()["state"] == "running",
+            description="it computes",
+        )
+        asked = client.delete(f"/primes/{jobs[1]}").json()
+        stopped = ended(client, module, jobs[1])
+        asked_again = client.delete(f"/primes/{jobs[1]}").json()
+
+    assert {"state": "completed", "primes": 25} == counted
+    assert [{"asked": True}, {"asked": False}] == [asked, asked_again]
+    assert JobState.CANCELLED is stopped.state
+    assert "nobody wants to know any more" == stopped.error
+
+
+def test_cancel_and_wait(load: Load) -> None:
+    """One client waits for its file, another one cancels: nothing is left of that one's."""
+    with started(load("cancel_and_wait")) as client:
+        short, long = (
+            client.post(f"/renderings?frames={frames}").json()["job"] for frames in (2, 10_000)
+        )
+        waited = client.get(f"/renderings/{short}?wait=20").json()
+        in_vain = client.get(f"/renderings/{long}?wait=0.1").json()
+        wait_until(lambda: Path(f"renderings/{long}.part").exists(), description="it renders")
+        asked = client.delete(f"/renderings/{long}").json()
+        stopped = client.get(f"/renderings/{long}?wait=20").json()
+
+    assert {"state": "completed", "file": f"{short}.txt"} == waited
+    assert in_vain["state"] in {"queued", "running"}
+    assert {"asked": True} == asked
+    assert {"state": "cancelled", "file": None} == stopped
+    assert [f"{short}.txt"] == [each.name for each in Path("renderings").iterdir()]
+
+
 def test_temporary_file(load: Load) -> None:
     """The client gets all of the file, and then it is gone."""
     with started(load("temporary_file")) as client:
@@ -504,6 +564,59 @@ def test_concurrent_tasks(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"north": "completed", "south": "failed", "west": "completed"} == states
     offers = ["north offers lamp for 42", "west offers lamp for 42"]
     assert offers == sorted(lines("offers.log"))
+
+
+@contextmanager
+def carrier(*answers: tuple[int, dict[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """A real HTTP server that gives these answers, one after the other; its URL, and the keys."""
+    left, keys = list(answers), list[str]()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name the server calls
+            keys.append(self.headers["Idempotency-Key"])
+            status, headers = left.pop(0)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": "2"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"42")
+
+        def log_message(self, *args: Any) -> None:
+            """Stay quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", keys
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_retries(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tried again while it may work, with one key; not when the carrier says that it never will."""
+    answers: list[tuple[int, dict[str, str]]] = [
+        (503, {}),
+        (429, {"Retry-After": "0"}),
+        (200, {}),
+        (410, {}),
+        (404, {}),
+    ]
+    with carrier(*answers) as (url, keys):
+        monkeypatch.setenv("CARRIER_URL", url)
+        module = load("retries")
+        with started(module) as client:
+            jobs = []
+            for parcel in (7, 8, 9):
+                jobs.append(client.post(f"/parcels/{parcel}").json()["job"])
+                ended(client, module, jobs[-1])
+            sent, withdrawn, unknown = (client.get(f"/jobs/{job}").json() for job in jobs)
+
+    assert {"state": "completed", "attempt": 3, "number": "42"} == sent
+    assert {"state": "cancelled", "attempt": 1, "number": None} == withdrawn
+    assert {"state": "failed", "attempt": 1, "number": None} == unknown
+    assert [jobs[0]] * 3 + jobs[1:] == keys
 
 
 # ---------------------------------------------------------------------- killed
