@@ -15,18 +15,20 @@ from afterword.job import JobRecord, NewJob, new_id
 from afterword.outcome import Completed, Failed, Outcome
 from afterword.store import Claim, Settlement, Store, open_store
 from tests.postgres import Server, database_of
+from tests.stores import SCHEMES
 
 COMMAND = str(Path(sys.executable).with_name("afterword"))
 WORKER = "0123456789abcdef"
 
 
 KINDS = ("sqlite", "postgres")  # of the stores that commands are tested on
+ALL_KINDS = ("sqlite", "pysqlite", "postgres")
 
 
 def new_url(kind: str, folder: Path, request: pytest.FixtureRequest, name: str = "jobs") -> str:
     """The URL of a store that is yet to be made."""
-    if kind == "sqlite":
-        return f"sqlite:///{folder / name}.db"
+    if kind != "postgres":
+        return f"{SCHEMES[kind]}:///{folder / name}.db"
     url: str = request.getfixturevalue("shared_url")
     server: Server = request.getfixturevalue("server")
     server.execute("DROP SCHEMA IF EXISTS afterword CASCADE", database_of(url))

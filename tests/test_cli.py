@@ -1,8 +1,10 @@
 """The command line as a process: what it prints where, and how it ends."""
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,6 @@ from typer.testing import CliRunner
 import afterword
 from afterword.cli.commands import commands as application
 from afterword.cli.exit_code import ExitCode, NotFound, exit_code_of
-from afterword.cli.maintain import database
 from afterword.errors import (
     AfterwordError,
     ConfigurationError,
@@ -69,10 +70,20 @@ def test_help_has_examples(arguments: list[str]) -> None:
     assert "" == done.stderr
 
 
-COMMANDS = [
-    *([each.name or ""] for each in application.registered_commands),
-    *(["db", each.name or "migrate"] for each in database.registered_commands),
-]
+def _commands() -> Iterator[list[str]]:
+    """The words of every command: those of a group begin with its name, which may be one itself."""
+    yield from ([each.name or ""] for each in application.registered_commands)
+    for group in application.registered_groups:
+        below = group.typer_instance
+        assert below is not None
+        if below.registered_callback:
+            yield [group.name or ""]
+        for each in below.registered_commands:
+            assert each.callback is not None
+            yield [group.name or "", each.name or each.callback.__name__]
+
+
+COMMANDS = list(_commands())
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -87,11 +98,25 @@ def test_every_command_has_examples_and_a_line_in_the_documentation(words: list[
     assert f"`{' '.join(words)}" in page
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_option_is_in_the_documentation(words: list[str]) -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    shown = CliRunner().invoke(application, [*words, "--help"], terminal_width=80).output
+    options = re.findall(r"^  (?:-\w, )?(--[\w-]+)", shown, re.MULTILINE)
+
+    assert "--help" in options
+    assert [] == [option for option in options if not re.search(rf"[`/ ]{option}[`/ ]", page)]
+
+
 def test_the_first_help_fits_a_terminal_and_lists_every_command() -> None:
     shown = run("--help").stdout.splitlines()
 
     assert [] == [line for line in shown if len(line) > 80]
-    assert {words[0] for words in COMMANDS} <= {line.split()[0] for line in shown if line.strip()}
+    listed = [line.split()[0] for line in shown[shown.index("Commands:") + 1 :]]
+    assert {words[0] for words in COMMANDS} == set(listed)
+    assert ["demo", "status", "queues", "schedules", "run", "db"] == [
+        name for name in listed if name in {"demo", "status", "queues", "schedules", "run", "db"}
+    ]
 
 
 def test_exit_codes_are_documented() -> None:

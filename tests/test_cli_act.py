@@ -1,12 +1,13 @@
 """The commands that change jobs: one by one, all that match, and a new one."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from afterword.cli import act
-from afterword.job import JobState, new_id
+from afterword.cli import acting
+from afterword.job import JobOptions, JobState, new_id
 from tests.command_line import Shell
 from tests.pty_session import PtySession
 
@@ -44,7 +45,6 @@ def test_jobs_that_do_not_run_are_deleted(shell: Shell) -> None:
     ("command", "why"),
     [
         ("retry", "only a job that has ended can be retried"),
-        ("cancel", "only a queued job can be cancelled, not yet one that runs"),
         ("delete", "a running job cannot be deleted"),
     ],
 )
@@ -55,6 +55,27 @@ def test_a_running_job_is_refused(shell: Shell, command: str, why: str) -> None:
 
     assert (4, f"{running}  refused: it is running, and {why}\n") == (done.code, done.out)
     assert JobState.RUNNING is shell.job(running).state
+
+
+def test_a_running_job_is_asked_to_end(shell: Shell) -> None:
+    running = shell.start().id
+
+    done = shell.run("cancel", running)
+    document = json.loads(shell.run("cancel", running, "--json").out)
+
+    assert (0, f"{running}  asked to end\n", "") == (done.code, done.out, done.err)
+    assert {"id": running, "result": "asked to end"} == document
+    assert JobState.RUNNING is shell.job(running).state
+    assert "cancelled on the command line" == shell.job(running).cancelling
+
+
+def test_a_job_that_has_ended_cannot_be_cancelled(shell: Shell) -> None:
+    ended = shell.end()
+
+    done = shell.run("cancel", ended)
+
+    why = "only a job that has not ended can be cancelled"
+    assert (4, f"{ended}  refused: it is completed, and {why}\n") == (done.code, done.out)
 
 
 def test_each_job_has_a_line_and_not_found_weighs_most(shell: Shell) -> None:
@@ -112,7 +133,7 @@ def states(shell: Shell) -> dict[str, int]:
 def test_all_failed_jobs_are_retried_in_batches(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(act, "BATCH", 2)
+    monkeypatch.setattr(acting, "BATCH", 2)
     for _ in range(5):
         shell.fail()
     shell.end()
@@ -157,8 +178,34 @@ def test_cancelling_all_is_about_queued_jobs(shell: Shell) -> None:
     assert {"running": 1, "cancelled": 1} == states(shell)
 
 
+def test_all_running_jobs_can_be_asked_to_end(shell: Shell) -> None:
+    shell.start(tags=("import",))
+    other = shell.start().id
+    shell.add(queue="mail", tags=("import",))
+
+    arguments = ("cancel", "--all", "--yes", "--state", "running", "--tag", "import")
+    done = shell.run(*arguments)
+    document = json.loads(shell.run(*arguments, "--json").out)
+
+    assert (0, "asked 1 job to end\n") == (done.code, done.out)
+    assert {"cancelled": 0, "asked_to_end": 1, "refused": 0} == document
+    assert shell.job(other).cancelling is None
+
+
+@pytest.mark.parametrize("command", ["retry", "cancel", "delete"])
+def test_no_job_that_matches_is_no_failure(shell: Shell, command: str) -> None:
+    kept = shell.fail(tags=("export",))
+
+    done = shell.run(command, "--all", "--yes", "--tag", "import")
+
+    assert (0, "") == (done.code, done.err)
+    assert done.out.endswith("ed 0 jobs\n")
+    assert JobState.FAILED is shell.job(kept).state
+
+
 @pytest.mark.parametrize(
-    ("command", "state"), [("retry", "running"), ("retry", "queued"), ("delete", "running")]
+    ("command", "state"),
+    [("retry", "running"), ("retry", "queued"), ("delete", "running"), ("cancel", "failed")],
 )
 def test_a_state_in_which_it_cannot_be_done_is_refused(
     shell: Shell, command: str, state: str
@@ -170,13 +217,14 @@ def test_a_state_in_which_it_cannot_be_done_is_refused(
 
 
 def test_a_dry_run_changes_nothing_and_says_the_scope(shell: Shell) -> None:
-    shell.fail("no", task="shop:pay")
+    shell.fail("no", task="shop:pay", tags=("eu",))
 
-    arguments = ("retry", "--all", "--dry-run", "--task", "shop:pay", "--error", "no")
+    narrowed = ("--task", "shop:pay", "--tag", "eu", "--error", "no")
+    arguments = ("retry", "--all", "--dry-run", *narrowed)
     done = shell.run(*arguments)
     document = json.loads(shell.run(*arguments, "--json").out)
 
-    assert "would retry 1 failed jobs with task shop:pay, error 'no'\n" == done.out
+    assert "would retry 1 failed jobs with task shop:pay, tag eu, error 'no'\n" == done.out
     assert (1, False) == (document["matching"], document["more_than_counted"])
     assert {"failed": 1} == states(shell)
 
@@ -216,9 +264,17 @@ app = FastAPI()
 afterword = Afterword(app, url={url!r})
 
 
-@task(queue="mail")
+@task(queue="mail", priority=5, tags=["mail"], limit=1, key=lambda to: to)
 def send(to: str, copies: int = 1) -> None: ...
+
+
+afterword.every("0 9 * * *", name="mornings", args=["ada"])(send)
 """
+
+OPTIONS = (
+    *("--delay", "1h", "--queue", "slow", "--priority", "-3", "--unique", "once"),
+    *("--retries", "2", "--timeout", "30", "--tag", "a", "--tag", "b"),
+)
 
 
 @pytest.fixture
@@ -248,6 +304,14 @@ def test_a_job_is_added_by_the_name_of_its_task(shell: Shell) -> None:
         (["shop:pack", "--json", "{"], "must be JSON"),
         (["shop:pack", "--json", "[1]"], "must be an object"),
         (["shop:pack", "--queue", "m a i l"], "A queue's name"),
+        (["shop:pack", "--priority", "1001"], "priority must be"),
+        (["shop:pack", "--retries", "-1"], "retries must be"),
+        (["shop:pack", "--timeout", "0"], "timeout must be"),
+        (["shop:pack", "--timeout", "nan"], "timeout must be"),
+        (["shop:pack", "--delay", "36550d"], "delay must be"),
+        (["shop:pack", "--delay", "soon"], "such as 90s"),
+        (["shop:pack", "--unique", ""], "unique must be"),
+        (["shop:pack", "--tag", "a", "--tag", ""], "A tag is"),
     ],
 )
 def test_what_cannot_be_a_job_is_a_usage_error(
@@ -306,8 +370,42 @@ def test_with_the_application_its_store_is_used(shell: Shell, application: str) 
     assert '{"to":"ada","copies":2}' == shell.job(done.out.strip()).arguments
 
 
+def test_what_is_said_of_a_job_is_stored_with_it(shell: Shell) -> None:
+    before = time.time()
+
+    job = shell.job(shell.run("run", "shop:pack", *OPTIONS).out.strip())
+
+    assert ("slow", -3, "once", ("a", "b")) == (job.queue, job.priority, job.unique_key, job.tags)
+    assert JobOptions(retries=2, timeout=30.0) == JobOptions.read(job.options)
+    assert 3600 <= job.run_at.timestamp() - before < 3660
+
+
+def test_what_is_not_said_of_a_job_is_as_its_task_has_it(shell: Shell, application: str) -> None:
+    run = ("run", f"{application}:send", "--app", f"{application}:app", "--json", '{"to": "ada"}')
+
+    plain = shell.job(shell.run(*run).out.strip())
+    special = shell.job(shell.run(*run, *OPTIONS).out.strip())
+
+    assert ("mail", 5, ("mail",)) == (plain.queue, plain.priority, plain.tags)
+    assert ("slow", -3, ("mail", "a", "b")) == (special.queue, special.priority, special.tags)
+    assert plain.limit_key == special.limit_key == f"{application}:send:ada"
+    assert JobOptions(retries=2, timeout=30.0, limit=1) == JobOptions.read(special.options)
+
+
+def test_a_unique_job_is_added_once(shell: Shell) -> None:
+    first = shell.run("run", "shop:pack", "--unique", "once")
+    same = shell.run("run", "shop:pack", "--unique", "once")
+    other = shell.run("run", "shop:pack", "--unique", "once", "--json", '{"order": 7}')
+
+    assert [0, 0, 0] == [first.code, same.code, other.code]
+    assert first.out == same.out == other.out
+    assert ["Not added: a job with this unique key has not ended."] == same.err.splitlines()
+    assert "has not ended, with other arguments" in other.err
+    assert {"queued": 1} == states(shell)
+
+
 def test_waiting_for_a_new_job_has_an_end(shell: Shell) -> None:
-    done = shell.run("run", "shop:pack", "--wait", "--timeout", "0.01")
+    done = shell.run("run", "shop:pack", "--wait", "--wait-timeout", "0.01")
 
     assert (1, "") == (done.code, done.out)
     assert "Not ended after 0.01 s; it is queued." in done.err

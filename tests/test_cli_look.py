@@ -36,7 +36,7 @@ def test_status_counts_and_names_what_is_wrong(shell: Shell) -> None:
     assert "problem  no worker serves the queue mail, in which 1 due job waits" in done.lines
     assert "1 queued, 0 running, 1 completed, 0 failed, 0 cancelled" in done.out
     assert "1 with 4 slots, 0 running" in done.out
-    assert "mail     1          0        0        0  0 s         nobody" == done.lines[-1]
+    assert "mail     1          0        0        0      -  0 s         nobody" == done.lines[-1]
 
 
 def test_status_for_a_program(shell: Shell) -> None:
@@ -53,19 +53,6 @@ def test_status_for_a_program(shell: Shell) -> None:
     assert ["mail"] == said["unserved_queues"]
     assert 1 == said["workers"]
     assert 3600 <= said["oldest_due_seconds"] < 3700
-
-
-def test_queues_say_who_serves_them(shell: Shell) -> None:
-    shell.join()
-    shell.add()
-    shell.add(queue="mail", run_at=time.time() + 3600)
-
-    lines = [line.split() for line in shell.run("queues").lines[1:]]
-    found = [json.loads(line) for line in shell.run("queues", "--json").lines]
-
-    assert ["default", "1", "0", "0", "0", "0", "s", "1", "worker"] == lines[0]
-    assert ["mail", "0", "1", "0", "0", "-", "nobody"] == lines[1]
-    assert [("default", 1), ("mail", 0)] == [(each["name"], each["workers"]) for each in found]
 
 
 def test_workers_say_where_they_are_and_how_busy(shell: Shell) -> None:
@@ -96,7 +83,7 @@ def test_tasks_say_what_became_of_their_jobs(shell: Shell) -> None:
     assert ["shop:pay"] == [json.loads(line)["name"] for line in later.lines]
 
 
-@pytest.mark.parametrize("command", ["jobs", "failures", "queues", "workers", "tasks"])
+@pytest.mark.parametrize("command", ["jobs", "failures", "queues", "schedules", "workers", "tasks"])
 def test_an_empty_list_is_said_on_stderr(shell: Shell, command: str) -> None:
     done = shell.run(command)
 
@@ -178,74 +165,6 @@ def test_markup_in_an_error_is_text(shell: Shell) -> None:
     shell.fail("KeyError: [bold]x[/bold]")
 
     assert "[bold]x[/bold]" in shell.run("jobs").out
-
-
-# ---------------------------------------------------------------------- one job
-
-
-def test_show_says_everything_of_a_failed_job(shell: Shell) -> None:
-    failed = shell.fail("Traceback:\n  in pack\nValueError: no", arguments='{"order": 7}')
-
-    done = shell.run("show", failed)
-
-    facts = dict(line.split(maxsplit=1) for line in done.lines[:11])
-    assert 0 == done.code
-    assert (failed, "shop:pack", "failed", "1", WORKER) == tuple(
-        facts[name] for name in ("job", "task", "state", "attempt", "worker")
-    )
-    assert facts["took"].startswith("0.5")
-    assert '      "order": 7' in done.lines
-    assert "    ValueError: no" == done.lines[-1]
-
-
-def test_show_says_why_a_job_is_waiting(shell: Shell) -> None:
-    first = shell.add(queue="mail", request_id=(request := new_id()))
-    second = shell.add(queue="mail", request_id=request, after=first)
-
-    done = shell.run("show", second)
-    document = json.loads(shell.run("show", second, "--json").out)
-
-    assert f"waiting  behind job {first} (shop:pack), which is queued" in done.lines
-    assert "waiting  no worker serves the queue mail" in done.lines
-    assert [second, first] == document["request_jobs"]
-    assert 2 == len(document["waiting"])
-
-
-@pytest.mark.parametrize("length", [8, 9, 13, 14, 20, 35])
-def test_the_beginning_of_an_id_is_enough(shell: Shell, length: int) -> None:
-    job_id = shell.add()
-
-    done = shell.run("show", job_id[:length].upper())
-
-    assert 0 == done.code
-    assert job_id in done.out
-
-
-def test_the_beginning_of_the_last_possible_id_is_enough(shell: Shell) -> None:
-    job_id = shell.add(id=f"{new_id()[:-4]}ffff")
-
-    assert job_id in shell.run("show", job_id[:32]).out
-
-
-def test_an_ambiguous_beginning_is_refused(shell: Shell) -> None:
-    job_id = shell.add()
-    shell.add()
-
-    done = shell.run("show", job_id[:8])
-
-    assert (2, "") == (done.code, done.out)
-    assert "several begin with" in done.err
-
-
-@pytest.mark.parametrize("typed", ["01234567", "0123456", "nonsense", "-x", "", UNKNOWN])
-@pytest.mark.parametrize("command", ["show", "watch"])
-def test_a_job_that_is_not_there_is_not_found(shell: Shell, command: str, typed: str) -> None:
-    shell.add()
-
-    done = shell.run(command, "--", typed)
-
-    assert (3, "") == (done.code, done.out)
-    assert done.err.startswith("afterword: There is no job")
 
 
 # ---------------------------------------------------------------------- failures

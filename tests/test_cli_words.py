@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterword.cli import duration, failures, health, waiting
+from afterword.cli import duration, failures, health, progress, said, waiting
 from afterword.cli.health import Snapshot
-from afterword.job import JobRecord, JobState, new_id
-from afterword.records import QueueRecord, WorkerRecord
+from afterword.cli.waiting import Surroundings
+from afterword.handle import ProgressRecord
+from afterword.job import JobOptions, JobRecord, JobState, new_id
+from afterword.records import QueueRecord, ScheduleRecord, WorkerRecord
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -166,7 +168,8 @@ def test_an_error_without_words_is_a_group_too(error: str | None) -> None:
 
 def reasons(job: JobRecord, before: JobRecord | None = None, *, served: bool = True) -> str:
     """The reasons, as `show` would list them."""
-    return "; ".join(waiting.reasons(job, now=NOW.timestamp(), before=before, served=served))
+    around = Surroundings(before=before, served=served)
+    return "; ".join(waiting.reasons(job, around, now=NOW.timestamp()))
 
 
 def test_a_due_job_waits_for_a_free_worker() -> None:
@@ -207,6 +210,87 @@ def test_all_reasons_are_said() -> None:
     assert said.endswith("; no worker serves the queue mail")
 
 
+def test_a_retry_counts_its_failures_and_what_is_left() -> None:
+    job = record(attempt=3, failures=2, run_at=NOW + timedelta(seconds=30))
+    asked = replace(job, options=JobOptions(retries=1).text())
+
+    assert reasons(job).endswith("as attempt 4, after 2 failures: retry 2")
+    assert reasons(asked).endswith("retry 2, of which 0 more are left")
+
+
+def test_a_queue_can_be_paused_and_at_its_limit() -> None:
+    rule = replace(queue(), paused=True, concurrency=1, running=1)
+
+    said = waiting.reasons(record(), Surroundings(queue=rule), now=NOW.timestamp())
+
+    assert [
+        "the queue default is paused",
+        "the queue default is at its limit: 1 of 1 jobs run",
+    ] == (said)
+
+
+@pytest.mark.parametrize("running", [0, 1])
+def test_a_limit_that_has_room_is_no_reason(running: int) -> None:
+    job = record(limit_key="disk", options=JobOptions(limit=2).text())
+    around = Surroundings(holders=[record()] * running)
+
+    assert ["due for 1 min, waits for a free worker"] == (
+        waiting.reasons(job, around, now=NOW.timestamp())
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        '{"limit":"a","retries":[],"timeout":"x","rate":[1]}',
+        '{"rate":["a",2]}',
+        '{"limit":true,"timeout":NaN,"rate":[1,Infinity]}',
+        "[" * 100_000,
+        "[]",
+        "",
+    ],
+)
+def test_options_that_nobody_can_have_said_are_not_heard(options: str) -> None:
+    job = record(limit_key="disk", options=options)
+
+    assert ("", "disk") == (said.said_of(job), said.limit_of(job))
+
+
+# ---------------------------------------------------------------------- progress
+
+
+@given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9) | st.none(), st.text())
+def test_progress_is_always_one_line_and_a_bar_of_one_length(
+    current: float, total: float | None, message: str
+) -> None:
+    said = ProgressRecord(current, total, message)
+
+    assert progress.in_words(said).isprintable()
+    assert len(progress.bar(said)) in (0, 22)
+
+
+@given(st.integers(0, 999))
+def test_nobody_is_done_before_they_are(current: int) -> None:
+    assert not progress.in_words(ProgressRecord(current, 1000)).startswith("100 %")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "50",
+        "[]",
+        "{",
+        '{"current":"a"}',
+        '{"total":[]}',
+        '{"message":3}',
+        '{"current":NaN}',
+        "[" * 9999,
+    ],
+)
+def test_progress_that_makes_no_sense_is_none(text: str) -> None:
+    assert progress.progress_of(record(state=JobState.RUNNING, progress=text)) is None
+
+
 def test_only_queued_jobs_wait() -> None:
     assert "" == reasons(record(state=JobState.RUNNING), served=False)
 
@@ -237,10 +321,31 @@ def queue(due: int = 1, minutes: int = 1, name: str = "default") -> QueueRecord:
     return QueueRecord(name=name, due=due, scheduled=0, waiting=0, running=0, oldest_at=at)
 
 
-def snapshot(queues: list[QueueRecord], workers: list[WorkerRecord]) -> Snapshot:
+def snapshot(
+    queues: list[QueueRecord], workers: list[WorkerRecord], *schedules: ScheduleRecord
+) -> Snapshot:
     """What a store said."""
-    counts = dict.fromkeys(JobState, 0)
-    return Snapshot(counts=counts, queues=queues, workers=workers, now=NOW.timestamp())
+    return Snapshot(
+        counts=dict.fromkeys(JobState, 0),
+        queues=queues,
+        workers=workers,
+        schedules=schedules,
+        now=NOW.timestamp(),
+    )
+
+
+def schedule(due: int, seen: int = 0, *, paused: bool = False) -> ScheduleRecord:
+    """A schedule that was due, and seen in running code, so many minutes ago."""
+    return ScheduleRecord(
+        name="sweep",
+        task="shop:sweep",
+        rule="every 60 seconds",
+        words="Every minute",
+        next_at=NOW - timedelta(minutes=due),
+        last_at=None,
+        paused=paused,
+        seen_at=NOW - timedelta(minutes=seen),
+    )
 
 
 def test_a_store_with_nothing_to_do_is_healthy_without_workers() -> None:
@@ -279,6 +384,49 @@ def test_a_worker_that_went_with_its_jobs_is_a_problem() -> None:
     found = snapshot([], [worker(alive=False, running=2), worker()])
 
     assert ["the worker w1 on here is gone and still holds 2 running jobs"] == found.problems
+
+
+def test_jobs_in_a_paused_queue_are_a_note_and_no_problem() -> None:
+    paused = replace(queue(due=3, minutes=60), paused=True)
+
+    found = snapshot([paused], [])
+
+    assert ([], ["the queue default is paused, and in it 3 due jobs wait"]) == (
+        found.problems,
+        found.notes,
+    )
+    assert found.oldest is None
+
+
+def test_a_queue_that_has_only_a_rule_needs_nobody() -> None:
+    rule = replace(queue(due=0), oldest_at=None, concurrency=5)
+
+    found = snapshot([rule], [])
+
+    assert ([], [], []) == (found.problems, found.notes, found.unserved)
+
+
+def test_a_schedule_that_makes_no_jobs_is_a_problem() -> None:
+    found = snapshot([], [], schedule(due=6))
+
+    assert [
+        "the schedule sweep has made no job since it was due at 2026-11-22 11:54:00Z"
+    ] == found.problems
+
+
+@pytest.mark.parametrize(
+    "one", [schedule(due=4), schedule(due=60, paused=True), schedule(due=60, seen=6)]
+)
+def test_a_schedule_that_is_not_looked_after_on_purpose_is_no_problem(one: ScheduleRecord) -> None:
+    assert [] == snapshot([], [], one).problems
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 job was"), (2, "2 jobs were")])
+def test_jobs_that_were_asked_to_end_are_a_note(number: int, words: str) -> None:
+    found = replace(snapshot([], []), asked=[record(cancelling="no")] * number)
+
+    assert [] == found.problems
+    assert found.notes[0].startswith(f"{words} asked to end and still run")
 
 
 @given(st.integers(0, 20_000))

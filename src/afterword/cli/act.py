@@ -1,30 +1,17 @@
-"""`afterword retry`, `cancel` and `delete`: some jobs by id, or all that match a filter.
+"""`afterword retry`, `cancel` and `delete`: some jobs by id, or all that match a filter."""
 
-With `--all`, jobs are changed in batches, from the newest to the oldest. What has been changed does
-not match any more, so a command that was interrupted goes on when it is run again.
-"""
-
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from afterword.cli import options, output
-from afterword.cli.duration import show_instant
-from afterword.cli.exit_code import ExitCode
-from afterword.cli.health import COUNT_LIMIT, capped
+from afterword.cli import options
+from afterword.cli.acting import Act, act_on, act_on_all
 from afterword.cli.options import Json, Url, opened
-from afterword.cli.pages import full_id, known_id, pages
-from afterword.clock import as_datetime
+from afterword.cli.pages import known_id
 from afterword.errors import ConfigurationError
 from afterword.job import FINAL_STATES, JobState
-from afterword.records import Filter
 from afterword.store import Store
-from afterword.telemetry import printable
-
-BATCH = 1_000  # jobs per transaction
 
 Ids = Annotated[
     list[str] | None,
@@ -37,50 +24,40 @@ DryRun = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --all.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """One way to change jobs.
+_CANCELLED, _ASKED = "cancelled", "asked to end"
 
-    Args:
-        name: the command.
-        done: what a job has been when it worked.
-        state: which ones `--all` means if no state is named; None: all of `possible`.
-        possible: in which states a job can be changed.
-        why_not: what is wrong with another state.
-        apply: the verb of the store; one bool per id.
-    """
 
-    name: str
-    done: str
-    state: JobState | None
-    possible: frozenset[JobState]
-    why_not: str
-    apply: Callable[[Store, Sequence[str]], Sequence[bool]]
+def _cancel(store: Store, ids: Sequence[str]) -> Sequence[str | None]:
+    accepted = store.cancel(ids, "cancelled on the command line")
+    # A job that was queued when it was looked at may have started since.
+    ended = {job.id for job in store.get(ids) if job.state is JobState.CANCELLED}
+    words = (_CANCELLED if job_id in ended else _ASKED for job_id in ids)
+    return [word if done else None for word, done in zip(words, accepted, strict=True)]
 
 
 RETRY = Act(
     name="retry",
-    done="retried",
+    results=("retried",),
     state=JobState.FAILED,
     possible=FINAL_STATES,
     why_not="only a job that has ended can be retried",
-    apply=lambda store, ids: store.retry(ids),
+    apply=lambda store, ids: ["retried" if done else None for done in store.retry(ids)],
 )
 CANCEL = Act(
     name="cancel",
-    done="cancelled",
+    results=(_CANCELLED, _ASKED),
     state=JobState.QUEUED,
-    possible=frozenset({JobState.QUEUED}),
-    why_not="only a queued job can be cancelled, not yet one that runs",
-    apply=lambda store, ids: store.cancel(ids, "cancelled on the command line"),
+    possible=frozenset({JobState.QUEUED, JobState.RUNNING}),
+    why_not="only a job that has not ended can be cancelled",
+    apply=_cancel,
 )
 DELETE = Act(
     name="delete",
-    done="deleted",
+    results=("deleted",),
     state=None,
-    possible=frozenset(FINAL_STATES),
+    possible=FINAL_STATES | {JobState.QUEUED},
     why_not="a running job cannot be deleted",
-    apply=lambda store, ids: store.delete(ids),
+    apply=lambda store, ids: ["deleted" if done else None for done in store.delete(ids)],
 )
 
 
@@ -92,6 +69,7 @@ def retry(
     state: options.State = None,
     task: options.Task = None,
     queue: options.Queue = None,
+    tag: options.Tag = None,
     error: options.Error = None,
     since: options.Since = None,
     request: options.Request = None,
@@ -111,11 +89,11 @@ def retry(
       afterword retry --all --task app.mail:send --yes
     """
     with opened(url) as store:
-        if _names_ids(ids, everything, dry_run, state, task, queue, error, since, request):
-            _act_on(store, RETRY, ids or [], json)
+        if _names_ids(ids, everything, dry_run, state, task, queue, tag, error, since, request):
+            act_on(store, RETRY, ids or [], json)
         else:
-            wanted = options.wanted(state, task, queue, error, since, known_id(store, request))
-            _act_on_all(store, RETRY, wanted, dry_run, yes, json)
+            wanted = options.wanted(state, task, queue, tag, error, since, known_id(store, request))
+            act_on_all(store, RETRY, wanted, dry_run, yes, json)
 
 
 def cancel(
@@ -123,29 +101,35 @@ def cancel(
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    state: options.State = None,
     task: options.Task = None,
     queue: options.Queue = None,
+    tag: options.Tag = None,
     error: options.Error = None,
     since: options.Since = None,
     request: options.Request = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """End queued jobs, and those that follow them.
+    """End queued jobs, and those that follow them; ask running ones to end.
 
-    Who follows a job of its request that was cancelled is cancelled with it.
+    Who follows a job of its request that was cancelled is cancelled with it. A running job ends
+    when its task lets it: a coroutine at its next await, a function when it looks. `watch` tells.
+
+    With --all: queued ones, unless --state running is given.
 
     \b
     Examples:
       afterword cancel 0193e5f0-7c1a
       afterword cancel --all --queue reports --dry-run
+      afterword cancel --all --state running --tag import
     """
     with opened(url) as store:
-        if _names_ids(ids, everything, dry_run, task, queue, error, since, request):
-            _act_on(store, CANCEL, ids or [], json)
+        if _names_ids(ids, everything, dry_run, state, task, queue, tag, error, since, request):
+            act_on(store, CANCEL, ids or [], json)
         else:
-            wanted = options.wanted(None, task, queue, error, since, known_id(store, request))
-            _act_on_all(store, CANCEL, wanted, dry_run, yes, json)
+            wanted = options.wanted(state, task, queue, tag, error, since, known_id(store, request))
+            act_on_all(store, CANCEL, wanted, dry_run, yes, json)
 
 
 def delete(
@@ -156,6 +140,7 @@ def delete(
     state: options.State = None,
     task: options.Task = None,
     queue: options.Queue = None,
+    tag: options.Tag = None,
     error: options.Error = None,
     since: options.Since = None,
     request: options.Request = None,
@@ -172,11 +157,11 @@ def delete(
       afterword delete --all --state cancelled --task app.mail:send --yes
     """
     with opened(url) as store:
-        if _names_ids(ids, everything, dry_run, state, task, queue, error, since, request):
-            _act_on(store, DELETE, ids or [], json)
+        if _names_ids(ids, everything, dry_run, state, task, queue, tag, error, since, request):
+            act_on(store, DELETE, ids or [], json)
         else:
-            wanted = options.wanted(state, task, queue, error, since, known_id(store, request))
-            _act_on_all(store, DELETE, wanted, dry_run, yes, json)
+            wanted = options.wanted(state, task, queue, tag, error, since, known_id(store, request))
+            act_on_all(store, DELETE, wanted, dry_run, yes, json)
 
 
 def _names_ids(ids: list[str] | None, everything: bool, dry_run: bool, *filters: object) -> bool:
@@ -189,159 +174,3 @@ def _names_ids(ids: list[str] | None, everything: bool, dry_run: bool, *filters:
             " app.mail:send"
         )
     return not everything
-
-
-# ---------------------------------------------------------------------- one by one
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of one job that was named."""
-
-    id: str
-    result: str
-    state: JobState | None = None  # which it was refused in
-
-
-def _act_on(store: Store, act: Act, typed: Sequence[str], json: bool) -> None:
-    found = {each: full_id(store, each) for each in typed}  # all of them, before the first changes
-    verdicts = [_verdict(store, act, each, found[each]) for each in found]
-    for verdict in verdicts:
-        if json:
-            output.print_lines([{"id": verdict.id, "result": verdict.result, **_state(verdict)}])
-        else:
-            output.write(f"{printable(verdict.id)}  {_in_words(act, verdict)}\n")
-    _leave(verdicts)
-
-
-def _verdict(store: Store, act: Act, typed: str, job_id: str | None) -> Verdict:
-    if job_id is None:
-        return Verdict(typed, "not found")
-    if act.apply(store, [job_id])[0]:
-        return Verdict(job_id, act.done)
-    found = store.get([job_id])
-    return Verdict(job_id, "refused", found[0].state) if found else Verdict(typed, "not found")
-
-
-def _state(verdict: Verdict) -> dict[str, Any]:
-    return {"state": verdict.state} if verdict.state else {}
-
-
-def _in_words(act: Act, verdict: Verdict) -> str:
-    if verdict.state is None:
-        return verdict.result
-    return f"refused: it is {verdict.state}, and {act.why_not}"
-
-
-def _leave(verdicts: Sequence[Verdict]) -> None:
-    results = {verdict.result for verdict in verdicts}
-    if "not found" in results:
-        raise typer.Exit(ExitCode.NOT_FOUND)
-    if "refused" in results:
-        raise typer.Exit(ExitCode.REFUSED)
-
-
-# ---------------------------------------------------------------------- all that match
-
-
-def _act_on_all(
-    store: Store, act: Act, wanted: Filter, dry_run: bool, yes: bool, json: bool
-) -> None:
-    states = _states(act, wanted)
-    counts = store.count(replace(wanted, state=None), COUNT_LIMIT + 1)
-    matching = sum(counts[state] for state in states)
-    scope = f"{capped(matching)} {_scope(wanted, states)}"
-    if dry_run:
-        _say_scope(act, scope, matching, json)
-        return
-    if not yes and matching:
-        _confirm(act, scope)
-    report = _Report()
-    try:
-        for state in states:
-            _act_in_batches(store, act, replace(wanted, state=state), report)
-    finally:  # a Ctrl-C, too: what is done is done
-        _say_report(act, report, json)
-
-
-def _states(act: Act, wanted: Filter) -> list[JobState]:
-    """The states in which jobs are meant."""
-    if wanted.state is None:
-        return [act.state] if act.state else [each for each in JobState if each in act.possible]
-    if wanted.state is JobState.RUNNING or (act is RETRY and wanted.state not in act.possible):
-        raise ConfigurationError(f"--state cannot be {wanted.state}: {act.why_not}.")
-    return [wanted.state]
-
-
-def _scope(wanted: Filter, states: Sequence[JobState]) -> str:
-    """A filter in words.
-
-    >>> _scope(Filter(task="app:send", error="refused"), [JobState.FAILED])
-    "failed jobs with task app:send, error 'refused'"
-    """
-    parts = [
-        f"{name} {repr(value) if name == 'error' else printable(str(value))}"
-        for name, value in (
-            ("task", wanted.task),
-            ("queue", wanted.queue),
-            ("request", wanted.request_id),
-            ("error", wanted.error),
-            ("added since", _instant(wanted.since)),
-        )
-        if value is not None
-    ]
-    narrowed = f" with {', '.join(parts)}" if parts else ""
-    return f"{' or '.join(states)} jobs{narrowed}"
-
-
-def _instant(seconds: float | None) -> str | None:
-    return show_instant(as_datetime(seconds)) if seconds is not None else None
-
-
-def _say_scope(act: Act, scope: str, matching: int, json: bool) -> None:
-    if json:
-        more = matching > COUNT_LIMIT
-        counted = {"matching": min(matching, COUNT_LIMIT), "more_than_counted": more}
-        output.print_document({"command": act.name, "scope": scope, **counted})
-    else:
-        output.write(f"would {act.name} {scope}\n")
-
-
-def _confirm(act: Act, scope: str) -> None:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfigurationError(
-            f"{act.name} --all would {act.name} {scope}, and there is no terminal to ask in."
-            " Pass --yes, or --dry-run to look first."
-        )
-    if not typer.confirm(f"{act.name.capitalize()} {scope}?", err=True):
-        output.tell("Nothing was changed.")
-        raise typer.Exit(ExitCode.FAILED)
-
-
-@dataclass(slots=True)
-class _Report:
-    """How far it has come."""
-
-    done: int = 0
-    refused: int = 0
-
-
-def _act_in_batches(store: Store, act: Act, wanted: Filter, report: _Report) -> None:
-    for ids in _batches(store, wanted):
-        accepted = sum(act.apply(store, ids))
-        report.done += accepted
-        report.refused += len(ids) - accepted
-
-
-def _batches(store: Store, wanted: Filter) -> Iterator[list[str]]:
-    for page in pages(store, wanted, size=BATCH):
-        yield [job.id for job in page]
-
-
-def _say_report(act: Act, report: _Report, json: bool) -> None:
-    if json:
-        output.print_document({act.done: report.done, "refused": report.refused})
-        return
-    output.write(f"{act.done} {output.many(report.done, 'job')}\n")
-    if report.refused:
-        output.tell(f"{report.refused:,} changed their state meanwhile, and were left alone.")

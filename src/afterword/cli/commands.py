@@ -1,8 +1,12 @@
-"""All commands, in the order in which the help lists them. A new one: a module, and a line here."""
+"""All commands, in the order in which the help lists them.
 
-from typing import Annotated
+A new one is a module, and two lines here.
+"""
+
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from afterword import __version__
 from afterword.cli import output
@@ -11,10 +15,13 @@ from afterword.cli.check import check
 from afterword.cli.demo import demo
 from afterword.cli.dev import dev
 from afterword.cli.doctor import doctor
-from afterword.cli.look import failures, jobs, show
+from afterword.cli.look import failures, jobs
 from afterword.cli.maintain import database, prune
-from afterword.cli.overview import queues, status, tasks, workers
+from afterword.cli.overview import status, tasks, workers
+from afterword.cli.queues import queues
 from afterword.cli.run import run
+from afterword.cli.schedules import schedules
+from afterword.cli.show import show
 from afterword.cli.top import top
 from afterword.cli.transfer import export, import_
 from afterword.cli.watch import watch
@@ -33,7 +40,25 @@ Examples:
   afterword retry --all      and try it again
 """
 
+_ORDER = (
+    *("demo", "dev", "worker"),
+    *("status", "top", "jobs", "show", "watch", "failures"),
+    *("queues", "schedules", "workers", "tasks"),
+    *("run", "retry", "cancel", "delete"),
+    *("check", "doctor", "db", "prune", "export", "import"),
+)
+
+
+class _InOrder(TyperGroup):
+    """Lists commands in our order: typer's own has those with commands below them at the end."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All of them; `ctx` is click's."""
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
 commands = typer.Typer(
+    cls=_InOrder,
     help=_HELP,
     no_args_is_help=True,
     rich_markup_mode=None,  # its boxes break examples in lines of their own, and pipes
@@ -70,7 +95,8 @@ commands.command(name="jobs")(jobs)
 commands.command(name="show")(show)
 commands.command(name="watch")(watch)
 commands.command(name="failures")(failures)
-commands.command(name="queues")(queues)
+commands.add_typer(queues, name="queues")
+commands.add_typer(schedules, name="schedules")
 commands.command(name="workers")(workers)
 commands.command(name="tasks")(tasks)
 # Act.

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from afterword.cli import output
 from afterword.cli.document import document
-from afterword.cli.duration import show_span
+from afterword.cli.duration import show_instant, show_span
 from afterword.cli.exit_code import ExitCode, exit_code_of
-from afterword.cli.health import STALE, Snapshot, look_at, serves
+from afterword.cli.health import STALE, Snapshot, is_forgotten, look_at, serves
 from afterword.cli.options import Json, Url, clock, opened, store_url
 from afterword.errors import ConfigurationError, StoreError
 from afterword.store import Store
@@ -144,10 +144,13 @@ def _server(store: Store) -> Iterator[Finding]:
 
 
 def conditions(snapshot: Snapshot) -> Iterator[Finding]:
-    """Workers and queues."""
+    """Workers, queues and schedules."""
     yield from _workers(snapshot)
     yield from _queues(snapshot)
+    yield from _paused(snapshot)
     yield from _age(snapshot)
+    yield from _schedules(snapshot)
+    yield from _asked(snapshot)
 
 
 def _workers(snapshot: Snapshot) -> Iterator[Finding]:
@@ -171,11 +174,20 @@ def _workers(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _queues(snapshot: Snapshot) -> Iterator[Finding]:
     for queue in snapshot.unserved:
-        level: Level = "problem" if queue.due else "note"
+        level: Level = "problem" if queue.due and not queue.paused else "note"
         fix = f"Start one: afterword worker module:app --queues {printable(queue.name)}"
         yield Finding("queue", level, f"no worker serves {printable(queue.name)}", fix)
     if not snapshot.unserved:
         yield Finding("queues", "ok", "each with jobs is served")
+
+
+def _paused(snapshot: Snapshot) -> Iterator[Finding]:
+    for queue in snapshot.held_up:
+        name = printable(queue.name)
+        found = f"{name} is paused, and {output.many(queue.due, 'due job')} wait for it to go on"
+        yield Finding("paused", "note", found, f"When it is time: afterword queues resume {name}")
+    if not snapshot.held_up:
+        yield Finding("paused", "ok", "no queue with due jobs is")
 
 
 def _age(snapshot: Snapshot) -> Iterator[Finding]:
@@ -187,3 +199,28 @@ def _age(snapshot: Snapshot) -> Iterator[Finding]:
     found = f"the oldest due job has waited for {show_span(seconds)}, in {printable(oldest.name)}"
     fix = "More workers or slots, or look for tasks that hang: afterword top" * (seconds > STALE)
     yield Finding("waiting", "problem" if fix else "ok", found, fix)
+
+
+def _schedules(snapshot: Snapshot) -> Iterator[Finding]:
+    for each in snapshot.overdue:
+        found = f"{printable(each.name)} has made no job since {show_instant(each.next_at)}"
+        fix = "The process that has it cannot write, or its store's thread hangs: look at its log."
+        yield Finding("schedule", "problem", found, fix)
+    forgotten = [each for each in snapshot.schedules if is_forgotten(each, snapshot.now)]
+    if forgotten:
+        names = ", ".join(printable(each.name) for each in forgotten[:3])
+        fix = "Start the application, unless they were removed from its code on purpose."
+        number = output.many(len(forgotten), "schedule")
+        yield Finding("schedules", "note", f"{number} no running code has, such as {names}", fix)
+    elif not snapshot.overdue:
+        yield Finding("schedules", "ok", f"{len(snapshot.schedules):,}, none is overdue")
+
+
+def _asked(snapshot: Snapshot) -> Iterator[Finding]:
+    if not snapshot.asked:
+        yield Finding("cancelling", "ok", "no running job was asked to end")
+        return
+    ids = ", ".join(job.id for job in snapshot.asked[:3])
+    number = output.many(len(snapshot.asked), "running job")
+    fix = "A `def` task ends when it looks: while not current_task().cancelled: ..."
+    yield Finding("cancelling", "note", f"{number} asked to end, such as {ids}", fix)

@@ -11,6 +11,8 @@ from afterword.job import JobRecord
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_KEPT_AS_JSON = ("arguments", "result", "progress", "options")
+
 
 def document(record: "DataclassInstance") -> dict[str, Any]:
     """Any record, field by field."""
@@ -18,16 +20,19 @@ def document(record: "DataclassInstance") -> dict[str, Any]:
 
 
 def job_document(job: JobRecord) -> dict[str, Any]:
-    """A job; its arguments are text only if they cannot be read."""
-    return {**document(job), "arguments": readable_arguments(job.arguments)}
+    """A job; what it keeps as JSON is text only if it cannot be read."""
+    kept = {name: readable(getattr(job, name)) for name in _KEPT_AS_JSON}
+    return {**document(job), **kept}
 
 
-def readable_arguments(text: str) -> Any:
-    """The value of stored arguments; the text itself if no JSON could be made of it again.
+def readable(text: str | None) -> Any:
+    """The value of stored JSON; the text itself if no JSON could be made of it again.
 
-    >>> readable_arguments('{"to": "ada"}'), readable_arguments("{")
-    ({'to': 'ada'}, '{')
+    >>> readable('{"to": "ada"}'), readable("{"), readable(None)
+    ({'to': 'ada'}, '{', None)
     """
+    if text is None:
+        return None
     try:
         value = json.loads(text)
         json.dumps(value, allow_nan=False)

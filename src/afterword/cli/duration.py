@@ -82,3 +82,8 @@ def show_instant(instant: datetime) -> str:
     '2026-11-22 19:30:05Z'
     """
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def show_local(instant: datetime) -> str:
+    """An instant to the second, on the clock of this machine."""
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S%z}"

@@ -12,6 +12,7 @@ from datetime import datetime
 from afterword.job import JobRecord
 
 _LINE_LIMIT = 300  # characters: more would only tell alike errors apart
+_HEADER = "Traceback (most recent call last):"
 _VARYING = (
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
@@ -40,6 +41,19 @@ def last_line(error: str | None) -> str:
     """
     lines = [line.strip() for line in (error or "").splitlines()]
     return next((line for line in reversed(lines) if line), "")
+
+
+def first_and_last_line(error: str | None) -> str:
+    """What an error says, on one line; that a traceback is one is left out.
+
+    >>> first_and_last_line("Traceback (most recent call last):\\n  in pack\\nValueError: no")
+    'ValueError: no'
+    >>> first_and_last_line("the parcel is lost:\\nit was here\\nask the post office")
+    'the parcel is lost: ... ask the post office'
+    """
+    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
+    first, last = (lines[0], lines[-1]) if lines else ("", "")
+    return last if first in (last, _HEADER) else f"{first} ... {last}"
 
 
 def normalized(line: str) -> str:

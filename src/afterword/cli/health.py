@@ -3,29 +3,38 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from afterword.cli.duration import show_span
-from afterword.job import JobState
-from afterword.records import QueueRecord, WorkerRecord
+from afterword.cli.duration import show_instant, show_span
+from afterword.job import JobRecord, JobState
+from afterword.records import Filter, QueueRecord, ScheduleRecord, WorkerRecord
 from afterword.store import Store
 from afterword.telemetry import printable
 
 COUNT_LIMIT = 10_000  # no state is counted further
-STALE = 300.0  # seconds a due job may wait before that is a problem
+STALE = 300.0  # seconds a due job or a schedule may wait before that is a problem
+FORGOTTEN = 300.0  # seconds after which no code has a schedule that says so once a minute
+_RUNNING = 200  # jobs among which those that were asked to end are looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What a store said at one moment, `now` (seconds since 1970)."""
+    """What a store said at one moment, `now` (seconds since 1970).
+
+    Args:
+        asked: running jobs that were asked to end, of the newest that run.
+    """
 
     counts: Mapping[JobState, int]
     queues: Sequence[QueueRecord]
     workers: Sequence[WorkerRecord]
     now: float
+    schedules: Sequence[ScheduleRecord] = ()
+    asked: Sequence[JobRecord] = ()
 
     @property
     def oldest(self) -> QueueRecord | None:
-        """The queue whose due jobs wait longest."""
-        due = [(queue.oldest_at, queue) for queue in self.queues if queue.due and queue.oldest_at]
+        """The queue whose due jobs wait longest; those of a paused one wait because they are to."""
+        queues = [queue for queue in self.queues if queue.due and not queue.paused]
+        due = [(queue.oldest_at, queue) for queue in queues if queue.oldest_at]
         return min(due, key=lambda pair: pair[0])[1] if due else None
 
     def waits(self, queue: QueueRecord) -> float:
@@ -40,18 +49,33 @@ class Snapshot:
     @property
     def unserved(self) -> list[QueueRecord]:
         """The queues with jobs that nobody would take."""
-        return [queue for queue in self.queues if not self.serving(queue.name)]
+        return [queue for queue in self.queues if has_jobs(queue) and not self.serving(queue.name)]
+
+    @property
+    def held_up(self) -> list[QueueRecord]:
+        """The paused queues in which jobs are due."""
+        return [queue for queue in self.queues if queue.paused and queue.due]
+
+    @property
+    def overdue(self) -> list[ScheduleRecord]:
+        """The schedules that running code has, and that make no jobs all the same."""
+        return [each for each in self.schedules if is_overdue(each, self.now)]
 
     @property
     def problems(self) -> list[str]:
         """What needs a person, most urgent first; empty for a healthy store."""
-        return [*self._unserved(), *self._stale(), *self._gone()]
+        return [*self._unserved(), *self._stale(), *self._gone(), *self._overdue()]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know, because it was a person's wish."""
+        return [*self._held_up(), *self._asked()]
 
     def _unserved(self) -> list[str]:
         return [
             f"no worker serves the queue {printable(queue.name)}, in which {_wait(queue)}"
             for queue in self.unserved
-            if queue.due
+            if queue.due and not queue.paused
         ]
 
     def _stale(self) -> list[str]:
@@ -59,7 +83,7 @@ class Snapshot:
             f"the oldest due job in the queue {printable(queue.name)} has waited for"
             f" {show_span(self.waits(queue))}"
             for queue in self.queues
-            if self.waits(queue) > STALE
+            if self.waits(queue) > STALE and not queue.paused
         ]
 
     def _gone(self) -> list[str]:
@@ -70,15 +94,54 @@ class Snapshot:
             if worker.running and not worker.alive
         ]
 
+    def _overdue(self) -> list[str]:
+        return [
+            f"the schedule {printable(each.name)} has made no job since it was due at"
+            f" {show_instant(each.next_at)}"
+            for each in self.overdue
+        ]
+
+    def _held_up(self) -> list[str]:
+        return [
+            f"the queue {printable(queue.name)} is paused, and in it {_wait(queue)}"
+            for queue in self.held_up
+        ]
+
+    def _asked(self) -> list[str]:
+        if not self.asked:
+            return []
+        number = len(self.asked)
+        said = f"{number:,} jobs were" if number > 1 else "1 job was"
+        return [f"{said} asked to end and still run{'s' * (number == 1)}: {self.asked[0].id}"]
+
 
 def look_at(store: Store, now: float) -> Snapshot:
     """Ask a store for everything that its health depends on."""
+    running = store.find(Filter(state=JobState.RUNNING), _RUNNING)
     return Snapshot(
         counts=store.count(limit=COUNT_LIMIT + 1),
         queues=store.queues(),
         workers=store.workers(),
         now=now,
+        schedules=store.schedules(),
+        asked=[job for job in running if job.cancelling is not None],
     )
+
+
+def has_jobs(queue: QueueRecord) -> bool:
+    """Whether a queue has unfinished jobs, and not only a rule of its own."""
+    return bool(queue.due or queue.scheduled or queue.waiting or queue.running)
+
+
+def is_forgotten(schedule: ScheduleRecord, now: float) -> bool:
+    """Whether no running code has this schedule."""
+    return now - schedule.seen_at.timestamp() > FORGOTTEN
+
+
+def is_overdue(schedule: ScheduleRecord, now: float) -> bool:
+    """Whether running code has this schedule, and has not dealt with its next occurrence."""
+    late = now - schedule.next_at.timestamp() > STALE
+    return late and not schedule.paused and not is_forgotten(schedule, now)
 
 
 def serves(worker: WorkerRecord, queue: str | None = None) -> bool:

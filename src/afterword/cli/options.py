@@ -54,6 +54,7 @@ Task = Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only j
 Queue = Annotated[
     str | None, typer.Option("--queue", metavar="QUEUE", help="Only jobs in this queue.")
 ]
+Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only jobs with this tag.")]
 Error = Annotated[
     str | None,
     typer.Option("--error", metavar="TEXT", help="Only jobs whose error contains this text."),
@@ -80,12 +81,21 @@ def wanted(
     state: JobState | None = None,
     task: str | None = None,
     queue: str | None = None,
+    tag: str | None = None,
     error: str | None = None,
     since: float | None = None,
     request: str | None = None,
 ) -> Filter:
     """The filter that these options make."""
-    return Filter(state=state, task=task, queue=queue, error=error, since=since, request_id=request)
+    return Filter(
+        state=state,
+        task=task,
+        queue=queue,
+        tag=tag,
+        error=error,
+        since=since,
+        request_id=request,
+    )
 
 
 # ---------------------------------------------------------------------- the store
@@ -128,3 +138,17 @@ def _project_url() -> str | None:
             ' Example: url = "sqlite:///jobs.db"'
         )
     return url
+
+
+def refuse_before_verb(verb: str, command: str, url: str | None, json: bool) -> None:
+    """Whoever names a store must not have another one changed because of where they wrote it.
+
+    Raises:
+        ConfigurationError: options of a list stand before what is to be done instead.
+    """
+    if url is not None or json:
+        raise ConfigurationError(
+            "Options follow the whole command.\n"
+            f"    afterword {command} --url URL {verb} NAME  # incorrect!\n"
+            f"    afterword {command} {verb} NAME --url URL  # correct!"
+        )

@@ -1,4 +1,4 @@
-"""`afterword status`, `queues`, `workers` and `tasks`: the store as a whole."""
+"""`afterword status`, `workers` and `tasks`: the store as a whole."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -13,8 +13,9 @@ from afterword.cli.exit_code import ExitCode
 from afterword.cli.health import COUNT_LIMIT, Snapshot, capped, look_at, serves
 from afterword.cli.options import Json, Url, clock, opened, parsed_since
 from afterword.cli.output import Grid
+from afterword.cli.queues import queue_grid
 from afterword.job import JobState
-from afterword.records import QueueRecord, TaskRecord, WorkerRecord
+from afterword.records import TaskRecord, WorkerRecord
 from afterword.store import Store
 
 _QUEUES_IN_STATUS = 20
@@ -24,7 +25,8 @@ def status(url: Url = None, json: Json = False) -> None:
     """Show whether all is well, and what is not.
 
     The exit status is 1 if something needs a person: a queue that nobody serves, jobs that are due
-    for more than five minutes, a worker that has gone with its jobs.
+    for more than five minutes, a worker that has gone with its jobs, a schedule that makes none. A
+    paused queue is a note: somebody wants it so.
 
     \b
     Examples:
@@ -57,11 +59,14 @@ def status_facts(store: Store, snapshot: Snapshot) -> Iterator[tuple[str, str | 
     yield "status", verdict
     for problem in problems:
         yield "problem", Text(problem, "red")
+    for note in snapshot.notes:
+        yield "note", Text(note, "yellow")
     yield "store", f"{store.url} (survives {store.durability})"
     yield "jobs", ", ".join(f"{capped(snapshot.counts[each])} {each}" for each in JobState)
     if oldest := snapshot.oldest:
         yield "oldest", f"due for {show_span(snapshot.waits(oldest))}, in queue {oldest.name}"
     yield "workers", _workers_in_words(snapshot)
+    yield "schedules", f"{len(snapshot.schedules):,}" if snapshot.schedules else ""
 
 
 def _workers_in_words(snapshot: Snapshot) -> str:
@@ -78,6 +83,7 @@ def _status_document(store: Store, snapshot: Snapshot) -> dict[str, Any]:
     return {
         "healthy": not snapshot.problems,
         "problems": snapshot.problems,
+        "notes": snapshot.notes,
         "url": store.url,
         "durability": store.durability,
         "jobs": {state: min(snapshot.counts[state], COUNT_LIMIT) for state in JobState},
@@ -85,47 +91,10 @@ def _status_document(store: Store, snapshot: Snapshot) -> dict[str, Any]:
         "oldest_due_seconds": round(snapshot.waits(oldest), 3) if oldest else None,
         "workers": sum(serves(worker) for worker in snapshot.workers),
         "unserved_queues": [queue.name for queue in snapshot.unserved],
+        "paused_queues": [queue.name for queue in snapshot.queues if queue.paused],
+        "overdue_schedules": [each.name for each in snapshot.overdue],
+        "asked_to_end": [job.id for job in snapshot.asked],
     }
-
-
-# ---------------------------------------------------------------------- queues
-
-
-def queues(url: Url = None, json: Json = False) -> None:
-    """List the queues with unfinished jobs, and who serves them.
-
-    \b
-    Examples:
-      afterword queues
-      afterword queues --json | jq 'select(.workers == 0)'
-    """
-    with opened(url) as store:
-        snapshot = look_at(store, clock.now())
-    if json:
-        output.print_lines(_queue_document(snapshot, queue) for queue in snapshot.queues)
-    elif snapshot.queues:
-        output.show_grid(queue_grid(snapshot))
-    else:
-        output.tell("No queue has unfinished jobs.")
-
-
-def queue_grid(snapshot: Snapshot, limit: int | None = None) -> Grid:
-    """A line per queue; those that nobody serves say so."""
-    numbers = ("due", "scheduled", "waiting", "running")
-    grid = Grid(("queue", *numbers, "oldest due", "served by"), ("queue",), numbers)
-    for queue in snapshot.queues[:limit]:
-        workers = len(snapshot.serving(queue.name))
-        grid.add(
-            queue.name,
-            *(f"{getattr(queue, each):,}" for each in numbers),
-            show_span(snapshot.waits(queue)) if queue.due else None,
-            output.many(workers, "worker") if workers else "nobody",
-        )
-    return grid
-
-
-def _queue_document(snapshot: Snapshot, queue: QueueRecord) -> dict[str, Any]:
-    return {**document(queue), "workers": len(snapshot.serving(queue.name))}
 
 
 # ---------------------------------------------------------------------- workers

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from afterword.cli.exit_code import NotFound
 from afterword.errors import ConfigurationError
 from afterword.job import JobRecord
 from afterword.records import Filter
@@ -54,6 +55,19 @@ def full_id(store: Store, typed: str) -> str | None:
             f" {beginning}. Type more of it."
         )
     return found[0] if found else None
+
+
+def one(store: Store, typed: str) -> JobRecord:
+    """The job that was asked for.
+
+    Raises:
+        NotFound: there is none.
+    """
+    job_id = full_id(store, typed)
+    found = store.get([job_id]) if job_id else ()
+    if not found:
+        raise NotFound(f"There is no job {typed} in {store.url}. It may have been purged.")
+    return found[0]
 
 
 def known_id(store: Store, typed: str | None) -> str | None:

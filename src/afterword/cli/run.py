@@ -1,24 +1,25 @@
 """`afterword run`: a job from the command line."""
 
 import json as json_text
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
 
+from afterword.app import Afterword
 from afterword.arguments import plan
 from afterword.cli import output
 from afterword.cli.health import serves
-from afterword.cli.look import one
-from afterword.cli.options import Url, opened
+from afterword.cli.options import Url, clock, opened, parsed_span
+from afterword.cli.pages import one
 from afterword.cli.watch import watch_until_final
 from afterword.errors import ArgumentError, ArgumentValueError, ConfigurationError, PayloadTooLarge
-from afterword.job import NewJob, new_id
+from afterword.job import JobOptions, NewJob, new_id
 from afterword.payload import PAYLOAD_LIMIT, measure, too_large
-from afterword.store import Store
-from afterword.options import check_queue
-from afterword.task import options_of, resolve
+from afterword.store import Added, Store
+from afterword.task import resolve
+from afterword.task_options import CallOptions, CallOptionsDict
 
 _EXAMPLE = 'Example: afterword run app.mail:send --json \'{"to": "ada@example.org"}\''
 
@@ -33,26 +34,46 @@ def run(
             "--json", metavar="JSON", help="Its arguments: a JSON object, by parameter name."
         ),
     ] = "{}",
-    queue: Annotated[
-        str | None,
-        typer.Option(
-            metavar="QUEUE",
-            help="Where it waits.  [default: what the task says, with --app; else default]",
-            show_default=False,
-        ),
-    ] = None,
     app: Annotated[
         str | None,
         typer.Option(
             "--app",
             metavar="MODULE:APP",
-            help="Import this application, use its store, and check the task and its arguments.",
+            help="Import this application, use its store, and check the task and its arguments."
+            " Without it, what the task's own code says of its options is not known either.",
         ),
+    ] = None,
+    delay: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SPAN", parser=parsed_span, help="Do not start it before: 90s, 15m, 1h30m."
+        ),
+    ] = None,
+    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Where it waits.")] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="-1000 to 1000; the lowest of a queue starts first."),
+    ] = None,
+    unique: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Add none while a job with this key has not ended; print its id."
+        ),
+    ] = None,
+    retries: Annotated[
+        int | None, typer.Option(metavar="N", help="How often it is tried again after an error.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How long an attempt may take.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="A word to find it by; may be given several times."),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Watch it until it has ended; see `watch`.")
     ] = False,
-    timeout: Annotated[
+    wait_timeout: Annotated[
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="With --wait: give up after this time."),
     ] = None,
@@ -60,40 +81,64 @@ def run(
 ) -> None:
     """Add a job by the name of its task.
 
-    Its id is printed; with --wait, how it ended.
+    Its id is printed; with --wait, how it ended. What is not said of it stays as its task has it.
 
     \b
     Examples:
       afterword run app.mail:send --json '{"to": "ada@example.org"}'
       afterword run app.mail:send --json '{"to": "ada"}' --app app.main:app
-      afterword run app.reports:build --wait --timeout 60
+      afterword run app.reports:build --delay 1h --retries 3 --tag monthly
+      afterword run app.reports:build --unique build --wait --wait-timeout 60
     """
-    text = unchecked(task, object_of(arguments))
-    with _store_of(app, url) as store:
-        text = checked(task, text) if app is not None else text
-        job = NewJob(id=new_id(), task=task, arguments=text, queue=_queue_of(task, queue))
-        store.add([job])
-        if app is None:
-            output.tell("Stored as given: without --app nothing checks the task and arguments.")
-        _tell_unserved(store, job.queue)
+    given = object_of(arguments)
+    text = unchecked(task, given)
+    said = _said(
+        delay=delay,
+        queue=queue,
+        priority=priority,
+        unique=unique,
+        retries=retries,
+        timeout=timeout,
+        tags=tag or (),
+    )
+    with _place_of(app, url) as (store, new_job):
+        job = new_job(task, text, said)
+        (added,) = store.add([job])
+        _tell(store, job, added, checked=app is not None)
         if not wait:
-            output.write(f"{job.id}\n")
+            output.write(f"{added.id}\n")
         else:
-            output.tell(f"job {job.id}")
-            watch_until_final(store, one(store, job.id), timeout, json=False)
+            output.tell(f"job {added.id}")
+            watch_until_final(store, one(store, added.id), wait_timeout, json=False)
+
+
+def _said(**options: Unpack[CallOptionsDict]) -> CallOptions:
+    """What was said of the call.
+
+    Raises:
+        ConfigurationError: one of the options cannot be.
+    """
+    try:
+        return CallOptions(**options)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+Make = Callable[[str, str, CallOptions], NewJob]
 
 
 @contextmanager
-def _store_of(app: str | None, url: str | None) -> Iterator[Store]:
+def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Make]]:
+    """The store, and what makes a job for it."""
     if app is None:
         with opened(url) as store:
-            yield store
+            yield store, _new_job
         return
     from afterword.cli.discovery import find_application
 
-    application = find_application(app)
-    with opened(url, application.afterword._store) as store:
-        yield store
+    afterword = find_application(app).afterword
+    with opened(url, afterword._store) as store:
+        yield store, lambda task, text, said: _job_of(afterword, task, text, said)
 
 
 def object_of(text: str) -> dict[str, Any]:
@@ -136,16 +181,39 @@ def unchecked(task: str, given: dict[str, Any]) -> str:
     return text
 
 
-def checked(task: str, text: str) -> str:
-    """The text to store, as the function itself would have it.
+def _new_job(task: str, text: str, said: CallOptions) -> NewJob:
+    """A job of a task of which nothing is known here."""
+    return NewJob(
+        id=new_id(),
+        task=task,
+        arguments=text,
+        queue=said.queue or "default",
+        priority=said.priority or 0,
+        run_at=said.start(clock.now()),
+        tags=said.tags,
+        unique_key=said.unique_key,
+        options=JobOptions(retries=said.retries, timeout=said.timeout).text(),
+    )
+
+
+def _job_of(afterword: Afterword, task: str, text: str, said: CallOptions) -> NewJob:
+    """The job that the application itself would have made of this call.
 
     Raises:
         UnknownTask: the application has no such task.
         ArgumentError: the arguments do not fit it.
     """
-    function = plan(resolve(task))
+    func = resolve(task)
+    args, kwargs = _arguments_of(task, func, text)
+    return afterword.new_job(func, tuple(args), kwargs, said)
+
+
+def _arguments_of(
+    task: str, func: Callable[..., Any], text: str
+) -> tuple[Sequence[Any], dict[str, Any]]:
+    function = plan(func)
     try:
-        args, kwargs = function.decode(text)
+        return function.decode(text)
     except ArgumentValueError:
         raise
     except ArgumentError as error:
@@ -153,16 +221,15 @@ def checked(task: str, text: str) -> str:
         raise ArgumentError(
             f"--json does not fit {task}{function.signature}: {' '.join(map(str.strip, reason))}"
         ) from None
-    return function.encode(tuple(args), kwargs)
 
 
-def _queue_of(task: str, queue: str | None) -> str:
-    if queue is None:
-        return options_of(task).queue
-    check_queue(queue)
-    return queue
-
-
-def _tell_unserved(store: Store, queue: str) -> None:
-    if not any(serves(worker, queue) for worker in store.workers()):
-        output.tell(f"No worker serves the queue {queue} now; the job waits until one does.")
+def _tell(store: Store, job: NewJob, added: Added, *, checked: bool) -> None:
+    """What had better be known of a job that was added, or of the one that is there instead."""
+    if not added.added:
+        other = ", with other arguments" if added.conflict else ""
+        output.tell(f"Not added: a job with this unique key has not ended{other}.")
+        return
+    if not checked:
+        output.tell("Stored as given: without --app nothing checks the task and arguments.")
+    if not any(serves(worker, job.queue) for worker in store.workers()):
+        output.tell(f"No worker serves the queue {job.queue} now; the job waits until one does.")

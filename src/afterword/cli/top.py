@@ -14,10 +14,11 @@ from afterword.cli.duration import show_instant, show_span
 from afterword.cli.failures import last_line
 from afterword.cli.health import Snapshot, look_at
 from afterword.cli.keyboard import Keyboard, keys
-from afterword.cli.look import shown_id
+from afterword.cli.look import how_it_runs, shown_id
 from afterword.cli.options import Url, clock, opened
 from afterword.cli.output import Grid, as_table
-from afterword.cli.overview import queue_grid, status_facts, worker_grid
+from afterword.cli.overview import status_facts, worker_grid
+from afterword.cli.queues import queue_grid
 from afterword.clock import as_datetime
 from afterword.errors import StoreUnavailable
 from afterword.job import JobRecord, JobState
@@ -112,9 +113,9 @@ def _parts(store: Store, frame: Frame) -> Iterator[Part]:
 
 
 def _running_grid(found: Sequence[JobRecord]) -> Grid:
-    grid = Grid(("running", "task", "attempt", "worker"), ("task",), ("attempt",))
+    grid = Grid(("running", "task", "attempt", "worker", "note"), ("task", "note"), ("attempt",))
     for job in found:
-        grid.add(shown_id(job.id), job.task, str(job.attempt), job.worker)
+        grid.add(shown_id(job.id), job.task, str(job.attempt), job.worker, how_it_runs(job))
     return grid
 
 

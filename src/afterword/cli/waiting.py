@@ -1,39 +1,142 @@
 """Why a queued job has not started."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 from afterword.cli.duration import show_instant, show_span
 from afterword.cli.failures import last_line
+from afterword.cli.health import serves
+from afterword.cli.output import many
+from afterword.cli.said import options_of, rate_of
 from afterword.job import JobRecord, JobState
+from afterword.records import Filter, QueueRecord
+from afterword.store import Store
 from afterword.telemetry import printable
 
+_RUNNING = 500  # jobs of a task among which those with the same limit are looked for
 
-def reasons(job: JobRecord, *, now: float, before: JobRecord | None, served: bool) -> list[str]:
-    """Everything a queued job waits for, in the order in which it will stop to matter.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a job's waiting depends on, beside itself.
+
+    Args:
+        before: the job that it follows, if that is still known.
+        served: whether a worker takes jobs from its queue.
+        queue: its queue, if that is paused or has a limit.
+        holders: the running jobs that share its limit.
+    """
+
+    before: JobRecord | None = None
+    served: bool = True
+    queue: QueueRecord | None = None
+    holders: Sequence[JobRecord] = ()
+
+
+def why(store: Store, job: JobRecord, now: float) -> list[str]:
+    """What a queued job waits for."""
+    if job.state is not JobState.QUEUED:
+        return []
+    return reasons(job, _look_around(store, job), now=now)
+
+
+def _look_around(store: Store, job: JobRecord) -> Surroundings:
+    return Surroundings(
+        before=next(iter(store.get([job.after])), None) if job.after else None,
+        served=any(serves(worker, job.queue) for worker in store.workers()),
+        queue=_rule_of(store, job.queue),
+        holders=_holders(store, job),
+    )
+
+
+def _rule_of(store: Store, name: str) -> QueueRecord | None:
+    if name not in store.ruled():  # which costs less than counting the jobs of all queues
+        return None
+    return next((queue for queue in store.queues() if queue.name == name), None)
+
+
+def _holders(store: Store, job: JobRecord) -> list[JobRecord]:
+    """Jobs share a limit only with jobs of their own task."""
+    if job.limit_key is None or options_of(job).limit is None:
+        return []
+    running = store.find(Filter(state=JobState.RUNNING, task=job.task), _RUNNING)
+    return [each for each in running if each.limit_key == job.limit_key]
+
+
+# ---------------------------------------------------------------------- what follows from it
+
+
+def reasons(job: JobRecord, around: Surroundings, *, now: float) -> list[str]:
+    """Everything a queued job waits for.
 
     Args:
         now: seconds since 1970.
-        before: the job that it follows, if that is still known.
-        served: whether a worker takes jobs from its queue.
     """
     if job.state is not JobState.QUEUED:
         return []
-    found = [_behind(job.after, before)] if job.after else []
-    if job.run_at.timestamp() > now:
-        found.append(_for_its_time(job, now))
-    if not served:
+    found = [
+        *_behind(job, around.before),
+        *_for_its_time(job, now),
+        *_for_its_queue(around),
+        *_for_its_limit(job, around.holders),
+    ]
+    if not around.served:
         found.append(f"no worker serves the queue {printable(job.queue)}")
-    return found or [f"due for {show_span(now - job.run_at.timestamp())}, waits for a free worker"]
+    return found or [_due(job, now)]
 
 
-def _behind(after: str, before: JobRecord | None) -> str:
-    if before is None:
-        return f"behind job {printable(after)}"
-    return f"behind job {printable(after)} ({printable(before.task)}), which is {before.state}"
+def _behind(job: JobRecord, before: JobRecord | None) -> Iterator[str]:
+    if job.after:
+        known = f" ({printable(before.task)}), which is {before.state}" if before else ""
+        yield f"behind job {printable(job.after)}{known}"
 
 
-def _for_its_time(job: JobRecord, now: float) -> str:
-    at = f"{show_instant(job.run_at)}, in {show_span(job.run_at.timestamp() - now)}"
-    if job.attempt > 0:
-        return f"retrying at {at}, as attempt {job.attempt + 1}"
-    if job.error:
-        return f"put back until {at}: {printable(last_line(job.error))}"
-    return f"scheduled for {at}"
+def _for_its_time(job: JobRecord, now: float) -> Iterator[str]:
+    wait = job.run_at.timestamp() - now
+    if wait <= 0:
+        return
+    at = f"{show_instant(job.run_at)}, in {show_span(wait)}"
+    if job.failures or job.attempt:
+        yield f"retrying at {at}, as attempt {job.attempt + 1}{_so_far(job)}"
+    elif job.error:
+        yield f"put back until {at}: {printable(last_line(job.error))}"
+    elif rate := rate_of(options_of(job)):
+        # Its slot, or a delay that somebody asked for: the store does not say which.
+        yield f"scheduled for {at}; its rate is {rate}"
+    else:
+        yield f"scheduled for {at}"
+
+
+def _so_far(job: JobRecord) -> str:
+    """How often it has failed, and how often it still may, if that was said of this job."""
+    if not job.failures:
+        return ""
+    retries = options_of(job).retries
+    left = "" if retries is None else f", of which {max(0, retries - job.failures)} more are left"
+    return f", after {many(job.failures, 'failure')}: retry {job.failures}{left}"
+
+
+def _for_its_queue(around: Surroundings) -> Iterator[str]:
+    queue = around.queue
+    if queue is None:
+        return
+    if queue.paused:
+        yield f"the queue {printable(queue.name)} is paused"
+    if queue.concurrency is not None and queue.running >= queue.concurrency:
+        limit = f"{queue.running:,} of {queue.concurrency:,} jobs run"
+        yield f"the queue {printable(queue.name)} is at its limit: {limit}"
+
+
+def _for_its_limit(job: JobRecord, holders: Sequence[JobRecord]) -> Iterator[str]:
+    limit = options_of(job).limit
+    if limit is None or not holders or len(holders) < limit:
+        return
+    key = printable(job.limit_key or "")
+    runs = f"{len(holders):,} of {limit:,} jobs run, such as {holders[-1].id}"
+    yield f"the limit of {key} is reached: {runs}"
+
+
+def _due(job: JobRecord, now: float) -> str:
+    waits = f"due for {show_span(now - job.run_at.timestamp())}, waits for a free worker"
+    again = f", as attempt {job.attempt + 1}{_so_far(job)}" if job.failures else ""
+    return waits + again

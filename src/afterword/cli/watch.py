@@ -1,31 +1,37 @@
 """`afterword watch`: one job, until it has ended."""
 
+import json as json_text
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from afterword.cli import output
-from afterword.cli.document import job_document
+from afterword.cli.document import job_document, readable
 from afterword.cli.exit_code import ExitCode, NotFound
 from afterword.cli.failures import last_line
-from afterword.cli.look import one, why
+from afterword.cli.look import how_it_runs
 from afterword.cli.options import Json, Url, clock, opened
+from afterword.cli.pages import one
+from afterword.cli.progress import progress_of, share_of
+from afterword.cli.show import JobId
+from afterword.cli.waiting import why
 from afterword.job import JobRecord, JobState
 from afterword.store import Store
 from afterword.telemetry import printable
 
 _LOOK_EVERY = 0.2  # seconds
+_RESULT = 500  # characters of it that are shown
+_WIDTH = 20  # columns of the bar
 
 
 def watch(
-    job_id: Annotated[
-        str, typer.Argument(metavar="ID", help="The job's id, or 8 and more of its characters.")
-    ],
+    job_id: JobId,
     timeout: Annotated[
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="Give up after this time, with status 1."),
@@ -33,9 +39,9 @@ def watch(
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Watch a job until it has ended.
+    """Watch a job until it has ended, and show how far it is.
 
-    The exit status is 0 if it completed, else 1.
+    Then its result or its error is printed. The exit status is 0 if it completed, else 1.
 
     \b
     Examples:
@@ -48,25 +54,30 @@ def watch(
 
 def watch_until_final(store: Store, job: JobRecord, timeout: float | None, json: bool) -> None:
     """Show a job until it has ended, then print how, and leave with the status that says so."""
-    with _shown(job) as say:
-        job, ended = _wait(store, job, timeout, say)
+    with _shown(job) as show:
+        job, ended = _wait(store, job, timeout, show)
     if json:
         output.print_document(job_document(job))
     elif ended:
         output.stdout.print(_how(job))
+        if job.result is not None:
+            output.stdout.print(_result(job.result))
     if not ended:
         output.tell(f"Not ended after {timeout:g} s; it is {job.state}.")
     if job.state is not JobState.COMPLETED:
         raise typer.Exit(ExitCode.FAILED)
 
 
+Show = Callable[[JobRecord, str], None]
+
+
 def _wait(
-    store: Store, job: JobRecord, timeout: float | None, say: Callable[[str], None]
+    store: Store, job: JobRecord, timeout: float | None, show: Show
 ) -> tuple[JobRecord, bool]:
     """The job as it was seen last, and whether it has ended by then."""
     deadline = clock.monotonic() + timeout if timeout is not None else float("inf")
     while not job.state.final:
-        say(_now(store, job))
+        show(job, _now(store, job))
         left = deadline - clock.monotonic()
         if left <= 0:
             return job, False
@@ -82,7 +93,8 @@ def _now(store: Store, job: JobRecord) -> str:
     if job.state is JobState.RUNNING:
         return f"running, attempt {job.attempt}, on worker {printable(job.worker or '?')}"
     # Without how long it is: a line per second would hide the ones that matter.
-    return f"queued: {why(store, job)[0].partition(', ')[0]}"
+    waiting = why(store, job, clock.now())
+    return f"queued: {waiting[0].partition(', ')[0]}" if waiting else "queued"
 
 
 def _how(job: JobRecord) -> Text:
@@ -95,38 +107,81 @@ def _how(job: JobRecord) -> Text:
     return Text.assemble(output.styled(job.state), rest)
 
 
+def _result(stored: str) -> str:
+    value = readable(stored)
+    text = value if isinstance(value, str) else json_text.dumps(value)
+    left = len(text) - _RESULT
+    more = f" ... {left:,} more characters: afterword show" if left > 0 else ""
+    return printable(text[:_RESULT]) + more
+
+
 # ---------------------------------------------------------------------- while it runs
 
 
 @contextmanager
-def _shown(job: JobRecord) -> Iterator[Callable[[str], None]]:
+def _shown(job: JobRecord) -> Iterator[Show]:
     """What tells the person in front of the screen: a moving line, or a line per change."""
     if not output.stderr.is_terminal:
         yield _teller()
         return
-    with _progress() as progress:
-        bar = progress.add_task("", total=None, task=printable(job.task))
-        yield lambda said: progress.update(bar, description=said)
+    with _moving_line() as line:
+        bar = line.add_task("", total=None, task=printable(job.task), job=job)
+
+        def show(job: JobRecord, said: str) -> None:
+            line.update(bar, job=job, description=_in_short(job) or said)
+
+        yield show
 
 
-def _teller() -> Callable[[str], None]:
-    told: list[str] = []
+def _in_short(job: JobRecord) -> str:
+    """How far a running job is: a narrow line has no room for where it runs beside it."""
+    how = how_it_runs(job) if job.state is JobState.RUNNING else ""
+    return f"attempt {job.attempt}, {how}" if how and job.attempt > 1 else how
 
-    def tell(said: str) -> None:
-        state = said.partition(":")[0]
-        if told[-1:] != [state]:
-            told.append(state)
-            output.tell(said)
+
+def _teller() -> Show:
+    told: list[tuple[str, str]] = []
+
+    def tell(job: JobRecord, said: str) -> None:
+        change = said.partition(":")[0], _stage(job)
+        if told[-1:] != [change]:
+            told.append(change)
+            how = how_it_runs(job) if job.state is JobState.RUNNING else ""
+            output.tell(f"{said}: {how}" if how else said)
 
     return tell
 
 
-def _progress() -> Progress:
+def _stage(job: JobRecord) -> str:
+    """What is worth a line when it changes: each tenth, or the message where there are none."""
+    said = progress_of(job) if job.state is JobState.RUNNING else None
+    share = share_of(said) if said else None
+    stage = "" if said is None else said.message if share is None else str(int(share * 10))
+    return f"{stage} {job.cancelling is not None}"
+
+
+class _Bar(BarColumn):
+    """How far a job is by its own account, which can go back: an attempt begins anew."""
+
+    def render(self, task: Task) -> ProgressBar:
+        """A bar of the share that is done; one that only moves if nobody knows."""
+        said = progress_of(task.fields["job"])
+        share = share_of(said) if said else None
+        return ProgressBar(
+            total=1.0,
+            completed=share or 0.0,
+            width=_WIDTH,
+            pulse=share is None,
+            animation_time=task.get_time(),
+        )
+
+
+def _moving_line() -> Progress:
     spinner = "dots" if output.stderr.encoding.startswith("utf") else "line"
     return Progress(
         SpinnerColumn(spinner),
         TextColumn("{task.fields[task]}", markup=False),
-        BarColumn(bar_width=20),
+        _Bar(),
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
         console=output.stderr,

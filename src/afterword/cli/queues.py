@@ -1,0 +1,174 @@
+"""`afterword queues`: which there are, and the rules that hold for them in all processes.
+
+`queues` alone lists them. What changes one is a command below it (`queues pause`), and not one of
+its own (`pause`), because schedules can be paused, too.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from afterword.cli import output
+from afterword.cli.document import document
+from afterword.cli.duration import show_span
+from afterword.cli.health import Snapshot
+from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb
+from afterword.cli.output import Grid
+from afterword.errors import ConfigurationError
+from afterword.options import check_queue, queue_limits
+from afterword.records import QueueRecord
+from afterword.store import Store
+
+_NUMBERS = ("due", "scheduled", "waiting", "running")
+
+queues = typer.Typer(rich_markup_mode=None)
+
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="The queues.")]
+
+
+@queues.callback(invoke_without_command=True)
+def list_queues(context: typer.Context, url: Url = None, json: Json = False) -> None:
+    """List the queues with unfinished jobs or a rule, and who serves them.
+
+    Or change the rule of one: see the commands below.
+
+    \b
+    Examples:
+      afterword queues
+      afterword queues --json | jq 'select(.workers == 0)'
+      afterword queues pause mail
+    """
+    if context.invoked_subcommand:
+        refuse_before_verb(context.invoked_subcommand, "queues", url, json)
+        return
+    with opened(url) as store:
+        found, workers = store.queues(), store.workers()
+    snapshot = Snapshot(counts={}, queues=found, workers=workers, now=clock.now())
+    if json:
+        output.print_lines(_document(snapshot, queue) for queue in snapshot.queues)
+    elif snapshot.queues:
+        output.show_grid(queue_grid(snapshot))
+    else:
+        output.tell("No queue has unfinished jobs or a rule.")
+
+
+def queue_grid(snapshot: Snapshot, limit: int | None = None) -> Grid:
+    """A line per queue; those that are paused, or that nobody serves, say so."""
+    headings = ("queue", *_NUMBERS, "limit", "oldest due", "served by")
+    grid = Grid(headings, ("queue",), (*_NUMBERS, "limit"))
+    for queue in snapshot.queues[:limit]:
+        grid.add(
+            queue.name,
+            *(f"{getattr(queue, each):,}" for each in _NUMBERS),
+            None if queue.concurrency is None else f"{queue.concurrency:,}",
+            show_span(snapshot.waits(queue)) if queue.due else None,
+            _served_by(snapshot, queue),
+        )
+    return grid
+
+
+def _served_by(snapshot: Snapshot, queue: QueueRecord) -> str:
+    if queue.paused:
+        return "paused"
+    workers = len(snapshot.serving(queue.name))
+    return output.many(workers, "worker") if workers else "nobody"
+
+
+def _document(snapshot: Snapshot, queue: QueueRecord) -> dict[str, Any]:
+    return {**document(queue), "workers": len(snapshot.serving(queue.name))}
+
+
+# ---------------------------------------------------------------------- their rules
+
+
+@queues.command()
+def pause(names: Names, url: Url = None, json: Json = False) -> None:
+    """Let no worker start jobs of these queues, until they are resumed.
+
+    What runs goes on, and jobs can be added. It holds for all processes, and outlives them.
+
+    \b
+    Examples:
+      afterword queues pause mail
+      afterword queues pause mail reports
+    """
+    _set_paused(names, url, json, paused=True)
+
+
+@queues.command()
+def resume(names: Names, url: Url = None, json: Json = False) -> None:
+    """Let the workers go on with these queues.
+
+    \b
+    Examples:
+      afterword queues resume mail
+    """
+    _set_paused(names, url, json, paused=False)
+
+
+def _set_paused(names: list[str], url: str | None, json: bool, *, paused: bool) -> None:
+    for name in names:
+        check_queue(name)
+    with opened(url) as store:
+        (store.pause if paused else store.resume)(names)
+        _say(store, {name: {"paused": paused} for name in names}, json)
+
+
+@queues.command("limit")
+def limit_queue(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The queue.")],
+    limit: Annotated[
+        str, typer.Argument(metavar="N|none", help="How many jobs at a time, or none: any number.")
+    ],
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Set how many jobs of a queue may run at the same time, in all processes together.
+
+    An application that has a number for the queue itself, Afterword(app, queues={"mail": 5}), sets
+    it again when it starts.
+
+    \b
+    Examples:
+      afterword queues limit mail 5
+      afterword queues limit mail none
+    """
+    check_queue(name)
+    most = _number(limit)
+    limits = queue_limits({name: most})
+    with opened(url) as store:
+        store.limit(limits)
+        _say(store, {name: {"concurrency": most}}, json)
+
+
+def _number(text: str) -> int | None:
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal():
+        raise ConfigurationError(
+            f"A limit is a whole number of jobs, or none, not {text!r}."
+            " Example: afterword queues limit mail 5"
+        )
+    return int(text)
+
+
+def _say(store: Store, changed: Mapping[str, Mapping[str, Any]], json: bool) -> None:
+    if json:
+        output.print_lines({"name": name, **rule} for name, rule in changed.items())
+        return
+    served = {queue for worker in store.workers() for queue in worker.queues}
+    for name, rule in changed.items():
+        output.write(f"{name}  {_in_words(rule)}\n")
+        # A rule may come before the queue, and a slip would look the same.
+        if name not in served:
+            output.tell(
+                f"No worker on the list serves a queue {name}; the rule holds when one does."
+            )
+
+
+def _in_words(rule: Mapping[str, Any]) -> str:
+    if "paused" in rule:
+        return "paused" if rule["paused"] else "resumed"
+    limit = rule["concurrency"]
+    return "not limited" if limit is None else f"limited to {output.many(limit, 'job')} at a time"

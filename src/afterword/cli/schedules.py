@@ -1,0 +1,173 @@
+"""`afterword schedules`: which there are, when they are due, and pausing them.
+
+A schedule lives in an application's code; the store knows its rule, its next occurrence, and
+whether it is paused.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from afterword.cli import output
+from afterword.cli.document import document
+from afterword.cli.duration import show_instant, show_local, show_span
+from afterword.cli.exit_code import NotFound
+from afterword.cli.health import is_forgotten, is_overdue
+from afterword.cli.look import NARROW, narrower_than
+from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb
+from afterword.cli.output import Grid
+from afterword.job import NewJob
+from afterword.records import ScheduleRecord
+from afterword.recurrence import NEVER
+from afterword.scheduler import Planned
+
+schedules = typer.Typer(rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule.")]
+
+
+@schedules.callback(invoke_without_command=True)
+def list_schedules(context: typer.Context, url: Url = None, json: Json = False) -> None:
+    """List the schedules: their rules in words, and when they are due.
+
+    One is overdue if running code has it and does not deal with it. Or change one: see the commands
+    below.
+
+    \b
+    Examples:
+      afterword schedules
+      afterword schedules --json | jq 'select(.state == "overdue")'
+      afterword schedules pause nightly-report
+    """
+    if context.invoked_subcommand:
+        refuse_before_verb(context.invoked_subcommand, "schedules", url, json)
+        return
+    with opened(url) as store:
+        found = store.schedules()
+    now = clock.now()
+    if json:
+        output.print_lines(_document(each, now) for each in found)
+    elif found:
+        output.show_grid(_grid(found, now))
+    else:
+        output.tell("No application has made a schedule known to this store.")
+
+
+def _document(schedule: ScheduleRecord, now: float) -> dict[str, Any]:
+    return {**document(schedule), "state": _state(schedule, now)}
+
+
+def _state(schedule: ScheduleRecord, now: float) -> str:
+    """In one word; what matters most."""
+    if is_forgotten(schedule, now):
+        return "forgotten"
+    if schedule.paused:
+        return "paused"
+    return "overdue" if is_overdue(schedule, now) else "active"
+
+
+def _grid(found: Sequence[ScheduleRecord], now: float) -> Grid:
+    headings = ("schedule", "task", "rule", "next here", "next in UTC", "last", "note")
+    grid = Grid(headings, ("schedule", "task", "rule", "note"), ("last",))
+    for each in found:
+        never = each.next_at.timestamp() >= NEVER
+        last = f"{show_span(now - each.last_at.timestamp())} ago" if each.last_at else None
+        grid.add(
+            each.name,
+            each.task,
+            each.words,
+            "never" if never else show_local(each.next_at),
+            "never" if never else show_instant(each.next_at),
+            last,
+            _note(each, now),
+        )
+    return grid.without("task", "next here") if narrower_than(NARROW) else grid
+
+
+def _note(schedule: ScheduleRecord, now: float) -> str | None:
+    paused = "paused" if schedule.paused else ""
+    overdue = "overdue" if is_overdue(schedule, now) else ""
+    seen = show_instant(schedule.seen_at)
+    forgotten = f"not in any running code since {seen}" if is_forgotten(schedule, now) else ""
+    return ", ".join(filter(None, (paused, overdue, forgotten)))
+
+
+# ---------------------------------------------------------------------- what is done to one
+
+
+@schedules.command()
+def pause(name: Name, url: Url = None, json: Json = False) -> None:
+    """Let a schedule make no jobs, until it is resumed.
+
+    \b
+    Examples:
+      afterword schedules pause nightly-report
+    """
+    _set_paused(name, url, json, paused=True)
+
+
+@schedules.command()
+def resume(name: Name, url: Url = None, json: Json = False) -> None:
+    """Let a schedule make jobs again.
+
+    What it has missed is dealt with as its code says: @afterword.every(..., missed=...).
+
+    \b
+    Examples:
+      afterword schedules resume nightly-report
+    """
+    _set_paused(name, url, json, paused=False)
+
+
+def _set_paused(name: str, url: str | None, json: bool, *, paused: bool) -> None:
+    with opened(url) as store:
+        if not store.pause_schedule(name, paused):
+            raise NotFound(
+                f"There is no schedule {name!r} in {store.url}. `afterword schedules` lists them."
+            )
+    if json:
+        output.print_document({"name": name, "paused": paused})
+    else:
+        output.write(f"{name}  {'paused' if paused else 'resumed'}\n")
+
+
+@schedules.command("run")
+def run_schedule(
+    name: Name,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            "--app",
+            metavar="MODULE:APP",
+            help="The application whose schedule it is.  [default: found as `worker` finds it]",
+            show_default=False,
+        ),
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Add the job of a schedule now; its next occurrence gets one as well.
+
+    Only the application knows the task and its arguments, so it is imported. The job's id is
+    printed.
+
+    \b
+    Examples:
+      afterword schedules run nightly-report
+      afterword schedules run nightly-report --app app.main:app
+    """
+    from afterword.cli.discovery import find_application
+
+    application = find_application(app)
+    job = _job_of(application.afterword._planned, name, application.name)
+    with opened(url, application.afterword._store) as store:
+        store.add([job])
+    output.write(f"{job.id}\n")
+
+
+def _job_of(planned: Sequence[Planned], name: str, application: str) -> NewJob:
+    known = {schedule.name: (each, schedule) for each in planned for schedule in [each.schedule()]}
+    if name not in known:
+        raise NotFound(f"{application} has no schedule {name!r}. It has {sorted(known)}.")
+    each, schedule = known[name]
+    return each.job(schedule, clock.now())

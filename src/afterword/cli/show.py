@@ -1,0 +1,208 @@
+"""`afterword show`: all that is known of one job."""
+
+import json as json_text
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from afterword.cli import output
+from afterword.cli.document import document, job_document, readable
+from afterword.cli.duration import show_instant, show_span
+from afterword.cli.failures import first_and_last_line
+from afterword.cli.look import NARROW, job_grid, narrower_than
+from afterword.cli.options import Json, Url, clock, opened
+from afterword.cli.output import Grid, styled
+from afterword.cli.pages import newest, one
+from afterword.cli.progress import bar, in_words, progress_of
+from afterword.cli.said import limit_of, said_of
+from afterword.cli.waiting import why
+from afterword.job import JobRecord, JobState
+from afterword.records import AttemptRecord, Filter
+from afterword.store import Store
+from afterword.telemetry import indented
+
+_NEIGHBOURS = 20  # of one request, shown beside a job
+_SHORT = 2_000  # characters of arguments or of a result that are shown without --full
+
+JobId = Annotated[
+    str, typer.Argument(metavar="ID", help="The job's id, or 8 and more of its characters.")
+]
+
+
+def show(
+    job_id: JobId,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Arguments and result of any length, and the whole error of each attempt.",
+        ),
+    ] = False,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Show all that is known of a job, and why it is waiting.
+
+    \b
+    Examples:
+      afterword show 0193e5f0-7c1a-7b2e-8d3f-0123456789ab
+      afterword show 0193e5f0-7c1a --full
+      afterword show 0193e5f0-7c1a --json | jq .arguments
+    """
+    with opened(url) as store:
+        job = one(store, job_id)
+        waiting = why(store, job, clock.now())
+        attempts = store.attempts(job.id)
+        neighbours = _neighbours(store, job)
+    if json:
+        output.print_document(_document(job, waiting, attempts, neighbours))
+    else:
+        _show(job, waiting, attempts, full=full)
+        _show_neighbours(neighbours)
+
+
+def _neighbours(store: Store, job: JobRecord) -> list[JobRecord]:
+    if job.request_id is None:
+        return []
+    return newest(store, Filter(request_id=job.request_id), _NEIGHBOURS)
+
+
+def _document(
+    job: JobRecord,
+    waiting: list[str],
+    attempts: Sequence[AttemptRecord],
+    neighbours: list[JobRecord],
+) -> dict[str, Any]:
+    return {
+        **job_document(job),
+        "waiting": waiting,
+        "attempts": [document(each) for each in attempts],
+        "request_jobs": [each.id for each in neighbours],
+    }
+
+
+def _show(
+    job: JobRecord, waiting: list[str], attempts: Sequence[AttemptRecord], *, full: bool
+) -> None:
+    output.show_facts(_facts(job, waiting, clock.now()))
+    _show_json("arguments", job.arguments, full)
+    _show_json("result", job.result, full)
+    _show_attempts(attempts)
+    for each in attempts if full else ():
+        if each.error != job.error:
+            _show_long(f"error of attempt {each.attempt}", each.error)
+    _show_long("error", job.error if job.state is not JobState.QUEUED or job.attempt else None)
+
+
+# ---------------------------------------------------------------------- in lines of a few words
+
+
+def _facts(job: JobRecord, waiting: list[str], now: float) -> Iterator[tuple[str, str | Text]]:
+    yield "job", job.id
+    yield "task", job.task
+    yield "state", styled(job.state)
+    yield from (("waiting", reason) for reason in waiting)
+    yield "cancelling", _cancelling(job)
+    yield "progress", _progress(job)
+    yield from _said(job)
+    yield "attempt", f"{job.attempt}{_disturbances(job)}"
+    yield "worker", job.worker or ""
+    yield "request", job.request_id or ""
+    yield from _times(job, now)
+
+
+def _cancelling(job: JobRecord) -> str:
+    return "" if job.cancelling is None else f"asked to end: {job.cancelling}"
+
+
+def _progress(job: JobRecord) -> str:
+    said = progress_of(job)
+    return " ".join(filter(None, (bar(said), in_words(said)))) if said else ""
+
+
+def _said(job: JobRecord) -> Iterator[tuple[str, str]]:
+    yield "queue", job.queue + (f", priority {job.priority}" if job.priority else "")
+    yield "tags", ", ".join(job.tags)
+    yield "unique key", job.unique_key or ""
+    yield "limit", limit_of(job)
+    yield "options", said_of(job)
+
+
+def _disturbances(job: JobRecord) -> str:
+    counts = (
+        (job.failures, "failed"),
+        (job.lost, "lost with their workers"),
+        (job.interrupted, "interrupted by shutdowns"),
+    )
+    return "".join(f", {count:,} {what}" for count, what in counts if count)
+
+
+def _times(job: JobRecord, now: float) -> Iterator[tuple[str, str]]:
+    for name, at in (
+        ("added", job.created_at),
+        ("due", job.run_at),
+        ("started", job.started_at),
+        ("finished", job.finished_at),
+    ):
+        yield name, f"{show_instant(at)}{_ago(now - at.timestamp())}" if at else ""
+    if job.started_at and job.finished_at:
+        yield "took", f"{(job.finished_at - job.started_at).total_seconds():.3f} s"
+
+
+def _ago(seconds: float) -> str:
+    return f", {show_span(seconds)} ago" if seconds >= 0 else f", in {show_span(-seconds)}"
+
+
+# ---------------------------------------------------------------------- in paragraphs
+
+
+def _show_json(name: str, text: str | None, full: bool) -> None:
+    value = readable(text)
+    if text is None:
+        return
+    shown = value if isinstance(value, str) else json_text.dumps(value, indent=2)
+    if len(shown) > _SHORT and not full:
+        left = len(shown) - _SHORT
+        shown = f"{shown[:_SHORT]}\n... {left:,} more characters: --full shows them"
+    _show_long(name, shown)
+
+
+def _show_long(name: str, text: str | None) -> None:
+    if text:
+        _show_heading(name)
+        output.stdout.print(Text(indented(text)))
+
+
+def _show_heading(name: str) -> None:
+    output.stdout.print(Text(f"\n{name}", "bold"))
+
+
+def _show_attempts(attempts: Sequence[AttemptRecord]) -> None:
+    if not attempts:
+        return
+    _show_heading("attempts")
+    grid = Grid(("attempt", "outcome", "worker", "started", "took", "error"), ("error",))
+    for each in attempts:
+        grid.add(
+            str(each.attempt),
+            each.outcome or "running",
+            each.worker,
+            show_instant(each.started_at) if each.started_at else None,
+            _took(each),
+            first_and_last_line(each.error),
+        )
+    output.show_grid(grid.without("worker") if narrower_than(NARROW) else grid)
+
+
+def _took(attempt: AttemptRecord) -> str | None:
+    if attempt.started_at is None or attempt.ended_at is None:
+        return None
+    return f"{(attempt.ended_at - attempt.started_at).total_seconds():.3f} s"
+
+
+def _show_neighbours(neighbours: list[JobRecord]) -> None:
+    if len(neighbours) > 1:
+        _show_heading("jobs of the same request")
+        output.show_grid(job_grid(neighbours, clock.now()))
