@@ -82,6 +82,7 @@ class Worker:
         self._processes_busy = False  # there may be more to claim when one of them is free
         self._next_in: float | None = None  # seconds until the next job that waits for its time
         self._ruled: frozenset[str] = frozenset()  # queues whose jobs have to be claimed
+        self._unwanted: frozenset[str] = frozenset()  # jobs held here that somebody has cancelled
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
         self._draining = False
         self._woken = False
@@ -142,7 +143,9 @@ class Worker:
     def _take(self, claim: Claim) -> bool:
         if self._draining or self._free <= 0 or claim.queue not in self._queues:
             return False
-        if claim.limited or claim.queue in self._ruled or claim.task in self._skipped():
+        if claim.limited or claim.queue in self._ruled or claim.id in self._unwanted:
+            return False
+        if claim.task in self._skipped():
             return False
         if claim.worker != self._leases.worker or not self._leases.valid:
             return False
@@ -264,7 +267,9 @@ class Worker:
     def look_for_orders(self, store: Store) -> None:
         """In the store's thread: which queues people have paused, which attempts are to end."""
         self._ruled = frozenset(store.ruled())
-        if self._runner.left and (wanted := store.cancelling(self._leases.worker)):
+        wanted = store.cancelling(self._leases.worker)
+        self._unwanted = frozenset(each.id for each in wanted)
+        if wanted and self._runner.left:
             self._in_loop(lambda: self._runner.cancel(wanted))
 
     def _on_lost(self, worker: str) -> None:

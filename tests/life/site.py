@@ -1,16 +1,10 @@
-"""An Afterword at work on a store, with or without requests, and the tasks that all tests share.
-
-What tasks do they write down: in `seen` if one process is enough, else in a file, the ledger.
-"""
+"""An Afterword at work on a store, with or without requests, and tasks that note what they do."""
 
 import asyncio
-import os
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -152,45 +146,3 @@ async def serving(url: str, add: Add, **options: Any) -> AsyncIterator[Site]:
     finally:
         gate.set()
         await afterword.stop()
-
-
-# ---------------------------------------------------------------------- the ledger
-
-
-def write(event: str, name: str) -> None:
-    """Write down what happened, when (by a clock that all processes share) and where."""
-    with Path(os.environ["LEDGER"]).open("a", encoding="utf-8") as ledger:
-        ledger.write(f"{event} {name} {time.monotonic():.6f} {os.getpid()}\n")
-
-
-def begin_and_end(name: str, seconds: float = 0.05) -> None:
-    """Leaves the interval in which it ran."""
-    write("begin", name)
-    time.sleep(seconds)
-    write("end", name)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the ledger."""
-
-    event: str
-    name: str
-    at: float
-    pid: int
-
-
-def lines(ledger: Path, event: str | None = None) -> list[Line]:
-    """What has been written."""
-    found = [each.split() for each in ledger.read_text().splitlines()]
-    all_of_it = [Line(event, name, float(at), int(pid)) for event, name, at, pid in found]
-    return sorted((each for each in all_of_it if event in (None, each.event)), key=lambda e: e.at)
-
-
-def most_at_once(ledger: Path) -> int:
-    """How many intervals overlapped at most."""
-    running = most = 0
-    for line in lines(ledger):
-        running += {"begin": 1, "end": -1}.get(line.event, 0)
-        most = max(most, running)
-    return most

@@ -1,0 +1,77 @@
+"""A process of its own that works on a store; tests start several at a time, and kill them.
+
+python -m tests.life.process work URL '{"concurrency": 2}'
+python -m tests.life.process schedule URL '{}'
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.helpers import ROOT
+
+Process = subprocess.Popen[bytes]
+
+
+@contextmanager
+def started(what: str, url: str, **options: Any) -> Iterator[Process]:
+    """Start one, and see to it that it is gone afterwards."""
+    process = start(what, url, **options)
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def start(what: str, url: str, **options: Any) -> Process:
+    """Start one; it takes about a second to get going."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.life.process", what, url, json.dumps(options)]
+    return subprocess.Popen(command, env=environment, cwd=ROOT)
+
+
+def end(process: Process) -> None:
+    """Kill it, if it is still there."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+
+
+# ---------------------------------------------------------------------- in the process
+
+
+async def work(url: str, options: dict[str, Any]) -> None:
+    """Run jobs of the tasks that tests have."""
+    from tests.life import tasks
+    from tests.life.site import working
+
+    async with working(url, **options):
+        tasks.write("ready", "worker")
+        await asyncio.sleep(60)
+
+
+async def schedule(url: str, options: dict[str, Any]) -> None:
+    """Look after the schedule of `tasks`, and run nothing."""
+    from tests.life.tasks import scheduling
+
+    await scheduling(url, **options).start()
+    await asyncio.sleep(60)
+
+
+async def add(url: str, options: dict[str, Any]) -> None:
+    """Add unique jobs, in threads, as fast as possible; prints their ids by key."""
+    from tests.life.tasks import add_unique
+
+    print(json.dumps(await add_unique(url, **options)))
+
+
+if __name__ == "__main__":
+    name, url, options = sys.argv[1:]
+    asyncio.run({"work": work, "schedule": schedule, "add": add}[name](url, json.loads(options)))

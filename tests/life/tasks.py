@@ -1,0 +1,86 @@
+"""Tasks that run in several processes, and the ledger: a file in which they say what they did."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from afterword import task
+
+# ---------------------------------------------------------------------- the ledger
+
+
+def write(event: str, name: str) -> None:
+    """Write down what happened, when (by a clock that all processes share) and where."""
+    with Path(os.environ["LEDGER"]).open("a", encoding="utf-8") as ledger:
+        ledger.write(f"{event} {name} {time.monotonic():.6f} {os.getpid()}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the ledger."""
+
+    event: str
+    name: str
+    at: float
+    pid: int
+
+
+def lines(ledger: Path, event: str | None = None) -> list[Line]:
+    """What has been written, by its time."""
+    found = [each.split() for each in ledger.read_text().splitlines()]
+    all_of_it = [Line(event, name, float(at), int(pid)) for event, name, at, pid in found]
+    return sorted((each for each in all_of_it if event in (None, each.event)), key=lambda e: e.at)
+
+
+def names(ledger: Path, event: str) -> list[str]:
+    """To what this has happened, in its order."""
+    return [line.name for line in lines(ledger, event)]
+
+
+def most_at_once(ledger: Path) -> int:
+    """How many of the intervals overlapped at most."""
+    running = most = 0
+    for line in lines(ledger):
+        running += {"begin": 1, "end": -1}.get(line.event, 0)
+        most = max(most, running)
+    return most
+
+
+# ---------------------------------------------------------------------- tasks
+
+
+def begin_and_end(name: str, seconds: float = 0.0) -> None:
+    """Leaves the interval in which it ran."""
+    write("begin", name)
+    time.sleep(seconds)
+    write("end", name)
+
+
+def note_and_hang(name: str) -> None:
+    """Does not end."""
+    begin_and_end(name, 60)
+
+
+@task(limit=2)
+def two_at_a_time(name: str, seconds: float = 0.0) -> None:
+    """No more than two, over all processes."""
+    begin_and_end(name, seconds)
+
+
+@task(limit=1, key=lambda customer: customer)
+def one_of_a_customer(customer: str, name: str, seconds: float = 0.0) -> None:
+    """No more than one of each customer."""
+    begin_and_end(f"{customer}:{name}", seconds)
+
+
+@task(queue="mail")
+def send(name: str, seconds: float = 0.0) -> None:
+    """A task of a queue that may have a limit."""
+    begin_and_end(name, seconds)
+
+
+@task(limit=1, on_crash="retry")
+def alone(name: str, seconds: float = 0.0) -> None:
+    """One at a time; its process may be killed."""
+    begin_and_end(name, seconds)

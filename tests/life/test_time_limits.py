@@ -1,0 +1,276 @@
+"""Time limits: the record keeps them, whatever the code does (I20, F10, F11)."""
+
+import asyncio
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from afterword import Afterword, Job, JobState, current_task, task
+from tests.at_work import wait_for
+from tests.life.site import (
+    gate,
+    ignore_the_end,
+    note,
+    seen,
+    sleep_long,
+    store_of,
+    wait_at_gate,
+    working,
+)
+
+pytestmark = pytest.mark.anyio
+
+SAID = "TimeoutError: the attempt took longer than 0.2 seconds"
+
+
+def took(afterword: Afterword, job: Job[Any]) -> float:
+    """Seconds from the start of the last attempt to its end, on record."""
+    last = store_of(afterword).attempts(job.id)[-1]
+    assert last.started_at
+    assert last.ended_at
+    return (last.ended_at - last.started_at).total_seconds()
+
+
+# ---------------------------------------------------------------------- async def
+
+
+async def test_an_attempt_that_takes_too_long_is_cancelled_and_tidies_up(store_url: str) -> None:
+    async with working(store_url) as afterword:
+        job = await afterword.options(timeout=0.2).add_task(sleep_long, "x")
+        await job.wait(20)
+        seconds = took(afterword, job)
+
+    assert (JobState.FAILED, 1) == (job.state, job.attempt)
+    assert SAID == (job.error or "").splitlines()[-1]
+    assert "in sleep_long" in (job.error or "")
+    assert ["x", "x tidied up"] == seen
+    assert 0.2 <= seconds < 1
+
+
+async def sleep_shielded(name: str) -> None:
+    await asyncio.shield(asyncio.ensure_future(sleep_until_gate(name)))
+
+
+async def sleep_until_gate(name: str) -> None:
+    seen.append(name)
+    await wait_for(gate.is_set, description="the gate is open")
+    seen.append(f"{name} ends")
+
+
+async def test_what_is_shielded_goes_on_behind_the_attempt(file_url: str) -> None:
+    async with working(file_url) as afterword:
+        job = await afterword.options(timeout=0.2).add_task(sleep_shielded, "x")
+        await job.wait(20)
+        before = list(seen)
+        gate.set()
+        await wait_for(lambda: "x ends" in seen, description="it goes on to its end")
+
+    assert JobState.FAILED is job.state
+    assert ["x"] == before
+
+
+async def test_f10_code_that_ignores_its_end_keeps_its_slot_but_not_the_record(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One second later the job has ended; the next one runs when the code has, too."""
+    async with working(store_url, concurrency=1) as afterword:
+        job = await afterword.options(timeout=0.2).add_task(ignore_the_end, "stubborn")
+        await job.wait(20)
+        seconds = took(afterword, job)
+        following = await afterword.add_task(note, "next")
+        await asyncio.sleep(0.1)
+        waiting = (await following.refresh()).state
+        gate.set()
+        await following.wait(20)
+        after = await job.refresh()
+
+    assert (JobState.FAILED, SAID) == (after.state, (after.error or "").splitlines()[-1])
+    assert after.result is None
+    assert 1.2 <= seconds < 3
+    assert JobState.QUEUED is waiting
+    assert ["stubborn", "stubborn goes on", "next"] == seen
+    assert f"overrun job={job.id}" in caplog.text
+    assert "degraded: it keeps its slot" in caplog.text
+
+
+async def test_a_task_may_have_time_limits_of_its_own(file_url: str) -> None:
+    async with working(file_url) as afterword:
+        job = await afterword.options(timeout=5).add_task(give_up_itself)
+        await job.wait(20)
+
+    assert (JobState.COMPLETED, "gave up") == (job.state, job.result)
+
+
+async def give_up_itself() -> str:
+    try:
+        async with asyncio.timeout(0.05):
+            await asyncio.sleep(60)
+    except TimeoutError:
+        return "gave up"
+    return "never"
+
+
+# ---------------------------------------------------------------------- def
+
+
+async def test_f11_another_thread_takes_the_place_of_one_that_cannot_be_stopped(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with working(store_url, concurrency=1) as afterword:
+        job = await afterword.options(timeout=0.2).add_task(wait_at_gate, "stuck")
+        following = await afterword.add_task(note, "next")
+        await following.wait(20)
+        seconds = took(afterword, await job.wait(20))
+        gate.set()
+        await wait_for(lambda: "stuck ends" in seen, description="it ends at last")
+        await (await afterword.add_task(note, "last")).wait(20)
+        after = await job.refresh()
+
+    assert ["stuck", "next", "stuck ends", "last"] == seen
+    assert (JobState.FAILED, 1, SAID) == (after.state, after.attempt, after.error)
+    assert after.result is None
+    assert 0.2 <= seconds < 1
+    assert "another thread takes its place" in caplog.text
+
+
+async def test_i20_when_too_many_threads_are_stuck_the_worker_is_degraded_and_says_so(
+    file_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There are no more of them than twice the slots."""
+    async with working(file_url, concurrency=1) as afterword:
+        limited = afterword.options(timeout=0.1)
+        stuck = [await limited.add_task(wait_at_gate, name) for name in "ab"]
+        for job in stuck:
+            await job.wait(20)
+        following = await afterword.add_task(note, "next")
+        await asyncio.sleep(0.1)
+        waiting = (await following.refresh()).state
+        gate.set()
+        await following.wait(20)
+
+    assert [JobState.FAILED] * 2 == [job.state for job in stuck]
+    assert JobState.QUEUED is waiting
+    assert 1 == caplog.text.count("another thread takes its place")
+    assert 1 == caplog.text.count("degraded: it keeps its slot")
+
+
+def late(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+async def test_replaced_threads_go_when_they_can(file_url: str) -> None:
+    """Overruns again and again: no more threads than slots are left, and all slots work."""
+
+    def threads() -> int:
+        return sum(each.name.startswith("afterword-task") for each in threading.enumerate())
+
+    others = threads()
+    async with working(file_url, concurrency=2) as afterword:
+        for _ in range(4):
+            limited = afterword.options(timeout=0.05)
+            jobs = [await limited.add_task(late, 0.15) for _ in range(2)]
+            assert [JobState.FAILED] * 2 == [(await job.wait(20)).state for job in jobs]
+        await wait_for(lambda: threads() <= others + 2, description="as many threads as slots")
+        both = [await afterword.add_task(wait_at_gate, name) for name in "ab"]
+        await wait_for(lambda: sorted(seen) == ["a", "b"], description="both run at once")
+        gate.set()
+        assert [JobState.COMPLETED] * 2 == [(await job.wait(20)).state for job in both]
+
+
+def look_whether_it_is_late() -> str:
+    while not current_task().cancelled:
+        time.sleep(0.005)
+    return "stopped"
+
+
+async def test_a_thread_is_told_that_its_time_is_over(file_url: str) -> None:
+    async with working(file_url) as afterword:
+        job = await afterword.options(timeout=0.1).add_task(look_whether_it_is_late)
+        await job.wait(20)
+
+    assert (JobState.FAILED, None) == (job.state, job.result)
+
+
+# ---------------------------------------------------------------------- both
+
+
+@task(timeout=0.15, retries=1, backoff=0)
+async def slow_at_first() -> int:
+    if current_task().attempt == 1:
+        await asyncio.sleep(60)
+    return current_task().attempt
+
+
+@task(timeout=timedelta(milliseconds=150), retries=1, backoff=0)
+def slow_at_first_in_a_thread() -> int:
+    if current_task().attempt == 1:
+        gate.wait(20)
+        seen.append("late")
+        return 1
+    return current_task().attempt
+
+
+@pytest.mark.parametrize("func", [slow_at_first, slow_at_first_in_a_thread])
+async def test_what_took_too_long_is_tried_again(func: Any, store_url: str) -> None:
+    async with working(store_url) as afterword:
+        job = await (await afterword.add_task(func)).wait(20)
+        attempts = store_of(afterword).attempts(job.id)
+
+    assert (JobState.COMPLETED, 2, 2) == (job.state, job.attempt, job.result)
+    assert ["failed", "completed"] == [each.outcome for each in attempts]
+
+
+async def test_f11_the_late_end_of_one_attempt_does_not_touch_the_next(file_url: str) -> None:
+    """I12: the first attempt returns while the second runs."""
+    async with working(file_url) as afterword:
+        job = await afterword.add_task(both_run)
+        await wait_for(lambda: seen == [1, 2], description="the second attempt runs")
+        gate.set()
+        await wait_for(lambda: "1 ends" in seen, description="the first one ends")
+        await asyncio.sleep(0.05)
+        between = (await job.refresh()).state
+        second.set()
+        await job.wait(20)
+
+    assert JobState.RUNNING is between
+    assert (JobState.COMPLETED, 2, 2) == (job.state, job.attempt, job.result)
+
+
+second = threading.Event()
+
+
+@task(retries=1, backoff=0, timeout=1)
+def both_run() -> int:
+    number = current_task().attempt
+    seen.append(number)
+    if number == 1:
+        gate.wait(20)
+        seen.append("1 ends")
+    else:
+        second.wait(0.9)  # or its own time would be over
+    return number
+
+
+async def test_waiting_for_a_slot_does_not_count(file_url: str) -> None:
+    async with working(file_url, concurrency=1) as afterword:
+        await afterword.add_task(late, 0.5)
+        job = await afterword.options(timeout=0.3).add_task(note, "x")
+        await job.wait(20)
+
+    assert JobState.COMPLETED is job.state
+
+
+@task(timeout=60)
+async def sleep_with_a_limit() -> None:
+    await asyncio.sleep(60)
+
+
+async def test_the_call_goes_before_the_task(file_url: str) -> None:
+    async with working(file_url) as afterword:
+        job = await afterword.options(timeout=0.1).add_task(sleep_with_a_limit)
+        await job.wait(5)
+
+    assert JobState.FAILED is job.state
