@@ -13,6 +13,7 @@ AfterwordError
 │   └── PayloadTooLarge
 ├── DuplicateTask (ValueError)           two functions with one name
 ├── UnknownTask (LookupError)            a stored name that no function of this application has
+├── UnknownJob (LookupError)             a job that is not in the store: not yet, or not any more
 ├── NotInTask (RuntimeError)             current_task() where no task is running
 ├── LostLease (RuntimeError)             complete_in(...) for a job that is somebody else's by now
 └── StoreError (RuntimeError)
@@ -77,6 +78,10 @@ class DuplicateTask(AfterwordError, ValueError):
 
 class UnknownTask(AfterwordError, LookupError):
     """No function of this application has this name."""
+
+
+class UnknownJob(AfterwordError, LookupError):
+    """A job's handle was asked for something, and the store does not know the job."""
 
 
 class NotInTask(AfterwordError, RuntimeError):

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from afterword.errors import NotInstalled
+from afterword.errors import NotInstalled, UnknownJob
 from afterword.job import JobRecord, JobState
 from afterword.keeper import Keeper
 from afterword.results import decode_result
@@ -140,33 +140,45 @@ class Job(Generic[R]):
 
         Raises:
             TimeoutError: it has not ended by then.
+            UnknownJob: it is not in the store (yet), so there is nothing to wait for.
         """
         await self._asked.wait_ended([self.id], timeout)
-        return await self.refresh()
+        return (await self.refresh())._known()
 
     def wait_sync(self, timeout: float | None = None) -> "Job[R]":
         """`wait` for threads and scripts."""
         self._asked.wait_ended_sync([self.id], timeout)
-        return self.refresh_sync()
+        return self.refresh_sync()._known()
 
     async def cancel(self, reason: str = "") -> bool:
         """End the job: at once if it is queued; if it runs, it is asked, and ends when it has.
 
         Returns:
             False if it had ended already.
+
+        Raises:
+            UnknownJob: it is not in the store (yet), so that it could not be cancelled.
         """
         done = await self._asked.cancel(self.id, reason or CANCELLED)
-        await self.refresh()
+        (await self.refresh())._known()
         return done
 
     def cancel_sync(self, reason: str = "") -> bool:
         """`cancel` for threads and scripts."""
         done = self._asked.cancel_sync(self.id, reason or CANCELLED)
-        self.refresh_sync()
+        self.refresh_sync()._known()
         return done
 
     def _note(self, record: JobRecord | None) -> None:
         self._record = record or self._record
+
+    def _known(self) -> "Job[R]":
+        if self._record is None:
+            raise UnknownJob(
+                f"The store does not know {self!r}. A request's job is stored when its answer"
+                " starts, a transaction's when that commits; one that ended long ago is not kept."
+            )
+        return self
 
     @property
     def _asked(self) -> Keeper:

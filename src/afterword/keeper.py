@@ -69,12 +69,12 @@ class Keeper:
             TimeoutError: they have not, `timeout` seconds later.
         """
         delays = _growing_delays()
+        done = await asyncio.to_thread(self._completed, ids)  # at least once, whatever the timeout
         async with asyncio.timeout(timeout):
-            while True:
-                done = await asyncio.to_thread(self._completed, ids)
-                if done is not None:
-                    return done
+            while done is None:
                 await asyncio.sleep(next(delays))
+                done = await asyncio.to_thread(self._completed, ids)
+        return done
 
     def wait_ended_sync(self, ids: Sequence[str], timeout: float | None = None) -> bool:
         """The same for a thread."""
