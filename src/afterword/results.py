@@ -11,9 +11,11 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 
-from afterword.errors import AfterwordError
+from afterword.errors import AfterwordError, PayloadTooLarge
+from afterword.outcome import reason_of
+from afterword.payload import PAYLOAD_LIMIT, measure
 
-RESULT_LIMIT = 256 * 1024  # bytes of JSON
+RESULT_LIMIT = PAYLOAD_LIMIT  # bytes of JSON
 
 
 class ResultNotKept(AfterwordError, ValueError):
@@ -29,16 +31,30 @@ def encode_result(func: Callable[..., Any], value: object) -> str | None:
     if value is None:
         return None
     try:
+        measure(value, "result", models=True)  # pydantic would write NaN as null, and say nothing
         text = _adapter(func).dump_json(value, warnings="error")
-    except Exception as error:  # a stranger's object may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__qualname__
-        raise ResultNotKept(f"JSON has no form for it ({reason})") from error
+    except PayloadTooLarge as error:
+        raise _too_large("more") from error
+    except BaseException as error:  # a stranger's object may raise anything
+        raise ResultNotKept(f"JSON has no form for it ({_said(error)})") from error
     if len(text) > RESULT_LIMIT:
-        raise ResultNotKept(
-            f"it takes {len(text):,} bytes, and at most {RESULT_LIMIT:,} are kept: store it, and"
-            " return where it is"
-        )
+        raise _too_large(f"{len(text):,} bytes")
     return text.decode()
+
+
+def _too_large(met: str) -> ResultNotKept:
+    return ResultNotKept(
+        f"at most {RESULT_LIMIT:,} bytes are kept, and it takes {met}: store it, and return where"
+        " it is"
+    )
+
+
+def _said(error: BaseException) -> str:
+    """The error in one line."""
+    text = " ".join(
+        reason_of(error).replace("The argument ", "").replace("the argument ", "").split()
+    )
+    return text[:300] or type(error).__qualname__
 
 
 def decode_result(func: Callable[..., Any] | None, text: str | None) -> Any:
