@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from afterword.outcome import Completed
-from afterword.store import Settlement
+from afterword.outcome import Completed, Failed, Retry
+from afterword.store import Claim, Declared, Report, Settlement
 from tests.command_line import COMMAND, WORKER, Shell, opened
 from tests.pty_session import PtySession
 
 TASK = "shop.warehouse.packing:pack_the_order_and_print_its_label"
+DONE = re.compile("\x1b\\[38;5;(?:197|70)m(\u2501+)\x1b")  # of a bar: it goes on, or is full
 
 
 @pytest.fixture
@@ -42,16 +43,33 @@ def run(
 
 
 def fill(shell: Shell) -> str:
-    """A failed job with long words; its id."""
+    """A failed job with long words; its id. And what else has some."""
     shell.add(TASK, queue="mail")
+    shell.store.limit({"a-queue-with-quite-a-long-name": 10_000})
+    words = "At 09:00 on Monday through Friday (America/Argentina/Buenos_Aires)"
+    rule = "0 9 * * MON-FRI America/Argentina/Buenos_Aires"
+    daily = Declared(
+        name="shop.warehouse.packing.daily", task=TASK, rule=rule, words=words, next_at=4e9
+    )
+    shell.store.declare([daily])
     return shell.fail("ConnectionRefusedError: [Errno 111] Connection refused by the label printer")
+
+
+def progress(claim: Claim, done: int, message: str) -> Report:
+    """What a job says that has ten steps."""
+    return Report(claim, json.dumps({"current": done, "total": 10, "message": message}))
+
+
+def bars(received: str) -> list[int]:
+    """How many columns of the bar were coloured as done, each time that it was drawn."""
+    return [len(done) for done in DONE.findall(received)]
 
 
 # ---------------------------------------------------------------------- tables
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("command", ["jobs", "failures", "tasks", "workers"])
+@pytest.mark.parametrize("command", ["jobs", "failures", "tasks", "workers", "queues", "schedules"])
 def test_a_line_of_a_table_is_a_line_of_the_terminal(
     shell: Shell, command: str, columns: int
 ) -> None:
@@ -160,6 +178,84 @@ def test_watching_shows_progress_until_the_job_has_ended(shell: Shell) -> None:
 
         assert 0 == terminal.wait()
     assert "completed shop:pack in " in terminal.shown
+
+
+def test_watching_shows_a_bar_of_what_is_done_and_then_the_result(shell: Shell) -> None:
+    claim = shell.start()
+    shell.store.report([progress(claim, 0, "starting")])
+
+    with PtySession("watch", claim.id, columns=100) as terminal:
+        terminal.wait_for("0 %, 0 of 10: starting")
+        shell.store.report([progress(claim, 4, "resizing")])
+        terminal.wait_for("40 %, 4 of 10: resizing")
+        eight = terminal.received
+        shell.store.report([progress(claim, 10, "done")])
+        terminal.wait_for("100 %, 10 of 10: done")
+        shell.store.settle([Settlement(claim, Completed('{"pages":10}'), time.time())])
+
+        assert 0 == terminal.wait()
+    assert [8] == bars(eight)[-1:]
+    assert [20] == bars(terminal.received)[-1:]
+    assert "completed shop:pack in " in terminal.shown
+    assert '{"pages": 10}' == terminal.shown.splitlines()[-1]
+
+
+def test_a_bar_begins_anew_with_the_next_attempt(shell: Shell) -> None:
+    claim = shell.start()
+    shell.store.report([progress(claim, 9, "first")])
+
+    with PtySession("watch", claim.id, columns=100) as terminal:
+        terminal.wait_for("90 %, 9 of 10: first")
+        shell.store.settle([Settlement(claim, Retry(time.time(), "no"), time.time())])
+        terminal.wait_for("queued: due for")
+        [again] = shell.store.claim(WORKER, ["default"], 1)
+        shell.store.report([progress(again, 1, "second")])
+        terminal.wait_for("attempt 2, 10 %, 1 of 10: second")
+        shell.store.cancel([claim.id], "enough")
+        terminal.wait_for("attempt 2, asked to end (enough), 10 %")
+        shell.store.settle([Settlement(again, Failed("Traceback\nValueError: no"), time.time())])
+
+        assert 1 == terminal.wait()
+    assert re.search(r"failed shop:pack in \S+ s, attempt 2: ValueError: no\n$", terminal.shown)
+
+
+def test_a_long_message_does_not_leave_its_line(shell: Shell) -> None:
+    claim = shell.start(task=TASK)
+    shell.store.report([progress(claim, 1, "\x1b[2J" + "very long " * 50)])
+
+    with PtySession("watch", claim.id, "--timeout", "1", columns=80) as terminal:
+        assert 1 == terminal.wait()
+
+    assert "\x1b[2J" not in terminal.received
+    lines = re.split(r"[\r\n]+", terminal.shown)
+    assert [] == [line for line in lines if len(line) > 80]
+    assert [] == [line for line in lines if line.strip().startswith("long")]
+    assert [2] == bars(terminal.received)[-1:], "it is the message that is cut"
+
+
+def test_progress_without_a_terminal_is_a_line_per_tenth(shell: Shell) -> None:
+    claim = shell.start()
+    shell.store.report([progress(claim, 4, "resizing")])
+
+    with subprocess.Popen(
+        [COMMAND, "watch", claim.id], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        shell.store.report([progress(claim, 4, "still resizing")])
+        time.sleep(0.5)  # two looks
+        shell.store.report([progress(claim, 5, "cropping")])
+        second = process.stderr.readline()
+        shell.store.settle([Settlement(claim, Completed('"x.jpg"'), time.time())])
+
+        assert 0 == process.wait(30)
+        assert "x.jpg" == process.stdout.read().splitlines()[1]
+    where = f"running, attempt 1, on worker {WORKER}"
+    assert [f"{where}: 40 %, 4 of 10: resizing\n", f"{where}: 50 %, 5 of 10: cropping\n"] == [
+        first,
+        second,
+    ]
 
 
 def test_watching_without_a_terminal_is_a_line_per_change(shell: Shell) -> None:

@@ -111,10 +111,10 @@ def cancel(
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """End queued jobs, and those that follow them; ask running ones to end.
+    """End queued jobs; ask running ones to end.
 
     Who follows a job of its request that was cancelled is cancelled with it. A running job ends
-    when its task lets it: a coroutine at its next await, a function when it looks. `watch` tells.
+    when its task lets it: an `async def` where it awaits, a `def` when it looks. `watch` tells.
 
     With --all: queued ones, unless --state running is given.
 

@@ -17,7 +17,7 @@ from afterword.cli import output
 from afterword.cli.document import document
 from afterword.cli.duration import show_instant, show_span
 from afterword.cli.exit_code import ExitCode, exit_code_of
-from afterword.cli.health import STALE, Snapshot, is_forgotten, look_at, serves
+from afterword.cli.health import STALE, Snapshot, due_jobs_wait, is_forgotten, look_at, serves
 from afterword.cli.options import Json, Url, clock, opened, store_url
 from afterword.errors import ConfigurationError, StoreError
 from afterword.store import Store
@@ -184,7 +184,7 @@ def _queues(snapshot: Snapshot) -> Iterator[Finding]:
 def _paused(snapshot: Snapshot) -> Iterator[Finding]:
     for queue in snapshot.held_up:
         name = printable(queue.name)
-        found = f"{name} is paused, and {output.many(queue.due, 'due job')} wait for it to go on"
+        found = f"{name} is paused, and in it {due_jobs_wait(queue)}"
         yield Finding("paused", "note", found, f"When it is time: afterword queues resume {name}")
     if not snapshot.held_up:
         yield Finding("paused", "ok", "no queue with due jobs is")

@@ -73,7 +73,7 @@ class Snapshot:
 
     def _unserved(self) -> list[str]:
         return [
-            f"no worker serves the queue {printable(queue.name)}, in which {_wait(queue)}"
+            f"no worker serves the queue {printable(queue.name)}, in which {due_jobs_wait(queue)}"
             for queue in self.unserved
             if queue.due and not queue.paused
         ]
@@ -103,7 +103,7 @@ class Snapshot:
 
     def _held_up(self) -> list[str]:
         return [
-            f"the queue {printable(queue.name)} is paused, and in it {_wait(queue)}"
+            f"the queue {printable(queue.name)} is paused, and in it {due_jobs_wait(queue)}"
             for queue in self.held_up
         ]
 
@@ -159,5 +159,6 @@ def capped(number: int, limit: int = COUNT_LIMIT) -> str:
     return f"{min(number, limit):,}{'+' if number > limit else ''}"
 
 
-def _wait(queue: QueueRecord) -> str:
+def due_jobs_wait(queue: QueueRecord) -> str:
+    """That they do, and how many."""
     return f"{queue.due:,} due jobs wait" if queue.due > 1 else "1 due job waits"

@@ -29,9 +29,9 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="The queues.
 
 @queues.callback(invoke_without_command=True)
 def list_queues(context: typer.Context, url: Url = None, json: Json = False) -> None:
-    """List the queues with unfinished jobs or a rule, and who serves them.
+    """List the queues, and who serves them; or pause one.
 
-    Or change the rule of one: see the commands below.
+    Those with unfinished jobs or with a rule, which the commands below change.
 
     \b
     Examples:

@@ -40,7 +40,7 @@ def run(
             "--app",
             metavar="MODULE:APP",
             help="Import this application, use its store, and check the task and its arguments."
-            " Without it, what the task's own code says of its options is not known either.",
+            " Without it, the queue, the tags and the limit of the task are not known either.",
         ),
     ] = None,
     delay: Annotated[

@@ -29,10 +29,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule.")]
 
 @schedules.callback(invoke_without_command=True)
 def list_schedules(context: typer.Context, url: Url = None, json: Json = False) -> None:
-    """List the schedules: their rules in words, and when they are due.
+    """List the schedules, and when they are due; or pause one.
 
-    One is overdue if running code has it and does not deal with it. Or change one: see the commands
-    below.
+    One is overdue if running code has it and does not deal with it.
 
     \b
     Examples:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
+from rich.table import Column
 from rich.text import Text
 
 from afterword.cli import output
@@ -160,6 +161,20 @@ def _stage(job: JobRecord) -> str:
     return f"{stage} {job.cancelling is not None}"
 
 
+class _Words(TextColumn):
+    """Text that is cut where a terminal is too narrow, so that the bar keeps its place."""
+
+    def __init__(self, text: str) -> None:
+        # Only a column that may wrap is made narrower; the text in it does not.
+        super().__init__(text, markup=False, table_column=Column(no_wrap=False))
+
+    def render(self, task: Task) -> Text:
+        """One line."""
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
 class _Bar(BarColumn):
     """How far a job is by its own account, which can go back: an attempt begins anew."""
 
@@ -180,9 +195,9 @@ def _moving_line() -> Progress:
     spinner = "dots" if output.stderr.encoding.startswith("utf") else "line"
     return Progress(
         SpinnerColumn(spinner),
-        TextColumn("{task.fields[task]}", markup=False),
+        _Words("{task.fields[task]}"),
         _Bar(),
-        TextColumn("{task.description}", markup=False),
+        _Words("{task.description}"),
         TimeElapsedColumn(),
         console=output.stderr,
         transient=True,
