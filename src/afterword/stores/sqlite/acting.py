@@ -3,25 +3,20 @@
 import json
 from collections.abc import Sequence
 
-from afterword.clock import Clock
 from afterword.job import JobRecord
 from afterword.store import STOPPED
 from afterword.stores.rows import first_of_each
-from afterword.stores.sqlite.database import Database
-from afterword.stores.sqlite.ending import NOT_COMPLETED
 from afterword.stores.sqlite.rows import restored_row
+from afterword.stores.sqlite.theirs import NOT_COMPLETED
+from afterword.stores.sqlite.writing import Writing
 
 
-class Acting:
+class Acting(Writing):
     """The part of the SQLite store that people's commands change jobs with."""
-
-    _database: Database
-    _clock: Clock
-    _ready: bool
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
-        with self._database.transaction():
+        with self.transaction():
             return [
                 _is_possible(job_id) and (self._cancel(job_id, reason) or self._ask(job_id, reason))
                 for job_id in ids
@@ -41,7 +36,7 @@ class Acting:
     def retry(self, ids: Sequence[str]) -> Sequence[bool]:
         """Move jobs from the history back, the oldest first: with it come its followers."""
         back: set[str] = set()
-        with self._database.transaction():
+        with self.transaction():
             for job_id in sorted(filter(_is_possible, ids)):
                 if job_id not in back:
                     back.update(self._retry(job_id))
@@ -59,7 +54,7 @@ class Acting:
 
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         """Forget queued and ended jobs."""
-        with self._database.transaction():
+        with self.transaction():
             return [_is_possible(job_id) and self._delete(job_id) for job_id in ids]
 
     def pause(self, queues: Sequence[str]) -> None:
@@ -72,7 +67,7 @@ class Acting:
         self._ready = True
 
     def _pause(self, queues: Sequence[str], *, paused: bool) -> None:
-        with self._database.transaction():
+        with self.transaction():
             self._database.write_many(
                 "pause_queue", ({"name": name, "paused": paused} for name in queues)
             )
@@ -92,7 +87,7 @@ class Acting:
         """Add jobs as another store knew them; unfinished ones are queued."""
         unfinished = [restored_row(each) for each in records if not each.state.final]
         ended = [restored_row(each) for each in records if each.state.final]
-        with self._database.transaction():
+        with self.transaction():
             queued = self._database.write_many("restore", unfinished)
             kept = self._database.write_many("restore_ended", ended)
             self._database.write("settle_in", {"ids": json.dumps([row[0] for row in queued])})

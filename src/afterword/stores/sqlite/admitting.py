@@ -1,5 +1,9 @@
-"""Limits and rates: what keeps due jobs from being given out. See `afterword.stores.admission`."""
+"""Which jobs a worker gets: what is due, as far as limits and rates allow.
 
+See `afterword.stores.admission`.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
 
 from afterword.store import Claim
@@ -11,24 +15,22 @@ from afterword.stores.admission import (
     over_rate,
     remembered,
 )
-from afterword.stores.rows import Row
-from afterword.stores.sqlite.database import Database
+from afterword.stores.rows import Row, Values
 from afterword.stores.sqlite.rows import claim_of, fence
+from afterword.stores.sqlite.writing import Writing
 
 
-class Admitting:
-    """The part of the SQLite store that holds claims to the limits.
+class Admitting(Writing):
+    """The part of the SQLite store that gives jobs out.
 
     A claim runs while no other process writes, so what is counted here cannot change meanwhile.
     """
 
-    _database: Database
-    _ready: bool
     _limited: frozenset[str]
 
     def limit(self, queues: Mapping[str, int | None]) -> None:
         """How many jobs of these queues may run at the same time."""
-        with self._database.transaction():
+        with self.transaction():
             for name, concurrency in queues.items():
                 self._database.write("limit_queue", {"name": name, "concurrency": concurrency})
         self._ready = True
@@ -37,6 +39,47 @@ class Admitting:
         """The queues that are paused or limited."""
         rules = self._database.read("queue_rules", {})
         return [name for name, paused, concurrency in rules if paused or concurrency is not None]
+
+    def claim(
+        self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
+    ) -> Sequence[Claim]:
+        """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
+        claims: list[Claim] = []
+        values = {"worker": worker, "now": self._clock.now(), "skip": json.dumps(list(skip))}
+        with self.transaction():
+            rooms = self._rooms(queues)
+            for queue in queues:
+                room = min(limit - len(claims), rooms.get(queue, limit))
+                if not self._claim_in(queue, {**values, "queue": queue}, room, claims):
+                    break
+        return claims
+
+    def _claim_in(self, queue: str, values: Values, room: int, claims: list[Claim]) -> bool:
+        """Take from one queue; False: some were put off, and the next of them go before others."""
+        left = room
+        lanes = self._database.write("lanes", {"queue": queue}) if room > 0 else []
+        for (priority,) in lanes:
+            lane = {"priority": priority, "limit": left}
+            rows = sorted(self._database.write("claim", {**values, **lane}))
+            admitted = self._admitted(rows, values["now"])
+            claims.extend(admitted)
+            left -= len(admitted)
+            if len(admitted) < len(rows):
+                return False
+            if left <= 0:
+                break
+        return True
+
+    def next_in(self, queues: Sequence[str]) -> float | None:
+        """In how many seconds the next job of these queues is due that is not yet."""
+        now = self._clock.now()
+        found = [
+            at
+            for queue in queues
+            for (at,) in self._database.write("next", {"queue": queue, "now": now})
+            if at is not None
+        ]
+        return min(found) - now if found else None
 
     def _rooms(self, queues: Sequence[str]) -> Mapping[str, int]:
         """How many more jobs may start in those of these queues that have a rule."""

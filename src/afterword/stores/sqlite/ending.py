@@ -1,60 +1,174 @@
-"""The statements that end a job and tell those who wait for it, in their order.
-
-The first one moves the job to the history and returns a row; if it returns none, the job was not
-ours (any more) to end, and the others must not be executed.
-"""
+"""How attempts end: given back, settled, or lost with their worker."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from afterword.clock import Clock
-from afterword.job import JobState, NewJob
-from afterword.store import Settlement, Statement
-from afterword.stores.rows import final_state
-from afterword.stores.sqlite.database import sql
-from afterword.stores.sqlite.rows import again_row, final_row, new_row
+from afterword.job import JobState
+from afterword.outcome import Completed
+from afterword.store import Cancelling, Claim, Putback, Recovered, Report, Settlement
+from afterword.stores.locks import Locks
+from afterword.stores.rows import Lost, Row, Values, final_state, first_of_each
+from afterword.stores.sqlite.acting import Acting
+from afterword.stores.sqlite.adding import Adding
+from afterword.stores.sqlite.rows import (
+    again_row,
+    attempt_row,
+    fence,
+    final_row,
+    lost_row,
+    release_row,
+)
+from afterword.stores.sqlite.sightings import Sightings
+from afterword.stores.sqlite.theirs import followed_by
 
-COMPLETED = ("remove", "follow")
-NOT_COMPLETED = ("stop", "follow_stopped", "remove_stopped")
+_Key = tuple[str, int, str]  # what a write that ends an attempt must match
 
 
-def followed_by(state: str) -> Sequence[str]:
-    """The statements behind the one that ended a job in this state."""
-    return COMPLETED if state == JobState.COMPLETED else NOT_COMPLETED
+class Ending(Acting, Adding):
+    """The part of the SQLite store that ends attempts."""
 
+    _locks: Locks
+    _sightings: Sightings
+    _limited: frozenset[str]  # queues with a limit of their own
 
-class InTheirTransaction:
-    """The part of the SQLite store for connections that are the user's: statements to execute."""
+    def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
+        """Queue jobs again whose attempts were never started."""
+        with self.transaction():
+            accepted = [self._queue_again("release", release_row(each)) for each in putbacks]
+        self._ready = True
+        return accepted
 
-    _clock: Clock
+    def _queue_again(self, statement: str, again: Values) -> bool:
+        """Queue a running job again, unless somebody wanted it to end: then it has."""
+        rows = self._database.write(statement, again)
+        for (reason,) in rows:
+            if reason is not None:
+                self._cancel(again["id"], reason)
+        return bool(rows)
 
-    def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
-        """What adds these jobs, queued."""
+    def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
+        """Delete held jobs and close the gap they leave in their request's order."""
+        accepted = []
+        with self.transaction():
+            for claim in claims:
+                rows = self._database.write("discard", fence(claim))
+                accepted.append(bool(rows))
+                for (after,) in rows:
+                    values = {"id": claim.id, "after": after}
+                    moved = bool(self._database.write("move_up", values))
+                    self._ready = self._ready or moved or claim.limited
+        return accepted
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """Write outcomes; final jobs move to the history and let their followers go on."""
         now = self._clock.now()
-        keys = {job.id: job.unique_key for job in jobs}
-        rows = [new_row(job, None, now, after_key=keys.get(job.after or "")) for job in jobs]
-        return [Statement(_without_answer("add"), row) for row in rows]
+        first = {_key(each.claim): each for each in reversed(settlements)}  # of two for one attempt
+        completed = [each for each in first.values() if isinstance(each.outcome, Completed)]
+        others = [each for each in first.values() if not isinstance(each.outcome, Completed)]
+        with self.transaction():
+            accepted = self._complete(completed, now) if completed else set()
+            accepted.update(_key(each.claim) for each in others if self._end_attempt(each, now))
+            for key, each in first.items():
+                if each.children and key in accepted:
+                    self.add(each.children)
+        # Others may have waited for their places.
+        self._ready = self._ready or any(
+            each.claim.limited or each.claim.queue in self._limited for each in settlements
+        )
+        return first_of_each([_key(each.claim) for each in settlements], accepted)
 
-    def completing(self, settlement: Settlement) -> Sequence[Statement]:
-        """What settles an attempt; the first statement returns a row if it was still ours."""
+    def _complete(self, settlements: Sequence[Settlement], now: float) -> set[_Key]:
+        """Move completed jobs to the history; two statements more for any number of them."""
+        rows = (final_row(each, JobState.COMPLETED, now) for each in settlements)
+        finished = self._database.write_many("finish", rows)
+        values = {"ids": json.dumps([row[0] for row in finished])}
+        for statement in followed_by(JobState.COMPLETED):
+            self._ready = bool(self._database.write(statement, values)) or self._ready
+        return {(job_id, attempt, worker) for job_id, attempt, worker in finished}
+
+    def _end_attempt(self, settlement: Settlement, now: float) -> bool:
         state = final_state(settlement.outcome)
-        if state is None:
-            return [Statement(sql("requeue"), again_row(settlement))]
-        values = final_row(settlement, state, self._clock.now())
-        values = {**values, "ids": json.dumps([settlement.claim.id])}
-        rest = [Statement(_without_answer(name), values) for name in followed_by(state)]
-        return [Statement(sql("finish"), values), *rest, *self.adding(settlement.children)]
+        if state is not None:
+            return self._finish(final_row(settlement, state, now))
+        self._ready = True
+        if not self._queue_again("requeue", again_row(settlement)):
+            return False
+        self._database.write("attempt", attempt_row(settlement, now))
+        return True
 
-    def announcing(self) -> Sequence[Statement]:
-        """Nothing: `PRAGMA data_version` tells that another connection has committed."""
-        return []
+    def report(self, reports: Sequence[Report]) -> Sequence[bool]:
+        """Write how far running attempts have come."""
+        with self.transaction():
+            return [
+                bool(
+                    self._database.write("report", {**fence(each.claim), "progress": each.progress})
+                )
+                for each in reports
+            ]
 
-    def identifying(self) -> Statement:
-        """What returns the store's identity."""
-        return Statement(sql("identity"), {})
+    def cancelling(self, worker: str) -> Sequence[Cancelling]:
+        """The attempts of a worker that somebody wants to end."""
+        return [Cancelling(*row) for row in self._database.read("cancelling", {"worker": worker})]
+
+    def _finish(self, final: Values) -> bool:
+        """Move a job that did not complete to the history, and what stops with it."""
+        if not self._database.write("finish", final):
+            return False
+        for statement in followed_by(final["state"]):
+            self._ready = bool(self._database.write(statement, final)) or self._ready
+        return True
+
+    # ------------------------------------------------------------------ upkeep
+
+    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
+        """Take the jobs of workers that died or let their lease run out."""
+        now = self._clock.now()
+        self._database.require_same_file()
+        self._database.warn_of_growth()
+        with self._database.errors():
+            gone = self._gone()
+        if not gone and not self._database.read("lost", {"limit": 1}):
+            return []  # the usual case writes nothing
+        with self.transaction():
+            gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
+            self._database.write_many("leave", ({"worker": worker} for worker in gone))
+            rows = self._database.write("lost", {"limit": limit})
+            recovered = [each for row in rows if (each := self._recover(row, gone, now, lease))]
+        for worker in gone:
+            self._locks.drop(worker)
+        self._ready = self._ready or bool(recovered)
+        return recovered
+
+    def _gone(self) -> dict[str, bool]:
+        """The workers that died or let their lease run out, and whether they had retired."""
+        rows = self._database.write("leases", {})
+        self._sightings.forget_all_but({row[0] for row in rows})
+        return {
+            worker: bool(retired)
+            for worker, expires_at, lease, retired in rows
+            if self._sightings.note(worker, expires_at) >= lease or self._locks.is_dead(worker)
+        }
+
+    def _recover(
+        self, row: Row, gone: Mapping[str, bool], now: float, lease: float
+    ) -> Recovered | None:
+        """What became of a lost job; None if the poison before it has stopped it just now."""
+        job = Lost(*row)
+        retired = gone.get(job.worker, False)
+        outcome = job.outcome(retired=retired, lease=lease)
+        state = final_state(outcome)
+        lost = job.lost + (not retired)
+        values = lost_row(job, outcome, now, lost=not retired)
+        if state is not None:
+            ended = self._finish({**values, "state": state.value})
+        elif ended := bool(self._database.write("requeue", values)):
+            self._database.write("attempt", values)
+        return (
+            Recovered(job.id, job.task, job.attempt, lost, state or JobState.QUEUED)
+            if ended
+            else None
+        )
 
 
-def _without_answer(statement: str) -> str:
-    """A statement whose rows nobody would fetch: as long as they wait, SQLite cannot commit."""
-    text = sql(statement)
-    return text.rpartition("RETURNING")[0] or text
+def _key(claim: Claim) -> _Key:
+    return claim.id, claim.attempt, claim.worker

@@ -4,18 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from afterword.clock import Clock
 from afterword.records import ScheduleRecord
 from afterword.store import Declared, Due
 from afterword.stores.rows import schedule_record
-from afterword.stores.sqlite.database import Database
+from afterword.stores.sqlite.writing import Writing
 
 
-class Scheduling:
+class Scheduling(Writing):
     """The part of the SQLite store that knows the schedules."""
-
-    _database: Database
-    _clock: Clock
 
     def now(self) -> float:
         """The clock of this machine, which all processes of the store share."""
@@ -24,7 +20,7 @@ class Scheduling:
     def declare(self, schedules: Sequence[Declared]) -> None:
         """Make schedules known, or say that they are still there."""
         now = self._clock.now()
-        with self._database.transaction():
+        with self.transaction():
             for each in schedules:
                 self._database.write("declare", {**asdict(each), "now": now})
 
@@ -37,7 +33,7 @@ class Scheduling:
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
         """Move a schedule on, unless somebody else has."""
         values = {"name": due.name, "seen_at": due.next_at, "next_at": next_at, "last_at": last_at}
-        with self._database.transaction():
+        with self.transaction():
             return bool(self._database.write("advance", values))
 
     def schedules(self) -> Sequence[ScheduleRecord]:
@@ -46,5 +42,5 @@ class Scheduling:
 
     def pause_schedule(self, name: str, paused: bool) -> bool:
         """Let a schedule make no jobs, or make them again."""
-        with self._database.transaction():
+        with self.transaction():
             return bool(self._database.write("pause_schedule", {"name": name, "paused": paused}))

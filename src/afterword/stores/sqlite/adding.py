@@ -1,0 +1,54 @@
+"""How jobs get into the store."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from afterword.job import NewJob
+from afterword.store import Added
+from afterword.stores.rows import Values, first_of_each
+from afterword.stores.sqlite.rows import new_row
+from afterword.stores.sqlite.writing import Writing
+
+
+class Adding(Writing):
+    """The part of the SQLite store that takes jobs in."""
+
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
+        """Store jobs, each as it says: queued, or held by the worker that stores it."""
+        now = self._clock.now()
+        others: dict[str, str] = {}  # ids of jobs that were not added: those that are there instead
+        answers: list[Added] = []
+        with self.transaction():
+            if not any(job.unique_key for job in jobs):
+                return self._add_all(jobs, held_by, now)
+            for job in jobs:
+                if job.after in others:
+                    job = replace(job, after=others[job.after])  # noqa: PLW2901 - it is that one now
+                answer = self._add(new_row(job, held_by, now))
+                if answer.id != job.id:
+                    others[job.id] = answer.id
+                answers.append(answer)
+            self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
+        return answers
+
+    def _add_all(self, jobs: Sequence[NewJob], held_by: str | None, now: float) -> Sequence[Added]:
+        """The usual case: nothing but its id tells whether a job is there already."""
+        rows = (new_row(job, held_by, now) for job in jobs)
+        added = {row[0] for row in self._database.write_many("add", rows)}
+        self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
+        if len(added) == len(jobs):
+            return [Added(job.id, True) for job in jobs]
+        new = first_of_each([job.id for job in jobs], added)
+        return [
+            Added(job.id, True) if is_new else self._present(new_row(job, held_by, now))
+            for job, is_new in zip(jobs, new, strict=True)
+        ]
+
+    def _add(self, row: Values) -> Added:
+        if self._database.write("add", row):
+            return Added(row["id"], True)
+        return self._present(row)
+
+    def _present(self, row: Values) -> Added:
+        ((other, conflict),) = self._database.write("present", row)
+        return Added(other, False, bool(conflict))
