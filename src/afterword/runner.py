@@ -85,7 +85,6 @@ class Runner:
         on_free: Callable[[], None],
         on_empty: Callable[[], None],
     ) -> None:
-        self._group = group
         self._redact = redact
         self._clock = clock
         self._on_free = on_free
