@@ -327,7 +327,7 @@ def _idempotency_key(scope: Scope) -> str | None:
     https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
     """
     for name, value in scope.get("headers", ()):
-        if name == b"idempotency-key":
+        if name == b"idempotency-key" and value.strip():
             return f"{scope.get('method', '')} {scope['path']} {value.decode('latin-1')}"
     return None
 

@@ -62,6 +62,8 @@ class Binding:
             ConfigurationError: the connection does not lead to the store's database.
         """
         job = self._chain.next(func, args, kwargs, self._said)
+        if found := self._chain.found(job):
+            return found
         self._writer.write(job, self._chain)
         return self._chain.append(job)
 
@@ -99,6 +101,8 @@ class AsyncBinding:
     async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """As `Binding.add_task`, but to be awaited: it is written here and now."""
         job = self._chain.next(func, args, kwargs, self._said)
+        if found := self._chain.found(job):
+            return found
         steps = self._transactions.adding(self._connection, [job], announced=self._chain.announced)
         await perform_async(steps, self._connection)
         return self._chain.append(job)

@@ -1,11 +1,11 @@
 """The jobs that are added one after the other through one binding."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from afterword.handle import Job
-from afterword.job import NewJob
+from afterword.job import JobRecord, NewJob
 from afterword.keeper import Keeper
 from afterword.task_options import CallOptions
 
@@ -29,6 +29,7 @@ class Chain:
     announced: bool = False
     last: str | None = None
     _first: str | None = None
+    _with_key: dict[str, NewJob] = field(default_factory=dict)
 
     def next(
         self,
@@ -47,13 +48,32 @@ class Chain:
             request_id=job.request_id or self._first or job.id,
         )
 
+    def found(self, job: NewJob) -> Job[Any] | None:
+        """The job that has its unique key already: this one is not to be added.
+
+        One that another transaction adds at the same time cannot be seen: the database sees to it
+        that there is one job, and this one's handle is of a job that does not exist.
+        """
+        if job.unique_key is None:
+            return None
+        known: NewJob | JobRecord | None = self._with_key.get(job.unique_key)
+        known = known or self.keeper.with_key(job.unique_key, ended=job.unique_ended)
+        if known is None:
+            return None
+        self.last = known.id
+        differs = (known.task, known.arguments) != (job.task, job.arguments)
+        return Job(known.id, known.task, keeper=self.keeper, conflict=differs)
+
     def append(self, job: NewJob) -> Job[Any]:
         """The job has been added."""
         self.last = job.id
         self._first = self._first or job.id
+        if job.unique_key is not None:
+            self._with_key[job.unique_key] = job
         return Job(job.id, job.task, keeper=self.keeper)
 
     def forget(self, job: NewJob) -> None:
         """The job was rolled back: the next one follows the one before it."""
         if self.last == job.id:
             self.last = job.after
+        self._with_key = {key: each for key, each in self._with_key.items() if each is not job}

@@ -29,11 +29,11 @@ def started(what: str, url: str, **options: Any) -> Iterator[Process]:
         end(process)
 
 
-def start(what: str, url: str, **options: Any) -> Process:
+def start(what: str, url: str, *, stdout: int | None = None, **options: Any) -> Process:
     """Start one; it takes about a second to get going."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.life.process", what, url, json.dumps(options)]
-    return subprocess.Popen(command, env=environment, cwd=ROOT)
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=stdout)
 
 
 def end(process: Process) -> None:

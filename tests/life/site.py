@@ -112,6 +112,7 @@ async def job_of(afterword: Afterword, job: Job[Any]) -> Job[Any]:
 class Site:
     """A served application with one route; `post` calls it."""
 
+    app: FastAPI
     afterword: Afterword
     client: httpx.AsyncClient
     jobs: list[Job[Any]]  # what the last request's calls returned
@@ -142,7 +143,7 @@ async def serving(url: str, add: Add, **options: Any) -> AsyncIterator[Site]:
     await afterword.start()
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
-            yield Site(afterword, client, jobs)
+            yield Site(app, afterword, client, jobs)
     finally:
         gate.set()
         await afterword.stop()

@@ -1,11 +1,13 @@
 """Tasks that run in several processes, and the ledger: a file in which they say what they did."""
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from afterword import task
+from afterword import Afterword, task
+from tests.at_work import wait_for
 
 # ---------------------------------------------------------------------- the ledger
 
@@ -84,3 +86,26 @@ def send(name: str, seconds: float = 0.0) -> None:
 def alone(name: str, seconds: float = 0.0) -> None:
     """One at a time; its process may be killed."""
     begin_and_end(name, seconds)
+
+
+# ---------------------------------------------------------------------- what processes do
+
+
+async def add_unique(url: str, keys: int, times: int) -> dict[str, list[str]]:
+    """Add jobs with these many keys, each several times at once; their ids by key."""
+    afterword = Afterword(None, url)
+    names = [f"{number}" for number in range(keys) for _ in range(times)]
+    write("ready", "adder")
+    ledger = Path(os.environ["LEDGER"])
+    await wait_for(lambda: len(lines(ledger, "ready")) == 2, description="both are ready")
+    jobs = await asyncio.gather(*(_add(afterword, name) for name in names))
+    afterword.close()
+    ids: dict[str, list[str]] = {}
+    for name, job_id in zip(names, jobs, strict=True):
+        ids.setdefault(name, []).append(job_id)
+    return ids
+
+
+async def _add(afterword: Afterword, name: str) -> str:
+    job = await afterword.options(unique=f"key:{name}").add_task(begin_and_end, name)
+    return job.id
