@@ -329,7 +329,7 @@ def test_wrong_arguments_are_refused_where_they_are_added(
 ) -> None:
     @app.get("/")
     def handler(background_tasks: BackgroundTasks) -> None:
-        background_tasks.add_task(note)  # type: ignore[call-arg]
+        background_tasks.add_task(note)  # type: ignore[call-overload]
 
     site = serve_started(app)
 
