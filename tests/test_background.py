@@ -16,6 +16,7 @@ from afterword.chain import Chain
 from afterword.clock import Clock
 from afterword.errors import ArgumentError
 from afterword.group_commit import GroupCommit
+from afterword.injection import Injection
 from afterword.job import NewJob
 from afterword.keeper import Keeper
 from afterword.outbox import Entry, Outbox, Rules, current_outbox
@@ -43,6 +44,14 @@ class Carrier:
 
     def now(self) -> float:
         return 0.0
+
+    async def call(self, entry: Entry) -> None:
+        self.asked.append(entry)
+
+    @property
+    def injection(self) -> Injection:
+        """Of an application without any framework."""
+        return Injection()
 
     @property
     def keeper(self) -> Keeper:

@@ -18,11 +18,12 @@ LAYERS = {
     " call results signature scope lifecycle injection injectors",
     "telemetry": "telemetry",
     "rest": "store handle keeper operation group_commit leases stores connections transactions",
-    "request": "background outbox asgi starlette fastapi chain bind bound_session"
+    "request": "background inline outbox asgi starlette fastapi chain bind bound_session"
     " jobs_router job_status",
-    "work": "wireup context executor ends runner in_process processes worker scheduler upkeep",
+    "work": "wireup progress workplace completion context executor ends runner in_process"
+    " processes worker scheduler upkeep",
     "around": "dashboard testing demo lifespan lifeline supervisor termination watchdog",
-    "facade": "__init__ app cli pytest_plugin __main__",
+    "facade": "__init__ app cli in_task pytest_plugin __main__",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 

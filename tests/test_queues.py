@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from afterword import Afterword, AfterwordError, JobState, task
 from afterword.call import new_job
 from afterword.errors import ConfigurationError
+from afterword.injection import Injection
 from afterword.task import TaskOptions, options_of
 from tests.at_work import at_work, ended, record, wait_for
 from tests.sites import note, serving
@@ -81,7 +82,7 @@ def test_task_still_takes_one_function(arguments: Any) -> None:
 
 
 def test_the_jobs_of_a_request_take_the_queue_of_their_task() -> None:
-    jobs = [new_job(func, ("a",), {}, now=0.0) for func in (send, note)]
+    jobs = [new_job(func, ("a",), {}, now=0.0, injection=Injection()) for func in (send, note)]
 
     assert ["mail", "default"] == [job.queue for job in jobs]
 

@@ -11,10 +11,11 @@
 """
 
 from afterword.app import Afterword
-from afterword.context import current_task
+from afterword.context import TaskContext, current_task
 from afterword.errors import AfterwordError, NotStorable
 from afterword.handle import Job
 from afterword.job import JobRecord, JobState
+from afterword.progress import Progress
 from afterword.signals import Cancel, Retry
 from afterword.task import task
 
@@ -26,7 +27,9 @@ __all__ = [
     "JobRecord",
     "JobState",
     "NotStorable",
+    "Progress",
     "Retry",
+    "TaskContext",
     "current_task",
     "task",
 ]

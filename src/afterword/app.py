@@ -5,9 +5,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, get_args, overload
+from weakref import WeakSet
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -19,10 +21,12 @@ from afterword.call import new_job
 from afterword.chain import Chain
 from afterword.clock import Clock
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
-from afterword.errors import ConfigurationError, StoreError
+from afterword.errors import ConfigurationError, InjectionError, StoreError
 from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
 from afterword.handle import Job
+from afterword.injection import Injector, checked_injectors, native, refused_by_all
+from afterword.injectors import injection_of
 from afterword.job import JobRecord, NewJob
 from afterword.keeper import Keeper
 from afterword.leases import Leases
@@ -35,14 +39,15 @@ from afterword.options import (
     checked_queues,
     queue_limits,
 )
-from afterword.outbox import OnFailure, Order, Rules, Stored
+from afterword.outbox import Entry, OnFailure, Order, Rules, Stored
 from afterword.outcome import Cancelled, redacting
 from afterword.recurrence import as_rule
 from afterword.retry import checked_retries
 from afterword.schedule import Missed
 from afterword.scheduler import Planned, Scheduler
+from afterword.scope import Provided
 from afterword.store import Added, Claim, Putback, Settlement, held_claim, open_store
-from afterword.task import allow_package, check_names, require_callable
+from afterword.task import allow_package, check_names, registered, require_callable
 from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
 from afterword.termination import Termination
 from afterword.transactions import Transactions
@@ -59,6 +64,8 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "sqlite:///afterword.db"
+
+_applications: "WeakSet[Afterword]" = WeakSet()  # of this process
 
 
 class Adding:
@@ -109,6 +116,7 @@ class Adding:
         )
 
 
+@native()
 class Afterword:
     """Durable background tasks for one application.
 
@@ -138,6 +146,8 @@ class Afterword:
             be kept of it. Default: all of it, up to 16 KiB.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
             503. Default: 5.
+        injectors: what fills the parameters of tasks, beside what is found by itself (FastAPI's
+            `Depends`; Wireup and dishka, if the application has been set up for them).
 
     Raises:
         ConfigurationError: an option has a value it cannot have.
@@ -168,6 +178,7 @@ class Afterword:
         idempotent: bool = False,
         redact: Callable[[str], str] | None = None,
         store_timeout: float = 5.0,
+        injectors: Sequence[Injector] = (),
         clock: Clock | None = None,
     ) -> None:
         check_choice("order", order, get_args(Order))
@@ -188,6 +199,10 @@ class Afterword:
         self._store_timeout = float(store_timeout)
         self._set_worker(queues, concurrency, grace)
         self._app = app
+        self.lifespan_state: Mapping[str, Any] = {}
+        self.injection = injection_of(
+            app, checked_injectors(injectors), lifespan_state=lambda: self.lifespan_state
+        )
         self._works = worker and app is not None
         self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
         self._group = GroupCommit(self._store, self._clock)
@@ -224,6 +239,7 @@ class Afterword:
             )
         # The last one is the innermost: later `add_middleware` calls go around it.
         app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
+        _applications.add(self)
 
     def configure_worker(
         self,
@@ -365,6 +381,7 @@ class Afterword:
                     missed=missed,
                     limit=limit,
                     grace=grace,
+                    injection=self.injection,
                 )
             )
             return func
@@ -466,11 +483,13 @@ class Afterword:
 
         Raises:
             DuplicateTask: two functions registered as tasks have one name.
+            InjectionError: a registered task asks for something that it can never be given.
             StoreError: the store cannot be used.
         """
         if self.started:
             return
         check_names()
+        self.check_injection()
         scheduler = Scheduler(self._group, self._planned, self._clock.now())
         await asyncio.to_thread(self._group.start)
         try:
@@ -485,6 +504,8 @@ class Afterword:
         if self._works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)
+            from afterword import in_task
+
             self._worker = Worker(
                 self._group,
                 self._leases,
@@ -492,6 +513,9 @@ class Afterword:
                 queues=self._queues,
                 redact=self.redact,
                 retries=self._retries,
+                injection=self.injection,
+                natives=in_task.natives_of(self),
+                keeper=self.keeper,
                 clock=self._clock,
             )
             self._worker.start()
@@ -507,6 +531,19 @@ class Afterword:
             self._leases.worker,
             self._concurrency if self._works else None,
         )
+
+    def check_injection(self) -> None:
+        """Refuse registered tasks that ask for something they can never be given.
+
+        `start` does it. A task that another application of this process can run is not refused.
+
+        Raises:
+            InjectionError: with all of them, each with the parameter and the way out.
+        """
+        others = [each.injection for each in _applications if each is not self]
+        refused = refused_by_all([self.injection, *others], registered())
+        if refused:
+            raise InjectionError("\n".join(map(str, refused.values())))
 
     def _stop_claiming(self) -> None:
         """A signal wants the process to end: what runs may end, and nothing else starts."""
@@ -561,7 +598,7 @@ class Afterword:
         said: CallOptions,
     ) -> NewJob:
         """The job of a call outside of a request; held here if it can start here at once."""
-        job = new_job(func, args, kwargs, said, now=self._clock.now())
+        job = new_job(func, args, kwargs, said, now=self.now(), injection=self.injection)
         at_once = job.run_at is None and job.limit_key is None
         return replace(job, held=self.started and at_once)
 
@@ -608,6 +645,12 @@ class Afterword:
             self._group.insist(
                 settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
             )
+
+    def as_task(self, entry: Entry) -> AbstractContextManager[Provided]:
+        """Run a call in its request as if a worker did."""
+        from afterword import in_task
+
+        return in_task.in_request(self, entry)
 
     def now(self) -> float:
         """Seconds since 1970."""

@@ -19,7 +19,8 @@ drains before its shutdown, so that a task never meets a closed pool.
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,10 +29,13 @@ from afterword import telemetry
 from afterword.bind import AsyncBinding, Binding
 from afterword.chain import Chain
 from afterword.errors import StoreError
+from afterword.injection import Injection
+from afterword.inline import call_injected
 from afterword.job import NewJob
 from afterword.keeper import Keeper
-from afterword.outbox import Entry, Outbox, Rules, Stored, call, current_outbox
+from afterword.outbox import Entry, Outbox, Rules, Stored, current_outbox
 from afterword.outcome import describe
+from afterword.scope import Provided
 from afterword.store import STOPPED, Claim
 
 _STORE_RETRY_AFTER = 1  # seconds, in the 503's Retry-After
@@ -46,6 +50,8 @@ class Host(Protocol):
     started: bool
     keeper: Keeper  # asks the store about jobs
     waits_for_tasks: bool  # under the pytest plugin
+    injection: Injection  # what the application's functions are given
+    lifespan_state: Mapping[str, Any]  # what its lifespan has yielded
 
     def redact(self, text: str, /) -> str:
         """What may be kept of an error's text."""
@@ -79,6 +85,9 @@ class Host(Protocol):
     def bind_chain(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
         """What adds jobs in a transaction of the user's."""
 
+    def as_task(self, entry: Entry) -> AbstractContextManager[Provided]:
+        """Run a call here as if a worker did; gives what is injected by annotation alone."""
+
     def announce(self) -> None:
         """Let the workers look for jobs that such a transaction has committed."""
 
@@ -104,6 +113,8 @@ class AfterwordMiddleware:
             await _Exchange(self.app, self.host, self._latecomers, scope, send).run(receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.host.lifespan_state = scope.get("state") or {}
+
         async def start_then_send(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 await self.host.start()
@@ -243,9 +254,13 @@ class _Exchange:
     def _stopped(self) -> bool:
         return self._failed and self._host.rules.on_failure == "stop"
 
+    async def call(self, entry: Entry) -> None:
+        """The same as after the request."""
+        await self._latecomers.call(entry)
+
     async def _call(self, entry: Entry) -> None:
         try:
-            await call(entry.func, entry.args, entry.kwargs)
+            await self.call(entry)
         except Exception as error:
             self._failed = True
             if not self.outbox.durable:
@@ -316,6 +331,11 @@ class _Exchange:
         return self._host.now()
 
     @property
+    def injection(self) -> Injection:
+        """The application's."""
+        return self._host.injection
+
+    @property
     def keeper(self) -> Keeper:
         """The application's."""
         return self._host.keeper
@@ -340,7 +360,14 @@ class _Latecomers:
 
     async def run_until(self, entry: Entry) -> None:
         """Somebody calls the task by hand."""
-        await call(entry.func, entry.args, entry.kwargs)
+        await self.call(entry)
+
+    async def call(self, entry: Entry) -> None:
+        """Call it here, with what it is injected with."""
+        with self._host.as_task(entry) as provided:
+            await call_injected(
+                self._host.injection, provided, entry.func, entry.args, entry.kwargs
+            )
 
     async def store(self) -> None:
         """Nothing is left to be stored: it is done when it is added."""
@@ -359,6 +386,11 @@ class _Latecomers:
     def now(self) -> float:
         """The application's clock."""
         return self._host.now()
+
+    @property
+    def injection(self) -> Injection:
+        """The application's."""
+        return self._host.injection
 
     @property
     def keeper(self) -> Keeper:

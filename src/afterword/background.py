@@ -7,18 +7,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from starlette.background import BackgroundTask as StarletteBackgroundTask
+from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
 from afterword.bind import AsyncBinding, Binding
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.errors import NotInstalled
 from afterword.handle import Job
+from afterword.injection import native
+from afterword.inline import call
 from afterword.job import new_id
-from afterword.outbox import Entry, Outbox, call, open_outbox
+from afterword.outbox import Entry, Outbox, open_outbox
 from afterword.task import is_async, reference, require_callable
 from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+native()(StarletteBackgroundTasks)  # and what is derived from it: FastAPI's own
 
 
 class BackgroundTask(StarletteBackgroundTask):
@@ -61,6 +66,7 @@ class BackgroundTask(StarletteBackgroundTask):
             await self._entry.outbox.confirm(self._entry)
 
 
+@native()
 class BackgroundTasks(BackgroundTask):
     """Calls to be made after the response, one after the other, in the order they were added.
 
@@ -193,6 +199,36 @@ class BackgroundTasks(BackgroundTask):
         """Run the calls in order, or confirm those that have been stored."""
         for task in self.tasks:
             await task()
+
+
+class TasksOfTask(BackgroundTasks):
+    """The BackgroundTasks of a task: what it adds is stored with the task's completion.
+
+    Args:
+        add: adds a call.
+        bind: as of `Afterword.bind`.
+    """
+
+    def __init__(
+        self,
+        add: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], CallOptions], Job[Any]],
+        bind: Callable[[Any], Binding | AsyncBinding],
+    ) -> None:
+        super().__init__()
+        self._add_to_task, self._bind = add, bind
+
+    def _add(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        said: CallOptions,
+    ) -> Job[Any]:
+        return self._add_to_task(func, args, kwargs, said)
+
+    def bind(self, connection: Any) -> Any:
+        """What adds jobs in a transaction of the task's."""
+        return self._bind(connection)
 
 
 class TasksWithOptions:

@@ -7,8 +7,9 @@ from typing import Any
 
 from starlette.datastructures import UploadFile
 
-from afterword.arguments import plan
+from afterword.arguments import Plan, plan
 from afterword.errors import ArgumentError, ConfigurationError, safe_repr
+from afterword.injection import Injection
 from afterword.job import DEFAULTS, JobOptions, NewJob, new_id
 from afterword.options import checked_rate
 from afterword.task import options_of, require_callable, storable
@@ -24,17 +25,23 @@ def new_job(
     said: CallOptions = NO_OPTIONS,
     *,
     now: float,
+    injection: Injection,
 ) -> NewJob:
     """The job of a call, queued; who adds it says how it stands to others.
 
+    Args:
+        injection: what the application's functions are given where they run.
+
     Raises:
         TypeError: not a callable.
-        NotStorable, ArgumentError, ArgumentValueError: see `afterword.errors`.
+        NotStorable, ArgumentError, ArgumentValueError, InjectionError: see `afterword.errors`.
     """
     require_callable(func)
     refuse_uploads(args, kwargs)
-    name = storable(func)
-    arguments = plan(func).encode(args, kwargs)
+    func = injection.unwrap(func)
+    name = storable(func, injection.unwrap)
+    planned = plan(func, injection.of_task(name, func).names)
+    arguments = planned.encode(args, kwargs)
     options = options_of(name)
     return NewJob(
         id=new_id(),
@@ -45,7 +52,7 @@ def new_job(
         run_at=said.start(now),
         tags=(*options.tags, *(tag for tag in said.tags if tag not in options.tags)),
         unique_key=said.unique_key,
-        limit_key=_limit_key(name, options, func, args, kwargs),
+        limit_key=_limit_key(name, options, planned, args, kwargs),
         options=_job_options(options, said),
     )
 
@@ -70,7 +77,7 @@ def _is_limited(options: TaskOptions) -> bool:
 def _limit_key(
     name: str,
     options: TaskOptions,
-    func: Function,
+    planned: Plan,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> str | None:
@@ -78,7 +85,7 @@ def _limit_key(
         return None
     if options.key is None:
         return fixed(name)
-    bound = plan(func).signature.bind(*args, **kwargs)
+    bound = planned.signature.bind(*args, **kwargs)
     bound.apply_defaults()
     key = options.key(**{each: bound.arguments[each] for each in _asked(options.key)})
     if not isinstance(key, str | int) or isinstance(key, bool):

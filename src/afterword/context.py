@@ -1,49 +1,67 @@
-"""What a running attempt knows of itself, and how it completes together with its effects.
+"""What a running attempt knows of itself, and what it can do about its job.
 
 A task runs at least once. If its process dies after its work and before its outcome is on record,
-the work is done again. Where the work is a transaction in the store's own database, both can be
-one: `complete_in` settles the attempt on the task's own connection, under the fence, and commits.
-What is committed was then done by the attempt that completed the job, and by no other.
+the work is done again. Two things help:
 
-    begin ──▶ the task's work ──▶ completed, if still ours ──▶ commit ──▶ the task goes on
-                   │                      │                      │
-                   └── raises: roll back  └── LostLease: roll    └── cut off in the middle: it
-                                              back                   raises, and the fence knows
+- jobs that a task adds (`add_task`) are stored with its completion, so they are added once;
+- where the work is a transaction in the store's own database, `complete_in` settles the attempt on
+  the task's own connection, under the fence, and commits: what is committed was then done by the
+  attempt that completed the job, and by no other (`afterword.completion`).
 """
 
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
-from typing import Any, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
-from afterword.connections import AsyncUserConnection, UserConnection, adapt
+from afterword.call import new_job
+from afterword.completion import Completion
+from afterword.connections import adapt
 from afterword.connections.kinds import Awaited, Synchronous
 from afterword.errors import ConfigurationError, LostLease, NotInTask
+from afterword.handle import Job
+from afterword.injection import native
 from afterword.job import NewJob
 from afterword.outcome import Completed
+from afterword.progress import Progress
+from afterword.scope import Provided
 from afterword.store import Claim, Settlement
-from afterword.transactions import Steps, Transactions, perform, perform_async
+from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
+from afterword.transactions import Transactions
+from afterword.workplace import Make, Natives, Workplace
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+@native(in_processes=True)
 class TaskContext:
-    """One attempt at a job.
+    """One attempt at a job: a parameter of a task, or `current_task()`.
 
     Args:
         claim: the right to it.
-        transactions: what the store can do on a task's own connection.
+        place: what it shares with other attempts.
         started_at: seconds since 1970.
+
+    Example:
+        async def charge(order_id: int, task: TaskContext) -> None:
+            task.logger.info("charging order %d", order_id)
+            await payments.charge(order_id, idempotency_key=task.idempotency_key)
+            task.add_task(send_receipt, order_id)  # exists if and only if this attempt completes
     """
 
-    def __init__(self, claim: Claim, transactions: Transactions | None, started_at: float) -> None:
+    def __init__(self, claim: Claim, place: Workplace, started_at: float) -> None:
         self._claim = claim
-        self._transactions = transactions
+        self._place = place
+        self._progress: Progress | None = None
         self.started_at = started_at
-        self.completed = False  # on record already, by `complete_in`
-        self.told_to_end = False
-        self.heeded = False  # the task has seen that it was
-        self.send: Callable[[dict[str, Any]], None] | None = None  # in a child process
         self.children: list[NewJob] = []
+        self.completed = False  # on record already, by `complete_in`
+        self.told_to_end: BaseException | None = None
+        self.heeded = False  # the task has seen that it was
+        self.leaving = False  # the task has returned, and what it was given is given back
+        self.over = False  # for the job: whatever its code still comes to is dropped
 
     @property
     def job_id(self) -> str:
@@ -71,6 +89,18 @@ class TaskContext:
         return self._claim.tags
 
     @property
+    def logger(self) -> "logging.LoggerAdapter[logging.Logger]":
+        """The logger of the task's module; job_id, task, queue and attempt are in its records.
+
+        Example:
+            current_task().logger.info("sent")
+        """
+        claim = self._claim
+        said = {"job_id": claim.id, "task": claim.task, "queue": claim.queue}
+        logger = logging.getLogger(claim.task.partition(":")[0])
+        return _Logger(logger, {**said, "attempt": claim.attempt})
+
+    @property
     def cancelled(self) -> bool:
         """Whether the task had better end now: somebody cancelled it, or its time is over.
 
@@ -91,7 +121,96 @@ class TaskContext:
     @property
     def is_told_to_end(self) -> bool:
         """The same, without having been seen by the task."""
-        return self.told_to_end
+        return self.told_to_end is not None
+
+    @property
+    def progress(self) -> Progress:
+        """How far this attempt has come.
+
+        Example:
+            current_task().progress.update(3, total=10, message="resizing")
+        """
+        if self._progress is None:
+            self._progress = Progress(self._claim, self._place.note)
+        return self._progress
+
+    @property
+    def said_progress(self) -> Progress | None:
+        """The same; None if nobody has asked for it."""
+        return self._progress
+
+    @property
+    def provided(self) -> Provided:
+        """What is injected by its annotation alone, made when it is asked for."""
+        return Natives(self, self._place.natives)
+
+    # ------------------------------------------------------------------ jobs of its own
+
+    @overload
+    def add_task(
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    def add_task(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+
+    def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Add a job that exists if and only if this attempt completes: both are stored as one.
+
+        So an attempt that fails and is repeated adds no job twice. The jobs do not wait for each
+        other. Until the attempt has completed, the store does not know them.
+
+        Args:
+            func: a function at the top of a module, `def` or `async def`.
+            args, kwargs: its arguments.
+
+        Raises:
+            NotStorable, ArgumentError, InjectionError: as of `Afterword.add_task`.
+            NotInTask: this attempt has ended.
+        """
+        return self.add_child(func, args, kwargs, NO_OPTIONS)
+
+    def options(self, **options: Unpack[CallOptionsDict]) -> "ChildrenWithOptions":
+        """What adds a job with options of its own; see `Afterword.options`.
+
+        Example:
+            current_task().options(delay=3600).add_task(remind, user_id)
+        """
+        return ChildrenWithOptions(self, CallOptions(**options))
+
+    def add_child(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        said: CallOptions,
+    ) -> Job[Any]:
+        """`add_task` with options."""
+        job = self.new_job(func, args, kwargs, said)
+        self.keep([job])
+        return Job(job.id, job.task, keeper=self._place.keeper)
+
+    def new_job(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        said: CallOptions,
+    ) -> NewJob:
+        """The job of a call; it is not added."""
+        place = self._place
+        return new_job(func, args, kwargs, said, now=place.now(), injection=place.injection)
+
+    def keep(self, jobs: Sequence[NewJob]) -> None:
+        """Add jobs, as of `add_task`."""
+        if self.over or self.completed:
+            raise NotInTask(
+                f"{self} has ended, and what a task adds is stored with its end. Add it before the"
+                " task returns, and before the end of a complete_in block."
+            )
+        self.children.extend(jobs)
+
+    # ------------------------------------------------------------------ completing with its effects
 
     @overload
     def complete_in(self, connection: Awaited) -> AbstractAsyncContextManager[None]: ...
@@ -122,67 +241,68 @@ class TaskContext:
         """
         if self.completed:
             raise LostLease(f"{self} is on record already; complete_in can be used once.")
-        self._store_of_transactions.open()
+        transactions = self._transactions
+        transactions.open()
         adapted = adapt(connection)
-        return self._completing_async(adapted) if adapted.awaited else self._completing(adapted)
-
-    @contextlib.contextmanager
-    def _completing(self, connection: UserConnection) -> Iterator[None]:
-        connection.begin()
-        try:
-            perform(self._store_of_transactions.verifying(connection), connection)
-            yield
-            self._require(perform(self._settling(), connection))
-            connection.commit()
-        except BaseException:
-            with contextlib.suppress(Exception):  # the connection is gone: so is the transaction
-                connection.rollback()
-            raise
-        self._on_record()
-
-    @contextlib.asynccontextmanager
-    async def _completing_async(self, connection: AsyncUserConnection) -> AsyncIterator[None]:
-        await connection.begin()
-        try:
-            await perform_async(self._store_of_transactions.verifying(connection), connection)
-            yield
-            self._require(await perform_async(self._settling(), connection))
-            await connection.commit()
-        except BaseException:
-            with contextlib.suppress(Exception):
-                await connection.rollback()
-            raise
-        self._on_record()
+        if self._progress is not None:
+            self._place.write_last(self._progress)
+        completion = Completion(transactions, self._settlement, self._on_record, str(self))
+        return completion.on_awaited(adapted) if adapted.awaited else completion.on(adapted)
 
     @property
-    def _store_of_transactions(self) -> Transactions:
-        if self._transactions is None:
+    def _transactions(self) -> Transactions:
+        if self._place.transactions is None:
             raise ConfigurationError(
-                f"complete_in needs the worker's own process, but {self} runs in a child process."
-                " Use it in a task without executor='process'."
+                f"complete_in needs the worker's own process, but {self} runs in a child process,"
+                " or in its request. Use it in a task without executor='process', and start the"
+                " application."
             )
-        return self._transactions
+        return self._place.transactions
 
-    def _settling(self) -> Steps[bool]:
-        return self._store_of_transactions.completing(
-            Settlement(self._claim, Completed(), self.started_at)
-        )
-
-    def _require(self, ours: bool) -> None:
-        if not ours:
-            raise LostLease(
-                f"{self} could not complete its job: the job has been given to somebody else, who"
-                " completes it. The transaction was rolled back."
-            )
+    def _settlement(self) -> Settlement:
+        return Settlement(self._claim, Completed(), self.started_at, tuple(self.children))
 
     def _on_record(self) -> None:
         self.completed = True
-        self._store_of_transactions.announce()
+        self._transactions.announce()
 
     def __str__(self) -> str:
         return f"Attempt {self.attempt} at job {self.job_id} ({self.task})"
 
 
+class ChildrenWithOptions:
+    """`TaskContext.options(...)`: adds jobs with these options."""
+
+    def __init__(self, context: TaskContext, said: CallOptions) -> None:
+        self._context = context
+        self._said = said
+
+    @overload
+    def add_task(
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]: ...
+
+    @overload
+    def add_task(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+
+    def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """As `TaskContext.add_task`."""
+        return self._context.add_child(func, args, kwargs, self._said)
+
+
+class _Logger(logging.LoggerAdapter[logging.Logger]):
+    """One that keeps the caller's `extra`, too."""
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
+
+
+NATIVES: Mapping[type, Make] = {
+    TaskContext: lambda context: context,
+    Progress: lambda context: context.progress,
+}
 current: ContextVar[TaskContext] = ContextVar("afterword_task")
 
 

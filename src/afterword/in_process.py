@@ -2,30 +2,39 @@
 
 Everything that needs the task's code happens in the child, which has it: arguments are decoded
 there, errors become text, and the policy decides there what is to become of the job. The worker
-gets an outcome, or the reason why there is none, and writes it.
+gets an outcome, or the reason why there is none, and writes it. The task's progress is sent to it.
+
+In a child there is no application: of what can be injected only the attempt itself is there.
 """
 
 import asyncio
 import contextvars
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from afterword import outcome as outcomes
-from afterword.context import TaskContext
+from afterword.context import NATIVES, TaskContext, current
 from afterword.errors import AfterwordError
-from afterword.executor import Attempt, Ending, conclude, prepare, run_async
+from afterword.executor import Attempt, Ending, Targets, conclude, prepare, run_async
+from afterword.injection import Injection
+from afterword.injectors import injection_of
 from afterword.job import NewJob
 from afterword.outcome import Completed, Failed, Outcome, Retry
 from afterword.policy import Interruption
 from afterword.processes import Ending as ProcessEnding
 from afterword.processes import child
+from afterword.progress import EVERY, Progress
 from afterword.store import Claim
-from afterword.task import is_async, options_of
+from afterword.task import options_of
+from afterword.workplace import Workplace
 
 HANDLER = f"{__name__}:run"
 BEGUN = "begun"  # what a child says first: from then on the attempt's time counts
+PROGRESS = "progress"  # what its task says of itself
 _OUTCOMES: Mapping[str, type[Outcome]] = {
     kind.__name__: kind
     for kind in (Completed, Failed, outcomes.Cancelled, Retry, outcomes.Released)
@@ -69,11 +78,23 @@ def conclude_process(
 # ---------------------------------------------------------------------- the child's side
 
 
+Send = Callable[[dict[str, Any]], None]
+
+
+@cache
+def _injection() -> Injection:
+    """What is injected in this process; and, for the jobs that a task adds, what in others."""
+    return injection_of()
+
+
+@cache
+def _targets() -> Targets:
+    """The functions that have run in this process."""
+    return Targets(_injection())
+
+
 class _Context(TaskContext):
     """What a task in a child knows of itself; the store is the worker's."""
-
-    def __init__(self, claim: Claim, started_at: float) -> None:
-        super().__init__(claim, None, started_at)
 
     @property
     def is_told_to_end(self) -> bool:
@@ -81,14 +102,19 @@ class _Context(TaskContext):
         return child.cancelled()
 
 
-def run(request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
     """Run an attempt, and return its outcome as JSON."""
     claim = Claim(**{**request["claim"], "tags": tuple(request["claim"]["tags"])})
-    context = _Context(claim, request["started_at"])
-    context.send = send
-    attempt = prepare(claim, context, request["retries"])
+    place = Workplace(
+        injection=_injection(), natives=NATIVES, note=lambda each: _send_later(each, send)
+    )
+    context = _Context(claim, place, request["started_at"])
+    attempt = prepare(claim, context, _targets(), request["retries"])
     send({"kind": BEGUN})
     outcome = conclude(attempt, _run(attempt), None, time.time())
+    context.over = True
+    if context.said_progress is not None:
+        _send(context.said_progress, send)
     children = context.children if isinstance(outcome, Completed) else []
     return {
         "kind": type(outcome).__name__,
@@ -98,12 +124,30 @@ def run(request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> dict
 
 
 def _run(attempt: Attempt) -> Ending:
-    if is_async(attempt.func):
-        return asyncio.run(run_async(attempt))
+    if attempt.target.is_async:
+        return asyncio.run(run_async(attempt, lambda call: threading.Thread(target=call).start()))
+    return contextvars.copy_context().run(_run_here, attempt)
+
+
+def _run_here(attempt: Attempt) -> Ending:
+    current.set(attempt.context)
     try:
-        value = contextvars.copy_context().run(attempt.call)
+        value = attempt.call()
         if asyncio.iscoroutine(value):
             return Ending(value=asyncio.run(value))
         return Ending(value=value)
     except BaseException as error:
         return Ending(error)
+
+
+def _send_later(progress: Progress, send: Send) -> None:
+    """Whatever else it says until then is sent with it."""
+    timer = threading.Timer(EVERY, _send, (progress, send))
+    timer.daemon = True
+    timer.start()
+
+
+def _send(progress: Progress, send: Send) -> None:
+    report = progress.take()
+    if report is not None:
+        send({"kind": PROGRESS, "text": report.progress})

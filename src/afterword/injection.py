@@ -9,8 +9,8 @@ parameters that carry the framework's marker; the rest stays the caller's. Both 
 half to leave the injected parameters out of the stored arguments, and to refuse at once what could
 never run; the worker to open a scope per attempt, in which the framework makes what is needed.
 
-`TaskContext`, `Progress` and their like are given by annotation alone; the application says which
-types these are (`natives`), and the worker provides them for each attempt.
+`TaskContext`, `Progress` and their like are given by annotation alone; who defines such a type says
+so (`native`), and the worker provides it for each attempt.
 """
 
 import functools
@@ -18,13 +18,38 @@ import inspect
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from afterword.errors import InjectionError
+from starlette.background import BackgroundTasks
+
+from afterword.errors import ConfigurationError, InjectionError, safe_repr
 from afterword.scope import AsyncScope, Provided, SyncScope, Values
 from afterword.signature import hints, name_of
+from afterword.task import options_of
 
 Function = Callable[..., Any]
+K = TypeVar("K", bound=type)
+
+_natives: dict[type, bool] = {}  # and whether it is there in child processes, too
+
+
+def native(*, in_processes: bool = False) -> Callable[[K], K]:
+    """Say of a type that a worker provides it by annotation alone.
+
+    Args:
+        in_processes: also where `@task(executor="process")` runs.
+    """
+
+    def register(kind: K) -> K:
+        _natives[kind] = in_processes
+        return kind
+
+    return register
+
+
+def natives_known() -> Collection[type]:
+    """The types of which this has been said, also later on."""
+    return _natives.keys()
 
 
 class Bound(Protocol):
@@ -77,9 +102,9 @@ class Needs:
     """
 
     def __init__(self, natives: Iterable[tuple[str, type]], bounds: Iterable[Bound]) -> None:
-        self._natives, self._bounds = tuple(natives), tuple(bounds)
+        self.natives, self._bounds = tuple(natives), tuple(bounds)
         self.scoped = bool(self._bounds)  # whether an attempt has something to enter and to leave
-        self.names = frozenset(name for name, _ in self._natives).union(
+        self.names = frozenset(name for name, _ in self.natives).union(
             *(bound.names for bound in self._bounds)
         )
 
@@ -96,7 +121,7 @@ class Needs:
 
     def values(self, provided: Provided) -> Values:
         """What the worker itself provides, by name: all there is if nothing is `scoped`."""
-        return {name: provided[kind] for name, kind in self._natives}
+        return {name: provided[kind] for name, kind in self.natives}
 
     def scope(self, provided: Provided) -> AbstractAsyncContextManager[Values]:
         """The values by name, for an attempt in an asyncio task; see `afterword.scope`."""
@@ -138,7 +163,7 @@ class Injection:
     Args:
         injectors: gives the injectors whenever a function is met for the first time; by then the
             application has set up the frameworks that the function uses.
-        natives: the types that are provided by annotation alone.
+        natives: the types that are provided by annotation alone. Default: those that say so.
 
     Example:
         >>> def count(upto: int, log: list) -> None: ...
@@ -153,10 +178,10 @@ class Injection:
     def __init__(
         self,
         injectors: Callable[[], Sequence[Injector]] = tuple,
-        natives: Collection[type] = (),
+        natives: Collection[type] | None = None,
     ) -> None:
         self._injectors = injectors
-        self._natives = frozenset(natives)
+        self._natives = natives_known() if natives is None else natives
         self._known = functools.lru_cache(maxsize=4096)(self._find)
 
     def unwrap(self, func: Function) -> Function:
@@ -181,18 +206,26 @@ class Injection:
         known = isinstance(func, types.FunctionType) and "<locals>" not in func.__qualname__
         return self._known(func) if known else self._find(func)
 
-    def refusals(self, functions: Iterable[Function]) -> list[InjectionError]:
-        """Which of these functions could never run, for a check before the first job comes."""
-        refused = []
-        for func in functions:
+    def of_task(self, name: str, func: Function) -> Needs:
+        """What the task of this name needs, where it runs; errors as of `of`."""
+        needs = self.of(func)
+        if needs and options_of(name).executor == "process":
+            _require_portable(func, needs)
+        return needs
+
+    def refusals(self, tasks: Mapping[str, Function]) -> dict[str, InjectionError]:
+        """Which of these tasks could never run, for a check before the first job comes."""
+        refused = {}
+        for name, func in tasks.items():
             try:
-                self.of(self.unwrap(func))
+                self.of_task(name, self.unwrap(func))
             except InjectionError as error:
-                refused.append(error)
+                refused[name] = error
         return refused
 
     def _find(self, func: Function) -> Needs:
-        natives = [(p.name, h.bare) for p, h in hints(func) if is_native(h.bare, self._natives)]
+        asked = [(each.name, native_of(hint.bare, self._natives)) for each, hint in hints(func)]
+        natives = [(name, kind) for name, kind in asked if kind is not None]
         found = [(each.name, each.bind(func)) for each in self._injectors()]
         bounds = [(name, bound) for name, bound in found if bound is not None]
         if not natives and not bounds:
@@ -205,6 +238,36 @@ class Injection:
         return needs
 
 
+def refused_by_all(
+    injections: Sequence[Injection], tasks: Mapping[str, Function]
+) -> dict[str, InjectionError]:
+    """The tasks that none of several applications could run, and what the first one says."""
+    first, *others = injections
+    refused = first.refusals(tasks)
+    for other in others:
+        still = other.refusals({name: tasks[name] for name in refused})
+        refused = {name: refused[name] for name in still}
+    return refused
+
+
+def checked_injectors(injectors: object) -> Sequence[Injector]:
+    """A list of injectors, each of a framework of its own.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    each_is_one = isinstance(injectors, Sequence) and all(
+        callable(getattr(each, "bind", None)) and isinstance(getattr(each, "name", None), str)
+        for each in injectors
+    )
+    if not each_is_one:
+        raise ConfigurationError(
+            f"injectors must be a list of injectors, but it is {safe_repr(injectors)}."
+            " Example: injectors=[WireupInjector(container)]."
+        )
+    return injectors  # type: ignore[return-value]
+
+
 def _turn(bound: Bound, order: Mapping[str, int]) -> int:
     """What it is entered by: the first of its parameters, unless others need its scope."""
     if getattr(bound, "encloses", False):
@@ -212,13 +275,19 @@ def _turn(bound: Bound, order: Mapping[str, int]) -> int:
     return min((order.get(name, -1) for name in bound.names), default=-1)
 
 
-def is_native(bare: Any, natives: Collection[type]) -> bool:
-    """Whether what is annotated with this type is provided by the worker itself.
+def native_of(bare: Any, natives: Collection[type]) -> type | None:
+    """The type that the worker itself provides for what is annotated with `bare`, if it does.
 
     Whatever stands beside the type: `afterword.fastapi.BackgroundTasks` is an alias with a
     `Depends` for the routes in it.
     """
-    return isinstance(bare, type) and bare in natives
+    if not isinstance(bare, type):
+        return None
+    if bare in natives:
+        return bare
+    # FastAPI's own is derived from Starlette's, and users derive of it, too.
+    is_tasks = BackgroundTasks in natives and issubclass(bare, BackgroundTasks)
+    return BackgroundTasks if is_tasks else None
 
 
 def _is_plain(func: Function) -> bool:
@@ -250,3 +319,15 @@ def _require_by_name(func: Function, names: frozenset[str]) -> None:
                 f"{name_of(func)} cannot be called: what is injected is passed by name, but its"
                 f" parameter {parameter.name!r} takes none. Write it without `*`, behind the `/`."
             )
+
+
+def _require_portable(func: Function, needs: Needs) -> None:
+    """In a child process there is no container, and no request's dependency."""
+    there = [kind.__name__ for kind, in_processes in _natives.items() if in_processes]
+    given = {name for name, kind in needs.natives if _natives.get(kind)}
+    for name in sorted(needs.names - given):
+        raise InjectionError(
+            f"{name_of(func)} runs in a process of its own (executor='process'), where only"
+            f" {' and '.join(there)} can be injected, but its parameter {name!r} asks for something"
+            " else. Make that in the task, or run the task without executor='process'."
+        )

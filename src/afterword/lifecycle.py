@@ -1,12 +1,14 @@
 """One attempt in its scope: setup, body and teardown, in one asyncio task or in one thread.
 
 In one and the same, because a dependency may hold open what belongs to it: a cancel scope, a task
-group, a lock. Cancelling reaches the setup and the body, a time limit the body. From the first
-teardown on only `teardown_timeout` ends what does not end: an attempt that is to stop must not
-leave a transaction open.
+group, a lock. Cancelling reaches the setup and the body. From the first teardown on only
+`teardown_timeout` ends what does not end: an attempt that is to stop must not leave a transaction
+open.
 """
 
 import asyncio
+import contextlib
+import contextvars
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol, TypeVar
@@ -35,8 +37,6 @@ class Run:
     Args:
         needs: what the function needs.
         provided: what is ours to give.
-        timeout: seconds the body may take; None for no limit. Then it and all dependencies see a
-            TimeoutError.
         teardown_timeout: seconds all teardowns together may take.
 
     Example:
@@ -49,16 +49,17 @@ class Run:
         needs: Scoped,
         provided: Provided,
         *,
-        timeout: float | None = None,
         teardown_timeout: float = TEARDOWN_TIMEOUT,
     ) -> None:
         self._needs, self._provided = needs, provided
-        self._timeout, self._teardown_timeout = timeout, teardown_timeout
+        self._teardown_timeout = teardown_timeout
         self._task: asyncio.Task[Any] | None = None
+        self._why: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cuts = 0
         self._entered = False
         self._succeeded = False
+        self.begun = False
         self.leaving = False  # the teardown has begun: it is not to be cancelled
 
     async def __call__(self, body: Callable[[Values], Awaitable[T]]) -> T:
@@ -68,6 +69,7 @@ class Run:
             BaseException: the first exception of the body, or of the teardown after it.
         """
         self._task = asyncio.current_task()
+        self.begun = True
         token = on_leaving.set(self.begin_leaving)
         try:
             async with self._needs.scope(self._provided) as values:
@@ -83,20 +85,23 @@ class Run:
     async def _call(self, body: Callable[[Values], Awaitable[T]], values: Values) -> T:
         self._entered = True
         try:
-            if self._timeout is None:
-                result = await body(values)
-            else:
-                async with asyncio.timeout(self._timeout):
-                    result = await body(values)
+            result = await body(values)
             self._succeeded = True
             return result
+        except asyncio.CancelledError as error:
+            if self._task is None or not isinstance(self._why, TimeoutError):
+                raise
+            self._task.uncancel()
+            raise self._why from error
         finally:
             self.begin_leaving()
 
-    def cancel(self, *, body: bool = True) -> bool:
+    def cancel(self, why: BaseException | None = None, *, body: bool = True) -> bool:
         """Cancel what is under way, unless it is the teardown, which ends by itself.
 
         Args:
+            why: what the dependencies are told, if it is a TimeoutError. Default: that the body
+                was cancelled.
             body: False if the body runs in a thread, which nobody can stop: then only the setup.
 
         Returns:
@@ -104,6 +109,7 @@ class Run:
         """
         if self._task is None or self.leaving or (self._entered and not body):
             return False
+        self._why = why
         return self._task.cancel()
 
     def begin_leaving(self) -> None:
@@ -151,3 +157,31 @@ async def uninterrupted(future: "asyncio.Future[T]") -> T:
     if cancelled is not None:
         raise cancelled
     return future.result()
+
+
+def in_thread(
+    submit: Callable[[Callable[[], None]], object],
+    context: contextvars.Context,
+    call: Callable[[], T],
+) -> "asyncio.Future[T]":
+    """Have a thread call what never raises; the future is of this event loop.
+
+    Args:
+        submit: gives a call to some thread.
+        context: in which it is called.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        value = context.run(call)
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(_deliver, future, value)
+
+    submit(work)
+    return future
+
+
+def _deliver(future: "asyncio.Future[T]", value: T) -> None:
+    if not future.done():  # it is if nobody waits any more, because a teardown was cut off
+        future.set_result(value)

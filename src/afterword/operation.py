@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from afterword.job import NewJob
-from afterword.store import Added, Claim, Putback, Settlement, Store
+from afterword.store import Added, Claim, Putback, Report, Settlement, Store
 
 Done = Callable[[Any, BaseException | None], None]
 
@@ -76,6 +76,11 @@ def settling(settlements: Sequence[Settlement]) -> Operation:
     return Operation(_settle, items=settlements)
 
 
+def reporting(reports: Sequence[Report]) -> Operation:
+    """Write how far attempts have come; see `Store.report`."""
+    return Operation(_report, items=reports)
+
+
 def calling(function: Callable[[Store], Any]) -> Operation:
     """Anything else: the function gets the store, within the batch's transaction."""
     return Operation(function)
@@ -95,6 +100,10 @@ def _discard(store: Store, claims: Sequence[Claim], _: None) -> Sequence[bool]:
 
 def _settle(store: Store, settlements: Sequence[Settlement], _: None) -> Sequence[bool]:
     return store.settle(settlements)
+
+
+def _report(store: Store, reports: Sequence[Report], _: None) -> Sequence[bool]:
+    return store.report(reports)
 
 
 def waking() -> Operation:

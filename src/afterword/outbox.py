@@ -9,14 +9,12 @@ once, those that the user puts on a Response when Starlette calls them. A call t
 runs in this process, in the request, in its place in the order.
 """
 
-import functools
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect
 
 from afterword import telemetry
@@ -25,10 +23,11 @@ from afterword.call import new_job, refuse_uploads
 from afterword.chain import Chain
 from afterword.errors import NotStorable, StoreError
 from afterword.handle import Job
+from afterword.injection import Injection
 from afterword.job import JobRecord, NewJob, new_id
 from afterword.keeper import Keeper
 from afterword.store import Added, Claim
-from afterword.task import is_async, reference
+from afterword.task import reference
 from afterword.task_options import NO_OPTIONS, CallOptions, fixed
 
 Order = Literal["sequential", "concurrent"]
@@ -97,6 +96,13 @@ class Carrier(Protocol):
 
     def now(self) -> float:
         """Seconds since 1970."""
+
+    async def call(self, entry: Entry) -> None:
+        """Run a call here, with what it is injected with."""
+
+    @property
+    def injection(self) -> Injection:
+        """What the application's functions are given."""
 
     @property
     def keeper(self) -> Keeper:
@@ -190,15 +196,16 @@ class Outbox:
     ) -> NewJob:
         """The job of a call; one that is not durable if the call runs in the request."""
         refuse_uploads(args, kwargs)
+        injection = self.carrier.injection
         if not self.durable:
-            return _unstored_job(func)
+            return _unstored_job(func, injection)
         try:
-            job = new_job(func, args, kwargs, said, now=self.carrier.now())
+            job = new_job(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
         except NotStorable as error:
             if self.rules.strict or self.closed or said is not NO_OPTIONS:
                 raise
             telemetry.not_durable(reference(func), str(error))
-            return _unstored_job(func)
+            return _unstored_job(func, injection)
         if self.idempotency_key is None or job.unique_key is not None:
             return job
         # The n-th call of a request with an Idempotency-Key is the same whenever it is repeated.
@@ -251,7 +258,8 @@ class Outbox:
         kwargs: dict[str, Any],
         said: CallOptions,
     ) -> NewJob:
-        job = new_job(func, args, kwargs, said, now=self.carrier.now())
+        injection = self.carrier.injection
+        job = new_job(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
         with self._lock:
             job = replace(job, request_id=self._request_id or job.id)
             self.bound.append(job)
@@ -291,7 +299,7 @@ class Outbox:
         for follower in self.entries:
             if follower.job.after == entry.job.id:
                 follower.job = replace(follower.job, after=entry.job.after, held=True)
-        await call(entry.func, entry.args, entry.kwargs)
+        await self.carrier.call(entry)
 
     async def run_unstorable(self) -> None:
         """Run, in their order, the confirmed calls that could not be stored."""
@@ -336,15 +344,7 @@ def open_outbox() -> Outbox | None:
     return outbox if outbox is not None and not outbox.closed else None
 
 
-def _unstored_job(func: Callable[..., Any]) -> NewJob:
+def _unstored_job(func: Callable[..., Any], injection: Injection) -> NewJob:
+    func = injection.unwrap(func)
+    injection.of(func)  # refuses what could not be called here either
     return NewJob(id=new_id(), task=reference(func), durable=False)
-
-
-async def call(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Call a task as Starlette does: `async def` here, `def` in a thread."""
-    if is_async(func):
-        await func(*args, **kwargs)
-        return
-    result = await run_in_threadpool(functools.partial(func, *args, **kwargs))
-    if isinstance(result, Awaitable):
-        await result

@@ -4,6 +4,7 @@ The worker decides (`afterword.policy`), the store performs (`Store.settle`). An
 is to become of the job; it never does anything by itself.
 """
 
+import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from afterword.errors import AfterwordError
 MAX_INTERRUPTED = 100  # shutdowns that may interrupt a job before it counts as one that never ends
 NEVER_ENDS = f"interrupted by {MAX_INTERRUPTED} shutdowns: it does not end within the grace time"
 ERROR_LIMIT = 16 * 1024  # characters kept of an error's text: its head and its tail
-_CALLERS = ("afterword.executor", "afterword.asgi", "afterword.background", "starlette", "anyio")
+_CALLERS = re.compile(
+    r"(?:starlette|anyio|afterword\.(?:executor|asgi|background|inline|injection|injectors|lifecycle"
+    r"|scope))(?:\.|$)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def _without_callers(frames: TracebackType | None) -> TracebackType | None:
 
 
 def _is_caller(module: str) -> bool:
-    return module in _CALLERS or module.startswith(("starlette.", "anyio."))
+    return _CALLERS.match(module) is not None
 
 
 def storable_text(text: str) -> str:

@@ -6,12 +6,15 @@ cut off by a shutdown ───────────────────�
 raised Retry ─────────────────────────────▶ Retry, as long as its retries last
 raised something of `retry_on` ───────────▶ Retry, as long as its retries last
 raised anything else, took too long ──────▶ the same, or Failed
+what it needs can never be had here ──────▶ Failed
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from afterword import signals
+from afterword.errors import InjectionError
 from afterword.job import JobOptions
 from afterword.outcome import (
     MAX_INTERRUPTED,
@@ -46,6 +49,12 @@ class Interruption:
 
     why: Why
     reason: str = ""
+
+    @property
+    def error(self) -> BaseException:
+        """What the attempt's dependencies are told."""
+        late = self.why is Why.TIMEOUT
+        return TimeoutError(self.reason) if late else asyncio.CancelledError(self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +131,8 @@ def decide(
         return Completed(result)
     if isinstance(error, signals.Retry):
         return _asked_for(error, policy, now, chance)
+    if isinstance(error, InjectionError):
+        return Failed(describe(error))
     if isinstance(error, policy.retry_on) and policy.lasts:
         return _again(describe(error), policy, now, chance)
     return Failed(describe(error))

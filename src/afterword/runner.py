@@ -12,6 +12,7 @@ it comes to is dropped. It ends once: whoever takes its `_Running.pen` writes th
 import asyncio
 import contextlib
 import contextvars
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,14 +24,16 @@ from afterword.context import TaskContext
 from afterword.ends import Ends
 from afterword.executor import Attempt, Ending, conclude, run_async, run_sync
 from afterword.group_commit import GroupCommit
-from afterword.in_process import BEGUN, HANDLER, conclude_process, request_of
+from afterword.in_process import BEGUN, HANDLER, PROGRESS, conclude_process, request_of
 from afterword.job import NewJob
+from afterword.lifecycle import TEARDOWN_TIMEOUT
 from afterword.outcome import Completed, Failed, Outcome, Retry, summarize
 from afterword.policy import Interruption, Why
 from afterword.processes import Call, Processes
 from afterword.processes import Ending as ProcessEnding
+from afterword.progress import Reports
 from afterword.store import Cancelling, Claim, Settlement
-from afterword.task import is_async, options_of
+from afterword.task import options_of
 from afterword.threads import Threads
 
 CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
@@ -67,6 +70,7 @@ class Runner:
 
     Args:
         group: puts their outcomes on record.
+        reports: puts their progress on record.
         concurrency: how many `def` attempts run at the same time.
         redact: what may be kept of an error's text.
         retries: of tasks that say nothing about it.
@@ -77,6 +81,7 @@ class Runner:
     def __init__(
         self,
         group: GroupCommit,
+        reports: Reports,
         *,
         concurrency: int,
         redact: Callable[[str], str],
@@ -85,6 +90,7 @@ class Runner:
         on_free: Callable[[], None],
         on_empty: Callable[[], None],
     ) -> None:
+        self._reports = reports
         self._redact = redact
         self._clock = clock
         self._on_free = on_free
@@ -138,7 +144,7 @@ class Runner:
             self._run_in_process(running)
             return
         self._limit(running)
-        if is_async(attempt.func):
+        if attempt.in_loop:
             context = self._context.copy()
             running.task = self._loop.create_task(self._run_async(running), context=context)
             running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
@@ -152,7 +158,7 @@ class Runner:
             running.limit = self._loop.call_later(seconds, self._expire, running)
 
     async def _run_async(self, running: _Running) -> None:
-        self._end(running, await run_async(running.attempt))
+        self._end(running, await run_async(running.attempt, self._threads.submit))
 
     def _end_unstarted(self, running: _Running, task: asyncio.Task[None]) -> None:
         """A task that is cancelled before its first step never gets to end its attempt."""
@@ -166,6 +172,8 @@ class Runner:
         def on_message(message: dict[str, Any]) -> None:
             if message.get("kind") == BEGUN:
                 self._in_loop(lambda: self._limit(running))
+            elif message.get("kind") == PROGRESS:
+                running.context.progress.update(**json.loads(message["text"]))
 
         def on_end(ending: ProcessEnding) -> None:
             self._end_in_process(running, ending)
@@ -208,14 +216,28 @@ class Runner:
     # ------------------------------------------------------------------ making them end
 
     def _expire(self, running: _Running) -> None:
-        """The time of an attempt is over."""
+        """The time of an attempt is over; what follows its function has a time of its own."""
+        if running.attempt.leaving:
+            self._await_teardown(running)
+            return
         seconds = running.attempt.policy.timeout or 0.0
         reason = f"the attempt took longer than {seconds:g} seconds"
         self._interrupt(running, Interruption(Why.TIMEOUT, reason))
         if running.task is None and running.call is None:
-            self._end_without(running)
+            self._give_up(running)
         elif running.task is not None:
-            running.limit = self._loop.call_later(CANCEL_WITHIN, self._end_without, running)
+            running.limit = self._loop.call_later(CANCEL_WITHIN, self._give_up, running)
+
+    def _give_up(self, running: _Running) -> None:
+        """Its time was over, and it goes on; what has yet to be given back is waited for."""
+        if running.attempt.leaving:
+            self._await_teardown(running)
+        else:
+            self._end_without(running)
+
+    def _await_teardown(self, running: _Running) -> None:
+        seconds = TEARDOWN_TIMEOUT + CANCEL_WITHIN
+        running.limit = self._loop.call_later(seconds, self._end_without, running)
 
     def _end_without(self, running: _Running) -> None:
         """End an attempt whose code goes on; if it has a thread, another one takes its place."""
@@ -224,6 +246,7 @@ class Runner:
             if running.replaced:
                 self._threads.keep_one()
             return
+        running.context.over = True
         claim = running.attempt.claim
         telemetry.overrun(claim.id, claim.task, claim.attempt, slot_freed=running.replaced)
         if running.replaced:
@@ -246,18 +269,21 @@ class Runner:
 
     def _interrupt(self, running: _Running, interruption: Interruption) -> None:
         """Cancel a coroutine, kill a process. A thread can only be told."""
-        if running.interruption is not None:
+        if interruption.why is Why.LOST:
+            running.context.over = True
+        if running.interruption is not None or running.attempt.leaving:
             return  # cancelled once; again would cut its tidying up short
         running.interruption = interruption
-        running.context.told_to_end = True
+        running.context.told_to_end = interruption.error
         if running.task is not None:
-            running.task.cancel()
+            running.attempt.cancel(running.context.told_to_end, running.task)
         elif running.call is not None:
             running.call.kill(interruption.reason or interruption.why.value)
 
     # ------------------------------------------------------------------ on record
 
     def _settle(self, running: _Running, outcome: Outcome, children: Sequence[NewJob]) -> None:
+        running.context.over = True
         if isinstance(outcome, Failed | Retry):
             outcome = replace(outcome, error=self._redact(outcome.error))
         if running.context.completed:
@@ -265,7 +291,8 @@ class Runner:
             return
         children = children if isinstance(outcome, Completed) else ()
         started_at = running.context.started_at
-        self._ends.add(Settlement(running.attempt.claim, outcome, started_at, tuple(children)))
+        settlement = Settlement(running.attempt.claim, outcome, started_at, tuple(children))
+        self._reports.write_last(running.context.said_progress, lambda: self._ends.add(settlement))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
         """The task has put its completion on record itself, whatever it did afterwards."""

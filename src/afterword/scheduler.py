@@ -17,6 +17,7 @@ from afterword import telemetry
 from afterword.call import new_job
 from afterword.errors import ConfigurationError
 from afterword.group_commit import GroupCommit
+from afterword.injection import Injection
 from afterword.job import NewJob
 from afterword.operation import calling
 from afterword.recurrence import Rule
@@ -34,6 +35,7 @@ class Planned:
 
     Args:
         name: None: the function's, `module.qualname`.
+        injection: what the application's functions are given.
     """
 
     func: Callable[..., Any]
@@ -44,10 +46,11 @@ class Planned:
     missed: Missed
     limit: int
     grace: float
+    injection: Injection
 
     def schedule(self) -> Schedule:
         """With its name, and its task's."""
-        task = storable(self.func)
+        task = storable(self.injection.unwrap(self.func), self.injection.unwrap)
         return Schedule(
             name=self.name or task.replace(":", "."),
             task=task,
@@ -59,7 +62,7 @@ class Planned:
 
     def job(self, schedule: Schedule, now: float) -> NewJob:
         """What each of its occurrences is a copy of."""
-        job = new_job(self.func, self.args, self.kwargs, now=now)
+        job = new_job(self.func, self.args, self.kwargs, now=now, injection=self.injection)
         return replace(job, tags=(*job.tags, f"schedule:{schedule.name}"))
 
 

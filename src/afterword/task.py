@@ -81,6 +81,11 @@ def options_of(name: str) -> TaskOptions:
     return _options.get(name, _DEFAULTS)
 
 
+def registered() -> dict[str, Function]:
+    """The functions registered with `@task`, by name."""
+    return dict(_registered)
+
+
 def names_with_executor(executor: str) -> list[str]:
     """The registered tasks that say how they run."""
     return [name for name, options in _options.items() if options.executor == executor]
@@ -159,18 +164,21 @@ def _importable_name_of_main() -> str:
     return Path(file).stem if file else "__main__"
 
 
-def storable(func: Function) -> str:
+def storable(func: Function, unwrap: Callable[[Function], Function] | None = None) -> str:
     """The reference of a function that any process of this application will find again.
+
+    Args:
+        unwrap: what is called in place of what is found, and in place of what `func` was.
 
     Raises:
         NotStorable: it would not be found; the message says why and what to do.
     """
     name = reference(func)
-    if _registered.get(name) is func:
+    if _is_same(func, _registered.get(name), unwrap):
         return name
     if not isinstance(func, types.FunctionType) or "<" in name:
         raise NotStorable(unnamed(func))
-    if _find(name) is not func:
+    if not _is_same(func, _find(name), unwrap):
         raise NotStorable(
             f"{name!r} is not what that module holds under this name now (redefined, reloaded or"
             " made at run time), so a worker would call something else."
@@ -183,6 +191,14 @@ def storable(func: Function) -> str:
             " or wrap it in a function of your own."
         )
     return name
+
+
+def _is_same(
+    func: Function, found: Function | None, unwrap: Callable[[Function], Function] | None
+) -> bool:
+    if found is func or found is None or unwrap is None:
+        return found is func
+    return unwrap(found) is func
 
 
 def unnamed(func: Function) -> str:

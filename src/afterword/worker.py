@@ -12,22 +12,26 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from afterword import telemetry
 from afterword.clock import Clock
-from afterword.context import TaskContext
-from afterword.errors import UnknownTask
-from afterword.executor import prepare
+from afterword.context import NATIVES, TaskContext
+from afterword.errors import InjectionError, UnknownTask
+from afterword.executor import Targets, prepare
 from afterword.group_commit import GroupCommit
+from afterword.injection import Injection
+from afterword.keeper import Keeper
 from afterword.leases import Leases
 from afterword.operation import calling, releasing, settling
 from afterword.outcome import Failed, summarize
 from afterword.policy import Why
+from afterword.progress import Reports
 from afterword.runner import Runner
 from afterword.store import Claim, Putback, Settlement, Store
 from afterword.task import names_with_executor
 from afterword.transactions import Transactions
+from afterword.workplace import Make, Workplace
 
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
 PROBE = 4  # the part of the free slots that the first of several claims asks for: a quarter
@@ -47,6 +51,9 @@ class Worker:
         queues: what it serves.
         redact: what may be kept of an error's text.
         retries: of tasks that say nothing about it.
+        injection: what the application's functions are given.
+        natives: what makes that which is injected by its annotation alone, beside the attempt.
+        keeper: whom the handles of jobs ask that tasks add.
     """
 
     def __init__(
@@ -58,17 +65,31 @@ class Worker:
         queues: Sequence[str] = ("default",),
         redact: Callable[[str], str] = str,
         retries: int | None = None,
+        injection: Injection | None = None,
+        natives: Mapping[type, Make] | None = None,
+        keeper: Keeper | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.concurrency = concurrency
         self._group = group
-        self._transactions = Transactions(group)
         self._leases = leases
         self._queues = queues
         self._retries = retries
         self._clock = clock or Clock()
+        self._reports = Reports(group)
+        self._place = Workplace(
+            injection=injection or Injection(),
+            natives={**NATIVES, **(natives or {})},
+            transactions=Transactions(group),
+            keeper=keeper,
+            note=self._reports.note,
+            write_last=self._reports.write_last,
+            now=self._clock.now,
+        )
+        self._targets = Targets(self._place.injection)
         self._runner = Runner(
             group,
+            self._reports,
             concurrency=concurrency,
             redact=redact,
             retries=retries,
@@ -101,6 +122,7 @@ class Worker:
         self._group.after_commit = self._notice
         self._group.every(NOTICE_EVERY, self._notice)
         self._group.every(LOOK_EVERY, self.look_for_orders)
+        self._reports.start()
         self._claims = self._loop.create_task(self._claim_forever(), context=contextvars.Context())
 
     async def drain(self, grace: float) -> int:
@@ -235,11 +257,13 @@ class Worker:
 
     def _start(self, claim: Claim) -> None:
         try:
-            context = TaskContext(claim, self._transactions, self._clock.now())
-            attempt = prepare(claim, context, self._retries)
+            context = TaskContext(claim, self._place, self._clock.now())
+            attempt = prepare(claim, context, self._targets, self._retries)
         except UnknownTask as error:
             self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR
             self._put_back(claim, summarize(error), delay=0.0)
+        except InjectionError as error:
+            self._fail(claim, summarize(error))
         except Exception as error:  # whatever the arguments' own types raise
             self._put_back(claim, summarize(error), delay=PARKED_FOR)
         else:
@@ -250,9 +274,18 @@ class Worker:
         telemetry.put_back(claim.id, claim.task, reason)
         now = self._clock.now()
         if now - claim.created_at > PARK_LIMIT:
-            self._group.insist(settling([Settlement(claim, Failed(reason), now)]))
+            self._fail(claim, reason)
         else:
             self._group.insist(releasing([Putback(claim, now + delay if delay else None, reason)]))
+
+    def _fail(self, claim: Claim, reason: str) -> None:
+        """Nobody could ever run it."""
+        now = self._clock.now()
+        operation = settling([Settlement(claim, Failed(reason), now)])
+        operation.done = lambda accepted, error: telemetry.ended(
+            claim.id, claim.task, claim.attempt, Failed(reason), self._clock.now() - now
+        )
+        self._group.insist(operation)
 
     def _on_free(self) -> None:
         if self._hungry or self._processes_busy:

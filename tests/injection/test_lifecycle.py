@@ -129,9 +129,14 @@ async def test_s21_the_time_limit_is_for_the_body_and_the_dependencies_see_it() 
     """S21."""
     log: list[str] = []
 
-    with pytest.raises(TimeoutError):
-        await Run(_noted(log, 0.05), {}, timeout=0.01)(_forever)
+    run = Run(_noted(log, 0.05), {})
+    task = await _started(run, _forever)
+    run.cancel(TimeoutError("too long"))
+
+    with pytest.raises(TimeoutError, match="too long"):
+        await task
     assert ["TimeoutError", "left"] == log
+    assert 0 == task.cancelling()
 
 
 async def test_s21_a_teardown_that_does_not_end_is_cut_off() -> None:

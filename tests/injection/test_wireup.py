@@ -25,6 +25,7 @@ from afterword.injectors import injection_of
 from afterword.injectors.wireup import WireupInjector
 from afterword.store import Claim
 from afterword.task import reference
+from afterword.workplace import Workplace
 from tests.injection import services
 from tests.injection.attempts import attempt, attempt_in_loop, run, stored
 from tests.injection.depending import both_kinds
@@ -578,7 +579,7 @@ def test_wireup_and_depends_in_one_task(injection: Injection) -> None:
 
 def _context() -> TaskContext:
     claim = Claim("the id", 1, "worker", "task", "{}", 0.0)
-    return TaskContext(claim, None, 0.0)
+    return TaskContext(claim, Workplace(), 0.0)
 
 
 def test_a_service_takes_the_context_of_the_attempt(injection: Injection) -> None:

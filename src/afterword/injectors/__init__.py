@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from afterword.injection import Injection, Injector
+from afterword.injection import Injection, Injector, natives_known
 
 __all__ = ["injection_of"]
 
@@ -13,7 +13,7 @@ def injection_of(
     app: Any = None,
     injectors: Sequence[Injector] = (),
     *,
-    natives: Collection[type] = (),
+    natives: Collection[type] | None = None,
     lifespan_state: Callable[[], Mapping[str, Any]] = dict,
 ) -> Injection:
     """The injection of one application.
@@ -22,10 +22,11 @@ def injection_of(
         app: whose `state` holds the containers that the frameworks' own `setup` has put there;
             None for a script that only adds jobs.
         injectors: what the application gave itself; a framework is then not looked for by itself.
-        natives: the types that the worker provides by annotation alone.
+        natives: the types that the worker provides by annotation alone. Default: those that say so.
         lifespan_state: what the application's lifespan yielded, for `request.state`.
     """
-    return Injection(_Found(app, injectors, frozenset(natives), lifespan_state), natives)
+    known = natives_known() if natives is None else natives
+    return Injection(_Found(app, injectors, known, lifespan_state), known)
 
 
 class _Found:
@@ -35,7 +36,7 @@ class _Found:
         self,
         app: Any,
         given: Sequence[Injector],
-        natives: frozenset[type],
+        natives: Collection[type],
         lifespan_state: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._app, self._natives, self._lifespan_state = app, natives, lifespan_state

@@ -5,11 +5,9 @@ a `def` task whose dependencies all are `def`, everything happens in the task's 
 scopes of `yield` dependencies last as long as the attempt.
 """
 
-import asyncio
-import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -19,7 +17,7 @@ from afterword.fork import in_child
 from afterword.injection import Function
 from afterword.injectors.plan import Kind, Plan, Step, compile_plan
 from afterword.injectors.request import TaskRequest
-from afterword.lifecycle import uninterrupted
+from afterword.lifecycle import in_thread, uninterrupted
 from afterword.scope import AsyncScope, Provided, Stack, SyncScope, Values
 from afterword.signature import name_of
 from afterword.threads import Threads
@@ -42,7 +40,7 @@ class DependsInjector:
         self,
         app: Any = None,
         *,
-        natives: frozenset[type] = frozenset(),
+        natives: Collection[type] = (),
         lifespan_state: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._app, self._natives = app, natives
@@ -172,29 +170,15 @@ class _Scope(AsyncScope):
         if any(step.kind is Kind.YIELDS for step in group):
             self.stack.push(functools.partial(self._leave_in_thread, stack, context))
         take = functools.partial(_taken, group, places, stack)
-        error = await uninterrupted(self._hop(context, take))
+        error = await uninterrupted(in_thread(self._threads.submit, context, take))
         if error is not None:
             raise error
 
     async def _leave_in_thread(
         self, stack: Stack, context: contextvars.Context, error: BaseException | None
     ) -> BaseException | None:
-        return await self._hop(context, functools.partial(stack.leave, error))
-
-    def _hop(
-        self, context: contextvars.Context, call: Callable[[], BaseException | None]
-    ) -> "asyncio.Future[BaseException | None]":
-        """Have a thread call what never raises."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[BaseException | None] = loop.create_future()
-
-        def work() -> None:
-            error = context.run(call)
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(_deliver, future, error)
-
-        self._threads.submit(work)
-        return future
+        leave = functools.partial(stack.leave, error)
+        return await in_thread(self._threads.submit, context, leave)
 
 
 def _taken(group: tuple[Step, ...], places: list[Any], stack: Stack) -> BaseException | None:
@@ -204,8 +188,3 @@ def _taken(group: tuple[Step, ...], places: list[Any], stack: Stack) -> BaseExce
     except BaseException as error:
         return error
     return None
-
-
-def _deliver(future: "asyncio.Future[BaseException | None]", error: BaseException | None) -> None:
-    if not future.done():  # it is if nobody waits any more, because a teardown was cut off
-        future.set_result(error)

@@ -1,13 +1,13 @@
 """What FastAPI is told of a parameter, read from its public markers."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TypeAlias
 
 from fastapi import params
 from pydantic.fields import FieldInfo
 
-from afterword.injection import Function, is_native
+from afterword.injection import Function, native_of
 from afterword.signature import Hint, hints
 
 Marker: TypeAlias = params.Depends | FieldInfo
@@ -24,14 +24,14 @@ def marker_of(parameter: inspect.Parameter, hint: Hint) -> Marker | None:
 
 
 def marked(
-    func: Function, natives: frozenset[type]
+    func: Function, natives: Collection[type]
 ) -> Iterator[tuple[inspect.Parameter, Hint, params.Depends]]:
     """The parameters with a `Depends`; not Wireup's, nor those whose type is native."""
     for parameter, hint in hints(func):
         marker = marker_of(parameter, hint)
         if not isinstance(marker, params.Depends) or is_of_wireup(marker):
             continue
-        if not is_native(hint.bare, natives):
+        if native_of(hint.bare, natives) is None:
             yield parameter, hint, marker
 
 

@@ -11,18 +11,17 @@ A tree that needs more of a request than its application and state is refused.
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from fastapi import params
-from starlette.background import BackgroundTasks
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
-from afterword.injection import Function, is_native
+from afterword.injection import Function, native_of
 from afterword.injectors import refusal
 from afterword.injectors.defaults import default_of
 from afterword.injectors.markers import is_of_wireup, marked, marker_of
@@ -85,7 +84,7 @@ def compile_plan(
     func: Function,
     *,
     request: Seed,
-    natives: frozenset[type] = frozenset(),
+    natives: Collection[type] = (),
     overrides: Mapping[Function, Function] | None = None,
 ) -> Plan | None:
     """The plan of a function; None if none of its parameters has a `Depends`.
@@ -128,7 +127,7 @@ class _Compiler:
     """Walks the tree in FastAPI's order: what a dependency needs, then the dependency."""
 
     def __init__(
-        self, request: Seed, natives: frozenset[type], overrides: Mapping[Function, Function]
+        self, request: Seed, natives: Collection[type], overrides: Mapping[Function, Function]
     ) -> None:
         self.steps: list[Step] = []
         self.seeds: list[Seed] = []
@@ -159,8 +158,9 @@ class _Compiler:
         )
 
     def _argument(self, parameter: inspect.Parameter, hint: Hint, path: Path) -> int:
-        if is_native(hint.bare, self._natives):
-            return self._provided(hint.bare)
+        kind = native_of(hint.bare, self._natives)
+        if kind is not None:
+            return self._provided(kind)
         marker = marker_of(parameter, hint)
         if is_of_wireup(marker):
             refusal.of_wireup(path)
@@ -168,8 +168,6 @@ class _Compiler:
             return self.dependency(marker, hint, path)
         if _is_kind_of(hint.bare, HTTPConnection) and not _is_kind_of(hint.bare, WebSocket):
             return self._of_request()
-        if _is_kind_of(hint.bare, BackgroundTasks) and BackgroundTasks in self._natives:
-            return self._provided(BackgroundTasks)  # FastAPI's own, and what users derive of it
         refusal.of_type(hint.bare, path)
         default = default_of(parameter, hint, marker)
         if default is None:
