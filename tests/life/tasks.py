@@ -35,6 +35,11 @@ def lines(ledger: Path, event: str | None = None) -> list[Line]:
     return sorted((each for each in all_of_it if event in (None, each.event)), key=lambda e: e.at)
 
 
+def clear(ledger: Path) -> None:
+    """Forget it all."""
+    ledger.write_text("")
+
+
 def names(ledger: Path, event: str) -> list[str]:
     """To what this has happened, in its order."""
     return [line.name for line in lines(ledger, event)]

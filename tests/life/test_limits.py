@@ -1,0 +1,139 @@
+"""`limit=` and `key=`: never more at a time, over all workers, at any moment (I24)."""
+
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterword import Job, JobState
+from afterword.fastapi import BackgroundTasks
+from tests.at_work import wait_for
+from tests.life.process import started
+from tests.life.site import job_of, script, serving, working
+from tests.life.tasks import (
+    alone,
+    begin_and_end,
+    lines,
+    most_at_once,
+    names,
+    one_of_a_customer,
+    two_at_a_time,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_i24_no_more_than_the_limit_run_at_any_moment(store_url: str, ledger: Path) -> None:
+    """Two workers here and one in another process, each with room for all of them."""
+    with script(store_url) as afterword, ExitStack() as processes:
+        afterword.keeper.store()
+        processes.enter_context(started("work", store_url))
+        await wait_for(lambda: lines(ledger, "ready"), description="the other process works")
+        async with working(store_url), working(store_url):
+            jobs = [await afterword.add_task(two_at_a_time, f"{n}", 0.02) for n in range(40)]
+            for job in jobs:
+                await job.wait(30)
+            ended = [job.state for job in jobs]
+
+    assert [JobState.COMPLETED] * 40 == ended
+    assert 40 == len(names(ledger, "end"))
+    assert 2 == most_at_once(ledger)
+
+
+async def test_i24_jobs_that_this_process_adds_are_counted_too(
+    store_url: str, ledger: Path
+) -> None:
+    """What a request has added would start here at once if it had no limit."""
+
+    def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
+        return [background_tasks.add_task(two_at_a_time, f"{n}", 0.03) for n in range(4)]
+
+    async with serving(store_url, add, order="concurrent") as site:
+        jobs = []
+        for _ in range(5):
+            await site.post()
+            jobs += site.jobs
+            jobs.append(await site.afterword.add_task(two_at_a_time, "x", 0.03))
+        for job in jobs:
+            await job.wait(20)
+
+    assert 25 == len(names(ledger, "end"))
+    assert 2 == most_at_once(ledger)
+
+
+async def test_a_key_tells_apart_what_is_counted(store_url: str, ledger: Path) -> None:
+    """Each customer has a place of their own; and nobody waits for somebody else's."""
+    async with working(store_url) as one, working(store_url):
+        jobs = [
+            await one.add_task(one_of_a_customer, customer, f"{n}", 0.05)
+            for n in range(5)
+            for customer in "abc"
+        ]
+        for job in jobs:
+            await job.wait(20)
+
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    for line in lines(ledger):
+        running[line.name[0]] += 1 if line.event == "begin" else -1
+        most |= running
+    assert {"a": 1, "b": 1, "c": 1} == dict(most)
+    assert most_at_once(ledger) > 1
+
+
+async def test_the_jobs_of_a_request_keep_their_order(store_url: str, ledger: Path) -> None:
+    def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
+        return [
+            background_tasks.add_task(two_at_a_time, "1"),
+            background_tasks.add_task(begin_and_end, "2"),
+            background_tasks.add_task(alone, "3"),
+            background_tasks.add_task(two_at_a_time, "4"),
+            background_tasks.add_task(alone, "5"),
+        ]
+
+    async with serving(store_url, add) as site, working(store_url):
+        await site.post()
+        await site.jobs[-1].wait(20)
+
+    assert ["1", "2", "3", "4", "5"] == names(ledger, "begin")
+    assert 1 == most_at_once(ledger)
+
+
+async def test_a_limit_keeps_nobody_else_waiting(store_url: str, ledger: Path) -> None:
+    """One slot, and a limited job that has to wait: the ones behind it go on."""
+    async with working(store_url, concurrency=1), working(store_url, concurrency=1) as afterword:
+        first = await afterword.add_task(alone, "first", 0.5)
+        await wait_for(lambda: names(ledger, "begin"), description="it runs")
+        second = await afterword.add_task(alone, "second")
+        others = [await afterword.add_task(begin_and_end, f"{n}") for n in range(5)]
+        for job in (*others, first, second):
+            await job.wait(20)
+
+    ended = names(ledger, "end")
+    assert ["0", "1", "2", "3", "4"] == sorted(ended[:5])
+    assert ["first", "second"] == ended[5:]
+
+
+async def test_i24_a_worker_that_is_killed_gives_its_place_back(
+    store_url: str, ledger: Path
+) -> None:
+    """And the job it had runs again, within the limit."""
+    with script(store_url) as afterword:
+        job = await afterword.add_task(alone, "killed", 1.0)
+        others = [await afterword.add_task(alone, f"{n}") for n in range(3)]
+        with started("work", store_url, lease=1.0) as process:
+            await wait_for(lambda: names(ledger, "begin"), description="it runs")
+            process.kill()
+            process.wait()
+        async with working(store_url, lease=1.0):
+            for each in (job, *others):
+                await each.wait(20)
+        found = await job_of(afterword, job)
+
+    assert (JobState.COMPLETED, 2) == (found.state, found.attempt)
+    begun = lines(ledger, "begin")
+    assert ["killed"] == [line.name for line in begun if line.pid == process.pid]
+    here = [line for line in lines(ledger) if line.pid != process.pid and line.event != "ready"]
+    assert ["begin", "end"] * 4 == [line.event for line in here]

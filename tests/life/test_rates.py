@@ -1,0 +1,114 @@
+"""`rate=`: no more starts in any window of time, over all workers (I24)."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterword import Job, JobState, task
+from afterword.fastapi import BackgroundTasks
+from tests.at_work import wait_for
+from tests.life.site import note, seen, serving, working
+from tests.life.tasks import lines, names, write
+
+pytestmark = pytest.mark.anyio
+
+LATE = 0.25  # seconds from a slot to the start of the code, at most; it is never early
+
+
+@task(rate="4/s")
+def four_a_second(name: str) -> None:
+    write("begin", name)
+
+
+@task(rate="2/s", key=lambda customer: customer)
+async def two_a_second_each(customer: str) -> None:
+    write("begin", customer)
+
+
+@task(rate="3/s", limit=1)
+def three_a_second_one_at_a_time(name: str) -> None:
+    write("begin", name)
+    time.sleep(0.02)
+    write("end", name)
+
+
+@task(rate="2/1s", retries=3, backoff=0)
+def two_a_second_and_never_works() -> None:
+    write("begin", "x")
+    raise ConnectionError
+
+
+def gaps(times: list[float], count: int) -> list[float]:
+    """From each start to the `count`-th after it."""
+    return [later - at for at, later in zip(times, times[count:], strict=False)]
+
+
+async def test_i24_no_window_has_more_starts_than_the_rate(store_url: str, ledger: Path) -> None:
+    """And not fewer either, as long as there is work."""
+    async with working(store_url) as afterword, working(store_url):
+        jobs = [await afterword.add_task(four_a_second, f"{n}") for n in range(10)]
+        for job in jobs:
+            await job.wait(20)
+
+    times = [line.at for line in lines(ledger, "begin")]
+    assert 10 == len(times)
+    assert all(gap >= 1 - LATE for gap in gaps(times, 4)), gaps(times, 4)
+    assert 2 - LATE <= times[-1] - times[0] <= 4
+
+
+async def test_a_rate_keeps_the_order(file_url: str, ledger: Path) -> None:
+    async with working(file_url, concurrency=1) as afterword:
+        jobs = [await afterword.add_task(four_a_second, f"{n}") for n in range(7)]
+        for job in jobs:
+            await job.wait(20)
+
+    assert [f"{n}" for n in range(7)] == names(ledger, "begin")
+
+
+async def test_a_key_has_a_rate_of_its_own(store_url: str, ledger: Path) -> None:
+    async with working(store_url) as afterword:
+        jobs = [await afterword.add_task(two_a_second_each, c) for c in "aaabb"]
+        for job in jobs:
+            await job.wait(20)
+
+    times = {c: [line.at for line in lines(ledger, "begin") if line.name == c] for c in "ab"}
+    assert times["a"][2] - times["a"][0] >= 1 - LATE
+    assert max(times["b"]) - times["a"][0] < 1  # nobody waits for somebody else's rate
+
+
+async def test_rate_and_limit_hold_together(store_url: str, ledger: Path) -> None:
+    async with working(store_url) as afterword, working(store_url):
+        jobs = [await afterword.add_task(three_a_second_one_at_a_time, f"{n}") for n in range(6)]
+        for job in jobs:
+            await job.wait(20)
+
+    events = [line.event for line in lines(ledger)]
+    times = [line.at for line in lines(ledger, "begin")]
+    assert ["begin", "end"] * 6 == events
+    assert all(gap >= 1 - LATE for gap in gaps(times, 3)), gaps(times, 3)
+
+
+async def test_retries_are_starts_too(file_url: str, ledger: Path) -> None:
+    async with working(file_url) as afterword:
+        job = await (await afterword.add_task(two_a_second_and_never_works)).wait(20)
+
+    times = [line.at for line in lines(ledger, "begin")]
+    assert (JobState.FAILED, 4) == (job.state, job.attempt)
+    assert all(gap >= 1 - LATE for gap in gaps(times, 2)), gaps(times, 2)
+
+
+async def test_a_rate_keeps_nobody_else_waiting(store_url: str, ledger: Path) -> None:
+    def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
+        jobs = [background_tasks.add_task(four_a_second, f"{n}") for n in range(9)]
+        return [*jobs, background_tasks.add_task(note, "other")]
+
+    async with serving(store_url, add, order="concurrent", concurrency=1) as site:
+        await site.post()
+        await site.jobs[-1].wait(20)
+        started = len(names(ledger, "begin"))
+        await wait_for(lambda: len(names(ledger, "begin")) == 9, description="all have started")
+
+    assert ["other"] == seen
+    assert started <= 4
