@@ -113,7 +113,7 @@ class AfterwordMiddleware:
             await _Exchange(self.app, self.host, self._latecomers, scope, send).run(receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.host.lifespan_state = scope.get("state") or {}
+        self.host.lifespan_state = scope.get("state", {})
 
         async def start_then_send(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":

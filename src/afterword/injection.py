@@ -323,7 +323,7 @@ def _require_by_name(func: Function, names: frozenset[str]) -> None:
 
 def _require_portable(func: Function, needs: Needs) -> None:
     """In a child process there is no container, and no request's dependency."""
-    there = [kind.__name__ for kind, in_processes in _natives.items() if in_processes]
+    there = sorted(kind.__name__ for kind, in_processes in _natives.items() if in_processes)
     given = {name for name, kind in needs.natives if _natives.get(kind)}
     for name in sorted(needs.names - given):
         raise InjectionError(

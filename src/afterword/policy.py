@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from afterword import signals
-from afterword.errors import InjectionError
+from afterword.errors import InjectionError, TaskRequestError
 from afterword.job import JobOptions
 from afterword.outcome import (
     MAX_INTERRUPTED,
@@ -131,7 +131,7 @@ def decide(
         return Completed(result)
     if isinstance(error, signals.Retry):
         return _asked_for(error, policy, now, chance)
-    if isinstance(error, InjectionError):
+    if isinstance(error, InjectionError | TaskRequestError):
         return Failed(describe(error))
     if isinstance(error, policy.retry_on) and policy.lasts:
         return _again(describe(error), policy, now, chance)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, overload
 
 from afterword.errors import safe_repr
 from afterword.group_commit import GroupCommit
+from afterword.injection import native
 from afterword.operation import reporting
 from afterword.store import Claim, Report, Store
 
@@ -27,6 +28,7 @@ _MOST = 1e300  # what JSON and every database can still hold
 _NUMBERS = (int, float)
 
 
+@native(in_processes=True)
 class Progress:
     """How far this attempt has come: a parameter of a task, or `current_task().progress`.
 

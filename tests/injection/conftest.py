@@ -1,5 +1,6 @@
 """An application, and the injection of it."""
 
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -12,7 +13,11 @@ from tests.injection.depending import Context, Log
 # The environment with the oldest FastAPI has neither.
 collect_ignore = [
     file
-    for package, file in (("wireup", "test_wireup.py"), ("dishka", "test_dishka.py"))
+    for package, file in (
+        ("wireup", "test_wireup.py"),
+        ("wireup", "test_wireup_page.py"),
+        ("dishka", "test_dishka.py"),
+    )
     if find_spec(package) is None
 ]
 
@@ -39,3 +44,11 @@ def log() -> Log:
 def anyio_backend() -> str:
     """Afterword runs in asyncio."""
     return "asyncio"
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is registered as a task in this test is forgotten after it."""
+    for name in ("_registered", "_options"):
+        kept = getattr(sys.modules["afterword.task"], name)
+        monkeypatch.setattr(sys.modules["afterword.task"], name, dict(kept))

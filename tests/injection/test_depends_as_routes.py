@@ -2,16 +2,19 @@
 
 import asyncio
 import functools
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, Request
 from fastapi.testclient import TestClient
 
-from afterword.injection import Injection
+from afterword import JobState
+from afterword.fastapi import BackgroundTasks
 from tests.compatibility.versions import FASTAPI, HAS_FUNCTION_SCOPE
-from tests.injection.attempts import attempt
+from tests.sites import serving
 
 log: list[str] = []
 
@@ -198,50 +201,61 @@ FUNCTIONS = [simple, sessions, failing, diamond, caching, classes, requests, sco
 
 
 def _async(func: Callable[..., Any]) -> Callable[..., Any]:
+    """The same as `async def`, at the top of this module, as a stored task has to be."""
+
     @functools.wraps(func)
     async def awaited(**values: Any) -> Any:
         return func(**values)
 
-    return awaited
+    awaited.__name__ = awaited.__qualname__ = f"{func.__name__}_async"
+    return globals().setdefault(awaited.__name__, awaited)  # type: ignore[no-any-return]
 
 
 def as_route(app: FastAPI, func: Callable[..., Any]) -> tuple[list[str], Any]:
     """What happens, and what comes out."""
     log.clear()
-    app.add_api_route("/", func)
+    app.add_api_route("/as-route", func)
     with TestClient(app) as client:
         try:
-            result = client.get("/").json()
+            result = client.get("/as-route").json()
         except Failed as error:
             result = str(error)
     return list(log), result
 
 
-def as_task(injection: Injection, func: Callable[..., Any]) -> tuple[list[str], Any]:
+def as_task(app: FastAPI, func: Callable[..., Any], folder: Path) -> tuple[list[str], Any]:
+    """The same of a stored job."""
+
+    async def add(background_tasks: BackgroundTasks) -> None:
+        background_tasks.add_task(func)
+
     log.clear()
-    try:
-        result = attempt(injection, func)
-    except Failed as error:
-        return list(log), str(error)
-    return list(log), list(result)
+    app.add_api_route("/as-task", add)
+    with serving(app, folder) as site:
+        site.client.get("/as-task")
+        (state,) = site.states()
+        (job,) = site.jobs()
+    if state is JobState.COMPLETED:
+        return list(log), json.loads(job.result or "")
+    return list(log), str(job.error).rpartition("Failed: ")[2]
 
 
 @pytest.mark.parametrize("kind", [lambda func: func, _async], ids=["def", "async def"])
 @pytest.mark.parametrize("func", FUNCTIONS, ids=lambda func: func.__name__)
 def test_a_route_and_a_task_come_to_the_same(
     app: FastAPI,
-    injection: Injection,
     func: Callable[..., Any],
     kind: Callable[[Callable[..., Any]], Callable[..., Any]],
+    tmp_path: Path,
 ) -> None:
-    func = kind(func)
+    task = as_task(app, kind(func), tmp_path)
 
-    assert as_route(app, func) == as_task(injection, func)
+    assert as_route(app, kind(func)) == task
 
 
 @pytest.mark.parametrize("func", FUNCTIONS, ids=lambda func: func.__name__)
 def test_a_route_and_a_task_come_to_the_same_under_overrides(
-    app: FastAPI, injection: Injection, func: Callable[..., Any]
+    app: FastAPI, func: Callable[..., Any], tmp_path: Path
 ) -> None:
     """S24."""
 
@@ -250,8 +264,9 @@ def test_a_route_and_a_task_come_to_the_same_under_overrides(
         return f"other a with {d}"
 
     app.dependency_overrides = {a: other_a, adb: entered("other adb"), uncached: not_overridden}
+    task = as_task(app, func, tmp_path)
 
-    assert as_route(app, func) == as_task(injection, func)
+    assert as_route(app, func) == task
 
 
 def test_the_oldest_and_the_newest_fastapi_are_both_meant() -> None:
