@@ -1,7 +1,7 @@
 """A process of its own that works on a store; tests start several at a time, and kill them.
 
 python -m tests.life.process work URL '{"concurrency": 2}'
-python -m tests.life.process schedule URL '{}'
+python -m tests.life.process schedule "URL URL" '{}'
 """
 
 import asyncio
@@ -57,11 +57,12 @@ async def work(url: str, options: dict[str, Any]) -> None:
         await asyncio.sleep(60)
 
 
-async def schedule(url: str, options: dict[str, Any]) -> None:
-    """Look after the schedule of `tasks`, and run nothing."""
+async def schedule(urls: str, options: dict[str, Any]) -> None:
+    """Look after the schedule of `tasks` in several stores, and run nothing."""
     from tests.life.tasks import scheduling
 
-    await scheduling(url, **options).start()
+    for each in urls.split():
+        await scheduling(each, **options).start()
     await asyncio.sleep(60)
 
 

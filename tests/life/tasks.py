@@ -5,6 +5,9 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
 
 from afterword import Afterword, task
 from tests.at_work import wait_for
@@ -114,3 +117,15 @@ async def add_unique(url: str, keys: int, times: int) -> dict[str, list[str]]:
 async def _add(afterword: Afterword, name: str) -> str:
     job = await afterword.options(unique=f"key:{name}").add_task(begin_and_end, name)
     return job.id
+
+
+def tick(name: str = "tick") -> None:
+    """What the schedule of `scheduling` runs."""
+    begin_and_end(name)
+
+
+def scheduling(url: str, **options: Any) -> Afterword:
+    """An application that has a schedule, and runs nothing itself."""
+    afterword = Afterword(Starlette(), url, worker=False, **options)
+    afterword.every(seconds=1, name="ticks")(tick)
+    return afterword
