@@ -21,7 +21,7 @@ from afterword.call import new_job
 from afterword.chain import Chain
 from afterword.clock import Clock
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
-from afterword.errors import ConfigurationError, InjectionError, StoreError
+from afterword.errors import ConfigurationError, InjectionError, NoContainer, StoreError
 from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
 from afterword.handle import Job
@@ -535,15 +535,17 @@ class Afterword:
     def check_injection(self) -> None:
         """Refuse registered tasks that ask for something they can never be given.
 
-        `start` does it. A task that another application of this process can run is not refused.
+        `start` does it. A task that another application of this process can run is not refused, nor
+        one that asks for a framework which this application does not use: it may be another's.
 
         Raises:
             InjectionError: with all of them, each with the parameter and the way out.
         """
         others = [each.injection for each in _applications if each is not self]
         refused = refused_by_all([self.injection, *others], registered())
-        if refused:
-            raise InjectionError("\n".join(map(str, refused.values())))
+        errors = [each for each in refused.values() if not isinstance(each, NoContainer)]
+        if errors:
+            raise InjectionError("\n".join(map(str, errors)))
 
     def _stop_claiming(self) -> None:
         """A signal wants the process to end: what runs may end, and nothing else starts."""

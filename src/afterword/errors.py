@@ -8,6 +8,7 @@ AfterwordError
 ├── ArgumentError (TypeError)            arguments that do not fit the task's signature
 │   └── InjectedArgumentError            a value for a parameter that is injected
 ├── InjectionError (TypeError)           a parameter that can never be injected in a worker
+│   └── NoContainer                      ... from a framework that this application does not use
 ├── TaskRequestError (RuntimeError)      in a task, a dependency asked its Request for the request
 ├── ArgumentValueError (ValueError)      a value that JSON cannot hold (NaN, half a surrogate, ...)
 │   └── PayloadTooLarge
@@ -58,6 +59,10 @@ class InjectedArgumentError(ArgumentError):
 
 class InjectionError(AfterwordError, TypeError):
     """A task asks for something that can never be had in a worker."""
+
+
+class NoContainer(InjectionError):
+    """A task asks a framework for something, and this application does not use the framework."""
 
 
 class TaskRequestError(AfterwordError, RuntimeError):

@@ -17,7 +17,7 @@ from dishka import AsyncContainer, Container, DependencyKey
 from dishka.exceptions import ExitError
 from dishka.integrations.base import default_parse_dependency
 
-from afterword.errors import InjectionError
+from afterword.errors import InjectionError, NoContainer
 from afterword.injection import Function
 from afterword.scope import AsyncScope, Provided, SyncScope, Values, told, winner
 from afterword.signature import name_of, parameters
@@ -66,7 +66,7 @@ class DishkaInjector:
             return None
         container = self.container
         if container is None and self._app is not None:
-            raise InjectionError(
+            raise NoContainer(
                 f"{name_of(func)} asks dishka for {', '.join(keys)}, but this application has no"
                 " container. Call `setup_dishka(container, app)`, or give it to Afterword:"
                 " `Afterword(app, injectors=[DishkaInjector(container)])`."

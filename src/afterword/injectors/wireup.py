@@ -19,7 +19,7 @@ from wireup.errors import WireupError
 from wireup.ioc.types import AnnotatedParameter, InjectableType
 from wireup.ioc.util import get_inject_annotated_parameters
 
-from afterword.errors import InjectionError
+from afterword.errors import InjectionError, NoContainer
 from afterword.injection import Function
 from afterword.injectors.wireup_scope import (
     Compiled,
@@ -67,7 +67,7 @@ class WireupInjector:
             return None
         container = self.container
         if container is None and self._app is not None:
-            raise InjectionError(
+            raise NoContainer(
                 f"{name_of(func)} asks Wireup for {', '.join(needs)}, but this application has no"
                 " container. Call `wireup.integration.fastapi.setup(container, app)` (or the one of"
                 " `wireup.integration.starlette`), or give it to Afterword:"
