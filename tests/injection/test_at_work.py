@@ -15,6 +15,7 @@ from afterword import Afterword, Job, JobState, current_task, task
 from afterword.lifespan import Lifespan
 from afterword.operation import calling
 from tests.at_work import ended, record, url_in, wait_for
+from tests.injection.working import add, working
 
 pytestmark = pytest.mark.anyio
 
@@ -25,31 +26,13 @@ failing: list[str] = []  # what is to fail
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> None:
+def _forget() -> Iterator[None]:
     log.clear()
     threads.clear()
     failing.clear()
     go_on.clear()
-
-
-async def add(to: Any, func: Callable[..., Any]) -> Job[Any]:
-    """Add a task, whose injected parameters a type checker would miss in the call."""
-    job: Job[Any] = await to.add_task(func)
-    return job
-
-
-@contextlib.asynccontextmanager
-async def working(
-    folder: Path, app: FastAPI | None = None, **options: Any
-) -> AsyncIterator[Afterword]:
-    """An application at work."""
-    afterword = Afterword(app or FastAPI(), url_in(folder), **options)
-    await afterword.start()
-    try:
-        yield afterword
-    finally:
-        go_on.set()
-        await afterword.stop()
+    yield
+    go_on.set()
 
 
 def note(text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
-from afterword import JobState
+from afterword import JobState, task
 from tests.injection import services
 from tests.injection.wireup_site import TASKS, fastapi_app, seen, starlette_app
 from tests.sites import serving
@@ -78,10 +78,11 @@ def test_s11_singletons_are_shared_and_scopes_are_fresh(
 
 @pytest.mark.parametrize("name", ["fail_once", "fail_once_async"])
 def test_a_failed_attempt_rolls_back_and_its_retry_has_a_fresh_scope(
-    way: tuple[Starlette, str], name: str, tmp_path: Path
+    way: tuple[Starlette, str], name: str, tmp_path: Path, registry: None
 ) -> None:
     """The exception reaches the factories; S11."""
     app, path = way
+    task(TASKS[name], retries=1, backoff=0)
     with serving(app, tmp_path) as site:
         site.client.post(f"{path}/{name}")
         states = site.states()

@@ -16,7 +16,6 @@ from wireup.integration.fastapi import WireupTask
 from wireup.integration.starlette import inject
 
 import afterword.wireup
-from afterword import task
 from afterword.fastapi import BackgroundTask, BackgroundTasks
 from tests.injection import services
 from tests.injection.services import Audit, Client, Greeter, Session, Transient
@@ -56,7 +55,6 @@ async def use_client_async(name: str, client: Injected[Client], greeter: Injecte
     seen.append((greeter.greet(name), client, greeter))
 
 
-@task(retries=1, backoff=0)
 def fail_once(
     name: str, client: Injected[Client], one: Injected[Transient], two: Injected[Transient]
 ) -> None:
@@ -66,7 +64,6 @@ def fail_once(
         raise ValueError("no luck")
 
 
-@task(retries=1, backoff=0)
 async def fail_once_async(
     name: str, client: Injected[Client], one: Injected[Transient], two: Injected[Transient]
 ) -> None:
