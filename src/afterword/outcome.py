@@ -5,6 +5,7 @@ is to become of the job; it never does anything by itself.
 """
 
 import re
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from afterword.errors import AfterwordError
 MAX_INTERRUPTED = 100  # shutdowns that may interrupt a job before it counts as one that never ends
 NEVER_ENDS = f"interrupted by {MAX_INTERRUPTED} shutdowns: it does not end within the grace time"
 ERROR_LIMIT = 16 * 1024  # characters kept of an error's text: its head and its tail
+REDACT_WITHIN = 1.0  # seconds
 _CALLERS = re.compile(
     r"(?:starlette|anyio|afterword\.(?:executor|asgi|background|inline|injection|injectors|lifecycle"
     r"|scope))(?:\.|$)"
@@ -112,16 +114,36 @@ def redacting(redact: Callable[[str], str] | None) -> Callable[[str], str]:
     >>> redacting(lambda text: text.replace("s3cret", "***"))("password s3cret")
     'password ***'
     """
-    if redact is None:
-        return lambda text: text
+    return (lambda text: text) if redact is None else _Redaction(redact)
 
-    def redacted(text: str) -> str:
+
+class _Redaction:
+    """Calls it in a thread of its own: one that hangs is waited for once, and only so long."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._hanging: threading.Thread | None = None
+
+    def __call__(self, text: str) -> str:
+        if self._hanging is not None and self._hanging.is_alive():
+            return "<not kept: an earlier call of redact has not ended yet>"
+        kept: list[str] = []
+        thread = threading.Thread(target=lambda: kept.append(self._kept(text)), daemon=True)
         try:
-            return storable_text(str(redact(text)))
-        except Exception as error:
-            return f"<not kept: redact raised {type(error).__qualname__}>"
+            thread.start()
+        except RuntimeError:  # the system has none left
+            return "<not kept: there was no thread for redact>"
+        thread.join(REDACT_WITHIN)
+        if thread.is_alive():
+            self._hanging = thread
+            return f"<not kept: redact took longer than {REDACT_WITHIN:g} seconds>"
+        return kept[0]
 
-    return redacted
+    def _kept(self, text: str) -> str:
+        try:
+            return storable_text(str(self._redact(text)))
+        except BaseException as error:
+            return f"<not kept: redact raised {type(error).__qualname__}>"
 
 
 def truncate(text: str, limit: int = ERROR_LIMIT) -> str:
