@@ -19,7 +19,7 @@ from afterword.asgi import AfterwordMiddleware
 from afterword.bind import AsyncBinding, Binding, bind
 from afterword.call import new_job
 from afterword.chain import Chain
-from afterword.clock import Clock
+from afterword.clock import Clock, StoreClock
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.errors import ConfigurationError, InjectionError, NoContainer, StoreError
 from afterword.fork import in_child
@@ -46,7 +46,7 @@ from afterword.retry import checked_retries
 from afterword.schedule import Missed
 from afterword.scheduler import Planned, Scheduler
 from afterword.scope import Provided
-from afterword.store import Added, Claim, Putback, Settlement, held_claim, open_store
+from afterword.store import Added, Claim, Putback, Settlement, Store, held_claim, open_store
 from afterword.task import allow_package, check_names, registered, require_callable
 from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
 from afterword.termination import Termination
@@ -64,6 +64,8 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "sqlite:///afterword.db"
+SET_CLOCK_EVERY = 30.0  # seconds
+WRONG_CLOCK = 5.0  # seconds by which a host's clock may differ from the store's without a word
 
 _applications: "WeakSet[Afterword]" = WeakSet()  # of this process
 
@@ -87,8 +89,8 @@ class Adding:
 
     async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """As `Afterword.add_task`."""
-        job = self._afterword.new_job(func, args, kwargs, self._said)
         await asyncio.to_thread(self._afterword.keeper.store)
+        job = self._afterword.new_job(func, args, kwargs, self._said)
         return self._added(job, await self._afterword.store([job]))
 
     @overload
@@ -103,8 +105,8 @@ class Adding:
 
     def add_task_sync(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """As `Afterword.add_task_sync`."""
-        job = self._afterword.new_job(func, args, kwargs, self._said)
         self._afterword.keeper.store()
+        job = self._afterword.new_job(func, args, kwargs, self._said)
         return self._added(job, self._afterword.store_blocking([job]))
 
     def _added(self, job: NewJob, stored: Sequence[Stored]) -> Job[Any]:
@@ -194,7 +196,7 @@ class Afterword:
         self.rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
         self._retries = None if retries is None else checked_retries(retries)
         self._queue_limits: Mapping[str, int | None] = {}
-        self._clock = clock or Clock()
+        self._clock = StoreClock(clock or Clock())
         self._lease, self._retention = float(lease), float(retention)
         self._store_timeout = float(store_timeout)
         self._set_worker(queues, concurrency, grace)
@@ -206,6 +208,7 @@ class Afterword:
         self._works = worker and app is not None
         self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
         self._group = GroupCommit(self._store, self._clock)
+        self._group.on_open = self._set_clock
         self.keeper = Keeper(self._group, self._clock)
         self._transactions = Transactions(self._group)
         self._leases = Leases(self._group, self._lease, self._clock)
@@ -500,6 +503,7 @@ class Afterword:
         except StoreError:
             await asyncio.to_thread(self._group.stop)
             raise
+        self._group.every(SET_CLOCK_EVERY, self._set_clock)
         upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
         if self._works:
             if self._queue_limits:
@@ -535,8 +539,9 @@ class Afterword:
     def check_injection(self) -> None:
         """Refuse registered tasks that ask for something they can never be given.
 
-        `start` does it. A task that another application of this process can run is not refused, nor
-        one that asks for a framework which this application does not use: it may be another's.
+        `start` does it. A task that another application of this process can run is not refused; one
+        that asks for a framework which this application does not use may be another's, and a line
+        in the log says so.
 
         Raises:
             InjectionError: with all of them, each with the parameter and the way out.
@@ -544,8 +549,16 @@ class Afterword:
         others = [each.injection for each in _applications if each is not self]
         refused = refused_by_all([self.injection, *others], registered())
         errors = [each for each in refused.values() if not isinstance(each, NoContainer)]
+        for name, error in refused.items():
+            if isinstance(error, NoContainer):
+                telemetry.not_injectable(name, str(error))
         if errors:
             raise InjectionError("\n".join(map(str, errors)))
+
+    def _set_clock(self, store: Store) -> None:
+        fast = self._clock.set_by(store.now)
+        if abs(fast) > WRONG_CLOCK:
+            telemetry.clock_differs(fast, self._store.url)
 
     def _stop_claiming(self) -> None:
         """A signal wants the process to end: what runs may end, and nothing else starts."""

@@ -31,6 +31,16 @@ def polling(url: str) -> None:
     _log(logging.WARNING, line, url)
 
 
+def clock_differs(fast: float, url: str) -> None:
+    """This host's clock is not the store's; said once."""
+    if _first_time("<clock>"):
+        line = (
+            "clock_differs seconds=%+.1f store=%s: this host's clock is wrong, or the store's is."
+            " The store's counts; set this one, say by NTP."
+        )
+        _log(logging.WARNING, line, fast, url)
+
+
 def stopped(worker: str, left: int) -> None:
     """The worker has drained; `left` attempts could not be ended."""
     _log(logging.INFO, "stopped worker=%s left=%d", worker, left)
@@ -110,6 +120,12 @@ def not_durable(task: str, reason: str) -> None:
             printable(task),
             printable(reason),
         )
+
+
+def not_injectable(task: str, reason: str) -> None:
+    """A registered task uses a framework that no application of this process is set up for."""
+    line = "not_injectable task=%s: its jobs would be refused here. %s"
+    _log(logging.WARNING, line, printable(task), printable(reason))
 
 
 def not_started() -> None:

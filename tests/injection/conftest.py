@@ -16,6 +16,8 @@ collect_ignore = [
     for package, file in (
         ("wireup", "test_wireup.py"),
         ("wireup", "test_wireup_page.py"),
+        ("wireup", "test_elsewhere.py"),
+        ("wireup", "test_start.py"),
         ("dishka", "test_dishka.py"),
     )
     if find_spec(package) is None
