@@ -1,7 +1,10 @@
 """The one source of time."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+UNNOTICED = 0.25  # seconds by which two clocks may differ
 
 
 class Clock:
@@ -23,6 +26,43 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds that never go back; only differences mean something."""
         return time.monotonic()
+
+
+class StoreClock(Clock):
+    """The store's time, by this host's clock: processes on other hosts share the store.
+
+    >>> class Fast(Clock):
+    ...     def now(self) -> float:
+    ...         return 3600.0
+    >>> clock = StoreClock(Fast())
+    >>> clock.now(), clock.set_by(lambda: 10.0), clock.now()
+    (3600.0, 3590.0, 10.0)
+
+    Args:
+        clock: the host's.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._fast = 0.0
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC, as the store has them."""
+        return self._clock.now() - self._fast
+
+    def monotonic(self) -> float:
+        """As of the host's clock."""
+        return self._clock.monotonic()
+
+    def set_by(self, ask: Callable[[], float]) -> float:
+        """Set it by the store's; returns by how many seconds the host's clock is fast.
+
+        What cannot be told from the time it takes to ask is left as it is.
+        """
+        before, right = self._clock.now(), ask()
+        fast = (before + self._clock.now()) / 2 - right
+        self._fast = fast if abs(fast) > UNNOTICED else 0.0
+        return fast
 
 
 def as_datetime(seconds: float) -> datetime:

@@ -65,6 +65,7 @@ class GroupCommit:
         self._starting = threading.Lock()
         self._postponed: list[Operation] = []
         self._most = MAX_BATCH  # operations in the next transaction
+        self.on_open: Callable[[Store], object] | None = None  # called before the thread starts
         self.after_commit: Callable[[Store], object] | None = None  # called in the store's thread
         in_child(self._forget)
 
@@ -80,6 +81,8 @@ class GroupCommit:
             if self._thread is not None:
                 return
             self.store.open()
+            if self.on_open is not None:
+                self._step(self.on_open)
             self._thread = threading.Thread(target=self._run, name="afterword-store", daemon=True)
             self._thread.start()
 

@@ -1,0 +1,65 @@
+"""57: a host whose clock is wrong, and a store that knows better (F34)."""
+
+import time
+from typing import Any
+
+import pytest
+
+from afterword import JobState, Retry, current_task
+from afterword.clock import Clock
+from tests.life.site import note, seen, store_of, working
+
+pytestmark = pytest.mark.anyio
+
+DAY = 24 * 3600.0
+
+
+class Skewed(Clock):
+    """A clock that is wrong."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def now(self) -> float:
+        """The time of day, more or less."""
+        return time.time() + self._seconds
+
+
+SKEWS = {"a-day-fast": DAY, "a-day-slow": -DAY, "1970": -time.time() + 3600, "2099": 73 * 365 * DAY}
+
+
+def be_patient(seconds: float) -> None:
+    seen.append(time.monotonic())
+    if current_task().attempt == 1:
+        raise Retry("busy", delay=seconds)
+
+
+@pytest.mark.parametrize("skew", SKEWS.values(), ids=SKEWS)
+async def test_57_delays_are_as_long_as_they_should_be(
+    skew: float, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with working(postgres_url, clock=Skewed(skew)) as afterword:
+        at = time.monotonic()
+        job = await (await afterword.options(delay=0.3).add_task(note, "x")).wait(10)
+        seconds = time.monotonic() - at
+        patient = await (await afterword.add_task(be_patient, 0.3)).wait(10)
+        attempts = store_of(afterword).attempts(patient.id)
+        kept = await afterword.job(job.id)
+
+    assert 0.3 <= seconds < 3
+    assert 0.3 <= seen[-1] - seen[-2] < 3
+    assert (JobState.COMPLETED, 2) == (patient.state, patient.attempt)
+    assert all(
+        each.started_at and each.ended_at and each.started_at <= each.ended_at for each in attempts
+    )
+    assert kept
+    assert "clock" in caplog.text
+
+
+async def test_57_a_right_clock_is_not_worth_a_word(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with working(store_url) as afterword:
+        await (await afterword.add_task(note, "x")).wait(10)
+
+    assert "clock" not in caplog.text
