@@ -1,19 +1,22 @@
-"""For Wireup: `TaskContext` as an injectable, as Wireup's own integrations have `Request`.
+"""For Wireup: `TaskContext` and `Progress` as injectables, as its integrations have `Request`.
 
     import afterword.wireup
 
     container = wireup.create_async_container(injectables=[services, afterword.wireup])
 
-A scoped service may then take it in its constructor. Parameters of tasks need none of this: there
-the annotation `TaskContext` is enough.
+A scoped service may then take them in its constructor. Parameters of tasks need none of this: there
+the annotation is enough.
 """
+
+from typing import NoReturn
 
 from wireup import injectable
 
 from afterword.context import TaskContext
 from afterword.errors import NotInTask
+from afterword.progress import Progress
 
-__all__ = ["task_context"]
+__all__ = ["progress", "task_context"]
 
 
 @injectable(lifetime="scoped")
@@ -23,4 +26,14 @@ def task_context() -> TaskContext:
     Raises:
         NotInTask: the scope is that of a request.
     """
-    raise NotInTask("Wireup can inject TaskContext in a task only, and this is none.")
+    _refuse("TaskContext")
+
+
+@injectable(lifetime="scoped")
+def progress() -> Progress:
+    """How far that attempt has come; errors as of `task_context`."""
+    _refuse("Progress")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise NotInTask(f"Wireup can inject {what} in a task only, and this is none.")

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from wireup import injectable
 
-from afterword.context import TaskContext
+from afterword import Progress, TaskContext
 
 log: list[str] = []
 
@@ -114,5 +114,6 @@ def swallowed() -> Iterator[Swallowed]:
 class Audit:
     """A service that knows the attempt in which it is used."""
 
-    def __init__(self, context: TaskContext) -> None:
+    def __init__(self, context: TaskContext, progress: Progress) -> None:
         self.job_id = context.job_id
+        self.progress = progress

@@ -1,6 +1,7 @@
 """dishka in tasks: a third framework, through the same seam."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -21,12 +22,15 @@ from dishka.integrations.fastapi import inject, setup_dishka
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
 
+from afterword import Progress, TaskContext
 from afterword.errors import InjectedArgumentError, InjectionError
+from afterword.handle import ProgressRecord
 from afterword.injection import NOTHING, Injection
 from afterword.injectors import injection_of
 from afterword.injectors.dishka import DishkaInjector
 from tests.injection.attempts import attempt, run, stored
 from tests.injection.depending import Context, both_kinds
+from tests.injection.working import add, working
 
 log: list[str] = []
 
@@ -320,3 +324,36 @@ def test_what_has_no_signature_is_not_dishkas() -> None:
     func: Callable[..., Any] = print
 
     assert DishkaInjector().bind(func) is None
+
+
+class OfTask(Provider):
+    """A service that knows the attempt."""
+
+    context = from_context(TaskContext, scope=Scope.REQUEST)
+    progress = from_context(Progress, scope=Scope.REQUEST)
+
+    @provide(scope=Scope.REQUEST)
+    def job_id(self, context: TaskContext, progress: Progress) -> Iterator[list[str]]:
+        progress.update(1, total=2)
+        yield [context.job_id]
+        log.append("left")
+
+
+async def with_service(job_id: FromDishka[list[str]], greeter: FromDishka[Greeter]) -> list[str]:
+    return [*job_id, greeter.greet("World")]
+
+
+@pytest.mark.anyio
+async def test_at_work(tmp_path: Path) -> None:
+    """With a container that `setup_dishka` has given to the application, and one that is given."""
+    container = make_async_container(Services(), OfTask(), AsyncServices())
+    app = FastAPI()
+    setup_dishka(container, app)
+    ways: list[dict[str, Any]] = [{}, {"injectors": [DishkaInjector(container)]}]
+    for options in ways:
+        async with working(tmp_path, FastAPI() if options else app, **options) as afterword:
+            job = await (await add(afterword, with_service)).wait(10)
+
+        assert [job.id, "Hello World"] == job.result
+        assert ProgressRecord(1, 2) == job.progress
+    assert ["left", "left"] == log

@@ -18,6 +18,7 @@ from wireup.errors import ContainerCloseError, WireupError
 from wireup.integration.fastapi import WireupRoute, WireupTask, inject
 
 import afterword.wireup
+from afterword import Progress
 from afterword.context import TaskContext
 from afterword.errors import InjectedArgumentError, InjectionError, NotInTask
 from afterword.injection import NOTHING, Injection
@@ -588,7 +589,7 @@ def test_a_service_takes_the_context_of_the_attempt(injection: Injection) -> Non
 
     context = _context()
     for func in both_kinds(task):
-        provided: dict[type, Any] = {TaskContext: context}
+        provided: dict[type, Any] = {TaskContext: context, Progress: context.progress}
         assert ("the id", context) == attempt(injection, func, provided=provided)
 
 
@@ -596,9 +597,14 @@ def test_a_service_that_takes_the_context_is_for_tasks_only(app: FastAPI) -> Non
     @app.get("/")
     async def route(audit: Injected[Audit]) -> None: ...
 
+    @app.get("/progress")
+    async def other(progress: Injected[Progress]) -> None: ...
+
     wireup.integration.fastapi.setup(app.state.wireup_container, app)
-    with TestClient(app) as client, pytest.raises(NotInTask, match="in a task only"):
-        client.get("/")
+    with TestClient(app) as client:
+        for path, name in (("/", "TaskContext"), ("/progress", "Progress")):
+            with pytest.raises(NotInTask, match=f"{name} in a task only"):
+                client.get(path)
 
 
 @pytest.mark.anyio

@@ -11,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from afterword import JobState, task
+from afterword.handle import ProgressRecord
 from tests.injection import services
 from tests.injection.wireup_site import TASKS, fastapi_app, seen, starlette_app
 from tests.sites import serving
@@ -107,6 +108,7 @@ def test_the_context_of_the_attempt_is_in_wireups_scope(
         (job,) = site.jobs()
 
     assert [job.id] == seen
+    assert ProgressRecord(1, 2) == ProgressRecord.read(job.progress)
 
 
 @pytest.mark.parametrize("name", [*TASKS])

@@ -75,6 +75,7 @@ async def fail_once_async(
 
 def audit(name: str, audit: Injected[Audit]) -> None:
     """A task with a service that knows the attempt."""
+    audit.progress.update(1, total=2)
     seen.append(audit.job_id)
 
 
