@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
-from dishka import AsyncContainer, Container, DependencyKey
+from dishka import DEFAULT_COMPONENT, AsyncContainer, Container, DependencyKey
 from dishka.exceptions import ExitError
 from dishka.integrations.base import default_parse_dependency
 
@@ -110,6 +110,7 @@ class BoundDishka:
     def __init__(self, injector: DishkaInjector, func: Function, keys: Keys) -> None:
         self.names = frozenset(keys)
         self._injector, self._func, self._keys = injector, func, keys
+        self._asked: tuple[type, ...] | None = None
 
     @property
     def all_sync(self) -> bool:
@@ -118,14 +119,25 @@ class BoundDishka:
 
     def scope(self, provided: Provided) -> AbstractAsyncContextManager[Values]:
         """See `afterword.injection.Bound`."""
-        return _Scope(self._container, self._keys, provided)
+        return _Scope(self._container, self._keys, self.context(provided))
 
     def sync_scope(self, provided: Provided) -> AbstractContextManager[Values]:
         """See `afterword.injection.Bound`."""
         container = self._container
         if not isinstance(container, Container):
             raise InjectionError("An asynchronous dishka container cannot be used in a thread.")
-        return _SyncScope(container, self._keys, provided)
+        return _SyncScope(container, self._keys, self.context(provided))
+
+    def context(self, provided: Provided) -> dict[Any, Any]:
+        """What the container can be asked for: the rest need not be made."""
+        if self._asked is None:
+            container = self._container
+            self._asked = tuple(
+                kind
+                for kind in provided
+                if _is_known(container, DependencyKey(kind, DEFAULT_COMPONENT))
+            )
+        return {kind: provided[kind] for kind in self._asked}
 
     @property
     def _container(self) -> AsyncContainer | Container:
@@ -139,12 +151,12 @@ class BoundDishka:
 
 
 class _SyncScope(SyncScope):
-    def __init__(self, container: Container, keys: Keys, provided: Provided) -> None:
+    def __init__(self, container: Container, keys: Keys, context: dict[Any, Any]) -> None:
         super().__init__()
-        self._container, self._keys, self._provided = container, keys, provided
+        self._container, self._keys, self._context = container, keys, context
 
     def _enter(self) -> Values:
-        manager = self._container(context=dict(self._provided))
+        manager = self._container(context=self._context)
         scoped = manager.__enter__()
         self.stack.push(functools.partial(_closed, manager))
         return {
@@ -155,18 +167,18 @@ class _SyncScope(SyncScope):
 
 class _Scope(AsyncScope):
     def __init__(
-        self, container: AsyncContainer | Container, keys: Keys, provided: Provided
+        self, container: AsyncContainer | Container, keys: Keys, context: dict[Any, Any]
     ) -> None:
         super().__init__()
-        self._container, self._keys, self._provided = container, keys, provided
+        self._container, self._keys, self._context = container, keys, context
 
     async def _enter(self) -> Values:
         if isinstance(self._container, Container):
-            scope = _SyncScope(self._container, self._keys, self._provided)
+            scope = _SyncScope(self._container, self._keys, self._context)
             values = scope.__enter__()
             self.stack.push_sync(scope.stack.leave)
             return values
-        manager = self._container(context=dict(self._provided))
+        manager = self._container(context=self._context)
         scoped = await manager.__aenter__()
         self.stack.push(functools.partial(_closed_async, manager))
         return {

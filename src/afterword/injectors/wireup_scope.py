@@ -43,6 +43,7 @@ class Compiled:
         self.all_sync = not any(_is_async(container, parameter) for parameter in asked)
         if isinstance(container, SyncContainer) and not self.all_sync:
             raise WireupError("it needs an async factory, and its container is a synchronous one.")
+        self._asked: tuple[type, ...] | None = None
         self._fill: Function = dict
         self._fill_async: Function | None = None
         if filled:
@@ -54,8 +55,14 @@ class Compiled:
     def enter(self, provided: Provided) -> ScopedSyncContainer:
         """A scope for a thread."""
         if isinstance(self.container, SyncContainer):
-            return self.container.enter_scope(_context(provided))
-        return async_container_force_sync_scope(self.container, _context(provided))
+            return self.container.enter_scope(self.context(provided))
+        return async_container_force_sync_scope(self.container, self.context(provided))
+
+    def context(self, provided: Provided) -> dict[Any, Any]:
+        """What the container can be asked for: the rest need not be made."""
+        if self._asked is None:
+            self._asked = tuple(kind for kind in provided if _is_known(self.container, kind))
+        return {kind: provided[kind] for kind in self._asked}
 
     def fill(self) -> Values:
         """The values by name, in a scope."""
@@ -66,10 +73,6 @@ class Compiled:
         """The values by name, in a scope."""
         values: Values = await self._fill_async() if self._fill_async else self._fill()
         return values
-
-
-def _context(provided: Provided) -> dict[Any, Any]:
-    return dict(provided)
 
 
 def catching(func: Function) -> Function:
@@ -106,6 +109,14 @@ def _is_async(container: Container, parameter: AnnotatedParameter) -> bool:
         return True
 
 
+def _is_known(container: Container, kind: type) -> bool:
+    """Whether something makes it, or takes it from the scope; also if Wireup hides that one day."""
+    try:
+        return get_container_object_id(kind, None) in container._scoped_compiler.factories
+    except AttributeError:
+        return True
+
+
 class WireupSyncScope(SyncScope):
     def __init__(self, compiled: Compiled, provided: Provided) -> None:
         super().__init__()
@@ -131,7 +142,7 @@ class WireupScope(AsyncScope):
             values = scope.__enter__()
             self.stack.push_sync(scope.stack.leave)
             return values
-        scoped = container.enter_scope(_context(self._provided))
+        scoped = container.enter_scope(self._compiled.context(self._provided))
         self.stack.push(functools.partial(_closed_async, await scoped.__aenter__()))
         token = _current.set(scoped)
         self.stack.push_sync(functools.partial(_forgotten, token))
