@@ -43,6 +43,7 @@ class SessionJobs:
         self._transactions = transactions
         self._added: list[_Added] = []
         self._rolled_back = False
+        self._committed = False
 
     @classmethod
     def of(cls, session: Session, transactions: Transactions) -> "SessionJobs":
@@ -87,7 +88,10 @@ class SessionJobs:
             self._write(session, unwritten)
 
     def _after_commit(self, session: Session) -> None:
-        if self._added and not session.in_nested_transaction():
+        if session.in_nested_transaction():
+            return
+        self._committed = True
+        if self._added:
             self._transactions.announce()
 
     def _after_rollback(self, session: Session) -> None:
@@ -96,8 +100,7 @@ class SessionJobs:
     def _after_soft_rollback(self, session: Session, ended: SessionTransaction) -> None:
         """Forget what was added in it: these are the latest, nothing of a later one is left."""
         kept = [each for each in self._added if not _is_within(each.added_in, ended)]
-        for each in reversed(self._added[len(kept) :]):
-            each.chain.forget(each.job)
+        _forget(self._added[len(kept) :])
         for each in kept:
             if each.written_in and _is_within(each.written_in, ended):
                 each.written_in = None
@@ -107,9 +110,17 @@ class SessionJobs:
         if ended.parent is None:
             if self._unwritten and not self._rolled_back:
                 telemetry.not_committed(len(self._unwritten))
-            self._added = []
+            if not self._committed:
+                _forget(self._added)
+            self._added, self._committed = [], False
         if ended.parent is None or ended.nested:
             self._rolled_back = False
+
+
+def _forget(added: list[_Added]) -> None:
+    """They do not exist: nothing follows them, and their keys are free."""
+    for each in reversed(added):
+        each.chain.forget(each.job)
 
 
 @dataclass(frozen=True, slots=True)

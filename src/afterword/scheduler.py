@@ -52,7 +52,7 @@ class Planned:
         """With its name, and its task's."""
         task = storable(self.injection.unwrap(self.func), self.injection.unwrap)
         return Schedule(
-            name=self.name or task.replace(":", "."),
+            name=task.replace(":", ".") if self.name is None else self.name,
             task=task,
             rule=self.rule,
             missed=self.missed,

@@ -5,7 +5,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, get_args
 
 from afterword.errors import ConfigurationError, safe_repr
@@ -22,7 +22,7 @@ from afterword.signals import LONGEST, seconds_of
 
 Executor = Literal["process"]
 Pause = float | Sequence[float] | Backoff
-_LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+_LAST_TIME = 253_402_300_799.0  # the last second of the year 9999
 _KEY_LENGTH = 128  # longer keys are hashed
 
 
@@ -102,6 +102,11 @@ class TaskOptions:
         if self.rate is not None:
             checked_rate(self.rate)
         self._normalize()
+        if self.key is not None and not callable(self.key):
+            raise ConfigurationError(
+                f"key must be a function of the task's arguments, but it is {safe_repr(self.key)}."
+                " Example: @task(limit=1, key=lambda user_id: user_id)."
+            )
         if self.key is not None and self.limit is None and self.rate is None:
             raise ConfigurationError(
                 "key says what `limit` and `rate` count apart, but there is neither."
@@ -188,7 +193,7 @@ class CallOptions:
     def start(self, now: float) -> float | None:
         """The time before which the job does not start; None: it starts at once."""
         if self.run_at is not None:
-            at = self.run_at.timestamp()
+            at = min(self.run_at.timestamp(), _LAST_TIME)
             return at if at > now else None
         return now + self.delay if self.delay else None
 
@@ -247,7 +252,7 @@ def _check_run_at(at: object) -> None:
             "    options(run_at=datetime(2030, 1, 1, 9))  # incorrect!\n"
             "    options(run_at=datetime(2030, 1, 1, 9, tzinfo=UTC))  # correct!"
         )
-    if not 0 <= at.timestamp() <= _LAST_TIME:
+    if at.timestamp() < 0:
         raise ConfigurationError(f"run_at must be from 1970 to 9999, but it is {safe_repr(at)}.")
 
 

@@ -201,18 +201,21 @@ def note_time(due: float) -> None:
 @pytest.mark.parametrize("way", range(4))
 async def test_nothing_starts_before_its_time(way: int, store_url: str) -> None:
     """Neither here, where it was added by a request that held it, nor by being claimed."""
-    due = time.time() + 0.4
+
+    def options() -> dict[str, Any]:
+        return soon(due[0] - time.time())[way]
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
-        options = background_tasks.options(**soon(due - time.time())[way])
-        return [options.add_task(note_time, due)]
+        return [background_tasks.options(**options()).add_task(note_time, due[0])]
 
+    due = [0.0]
     async with serving(store_url, add) as site:
+        due[0] = time.time() + 0.5
         await site.post()
-        await site.afterword.options(**soon(due - time.time())[way]).add_task(note_time, due)
+        await site.afterword.options(**options()).add_task(note_time, due[0])
         await wait_for(lambda: len(seen) == 2, description="both have run")
 
-    assert all(-0.001 <= late < 0.7 for late in seen), seen
+    assert all(-0.001 <= late < 3 for late in seen), seen
 
 
 async def test_of_the_jobs_of_a_request_the_next_waits_for_one_that_waits_for_its_time(
@@ -245,12 +248,13 @@ async def test_what_is_due_starts_at_once(options: dict[str, Any], store_url: st
     assert JobState.COMPLETED is job.state
 
 
-LAST = datetime(9999, 12, 30, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
-async def test_26_the_year_9999_is_a_time_like_any_other(store_url: str) -> None:
+@pytest.mark.parametrize("at", [LAST, datetime.max.replace(tzinfo=UTC)])
+async def test_26_the_year_9999_is_a_time_like_any_other(at: datetime, store_url: str) -> None:
     async with working(store_url) as afterword:
-        job = await afterword.options(run_at=LAST).add_task(note, "x")
+        job = await afterword.options(run_at=at).add_task(note, "x")
         await (await afterword.add_task(note, "now")).wait(20)
         await job.refresh()
 

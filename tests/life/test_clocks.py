@@ -1,7 +1,6 @@
 """57: a host whose clock is wrong, and a store that knows better (F34)."""
 
 import time
-from typing import Any
 
 import pytest
 
