@@ -132,15 +132,25 @@ def test_jobs_are_filtered(shell: Shell) -> None:
     failed = shell.fail("ValueError: no such order")
     other = shell.fail("KeyError", task="shop:pay")
     request = new_id()
-    queued = shell.add(queue="mail", request_id=request)
+    queued = shell.add(queue="mail", request_id=request, tags=("eu", "import"))
 
     assert [other, failed] == ids(shell, "--state", "failed")
     assert [other] == ids(shell, "--task", "shop:pay")
     assert [queued] == ids(shell, "--queue", "mail")
+    assert [queued] == ids(shell, "--tag", "import")
+    assert [] == ids(shell, "--tag", "imp")
     assert [failed] == ids(shell, "--error", "no such")
     assert [queued] == ids(shell, "--request", request)
     assert [queued, other, failed] == ids(shell, "--since", "1h")
     assert [] == ids(shell, "--since", "2099-01-01")
+
+
+@pytest.mark.parametrize("option", ["--task", "--queue", "--tag", "--error"])
+def test_bytes_that_are_no_text_are_a_usage_error(shell: Shell, option: str) -> None:
+    done = shell.run("jobs", option, "\udcff")  # as Python has what a shell lets through
+
+    assert (2, "") == (done.code, done.out)
+    assert f"{option} must be text in UTF-8" in done.err
 
 
 def test_a_job_for_a_program_has_its_arguments_as_values(shell: Shell) -> None:

@@ -173,6 +173,12 @@ def test_a_paused_schedule_makes_no_jobs_until_it_is_resumed(shell: Shell) -> No
     assert ["sweep"] == [each.name for each in shell.store.due(["sweep"])]
 
 
+def test_a_name_that_is_no_text_is_a_usage_error(shell: Shell) -> None:
+    done = shell.run("schedules", "pause", "\udcff")
+
+    assert (2, "") == (done.code, done.out)
+
+
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 def test_a_schedule_that_is_not_there_is_not_found(shell: Shell, verb: str) -> None:
     done = shell.run("schedules", verb, "sw\x1beep")

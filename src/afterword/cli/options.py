@@ -87,6 +87,9 @@ def wanted(
     request: str | None = None,
 ) -> Filter:
     """The filter that these options make."""
+    texts = {"--task": task, "--queue": queue, "--tag": tag, "--error": error}
+    for option, text in texts.items():
+        require_utf8(option, text)
     return Filter(
         state=state,
         task=task,
@@ -96,6 +99,18 @@ def wanted(
         since=since,
         request_id=request,
     )
+
+
+def require_utf8(name: str, text: str | None) -> None:
+    """Refuse bytes that a shell let through and no store can hold.
+
+    Raises:
+        ConfigurationError: they are no UTF-8.
+    """
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{name} must be text in UTF-8, not {text!r}.") from None
 
 
 # ---------------------------------------------------------------------- the store

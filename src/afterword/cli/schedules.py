@@ -15,7 +15,7 @@ from afterword.cli.duration import show_instant, show_local, show_span
 from afterword.cli.exit_code import NotFound
 from afterword.cli.health import is_forgotten, is_overdue
 from afterword.cli.look import NARROW, narrower_than
-from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb
+from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb, require_utf8
 from afterword.cli.output import Grid
 from afterword.job import NewJob
 from afterword.records import ScheduleRecord
@@ -120,6 +120,7 @@ def resume(name: Name, url: Url = None, json: Json = False) -> None:
 
 
 def _set_paused(name: str, url: str | None, json: bool, *, paused: bool) -> None:
+    require_utf8("NAME", name)
     with opened(url) as store:
         if not store.pause_schedule(name, paused):
             raise NotFound(

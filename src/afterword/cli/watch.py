@@ -154,11 +154,11 @@ def _teller() -> Show:
 
 
 def _stage(job: JobRecord) -> str:
-    """What is worth a line when it changes: each tenth, or the message where there are none."""
+    """What is worth a line when it changes: each tenth, or the message where there is no total."""
     said = progress_of(job) if job.state is JobState.RUNNING else None
     share = share_of(said) if said else None
     stage = "" if said is None else said.message if share is None else str(int(share * 10))
-    return f"{stage} {job.cancelling is not None}"
+    return f"{job.attempt} {job.cancelling is not None} {stage}"
 
 
 class _Words(TextColumn):
