@@ -258,7 +258,7 @@ def test_in_a_terminal_it_asks(shell: Shell, answer: str, code: int, left: str) 
 APPLICATION = """
 from fastapi import FastAPI
 
-from afterword import Afterword, task
+from afterword import Afterword, Progress, task
 
 app = FastAPI()
 afterword = Afterword(app, url={url!r})
@@ -268,7 +268,7 @@ afterword = Afterword(app, url={url!r})
 def send(to: str, copies: int = 1) -> None: ...
 
 
-afterword.every("0 9 * * *", name="mornings", args=["ada"])(send)
+def scan(progress: Progress, path: str, *more: str) -> None: ...
 """
 
 OPTIONS = (
@@ -348,6 +348,18 @@ def test_with_the_application_the_arguments_are_checked(shell: Shell, applicatio
     assert "does not fit" in refused.err
     assert 1 == len(refused.err.splitlines())
     assert {"queued": 1} == states(shell)
+
+
+def test_what_is_injected_is_no_argument(shell: Shell, application: str) -> None:
+    run = ("run", f"{application}:scan", "--app", f"{application}:app", "--json")
+
+    added = shell.run(*run, '{"path": "a", "*more": ["b"]}')
+    refused = shell.run(*run, '{"path": "a", "progress": 1}')
+
+    assert 0 == added.code, added.err
+    assert '{"path":"a","*more":["b"]}' == shell.job(added.out.strip()).arguments
+    assert 1 == refused.code
+    assert f"does not fit {application}:scan(path: str, *more: str)" in refused.err
 
 
 def test_with_the_application_the_task_is_checked(shell: Shell, application: str) -> None:

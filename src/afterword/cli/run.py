@@ -203,15 +203,16 @@ def _job_of(afterword: Afterword, task: str, text: str, said: CallOptions) -> Ne
         UnknownTask: the application has no such task.
         ArgumentError: the arguments do not fit it.
     """
-    func = resolve(task)
-    args, kwargs = _arguments_of(task, func, text)
+    func = afterword.injection.unwrap(resolve(task))
+    args, kwargs = _arguments_of(task, afterword, func, text)
     return afterword.new_job(func, tuple(args), kwargs, said)
 
 
 def _arguments_of(
-    task: str, func: Callable[..., Any], text: str
+    task: str, afterword: Afterword, func: Callable[..., Any], text: str
 ) -> tuple[Sequence[Any], dict[str, Any]]:
-    function = plan(func)
+    """The arguments as a worker would read them; what is injected there is none."""
+    function = plan(func, afterword.injection.of_task(task, func).names)
     try:
         return function.decode(text)
     except ArgumentValueError:
