@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench import drain, enqueue, growth, idle, latency, requests, scale
+from bench import drain, enqueue, growth, idle, injection, latency, requests, scale
 from bench.options import Options
 from bench.result import Result
 
@@ -26,6 +26,7 @@ MEASUREMENTS = {
         Measurement("L", "time from storing a job to its start", latency.measure),
         Measurement("I", "what an idle worker uses", idle.measure),
         Measurement("S", "drain by number of workers and of queues", scale.measure),
+        Measurement("injection", "what injection costs an attempt", injection.measure),
         Measurement("G", "the store while millions wait and have ended", growth.measure),
     )
 }
