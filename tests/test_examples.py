@@ -23,7 +23,8 @@ from aiosmtpd.handlers import Message as MessageHandler
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from starlette.testclient import TestClient
 
-from afterword import Afterword, JobRecord, JobState
+from afterword import Afterword, Job, JobRecord, JobState
+from afterword.handle import ProgressRecord
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 
 EXAMPLES = ROOT / "examples"
@@ -65,15 +66,22 @@ def lines(path: str) -> list[str]:
 
 def ended(client: TestClient, module: ModuleType, job_id: str) -> JobRecord:
     """The job's record, as the application sees it, once the job has ended."""
+    record = ended_in(client, module.afterword, job_id).record
+    assert record is not None
+    return record
+
+
+def ended_in(client: TestClient, afterword: Afterword, job_id: str) -> Job[Any]:
+    """The job itself."""
     portal = client.portal
     assert portal is not None
 
-    def look() -> JobRecord:
-        found: JobRecord | None = portal.call(module.afterword.job, job_id)
+    def look() -> Job[Any]:
+        found: Job[Any] | None = portal.call(afterword.job, job_id)
         assert found is not None
         return found
 
-    wait_until(lambda: look().state.final, description=f"{module.__name__}: {job_id} has ended")
+    wait_until(lambda: look().state.final, description=f"{job_id} has ended")
     return look()
 
 
@@ -255,6 +263,36 @@ def test_database(load: Load) -> None:
 
     assert 3 == words
     assert 404 == unknown
+
+
+def test_session_dependency(load: Load) -> None:
+    """The task's session commits or rolls back as a whole; a receipt is for what was packed."""
+    module = load("session_dependency")
+    with started(module) as client:
+        whole = client.post("/orders", json={"items": ["tea", "cake"]}).json()
+        broken = client.post("/orders", json={"items": ["tea", "unicorn"]}).json()
+        jobs = [ended(client, module, each["job"]) for each in (whole, broken)]
+        shown = [client.get(f"/orders/{each['order']}").json() for each in (whole, broken)]
+        wait_until(lambda: lines("receipts.log"), description="the receipt is written")
+        unknown = client.get("/orders/99").status_code
+
+    assert [JobState.COMPLETED, JobState.FAILED] == [job.state for job in jobs]
+    assert [{"tea": True, "cake": True}, {"tea": False, "unicorn": False}] == shown
+    assert ProgressRecord(2, 2) == ProgressRecord.read(jobs[0].progress)
+    assert ProgressRecord(1, 2) == ProgressRecord.read(jobs[1].progress)
+    assert ["order 1: 2 items"] == lines("receipts.log")
+    assert 404 == unknown
+
+
+def test_wireup_app(load: Load) -> None:
+    """The services are made for the attempt; what it raises, the scoped one is told."""
+    module = load("wireup_app")
+    with started(module) as client:
+        jobs = [client.post(f"/greetings/{name}").json()["job"] for name in ("ada", "r2d2")]
+        states = [ended_in(client, module.aw, job).state for job in jobs]
+
+    assert [JobState.COMPLETED, JobState.FAILED] == states
+    assert ["attempt 1: Dear Sir or Madam", "attempt 1: Hello ada"] == lines("greetings.log")
 
 
 def test_transactional(load: Load) -> None:
