@@ -178,6 +178,24 @@ def test_f43_a_thread_that_does_not_end_is_run_again_once(site: Path, store_url:
     assert (JobState.RUNNING, 2) == (after.state, after.attempt)
 
 
+def test_a_second_ctrl_c_while_a_stream_is_open_fails_no_job(
+    site: Path, store_url: str, open_stream: list[socket.socket]
+) -> None:
+    """asyncio then cancels whatever runs; for the job that is a shutdown like any other."""
+    with running(a_server(site, store_url)) as server, server.client() as client:
+        client.post("/work/async/long?seconds=60")
+        wait_until(lambda: has(site, "start", "long"), description="it works")
+        open_stream.append(listen(server))
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(25)
+    (found,) = records(store_url)
+
+    assert found.state in (JobState.QUEUED, JobState.RUNNING)
+    assert 0 == found.failures
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL])
 def test_f44_no_child_process_outlives_its_worker(
     number: signal.Signals, site: Path, store_url: str

@@ -71,6 +71,7 @@ TABLE = [
     (Retry(), Policy(retries=0), None, Failed),
     (CUT_OFF, Policy(), SHUTDOWN, Released),
     (CUT_OFF, Policy(interrupted=MAX_INTERRUPTED - 1), SHUTDOWN, Failed),
+    (CUT_OFF, Policy(on_crash="fail"), SHUTDOWN, Failed),
     (CUT_OFF, Policy(), Interruption(Why.LOST), Released),
     (CUT_OFF, OFTEN, UNWANTED, Cancelled),
     (ValueError("while tidying up"), OFTEN, UNWANTED, Cancelled),

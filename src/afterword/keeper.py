@@ -68,12 +68,15 @@ class Keeper:
         Raises:
             TimeoutError: they have not, `timeout` seconds later.
         """
-        delays = _growing_delays()
         done = await asyncio.to_thread(self._completed, ids)  # at least once, whatever the timeout
-        async with asyncio.timeout(timeout):
-            while done is None:
-                await asyncio.sleep(next(delays))
-                done = await asyncio.to_thread(self._completed, ids)
+        delays = _growing_delays()
+        try:
+            async with asyncio.timeout(timeout):
+                while done is None:
+                    await asyncio.sleep(next(delays))
+                    done = await asyncio.to_thread(self._completed, ids)
+        except TimeoutError:
+            raise TimeoutError(_not_within(ids, timeout)) from None
         return done
 
     def wait_ended_sync(self, ids: Sequence[str], timeout: float | None = None) -> bool:
@@ -82,7 +85,7 @@ class Keeper:
         delays = _growing_delays()
         while (done := self._completed(ids)) is None:
             if self._clock.monotonic() > deadline:
-                raise TimeoutError(f"{list(ids)} did not end within {timeout} seconds.")
+                raise TimeoutError(_not_within(ids, timeout))
             time.sleep(next(delays))
         return done
 
@@ -99,6 +102,10 @@ class Keeper:
             return resolve(task)
         except UnknownTask:
             return None
+
+
+def _not_within(ids: Sequence[str], timeout: float | None) -> str:
+    return f"{', '.join(ids)} did not end within {timeout:g} seconds."
 
 
 def _growing_delays() -> Iterator[float]:

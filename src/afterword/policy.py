@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from afterword import signals
 from afterword.errors import InjectionError, TaskRequestError
-from afterword.job import JobOptions
+from afterword.job import JobOptions, OnCrash
 from afterword.outcome import (
     MAX_INTERRUPTED,
     NEVER_ENDS,
@@ -32,6 +32,9 @@ from afterword.retry import Backoff, Delays
 from afterword.task_options import TaskOptions
 
 ASKED_RETRIES = 100  # of a task that raises Retry, and does not say how often it may
+
+
+CUT_OFF = "cut off by a shutdown, and its task is not to be run again after that (on_crash='fail')"
 
 
 class Why(StrEnum):
@@ -71,6 +74,7 @@ class Policy:
     backoff: Backoff | Delays = field(default_factory=Backoff)
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     timeout: float | None = None
+    on_crash: OnCrash = "retry"
     failures: int = 0
     interrupted: int = 0
 
@@ -101,6 +105,7 @@ def policy_of(
         backoff=options.backoff,
         retry_on=options.retry_on,
         timeout=options.timeout if call.timeout is None else call.timeout,
+        on_crash=options.on_crash,
         failures=failures,
         interrupted=interrupted,
     )
@@ -152,6 +157,8 @@ def _interrupted(
             late = TimeoutError(interruption.reason)
             late.__traceback__ = error.__traceback__ if error else None
             return decide(late, policy, now=now, chance=chance)
+        case Why.SHUTDOWN if policy.on_crash == "fail":
+            return Failed(CUT_OFF)
         case Why.SHUTDOWN if policy.interrupted + 1 >= MAX_INTERRUPTED:
             return Failed(NEVER_ENDS)
         case _:

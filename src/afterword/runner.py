@@ -99,6 +99,7 @@ class Runner:
         self._ends = Ends(group, self._on_settled)
         self._threads = Threads(concurrency)
         self._processes = Processes(min(concurrency, _cores()), HANDLER)
+        self.closing = False  # the process is about to end
         self._running: dict[str, _Running] = {}  # until their outcome is on record
         self._active: set[_Running] = set()  # until their function has returned
 
@@ -206,7 +207,10 @@ class Runner:
             self._conclude(running, ending)
 
     def _conclude(self, running: _Running, ending: Ending) -> None:
-        outcome = conclude(running.attempt, ending, running.interruption, self._clock.now())
+        interruption = running.interruption
+        if interruption is None and self.closing and _is_cut_off(ending):
+            interruption = Interruption(Why.SHUTDOWN)  # by whoever ends the event loop
+        outcome = conclude(running.attempt, ending, interruption, self._clock.now())
         self._settle(running, outcome, running.context.children)
 
     def _in_loop(self, callback: Callable[[], object]) -> None:
@@ -333,6 +337,10 @@ class Runner:
             del self._running[claim.id]
         if not self._running:
             self._on_empty()
+
+
+def _is_cut_off(ending: Ending) -> bool:
+    return isinstance(ending.error, asyncio.CancelledError)
 
 
 def _cores() -> int:

@@ -141,7 +141,7 @@ class Worker:
 
     def stop_claiming(self) -> None:
         """Start nothing any more, whatever is added; to be called in the event loop's thread."""
-        self._draining = True
+        self._draining = self._runner.closing = True
         self._wake.set()
 
     async def _wait_emptied(self, seconds: float) -> None:
