@@ -524,6 +524,8 @@ class Afterword:
             )
             self._worker.start()
             self.keeper.on_cancel = self._worker.look_for_orders
+            # Which queues are paused or limited is known before the first job can be offered.
+            await asyncio.to_thread(self._group.run_blocking, calling(self._worker.look_for_orders))
         if self._planned:
             await asyncio.to_thread(scheduler.start)
         self._loop = asyncio.get_running_loop()
@@ -615,7 +617,8 @@ class Afterword:
         """The job of a call outside of a request; held here if it can start here at once."""
         job = new_job(func, args, kwargs, said, now=self.now(), injection=self.injection)
         at_once = job.run_at is None and job.limit_key is None
-        return replace(job, held=self.started and at_once)
+        here = self.started and self._worker is not None
+        return replace(job, held=here and at_once)
 
     async def store(
         self,
