@@ -1,19 +1,22 @@
 """Asking the store about jobs, from any thread or loop: for their handles, and for requests."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from afterword.clock import Clock
-from afterword.errors import UnknownTask
+from afterword.errors import StoreError, UnknownTask
 from afterword.group_commit import GroupCommit
 from afterword.job import JobRecord, JobState
 from afterword.operation import calling
 from afterword.outcome import storable_text
 from afterword.store import Store
 from afterword.task import resolve
+
+LOOK_WITHIN = 1.0  # seconds the worker of this process has to take notice of what is cancelled
 
 
 class Keeper:
@@ -59,7 +62,9 @@ class Keeper:
         """The same for a thread."""
         (done,) = self.store().cancel([job_id], storable_text(reason))
         if self.on_cancel:
-            self._group.submit(calling(self.on_cancel))
+            # Before anything else happens here: a job that this process holds must not start now.
+            with contextlib.suppress(StoreError):
+                self._group.run_blocking(calling(self.on_cancel), LOOK_WITHIN)
         return done
 
     async def wait_ended(self, ids: Sequence[str], timeout: float | None = None) -> bool:

@@ -2,7 +2,8 @@
 
 returned ─────────────────────────────────▶ Completed, with what it returned
 raised Cancel, or was cancelled ──────────▶ Cancelled
-cut off by a shutdown ────────────────────▶ Released; after a hundred times Failed; with on_crash="fail" at once
+cut off by a shutdown ────────────────────▶ Released; after a hundred times, or with
+                                            on_crash="fail", Failed
 raised Retry ─────────────────────────────▶ Retry, as long as its retries last
 raised something of `retry_on` ───────────▶ Retry, as long as its retries last
 raised anything else, took too long ──────▶ the same, or Failed
