@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos import (
+    clocks,
     deploy,
     disk,
     experiments,
@@ -20,7 +21,10 @@ from chaos import (
     people,
     process,
     report,
+    schedules,
     server,
+    shutdown,
+    tasks,
 )
 from chaos.findings import Finding
 from chaos.lab import POSTGRES, SQLITE, Lab
@@ -50,6 +54,9 @@ EXPERIMENTS = {
     "F6": Experiment(process.block_loops),
     "F7": Experiment(process.hold_the_gil),
     "F8": Experiment(process.crash_in_tasks),
+    "F9": Experiment(tasks.raise_in_tasks),
+    "F10": Experiment(tasks.ignore_cancelling),
+    "F11": Experiment(tasks.outlast_limits),
     "F14": Experiment(disk.fill_the_disk),
     "F16": Experiment(disk.fail_writes, (SQLITE,)),
     "F17": Experiment(disk.lose_the_file, (SQLITE,)),
@@ -64,10 +71,16 @@ EXPERIMENTS = {
     "F31": Experiment(network.half_open, (POSTGRES,)),
     "F32": Experiment(network.slow_and_lossy, (POSTGRES,)),
     "F33": Experiment(server.start_before_the_server, (POSTGRES,)),
+    "F34": Experiment(clocks.set_clocks),
+    "F35": Experiment(schedules.freeze_schedulers),
+    "F36": Experiment(schedules.kill_schedulers),
     "F38": Experiment(server.lose_hints, (POSTGRES,)),
     "F39": Experiment(load.thundering_herd),
     "F40": Experiment(deploy.mix_releases),
     "F41": Experiment(deploy.change_tasks),
+    "F42": Experiment(shutdown.drain_under_load),
+    "F43": Experiment(shutdown.outlast_the_grace),
+    "F44": Experiment(shutdown.leave_children),
     "F49": Experiment(people.press_twice),
     "N": Experiment(hosts.share_and_lose, (POSTGRES,)),
 }

@@ -183,7 +183,7 @@ def _add(fleet: Fleet, jobs: int, due_at: float) -> None:
             [
                 NewJob(
                     id=new_id(),
-                    task="tests.crash.app:work_in_thread",
+                    task="tests.crash.tasks:work_in_thread",
                     arguments=json.dumps({"number": number, "seconds": 0.0}),
                     run_at=due_at,
                 )

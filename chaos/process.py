@@ -17,6 +17,7 @@ from tests.crash.ledger import number_of
 from tests.helpers import ROOT, Server, wait_until
 
 CRASHERS = ("segfault", "exit_worker", "kill_worker")  # the last as the out-of-memory killer does
+APART = ("segfault_apart", "exit_apart", "kill_apart")  # the same in processes of their own
 
 
 def freeze_everything(lab: Lab, *, lease: float = 2.0, times: int = 5) -> Finding:
@@ -39,12 +40,13 @@ def _freeze_everything(lab: Lab, lease: float, times: int) -> Result:
         for _ in range(times):
             before = accepted(fleet)
             wait_until(lambda: accepted(fleet) > before, description="work goes on")  # noqa: B023
-            _freeze(fleet, 2 * lease)
+            freeze(fleet, 2 * lease)
         fleet.wait_finished(timeout=120)
         return Result(fleet.verdict(clients), times, fleet.logs())
 
 
-def _freeze(fleet: Fleet, seconds: float) -> None:
+def freeze(fleet: Fleet, seconds: float) -> None:
+    """SIGSTOP to every process, and SIGCONT some time later."""
     for server in fleet.servers:
         fleet.disturbed.add(server.process.pid)
         server.pause()
@@ -113,11 +115,32 @@ def crash_in_tasks(lab: Lab, *, neighbours: int = 20) -> Finding:
         "F8",
         lab,
         f"a task ends its process by a segmentation fault, by os._exit, by SIGKILL as the"
-        f" out-of-memory killer does; each with {neighbours} neighbours",
-        lambda room: _crash_in_tasks(room, room.folder.name, neighbours),
-        [lab.room(task) for task in CRASHERS],
-        required=f"it fails as poison after {MAX_LOST} processes; every neighbour completes",
+        f" out-of-memory killer does, in the worker's process and in one of its own; each with"
+        f" {neighbours} neighbours",
+        lambda room: _crash(room, room.folder.name, neighbours),
+        [lab.room(task) for task in CRASHERS + APART],
+        required=f"it fails as poison after {MAX_LOST} processes, and every neighbour completes;"
+        " from a process of its own it fails at once, and no neighbour notices",
     )
+
+
+def _crash(lab: Lab, task: str, neighbours: int) -> Result:
+    crash = _crash_apart if task in APART else _crash_in_tasks
+    return crash(lab, task, neighbours)
+
+
+def _crash_apart(lab: Lab, task: str, neighbours: int) -> Result:
+    fleet, clients = lab.fleet(1, LEASE=1, ORDER="concurrent"), Clients()
+    (server,) = fleet.servers
+    with fleet.running():
+        (job,) = fleet.begin(clients, task, seconds=0.3)
+        with server.client() as client:
+            clients.send(client, neighbours, task="work", seconds=0.6)
+        fleet.wait_finished(timeout=60)
+        record, verdict = fleet.record(job), fleet.verdict(clients, poison=[0])
+        well = "ProcessDied" in (record.error or "") and server.process.poll() is None
+        note = f"{task}: failed in attempt {record.attempt}, {verdict.extra_runs} jobs run again"
+        return Result(verdict, 0, fleet.logs(), [note], well and verdict.extra_runs == 0)
 
 
 def _crash_in_tasks(lab: Lab, task: str, neighbours: int) -> Result:
@@ -129,7 +152,7 @@ def _crash_in_tasks(lab: Lab, task: str, neighbours: int) -> Result:
             clients.send(client, neighbours, task="work", seconds=0.1)
         deaths = _start_until_poisoned(fleet, server)
         fleet.wait_finished(timeout=60)
-        again = max(each.attempt for each in fleet.records() if number_of(each.arguments) != 0)
+        again = max(each.attempt for each in fleet.records() if number_of(each) != 0)
         note = f"{task}: {deaths} deaths, its neighbours ran at most {again} times"
         verdict = fleet.verdict(clients, poison=[0])
         well = deaths == MAX_LOST and verdict.poisoned == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos import deploy, network, people
+from chaos import deploy, network, people, schedules, shutdown
 from chaos import server as servers
 from chaos.findings import Finding
 from chaos.lab import Lab
@@ -50,3 +50,16 @@ def test_two_releases_share_a_store_while_their_processes_are_killed(any_lab: La
 
 def test_of_two_people_who_do_the_same_one_does_it(any_lab: Lab) -> None:
     assert "0 jobs left" in measured(people.press_twice, any_lab, times=20)
+
+
+def test_killed_schedulers_miss_no_occurrence_and_double_none(any_lab: Lab) -> None:
+    """F36: whichever of them is killed, the others go on, for there is no leader."""
+    assert "0 were created twice" in measured(schedules.kill_schedulers, any_lab, seconds=6.0)
+
+
+def test_a_drain_under_load_leaves_nothing_running(any_lab: Lab) -> None:
+    """F42: whatever runs at the signal, in the event loop, in a thread or in a process."""
+    found = measured(shutdown.drain_under_load, any_lab, grace=1.0, hold=1)
+
+    assert "0 jobs started later" in found
+    assert "0 jobs left running" in found

@@ -4,6 +4,8 @@
 - LEDGER: the file in which tasks and store write down what they did.
 - LEASE, GRACE, CONCURRENCY, ORDER: as of `Afterword`.
 - WORKER: 0 for a process that only stores jobs.
+- EVERY: what its schedules do about missed occurrences, such as "one all": each has its own, once a
+  second. EVERY_GRACE: as of `Afterword.every`.
 - WITHOUT: a task that this release does not have yet.
 - CHANGED: a task of which this release has another signature.
 - CRASH_AT, CRASH_AFTER: die at this point of the store's work, at the n-th time it is passed.
@@ -18,29 +20,26 @@ The points are those between which a job changes hands:
 """
 
 import asyncio
-import ctypes
 import logging
 import os
-import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from afterword import Afterword
 from afterword.fastapi import BackgroundTasks
 from afterword.job import NewJob
-from afterword.outcome import Released
+from afterword.outcome import Released, Retry
 from afterword.store import Added, Claim, Settlement
 from afterword.stores import postgres, sqlite
-from tests.crash.ledger import Ledger, number_of
-
-ledger = Ledger(Path(os.environ["LEDGER"]))
-attempts: dict[int, int] = {}  # number: the newest attempt that was given to this process
+from tests.crash import tasks
+from tests.crash.ledger import is_occurrence, number_of
 
 
 class Witness:
@@ -53,6 +52,7 @@ class Witness:
         self._depth = 0
         self._points: set[str] = set()  # that this transaction passes when it is committed
         self._accepted: list[Settlement] = []
+        self._created: list[NewJob] = []  # by schedules
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -70,13 +70,16 @@ class Witness:
             if self._depth == 0:
                 self._points.clear()
                 self._accepted.clear()
+                self._created.clear()
 
     def _committed(self) -> None:
         for point in sorted(self._points):
             self._pass(point)
         for claim, outcome in ((each.claim, each.outcome) for each in self._accepted):
-            event = "returned" if isinstance(outcome, Released) else "accepted"
-            ledger.write(number_of(claim.arguments), claim.attempt, event)
+            event = "returned" if isinstance(outcome, Released | Retry) else "accepted"
+            tasks.ledger.write(number_of(claim), claim.attempt, event)
+        for job in self._created:
+            tasks.ledger.write(number_of(job), 0, "created")
 
     def _pass(self, point: str) -> None:
         if point == self._crash_at:
@@ -85,10 +88,12 @@ class Witness:
                 os._exit(1)
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """As the store's; a held job is this process's first attempt."""
-        self._points.add("stored")
-        attempts.update((number_of(job.arguments), 1) for job in jobs if job.held)
-        added: Sequence[Added] = super().add(jobs, held_by)  # type: ignore[misc]
+        """As the store's; what schedules create goes into the ledger once it is committed."""
+        with self.transaction():
+            self._points.add("stored")
+            added: Sequence[Added] = super().add(jobs, held_by)  # type: ignore[misc]
+            pairs = zip(jobs, added, strict=True)
+            self._created += [job for job, each in pairs if each.added and is_occurrence(job)]
         return added
 
     def claim(
@@ -97,7 +102,6 @@ class Witness:
         """As the store's."""
         with self.transaction():
             claims: Sequence[Claim] = super().claim(worker, queues, limit, skip)  # type: ignore[misc]
-            attempts.update((number_of(claim.arguments), claim.attempt) for claim in claims)
             if claims:
                 self._points.add("claimed")
         return claims
@@ -121,66 +125,6 @@ class WitnessPostgresStore(Witness, postgres.PostgresStore):
     """A witness on PostgreSQL."""
 
 
-@contextmanager
-def on_record(number: int) -> Iterator[None]:
-    """The first and the last thing that every task here does."""
-    attempt = attempts[number]
-    ledger.write(number, attempt, "started")
-    yield
-    ledger.write(number, attempt, "finished")
-
-
-async def work(number: int, seconds: float) -> None:
-    """A healthy `async def` task."""
-    with on_record(number):
-        await asyncio.sleep(seconds)
-
-
-def work_in_thread(number: int, seconds: float) -> None:
-    """A healthy `def` task."""
-    with on_record(number):
-        time.sleep(seconds)
-
-
-async def block(number: int, seconds: float) -> None:
-    """A task that blocks the event loop, as tasks should not."""
-    with on_record(number):
-        time.sleep(seconds)  # noqa: ASYNC251 - that is the point
-
-
-async def kill_worker(number: int, seconds: float) -> None:
-    """A task that takes its process with it."""
-    with on_record(number):
-        await asyncio.sleep(seconds)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-async def hold_gil(number: int, seconds: float) -> None:
-    """A task that lets no other thread of its process run, as bad C code does."""
-    with on_record(number):
-        ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
-
-
-async def exit_worker(number: int, seconds: float) -> None:
-    """A task that ends its process without a signal."""
-    with on_record(number):
-        await asyncio.sleep(seconds)
-        os._exit(13)
-
-
-async def segfault(number: int, seconds: float) -> None:
-    """A task that reads where nothing is, as bad C code does."""
-    with on_record(number):
-        await asyncio.sleep(seconds)
-        ctypes.string_at(0)
-
-
-TASKS = {
-    func.__name__: func
-    for func in (work, work_in_thread, block, kill_worker, hold_gil, exit_worker, segfault)
-}
-
-
 def with_other_signature(func: Callable[..., object]) -> Callable[..., object]:
     """What a release has that asks for more than the one before."""
 
@@ -199,14 +143,46 @@ class Order(BaseModel):
     seconds: float = 0.0
 
 
+async def events() -> AsyncIterator[str]:
+    """A stream that does not end by itself."""
+    while True:
+        yield "data: still here\n\n"
+        await asyncio.sleep(0.1)
+
+
+def plan(afterword: Afterword) -> None:
+    """Declare the schedules that the environment asks for."""
+    grace = float(os.environ.get("EVERY_GRACE", "60"))
+    for lane, missed in enumerate(os.environ.get("EVERY", "").split(), 1):
+        every = afterword.every(
+            seconds=1,
+            name=f"tick-{missed}",
+            missed=missed,  # type: ignore[arg-type]  # checked there
+            grace=grace,
+            kwargs={"lane": lane},
+        )
+        every(tasks.tick)
+
+
+def mend_sleep() -> None:
+    """Make `time.sleep` work under libfaketime, which mistakes its end for a wall clock's."""
+
+    def sleep(seconds: float, /) -> None:
+        threading.Event().wait(seconds)
+
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+        time.sleep = sleep  # type: ignore[assignment]
+
+
 def build() -> FastAPI:
     """The application as the environment wants it."""
+    mend_sleep()
     logging.basicConfig(level=logging.INFO)
     sqlite.SQLiteStore = WitnessSQLiteStore  # type: ignore[misc]  # in this process only
     postgres.PostgresStore = WitnessPostgresStore  # type: ignore[misc]
-    globals().pop(os.environ.get("WITHOUT", ""), None)
+    vars(tasks).pop(os.environ.get("WITHOUT", ""), None)
     if changed := os.environ.get("CHANGED"):
-        globals()[changed] = with_other_signature(globals()[changed])
+        setattr(tasks, changed, with_other_signature(tasks.TASKS[changed]))
     app = FastAPI()
     app.state.afterword = Afterword(
         app,
@@ -220,11 +196,16 @@ def build() -> FastAPI:
 
     @app.post("/orders", status_code=201)
     async def take_order(order: Order, background_tasks: BackgroundTasks) -> list[str]:
-        if order.task not in TASKS:
-            raise HTTPException(422, f"task is one of {sorted(TASKS)}")
-        add = background_tasks.add_task
-        return [add(TASKS[order.task], number, order.seconds).id for number in order.numbers]
+        if order.task not in tasks.TASKS:
+            raise HTTPException(422, f"task is one of {sorted(tasks.TASKS)}")
+        func, add = tasks.TASKS[order.task], background_tasks.add_task
+        return [add(func, number, order.seconds).id for number in order.numbers]
 
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    plan(app.state.afterword)
     return app
 
 

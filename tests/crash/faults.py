@@ -52,7 +52,7 @@ def kill_workers(
             time.sleep(every)
         fleet.wait_finished(timeout=60 + jobs / 50)
         # Chance may take three workers from one job; then, and only then, it has failed.
-        unlucky = [number_of(each.arguments) for each in fleet.records() if each.lost >= MAX_LOST]
+        unlucky = [number_of(each) for each in fleet.records() if each.lost >= MAX_LOST]
         return Result(fleet.verdict(clients, poison=unlucky), hits, fleet.logs())
 
 

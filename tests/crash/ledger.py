@@ -1,11 +1,14 @@
 """The ledger: what the tasks and the store of a served process say they did, outside of the store.
 
 Every line is `number attempt pid event`, written with one O_APPEND write, so that a process can be
-killed at any moment and processes can share the file. `number` is the job's own argument.
+killed at any moment and processes can share the file. `number` is the job's own argument; that of a
+job which a schedule has created is made of its occurrence and its schedule.
 
 - `started`, `finished`: written by the task, first and last thing.
 - `accepted`: written by the store, after the commit that ended the job.
-- `returned`: the same for an attempt that a shutdown interrupted.
+- `returned`: the same for an attempt whose job goes on: a shutdown interrupted it, or it failed and
+  is to be tried again.
+- `created`: written by the store, after the commit that created the job of an occurrence.
 """
 
 import json
@@ -14,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from afterword import JobRecord, JobState
 from afterword.store import MAX_LOST
@@ -35,9 +39,9 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, number: int, attempt: int, event: str) -> None:
-        """Append a line of this process."""
-        line = f"{number} {attempt} {os.getpid()} {event}\n".encode()
+    def write(self, number: int, attempt: int, event: str, pid: int | None = None) -> None:
+        """Append a line of a process, this one if no other is named."""
+        line = f"{number} {attempt} {pid or os.getpid()} {event}\n".encode()
         descriptor = os.open(self.path, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
         try:
             os.write(descriptor, line)
@@ -59,10 +63,38 @@ class Ledger:
         return {line.number for line in self.lines(event)}
 
 
-def number_of(arguments: str) -> int:
-    """The number that a stored job of ours carries."""
-    number: int = json.loads(arguments)["number"]
-    return number
+class Stored(Protocol):
+    """A job, or a claim to one."""
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+
+    @property
+    def arguments(self) -> str:
+        """Its arguments, as JSON."""
+
+
+def number_of(job: Stored) -> int:
+    """The number of a stored job of ours."""
+    arguments: Mapping[str, int] = json.loads(job.arguments)
+    lane = arguments.get("lane")
+    return arguments["number"] if lane is None else occurrence(job.id, lane)
+
+
+def is_occurrence(job: Stored) -> bool:
+    """Whether a schedule has created this job."""
+    return '"lane"' in job.arguments
+
+
+def occurrence(job_id: str, lane: int) -> int:
+    """The number of a job that a schedule has created: 21 is lane 1, two seconds after 1970."""
+    return due_at(job_id) * 10 + lane
+
+
+def due_at(job_id: str) -> int:
+    """The second since 1970 for which a schedule has created a job: its id begins with it."""
+    return int(job_id.replace("-", "")[:12], 16) // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +126,9 @@ def check(
         acked: the numbers of each request that got a 2xx.
         sent: the numbers of each request, answered or not.
         disturbed: the process ids that were killed or stopped.
-        poison: the numbers that are to fail because their workers are lost.
+        poison: the numbers that are to fail.
     """
-    by_number = {number_of(record.arguments): record for record in records}
+    by_number = {number_of(record): record for record in records}
     lines: defaultdict[int, list[Line]] = defaultdict(list)
     for line in ledger.lines():
         lines[line.number].append(line)
@@ -113,9 +145,13 @@ def check(
         stored=len(by_number),
         runs=started.total(),
         extra_runs=started.total() - len(started),
-        poisoned=sum(record.state is JobState.FAILED for record in by_number.values()),
+        poisoned=sum(map(_is_poison, by_number.values())),
         problems=problems,
     )
+
+
+def _is_poison(record: JobRecord) -> bool:
+    return record.state is JobState.FAILED and record.lost >= MAX_LOST
 
 
 def _lost(
@@ -149,17 +185,16 @@ def _half_stored(
 
 
 def _wrong_count(record: JobRecord) -> Iterable[str]:
-    """Each attempt after the first has a cause on record: a lost worker, or an interruption."""
-    number = number_of(record.arguments)
+    """Each attempt after the first has a cause on record."""
+    number = number_of(record)
     if not record.state.final:
         yield f"{number} has not ended: {record.state}, attempt {record.attempt}"
         return
-    earlier = record.lost + record.interrupted
-    ended_by_loss = record.state is JobState.FAILED and record.lost >= MAX_LOST
-    if record.attempt != earlier + (0 if ended_by_loss else 1):
+    earlier = record.lost + record.interrupted + record.failures
+    if record.attempt != earlier + (0 if _is_poison(record) else 1):
         yield (
-            f"{number} ended with attempt {record.attempt}, but {record.lost} lost workers"
-            f" and {record.interrupted} interruptions are on record"
+            f"{number} ended with attempt {record.attempt}, but {record.lost} lost workers,"
+            f" {record.interrupted} interruptions and {record.failures} failures are on record"
         )
 
 

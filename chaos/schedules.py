@@ -1,0 +1,192 @@
+"""Schedules, once a second, while their processes are killed (F36) or frozen (F35)."""
+
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from afterword import JobRecord, JobState
+from chaos.findings import KEPT, Finding, judge
+from chaos.lab import Lab
+from chaos.process import freeze
+from chaos.storm import wait_ended
+from tests.crash.faults import Result
+from tests.crash.fleet import Clients, Fleet
+from tests.crash.ledger import due_at, is_occurrence, number_of
+from tests.helpers import wait_until
+
+GRACE = 60.0  # seconds, the default: who is as late as that has missed an occurrence
+POLICIES = ("one", "all", "skip")
+ALONE = 3.0  # seconds between two freezes
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrences:
+    """Those of one schedule that became jobs, by the second for which they were due."""
+
+    jobs: Mapping[int, JobRecord]
+
+    @property
+    def late(self) -> float:
+        """By how many seconds the latest of them was late."""
+        ages = (job.created_at.timestamp() - due for due, job in self.jobs.items())
+        return max(ages, default=0.0)
+
+    def missing(self, since: float, until: float) -> list[int]:
+        """The seconds between these for which there is no job."""
+        expected = range(math.ceil(since), math.floor(until) + 1)
+        return [due for due in expected if due not in self.jobs]
+
+    def within(self, since: float, until: float) -> set[int]:
+        """The seconds between these for which there is one."""
+        return {due for due in self.jobs if since <= due <= until}
+
+
+def occurrences(fleet: Fleet, lane: int = 1) -> Occurrences:
+    """What the store knows of a schedule's jobs; lane 1 is the first that EVERY names."""
+    ticks = [each for each in fleet.records() if is_occurrence(each)]
+    return Occurrences({due_at(each.id): each for each in ticks if number_of(each) % 10 == lane})
+
+
+def stop_schedules(fleet: Fleet, policies: Iterable[str]) -> None:
+    """Let the schedules make no more jobs, and wait for those they have made."""
+    for policy in policies:
+        fleet.store.pause_schedule(f"tick-{policy}", True)
+    wait_ended(fleet, timeout=120)
+    for server in fleet.servers:
+        server.stop()
+
+
+def created_twice(fleet: Fleet) -> int:
+    """How many occurrences became jobs more than once, by what the stores have committed."""
+    created = Counter(line.number for line in fleet.ledger.lines("created"))
+    return sum(times > 1 for times in created.values())
+
+
+def not_run(fleet: Fleet) -> int:
+    """How many of the occurrences' jobs did not run to their end."""
+    finished = fleet.ledger.numbers("finished")
+    return sum(
+        record.state is not JobState.COMPLETED or number_of(record) not in finished
+        for record in fleet.records()
+        if is_occurrence(record)
+    )
+
+
+# ---------------------------------------------------------------------- killed
+
+
+def kill_schedulers(lab: Lab, *, seconds: float = 120.0, every: float = 2.0) -> Finding:
+    """F36: three processes have one schedule, and one after the other is killed."""
+    return judge(
+        "F36",
+        lab,
+        f"every(seconds=1) in 3 processes, kill -9 of a random one every {every:g} s (there is no"
+        f" leader), for {seconds:.0f} s",
+        lambda room: _kill_schedulers(room, seconds, every),
+        required="a job for each second, created once, within the grace time of 60 s; each run to"
+        " its end",
+    )
+
+
+def _kill_schedulers(lab: Lab, seconds: float, every: float) -> Result:
+    dice, hits = random.Random(36), 0
+    fleet = lab.fleet(3, EVERY="one", ORDER="concurrent", LEASE=5)
+    with fleet.running():
+        began_at = time.time()
+        while time.time() < began_at + seconds:
+            server = dice.choice(fleet.servers)
+            fleet.kill(server)
+            hits += 1
+            fleet.start(server, wait=False)
+            time.sleep(every)
+        ended_at = time.time()
+        wait_until(
+            lambda: max(occurrences(fleet).jobs, default=0) > ended_at,
+            description="the schedule goes on",
+            timeout=30,
+            every=0.2,
+        )
+        stop_schedules(fleet, ["one"])
+        found = occurrences(fleet)
+        missing, twice, lost = (
+            found.missing(began_at, ended_at),
+            created_twice(fleet),
+            not_run(fleet),
+        )
+        notes = [
+            f"{len(found.jobs)} occurrences became jobs, {len(missing)} are missing,"
+            f" {twice} were created twice, {lost} not run; the latest was created"
+            f" {found.late:.1f} s after its time"
+        ]
+        well = not missing and not twice and not lost and found.late < GRACE
+        return Result(fleet.verdict(Clients()), hits, fleet.logs(), notes, well)
+
+
+# ---------------------------------------------------------------------- frozen
+
+
+def freeze_schedulers(lab: Lab, *, lease: float = 2.0, times: int = 5) -> Finding:
+    """F35: as F5, with schedules: what was missed is treated as each of them says."""
+    return judge(
+        "F35",
+        lab,
+        f"all 3 processes frozen at once for 2 leases, {times} times, while they drain 300 jobs;"
+        " schedules of every second with 1 s of grace that make up for all they missed, for"
+        " one, for none",
+        lambda room: _freeze_schedulers(room, lease, times),
+        required=f"{KEPT}; the schedules go on within 2 s, and made up as they say",
+    )
+
+
+def _freeze_schedulers(lab: Lab, lease: float, times: int) -> Result:
+    fleet = lab.fleet(3, LEASE=lease, ORDER="concurrent", EVERY=" ".join(POLICIES), EVERY_GRACE=1)
+    clients, freezes = Clients(seconds=0.3), []
+    with fleet.running():
+        with fleet.servers[0].client() as client:
+            for _ in range(6):
+                clients.send(client, jobs=50)
+        for _ in range(times):
+            time.sleep(ALONE)
+            frozen_at = time.time()
+            freeze(fleet, 2 * lease)
+            freezes.append((frozen_at, time.time()))
+        time.sleep(ALONE)
+        stop_schedules(fleet, POLICIES)
+        lanes = {policy: occurrences(fleet, lane) for lane, policy in enumerate(POLICIES, 1)}
+        wrong = [text for each in freezes for text in _wrongly_made_up(lanes, *each)]
+        missing = lanes["all"].missing(freezes[0][0], freezes[-1][1])
+        twice, lost = created_twice(fleet), not_run(fleet)
+        back = [_seconds_until_back(lanes["skip"], thawed_at) for _, thawed_at in freezes]
+        counts = ", ".join(f"{len(lanes[policy].jobs)} ({policy})" for policy in POLICIES)
+        notes = [
+            f"occurrences that became jobs: {counts}; {twice} created twice, {lost} not run;"
+            f" {len(missing)} of those to be made up for missing",
+            f"the schedules went on after {max(back):.1f} s at worst",
+            *wrong,
+        ]
+        well = not missing and not twice and not lost and not wrong and max(back) < 2.0
+        return Result(fleet.verdict(clients), times, fleet.logs(), notes, well)
+
+
+def _wrongly_made_up(
+    lanes: Mapping[str, Occurrences], frozen_at: float, thawed_at: float
+) -> Iterable[str]:
+    """What one freeze must leave of three schedules that are alike but for their policy."""
+    made = {
+        policy: lane.within(frozen_at - ALONE / 2, thawed_at + ALONE / 2)
+        for policy, lane in lanes.items()
+    }
+    missed = made["all"] - made["skip"]
+    if len(missed) < 2:
+        yield f"a freeze of {thawed_at - frozen_at:.1f} s made nothing miss an occurrence"
+    elif made["one"] != made["skip"] | {max(missed)}:
+        extra = sorted(made["one"] - made["skip"])
+        yield f"of the missed {sorted(missed)} not the latest one was made up for, but {extra}"
+
+
+def _seconds_until_back(lane: Occurrences, thawed_at: float) -> float:
+    created = [job.created_at.timestamp() for job in lane.jobs.values()]
+    return min((at for at in created if at > thawed_at), default=math.inf) - thawed_at
