@@ -251,7 +251,7 @@ def test_an_application_that_was_not_started_stores_nothing() -> None:
 @pytest.mark.parametrize("durable", [True, False])
 def test_an_upload_is_refused(durable: bool) -> None:
     with pytest.raises(ArgumentError, match="Save it first"):
-        BackgroundTasks.of_request(outbox(durable=durable)).add_task(
+        BackgroundTasks.of_request(outbox(durable=durable)).add_task(  # type: ignore[call-overload]
             take_any,
             upload=UploadFile(file=None),  # type: ignore[arg-type]
         )

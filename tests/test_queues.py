@@ -11,7 +11,8 @@ from afterword import Afterword, AfterwordError, JobState, task
 from afterword.call import new_job
 from afterword.errors import ConfigurationError
 from afterword.injection import Injection
-from afterword.task import TaskOptions, options_of
+from afterword.task import options_of
+from afterword.task_options import TaskOptions
 from tests.at_work import at_work, ended, record, wait_for
 from tests.sites import note, serving
 

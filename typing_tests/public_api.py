@@ -3,16 +3,27 @@
 Each `type: ignore` is a call that must be an error: mypy reports one that is not.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, assert_type
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.responses import PlainTextResponse
 
 import afterword.starlette
-from afterword import Afterword, Job, JobRecord, JobState, task
+from afterword import (
+    Afterword,
+    Job,
+    JobRecord,
+    JobState,
+    Progress,
+    TaskContext,
+    current_task,
+    task,
+)
 from afterword.fastapi import Accepted, BackgroundTask, BackgroundTasks
 from afterword.handle import ProgressRecord
+from afterword.injectors.dishka import DishkaInjector
+from afterword.injectors.wireup import WireupInjector
 
 
 def send(to: str, *, retries: int = 3) -> None: ...
@@ -47,7 +58,7 @@ async def injected(background_tasks: BackgroundTasks) -> None:
     background_tasks.add_task(send)  # type: ignore[call-overload]
     background_tasks.add_task(send, 1)  # type: ignore[call-overload]
     background_tasks.add_task(send, "a", 1)  # type: ignore[call-overload]
-    background_tasks.add_task(send, "a", retry=1)  # type: ignore[arg-type]
+    background_tasks.add_task(send, "a", retry=1)  # type: ignore[call-arg]
     background_tasks.add_task(resize, "a", width="1")  # type: ignore[arg-type]
     background_tasks.add_task(send("a"))  # type: ignore[call-overload, func-returns-value]
     background_tasks.add_task(resize("a"))  # type: ignore[call-overload]
@@ -117,6 +128,39 @@ async def tasks_stay_the_functions_they_are() -> None:
     aw.add_task_sync(plain, 1)
     aw.add_task_sync(registered, "1")  # type: ignore[call-overload]
     task(5)  # type: ignore[call-overload]
+
+
+def with_injected(
+    number: int, context: TaskContext, progress: Progress, tasks: BackgroundTasks
+) -> str:
+    assert_type(context.add_task(registered, number), Job[str])
+    assert_type(context.options(delay=5).add_task(registered_async, number), Job[str])
+    assert_type(context.attempt, int)
+    assert_type(tasks.add_task(registered, number), Job[str])
+    assert_type(current_task().progress, Progress)
+    assert_type(list(progress.track("abc")), list[str])
+    progress.update(1, total=2.5, message="half")
+    context.logger.info("there")
+    context.add_task(registered, "1")  # type: ignore[call-overload]
+    context.options(when=5)  # type: ignore[call-arg]
+    progress.update("1")  # type: ignore[arg-type]
+    progress.track(5)  # type: ignore[call-overload]
+    return context.job_id
+
+
+async def injected_async(progress: Progress, items: AsyncIterator[bytes]) -> None:
+    async for item in progress.track(items, total=5):
+        assert_type(item, bytes)
+
+
+def with_default(number: int, session: bytes = Depends(resize)) -> None: ...
+
+
+def injected_parameters_without_a_default_are_missed(tasks: BackgroundTasks) -> None:
+    tasks.add_task(with_injected, 1)  # type: ignore[call-overload]
+    assert_type(tasks.add_task(with_default, 1), Job[None])
+    Afterword(app, injectors=[WireupInjector(), DishkaInjector()])
+    Afterword(app, injectors=[WireupInjector])  # type: ignore[list-item]
 
 
 def records(record: JobRecord, job: Job[bytes]) -> None:
