@@ -58,7 +58,7 @@ async def injected(background_tasks: BackgroundTasks) -> None:
     background_tasks.add_task(send)  # type: ignore[call-overload]
     background_tasks.add_task(send, 1)  # type: ignore[call-overload]
     background_tasks.add_task(send, "a", 1)  # type: ignore[call-overload]
-    background_tasks.add_task(send, "a", retry=1)  # type: ignore[call-arg]
+    BackgroundTask(send, "a", retry=1)  # type: ignore[call-arg]
     background_tasks.add_task(resize, "a", width="1")  # type: ignore[arg-type]
     background_tasks.add_task(send("a"))  # type: ignore[call-overload, func-returns-value]
     background_tasks.add_task(resize("a"))  # type: ignore[call-overload]
