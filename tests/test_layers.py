@@ -23,7 +23,7 @@ LAYERS = {
     "work": "wireup progress workplace completion context executor ends runner in_process"
     " processes worker scheduler upkeep",
     "around": "dashboard testing demo lifespan lifeline supervisor termination watchdog",
-    "facade": "__init__ app cli in_task pytest_plugin __main__",
+    "facade": "__init__ app cli intake in_task pytest_plugin __main__",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, get_args, overload
 from weakref import WeakSet
@@ -17,7 +16,6 @@ from starlette.middleware import Middleware
 from afterword import telemetry, upkeep
 from afterword.asgi import AfterwordMiddleware
 from afterword.bind import AsyncBinding, Binding, bind
-from afterword.call import new_job
 from afterword.chain import Chain
 from afterword.clock import Clock, StoreClock
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
@@ -27,10 +25,11 @@ from afterword.group_commit import GroupCommit
 from afterword.handle import Job
 from afterword.injection import Injector, checked_injectors, native, refused_by_all
 from afterword.injectors import injection_of
-from afterword.job import JobRecord, NewJob
+from afterword.intake import Adding, Intake
+from afterword.job import JobRecord
 from afterword.keeper import Keeper
 from afterword.leases import Leases
-from afterword.operation import adding, calling, discarding, releasing, settling
+from afterword.operation import calling
 from afterword.options import (
     check_callable,
     check_choice,
@@ -39,16 +38,16 @@ from afterword.options import (
     checked_queues,
     queue_limits,
 )
-from afterword.outbox import Entry, OnFailure, Order, Rules, Stored
-from afterword.outcome import Cancelled, redacting
+from afterword.outbox import Entry, OnFailure, Order, Rules
+from afterword.outcome import redacting
 from afterword.recurrence import as_rule
 from afterword.retry import checked_retries
 from afterword.schedule import Missed
 from afterword.scheduler import Planned, Scheduler
 from afterword.scope import Provided
-from afterword.store import Added, Claim, Putback, Settlement, Store, held_claim, open_store
+from afterword.store import Store, open_store
 from afterword.task import allow_package, check_names, registered, require_callable
-from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
+from afterword.task_options import CallOptions, CallOptionsDict
 from afterword.termination import Termination
 from afterword.transactions import Transactions
 from afterword.worker import Worker
@@ -70,56 +69,8 @@ WRONG_CLOCK = 5.0  # seconds by which a host's clock may differ from the store's
 _applications: "WeakSet[Afterword]" = WeakSet()  # of this process
 
 
-class Adding:
-    """Adds jobs outside of a request, with options: `Afterword.options(...)`."""
-
-    def __init__(self, afterword: "Afterword", said: CallOptions = NO_OPTIONS) -> None:
-        self._afterword = afterword
-        self._said = said
-
-    @overload
-    async def add_task(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    async def add_task(
-        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """As `Afterword.add_task`."""
-        await asyncio.to_thread(self._afterword.keeper.store)
-        job = self._afterword.new_job(func, args, kwargs, self._said)
-        return self._added(job, await self._afterword.store([job]))
-
-    @overload
-    def add_task_sync(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    def add_task_sync(
-        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    def add_task_sync(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """As `Afterword.add_task_sync`."""
-        self._afterword.keeper.store()
-        job = self._afterword.new_job(func, args, kwargs, self._said)
-        return self._added(job, self._afterword.store_blocking([job]))
-
-    def _added(self, job: NewJob, stored: Sequence[Stored]) -> Job[Any]:
-        (each,) = stored
-        if each.claim:
-            self._afterword.release([each.claim], [])
-        return Job(
-            each.answer.id, job.task, keeper=self._afterword.keeper, conflict=each.answer.conflict
-        )
-
-
 @native()
-class Afterword:
+class Afterword(Intake):
     """Durable background tasks for one application.
 
     Args:
@@ -605,86 +556,8 @@ class Afterword:
         self._worker = None
         self._unfinished = set()
 
-    # ------------------------------------------------------------------ for the middleware
-
-    def new_job(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> NewJob:
-        """The job of a call outside of a request; held here if it can start here at once."""
-        job = new_job(func, args, kwargs, said, now=self.now(), injection=self.injection)
-        at_once = job.run_at is None and job.limit_key is None
-        here = self.started and self._worker is not None
-        return replace(job, held=here and at_once)
-
-    async def store(
-        self,
-        jobs: Sequence[NewJob],
-        stored_anyway: Callable[[Sequence[Stored]], object] | None = None,
-    ) -> Sequence[Stored]:
-        """Make jobs durable, before this returns.
-
-        A caller who is cancelled when it is too late is told by `stored_anyway`.
-        """
-        worker, now = self._leases.worker, self._clock.now()
-        operation = adding(jobs, worker)
-        try:
-            added = await self._group.run(operation, self._store_timeout)
-        except asyncio.CancelledError:
-            if stored_anyway and operation.committed:
-                stored_anyway(_stored(jobs, operation.result, worker, now))
-            raise
-        return _stored(jobs, added, worker, now)
-
-    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Stored]:
-        """The same for a thread."""
-        worker, now = self._leases.worker, self._clock.now()
-        added = self._group.run_blocking(adding(jobs, worker), self._store_timeout)
-        return _stored(jobs, added, worker, now)
-
-    def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:
-        """Start held jobs here, or give them to whoever has room."""
-        left = self._worker.offer(ready) if self._worker else ready
-        if left or waiting:
-            self._group.insist(releasing([Putback(claim) for claim in (*left, *waiting)]))
-
-    def discard(self, claims: Sequence[Claim]) -> None:
-        """Remove held jobs that are not to run after all."""
-        if claims:
-            self._group.insist(discarding(claims))
-
-    def cancel(self, claims: Sequence[Claim], reason: str) -> None:
-        """End held jobs as cancelled."""
-        if claims:
-            now = self._clock.now()
-            self._group.insist(
-                settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
-            )
-
     def as_task(self, entry: Entry) -> AbstractContextManager[Provided]:
         """Run a call in its request as if a worker did."""
         from afterword import in_task
 
         return in_task.in_request(self, entry)
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-        return self._clock.now()
-
-    def finish_later(self, work: Awaitable[None]) -> None:
-        """Finish a request whose own coroutine was cancelled."""
-        task = asyncio.ensure_future(work)
-        self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
-
-
-def _stored(
-    jobs: Sequence[NewJob], answers: Sequence[Added], worker: str, now: float
-) -> Sequence[Stored]:
-    return [
-        Stored(answer, held_claim(job, worker, now) if job.held and answer.added else None)
-        for job, answer in zip(jobs, answers, strict=True)
-    ]

@@ -13,11 +13,12 @@ from typing import Any
 
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
-from afterword.app import Adding, Afterword
+from afterword.app import Afterword
 from afterword.background import BackgroundTasks, TasksOfTask
 from afterword.chain import Chain
 from afterword.context import NATIVES, TaskContext, current
 from afterword.handle import Job
+from afterword.intake import Adding
 from afterword.job import NewJob
 from afterword.outbox import Entry, Outbox, Stored
 from afterword.scope import Provided
