@@ -90,7 +90,13 @@ def send(name: str, seconds: float = 0.0) -> None:
     begin_and_end(name, seconds)
 
 
-@task(limit=1, on_crash="retry")
+@task(on_crash="fail", retries=5)
+def at_most_once(name: str) -> None:
+    """Must not be done twice; its process is killed."""
+    note_and_hang(name)
+
+
+@task(limit=1)
 def alone(name: str, seconds: float = 0.0) -> None:
     """One at a time; its process may be killed."""
     begin_and_end(name, seconds)

@@ -10,6 +10,7 @@ import pytest
 from afterword import Cancel, Job, JobState, Retry, current_task, task
 from afterword.fastapi import BackgroundTasks
 from tests.at_work import wait_for
+from tests.life.process import started
 from tests.life.site import (
     fail,
     job_of,
@@ -21,6 +22,7 @@ from tests.life.site import (
     store_of,
     working,
 )
+from tests.life.tasks import at_most_once, names, note_and_hang
 
 pytestmark = pytest.mark.anyio
 
@@ -280,3 +282,34 @@ async def test_another_process_may_make_the_next_attempt(tmp_path: Path, store_u
             await again.wait(20)
 
     assert (JobState.COMPLETED, 2) == (again.state, again.attempt)
+
+
+# ---------------------------------------------------------------------- a worker that dies
+
+
+@pytest.mark.parametrize(
+    ("func", "state", "runs"),
+    [(at_most_once, JobState.FAILED, 1), (note_and_hang, JobState.RUNNING, 2)],
+)
+async def test_a_task_says_whether_it_may_run_again_when_its_worker_died(
+    func: Callable[[str], None], state: JobState, runs: int, store_url: str, ledger: Path
+) -> None:
+    """I10: at least once; with `on_crash="fail"` at most once, whatever its retries."""
+    with script(store_url) as afterword:
+        job = afterword.add_task_sync(func, "x")
+        with started("work", store_url, lease=1.0) as process:
+            await wait_for(lambda: names(ledger, "begin"), description="it runs")
+            process.kill()
+            process.wait()
+        with started("work", store_url, lease=1.0):
+            await wait_for(
+                lambda: (
+                    len(names(ledger, "begin")) == runs
+                    and job.refresh_sync().state is state
+                    and job.attempt == runs
+                ),
+                description="it has been recovered",
+            )
+
+    assert runs == len(names(ledger, "begin"))
+    assert (state is JobState.FAILED) == bool(job.error)
