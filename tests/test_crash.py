@@ -22,7 +22,7 @@ from tests.helpers import wait_until
 
 
 def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
-    """F1: every acknowledged job runs, whatever is killed; an extra run has a dead process."""
+    """I9, I10, F1: every acknowledged job runs; what runs again had a process that died."""
     result = faults.kill_workers(tmp_path, store_url, jobs=2_000, every=0.6)
 
     assert [] == result.verdict.problems
@@ -43,7 +43,7 @@ def test_a_killed_web_process_keeps_its_word(tmp_path: Path, store_url: str) -> 
 
 @pytest.mark.parametrize("point", faults.POINTS)
 def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, store_url: str, point: str) -> None:
-    """F3: wherever a job changes hands, a crash there neither loses nor doubles it."""
+    """I13, F3: wherever a job changes hands, a crash there neither loses nor doubles it."""
     result = faults.crash_at(tmp_path, store_url, point, jobs=3, crashes=2)
 
     assert [] == result.verdict.problems
@@ -51,7 +51,7 @@ def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, store_url: str, poi
 
 
 def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url: str) -> None:
-    """F4: after SIGCONT the fence refuses the outcomes of attempts that others took over."""
+    """I11, I12, F4: after SIGCONT the fence refuses the outcomes of what others took over."""
     result = faults.stop_workers(tmp_path, store_url, jobs=300, stops=2)
 
     assert [] == result.verdict.problems

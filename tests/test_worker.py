@@ -124,7 +124,7 @@ def take(number: int) -> None:
 
 @pytest.mark.parametrize("task", [be_counted, be_counted_sync], ids=["async", "def"])
 async def test_a_burst_never_runs_more_than_the_slots(task: Any, tmp_path: Path) -> None:
-    """Offered jobs and claimed jobs race for the same slots."""
+    """I21: Offered jobs and claimed jobs race for the same slots."""
     async with at_work(tmp_path, concurrency=8) as afterword:
         for _ in range(10):
             await asyncio.gather(*(afterword.add_task(task) for _ in range(100)))
@@ -196,6 +196,7 @@ def stored(
 
 
 async def test_claims_come_by_priority_then_due_time_then_id(tmp_path: Path) -> None:
+    """I23."""
     now = time.time()
     async with at_work(tmp_path, worker=False) as afterword:
         jobs = [
@@ -221,7 +222,7 @@ async def test_claims_come_by_priority_then_due_time_then_id(tmp_path: Path) -> 
 async def test_an_unknown_task_is_left_alone_until_it_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As in a rolling deploy: the old release must not fail what the new one has added."""
+    """I25: As in a rolling deploy: the old release must not fail what the new one has added."""
     monkeypatch.setattr(worker, "UNKNOWN_FOR", 0.3)
     module = types.ModuleType("tomorrow")
     job = NewJob(id=new_id(), task="tomorrow:work", arguments='{"text": "known"}')

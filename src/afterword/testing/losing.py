@@ -123,7 +123,7 @@ def _poisoned(store: Store, attempt: Claim) -> None:
 
 
 def check_recover_fails_poison(store: Store) -> None:
-    """A job that lost MAX_LOST workers has failed, with an error, and is not run again."""
+    """A job that lost MAX_LOST workers has failed as poison (I18), and is not run again."""
     attempt = running(store, "ann")
     _poisoned(store, attempt)
     found = record(store, attempt.id)
