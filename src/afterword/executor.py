@@ -117,8 +117,10 @@ class Attempt:
         """The function has returned: if that does not count any more, what it did is undone."""
         context = self.context
         context.leaving = True  # before the question, so that who ends the attempt sees it
-        if context.told_to_end is not None and (context.heeded or context.over):
-            raise context.told_to_end
+        told = context.told_to_end
+        late = isinstance(told, TimeoutError)
+        if told is not None and (late or context.heeded or context.over):
+            raise told
 
 
 @dataclass(frozen=True, slots=True)

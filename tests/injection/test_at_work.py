@@ -303,6 +303,21 @@ async def test_s21_a_time_limit_rolls_back(func: Callable[..., Any], tmp_path: P
     assert "commit" not in log
 
 
+async def swallow(client: Client) -> None:
+    note("body")
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+
+
+async def test_s21_who_returns_after_its_time_is_late(tmp_path: Path) -> None:
+    """S21: whatever it returns, its dependencies roll back."""
+    async with working(tmp_path) as afterword:
+        found = await ended(afterword, await add(afterword.options(timeout=0.1), swallow))
+
+    assert JobState.FAILED is found.state
+    assert ["connect", "body", "abort: TimeoutError", "disconnect"] == log
+
+
 @pytest.mark.parametrize("func", [wait_on, wait_in_thread])
 async def test_s21_a_thread_that_goes_on_after_its_time_rolls_back(
     func: Callable[..., Any], tmp_path: Path
