@@ -281,8 +281,8 @@ def _is_why(interruption: Interruption | None, ending: Ending, context: TaskCont
     """Whether the attempt ended because it was told to."""
     if interruption is None:
         return False
-    if ending.error is None:
-        return context.heeded
+    if ending.error is None:  # one that returns after its time is too late, whatever it returns
+        return context.heeded or interruption.why is Why.TIMEOUT
     asked = interruption.why in (Why.CANCELLED, Why.TIMEOUT)
     return asked or isinstance(ending.error, asyncio.CancelledError) or context.heeded
 

@@ -126,9 +126,9 @@ class JobRecord:
     """What the store knows of a job at the moment it was asked.
 
     `attempt` counts from 1 once the job has been given to a worker; `failures` counts those that
-    raised, `lost` the workers that died with it, `interrupted` the shutdowns that gave it back.
-    `error` is text; `result`, `progress` and `options` are JSON. `cancelling` is why somebody wants
-    a running job to end.
+    raised and were followed by another, `lost` the workers that died with it, `interrupted` the
+    shutdowns that gave it back. `error` is text; `result`, `progress` and `options` are JSON.
+    `cancelling` is why somebody wants a running job to end.
     """
 
     id: str

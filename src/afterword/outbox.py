@@ -206,10 +206,14 @@ class Outbox:
                 raise
             telemetry.not_durable(reference(func), str(error))
             return _unstored_job(func, injection)
+        return self._keyed(job)
+
+    def _keyed(self, job: NewJob) -> NewJob:
+        """The n-th call of a request with an Idempotency-Key is the same when that is repeated."""
         if self.idempotency_key is None or job.unique_key is not None:
             return job
-        # The n-th call of a request with an Idempotency-Key is the same whenever it is repeated.
-        key = fixed(f"{self.idempotency_key}:{len(self.entries)}")
+        number = len(self.entries) + len(self.bound)
+        key = fixed(f"{self.idempotency_key}:{number}")
         return replace(job, unique_key=key, unique_ended=True)
 
     def _placed(self, job: NewJob, confirmed: bool) -> NewJob:
@@ -261,7 +265,7 @@ class Outbox:
         injection = self.carrier.injection
         job = new_job(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
         with self._lock:
-            job = replace(job, request_id=self._request_id or job.id)
+            job = replace(self._keyed(job), request_id=self._request_id or job.id)
             self.bound.append(job)
         return job
 

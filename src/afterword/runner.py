@@ -27,7 +27,7 @@ from afterword.group_commit import GroupCommit
 from afterword.in_process import BEGUN, HANDLER, PROGRESS, conclude_process, request_of
 from afterword.job import NewJob
 from afterword.lifecycle import TEARDOWN_TIMEOUT
-from afterword.outcome import Completed, Failed, Outcome, Retry, summarize
+from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry, summarize
 from afterword.policy import Interruption, Why
 from afterword.processes import Call, Processes
 from afterword.processes import Ending as ProcessEnding
@@ -290,6 +290,8 @@ class Runner:
         running.context.over = True
         if isinstance(outcome, Failed | Retry):
             outcome = replace(outcome, error=self._redact(outcome.error))
+        elif isinstance(outcome, Cancelled):
+            outcome = replace(outcome, reason=self._redact(outcome.reason))
         if running.context.completed:
             self._note_completed(running, outcome)
             return

@@ -1,6 +1,9 @@
 """`Afterword(idempotent=True)`: a client that repeats its request gets the same jobs."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +55,25 @@ async def test_another_request_gets_jobs_of_its_own(
         other = await site.post(path, headers=headers)
 
     assert 4 == len({*first, *other})
+
+
+async def test_jobs_of_a_transaction_are_the_same_ones_too(tmp_path: Path) -> None:
+    file = tmp_path / "app.db"
+
+    def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
+        with closing(sqlite3.connect(file)) as connection:
+            job = background_tasks.bind(connection).add_task(note, "one")
+            connection.commit()
+        return [job]
+
+    async with serving(f"sqlite+pysqlite:///{file}", add, idempotent=True) as site:
+        first = await site.post(headers=KEY)
+        await site.jobs[0].wait(20)
+        second = await site.post(headers=KEY)
+        other = await site.post("/other", headers=KEY)
+
+    assert first == second
+    assert first != other
 
 
 async def test_an_empty_key_is_none(file_url: str) -> None:
