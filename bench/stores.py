@@ -184,5 +184,7 @@ def _redis_server() -> str:
     print("installing redis-server with apt-get", file=sys.stderr)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for arguments in (["update", "-qq"], ["install", "-qqy", "redis-server"]):
-        subprocess.run(["apt-get", *arguments], env=environment, check=True, stdout=sys.stderr)
+        subprocess.run(
+            ["apt-get", *arguments], env=environment, check=True, stdout=subprocess.DEVNULL
+        )
     return "redis-server"
