@@ -81,9 +81,49 @@ async def test_what_a_task_starts_belongs_to_it(tmp_path: Path) -> None:
     assert SEEN["context"] is SEEN["thread"]
 
 
+def say_who(context: TaskContext) -> list[str]:
+    """A task that logs."""
+    context.logger.warning("here", extra={"mine": 1})
+    return [*context.tags, *(kind.__name__ for kind in context.provided)]
+
+
+@pytest.mark.anyio
+async def test_its_logger_says_which_attempt_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with at_work(tmp_path) as afterword:
+        adding: Any = afterword.options(tags=["one", "two"])
+        job = await adding.add_task(say_who)
+        await job.wait(10)
+
+    (said,) = [vars(each) for each in caplog.records if each.name == __name__]
+    assert (job.id, job.task, "default", 1, 1) == (
+        *(said["job_id"], said["task"], said["queue"]),
+        *(said["attempt"], said["mine"]),
+    )
+    assert ["one", "two", "TaskContext", "Progress"] == job.result[:4]
+
+
+async def say_then_complete() -> None:
+    """A task that says how far it is before it completes in its own transaction."""
+    current_task().progress.update(1, total=1)
+    await complete()
+
+
+@pytest.mark.anyio
+async def test_what_was_said_before_a_completion_is_on_record(one_of_each: Database) -> None:
+    async with working(one_of_each) as afterword:
+        job = await afterword.add_task(say_then_complete)
+        await ended(afterword, job)
+        progress = (await job.refresh()).progress
+
+    assert progress is not None
+    assert (1, 1) == (progress.current, progress.total)
+
+
 @pytest.mark.anyio
 async def test_there_is_no_task_outside_of_one() -> None:
-    with pytest.raises(NotInTask, match="code that a worker runs") as caught:
+    with pytest.raises(NotInTask, match="run by none") as caught:
         current_task()
 
     assert isinstance(caught.value, RuntimeError)

@@ -6,6 +6,7 @@ begin ──▶ the task's work ──▶ completed, if still ours ──▶ com
                                           back                   raises, and the fence knows
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -22,6 +23,7 @@ class Completion:
         transactions: what the store can do on other connections.
         settlement: how the attempt ends, as soon as its work is done.
         on_record: called after the commit.
+        prepare: called before it begins; blocks. None: there is nothing to prepare.
         name: what to call the attempt.
     """
 
@@ -30,14 +32,17 @@ class Completion:
         transactions: Transactions,
         settlement: Callable[[], Settlement],
         on_record: Callable[[], None],
+        prepare: Callable[[], None] | None,
         name: str,
     ) -> None:
         self._transactions, self._settlement = transactions, settlement
-        self._on_record, self._name = on_record, name
+        self._on_record, self._prepare, self._name = on_record, prepare, name
 
     @contextlib.contextmanager
     def on(self, connection: UserConnection) -> Iterator[None]:
         """On a connection that blocks."""
+        if self._prepare is not None:
+            self._prepare()
         connection.begin()
         try:
             perform(self._transactions.verifying(connection), connection)
@@ -54,6 +59,8 @@ class Completion:
     @contextlib.asynccontextmanager
     async def on_awaited(self, connection: AsyncUserConnection) -> AsyncIterator[None]:
         """On one that is awaited."""
+        if self._prepare is not None:
+            await asyncio.to_thread(self._prepare)
         await connection.begin()
         try:
             await perform_async(self._transactions.verifying(connection), connection)

@@ -244,9 +244,10 @@ class TaskContext:
         transactions = self._transactions
         transactions.open()
         adapted = adapt(connection)
-        if self._progress is not None:
-            self._place.write_last(self._progress)
-        completion = Completion(transactions, self._settlement, self._on_record, str(self))
+        prepare = None if self._progress is None else self._write_progress
+        completion = Completion(
+            transactions, self._settlement, self._on_record, prepare, name=str(self)
+        )
         return completion.on_awaited(adapted) if adapted.awaited else completion.on(adapted)
 
     @property
@@ -261,6 +262,10 @@ class TaskContext:
 
     def _settlement(self) -> Settlement:
         return Settlement(self._claim, Completed(), self.started_at, tuple(self.children))
+
+    def _write_progress(self) -> None:
+        """What it has said goes on record while it is still running there."""
+        self._place.write_now(self.progress)
 
     def _on_record(self) -> None:
         self.completed = True
@@ -307,15 +312,15 @@ current: ContextVar[TaskContext] = ContextVar("afterword_task")
 
 
 def current_task() -> TaskContext:
-    """The attempt that is running here: in a task, and in what it calls or awaits.
+    """The attempt that is running here: in a task, and in what it calls, awaits or starts.
 
     Raises:
-        NotInTask: nothing that a worker runs.
+        NotInTask: no task runs here.
     """
     try:
         return current.get()
     except LookupError:
         raise NotInTask(
-            "current_task() is for code that a worker runs, but none runs this. (A task that could"
-            " not be stored, or whose application was not started, runs in its request.)"
+            "current_task() is for tasks, and for what they call, await or start; this code is run"
+            " by none."
         ) from None

@@ -9,12 +9,13 @@ at every half a second, for all attempts of a worker together, and once more whe
 Reports are written under the fence. One that is refused is no error: the job is somebody else's.
 """
 
+import contextlib
 import json
 import operator
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, TypeVar, overload
 
-from afterword.errors import safe_repr
+from afterword.errors import StoreError, safe_repr
 from afterword.group_commit import GroupCommit
 from afterword.injection import native
 from afterword.operation import reporting
@@ -23,6 +24,7 @@ from afterword.store import Claim, Report, Store
 T = TypeVar("T")
 
 EVERY = 0.5  # seconds from one write of an attempt's progress to the next
+WRITE_WITHIN = 1.0  # seconds; if the store is that busy, it has to do without
 MESSAGE_LIMIT = 200  # characters
 _MOST = 1e300  # what JSON and every database can still hold
 _NUMBERS = (int, float)
@@ -209,9 +211,7 @@ class Reports:
                 each.put_back()
             raise
 
-    def write_last(
-        self, progress: Progress | None, then: Callable[[], object] | None = None
-    ) -> None:
+    def write_last(self, progress: Progress | None, then: Callable[[], None]) -> None:
         """Write what an attempt said last, and go on in the store's thread, whatever it answers.
 
         Args:
@@ -220,14 +220,15 @@ class Reports:
         """
         report = progress.take() if progress is not None else None
         if report is None:
-            if then is not None:
-                then()
+            then()
             return
         operation = reporting([report])
-        if then is not None:
-            operation.done = lambda result, error: _go_on(then)
+        operation.done = lambda result, error: then()
         self._group.submit(operation)
 
-
-def _go_on(then: Callable[[], object]) -> None:
-    then()
+    def write_now(self, progress: Progress) -> None:
+        """Write what has not been written; if that does not work, it is no reason to fail."""
+        report = progress.take()
+        if report is not None:
+            with contextlib.suppress(StoreError):
+                self._group.run_blocking(reporting([report]), WRITE_WITHIN)

@@ -83,7 +83,7 @@ class Worker:
             transactions=Transactions(group),
             keeper=keeper,
             note=self._reports.note,
-            write_last=self._reports.write_last,
+            write_now=self._reports.write_now,
             now=self._clock.now,
         )
         self._targets = Targets(self._place.injection)
@@ -280,12 +280,9 @@ class Worker:
 
     def _fail(self, claim: Claim, reason: str) -> None:
         """Nobody could ever run it."""
-        now = self._clock.now()
-        operation = settling([Settlement(claim, Failed(reason), now)])
-        operation.done = lambda accepted, error: telemetry.ended(
-            claim.id, claim.task, claim.attempt, Failed(reason), self._clock.now() - now
-        )
-        self._group.insist(operation)
+        outcome = Failed(reason)
+        telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
+        self._group.insist(settling([Settlement(claim, outcome, self._clock.now())]))
 
     def _on_free(self) -> None:
         if self._hungry or self._processes_busy:

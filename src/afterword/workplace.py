@@ -23,7 +23,7 @@ class Workplace:
         transactions: what the store can do on a task's own connection.
         keeper: whom the handles of added jobs ask.
         note: told that an attempt's progress has changed.
-        write_last: writes what has not been written of an attempt's progress.
+        write_now: writes what has not been written of an attempt's progress; blocks.
         now: seconds since 1970.
     """
 
@@ -32,7 +32,7 @@ class Workplace:
     transactions: Transactions | None = None
     keeper: Keeper | None = None
     note: Callable[[Progress], object] = id
-    write_last: Callable[[Progress], object] = id
+    write_now: Callable[[Progress], object] = id
     now: Callable[[], float] = Clock().now
 
 
