@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from wireup import Injected
+from wireup.integration.fastapi import WireupTask
 
-from afterword import JobState, task
+from afterword import Afterword, JobState, NotStorable, task
 from afterword.handle import ProgressRecord
 from tests.injection import services
+from tests.injection.services import Greeter
 from tests.injection.wireup_site import TASKS, fastapi_app, seen, starlette_app
 from tests.sites import serving
 
@@ -96,6 +99,39 @@ def test_a_failed_attempt_rolls_back_and_its_retry_has_a_fresh_scope(
     assert [*failed, *worked] == services.log
     (first, one, two), (second, three, four) = seen
     assert 6 == len({id(each) for each in (first, second, one, two, three, four)})
+
+
+def test_s3_s28_a_function_that_wireup_has_wrapped_is_found_and_unwrapped(
+    way: tuple[Starlette, str], tmp_path: Path
+) -> None:
+    """S3, S28: its module has the wrapper; what it calls shares the attempt's scope."""
+    app, path = way
+    with serving(app, tmp_path, strict=True) as site:
+        site.client.post(f"{path}/decorated")
+        states = site.states()
+        (job,) = site.jobs()
+
+    assert [JobState.COMPLETED] == states
+    assert "tests.injection.wireup_site:decorated" == job.task
+    assert [("Hello World", True)] == seen
+    assert ["open", "commit", "close"] == services.log
+
+
+def test_s3_what_no_other_process_would_find_is_refused(tmp_path: Path) -> None:
+    """S3: neither a local function in a wrapper, nor one that its module does not have."""
+
+    def local(greeter: Injected[Greeter]) -> None: ...
+
+    def hidden(greeter: Injected[Greeter]) -> None: ...
+
+    hidden.__qualname__ = "write_greeting"
+    hidden.__module__ = "tests.injection.wireup_site"
+    app = fastapi_app()
+    afterword = Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}")
+    wireup_task = WireupTask(app.state.wireup_container)
+    for func, message in ((local, "at the top of a module"), (hidden, "is not what that module")):
+        with pytest.raises(NotStorable, match=message):
+            afterword.add_task_sync(wireup_task(func))
 
 
 def test_the_context_of_the_attempt_is_in_wireups_scope(

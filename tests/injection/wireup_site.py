@@ -79,6 +79,19 @@ def audit(name: str, audit: Injected[Audit]) -> None:
     seen.append(audit.job_id)
 
 
+@inject
+async def decorated(name: str, session: Injected[Session], greeter: Injected[Greeter]) -> None:
+    """A function that Wireup has wrapped, in its module, too."""
+    helped = await helper()
+    seen.append((greeter.greet(name), session is helped))
+
+
+@inject
+async def helper(session: Injected[Session]) -> Session:
+    """What a task calls."""
+    return session
+
+
 TASKS: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
@@ -91,6 +104,7 @@ TASKS: dict[str, Callable[..., Any]] = {
         fail_once,
         fail_once_async,
         audit,
+        decorated,
     )
 }
 
