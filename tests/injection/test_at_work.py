@@ -337,7 +337,7 @@ async def test_s21_a_thread_that_goes_on_after_its_time_rolls_back(
 
 async def test_what_has_lost_its_job_rolls_back(tmp_path: Path) -> None:
     """A thread that cannot be stopped, whose job runs elsewhere by now."""
-    async with working(tmp_path, lease=0.5) as afterword:
+    async with working(tmp_path, lease=2.0) as afterword:
         job = await add(afterword, wait_on)
         await begun()
         group = afterword._group
