@@ -127,13 +127,20 @@ def trial(contestant: Contestant, stores: Stores, *, queues: int = 1) -> Iterato
 
 
 def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
-    """Ask the workers to end; those that do not are killed, with what they have started."""
+    """Ask the workers to end; what is left of them, and what they have started, is killed."""
     for process in processes:
         process.send_signal(signal.SIGTERM)
-    for process in processes:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_WITHIN)
+    deadline = time.monotonic() + STOP_WITHIN
+    while not all(map(_has_ended, processes)) and time.monotonic() < deadline:
+        time.sleep(0.01)
     for process in processes:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Without reaping it: as long as it is there, its number cannot be another process's."""
+    if process.returncode is not None:
+        return True
+    return bool(os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))
