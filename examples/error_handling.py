@@ -11,12 +11,12 @@ the process, under the name "afterword". Both are for you; clients are told that
 """
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, HTTPException
 
-from afterword import Afterword, JobRecord, JobState
+from afterword import Afterword, Job, JobState
 from afterword.fastapi import BackgroundTasks
 
 logger = logging.getLogger(__name__)
@@ -50,15 +50,15 @@ async def start_refund(order: int, background_tasks: BackgroundTasks) -> dict[st
     return {"job": job.id}
 
 
-async def found(job_id: UUID) -> JobRecord:
-    """The record of a job; a real application asks whether it is the client's own."""
-    record = await afterword.job(str(job_id))
-    if record is None:
+async def found(job_id: UUID) -> Job[Any]:
+    """A job; a real application asks whether it is the client's own."""
+    job = await afterword.job(str(job_id))
+    if job is None:
         raise HTTPException(404, "No such job")
-    return record
+    return job
 
 
 @app.get("/refunds/jobs/{job_id}")
-async def show(job: Annotated[JobRecord, Depends(found)]) -> dict[str, str]:
+async def show(job: Annotated[Job[Any], Depends(found)]) -> dict[str, str]:
     """The state, and a sentence for people."""
     return {"state": job.state, "message": MESSAGES.get(job.state, "On its way")}

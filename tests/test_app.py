@@ -307,9 +307,9 @@ async def test_what_is_wrong_raises_and_stores_nothing(tmp_path: Path, anyio_bac
         with pytest.raises(NotStorable):
             await afterword.add_task(lambda: None)
         with pytest.raises(ArgumentError):
-            await afterword.add_task(note)  # type: ignore[call-arg]
+            await afterword.add_task(note)  # type: ignore[call-overload]
         with pytest.raises(TypeError, match="pass the function"):
-            await afterword.add_task(None)  # type: ignore[arg-type]
+            await afterword.add_task(None)  # type: ignore[call-overload]
         with pytest.raises(TypeError, match="not iterated"):
             await afterword.add_task(generate)
         counts = afterword._store.count()
