@@ -4,7 +4,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from afterword import JobRecord, JobState
@@ -84,7 +84,7 @@ def kill_schedulers(lab: Lab, *, seconds: float = 120.0, every: float = 2.0) -> 
         "F36",
         lab,
         f"every(seconds=1) in 3 processes, kill -9 of a random one every {every:g} s (there is no"
-        f" leader), for {seconds:.0f} s",
+        f" leader), for {seconds:.0f} s; at each moment one of them works",
         lambda room: _kill_schedulers(room, seconds, every),
         required="a job for each second, created once, within the grace time of 60 s; each run to"
         " its end",
@@ -92,16 +92,10 @@ def kill_schedulers(lab: Lab, *, seconds: float = 120.0, every: float = 2.0) -> 
 
 
 def _kill_schedulers(lab: Lab, seconds: float, every: float) -> Result:
-    dice, hits = random.Random(36), 0
     fleet = lab.fleet(3, EVERY="one", ORDER="concurrent", LEASE=5)
     with fleet.running():
         began_at = time.time()
-        while time.time() < began_at + seconds:
-            server = dice.choice(fleet.servers)
-            fleet.kill(server)
-            hits += 1
-            fleet.start(server, wait=False)
-            time.sleep(every)
+        hits = _kill_one_of_them(fleet, began_at + seconds, every)
         ended_at = time.time()
         wait_until(
             lambda: max(occurrences(fleet).jobs, default=0) > ended_at,
@@ -110,19 +104,33 @@ def _kill_schedulers(lab: Lab, seconds: float, every: float) -> Result:
             every=0.2,
         )
         stop_schedules(fleet, ["one"])
-        found = occurrences(fleet)
-        missing, twice, lost = (
-            found.missing(began_at, ended_at),
-            created_twice(fleet),
-            not_run(fleet),
-        )
-        notes = [
-            f"{len(found.jobs)} occurrences became jobs, {len(missing)} are missing,"
-            f" {twice} were created twice, {lost} not run; the latest was created"
-            f" {found.late:.1f} s after its time"
-        ]
-        well = not missing and not twice and not lost and found.late < GRACE
-        return Result(fleet.verdict(Clients()), hits, fleet.logs(), notes, well)
+        note, well = _count(fleet, began_at, ended_at)
+        return Result(fleet.verdict(Clients()), hits, fleet.logs(), [note], well)
+
+
+def _kill_one_of_them(fleet: Fleet, until: float, every: float) -> int:
+    """Kill one and start it again, until then; how often. Another one is always at work."""
+    dice, hits = random.Random(36), 0
+    while time.time() < until:
+        server = dice.choice(fleet.servers)
+        others = [each for each in fleet.servers if each is not server]
+        wait_until(lambda: any(each.accepts() for each in others), description="another one works")  # noqa: B023
+        fleet.kill(server)
+        hits += 1
+        fleet.start(server, wait=False)
+        time.sleep(every)
+    return hits
+
+
+def _count(fleet: Fleet, since: float, until: float) -> tuple[str, bool]:
+    found = occurrences(fleet)
+    missing, twice, lost = found.missing(since, until), created_twice(fleet), not_run(fleet)
+    note = (
+        f"{len(found.jobs)} occurrences became jobs, {len(missing)} are missing,"
+        f" {twice} were created twice, {lost} not run; the latest was created"
+        f" {found.late:.1f} s after its time"
+    )
+    return note, not missing and not twice and not lost and found.late < GRACE
 
 
 # ---------------------------------------------------------------------- frozen
@@ -133,7 +141,8 @@ def freeze_schedulers(lab: Lab, *, lease: float = 2.0, times: int = 5) -> Findin
     return judge(
         "F35",
         lab,
-        f"all 3 processes frozen at once for 2 leases, {times} times, while they drain 300 jobs;"
+        f"all 3 processes frozen at once for 2 leases, {times} times, while they drain"
+        f" {200 * times:,} jobs;"
         " schedules of every second with 1 s of grace that make up for all they missed, for"
         " one, for none",
         lambda room: _freeze_schedulers(room, lease, times),
@@ -142,33 +151,46 @@ def freeze_schedulers(lab: Lab, *, lease: float = 2.0, times: int = 5) -> Findin
 
 
 def _freeze_schedulers(lab: Lab, lease: float, times: int) -> Result:
-    fleet = lab.fleet(3, LEASE=lease, ORDER="concurrent", EVERY=" ".join(POLICIES), EVERY_GRACE=1)
-    clients, freezes = Clients(seconds=0.3), []
+    policies = " ".join(POLICIES)
+    fleet = lab.fleet(
+        3, LEASE=lease, ORDER="concurrent", CONCURRENCY=4, EVERY=policies, EVERY_GRACE=1
+    )
+    clients = Clients(seconds=0.3)
     with fleet.running():
         with fleet.servers[0].client() as client:
-            for _ in range(6):
+            for _ in range(4 * times):
                 clients.send(client, jobs=50)
-        for _ in range(times):
-            time.sleep(ALONE)
-            frozen_at = time.time()
-            freeze(fleet, 2 * lease)
-            freezes.append((frozen_at, time.time()))
+        freezes = [_freeze(fleet, 2 * lease) for _ in range(times)]
         time.sleep(ALONE)
         stop_schedules(fleet, POLICIES)
-        lanes = {policy: occurrences(fleet, lane) for lane, policy in enumerate(POLICIES, 1)}
-        wrong = [text for each in freezes for text in _wrongly_made_up(lanes, *each)]
-        missing = lanes["all"].missing(freezes[0][0], freezes[-1][1])
-        twice, lost = created_twice(fleet), not_run(fleet)
-        back = [_seconds_until_back(lanes["skip"], thawed_at) for _, thawed_at in freezes]
-        counts = ", ".join(f"{len(lanes[policy].jobs)} ({policy})" for policy in POLICIES)
-        notes = [
-            f"occurrences that became jobs: {counts}; {twice} created twice, {lost} not run;"
-            f" {len(missing)} of those to be made up for missing",
-            f"the schedules went on after {max(back):.1f} s at worst",
-            *wrong,
-        ]
-        well = not missing and not twice and not lost and not wrong and max(back) < 2.0
+        notes, well = _judge_freezes(fleet, freezes)
         return Result(fleet.verdict(clients), times, fleet.logs(), notes, well)
+
+
+def _freeze(fleet: Fleet, seconds: float) -> tuple[float, float]:
+    """Freeze everything for a while; from when to when."""
+    time.sleep(ALONE)
+    frozen_at = time.time()
+    freeze(fleet, seconds)
+    return frozen_at, time.time()
+
+
+def _judge_freezes(
+    fleet: Fleet, freezes: Sequence[tuple[float, float]]
+) -> tuple[Sequence[str], bool]:
+    lanes = {policy: occurrences(fleet, lane) for lane, policy in enumerate(POLICIES, 1)}
+    wrong = [text for each in freezes for text in _wrongly_made_up(lanes, *each)]
+    missing = lanes["all"].missing(freezes[0][0], freezes[-1][1])
+    twice, lost = created_twice(fleet), not_run(fleet)
+    back = max(_seconds_until_back(lanes["skip"], thawed_at) for _, thawed_at in freezes)
+    counts = ", ".join(f"{len(lane.jobs)} ({policy})" for policy, lane in lanes.items())
+    notes = [
+        f"occurrences that became jobs: {counts}; {twice} created twice, {lost} not run;"
+        f" {len(missing)} of those to be made up for missing",
+        f"the schedules went on after {back:.1f} s at worst",
+        *wrong,
+    ]
+    return notes, not missing and not twice and not lost and not wrong and back < 2.0
 
 
 def _wrongly_made_up(
