@@ -150,16 +150,28 @@ ENDS: dict[str, Callable[[Server], object]] = {
 
 def leave_children(lab: Lab, *, seconds: float = 10.0) -> Finding:
     """F44: a process that has children ends in a hurry, or its parent does."""
-    return judge(
-        "F44",
-        lab,
-        f"{', '.join(ENDS)} (of `afterword worker --processes 2`), while an `async def` task and"
-        f" two processes work, one of which keeps the GIL for {seconds:.0f} s",
-        lambda room: _leave_children(room, room.folder.name.replace("-", " "), seconds),
-        [lab.room(end.replace(" ", "-")) for end in ENDS],
-        required=f"no child process left after {GONE_WITHIN:.0f} s; each job runs again once, as"
-        " attempt 2",
-    )
+    with nothing_ignored():
+        return judge(
+            "F44",
+            lab,
+            f"{', '.join(ENDS)} (of `afterword worker --processes 2`), while an `async def` task"
+            f" and two processes work, one of which keeps the GIL for {seconds:.0f} s",
+            lambda room: _leave_children(room, room.folder.name.replace("-", " "), seconds),
+            [lab.room(end.replace(" ", "-")) for end in ENDS],
+            required=f"no child process left after {GONE_WITHIN:.0f} s; each job runs again once,"
+            " as attempt 2",
+        )
+
+
+@contextmanager
+def nothing_ignored() -> Iterator[None]:
+    """Shells let what runs in their background ignore SIGQUIT, nohup SIGHUP; servers inherit it."""
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGHUP, signal.SIGQUIT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave_children(lab: Lab, end: str, seconds: float) -> Result:
