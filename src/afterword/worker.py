@@ -2,8 +2,9 @@
 
 Two ways lead here. Jobs of this process's own requests are offered and start at once: adding them
 gave this worker attempt 1 already. Everything else is claimed from the store, as many as slots are
-free, whenever the store's thread says that something may be claimable, and once a second. What has
-a limit or a rate is always claimed: only the store knows what runs elsewhere.
+free and a few more (`afterword.prefetch`), whenever the store's thread says that something may be
+claimable, and once a second. What has a limit or a rate is always claimed: only the store knows
+what runs elsewhere.
 
 What becomes of an attempt once it has started: `afterword.runner`.
 """
@@ -26,6 +27,7 @@ from afterword.leases import Leases
 from afterword.operation import calling, releasing, settling
 from afterword.outcome import Failed, summarize
 from afterword.policy import Why
+from afterword.prefetch import GIVE_BACK_AFTER, Prefetch
 from afterword.progress import Reports
 from afterword.runner import Runner
 from afterword.store import Claim, Putback, Settlement, Store
@@ -97,6 +99,7 @@ class Worker:
             on_free=self._on_free,
             on_empty=self._on_empty,
         )
+        self._prefetch = Prefetch(self._clock)
         self._claiming = 0  # slots promised to a claim that is under way
         self._hungry = False  # there was more to claim than free slots
         self._process_tasks: Sequence[str] = ()
@@ -107,6 +110,7 @@ class Worker:
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
         self._draining = False
         self._woken = False
+        self._filling = False  # slots are about to be given to what waits for them
 
     # ------------------------------------------------------------------ start and drain
 
@@ -142,6 +146,7 @@ class Worker:
     def stop_claiming(self) -> None:
         """Start nothing any more, whatever is added; to be called in the event loop's thread."""
         self._draining = self._runner.closing = True
+        self._give_back()
         self._wake.set()
 
     async def _wait_emptied(self, seconds: float) -> None:
@@ -165,11 +170,11 @@ class Worker:
     def _take(self, claim: Claim) -> bool:
         if self._draining or self._free <= 0 or claim.queue not in self._queues:
             return False
-        if claim.limited or claim.queue in self._ruled or claim.id in self._unwanted:
+        if claim.limited or claim.queue in self._ruled:
             return False
         if claim.task in self._skipped():
             return False
-        if claim.worker != self._leases.worker or not self._leases.valid:
+        if not self._may_start(claim):
             return False
         self._start(claim)
         return True
@@ -181,38 +186,71 @@ class Worker:
     async def _claim_forever(self) -> None:
         while not self._draining:
             try:
+                self._give_back()
                 await self._claim_while_there_is_work()
             except Exception as error:  # whatever it is, this loop must not end in silence
                 telemetry.claim_failed(error)
             with contextlib.suppress(TimeoutError):
-                wait = POLL_EVERY if self._next_in is None else min(POLL_EVERY, self._next_in)
-                await asyncio.wait_for(self._wake.wait(), wait)
+                await asyncio.wait_for(self._wake.wait(), self._pause)
             self._wake.clear()
             self._woken = False
+
+    @property
+    def _pause(self) -> float:
+        """Seconds until the store is asked again if nothing hints at work."""
+        pause = POLL_EVERY if self._next_in is None else min(POLL_EVERY, self._next_in)
+        return min(pause, GIVE_BACK_AFTER) if self._prefetch else pause
 
     async def _claim_while_there_is_work(self) -> None:
         # A first claim leaves slots to the jobs that this process's requests offer meanwhile; only
         # a claim that came back full shows that there is more in the store.
-        limit = self._free if self._hungry else max(1, self._free // PROBE)
-        while self._free > 0:
+        limit = self._wanted if self._hungry else max(1, self._free // PROBE)
+        while self._free + self._prefetch.room > 0:
             claims = await self._claim(limit)
+            self._prefetch.put(claims)
+            self._fill()
             if self._draining:
-                self._group.insist(releasing([Putback(claim) for claim in claims]))
                 return
-            for claim in claims:
-                self._start(claim)
             if len(claims) < limit:
                 self._hungry = False
                 return
-            limit = self._free
+            limit = self._wanted
         self._hungry = True
+
+    @property
+    def _wanted(self) -> int:
+        """How many jobs to claim."""
+        return self._free + self._prefetch.room
+
+    def _fill(self) -> None:
+        """Give the free slots to what has been claimed."""
+        self._filling = False
+        if self._draining:
+            self._give_back()
+        while self._prefetch and self._runner.busy < self.concurrency:
+            claim = self._prefetch.take()
+            if self._may_start(claim):
+                self._start(claim)
+            else:
+                self._group.insist(releasing([Putback(claim)]))
+
+    def _may_start(self, claim: Claim) -> bool:
+        """Whether it is still ours, and wanted."""
+        ours = claim.worker == self._leases.worker and self._leases.valid
+        return ours and claim.id not in self._unwanted
+
+    def _give_back(self) -> None:
+        """Let others have what has waited here for too long, or all of it at the end."""
+        claims = self._prefetch.give_up(all_of_them=self._draining)
+        if claims:
+            self._group.insist(releasing([Putback(claim) for claim in claims]))
 
     async def _claim(self, limit: int) -> Sequence[Claim]:
         if not self._leases.valid:
             return []  # until it has joined again: what it took now would be lost at once
         skip = self._skipped()
         worker = self._leases.worker
-        self._claiming = limit
+        self._claiming = min(limit, self._free)
         try:
             claims, self._next_in = await self._group.run(
                 calling(lambda store: self._claim_in_store(store, worker, limit, skip))
@@ -285,6 +323,10 @@ class Worker:
         self._group.insist(settling([Settlement(claim, outcome, self._clock.now())]))
 
     def _on_free(self) -> None:
+        self._prefetch.ended += 1
+        if self._prefetch and not self._filling:
+            self._filling = True
+            self._in_loop(self._fill)
         if self._hungry or self._processes_busy:
             self._wake_up()
 

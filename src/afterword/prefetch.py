@@ -1,0 +1,60 @@
+"""Claims that wait for a slot, so that the next attempt need not wait for the store.
+
+A worker whose attempts take a millisecond would spend its time waiting for claims, and make one
+transaction for every few jobs. It therefore claims ahead: as many as it has ended in the last
+moment, which is about as long as they will wait here. Where attempts take seconds that is none.
+
+What is here is claimed, but not started. If a slot does not come free soon, because the next tasks
+turned out to be long, it is given back, and its attempt does not count.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from afterword.clock import Clock
+from afterword.store import Claim
+
+AHEAD = 0.03  # seconds: a claim waits here for about as long
+MOST = 300  # claims: so that one transaction, for which requests may wait, stays short
+GIVE_BACK_AFTER = 0.25  # seconds
+
+
+class Prefetch:
+    """The claims of one worker that have no slot yet, in their order. For one thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._claims: deque[Claim] = deque()
+        self._put_at = 0.0  # monotonic, as of all times here
+        self._counted_from = clock.monotonic()
+        self._per_second = 0.0
+        self.ended = 0  # attempts since `_counted_from`: whoever ends one counts it here
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    @property
+    def room(self) -> int:
+        """How many more had better be claimed than there are free slots."""
+        now = self._clock.monotonic()
+        if now >= self._counted_from + AHEAD:
+            self._per_second = self.ended / (now - self._counted_from)
+            self._counted_from, self.ended = now, 0
+        return min(MOST, int(self._per_second * AHEAD)) - len(self._claims)
+
+    def put(self, claims: Sequence[Claim]) -> None:
+        """Keep these until there are slots for them."""
+        self._claims.extend(claims)
+        self._put_at = self._clock.monotonic()
+
+    def take(self) -> Claim:
+        """The next one."""
+        return self._claims.popleft()
+
+    def give_up(self, *, all_of_them: bool) -> Sequence[Claim]:
+        """What is not to wait any longer."""
+        late = self._clock.monotonic() >= self._put_at + GIVE_BACK_AFTER
+        given_up = list(self._claims) if late or all_of_them else []
+        if given_up:
+            self._claims.clear()
+        return given_up
