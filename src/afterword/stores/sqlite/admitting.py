@@ -60,7 +60,7 @@ class Admitting(Writing):
         lanes = self._database.write("lanes", {"queue": queue}) if room > 0 else []
         for (priority,) in lanes:
             lane = {"priority": priority, "limit": left}
-            rows = sorted(self._database.write("claim", {**values, **lane}))
+            rows = self._take({**values, **lane})
             admitted = self._admitted(rows, values["now"])
             claims.extend(admitted)
             left -= len(admitted)
@@ -69,6 +69,14 @@ class Admitting(Writing):
             if left <= 0:
                 break
         return True
+
+    def _take(self, values: Values) -> Sequence[Row]:
+        """Take what is due of one lane, in its order."""
+        ((found,),) = self._database.write("claim", values)
+        rows = sorted(json.loads(found.decode(errors="replace")))
+        ids = json.dumps([job_id for _, job_id, *_ in rows])
+        self._database.write("take", {"worker": values["worker"], "ids": ids})
+        return rows
 
     def next_in(self, queues: Sequence[str]) -> float | None:
         """In how many seconds the next job of these queues is due that is not yet."""

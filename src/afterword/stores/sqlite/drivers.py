@@ -95,8 +95,7 @@ class Apsw:
         self, connection: Connection, statement: str, values: Iterable[Values]
     ) -> list[Row]:
         """Execute a statement once for each; all the rows they return."""
-        each = (dict(one) for one in values)
-        rows: list[Row] = connection.executemany(statement, each).fetchall()  # type: ignore[attr-defined]
+        rows: list[Row] = connection.executemany(statement, values).fetchall()  # type: ignore[attr-defined]
         return rows
 
     def execute_script(self, connection: Connection, script: str) -> None:

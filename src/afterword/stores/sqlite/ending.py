@@ -13,6 +13,7 @@ from afterword.stores.sqlite.adding import Adding
 from afterword.stores.sqlite.rows import (
     again_row,
     attempt_row,
+    completed_row,
     fence,
     final_row,
     lost_row,
@@ -78,9 +79,9 @@ class Ending(Acting, Adding):
         return first_of_each([_key(each.claim) for each in settlements], accepted)
 
     def _complete(self, settlements: Sequence[Settlement], now: float) -> set[_Key]:
-        """Move completed jobs to the history; two statements more for any number of them."""
-        rows = (final_row(each, JobState.COMPLETED, now) for each in settlements)
-        finished = self._database.write_many("finish", rows)
+        """Move completed jobs to the history; three statements for any number of them."""
+        ended = json.dumps([completed_row(each) for each in settlements])
+        finished = self._database.write("complete", {"ended": ended, "now": now})
         values = {"ids": json.dumps([row[0] for row in finished])}
         for statement in followed_by(JobState.COMPLETED):
             self._ready = bool(self._database.write(statement, values)) or self._ready

@@ -41,15 +41,15 @@ def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None 
 
 
 def claim_of(row: Row) -> Claim:
-    """What claim.sql returns; its text as bytes, which a damaged row may hold."""
+    """A row of what claim.sql returns."""
     _, job_id, attempt, worker, task, arguments, created_at, queue, options, tags, *counts = row
     failures, interrupted, limit_key, _ = counts
     return Claim(
         job_id,
         attempt,
         worker,
-        task.decode(errors="replace"),
-        arguments.decode(errors="replace"),
+        task,
+        arguments,
         created_at,
         queue,
         options,
@@ -82,6 +82,12 @@ def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
         "stopped": STOPPED,
         "now": now,
     }
+
+
+def completed_row(settlement: Settlement) -> Row:
+    """What complete.sql is given for each attempt."""
+    claim, result = settlement.claim, rows.final_result(settlement.outcome)
+    return (claim.id, claim.attempt, claim.worker, settlement.started_at, result)
 
 
 def again_row(settlement: Settlement) -> Values:
@@ -126,7 +132,7 @@ def lost_row(job: Lost, outcome: Outcome, now: float, *, lost: bool) -> Values:
 
 
 def record(row: Row) -> JobRecord:
-    """What get.sql and the find_ statements return; the arguments as bytes, see `claim_of`."""
+    """What get.sql and the find_ statements return; its arguments as bytes: it may be damaged."""
     job_id, task, arguments, *rest = row
     return rows.record((job_id, task, arguments.decode(errors="replace"), *rest))
 

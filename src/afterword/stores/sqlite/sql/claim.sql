@@ -1,6 +1,11 @@
-UPDATE afterword_jobs SET state = 'running', attempt = attempt + 1, worker = :worker, error = NULL
-WHERE id IN (
-    SELECT id FROM afterword_jobs
+-- What is due of one lane, as one row of JSON. With each row that a statement returns the interpreter's
+-- lock is given away and taken back, and while other threads want it that costs more than the JSON.
+SELECT
+    CAST(json_group_array(json_array(
+        run_at, id, attempt + 1, :worker, task, arguments, created_at, queue, options, tags, failures, interrupted, limit_key, slot_at
+    )) AS BLOB) -- text that is not UTF-8 must not make the driver refuse the whole claim
+FROM (
+    SELECT * FROM afterword_jobs
     WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority = :priority AND run_at <= :now
         AND EXISTS (SELECT 1 FROM afterword_workers WHERE id = :worker) -- who has left gets nothing
         AND task NOT IN (SELECT value FROM json_each(:skip))
@@ -14,6 +19,3 @@ WHERE id IN (
     ORDER BY run_at, id
     LIMIT :limit
 )
--- Bytes: text that is not UTF-8 must not make the driver refuse the whole claim.
-RETURNING run_at, id, attempt, worker, CAST(task AS BLOB), CAST(arguments AS BLOB), created_at, queue,
-    options, tags, failures, interrupted, limit_key, slot_at
