@@ -3,7 +3,8 @@
 A `Plan` is compiled once per function. It turns a call into one JSON object by parameter name,
 through one pydantic model made from the annotations, and back. What comes back must be what went
 in: `encode` decodes its own text and compares, so a type that JSON would silently change (a
-subclass, a secret, a union that guesses) is refused instead.
+subclass, a secret, a union that guesses) is refused instead. Plain values of which this is certain
+take a shorter way (`afterword.scalars`).
 
 Parameters without an annotation take what JSON has: str, int, float, bool, None, list, dict.
 
@@ -32,6 +33,7 @@ from afterword.errors import (
     safe_repr,
 )
 from afterword.payload import PAYLOAD_LIMIT, measure, same, too_large
+from afterword.scalars import SCALARS, Scalars, scalars_of
 
 _CONFIG = ConfigDict(
     ser_json_bytes="base64",
@@ -54,6 +56,7 @@ class Plan:
     plain: frozenset[str]  # parameters that take what JSON has, and nothing else
     injected: frozenset[str]  # parameters that are no arguments
     whole: inspect.Signature  # with these
+    scalars: Scalars | None = None  # the short way, if there is one
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The call's arguments as JSON.
@@ -64,6 +67,10 @@ class Plan:
             ArgumentValueError: a value JSON cannot hold. PayloadTooLarge: more than 256 KiB.
             NotStorable: an argument that cannot be written down and read back unchanged.
         """
+        text = self.scalars.encode(args, kwargs) if self.scalars else None
+        return self._encode(args, kwargs) if text is None else text
+
+    def _encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         given = self._bind(args, kwargs)
         for name, value in given.items():
             if name in self.unstorable:
@@ -84,6 +91,10 @@ class Plan:
         Raises:
             ArgumentError: the text does not fit the function as it is now.
         """
+        scalars = self.scalars.decode(text) if self.scalars else None
+        return self._decode(text) if scalars is None else ([], scalars)
+
+    def _decode(self, text: str) -> tuple[list[Any], dict[str, Any]]:
         try:
             values = _values(self.model.__pydantic_validator__.validate_json(text))
             return self._arrange(values)
@@ -220,10 +231,12 @@ def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Pl
     fields: dict[str, Any] = {}
     unstorable: dict[str, str] = {}
     plain: set[str] = set()
+    takes: dict[str, frozenset[type]] = {}
     for index, parameter in enumerate(signature.parameters.values()):
-        key = _key(parameter)
-        if _is_plain(hints.get(parameter.name, Any)):
+        key, hint = _key(parameter), hints.get(parameter.name, Any)
+        if _is_plain(hint):
             plain.add(key)
+        takes[key] = SCALARS if key in plain else scalars_of(hint, parameter.default)
         try:
             annotation = _annotation(parameter, hints)
             TypeAdapter(annotation)
@@ -233,7 +246,10 @@ def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Pl
             fields[f"p{index}"] = (annotation, Field(default=None, alias=key))
     model = create_model("Arguments", __config__=_CONFIG, **fields)
     unstorable_types = types.MappingProxyType(unstorable)
-    return Plan(func, signature, model, unstorable_types, frozenset(plain), injected, whole)
+    scalars = Scalars.of(signature, types.MappingProxyType(takes))
+    return Plan(
+        func, signature, model, unstorable_types, frozenset(plain), injected, whole, scalars
+    )
 
 
 def _hints(func: Callable[..., Any]) -> dict[str, Any]:
