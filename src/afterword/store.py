@@ -17,7 +17,7 @@ Every write that ends an attempt must match the fence: job id, attempt, and the 
 it. It then says True; False means that the job was no longer ours, and nothing was changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -257,8 +257,18 @@ class Store(Protocol):
     def announce(self) -> None:
         """Jobs were committed on a connection that is not the store's: wake whoever waits."""
 
+    def listen(self, heard: Callable[[], object]) -> float:
+        """Call `heard`, from now on until `close`, whenever jobs may have become claimable.
+
+        It is called in any thread, returns at once, and need not be called for each job: it is a
+        hint. It tells of all who use such a store, this one included.
+
+        Returns:
+            How often, in seconds, `changed` has to be asked for what nobody tells.
+        """
+
     def changed(self) -> bool:
-        """Whether jobs may have become claimable since the last call; a hint, and cheap."""
+        """Whether jobs may have become claimable of which nobody was told; a hint, and cheap."""
 
     # ------------------------------------------------------------------ for people, any thread
 

@@ -37,7 +37,6 @@ from afterword.workplace import Make, Workplace
 
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
 PROBE = 4  # the part of the free slots that the first of several claims asks for: a quarter
-NOTICE_EVERY = 0.01  # seconds between looks for commits of other processes
 UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
 PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
 PARK_LIMIT = 7 * 24 * 3600.0  # seconds after which a job that nobody can run fails
@@ -123,8 +122,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._emptied = asyncio.Event()
         self._leases.on_lost = self._on_lost
-        self._group.after_commit = self._notice
-        self._group.every(NOTICE_EVERY, self._notice)
+        self._group.every(self._group.store.listen(self._wake_up), self._notice)
         self._group.every(LOOK_EVERY, self.look_for_orders)
         self._reports.start()
         self._claims = self._loop.create_task(self._claim_forever(), context=contextvars.Context())
@@ -191,7 +189,8 @@ class Worker:
             except Exception as error:  # whatever it is, this loop must not end in silence
                 telemetry.claim_failed(error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._pause)
+                async with asyncio.timeout(self._pause):
+                    await self._wake.wait()
             self._wake.clear()
             self._woken = False
 
@@ -276,11 +275,12 @@ class Worker:
         return [*self._unknown, *(self._process_tasks if self._processes_busy else ())]
 
     def _notice(self, store: Store) -> None:
-        """In the store's thread: something may be claimable."""
+        """In the store's thread: look for what nobody has told."""
         if store.changed():
             self._wake_up()
 
     def _wake_up(self) -> None:
+        """In any thread: something may be claimable."""
         if not self._woken:
             self._woken = True
             self._in_loop(self._wake.set)

@@ -16,7 +16,7 @@ How jobs get in is in `adding.py`, who gets them in `admitting.py`, how they end
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from afterword import telemetry
@@ -42,6 +42,8 @@ from afterword.stores.postgres.url import parameters_of, shown
 from afterword.stores.rows import Row
 
 _TIMEOUT = 10.0  # seconds one statement may take
+_LOOK_EVERY, _LOOK_OFTEN = 1.0, 0.05  # seconds between looks for what no listener has told
+_REMIND_AFTER = 0.02  # seconds after which what others were deciding on is looked at again
 _MIGRATE_WITHIN = 3600.0  # seconds, for a large history, or for somebody else to do it
 _MIGRATION_LOCK = 0x41465457  # "AFTW": the key of the advisory lock under which stores migrate
 
@@ -67,10 +69,11 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         self._clock = clock or Clock()
         self._writer = Session(self._parameters, timeout, self._clock)
         self._desk = Desk(Session(self._parameters, timeout, self._clock), self._writer)
-        self._listener = Listener(self._parameters)
+        self._listener = Listener(self._parameters, lambda pid: pid == self._writer.server_process)
         self._locks = Locks(None)  # until it is open
         self._opened = False
         self._ready = False  # our own writes made something claimable
+        self._heard: Callable[[], object] | None = None
         self._contested = Contested(self._clock)
 
     # ------------------------------------------------------------------ open and close
@@ -143,6 +146,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
 
     def close(self) -> None:
         """Close every connection and drop every lock."""
+        self._heard = None
         self._listener.stop()
         self._writer.close()
         self._desk.close()
@@ -151,6 +155,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
 
     def forget(self) -> None:
         """In a forked child: be closed."""
+        self._heard = None
         self._listener.forget()
         self._writer.forget()
         self._desk.forget()
@@ -217,6 +222,22 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         values = {"age": self._clock.now() - before, "limit": limit}
         ((purged,),) = self._writer.ask("purge", values)
         return int(purged)
+
+    # ------------------------------------------------------------------ news
+
+    def listen(self, heard: Callable[[], object]) -> float:
+        """Have the listener say what it hears; a pooler forgets who listens, so we look."""
+        self._heard = self._listener.on_heard = heard
+        if self._writer.pooled:
+            return _LOOK_OFTEN
+        if not self._listener.started:
+            self._listener.start()
+        return _LOOK_EVERY
+
+    def _on_committed(self) -> None:
+        super()._on_committed()
+        if self._contested.names():
+            self._listener.remind(_REMIND_AFTER)
 
     def changed(self) -> bool:
         """Whether something was announced, or our own writes made something claimable."""

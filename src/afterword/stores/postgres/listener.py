@@ -1,4 +1,4 @@
-"""A thread that hears of other processes' commits (LISTEN); all it says is: look.
+"""A thread that hears of other connections' commits (LISTEN); all it says is: look.
 
 What it misses while its connection is down is found by polling, so it is a hint and no promise.
 """
@@ -7,11 +7,13 @@ import os
 import random
 import select
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import psycopg
 
 from afterword import telemetry
+from afterword.stores.bells import PACE
 from afterword.stores.postgres.session import CHANNEL
 
 _MAX_PAUSE = 5.0  # seconds between tries to connect
@@ -23,10 +25,16 @@ class Listener:
 
     Args:
         parameters: how to connect; directly, for a pooler forgets who listens.
+        is_ours: whether a server process is one whose news this process has already.
     """
 
-    def __init__(self, parameters: Mapping[str, object]) -> None:
+    def __init__(
+        self, parameters: Mapping[str, object], is_ours: Callable[[int], bool] = lambda pid: False
+    ) -> None:
         self._parameters = parameters
+        self._is_ours = is_ours
+        self.on_heard: Callable[[], object] | None = None  # called in the thread
+        self._remind_at: float | None = None  # monotonic
         self._heard = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -46,6 +54,7 @@ class Listener:
 
     def stop(self) -> None:
         """Stop listening; harmless when stopped."""
+        self.on_heard = self._remind_at = None
         if self._thread is None:
             return
         self._stopping.set()
@@ -57,6 +66,7 @@ class Listener:
 
     def forget(self) -> None:
         """In a forked child: its thread has not followed."""
+        self.on_heard = self._remind_at = None
         if self._thread is not None:
             self._thread = None
             os.close(self._wake_reader)
@@ -69,13 +79,19 @@ class Listener:
         self._heard.clear()
         return True
 
+    def remind(self, seconds: float) -> None:
+        """Say so in a moment as if something had been announced; harmless when stopped."""
+        if self._thread is not None:
+            self._remind_at = time.monotonic() + seconds
+            os.write(self._wake_writer, b"x")
+
     def _run(self) -> None:
         pause = 0.1
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(**self._parameters, autocommit=True) as connection:  # type: ignore[arg-type]
                     connection.execute(f"LISTEN {CHANNEL}")
-                    self._heard.set()  # whatever was announced while nobody listened
+                    self._tell()  # whatever was announced while nobody listened
                     pause = 0.1
                     self._listen(connection)
             except (psycopg.Error, OSError) as error:
@@ -86,10 +102,32 @@ class Listener:
     def _listen(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
         socket = connection.fileno()
         while not self._stopping.is_set():
-            readable, _, _ = select.select([socket, self._wake_reader], [], [], _CHECK_EVERY)
+            wait = self._time_to_reminder(_CHECK_EVERY)
+            readable, _, _ = select.select([socket, self._wake_reader], [], [], wait)
+            if self._wake_reader in readable:
+                os.read(self._wake_reader, 1024)
             if socket in readable:
-                connection.pgconn.consume_input()
-                while connection.pgconn.notifies():
-                    self._heard.set()
-            elif not readable:
+                self._take_in(connection)
+            elif not readable and wait == _CHECK_EVERY:
                 connection.execute("SELECT 1")
+            if self._time_to_reminder(1.0) <= 0:
+                self._remind_at = None
+                self._tell()
+
+    def _time_to_reminder(self, most: float) -> float:
+        at = self._remind_at
+        return most if at is None else min(most, max(0.0, at - time.monotonic()))
+
+    def _take_in(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+        connection.pgconn.consume_input()
+        news = False
+        while notify := connection.pgconn.notifies():
+            news = news or not self._is_ours(notify.be_pid)
+        if news:
+            self._tell()
+            time.sleep(PACE)  # what is announced meanwhile is told at once
+
+    def _tell(self) -> None:
+        self._heard.set()
+        if (on_heard := self.on_heard) is not None:
+            on_heard()

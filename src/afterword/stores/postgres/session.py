@@ -142,6 +142,12 @@ class Session:
             self._connection = self._connect_spaced_out()
         return self._connection
 
+    @property
+    def server_process(self) -> int | None:
+        """The process id of the server's side; None when there is no connection."""
+        connection = self._connection
+        return None if connection is None or connection.closed else connection.info.backend_pid
+
     def _drop_if_spoiled(self) -> None:
         """A connection on which a statement was refused is not used for another transaction.
 

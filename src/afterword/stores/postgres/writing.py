@@ -1,6 +1,6 @@
 """What the parts of the store that write have in common."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from afterword.clock import Clock
@@ -17,6 +17,7 @@ class Writing:
     _writer: Session
     _opened: bool
     _ready: bool  # our own writes made something claimable
+    _heard: Callable[[], object] | None  # told that something may be claimable
 
     def transaction(self) -> AbstractContextManager[None]:
         """One BEGIN ... COMMIT around the verbs called inside."""
@@ -25,8 +26,17 @@ class Writing:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         self._require_open()
+        outermost = not self._writer.serves_this_thread
         with self._writer.transaction():
             yield
+        if outermost:
+            self._on_committed()
+
+    def _on_committed(self) -> None:
+        """Wake this process's worker; the others hear of it from the server."""
+        if self._ready and self._heard is not None:
+            self._ready = False
+            self._heard()
 
     def _require_open(self) -> None:
         if not self._opened:

@@ -14,6 +14,9 @@ the place of WAL (`drivers.py`).
 The verbs are in modules by what they do: `adding`, `admitting` (claims), `ending`, `scheduling`;
 what people may ask is in `looking`, what they may do in `acting`, and what the application's own
 connection may execute in `theirs`.
+
+Processes wake each other (`afterword.stores.bells`). What nobody tells, because it was committed on
+a connection of the application's own, is found by looking, see `changed`.
 """
 
 import json
@@ -23,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from afterword.clock import Clock
+from afterword.stores.bells import Bells
 from afterword.stores.locks import Locks
 from afterword.stores.sqlite.admitting import Admitting
 from afterword.stores.sqlite.database import Database, script
@@ -33,6 +37,9 @@ from afterword.stores.sqlite.path import path_of
 from afterword.stores.sqlite.scheduling import Scheduling
 from afterword.stores.sqlite.sightings import Sightings
 from afterword.stores.sqlite.theirs import InTheirTransaction
+
+# Seconds between looks for commits of others, and where these cannot ring.
+_LOOK_EVERY, _LOOK_OFTEN = 0.25, 0.01
 
 _DRIVERS: Mapping[str, Callable[[], Driver]] = {"sqlite": Apsw, "sqlite+pysqlite": Pysqlite}
 
@@ -61,10 +68,11 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
         self.url = f"{self._driver.scheme}:///{path}"
         self.identity = ""  # until it is open
         self._clock = clock or Clock()
-        self._locks = Locks(path.with_name(path.name + "-workers"))
+        workers = path.with_name(path.name + "-workers")
+        self._locks, self._bells = Locks(workers), Bells(workers)
         self._sightings = Sightings(self._clock)
         self._database = Database(path, self._driver)
-        self._ready = False  # our own writes made something claimable
+        self._heard: Callable[[], object] | None = None
         self._seen_version = 0
         self._limited: frozenset[str] = frozenset()  # queues with a limit of their own
 
@@ -81,12 +89,16 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
         self._seen_version = self._database.version_of_others()
 
     def close(self) -> None:
-        """Close both connections and drop every lock."""
+        """Close both connections, drop every lock, and hear nothing more."""
+        self._heard = None
+        self._bells.close()
         self._database.close()
         self._locks.drop_all()
 
     def forget(self) -> None:
         """In a forked child: be closed."""
+        self._heard = None
+        self._bells.forget()
         self._database.forget()
         self._locks.forget()
 
@@ -144,13 +156,20 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
             self._database.write("purge_rates", {"now": self._clock.now(), "limit": limit})
         return len(rows)
 
+    # ------------------------------------------------------------------ news
+
+    def listen(self, heard: Callable[[], object]) -> float:
+        """Hang up a bell for others to ring."""
+        self._heard = heard
+        return _LOOK_EVERY if self._bells.listen(heard) else _LOOK_OFTEN
+
     def announce(self) -> None:
         """Jobs were committed on another connection of this process."""
         self._ready = True
 
     def changed(self) -> bool:
         """Whether another process has committed, or our own writes made something claimable."""
-        ready, self._ready = self._ready, False
+        untold, self._untold = self._untold, False
         version = self._database.version_of_others()
         seen, self._seen_version = self._seen_version, version
-        return ready or version != seen
+        return untold or version != seen

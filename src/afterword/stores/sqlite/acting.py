@@ -40,7 +40,7 @@ class Acting(Writing):
             for job_id in sorted(filter(_is_possible, ids)):
                 if job_id not in back:
                     back.update(self._retry(job_id))
-        self._ready = self._ready or bool(back)
+            self._ready = self._ready or bool(back)
         return first_of_each(ids, back)
 
     def _retry(self, job_id: str) -> Sequence[str]:
@@ -63,8 +63,9 @@ class Acting(Writing):
 
     def resume(self, queues: Sequence[str]) -> None:
         """Let the workers go on with these queues."""
-        self._pause(queues, paused=False)
-        self._ready = True
+        with self.transaction():
+            self._pause(queues, paused=False)
+            self._ready = True
 
     def _pause(self, queues: Sequence[str], *, paused: bool) -> None:
         with self.transaction():
@@ -91,7 +92,7 @@ class Acting(Writing):
             queued = self._database.write_many("restore", unfinished)
             kept = self._database.write_many("restore_ended", ended)
             self._database.write("settle_in", {"ids": json.dumps([row[0] for row in queued])})
-        self._ready = self._ready or bool(queued)
+            self._ready = self._ready or bool(queued)
         return first_of_each([each.id for each in records], {row[0] for row in (*queued, *kept)})
 
 

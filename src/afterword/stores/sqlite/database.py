@@ -232,18 +232,21 @@ class Database:
     # ------------------------------------------------------------------ statements
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One BEGIN IMMEDIATE ... COMMIT around everything that is written inside."""
+    def transaction(self) -> Iterator[bool]:
+        """One BEGIN IMMEDIATE ... COMMIT around everything that is written inside.
+
+        Yields whether this is the outermost of several, at whose end it is committed.
+        """
         with self._writing:
             if self._in_transaction:
-                yield
+                yield False
                 return
             self.require_same_file()
             with self.errors():
                 self.connection.execute("BEGIN IMMEDIATE")
                 self._in_transaction = True
                 try:
-                    yield
+                    yield True
                     self.commit()
                 except BaseException:
                     if self.connection.in_transaction:
@@ -251,6 +254,11 @@ class Database:
                     raise
                 finally:
                     self._in_transaction = False
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether some thread is inside a transaction."""
+        return self._in_transaction
 
     def commit(self) -> None:
         """Make the transaction durable."""
