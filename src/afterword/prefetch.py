@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from afterword.clock import Clock
 from afterword.store import Claim
 
-AHEAD = 0.03  # seconds: a claim waits here for about as long
-MOST = 300  # claims: so that one transaction, for which requests may wait, stays short
+AHEAD = 0.05  # seconds: a claim waits here for about as long
+MOST = 500  # claims: so that one transaction, for which requests may wait, stays short
 GIVE_BACK_AFTER = 0.25  # seconds
 
 
@@ -35,12 +35,17 @@ class Prefetch:
 
     @property
     def room(self) -> int:
-        """How many more had better be claimed than there are free slots."""
+        """How many more had better be claimed than there are free slots.
+
+        None before half of the last ones are gone: a few large claims cost less than many small
+        ones, and share their transactions with what has ended meanwhile.
+        """
         now = self._clock.monotonic()
         if now >= self._counted_from + AHEAD:
             self._per_second = self.ended / (now - self._counted_from)
             self._counted_from, self.ended = now, 0
-        return min(MOST, int(self._per_second * AHEAD)) - len(self._claims)
+        wanted = min(MOST, int(self._per_second * AHEAD))
+        return wanted - len(self._claims) if 2 * len(self._claims) <= wanted else 0
 
     def put(self, claims: Sequence[Claim]) -> None:
         """Keep these until there are slots for them."""

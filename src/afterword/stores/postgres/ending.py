@@ -107,9 +107,14 @@ class Ending(Adding):
 
     def _finish(self, final: Values) -> set[Fence]:
         """Move jobs to the history, and tell those who waited for them or for their place."""
-        rows = self._write("finish", final)
+        finishing = self._writer.send("finish", final)
+        # Sent along, though nobody knows yet which ones were ours: who is still there frees nobody.
+        states = zip(final["ids"], final["states"], strict=True)
+        completed = [job_id for job_id, state in states if state == JobState.COMPLETED]
+        free = bool(completed and self._write("follow", {"ids": completed}))
+        rows = finishing.fetchall()
         failed = [row[0] for row in rows if row[3] != JobState.COMPLETED]
-        free = end_followers(self._writer, (row[0] for row in rows), failed)
+        free = end_followers(self._writer, failed, failed) or free
         if free or any(limited for *_, limited in rows):
             self._announce()
         return {row[:3] for row in rows}

@@ -6,7 +6,7 @@ the only one that all processes share.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -69,12 +69,20 @@ def _tags(tags: Sequence[str]) -> str | None:
 def claim_of(row: Sequence[Any], *, limited: bool) -> Claim:
     """What claim.sql returns, behind the three columns that it is sorted by."""
     *known, tags, failures, interrupted = row[3:]
-    return replace(
-        Claim(*known),
-        tags=rows.tags_of(tags),
-        failures=failures,
-        interrupted=interrupted,
-        limited=limited,
+    job_id, attempt, worker, task, arguments, created_at, queue, options = known
+    return Claim(
+        job_id,
+        attempt,
+        worker,
+        task,
+        arguments,
+        created_at,
+        queue,
+        options,
+        rows.tags_of(tags),
+        failures,
+        interrupted,
+        limited,
     )
 
 

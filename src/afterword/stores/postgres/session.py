@@ -39,6 +39,9 @@ LOOKING = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"  # all of it at the
 # Said, because a database can have another default: each statement must see what others committed.
 WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
 OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
+# Every statement finds its rows by an index. The planner, left to itself, reads all of a table of
+# some ten thousand jobs to find a hundred of them, and does so again for each batch.
+PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 _PATIENCE = 10.0  # seconds to find out what became of a COMMIT
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
 _READY_NONE = 0  # what the driver says when nothing has come yet
@@ -188,8 +191,7 @@ class Session:
         if self.pooled:
             connection.prepare_threshold = None  # the next statement may reach another server
         else:
-            for setting in self._limits("SESSION"):
-                connection.execute(setting)
+            connection.execute(self._settings(local=False))
 
     def _refuse_unusable(self, connection: TimedConnection) -> None:
         if connection.info.server_version < OLDEST_SERVER:
@@ -203,13 +205,18 @@ class Session:
                 " Name the primary server."
             )
 
-    def _limits(self, scope: str) -> list[str]:
+    def _settings(self, *, local: bool) -> str:
+        """The statement that sets the connection up, or the transaction (`local`)."""
         milliseconds = int(self._timeout * 1000)
-        return [
-            f"SET {scope} statement_timeout = {milliseconds}",
-            f"SET {scope} lock_timeout = {milliseconds // 2}",
-            f"SET {scope} idle_in_transaction_session_timeout = {milliseconds}",
-        ]
+        limits = {
+            "statement_timeout": milliseconds,
+            "lock_timeout": milliseconds // 2,
+            "idle_in_transaction_session_timeout": milliseconds,
+        }
+        calls = (
+            f"set_config('{name}', '{value}', {local})" for name, value in (limits | PLANS).items()
+        )
+        return f"SELECT {', '.join(calls)}"
 
     # ------------------------------------------------------------------ transactions
 
@@ -255,8 +262,7 @@ class Session:
     def _begin(self, connection: TimedConnection, begin: str) -> None:
         connection.execute(begin)
         if self.pooled:
-            for setting in self._limits("LOCAL"):
-                connection.execute(setting)
+            connection.execute(self._settings(local=True))
 
     def execute(self, statement: str, values: Values | None = None, where: str = "") -> list[Row]:
         """Execute sql/<statement>.sql, which must return rows, inside a transaction.
@@ -264,12 +270,17 @@ class Session:
         Args:
             where: takes the place of the comment --where in it; never anybody's input.
         """
-        connection = self.connection()
-        cursor = connection.execute(sql(statement, where), values or {})
+        cursor = self.send(statement, values, where)
         if self._number is None:
-            mark = connection.execute(_MARK).fetchone()
+            mark = self.connection().execute(_MARK).fetchone()
             self._number, self._began_at = mark or (None, "")
         return cursor.fetchall()
+
+    def send(
+        self, statement: str, values: Values | None = None, where: str = ""
+    ) -> "psycopg.Cursor[Row]":
+        """The same, without waiting for the rows: several answers can be waited for at once."""
+        return self.connection().execute(sql(statement, where), values or {})
 
     def ask(self, statement: str, values: Values | None = None) -> list[Row]:
         """Execute a statement that is a transaction of its own, unless one is open here.
