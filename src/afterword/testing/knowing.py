@@ -1,6 +1,7 @@
-"""The contract of `Store.get`, `find`, `count`, `purge` and `changed`."""
+"""The contract of `Store.get`, `find`, `count`, `purge`, `changed` and `listen`."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from afterword.job import JobState, new_id
@@ -178,3 +179,62 @@ def check_changed_when_a_follower_is_ready(store: Store) -> None:
     _quiet(store)
     end(store, attempt, Completed())
     expect(True, store.changed(), "changed")
+
+
+# ---------------------------------------------------------------------- listen
+
+
+def _told(store: Store, heard: threading.Event, every: float) -> bool:
+    """Whether a listener gets to know that something has happened, as a worker would."""
+    until = time.monotonic() + 5.0
+    while time.monotonic() < until:
+        if heard.wait(every) or store.changed():
+            return True
+    return False
+
+
+def check_listen_tells_of_new_jobs(store: Store) -> None:
+    """Who listens is told of a new job, or finds it by asking `changed` as often as listen says."""
+    heard = threading.Event()
+    every = store.listen(heard.set)
+    expect(True, 0 < every <= 60, "seconds between two looks are sensible")
+    heard.clear()
+    store.add([a_job()])
+    expect(True, _told(store, heard, every), "told of a new job")
+
+
+def check_listen_tells_of_what_people_do(store: Store) -> None:
+    """Who listens is told of jobs that another thread has made claimable."""
+    attempt = running(store)
+    end(store, attempt, Failed("error"))
+    heard = threading.Event()
+    every = store.listen(heard.set)
+    _quiet(store)
+    heard.clear()
+    person = threading.Thread(target=store.retry, args=([attempt.id],))
+    person.start()
+    person.join()
+    expect(True, _told(store, heard, every), "told of a job that was queued again")
+
+
+def check_listen_replaces(store: Store) -> None:
+    """Only the last one who listened is told."""
+    first, second = threading.Event(), threading.Event()
+    store.listen(first.set)
+    every = store.listen(second.set)
+    _quiet(store)
+    first.clear()
+    store.add([a_job()])
+    expect(True, _told(store, second, every), "the second one is told")
+    expect(False, first.is_set(), "the first one is told")
+
+
+def check_closing_ends_listening(store: Store) -> None:
+    """Nobody is told anything after the store was closed, also when it is opened again."""
+    heard = threading.Event()
+    store.listen(heard.set)
+    store.close()
+    heard.clear()
+    store.open()
+    store.add([a_job()])
+    expect(False, heard.wait(0.1), "told after close")
