@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -336,6 +337,45 @@ def test_who_gives_up_during_the_commit_waits_for_it(
         assert [KEPT] == caller.result(timeout=30)
     assert not abandoned
     assert 1 == queued(store)
+
+
+def test_who_is_cancelled_during_the_commit_waits_for_it(
+    store: CountingStore, group: GroupCommit
+) -> None:
+    operation = adding([a_job()], None)
+
+    async def cancel_twice() -> tuple[bool, bool]:
+        store.committing.clear()
+        store.may_commit.clear()
+        caller = asyncio.create_task(group.run(operation, timeout=30))
+        assert await asyncio.to_thread(store.committing.wait, 30)
+        for _ in range(2):
+            caller.cancel()
+            await asyncio.wait([caller], timeout=0.05)
+        waited = not caller.done()
+        store.may_commit.set()
+        await asyncio.wait([caller], timeout=30)
+        return waited, caller.cancelled()
+
+    assert (True, True) == asyncio.run(cancel_twice())
+    assert operation.committed
+    assert 1 == queued(store)
+
+
+def test_who_is_cancelled_as_the_time_is_over_waits_for_nothing(group: GroupCommit) -> None:
+    operation = adding([a_job()], None)
+
+    async def cancel_then_expire() -> bool:
+        with busy(group):
+            caller = asyncio.create_task(group.run(operation, timeout=0.01))
+            await asyncio.sleep(0)
+            time.sleep(0.02)  # noqa: ASYNC251 - its time is over, but the loop has not noticed
+            asyncio.get_running_loop().call_soon(caller.cancel)
+            await asyncio.wait([caller], timeout=30)
+        return caller.done()
+
+    assert asyncio.run(cancel_then_expire())
+    assert operation.abandoned
 
 
 def test_a_cancelled_caller_harms_nobody(store: CountingStore, group: GroupCommit) -> None:

@@ -172,7 +172,8 @@ class _Exchange:
     # ------------------------------------------------------------------ before the first byte
 
     async def _store_then_send(self, message: Message) -> None:
-        await self.store()
+        if self.outbox.entries:
+            await self.store()
         if message["type"] == "http.response.start":
             self.outbox.answered = True
         await self._send(message)
@@ -182,7 +183,7 @@ class _Exchange:
         outbox = self.outbox
         if outbox.in_doubt and not outbox.answered:
             outbox.end_doubt(sys.exc_info()[1])
-        if outbox.entries:
+        if outbox.unfinished:
             await self._store()
 
     async def _store(self) -> None:
@@ -293,9 +294,10 @@ class _Exchange:
         outbox = self.outbox
         self._discard_unconfirmed()
         try:
-            await self._store()
-            await outbox.run_unstorable()
-            await self._store()
+            if outbox.unfinished:
+                await self._store()
+                await outbox.run_unstorable()
+                await self._store()
         except StoreError:
             outbox.drop()  # logged; the answer is out, and these were added after it
         finally:
@@ -307,7 +309,8 @@ class _Exchange:
 
     def _discard_unconfirmed(self) -> None:
         unwanted = [entry for entry in self.outbox.entries if not entry.confirmed]
-        self._host.discard([entry.claim for entry in unwanted if entry.claim])
+        if unwanted:
+            self._host.discard([entry.claim for entry in unwanted if entry.claim])
         for entry in unwanted:
             entry.done, entry.stored, entry.claim = True, False, None
 

@@ -143,7 +143,6 @@ class BackgroundTasks(BackgroundTask):
     ) -> Job[Any]:
         if self._outbox is None:
             return self._add_by_hand(func, args, kwargs, said)
-        require_callable(func)
         entry = self._outbox.add(func, args, kwargs, said, confirmed=True)
         self.tasks.append(_Confirmed(entry))
         return entry.handle

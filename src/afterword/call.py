@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from starlette.datastructures import UploadFile
 
@@ -12,10 +12,27 @@ from afterword.errors import ArgumentError, ConfigurationError, safe_repr
 from afterword.injection import Injection
 from afterword.job import DEFAULTS, JobOptions, NewJob, new_id
 from afterword.options import checked_rate
-from afterword.task import options_of, require_callable, storable
+from afterword.task import options_of, reference, require_callable, storable
 from afterword.task_options import NO_OPTIONS, CallOptions, TaskOptions, fixed
 
 Function = Callable[..., Any]
+
+
+class Draft(TypedDict, total=False):
+    """The part of a `NewJob` that its call decides; who adds it says how it stands to others."""
+
+    id: Required[str]
+    task: Required[str]
+    arguments: str
+    queue: str
+    priority: int
+    run_at: float | None
+    tags: tuple[str, ...]
+    unique_key: str | None
+    unique_ended: bool
+    limit_key: str | None
+    options: str | None
+    durable: bool
 
 
 def new_job(
@@ -27,7 +44,20 @@ def new_job(
     now: float,
     injection: Injection,
 ) -> NewJob:
-    """The job of a call, queued; who adds it says how it stands to others.
+    """The job of a call that has no others before it; see `draft`."""
+    return NewJob(**draft(func, args, kwargs, said, now=now, injection=injection))
+
+
+def draft(
+    func: Function,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    said: CallOptions = NO_OPTIONS,
+    *,
+    now: float,
+    injection: Injection,
+) -> Draft:
+    """What a call says of its job.
 
     Args:
         injection: what the application's functions are given where they run.
@@ -43,7 +73,7 @@ def new_job(
     planned = plan(func, injection.of_task(name, func).names)
     arguments = planned.encode(args, kwargs)
     options = options_of(name)
-    return NewJob(
+    return Draft(
         id=new_id(),
         task=name,
         arguments=arguments,
@@ -55,6 +85,21 @@ def new_job(
         limit_key=_limit_key(name, options, planned, args, kwargs),
         options=_job_options(options, said),
     )
+
+
+def unstored_draft(
+    func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any], injection: Injection
+) -> Draft:
+    """The same of a call that runs in its request.
+
+    Raises:
+        TypeError, ArgumentError, InjectionError: what could not be called here either.
+    """
+    require_callable(func)
+    refuse_uploads(args, kwargs)
+    func = injection.unwrap(func)
+    injection.of(func)
+    return Draft(id=new_id(), task=reference(func), durable=False)
 
 
 def _job_options(options: TaskOptions, said: CallOptions) -> str | None:

@@ -177,10 +177,11 @@ class GroupCommit:
         expiry = loop.call_later(timeout, self._expire, operation, future) if timeout else None
         self.submit(operation)
         try:
-            return await asyncio.shield(future)
+            return await future
         except asyncio.CancelledError:
-            if not operation.abandon():
-                await _despite_cancelling(future)
+            operation.abandon()
+            if future.cancelled() and not operation.abandoned:
+                await _despite_cancelling(operation)
             raise
         finally:
             if expiry is not None:
@@ -333,12 +334,13 @@ def _call_done(operations: Sequence[Operation]) -> None:
             telemetry.answer_refused(error)
 
 
-async def _despite_cancelling(future: "asyncio.Future[Any]") -> None:
+async def _despite_cancelling(operation: Operation) -> None:
     """Wait for an operation that was being committed when its caller was cancelled."""
-    while not future.done():
+    answered = asyncio.Event()
+    operation.done = lambda result, error: answered.set()
+    while not answered.is_set():
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([future])
-    future.exception()  # seen
+            await answered.wait()
 
 
 def _report(result: Any, error: BaseException | None) -> None:

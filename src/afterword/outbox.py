@@ -19,12 +19,12 @@ from starlette.websockets import WebSocketDisconnect
 
 from afterword import telemetry
 from afterword.bind import AsyncBinding, Binding
-from afterword.call import new_job, refuse_uploads
+from afterword.call import Draft, draft, unstored_draft
 from afterword.chain import Chain
 from afterword.errors import NotStorable, StoreError
 from afterword.handle import Job
 from afterword.injection import Injection
-from afterword.job import JobRecord, NewJob, new_id
+from afterword.job import JobRecord, NewJob
 from afterword.keeper import Keeper
 from afterword.store import Added, Claim
 from afterword.task import reference
@@ -141,12 +141,12 @@ class Outbox:
         confirmed: bool,
     ) -> Entry:
         """Collect a call; errors as of `BackgroundTasks.add_task`."""
-        job = self._new_job(func, args, kwargs, said)
-        found = self._find_unique(job)
+        drafted = self._draft(func, args, kwargs, said)
+        found = self._find_unique(drafted)
         with self._lock:
-            entry = self._entry(func, args, kwargs, job, found, confirmed=confirmed)
+            entry = self._entry(func, args, kwargs, drafted, found, confirmed=confirmed)
             self.entries.append(entry)
-        if not job.durable and confirmed and self.on_first_unstorable:
+        if not entry.job.durable and confirmed and self.on_first_unstorable:
             self.on_first_unstorable()
             self.on_first_unstorable = None
         if self.closed:
@@ -158,66 +158,81 @@ class Outbox:
         func: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        job: NewJob,
+        drafted: Draft,
         found: JobRecord | None,
         *,
         confirmed: bool,
     ) -> Entry:
-        if not job.durable:
-            handle = Job[Any](job.id, job.task, durable=False)
-            return Entry(self, func, args, kwargs, job, handle, confirmed)
-        if found is None:
-            handle = Job(job.id, job.task, keeper=self.carrier.keeper)
-            return Entry(self, func, args, kwargs, self._placed(job, confirmed), handle, confirmed)
-        differs = (found.task, found.arguments) != (job.task, job.arguments)
-        handle = Job(
+        if found is not None:
+            return self._entry_of(found, func, args, kwargs, drafted, confirmed=confirmed)
+        job = self._placed(drafted, confirmed)
+        keeper = self.carrier.keeper if job.durable else None
+        handle = Job[Any](job.id, job.task, keeper=keeper, durable=job.durable)
+        return Entry(self, func, args, kwargs, job, handle, confirmed)
+
+    def _entry_of(
+        self,
+        found: JobRecord,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        drafted: Draft,
+        *,
+        confirmed: bool,
+    ) -> Entry:
+        """The entry of a job that has been there before; what is added behind it follows it."""
+        differs = (found.task, found.arguments) != (drafted["task"], drafted["arguments"])
+        handle = Job[Any](
             found.id, found.task, keeper=self.carrier.keeper, record=found, conflict=differs
         )
-        job = replace(job, id=found.id, request_id=self._request_id or found.request_id)
+        drafted = {**drafted, "id": found.id}
+        job = NewJob(**drafted, request_id=self._request_id or found.request_id)
         entry = Entry(self, func, args, kwargs, job, handle, confirmed)
-        entry.stored = entry.done = True  # what is added behind it follows that one
+        entry.stored = entry.done = True
         return entry
 
-    def _find_unique(self, job: NewJob) -> JobRecord | None:
+    def _find_unique(self, drafted: Draft) -> JobRecord | None:
         """The job that has its unique key already; if it comes only now, the store will see."""
-        if job.unique_key is None:
+        key = drafted.get("unique_key")
+        if key is None:
             return None
         try:
-            return self.carrier.keeper.with_key(job.unique_key, ended=job.unique_ended)
+            return self.carrier.keeper.with_key(key, ended=drafted.get("unique_ended", False))
         except StoreError:
             return None  # storing the request's jobs will fail, too, and be answered with a 503
 
-    def _new_job(
+    def _draft(
         self,
         func: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         said: CallOptions,
-    ) -> NewJob:
+    ) -> Draft:
         """The job of a call; one that is not durable if the call runs in the request."""
-        refuse_uploads(args, kwargs)
         injection = self.carrier.injection
         if not self.durable:
-            return _unstored_job(func, injection)
+            return unstored_draft(func, args, kwargs, injection)
         try:
-            job = new_job(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
+            drafted = draft(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
         except NotStorable as error:
             if self.rules.strict or self.closed or said is not NO_OPTIONS:
                 raise
             telemetry.not_durable(reference(func), str(error))
-            return _unstored_job(func, injection)
-        return self._keyed(job)
+            return unstored_draft(func, args, kwargs, injection)
+        return self._keyed(drafted)
 
-    def _keyed(self, job: NewJob) -> NewJob:
+    def _keyed(self, drafted: Draft) -> Draft:
         """The n-th call of a request with an Idempotency-Key is the same when that is repeated."""
-        if self.idempotency_key is None or job.unique_key is not None:
-            return job
+        if self.idempotency_key is None or drafted["unique_key"] is not None:
+            return drafted
         number = len(self.entries) + len(self.bound)
         key = fixed(f"{self.idempotency_key}:{number}")
-        return replace(job, unique_key=key, unique_ended=True)
+        return {**drafted, "unique_key": key, "unique_ended": True}
 
-    def _placed(self, job: NewJob, confirmed: bool) -> NewJob:
+    def _placed(self, drafted: Draft, confirmed: bool) -> NewJob:
         """The job with its place in the order of the request."""
+        if not drafted.get("durable", True):
+            return NewJob(**drafted)
         ordered = self.rules.order == "sequential"
         before = (
             next((e for e in reversed(self.entries) if e.job.durable), None) if ordered else None
@@ -230,11 +245,11 @@ class Outbox:
             and before.confirmed
             and not before.done
         )
-        return replace(
-            job,
+        return NewJob(
+            **drafted,
             after=before.job.id if before else None,
             on_failure=self.rules.on_failure,
-            request_id=self._request_id or job.id,
+            request_id=self._request_id or drafted["id"],
             held=not (follows and confirmed),
         )
 
@@ -263,9 +278,10 @@ class Outbox:
         said: CallOptions,
     ) -> NewJob:
         injection = self.carrier.injection
-        job = new_job(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
+        drafted = draft(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
         with self._lock:
-            job = replace(self._keyed(job), request_id=self._request_id or job.id)
+            drafted = self._keyed(drafted)
+            job = NewJob(**drafted, request_id=self._request_id or drafted["id"])
             self.bound.append(job)
         return job
 
@@ -277,6 +293,11 @@ class Outbox:
             for entry in self.entries
             if entry.job.durable and not entry.stored and not entry.done
         ]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something has yet to be written, or to run here."""
+        return not all(entry.stored or entry.done for entry in self.entries)
 
     async def store(self) -> None:
         """Make it durable now, and the ids certain: another request's job may have a unique key.
@@ -346,9 +367,3 @@ def open_outbox() -> Outbox | None:
     """The outbox of the request that is being handled here, if any."""
     outbox = current_outbox.get()
     return outbox if outbox is not None and not outbox.closed else None
-
-
-def _unstored_job(func: Callable[..., Any], injection: Injection) -> NewJob:
-    func = injection.unwrap(func)
-    injection.of(func)  # refuses what could not be called here either
-    return NewJob(id=new_id(), task=reference(func), durable=False)
