@@ -17,11 +17,11 @@ LAYERS = {
     "rules": "task arguments payload options retry recurrence schedule archive policy task_options"
     " scalars call results signature scope lifecycle injection injectors",
     "telemetry": "telemetry",
-    "rest": "store handle keeper operation group_commit leases stores connections transactions",
+    "rest": "store handle keeper operation deadlines group_commit leases stores connections transactions",
     "request": "background inline outbox asgi starlette fastapi chain bind bound_session"
     " jobs_router job_status",
-    "work": "wireup progress workplace completion context executor ends runner prefetch in_process"
-    " processes worker scheduler upkeep",
+    "work": "wireup progress workplace completion context executor ends runner claims prefetch"
+    " in_process processes worker scheduler upkeep",
     "around": "dashboard testing demo lifespan lifeline supervisor termination watchdog",
     "facade": "__init__ app cli intake in_task pytest_plugin __main__",
 }

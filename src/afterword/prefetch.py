@@ -20,7 +20,10 @@ GIVE_BACK_AFTER = 0.25  # seconds
 
 
 class Prefetch:
-    """The claims of one worker that have no slot yet, in their order. For one thread."""
+    """The claims of one worker that have no slot yet, in their order.
+
+    One thread may put while another one takes.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -35,17 +38,12 @@ class Prefetch:
 
     @property
     def room(self) -> int:
-        """How many more had better be claimed than there are free slots.
-
-        None before half of the last ones are gone: a few large claims cost less than many small
-        ones, and share their transactions with what has ended meanwhile.
-        """
+        """How many more had better be claimed than there are free slots."""
         now = self._clock.monotonic()
         if now >= self._counted_from + AHEAD:
             self._per_second = self.ended / (now - self._counted_from)
             self._counted_from, self.ended = now, 0
-        wanted = min(MOST, int(self._per_second * AHEAD))
-        return wanted - len(self._claims) if 2 * len(self._claims) <= wanted else 0
+        return min(MOST, int(self._per_second * AHEAD)) - len(self._claims)
 
     def put(self, claims: Sequence[Claim]) -> None:
         """Keep these until there are slots for them."""
@@ -59,7 +57,6 @@ class Prefetch:
     def give_up(self, *, all_of_them: bool) -> Sequence[Claim]:
         """What is not to wait any longer."""
         late = self._clock.monotonic() >= self._put_at + GIVE_BACK_AFTER
-        given_up = list(self._claims) if late or all_of_them else []
-        if given_up:
-            self._claims.clear()
-        return given_up
+        if not late and not all_of_them:
+            return []
+        return [self._claims.popleft() for _ in range(len(self._claims))]

@@ -90,7 +90,7 @@ def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> No
     _log(logging.WARNING, line, job_id, printable(task), attempt, lost, state)
 
 
-def claim_failed(error: Exception) -> None:
+def claim_failed(error: BaseException) -> None:
     """The worker could not ask the store for jobs; it will try again."""
     _log(logging.WARNING, "claim_failed: %s", printable(summarize(error)))
 

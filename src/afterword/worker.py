@@ -11,23 +11,23 @@ What becomes of an attempt once it has started: `afterword.runner`.
 
 import asyncio
 import contextlib
-import contextvars
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from afterword import telemetry
+from afterword.claims import Claims
 from afterword.clock import Clock
 from afterword.context import NATIVES, TaskContext
-from afterword.errors import InjectionError, UnknownTask
+from afterword.errors import InjectionError, StoreError, UnknownTask
 from afterword.executor import Targets, prepare
 from afterword.group_commit import GroupCommit
 from afterword.injection import Injection
 from afterword.keeper import Keeper
 from afterword.leases import Leases
-from afterword.operation import calling, releasing, settling
+from afterword.operation import releasing, settling, waking
 from afterword.outcome import Failed, summarize
 from afterword.policy import Why
-from afterword.prefetch import GIVE_BACK_AFTER, Prefetch
+from afterword.prefetch import GIVE_BACK_AFTER
 from afterword.progress import Reports
 from afterword.runner import Runner
 from afterword.store import Claim, Putback, Settlement, Store
@@ -36,7 +36,6 @@ from afterword.transactions import Transactions
 from afterword.workplace import Make, Workplace
 
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
-PROBE = 4  # the part of the free slots that the first of several claims asks for: a quarter
 UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
 PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
 PARK_LIMIT = 7 * 24 * 3600.0  # seconds after which a job that nobody can run fails
@@ -98,17 +97,22 @@ class Worker:
             on_free=self._on_free,
             on_empty=self._on_empty,
         )
-        self._prefetch = Prefetch(self._clock)
-        self._claiming = 0  # slots promised to a claim that is under way
-        self._hungry = False  # there was more to claim than free slots
+        self._claims = Claims(
+            group,
+            leases,
+            queues,
+            free=lambda: self.concurrency - self._runner.busy,
+            skipped=self._skipped,
+            on_claimed=lambda: self._in_loop(self._fill),
+            clock=self._clock,
+        )
         self._process_tasks: Sequence[str] = ()
         self._processes_busy = False  # there may be more to claim when one of them is free
-        self._next_in: float | None = None  # seconds until the next job that waits for its time
         self._ruled: frozenset[str] = frozenset()  # queues whose jobs have to be claimed
         self._unwanted: frozenset[str] = frozenset()  # jobs held here that somebody has cancelled
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
+        self._next_poll: asyncio.Handle
         self._draining = False
-        self._woken = False
         self._filling = False  # slots are about to be given to what waits for them
 
     # ------------------------------------------------------------------ start and drain
@@ -119,13 +123,12 @@ class Worker:
         self._loop_thread = threading.get_ident()
         self._runner.start()
         self._process_tasks = names_with_executor("process")
-        self._wake = asyncio.Event()
         self._emptied = asyncio.Event()
         self._leases.on_lost = self._on_lost
-        self._group.every(self._group.store.listen(self._wake_up), self._notice)
+        self._group.every(self._group.store.listen(self._claims.ask), self._notice)
         self._group.every(LOOK_EVERY, self.look_for_orders)
         self._reports.start()
-        self._claims = self._loop.create_task(self._claim_forever(), context=contextvars.Context())
+        self._next_poll = self._loop.call_soon(self._poll)
 
     async def drain(self, grace: float) -> int:
         """Stop claiming, let attempts end for `grace` seconds, then give them back.
@@ -134,7 +137,8 @@ class Worker:
             How many could not be ended: threads, and coroutines that ignore being cancelled.
         """
         self.stop_claiming()
-        await self._claims
+        with contextlib.suppress(StoreError):
+            await self._group.run(waking())  # behind the last claim, which gives back what it took
         await self._wait_emptied(grace)
         self._runner.interrupt_all(Why.SHUTDOWN)
         await self._wait_emptied(CANCEL_WITHIN if self._runner.cancellable else 0.0)
@@ -143,9 +147,9 @@ class Worker:
 
     def stop_claiming(self) -> None:
         """Start nothing any more, whatever is added; to be called in the event loop's thread."""
-        self._draining = self._runner.closing = True
+        self._draining = self._runner.closing = self._claims.stopped = True
+        self._next_poll.cancel()
         self._give_back()
-        self._wake.set()
 
     async def _wait_emptied(self, seconds: float) -> None:
         self._emptied.clear()
@@ -162,7 +166,8 @@ class Worker:
         if threading.get_ident() != self._loop_thread:
             return claims
         left = [claim for claim in claims if not self._take(claim)]
-        self._hungry = self._hungry or any(claim.queue in self._queues for claim in left)
+        if any(claim.queue in self._queues for claim in left):
+            self._claims.more = True
         return left
 
     def _take(self, claim: Claim) -> bool:
@@ -179,59 +184,37 @@ class Worker:
 
     @property
     def _free(self) -> int:
-        return self.concurrency - self._runner.busy - self._claiming
+        taken = self._runner.busy + len(self._claims.waiting) + self._claims.promised
+        return self.concurrency - taken
 
-    async def _claim_forever(self) -> None:
-        while not self._draining:
-            try:
-                self._give_back()
-                await self._claim_while_there_is_work()
-            except Exception as error:  # whatever it is, this loop must not end in silence
-                telemetry.claim_failed(error)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause):
-                    await self._wake.wait()
-            self._wake.clear()
-            self._woken = False
+    def _poll(self) -> None:
+        """Ask although nothing hints at work."""
+        self._give_back()
+        self._claims.ask()
+        self._poll_later()
 
-    @property
-    def _pause(self) -> float:
-        """Seconds until the store is asked again if nothing hints at work."""
-        pause = POLL_EVERY if self._next_in is None else min(POLL_EVERY, self._next_in)
-        return min(pause, GIVE_BACK_AFTER) if self._prefetch else pause
-
-    async def _claim_while_there_is_work(self) -> None:
-        # A first claim leaves slots to the jobs that this process's requests offer meanwhile; only
-        # a claim that came back full shows that there is more in the store.
-        limit = self._wanted if self._hungry else max(1, self._free // PROBE)
-        while self._free + self._prefetch.room > 0:
-            claims = await self._claim(limit)
-            self._prefetch.put(claims)
-            self._fill()
-            if self._draining:
-                return
-            if len(claims) < limit:
-                self._hungry = False
-                return
-            limit = self._wanted
-        self._hungry = True
-
-    @property
-    def _wanted(self) -> int:
-        """How many jobs to claim."""
-        return self._free + self._prefetch.room
+    def _poll_later(self) -> None:
+        next_in = self._claims.next_in
+        pause = POLL_EVERY if next_in is None else min(POLL_EVERY, next_in)
+        pause = min(pause, GIVE_BACK_AFTER) if self._claims.waiting else pause
+        self._next_poll.cancel()
+        self._next_poll = self._loop.call_later(pause, self._poll)
 
     def _fill(self) -> None:
         """Give the free slots to what has been claimed."""
         self._filling = False
-        if self._draining:
-            self._give_back()
-        while self._prefetch and self._runner.busy < self.concurrency:
-            claim = self._prefetch.take()
+        self._give_back()
+        while self._claims.waiting and self._runner.busy < self.concurrency:
+            claim = self._claims.waiting.take()
             if self._may_start(claim):
                 self._start(claim)
             else:
                 self._group.insist(releasing([Putback(claim)]))
+        if self._draining:
+            return
+        self._poll_later()
+        if self._claims.more and self._claims.wanted > 0:
+            self._claims.ask()
 
     def _may_start(self, claim: Claim) -> bool:
         """Whether it is still ours, and wanted."""
@@ -240,56 +223,28 @@ class Worker:
 
     def _give_back(self) -> None:
         """Let others have what has waited here for too long, or all of it at the end."""
-        claims = self._prefetch.give_up(all_of_them=self._draining)
+        claims = self._claims.waiting.give_up(all_of_them=self._draining)
         if claims:
             self._group.insist(releasing([Putback(claim) for claim in claims]))
-
-    async def _claim(self, limit: int) -> Sequence[Claim]:
-        if not self._leases.valid:
-            return []  # until it has joined again: what it took now would be lost at once
-        skip = self._skipped()
-        worker = self._leases.worker
-        self._claiming = min(limit, self._free)
-        try:
-            claims, self._next_in = await self._group.run(
-                calling(lambda store: self._claim_in_store(store, worker, limit, skip))
-            )
-            return claims  # type: ignore[no-any-return]
-        finally:
-            self._claiming = 0
-
-    def _claim_in_store(
-        self, store: Store, worker: str, limit: int, skip: Sequence[str]
-    ) -> tuple[Sequence[Claim], float | None]:
-        """The claims; and, if that was all, in how many seconds there will be the next one."""
-        claims = store.claim(worker, self._queues, limit, skip)
-        return claims, store.next_in(self._queues) if len(claims) < limit else None
 
     def _skipped(self) -> Sequence[str]:
         """The tasks whose jobs are left to others, or to a later time."""
         now = self._clock.monotonic()
-        if self._unknown:
-            self._unknown = {task: until for task, until in self._unknown.items() if until > now}
+        unknown = [task for task, until in list(self._unknown.items()) if until > now]
         # An attempt that waits for a process would keep a slot meanwhile.
         self._processes_busy = bool(self._process_tasks) and self._runner.processes_busy
-        return [*self._unknown, *(self._process_tasks if self._processes_busy else ())]
+        return [*unknown, *(self._process_tasks if self._processes_busy else ())]
 
     def _notice(self, store: Store) -> None:
         """In the store's thread: look for what nobody has told."""
         if store.changed():
-            self._wake_up()
-
-    def _wake_up(self) -> None:
-        """In any thread: something may be claimable."""
-        if not self._woken:
-            self._woken = True
-            self._in_loop(self._wake.set)
+            self._claims.ask()
 
     def _in_loop(self, callback: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
         except RuntimeError:  # the loop was closed without a shutdown
-            self._draining = True
+            self._draining = self._claims.stopped = True
 
     # ------------------------------------------------------------------ running them
 
@@ -323,12 +278,12 @@ class Worker:
         self._group.insist(settling([Settlement(claim, outcome, self._clock.now())]))
 
     def _on_free(self) -> None:
-        self._prefetch.ended += 1
-        if self._prefetch and not self._filling:
+        self._claims.waiting.ended += 1
+        if self._claims.waiting and not self._filling:
             self._filling = True
             self._in_loop(self._fill)
-        if self._hungry or self._processes_busy:
-            self._wake_up()
+        if self._claims.more or self._processes_busy:
+            self._claims.ask()
 
     def _on_empty(self) -> None:
         if self._draining:
