@@ -27,8 +27,7 @@ class Prefetch:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._claims: deque[Claim] = deque()
-        self._put_at = 0.0  # monotonic, as of all times here
+        self._claims: deque[tuple[float, Claim]] = deque()  # and since when they wait (monotonic)
         self._counted_from = clock.monotonic()
         self._per_second = 0.0
         self.ended = 0  # attempts since `_counted_from`: whoever ends one counts it here
@@ -47,16 +46,17 @@ class Prefetch:
 
     def put(self, claims: Sequence[Claim]) -> None:
         """Keep these until there are slots for them."""
-        self._claims.extend(claims)
-        self._put_at = self._clock.monotonic()
+        now = self._clock.monotonic()
+        self._claims.extend((now, claim) for claim in claims)
 
     def take(self) -> Claim:
         """The next one."""
-        return self._claims.popleft()
+        return self._claims.popleft()[1]
 
     def give_up(self, *, all_of_them: bool) -> Sequence[Claim]:
         """What is not to wait any longer."""
-        late = self._clock.monotonic() >= self._put_at + GIVE_BACK_AFTER
-        if not late and not all_of_them:
-            return []
-        return [self._claims.popleft() for _ in range(len(self._claims))]
+        since = self._clock.monotonic() - GIVE_BACK_AFTER
+        given_up = []
+        while self._claims and (all_of_them or self._claims[0][0] <= since):
+            given_up.append(self.take())
+        return given_up

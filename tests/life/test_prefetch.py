@@ -1,0 +1,173 @@
+"""What is claimed ahead of the free slots: as much as starts at once; else it is given back."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from afterword import Afterword, JobRecord, JobState
+from afterword.clock import Clock
+from afterword.job import NewJob, new_id
+from afterword.prefetch import AHEAD, GIVE_BACK_AFTER, MOST, Prefetch
+from afterword.records import Filter
+from afterword.store import Claim, Store
+from tests.at_work import wait_for
+from tests.life.site import note_async, script, seen, store_of, working
+
+pytestmark = pytest.mark.anyio
+
+QUICK, LATE = 1_500, 20
+running: list[JobRecord] = []  # when the long task began
+the_store: list[Store] = []  # of the worker that runs it
+
+
+async def nothing() -> None:
+    """As quick as a task can be."""
+
+
+async def take_long(cancel: bool) -> None:
+    """Looks at what this worker holds, before it could give anything back, and keeps the slot."""
+    (store,) = the_store
+    running.extend(store.find(Filter(state=JobState.RUNNING)))
+    others = [each.id for each in running if each.task != f"{__name__}:take_long"]
+    if cancel:
+        store.cancel(others, "not wanted any more")
+    await asyncio.sleep(60)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_has_begun() -> None:
+    running.clear()
+    the_store.clear()
+
+
+async def a_backlog(url: str, *, cancel: bool = False) -> Sequence[str]:
+    """Many quick jobs, a long one, and some behind it; the ids of these."""
+    with script(url) as afterword:
+        quick = [NewJob(id=new_id(), task=f"{__name__}:nothing") for _ in range(QUICK)]
+        store_of(afterword).add(quick)
+        await afterword.add_task(take_long, cancel)
+        jobs = [await afterword.add_task(note_async, f"late {n}") for n in range(LATE)]
+    return [job.id for job in jobs]
+
+
+def records_of(afterword: Afterword, ids: Sequence[str]) -> Sequence[JobRecord]:
+    return store_of(afterword).get(ids)
+
+
+def has_begun() -> bool:
+    return bool(running)
+
+
+# ---------------------------------------------------------------------- at work, on both stores
+
+
+async def test_what_gets_no_slot_is_given_back_and_its_attempt_does_not_count(
+    store_url: str,
+) -> None:
+    """Nobody waits behind somebody else's long task."""
+    ids = await a_backlog(store_url)
+
+    async with working(store_url, concurrency=1, grace=0.1) as afterword:
+        the_store.append(store_of(afterword))
+        await wait_for(has_begun, description="the long task has begun")
+        async with working(store_url, concurrency=1) as other:
+            await wait_for(lambda: len(seen) == LATE, description="somebody else runs them")
+            await wait_for(
+                lambda: all(each.state.final for each in records_of(other, ids)),
+                description="they are on record",
+            )
+            found = records_of(other, ids)
+
+    assert len(running) > 1  # it had claimed ahead
+    assert {(JobState.COMPLETED, 1, 0)} == {(each.state, each.attempt, each.lost) for each in found}
+
+
+async def test_what_was_cancelled_while_it_waited_is_never_started(store_url: str) -> None:
+    """Although its worker had claimed it already."""
+    ids = await a_backlog(store_url, cancel=True)
+
+    async with working(store_url, concurrency=1, grace=0.1) as afterword:
+        the_store.append(store_of(afterword))
+        await wait_for(has_begun, description="the long task has begun")
+        unwanted = [each.id for each in running if each.id in ids]
+        await wait_for(
+            lambda: all(each.state.final for each in records_of(afterword, unwanted)),
+            description="they have ended",
+        )
+        found = records_of(afterword, unwanted)
+
+    assert unwanted != []
+    assert {JobState.CANCELLED} == {each.state for each in found}
+    assert [] == seen
+
+
+async def test_a_shutdown_gives_back_what_waits(store_url: str) -> None:
+    """At once: the next process need not find out that this one is gone."""
+    ids = await a_backlog(store_url)
+
+    async with working(store_url, concurrency=1, grace=0.0) as afterword:
+        the_store.append(store_of(afterword))
+        await wait_for(has_begun, description="the long task has begun")
+    with script(store_url) as afterword:
+        found = records_of(afterword, ids)
+
+    assert len(running) > 1
+    assert {(JobState.QUEUED, 0, 0)} == {(each.state, each.attempt, each.lost) for each in found}
+
+
+# ---------------------------------------------------------------------- how much
+
+
+class Movable(Clock):
+    """Monotonic time that a test sets."""
+
+    time = 100.0
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+def a_claim(name: str) -> Claim:
+    return Claim(name, 1, "worker", "app:send", "{}", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("ended", "seconds", "room"),
+    [(0, 1.0, 0), (10, 1.0, 0), (100, 1.0, 5), (1_000, 0.1, MOST), (50, AHEAD, 50), (50, 0.01, 0)],
+)
+def test_there_is_room_for_what_starts_within_a_moment(
+    ended: int, seconds: float, room: int
+) -> None:
+    """At the rate at which attempts have ended lately; that is known after a moment."""
+    clock = Movable()
+    waiting = Prefetch(clock)
+    waiting.ended = ended
+    clock.time += seconds
+
+    assert room == waiting.room
+
+
+def test_what_waits_already_takes_room() -> None:
+    """The older measure counts until the next moment is over."""
+    clock = Movable()
+    waiting = Prefetch(clock)
+    waiting.ended = 50
+    clock.time += AHEAD
+    before = waiting.room
+    waiting.put([a_claim("a"), a_claim("b")])
+
+    assert (50, 48) == (before, waiting.room)
+
+
+def test_only_what_has_waited_for_too_long_is_given_up() -> None:
+    """In the order in which it came."""
+    clock = Movable()
+    waiting = Prefetch(clock)
+    waiting.put([a_claim("a"), a_claim("b")])
+    clock.time += GIVE_BACK_AFTER
+    waiting.put([a_claim("c")])
+
+    assert [a_claim("a"), a_claim("b")] == waiting.give_up(all_of_them=False)
+    assert [] == waiting.give_up(all_of_them=False)
+    assert [a_claim("c")] == waiting.give_up(all_of_them=True)
