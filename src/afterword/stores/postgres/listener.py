@@ -129,5 +129,8 @@ class Listener:
 
     def _tell(self) -> None:
         self._heard.set()
-        if (on_heard := self.on_heard) is not None:
-            on_heard()
+        try:
+            if (on_heard := self.on_heard) is not None:
+                on_heard()
+        except Exception as error:  # whatever it is, the next news must be heard
+            telemetry.step_failed(error)
