@@ -222,13 +222,13 @@ def test_the_rule_for_failures_is_part_of_the_job() -> None:
 
 
 def test_the_first_call_that_is_not_stored_asks_to_be_run_once() -> None:
-    asked: list[bool] = []
+    asked: list[object] = []
     each = outbox()
-    each.on_first_unstorable = lambda: asked.append(True)
+    each.run_in_request = asked.append
     jobs = [BackgroundTasks.of_request(each).add_task(lambda: None) for _ in range(2)]
 
     assert [False, False] == [job.durable for job in jobs]
-    assert [True] == asked
+    assert [each.run_unstorable] == asked
 
 
 def test_strict_refuses_what_cannot_be_stored() -> None:

@@ -17,7 +17,6 @@ callback sees the exception before the error response starts; on success it is c
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from urllib.parse import quote
 
@@ -51,15 +50,7 @@ async def provide(
 ) -> background.BackgroundTasks:
     """The request's BackgroundTasks, the same one for its handler and all its dependencies."""
     outbox = _outbox(connection, in_request)
-
-    def leave(
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        outbox.drop_if_failed(error)
-
-    connection.scope["fastapi_inner_astack"].push(leave)
+    connection.scope["fastapi_inner_astack"].push(outbox.leave)
     return background.BackgroundTasks.of_request(outbox)
 
 
@@ -89,9 +80,9 @@ def _outbox(connection: HTTPConnection, in_request: FastAPIBackgroundTasks) -> O
             "    app = FastAPI()\n"
             "    afterword = Afterword(app)"
         )
-    if outbox.on_first_unstorable is None:
+    if outbox.run_in_request is None:
         # What cannot be stored runs where FastAPI runs its own: after the body, dependencies open.
-        outbox.on_first_unstorable = lambda: in_request.add_task(outbox.run_unstorable)
+        outbox.run_in_request = in_request.add_task
     return outbox
 
 

@@ -10,9 +10,10 @@ runs in this process, in the request, in its place in the order.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from starlette.websockets import WebSocketDisconnect
@@ -126,7 +127,8 @@ class Outbox:
     answered: bool = False  # the first byte is out: what has been stored stays stored
     closed: bool = False  # the request is over
     in_doubt: bool = False  # FastAPI before 0.118: the handler may have failed unnoticed
-    on_first_unstorable: Callable[[], None] | None = None
+    # Told of `run_unstorable` when the first call is added that cannot be stored.
+    run_in_request: Callable[[Callable[[], Awaitable[None]]], object] | None = None
     idempotency_key: str | None = None
     background_tasks: object | None = None  # the one instance of this request
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -146,9 +148,9 @@ class Outbox:
         with self._lock:
             entry = self._entry(func, args, kwargs, drafted, found, confirmed=confirmed)
             self.entries.append(entry)
-        if not entry.job.durable and confirmed and self.on_first_unstorable:
-            self.on_first_unstorable()
-            self.on_first_unstorable = None
+        if not entry.job.durable and confirmed and self.run_in_request:
+            self.run_in_request(self.run_unstorable)
+            self.run_in_request = None
         if self.closed:
             self.carrier.store_late(self)
         return entry
@@ -336,6 +338,15 @@ class Outbox:
         if error is not None and not self.answered and not isinstance(error, WebSocketDisconnect):
             self.drop()
 
+    def leave(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """The same, as a callback on a stack of contexts."""
+        self.drop_if_failed(error)
+
     def end_doubt(self, handled: BaseException | None) -> None:
         """The answer starts: one that is given while an error is handled is an error's answer."""
         if self.in_doubt and handled is not None:
@@ -351,7 +362,7 @@ class Outbox:
         self.closed = True
         self.carrier = carrier
         self.entries, self.bound = [], []
-        self.on_first_unstorable = None
+        self.run_in_request = None
         self.background_tasks = None
 
     def drop(self) -> None:
