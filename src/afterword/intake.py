@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, overload
 
-from afterword.call import new_job
+from afterword.call import draft
 from afterword.clock import StoreClock
 from afterword.group_commit import GroupCommit
 from afterword.handle import Job
@@ -45,10 +44,10 @@ class Intake:
         said: CallOptions,
     ) -> NewJob:
         """The job of a call outside of a request; held here if it can start here at once."""
-        job = new_job(func, args, kwargs, said, now=self.now(), injection=self.injection)
-        at_once = job.run_at is None and job.limit_key is None
+        said_of_it = draft(func, args, kwargs, said, now=self.now(), injection=self.injection)
+        at_once = said_of_it["run_at"] is None and said_of_it["limit_key"] is None
         here = self.started and self._worker is not None
-        return replace(job, held=here and at_once)
+        return NewJob(**said_of_it, held=here and at_once)
 
     async def store(
         self,
@@ -133,7 +132,8 @@ class Adding:
 
     async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """As `Afterword.add_task`."""
-        await asyncio.to_thread(self._intake.keeper.store)
+        if not self._intake.keeper.is_open:
+            await asyncio.to_thread(self._intake.keeper.store)
         job = self._intake.new_job(func, args, kwargs, self._said)
         return self._added(job, await self._intake.store([job]))
 

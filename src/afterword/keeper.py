@@ -31,13 +31,18 @@ class Keeper:
         self._clock = clock
         self.on_cancel: Callable[[Store], object] | None = None  # the worker of this process looks
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the store has been opened, so that asking for it takes no time."""
+        return self._group.running
+
     def store(self) -> Store:
         """The store, opened if need be; its verbs for people may be called in any thread.
 
         Raises:
             StoreError: it cannot be opened.
         """
-        if not self._group.running:
+        if not self.is_open:
             self._group.start()
         return self._group.store
 
