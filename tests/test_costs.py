@@ -6,6 +6,7 @@ numbers larger should know why; who makes it smaller may lower it.
 """
 
 import asyncio
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -195,3 +196,18 @@ async def test_a_request_takes_few_calls(tmp_path: Path, path: str, most: int) -
     await afterword.stop()
 
     assert sum(counted.values()) <= most, counted.most_common()
+
+
+# ---------------------------------------------------------------------- memory
+
+
+def test_a_worker_loads_nothing_of_the_other_commands() -> None:
+    """It runs for weeks, and four of its sixty megabytes were theirs."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert [] == [name for name in loaded if name in ("rich", "afterword.cli.commands")]
+
+
+LOAD = "import sys; from afterword.cli import _worker; _worker(); print(*sys.modules)"

@@ -5,11 +5,16 @@ to stdout, messages go to stderr (`output`), and every command ends with one of 
 `exit_code`.
 """
 
+import os
 import sys
+from typing import TYPE_CHECKING, TextIO
 
 from afterword.cli.exit_code import ExitCode, exit_code_of
 from afterword.errors import AfterwordError, MissingExtra
 from afterword.telemetry import printable
+
+if TYPE_CHECKING:
+    import typer
 
 _EXTRA = "afterword[cli]"
 _PACKAGES = {"click", "rich", "typer"}
@@ -34,11 +39,35 @@ def _tell(error: AfterwordError) -> None:
 
 def _commands() -> None:
     try:
-        from afterword.cli import output
-        from afterword.cli.commands import commands
+        commands = _worker() if sys.argv[1:2] == ["worker"] else _all()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         raise MissingExtra("The command line", _EXTRA) from error
-    output.prepare()
+    _prepare_streams()
     commands()
+
+
+def _prepare_streams() -> None:
+    """Make the streams take whatever is written: an ASCII terminal, one that is closed."""
+    for name in ("stdout", "stderr"):
+        stream: TextIO | None = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+
+def _worker() -> "typer.Typer":
+    """The one command that runs for weeks: it does not keep in memory what the others need."""
+    from afterword.cli.group import commands
+    from afterword.cli.worker import worker
+
+    commands.command(name="worker")(worker)
+    return commands
+
+
+def _all() -> "typer.Typer":
+    from afterword.cli.commands import commands
+
+    return commands

@@ -7,11 +7,10 @@ Text that came from a task is escaped here, so that it can neither move a cursor
 
 import itertools
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -33,16 +32,6 @@ _STYLES = {
     "cancelled": "yellow",
     "retiring": "yellow",
 }
-
-
-def prepare() -> None:
-    """Make the streams take whatever is written: an ASCII terminal, one that is closed."""
-    for name in ("stdout", "stderr"):
-        stream: TextIO | None = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        elif reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="backslashreplace")
 
 
 def many(number: int, noun: str) -> str:
