@@ -27,7 +27,6 @@ from typing import Any
 
 from afterword import telemetry
 from afterword.clock import Clock
-from afterword.deadlines import Deadlines
 from afterword.errors import StoreError, StoreInterrupted, StoreUnavailable
 from afterword.fork import in_child
 from afterword.operation import Done, Operation, waking
@@ -65,7 +64,6 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._postponed: list[Operation] = []
-        self._deadlines = Deadlines(self._expire)
         self._most = MAX_BATCH  # operations in the next transaction
         self.on_open: Callable[[Store], object] | None = None  # called before the thread starts
         self.after_commit: Callable[[Store], object] | None = None  # called in the store's thread
@@ -176,8 +174,7 @@ class GroupCommit:
         loop = operation.loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         operation.done = lambda result, error: _resolve(future, result, error)
-        if timeout:
-            self._deadlines.add(operation, loop, timeout)
+        expiry = loop.call_later(timeout, self._expire, operation, future) if timeout else None
         self.submit(operation)
         try:
             return await future
@@ -187,11 +184,12 @@ class GroupCommit:
                 await _despite_cancelling(operation)
             raise
         finally:
-            self._deadlines.remove(operation, loop)
+            if expiry is not None:
+                expiry.cancel()
 
-    def _expire(self, operation: Operation) -> None:
-        if operation.abandon() and operation.done is not None:
-            operation.done(None, _timed_out(self.store))
+    def _expire(self, operation: Operation, future: "asyncio.Future[Any]") -> None:
+        if operation.abandon():
+            _resolve(future, None, _timed_out(self.store))
 
     def run_blocking(self, operation: Operation, timeout: float | None = None) -> Any:
         """Wait for an operation in a thread; errors as in `run`."""
