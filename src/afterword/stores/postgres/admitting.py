@@ -58,7 +58,7 @@ class Contested:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A row of claim.sql.
+    """A claim that may have to be put off.
 
     Args:
         limited: what its limit key asks for.
@@ -70,10 +70,11 @@ class Taken:
     in_limited_queue: bool
 
     @classmethod
-    def of(cls, row: Row) -> "Taken":
-        """What claim.sql has returned."""
-        *rest, key, has_slot, in_limited_queue = row
-        claim = claim_of(rest, limited=key is not None)
+    def of(cls, claim: Claim, row: Row) -> "Taken | None":
+        """What claim.sql has returned; None if nothing can put it off."""
+        key, has_slot, in_limited_queue = row[-3:]
+        if key is None and not in_limited_queue:
+            return None
         limited = None if key is None else Limited(claim, key, has_slot=has_slot)
         return cls(claim, limited, in_limited_queue)
 
@@ -114,12 +115,14 @@ class Admitting(Writing):
             "skip_keys": [each.removeprefix(_KEY) for each in left_alone if each.startswith(_KEY)],
         }
         with self.transaction():
-            taken = [Taken.of(row) for row in sorted(self._write("claim", values))]
-            held_up = [each for each in taken if each.locks]
+            rows = sorted(self._write("claim", values))
+            claims = [claim_of(row) for row in rows]
+            taken = [Taken.of(claim, row) for claim, row in zip(claims, rows, strict=True)]
+            held_up = [each for each in taken if each is not None]
             refused = self._refuse(held_up) if held_up else set()
             # Others, behind these, may be claimed instead.
             self._ready = self._ready or bool(refused)
-        return [each.claim for each in taken if each.claim.id not in refused]
+        return [claim for claim in claims if claim.id not in refused]
 
     def next_in(self, queues: Sequence[str]) -> float | None:
         """In how many seconds the next job of these queues is due that is not yet."""

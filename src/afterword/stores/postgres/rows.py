@@ -15,7 +15,7 @@ from afterword.outcome import Outcome, Released, Retry
 from afterword.records import Filter
 from afterword.store import Claim, Putback, Recovered, Report, Settlement
 from afterword.stores import rows
-from afterword.stores.rows import INTERRUPTED, Lost, Values
+from afterword.stores.rows import INTERRUPTED, Lost, Row, Values
 
 Fence = tuple[str, int, str]  # the job's id, the attempt, its worker
 
@@ -66,10 +66,10 @@ def _tags(tags: Sequence[str]) -> str | None:
     return json.dumps(tags) if tags else None
 
 
-def claim_of(row: Sequence[Any], *, limited: bool) -> Claim:
-    """What claim.sql returns, behind the three columns that it is sorted by."""
-    *known, tags, failures, interrupted = row[3:]
-    job_id, attempt, worker, task, arguments, created_at, queue, options = known
+def claim_of(row: Row) -> Claim:
+    """What claim.sql returns, between the columns that it is sorted by and those of its limits."""
+    job_id, attempt, worker, task, arguments, created_at, queue, options, *rest = row[3:-2]
+    tags, failures, interrupted, limit_key = rest
     return Claim(
         job_id,
         attempt,
@@ -82,7 +82,7 @@ def claim_of(row: Sequence[Any], *, limited: bool) -> Claim:
         rows.tags_of(tags),
         failures,
         interrupted,
-        limited,
+        limit_key is not None,
     )
 
 
