@@ -45,30 +45,28 @@ class Admitting(Writing):
     ) -> Sequence[Claim]:
         """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
         claims: list[Claim] = []
-        values = {"worker": worker, "now": self._clock.now(), "skip": json.dumps(list(skip))}
+        now = self._clock.now()
+        values = {"worker": worker, "now": now, "skip": json.dumps(list(skip))}
         with self.transaction():
-            rooms = self._rooms(queues)
-            for queue in queues:
-                room = min(limit - len(claims), rooms.get(queue, limit))
-                if not self._claim_in(queue, {**values, "queue": queue}, room, claims):
-                    break
+            rooms = dict(self._rooms(queues))
+            for queue, priority in self._lanes(queues):
+                most = min(limit - len(claims), rooms.get(queue, limit))
+                if most <= 0:
+                    continue
+                lane = {"queue": queue, "priority": priority, "limit": most}
+                rows = self._take({**values, **lane})
+                admitted = self._admitted(rows, now)
+                claims.extend(admitted)
+                if queue in rooms:
+                    rooms[queue] -= len(admitted)
+                if len(admitted) < len(rows):
+                    break  # some were put off, and the next of them go before others
         return claims
 
-    def _claim_in(self, queue: str, values: Values, room: int, claims: list[Claim]) -> bool:
-        """Take from one queue; False: some were put off, and the next of them go before others."""
-        left = room
-        lanes = self._database.write("lanes", {"queue": queue}) if room > 0 else []
-        for (priority,) in lanes:
-            lane = {"priority": priority, "limit": left}
-            rows = self._take({**values, **lane})
-            admitted = self._admitted(rows, values["now"])
-            claims.extend(admitted)
-            left -= len(admitted)
-            if len(admitted) < len(rows):
-                return False
-            if left <= 0:
-                break
-        return True
+    def _lanes(self, queues: Sequence[str]) -> Sequence[tuple[str, int]]:
+        """The queues and priorities that have ready jobs, in their order."""
+        ((lanes,),) = self._database.write("lanes", {"queues": json.dumps(list(queues))})
+        return [(queue, priority) for queue, priority in json.loads(lanes)]
 
     def _take(self, values: Values) -> Sequence[Row]:
         """Take what is due of one lane, in its order."""
@@ -81,13 +79,8 @@ class Admitting(Writing):
     def next_in(self, queues: Sequence[str]) -> float | None:
         """In how many seconds the next job of these queues is due that is not yet."""
         now = self._clock.now()
-        found = [
-            at
-            for queue in queues
-            for (at,) in self._database.write("next", {"queue": queue, "now": now})
-            if at is not None
-        ]
-        return min(found) - now if found else None
+        ((at,),) = self._database.write("next", {"queues": json.dumps(list(queues)), "now": now})
+        return None if at is None else float(at) - now
 
     def _rooms(self, queues: Sequence[str]) -> Mapping[str, int]:
         """How many more jobs may start in those of these queues that have a rule."""

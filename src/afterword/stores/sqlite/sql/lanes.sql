@@ -1,12 +1,18 @@
--- The distinct (queue, priority) pairs with ready jobs, each found by one seek in jobs_ready:
--- a claim per lane reads only due jobs, however many wait for a later time.
-WITH RECURSIVE lanes (priority) AS (
-    SELECT min(priority) FROM afterword_jobs WHERE state = 'queued' AND after IS NULL AND queue = :queue
+-- The distinct (queue, priority) pairs with ready jobs, in the order of the queues, each found by one
+-- seek in jobs_ready: a claim per lane reads only due jobs, however many wait for a later time. One row, see claim.sql.
+WITH RECURSIVE lanes (place, queue, priority) AS (
+    SELECT
+        asked.key, asked.value,
+        (SELECT min(priority) FROM afterword_jobs AS job WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = asked.value)
+    FROM json_each(:queues) AS asked
     UNION ALL
-    SELECT (
-        SELECT min(priority) FROM afterword_jobs
-        WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority > lanes.priority
-    )
+    SELECT
+        lanes.place, lanes.queue,
+        (
+            SELECT min(priority) FROM afterword_jobs AS job
+            WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = lanes.queue AND job.priority > lanes.priority
+        )
     FROM lanes WHERE lanes.priority IS NOT NULL
 )
-SELECT priority FROM lanes WHERE priority IS NOT NULL
+SELECT json_group_array(json_array(queue, priority))
+FROM (SELECT queue, priority FROM lanes WHERE priority IS NOT NULL ORDER BY place, priority)
