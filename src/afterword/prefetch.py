@@ -6,6 +6,10 @@ moment, which is about as long as they will wait here. Where attempts take secon
 
 What is here is claimed, but not started. If a slot does not come free soon, because the next tasks
 turned out to be long, it is given back, and its attempt does not count.
+
+A job whose worker was lost does not wait here: what is held when a process dies is counted as lost,
+and the third time a job fails (`MAX_LOST`). Only what really ran beside a task that kills may share
+its fate.
 """
 
 from collections import deque
@@ -17,6 +21,7 @@ from afterword.store import Claim
 AHEAD = 0.05  # seconds: a claim waits here for about as long
 MOST = 500  # claims: so that one transaction, for which requests may wait, stays short
 GIVE_BACK_AFTER = 0.25  # seconds
+CAREFUL_FOR = 1.0  # seconds without claims ahead, once one came that was lost before
 
 
 class Prefetch:
@@ -30,6 +35,7 @@ class Prefetch:
         self._claims: deque[tuple[float, Claim]] = deque()  # and since when they wait (monotonic)
         self._counted_from = clock.monotonic()
         self._per_second = 0.0
+        self._careful_until = float("-inf")
         self.ended = 0  # attempts since `_counted_from`: whoever ends one counts it here
 
     def __len__(self) -> int:
@@ -42,7 +48,8 @@ class Prefetch:
         if now >= self._counted_from + AHEAD:
             self._per_second = self.ended / (now - self._counted_from)
             self._counted_from, self.ended = now, 0
-        return min(MOST, int(self._per_second * AHEAD)) - len(self._claims)
+        ahead = 0 if now < self._careful_until else min(MOST, int(self._per_second * AHEAD))
+        return ahead - len(self._claims)
 
     def put(self, claims: Sequence[Claim]) -> None:
         """Keep these until there are slots for them."""
@@ -54,9 +61,15 @@ class Prefetch:
         return self._claims.popleft()[1]
 
     def give_up(self, *, all_of_them: bool) -> Sequence[Claim]:
-        """What is not to wait any longer."""
-        since = self._clock.monotonic() - GIVE_BACK_AFTER
+        """What is not to wait any longer, or not at all."""
+        now = self._clock.monotonic()
         given_up = []
-        while self._claims and (all_of_them or self._claims[0][0] <= since):
-            given_up.append(self.take())
+        for _ in range(len(self._claims)):
+            since, claim = self._claims.popleft()
+            if claim.lost:
+                self._careful_until = now + CAREFUL_FOR
+            if all_of_them or claim.lost or since <= now - GIVE_BACK_AFTER:
+                given_up.append(claim)
+            else:
+                self._claims.append((since, claim))
         return given_up

@@ -70,6 +70,7 @@ class Claim:
     failures: int = 0
     interrupted: int = 0
     limited: bool = False  # others wait for this one to end
+    lost: int = 0  # how many workers were lost with this job
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,13 +203,13 @@ class Worker:
     def _fill(self) -> None:
         """Give the free slots to what has been claimed."""
         self._filling = False
-        self._give_back()
-        while self._claims.waiting and self._runner.busy < self.concurrency:
+        while self._claims.waiting and self._runner.busy < self.concurrency and not self._draining:
             claim = self._claims.waiting.take()
             if self._may_start(claim):
                 self._start(claim)
             else:
                 self._group.insist(releasing([Putback(claim)]))
+        self._give_back()
         if self._draining:
             return
         self._poll_later()

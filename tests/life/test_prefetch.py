@@ -8,7 +8,7 @@ import pytest
 from afterword import Afterword, JobRecord, JobState
 from afterword.clock import Clock
 from afterword.job import NewJob, new_id
-from afterword.prefetch import AHEAD, GIVE_BACK_AFTER, MOST, Prefetch
+from afterword.prefetch import AHEAD, CAREFUL_FOR, GIVE_BACK_AFTER, MOST, Prefetch
 from afterword.records import Filter
 from afterword.store import Claim, Store
 from tests.at_work import wait_for
@@ -128,8 +128,8 @@ class Movable(Clock):
         return self.time
 
 
-def a_claim(name: str) -> Claim:
-    return Claim(name, 1, "worker", "app:send", "{}", 0.0)
+def a_claim(name: str, *, lost: int = 0) -> Claim:
+    return Claim(name, 1 + lost, "worker", "app:send", "{}", 0.0, lost=lost)
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,19 @@ def test_only_what_has_waited_for_too_long_is_given_up() -> None:
     assert [a_claim("a"), a_claim("b")] == waiting.give_up(all_of_them=False)
     assert [] == waiting.give_up(all_of_them=False)
     assert [a_claim("c")] == waiting.give_up(all_of_them=True)
+
+
+def test_what_was_lost_before_does_not_wait_and_nothing_does_for_a_while() -> None:
+    """What waits when a process dies is counted as lost, and the third time it would fail."""
+    clock = Movable()
+    waiting = Prefetch(clock)
+    waiting.ended = 50
+    clock.time += AHEAD
+    waiting.put([a_claim("a"), a_claim("b", lost=1)])
+
+    assert [a_claim("b", lost=1)] == waiting.give_up(all_of_them=False)
+    assert -1 == waiting.room
+    clock.time += CAREFUL_FOR
+    waiting.ended = 1_000
+    clock.time += AHEAD
+    assert waiting.room > 0

@@ -86,7 +86,8 @@ def check_recover_queues_again(store: Store) -> None:
     kept = (found.state, found.attempt, found.lost, found.worker, bool(found.error))
     expect((JobState.QUEUED, 1, 1, None, True), kept, "job")
     join(store, "bob")
-    expect([2], [each.attempt for each in claim(store, "bob")], "the next attempt")
+    again = [(each.attempt, each.lost) for each in claim(store, "bob")]
+    expect([(2, 1)], again, "the next attempt, and how many workers were lost")
 
 
 def check_recover_reports(store: Store) -> None:

@@ -69,7 +69,7 @@ def _tags(tags: Sequence[str]) -> str | None:
 def claim_of(row: Row) -> Claim:
     """What claim.sql returns, between the columns that it is sorted by and those of its limits."""
     job_id, attempt, worker, task, arguments, created_at, queue, options, *rest = row[3:-2]
-    tags, failures, interrupted, limit_key = rest
+    tags, failures, interrupted, lost, limit_key = rest
     return Claim(
         job_id,
         attempt,
@@ -83,6 +83,7 @@ def claim_of(row: Row) -> Claim:
         failures,
         interrupted,
         limit_key is not None,
+        lost,
     )
 
 

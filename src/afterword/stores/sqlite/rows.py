@@ -43,7 +43,7 @@ def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None 
 def claim_of(row: Row) -> Claim:
     """A row of what claim.sql returns."""
     _, job_id, attempt, worker, task, arguments, created_at, queue, options, tags, *counts = row
-    failures, interrupted, limit_key, _ = counts
+    failures, interrupted, lost, limit_key, _ = counts
     return Claim(
         job_id,
         attempt,
@@ -57,6 +57,7 @@ def claim_of(row: Row) -> Claim:
         failures,
         interrupted,
         limit_key is not None,
+        lost,
     )
 
 
