@@ -61,7 +61,7 @@ def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url:
 
 def test_restarts_during_work_are_no_losses(tmp_path: Path, store_url: str) -> None:
     """A process that is asked to stop gives back what it holds; no job counts as lost."""
-    result = faults.restart_workers(tmp_path, store_url, jobs=800, restarts=3)
+    result = faults.restart_workers(tmp_path, store_url, jobs=600, restarts=2)
 
     assert [] == result.verdict.problems
     assert "recovered" not in result.logs
