@@ -190,10 +190,12 @@ def _fill_sqlite(url: str, queued: int, ended: int) -> None:
 
 def _plan(url: str) -> str:
     """How the server runs a claim, as it says itself."""
-    from afterword.stores.postgres.session import sql
+    from afterword.stores.postgres.session import PLANS, sql
 
-    values = {"worker": "again", "queues": ["default"], "limit": BATCH, "skip": []}
+    values = {"worker": "again", "queues": ["default"], "limit": BATCH, "skip": [], "skip_keys": []}
     with psycopg.connect(url) as connection:
+        for name, value in PLANS.items():
+            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
         rows = connection.execute(
             f"EXPLAIN (ANALYZE, COSTS off, TIMING off, BUFFERS off) {sql('claim')}", values
         ).fetchall()
