@@ -446,16 +446,6 @@ def test_timers_run_under_load_in_the_stores_thread(group: GroupCommit) -> None:
     assert {"afterword-store"} == threads
 
 
-def test_after_commit_is_called_for_each_batch(group: GroupCommit) -> None:
-    calls: list[int] = []
-    group.after_commit = lambda store: calls.append(queued(store))
-    for _ in range(3):
-        group.run_blocking(adding([a_job()], None))
-    group.run_blocking(calling(queued))
-
-    assert [1, 2, 3] == calls[:3]
-
-
 def test_stop_finishes_what_is_in_the_queue(tmp_path: Path) -> None:
     store, answers = CountingStore(tmp_path / "jobs.db"), Answers()
     group = GroupCommit(store)

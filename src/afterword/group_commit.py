@@ -66,7 +66,6 @@ class GroupCommit:
         self._postponed: list[Operation] = []
         self._most = MAX_BATCH  # operations in the next transaction
         self.on_open: Callable[[Store], object] | None = None  # called before the thread starts
-        self.after_commit: Callable[[Store], object] | None = None  # called in the store's thread
         in_child(self._forget)
 
     # ------------------------------------------------------------------ start and stop
@@ -99,7 +98,6 @@ class GroupCommit:
     def stop_timers(self) -> None:
         """Call none of the callers' periodic steps any more; operations are still taken."""
         self._timers = [self._insisting()]
-        self.after_commit = None
 
     def _forget(self) -> None:
         """In a forked child: what was asked of the store is the parent's; start anew if asked."""
@@ -211,8 +209,6 @@ class GroupCommit:
             if batch:
                 self._commit(batch)
                 _deliver(batch)
-                if self.after_commit is not None:
-                    self._step(self.after_commit)
             if stopping:
                 return
             self._run_timers()

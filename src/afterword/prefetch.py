@@ -36,6 +36,7 @@ class Prefetch:
         self._counted_from = clock.monotonic()
         self._per_second = 0.0
         self._careful_until = float("-inf")
+        self._risky = False  # one that was lost before is among them
         self.ended = 0  # attempts since `_counted_from`: whoever ends one counts it here
 
     def __len__(self) -> int:
@@ -55,6 +56,7 @@ class Prefetch:
         """Keep these until there are slots for them."""
         now = self._clock.monotonic()
         self._claims.extend((now, claim) for claim in claims)
+        self._risky = self._risky or any(claim.lost for claim in claims)
 
     def take(self) -> Claim:
         """The next one."""
@@ -63,6 +65,10 @@ class Prefetch:
     def give_up(self, *, all_of_them: bool) -> Sequence[Claim]:
         """What is not to wait any longer, or not at all."""
         now = self._clock.monotonic()
+        late = bool(self._claims) and self._claims[0][0] <= now - GIVE_BACK_AFTER
+        if not (late or self._risky or all_of_them):
+            return []
+        self._risky = False
         given_up = []
         for _ in range(len(self._claims)):
             since, claim = self._claims.popleft()
