@@ -26,7 +26,7 @@ from afterword.records import (
     TaskRecord,
     WorkerRecord,
 )
-from afterword.store import MAX_LOST, recovery_delay
+from afterword.store import MAX_LOST, Claim, recovery_delay
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -114,6 +114,27 @@ def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
         answers.append(each in left)
         left.discard(each)
     return answers
+
+
+def claim_of(row: Row) -> Claim:
+    """What a claim.sql returns, without what it is sorted by and what else decides on limits."""
+    job_id, attempt, worker, task, arguments, created_at, queue, options, tags, *rest = row
+    failures, interrupted, lost, limit_key = rest
+    return Claim(
+        job_id,
+        attempt,
+        worker,
+        task,
+        arguments,
+        created_at,
+        queue,
+        options,
+        tags_of(tags),
+        failures,
+        interrupted,
+        limit_key is not None,
+        lost,
+    )
 
 
 # ---------------------------------------------------------------------- for people

@@ -24,9 +24,9 @@ from afterword.stores.admission import (
     over_rate,
     remembered,
 )
-from afterword.stores.postgres.rows import claim_of, columns, fence
+from afterword.stores.postgres.rows import columns, fence
 from afterword.stores.postgres.writing import Writing
-from afterword.stores.rows import Row
+from afterword.stores.rows import Row, claim_of
 
 _QUEUE, _KEY = "queue ", "key "  # what the names of locks begin with
 _LEAVE_FOR = 0.02  # seconds
@@ -116,7 +116,7 @@ class Admitting(Writing):
         }
         with self.transaction():
             rows = sorted(self._write("claim", values))
-            claims = [claim_of(row) for row in rows]
+            claims = [claim_of(row[3:-2]) for row in rows]
             taken = [Taken.of(claim, row) for claim, row in zip(claims, rows, strict=True)]
             held_up = [each for each in taken if each is not None]
             refused = self._refuse(held_up) if held_up else set()

@@ -15,7 +15,7 @@ from afterword.outcome import Outcome, Released, Retry
 from afterword.records import Filter
 from afterword.store import Claim, Putback, Recovered, Report, Settlement
 from afterword.stores import rows
-from afterword.stores.rows import INTERRUPTED, Lost, Row, Values
+from afterword.stores.rows import INTERRUPTED, Lost, Values
 
 Fence = tuple[str, int, str]  # the job's id, the attempt, its worker
 
@@ -64,27 +64,6 @@ def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
 def _tags(tags: Sequence[str]) -> str | None:
     """A job's tags for a statement, which takes no arrays of arrays."""
     return json.dumps(tags) if tags else None
-
-
-def claim_of(row: Row) -> Claim:
-    """What claim.sql returns, between the columns that it is sorted by and those of its limits."""
-    job_id, attempt, worker, task, arguments, created_at, queue, options, *rest = row[3:-2]
-    tags, failures, interrupted, lost, limit_key = rest
-    return Claim(
-        job_id,
-        attempt,
-        worker,
-        task,
-        arguments,
-        created_at,
-        queue,
-        options,
-        rows.tags_of(tags),
-        failures,
-        interrupted,
-        limit_key is not None,
-        lost,
-    )
 
 
 def fence(claim: Claim) -> Fence:

@@ -15,8 +15,8 @@ from afterword.stores.admission import (
     over_rate,
     remembered,
 )
-from afterword.stores.rows import Row, Values
-from afterword.stores.sqlite.rows import claim_of, fence
+from afterword.stores.rows import Row, Values, claim_of
+from afterword.stores.sqlite.rows import fence
 from afterword.stores.sqlite.writing import Writing
 
 
@@ -99,13 +99,13 @@ class Admitting(Writing):
     def _admitted(self, rows: Sequence[Row], now: float) -> Sequence[Claim]:
         """The claims of these rows that may start now; the others are put off."""
         limited = [
-            Limited(claim_of(row), limit_key, has_slot=slot_at is not None)
+            Limited(claim_of(row[1:-1]), limit_key, has_slot=slot_at is not None)
             for row in rows
             for limit_key, slot_at in [row[-2:]]
             if limit_key is not None
         ]
         refused = self._refuse(limited, now) if limited else set()
-        return [claim for row in rows if (claim := claim_of(row)).id not in refused]
+        return [claim for row in rows if (claim := claim_of(row[1:-1])).id not in refused]
 
     def _refuse(self, limited: Sequence[Limited], now: float) -> set[str]:
         """Put off what may not start now; the ids."""

@@ -40,27 +40,6 @@ def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None 
     }
 
 
-def claim_of(row: Row) -> Claim:
-    """A row of what claim.sql returns."""
-    _, job_id, attempt, worker, task, arguments, created_at, queue, options, tags, *counts = row
-    failures, interrupted, lost, limit_key, _ = counts
-    return Claim(
-        job_id,
-        attempt,
-        worker,
-        task,
-        arguments,
-        created_at,
-        queue,
-        options,
-        rows.tags_of(tags),
-        failures,
-        interrupted,
-        limit_key is not None,
-        lost,
-    )
-
-
 def fence(claim: Claim) -> dict[str, Any]:
     """What a write that ends an attempt must match."""
     return {"id": claim.id, "attempt": claim.attempt, "worker": claim.worker}
