@@ -624,3 +624,15 @@ def test_children_are_added_where_their_parent_is_completed(
             connection.execute(pyformat(statement.sql).encode(), statement.values)
 
     assert [child.id] == [each.id for each in store.claim("ann", ["default"], 10)]
+
+
+def test_only_what_writes_is_kept_from_reading_whole_tables(store: PostgresStore) -> None:
+    """What people ask may have to read much, and the planner knows best how."""
+
+    def settings(asked: session.Session) -> list[Any]:
+        connection = asked.connection()
+        return [connection.execute(f"SHOW {name}").fetchone() for name in session.PLANS]
+
+    with store._desk.looking() as people:
+        assert [("on",)] * 3 == settings(people)
+    assert [("off",)] * 3 == settings(store._writer)

@@ -22,6 +22,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import resources
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psycopg
@@ -39,8 +40,8 @@ LOOKING = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"  # all of it at the
 # Said, because a database can have another default: each statement must see what others committed.
 WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
 OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
-# Every statement finds its rows by an index. The planner, left to itself, reads all of a table of
-# some ten thousand jobs to find a hundred of them, and does so again for each batch.
+# For statements that find their rows by an index. The planner, left to itself, reads all of a table
+# of some ten thousand jobs to find a hundred of them, and does so again for each batch.
 PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 _PATIENCE = 10.0  # seconds to find out what became of a COMMIT
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
@@ -99,16 +100,22 @@ class Session:
     Args:
         parameters: see `parameters_of`.
         timeout: seconds that one statement may take.
+        settings: of the server, for this session.
     """
 
     def __init__(
-        self, parameters: Mapping[str, object], timeout: float, clock: Clock | None = None
+        self,
+        parameters: Mapping[str, object],
+        timeout: float,
+        clock: Clock | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.url = shown(parameters)
         self.pooled = False  # a pooler stands between us and the server
         self.in_doubt = False  # see above; whoever has dealt with it resets it
         self._parameters = parameters
         self._timeout = timeout
+        self._more_settings = settings
         self._clock = clock or Clock()
         self._connection: TimedConnection | None = None
         self._owner: int | None = None  # the thread whose transaction is open
@@ -213,9 +220,8 @@ class Session:
             "lock_timeout": milliseconds // 2,
             "idle_in_transaction_session_timeout": milliseconds,
         }
-        calls = (
-            f"set_config('{name}', '{value}', {local})" for name, value in (limits | PLANS).items()
-        )
+        settings = {**limits, **self._more_settings}
+        calls = (f"set_config('{name}', '{value}', {local})" for name, value in settings.items())
         return f"SELECT {', '.join(calls)}"
 
     # ------------------------------------------------------------------ transactions
