@@ -141,3 +141,18 @@ def running(server: Server) -> Iterator[Server]:
         if server.process.poll() is None:
             server.resume()
             server.kill()
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, even if its new parent has not asked for its status."""
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.parent.parent.joinpath("self").exists():
+        try:
+            return stat.read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -11,7 +11,7 @@ import pytest
 
 from afterword import Afterword, JobRecord, JobState
 from tests.at_work import at_work, wait_for
-from tests.helpers import Server, running, wait_until
+from tests.helpers import Server, is_gone, running, wait_until
 
 APPLICATION = """
 import asyncio
@@ -206,7 +206,7 @@ def test_f44_no_child_process_outlives_its_worker(
         child = int(words(site)[0][1])
         server.process.send_signal(number)
         server.process.wait(25)
-        wait_until(lambda: not is_alive(child), description="the child is gone")
+        wait_until(lambda: is_gone(child), description="the child is gone")
 
     assert child != server.process.pid
 
@@ -221,7 +221,7 @@ def test_f44_a_second_ctrl_c_ends_the_server_and_loses_nothing(site: Path, store
         time.sleep(0.3)
         server.process.send_signal(signal.SIGINT)
         server.process.wait(25)
-        wait_until(lambda: not any(map(is_alive, children)), description="no child is left")
+        wait_until(lambda: all(map(is_gone, children)), description="no child is left")
 
     assert {1} == {each.attempt for each in records(store_url)}
     assert not {each.state for each in records(store_url)} & {JobState.FAILED, JobState.CANCELLED}
@@ -248,11 +248,3 @@ async def _be_signalled(folder: Path) -> None:
         worker = afterword._worker
         assert worker is not None
         await wait_for(lambda: worker._draining, description="nothing is claimed any more")
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # it may end while it is read
-        return False

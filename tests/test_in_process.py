@@ -13,6 +13,7 @@ import pytest
 from afterword import Afterword, Cancel, Job, JobState, Retry, current_task, task
 from afterword.runner import Runner
 from tests.at_work import at_work, ended, record, wait_for
+from tests.helpers import is_gone
 
 pytestmark = pytest.mark.anyio
 
@@ -70,14 +71,6 @@ def say(what: str) -> None:
         raise Cancel("nothing to do")
     if current_task().attempt == 1:
         raise Retry("once more", delay=0)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # it may end while it is read
-        return False
 
 
 async def test_what_it_returns_comes_back(tmp_path: Path) -> None:
@@ -156,7 +149,7 @@ async def test_i22_cancelling_kills_it(tmp_path: Path) -> None:
         pid = int(marker.read_text())
         asked = await job.cancel("not wanted any more")
         found = await ended(afterword, job)
-        await wait_for(lambda: not is_alive(pid), description="its process is gone")
+        await wait_for(lambda: is_gone(pid), description="its process is gone")
 
     assert asked
     assert (JobState.CANCELLED, "not wanted any more") == (found.state, found.error)
@@ -170,7 +163,7 @@ async def test_a_lost_lease_kills_it(tmp_path: Path) -> None:
         await asyncio.sleep(0.05)
         pid = int(marker.read_text())
         afterword._store.leave(afterword._leases.worker)
-        await wait_for(lambda: not is_alive(pid), description="its process is gone")
+        await wait_for(lambda: is_gone(pid), description="its process is gone")
         await job.cancel()
         await ended(afterword, job)
 

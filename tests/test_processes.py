@@ -21,7 +21,7 @@ from afterword.errors import ConfigurationError, UnknownTask
 from afterword.processes import Call, Ending, Processes, pool, process
 from afterword.processes.ending import describe
 from tests import in_child
-from tests.helpers import ROOT, wait_until
+from tests.helpers import ROOT, is_gone, wait_until
 
 HANDLER = "tests.in_child:handle"
 MODULE = in_child.__name__
@@ -62,21 +62,6 @@ def pid_of(processes: Processes) -> int:
     """The pid of the child that the next call gets."""
     pid: int = value(run(processes, "nothing"))["pid"]
     return pid
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, even if its new parent has not asked for its status."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.parent.parent.joinpath("self").exists():
-        try:
-            return stat.read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def wait_gone(pid: int) -> None:
