@@ -20,6 +20,7 @@ server has none or the application is mounted in another one, the first request 
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -71,7 +72,8 @@ class AfterwordMiddleware:
         if outer is not None and outer.intake is self.host.intake:
             await self.app(scope, receive, send)
             return
-        if not self.host.intake.started and not is_of_test_client(scope):
+        lives_on = (outer is not None and outer.intake.started) or not is_of_test_client(scope)
+        if lives_on and not self.host.intake.started:
             await self.host.start_late()
         try:
             await _Exchange(self.app, self.host, scope, send).run(receive)
@@ -207,32 +209,28 @@ class _Exchange:
         if isinstance(error, asyncio.CancelledError) and any(e.runs_here for e in outbox.entries):
             self._host.intake.finish_later(self._finish(failed=True))
         else:
-            self._end(failed=True)
+            outbox.forget_unconfirmed(failed=True)
+            self._end()
 
     async def _finish(self, *, failed: bool = False) -> None:
         """Run what is left to run here, and let the jobs go, come what may."""
         outbox = self.outbox
+        outbox.forget_unconfirmed(failed=failed)
         try:
-            if any(each.runs_here for each in outbox.entries):
+            if outbox.unfinished:
                 await outbox.run_unstorable()
-            if self._host.waits_for_tasks:
-                await self._store_for_test()
+                with contextlib.suppress(StoreError):  # logged; tried once more at the end
+                    await outbox.store()
         finally:
-            ids = self._end(failed=failed)
+            ids = self._end()
         if ids and self._host.waits_for_tasks and outbox.intake.started:
             await outbox.intake.keeper.wait_ended(ids, _TEST_PATIENCE)
 
-    async def _store_for_test(self) -> None:
-        try:
-            await self.outbox.store()
-        except StoreError:  # logged
-            return
-
-    def _end(self, *, failed: bool) -> list[str]:
+    def _end(self) -> list[str]:
         """Let the jobs go; their ids."""
         outbox = self.outbox
         ids = outbox.stored_ids if self._host.waits_for_tasks else []
-        outbox.end(failed=failed)
+        outbox.end()
         if outbox.bound is not None:
             outbox.intake.announce()
             ids += outbox.bound.ids

@@ -450,32 +450,38 @@ class Outbox:
                 if each.state is State.COLLECTED and (each.confirmed or not confirmed_only):
                     each.state = State.DISCARDED
 
-    def end(self, *, failed: bool = False) -> None:
+    def forget_unconfirmed(self, *, failed: bool) -> None:
+        """The response is out, and Starlette has called what it carries: the rest is not to run.
+
+        Args:
+            failed: the request ended with an error, so that this is no surprise.
+        """
+        with self._lock:
+            forgotten = [e for e in self.entries if not e.confirmed and e.state in _UNRELEASED]
+            for each in forgotten:
+                if each.state is State.COLLECTED:
+                    each.state = State.DISCARDED
+        if not (failed or self.refused):
+            for each in forgotten:
+                telemetry.never_confirmed(each.job.task)
+
+    def end(self) -> None:
         """The request is over: let everything go, now or as soon as the store has answered.
 
         Nothing must be left that refers to itself: a request with a cycle is freed by the garbage
         collector, which cost a quarter of its time (`scripts/bench R`).
-
-        Args:
-            failed: the request ended with an error, so that what nothing confirmed is no surprise.
         """
         with self._lock:
             self._last = self._before
             self.over = True
-            unconfirmed = [each for each in self.entries if not each.confirmed]
-            forgotten = [each for each in unconfirmed if each.state in _UNRELEASED]
             not_run = [each for each in self.entries if each.runs_here]
-            for each in (*unconfirmed, *not_run):
-                if each.state is State.COLLECTED:
-                    each.state = State.DISCARDED
+            for each in not_run:
+                each.state = State.DISCARDED
             self._begin_storing()
             if self.bound is not None:
                 self.bound.forget_connections()
             self.run_in_request = self.background_tasks = None
         self._let_go()
-        if not (failed or self.refused):
-            for each in forgotten:
-                telemetry.never_confirmed(each.job.task)
         for each in not_run:
             telemetry.not_run(each.job.task)
 
