@@ -192,7 +192,14 @@ def _plan(url: str) -> str:
     """How the server runs a claim, as it says itself."""
     from afterword.stores.postgres.session import PLANS, sql
 
-    values = {"worker": "again", "queues": ["default"], "limit": BATCH, "skip": [], "skip_keys": []}
+    values = {
+        "worker": "again",
+        "queues": ["default"],
+        "limit": BATCH,
+        "skip": [],
+        "skip_keys": [],
+        "fence": 1,
+    }
     with psycopg.connect(url) as connection:
         for name, value in PLANS.items():
             connection.execute("SELECT set_config(%s, %s, false)", [name, value])

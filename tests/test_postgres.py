@@ -22,7 +22,7 @@ from afterword.group_commit import GroupCommit
 from afterword.job import JobOptions, JobState, NewJob, new_id
 from afterword.operation import adding
 from afterword.outcome import Completed
-from afterword.store import Claim, Settlement, open_store
+from afterword.store import Claim, Putback, Settlement, open_store
 from afterword.stores import migrations
 from afterword.stores.postgres import PostgresStore, _statements, session
 from afterword.stores.postgres.session import text_of
@@ -321,7 +321,14 @@ def test_a_claim_reads_no_table_as_a_whole(store: PostgresStore, postgres_url: s
     store.join("ann", LONG)
     store.add([a_job(run_at=4e9, priority=priority) for priority in range(5) for _ in range(2000)])
     store.add([a_job(priority=priority) for priority in range(5) for _ in range(100)])
-    values = {"worker": "ann", "queues": ["default"], "limit": 10, "skip": [], "skip_keys": []}
+    values = {
+        "worker": "ann",
+        "queues": ["default"],
+        "limit": 10,
+        "skip": [],
+        "skip_keys": [],
+        "fence": 1,
+    }
     with psycopg.connect(postgres_url) as connection:
         connection.execute("ANALYZE afterword.jobs")
         rows = connection.execute("EXPLAIN " + session.sql("claim"), values).fetchall()
@@ -624,6 +631,26 @@ def test_children_are_added_where_their_parent_is_completed(
             connection.execute(pyformat(statement.sql).encode(), statement.values)
 
     assert [child.id] == [each.id for each in store.claim("ann", ["default"], 10)]
+
+
+def test_a_claim_that_was_given_back_completes_nothing_there(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    """The same worker has the same attempt again, by another claim."""
+    store.join("ann", LONG)
+    store.add([a_job()])
+    (old,) = store.claim("ann", ["default"], 1)
+    store.release([Putback(old)])
+    (new,) = store.claim("ann", ["default"], 1)
+    accepted = []
+    with psycopg.connect(postgres_url) as connection:
+        for claim in (old, new):
+            first = store.completing(Settlement(claim, Completed(), time.time()))[0]
+            cursor = connection.execute(pyformat(first.sql).encode(), first.values)
+            accepted.append(cursor.fetchone() is not None)
+
+    assert (old.attempt, old.worker) == (new.attempt, new.worker)
+    assert [False, True] == accepted
 
 
 def test_only_what_writes_is_kept_from_reading_whole_tables(store: PostgresStore) -> None:

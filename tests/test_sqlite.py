@@ -574,6 +574,7 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
         "skip": "[]",
         "limit": 10,
         "worker": "ann",
+        "fence": 1,
     }
     plan = plan_of(store, sql("claim"), values)
     began = time.perf_counter()

@@ -198,6 +198,26 @@ def new_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def new_fence() -> int:
+    """A number for one claim, which no other claim of the same job ever has; 62 random bits.
+
+    >>> 0 <= new_fence() < 2**62
+    True
+    """
+    return _random.getrandbits(62)
+
+
+def held_fence(job_id: str) -> int:
+    """The number of the claim that a job is added with: the random bits of its id.
+
+    Known before the job is stored, and the same however often the add is repeated.
+
+    >>> held_fence("015d3ef7-9800-7000-8000-00000000002a")
+    42
+    """
+    return int(job_id.replace("-", ""), 16) % 2**62
+
+
 def first_id(seconds: float) -> str:
     """An id below all that are made from this time on (seconds since 1970).
 

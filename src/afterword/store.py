@@ -13,8 +13,10 @@ A row's way:
 
 A worker joins under a random id and with a lease, and renews it. A running job whose worker is
 gone, because it left, its lease ran out or its process died, is lost, and `recover` takes it.
-Every write that ends an attempt must match the fence: job id, attempt, and the worker that holds
-it. It then says True; False means that the job was no longer ours, and nothing was changed.
+Every write that ends an attempt must match the fence: job id, attempt, the worker that holds it and
+the number of its claim. It then says True; False means that the job was no longer ours, and nothing
+was changed. The number is given out once: the same worker may claim an attempt again that was given
+back, and a write that is repeated must not end it then.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from afterword.errors import ConfigurationError
-from afterword.job import JobRecord, JobState, NewJob
+from afterword.job import JobRecord, JobState, NewJob, held_fence
 from afterword.outcome import Outcome
 from afterword.records import (
     AttemptRecord,
@@ -56,7 +58,11 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to one attempt at a job: the fence, and what is needed to run it."""
+    """A worker's right to one attempt at a job: the fence, and what is needed to run it.
+
+    `attempt` is the number for people; it is given back with an attempt that never started.
+    `fence` is the number that no other claim of this job ever had.
+    """
 
     id: str
     attempt: int
@@ -71,6 +77,7 @@ class Claim:
     interrupted: int = 0
     limited: bool = False  # others wait for this one to end
     lost: int = 0  # how many workers were lost with this job
+    fence: int | None = None  # None: claimed by a release that has no such numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +204,7 @@ class Store(Protocol):
         """Take a worker off the list; what it still held is lost at once."""
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """Store jobs; a `held` one is running, attempt 1, for `held_by`.
+        """Store jobs; a `held` one is running, attempt 1, for `held_by`: its `held_claim`.
 
         One whose id is there, or whose unique key an unfinished job has, is not added; what was to
         follow it follows that one.
@@ -365,6 +372,7 @@ def held_claim(job: NewJob, worker: str, now: float) -> Claim:
         job.options,
         job.tags,
         limited=job.limit_key is not None,
+        fence=held_fence(job.id),
     )
 
 

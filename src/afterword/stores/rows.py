@@ -73,6 +73,7 @@ class Lost:
     id: str
     attempt: int
     worker: str
+    fence: int | None
     task: str
     lost: int
     interrupted: int
@@ -118,7 +119,7 @@ def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
 
 def claim_of(row: Row) -> Claim:
     """What a claim.sql returns, without what it is sorted by and what else decides on limits."""
-    job_id, attempt, worker, task, arguments, created_at, queue, options, tags, *rest = row
+    job_id, attempt, worker, fence, task, arguments, created_at, queue, options, tags, *rest = row
     failures, interrupted, lost, limit_key = rest
     return Claim(
         job_id,
@@ -134,6 +135,7 @@ def claim_of(row: Row) -> Claim:
         interrupted,
         limit_key is not None,
         lost,
+        fence,
     )
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from afterword.job import JobRecord, JobState, NewJob
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import Claim, Settlement, Store
+from afterword.store import Claim, Settlement, Store, held_claim
 from afterword.testing.kit import (
     FUTURE,
     PAST,
@@ -246,7 +246,7 @@ def check_a_held_follower_is_stopped(store: Store) -> None:
     end(store, claim_of(store, first), Failed("error"))
     found = record(store, second.id)
     expect(JobState.CANCELLED, found.state, "the held follower")
-    late = Claim(second.id, 1, "ann", second.task, second.arguments, PAST)
+    late = held_claim(second, "ann", PAST)
     expect(False, end(store, late, Completed()), "settled by its holder")
 
 

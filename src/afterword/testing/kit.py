@@ -139,5 +139,6 @@ def stale(attempt: Claim) -> dict[str, Claim]:
         "an older attempt": replace(attempt, attempt=attempt.attempt - 1),
         "a later attempt": replace(attempt, attempt=attempt.attempt + 1),
         "another worker": replace(attempt, worker="nobody"),
+        "another claim of this attempt": replace(attempt, fence=(attempt.fence or 0) + 1),
         "an unknown job": replace(attempt, id=new_id()),
     }

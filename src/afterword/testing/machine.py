@@ -151,8 +151,10 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.add(row)
             answers[job.id] = Added(job.id, True)
             if job.held:
+                held = held_claim(job, worker, PAST)
                 row.state, row.attempt, row.worker = JobState.RUNNING, 1, worker
-                self.claims.append(held_claim(job, worker, PAST))
+                row.fence = held.fence
+                self.claims.append(held)
         return list(answers.values())
 
     @precondition(lambda self: self.model.jobs)
@@ -185,7 +187,9 @@ class StoreMachine(RuleBasedStateMachine):
             expect((job.attempt + 1, worker), (claim.attempt, claim.worker), "the fence")
             expect(job.failures, claim.failures, "failures")
             expect(True, job in self.model.free(), f"{job} was within its limit")
+            expect(False, claim in self.claims, "a claim that was given out before")
             job.state, job.attempt, job.worker = JobState.RUNNING, claim.attempt, worker
+            job.fence = claim.fence
         self.check_order([self.model.jobs[claim.id] for claim in claims])
         self.claims.extend(claims)
         return len(claims)

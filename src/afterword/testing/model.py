@@ -27,6 +27,7 @@ class ModelJob:
     state: JobState = JobState.QUEUED
     attempt: int = 0
     worker: str | None = None
+    fence: int | None = None
     lost: int = 0
     interrupted: int = 0
     failures: int = 0
@@ -85,7 +86,8 @@ class Model:
         job = self.jobs.get(claim.id)
         if job is None or job.state is not JobState.RUNNING:
             return None
-        return job if (job.attempt, job.worker) == (claim.attempt, claim.worker) else None
+        fence = (claim.attempt, claim.worker, claim.fence)
+        return job if (job.attempt, job.worker, job.fence) == fence else None
 
     def claimable(self) -> list[ModelJob]:
         """What a worker may take."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from afterword.job import JobState
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import Cancelling, Claim, Putback, Store
+from afterword.store import Cancelling, Claim, Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
     FUTURE,
@@ -123,7 +123,7 @@ def check_a_held_job_can_be_asked_to_end(store: Store) -> None:
     expect([True], list(store.cancel([job.id], "by bob")), "cancelled")
     (told,) = store.cancelling("ann")
     expect((job.id, 1), (told.id, told.attempt), "told")
-    attempt = Claim(job.id, 1, "ann", job.task, job.arguments, PAST)
+    attempt = held_claim(job, "ann", PAST)
     expect([True], list(store.release([Putback(attempt)])), "released")
     expect(JobState.CANCELLED, state(store, job.id), "state")
 

@@ -1,8 +1,8 @@
 """The contract of `Store.claim`, `release` and `discard`."""
 
 from afterword.job import JobState
-from afterword.outcome import Completed, Failed, Retry
-from afterword.store import Putback, Store, held_claim
+from afterword.outcome import Cancelled, Completed, Failed, Released, Retry
+from afterword.store import Claim, Putback, Report, Settlement, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
     FUTURE,
@@ -194,6 +194,45 @@ def check_release_after_the_end(store: Store) -> None:
     end(store, attempt, Completed())
     expect([False], list(store.release([Putback(attempt)])), "released")
     expect(JobState.COMPLETED, state(store, attempt.id), "state")
+
+
+# ---------------------------------------------------------------------- the number of a claim
+
+
+def _refused(store: Store, old: Claim, new: Claim) -> None:
+    """What the old claim asks for is refused, and the new one goes on."""
+    expect((old.id, old.attempt, old.worker), (new.id, new.attempt, new.worker), "the same attempt")
+    expect([False], list(store.release([Putback(old)])), "released again")
+    expect([False], list(store.discard([old])), "discarded")
+    expect([False], list(store.report([Report(old, "{}")])), "reported")
+    for outcome in (
+        Completed(),
+        Failed("error"),
+        Cancelled("why"),
+        Retry(0.0, "error"),
+        Released(),
+    ):
+        expect(False, end(store, old, outcome), f"settled with {outcome}")
+    expect(JobState.RUNNING, state(store, new.id), "state")
+    both = store.settle([Settlement(each, Completed(), PAST) for each in (old, new)])
+    expect([False, True], list(both), "both in a batch")
+
+
+def check_a_claim_holds_once(store: Store) -> None:
+    """When its worker claims a released attempt again, the old claim is still refused."""
+    old = running(store)
+    store.release([Putback(old)])
+    _refused(store, old, claim(store)[0])
+
+
+def check_the_claim_of_a_held_job_holds_once(store: Store) -> None:
+    """So it is with the claim that came with adding the job."""
+    join(store, "ann")
+    job = a_job(held=True)
+    store.add([job], held_by="ann")
+    old = held_claim(job, "ann", PAST)
+    store.release([Putback(old)])
+    _refused(store, old, claim(store)[0])
 
 
 # ---------------------------------------------------------------------- discard

@@ -62,12 +62,12 @@ class Ending(Adding):
     def _queue_again(self, statement: str, again: Values) -> set[Fence]:
         """Queue running jobs again, except those that somebody wanted to end: they have."""
         rows = self._write(statement, again)
-        unwanted = {job_id: reason for job_id, _, _, reason in rows if reason is not None}
+        unwanted = {job_id: reason for job_id, *_, reason in rows if reason is not None}
         if unwanted:
             cancel_queued(self._writer, unwanted)
         if rows:
             self._announce()
-        return {row[:3] for row in rows}
+        return {row[:4] for row in rows}
 
     def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
@@ -76,7 +76,7 @@ class Ending(Adding):
             return [self._discard(claim) for claim in claims]
 
     def _discard(self, claim: Claim) -> bool:
-        values = dict(zip(("id", "attempt", "worker"), fence(claim), strict=True))
+        values = dict(zip(("id", "attempt", "worker", "fence"), fence(claim), strict=True))
         rows = self._write("discard", values)
         if rows and (rows[0][0] or claim.limited):
             self._announce()
@@ -113,11 +113,11 @@ class Ending(Adding):
         completed = [job_id for job_id, state in states if state == JobState.COMPLETED]
         free = bool(completed and self._write("follow", {"ids": completed}))
         rows = finishing.fetchall()
-        failed = [row[0] for row in rows if row[3] != JobState.COMPLETED]
+        failed = [row[0] for row in rows if row[4] != JobState.COMPLETED]
         free = end_followers(self._writer, failed, failed) or free
         if free or any(limited for *_, limited in rows):
             self._announce()
-        return {row[:3] for row in rows}
+        return {row[:4] for row in rows}
 
     def report(self, reports: Sequence[Report]) -> Sequence[bool]:
         """Write how far running attempts have come; of two for one attempt, the last counts."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from afterword.job import JobRecord, JobState, NewJob
+from afterword.job import JobRecord, JobState, NewJob, held_fence
 from afterword.outcome import Outcome, Released, Retry
 from afterword.records import Filter
 from afterword.store import Claim, Putback, Recovered, Report, Settlement
 from afterword.stores import rows
 from afterword.stores.rows import INTERRUPTED, Lost, Values
 
-Fence = tuple[str, int, str]  # the job's id, the attempt, its worker
+Fence = tuple[str, int, str, int | None]  # the job's id, the attempt, its worker, its number
 
 
 def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
@@ -33,8 +33,8 @@ def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
 def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
     """The values of add.sql and present.sql."""
     names = (
-        "ids tasks arguments queues priorities run_ats workers afters on_failures request_ids"
-        " tags unique_keys unique_ended limit_keys options"
+        "ids tasks arguments queues priorities run_ats workers fences afters on_failures"
+        " request_ids tags unique_keys unique_ended limit_keys options"
     )
     return columns(
         names,
@@ -47,6 +47,7 @@ def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
                 job.priority,
                 job.run_at,
                 held_by if job.held else None,
+                held_fence(job.id) if job.held and held_by else None,
                 job.after,
                 job.on_failure,
                 job.request_id,
@@ -68,13 +69,13 @@ def _tags(tags: Sequence[str]) -> str | None:
 
 def fence(claim: Claim) -> Fence:
     """What a write that ends an attempt must match."""
-    return claim.id, claim.attempt, claim.worker
+    return claim.id, claim.attempt, claim.worker, claim.fence
 
 
 def release_rows(putbacks: Sequence[Putback], now: float) -> Values:
     """The values of release.sql."""
     return columns(
-        "ids attempts workers delays reasons",
+        "ids attempts workers fences delays reasons",
         ((*fence(each.claim), _distance(each.at, now), each.reason) for each in putbacks),
     )
 
@@ -82,13 +83,14 @@ def release_rows(putbacks: Sequence[Putback], now: float) -> Values:
 def report_rows(reports: Sequence[Report]) -> Values:
     """The values of report.sql."""
     return columns(
-        "ids attempts workers progress", ((*fence(each.claim), each.progress) for each in reports)
+        "ids attempts workers fences progress",
+        ((*fence(each.claim), each.progress) for each in reports),
     )
 
 
-_FINAL = "ids attempts workers states errors results ages lost"
-_AGAIN = "ids attempts workers delays errors interrupted lost failures"
-_ATTEMPTS = "ids attempts workers outcomes errors ages"
+_FINAL = "ids attempts workers fences states errors results ages lost"
+_AGAIN = "ids attempts workers fences delays errors interrupted lost failures"
+_ATTEMPTS = "ids attempts workers fences outcomes errors ages"
 
 
 def final_rows(settlements: Sequence[tuple[Settlement, JobState]], now: float) -> Values:
@@ -177,7 +179,7 @@ class Fate:
     @property
     def fence(self) -> Fence:
         """Its last claim."""
-        return self.job.id, self.job.attempt, self.job.worker
+        return self.job.id, self.job.attempt, self.job.worker, self.job.fence
 
     @property
     def error(self) -> str:

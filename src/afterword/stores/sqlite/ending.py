@@ -22,7 +22,7 @@ from afterword.stores.sqlite.rows import (
 from afterword.stores.sqlite.sightings import Sightings
 from afterword.stores.sqlite.theirs import followed_by
 
-_Key = tuple[str, int, str]  # what a write that ends an attempt must match
+_Key = tuple[str, int, str, int | None]  # what a write that ends an attempt must match
 
 
 class Ending(Acting, Adding):
@@ -79,13 +79,19 @@ class Ending(Acting, Adding):
         return first_of_each([_key(each.claim) for each in settlements], accepted)
 
     def _complete(self, settlements: Sequence[Settlement], now: float) -> set[_Key]:
-        """Move completed jobs to the history; three statements for any number of them."""
-        ended = json.dumps([completed_row(each) for each in settlements])
+        """Move completed jobs to the history; three statements for any number of them.
+
+        Of several claims of one job at most one is ours: one after the other tells which.
+        """
+        first = {each.claim.id: each for each in reversed(settlements)}
+        ended = json.dumps([completed_row(each) for each in first.values()])
         finished = self._database.write("complete", {"ended": ended, "now": now})
         values = {"ids": json.dumps([row[0] for row in finished])}
         for statement in followed_by(JobState.COMPLETED):
             self._ready = bool(self._database.write(statement, values)) or self._ready
-        return {(job_id, attempt, worker) for job_id, attempt, worker in finished}
+        accepted = {_key(first[job_id].claim) for (job_id,) in finished}
+        left = [each for each in settlements if first[each.claim.id] is not each]
+        return accepted | (self._complete(left, now) if left else set())
 
     def _end_attempt(self, settlement: Settlement, now: float) -> bool:
         state = final_state(settlement.outcome)
@@ -172,4 +178,4 @@ class Ending(Acting, Adding):
 
 
 def _key(claim: Claim) -> _Key:
-    return claim.id, claim.attempt, claim.worker
+    return claim.id, claim.attempt, claim.worker, claim.fence

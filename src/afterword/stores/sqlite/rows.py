@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from afterword.job import JobRecord, JobState, NewJob
+from afterword.job import JobRecord, JobState, NewJob, held_fence
 from afterword.outcome import Outcome, Released, Retry
 from afterword.store import STOPPED, Claim, Putback, Settlement
 from afterword.stores import rows
@@ -27,6 +27,7 @@ def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None 
         "run_at": now if job.run_at is None else job.run_at,
         "attempt": int(held),
         "worker": held_by if held else None,
+        "fence": held_fence(job.id) if held else None,
         "after": job.after,
         "after_key": after_key,
         "on_failure": job.on_failure,
@@ -42,7 +43,12 @@ def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None 
 
 def fence(claim: Claim) -> dict[str, Any]:
     """What a write that ends an attempt must match."""
-    return {"id": claim.id, "attempt": claim.attempt, "worker": claim.worker}
+    return {
+        "id": claim.id,
+        "attempt": claim.attempt,
+        "worker": claim.worker,
+        "fence": claim.fence,
+    }
 
 
 def release_row(putback: Putback) -> Values:
@@ -67,7 +73,7 @@ def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
 def completed_row(settlement: Settlement) -> Row:
     """What complete.sql is given for each attempt."""
     claim, result = settlement.claim, rows.final_result(settlement.outcome)
-    return (claim.id, claim.attempt, claim.worker, settlement.started_at, result)
+    return (claim.id, claim.attempt, claim.worker, claim.fence, settlement.started_at, result)
 
 
 def again_row(settlement: Settlement) -> Values:
@@ -98,6 +104,7 @@ def lost_row(job: Lost, outcome: Outcome, now: float, *, lost: bool) -> Values:
         "id": job.id,
         "attempt": job.attempt,
         "worker": job.worker,
+        "fence": job.fence,
         "at": now + (retry.at if retry else 0.0),
         "error": retry.error if retry else rows.final_error(outcome) or INTERRUPTED,
         "result": None,
