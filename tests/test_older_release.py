@@ -44,7 +44,7 @@ def test_an_older_release_may_take_a_job_over(store: Store, store_url: str) -> N
     execute(store_url, QUEUED_AGAIN)
     execute(store_url, CLAIMED)
 
-    assert [False] == store.settle([Settlement(before, Completed(), 1.0)])
+    assert [False] == store.settle([Settlement(before, Completed())])
     assert JobState.RUNNING is store.get([job.id])[0].state
 
 
@@ -60,4 +60,4 @@ def test_what_an_older_release_runs_is_recovered(
 
     assert [job.id] == [each.id for each in store.recover(10, 0.0)]
     (after,) = store.claim("new", ["default"], 1)
-    assert [True] == store.settle([Settlement(after, Completed(), 1.0)])
+    assert [True] == store.settle([Settlement(after, Completed())])

@@ -206,7 +206,7 @@ def test_a_claim_whose_commit_went_unanswered_is_valid(
     (claim,) = store.claim("ann", ["default"], 10)
 
     assert 1 == proxy.cuts
-    assert [True] == store.settle([Settlement(claim, Completed(), time.time())])
+    assert [True] == store.settle([Settlement(claim, Completed())])
 
 
 def test_a_worker_that_may_hold_more_than_it_knows_starts_afresh(
@@ -348,7 +348,7 @@ def test_many_claim_at_once_and_none_gets_the_job_of_another(postgres_url: str) 
     def drain(number: int) -> list[str]:
         taken: list[str] = []
         while claims := stores[number].claim(str(number), ["default"], 7):
-            stores[number].settle([Settlement(each, Completed(), time.time()) for each in claims])
+            stores[number].settle([Settlement(each, Completed()) for each in claims])
             taken += [each.id for each in claims]
         return taken
 
@@ -375,10 +375,10 @@ def test_a_follower_added_while_its_predecessor_ends_is_not_forgotten(postgres_u
         second = a_job(after=first.id)
         followers.append(second.id)
         with ThreadPoolExecutor(2) as pool:
-            pool.submit(one.settle, [Settlement(claims[0], Completed(), time.time())])
+            pool.submit(one.settle, [Settlement(claims[0], Completed())])
             pool.submit(two.add, [second])
         (claim,) = one.claim("ann", ["default"], 1)
-        one.settle([Settlement(claim, Completed(), time.time())])
+        one.settle([Settlement(claim, Completed())])
 
     assert {JobState.COMPLETED} == {record.state for record in one.get(followers)}
     one.close()
@@ -560,7 +560,7 @@ def test_others_are_told_when_a_place_is_free(store: PostgresStore, postgres_url
 
 
 def _completed(claim: Claim) -> Settlement:
-    return Settlement(claim, Completed(), time.time())
+    return Settlement(claim, Completed())
 
 
 def test_starts_that_count_no_more_are_purged(store: PostgresStore, server: Server) -> None:
@@ -571,7 +571,7 @@ def test_starts_that_count_no_more_are_purged(store: PostgresStore, server: Serv
     store.claim("ann", ["default"], 10)
     time.sleep(0.05)
 
-    store.purge(0.0, 100)
+    store.purge(60.0, 100)
 
     database = database_of(store.url)
     assert [(f"{LONG}",)] == server.execute("SELECT key FROM afterword.rates", database)
@@ -626,7 +626,7 @@ def test_children_are_added_where_their_parent_is_completed(
     (claim,) = store.claim("ann", ["default"], 1)
     (child,) = _keyed("k")
     with psycopg.connect(postgres_url) as connection:
-        settlement = Settlement(claim, Completed(), time.time(), [child])
+        settlement = Settlement(claim, Completed(), [child])
         for statement in store.completing(settlement):
             connection.execute(pyformat(statement.sql).encode(), statement.values)
 
@@ -645,7 +645,7 @@ def test_a_claim_that_was_given_back_completes_nothing_there(
     accepted = []
     with psycopg.connect(postgres_url) as connection:
         for claim in (old, new):
-            first = store.completing(Settlement(claim, Completed(), time.time()))[0]
+            first = store.completing(Settlement(claim, Completed()))[0]
             cursor = connection.execute(pyformat(first.sql).encode(), first.values)
             accepted.append(cursor.fetchone() is not None)
 

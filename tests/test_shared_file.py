@@ -255,7 +255,7 @@ def claimed(store: SQLiteStore, *jobs: NewJob) -> Claim:
 
 def complete(store: SQLiteStore, path: Path, claim: Claim, outcome: Outcome) -> bool:
     """Settle in a transaction of the application's own."""
-    first, *rest = store.completing(Settlement(claim, outcome, 1.0))
+    first, *rest = store.completing(Settlement(claim, outcome))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("INSERT INTO users VALUES ('bob')")
         accepted = connection.execute(first.sql, first.values).fetchone() is not None
@@ -293,7 +293,7 @@ def test_a_job_that_fails_there_stops_its_followers(
 def test_a_job_is_queued_again_there(store: SQLiteStore, path: Path) -> None:
     claim = claimed(store, a_job())
 
-    assert complete(store, path, claim, Retry(1.0, "error"))
+    assert complete(store, path, claim, Retry(0.0, "error"))
     assert [2] == [each.attempt for each in store.claim("ann", ["default"], 10)]
 
 
@@ -331,7 +331,7 @@ def test_the_statements_have_names_for_plain_values(store: SQLiteStore) -> None:
     claim = claimed(store, a_job())
     statements = [
         *store.adding([a_job(request_id="r-1")]),
-        *store.completing(Settlement(claim, Failed("error"), 1.0)),
+        *store.completing(Settlement(claim, Failed("error"))),
     ]
 
     kinds = {type(value) for each in statements for value in each.values.values()}

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from afterword import JobState, upkeep
-from afterword.clock import Clock
 from tests.at_work import at_work, edit, ended, record, wait_for
 
 pytestmark = pytest.mark.anyio
@@ -70,8 +69,8 @@ async def test_a_large_history_is_purged_in_small_steps(
             await ended(afterword, job)
         purge = afterword._store.purge
 
-        def purge_and_count(before: float, limit: int) -> int:
-            purged.append(purge(before, limit))
+        def purge_and_count(retention: float, limit: int) -> int:
+            purged.append(purge(retention, limit))
             return purged[-1]
 
         monkeypatch.setattr(afterword._store, "purge", purge_and_count)
@@ -122,20 +121,3 @@ async def test_a_step_that_fails_is_taken_again(
         )
 
     assert "step_failed: ValueError: unforeseen" in caplog.text
-
-
-def test_a_step_purges_by_the_clock_it_is_given() -> None:
-    class Stopped(Clock):
-        def now(self) -> float:
-            return 1000.0
-
-    class Remembering:
-        purged: tuple[float, int] | None = None
-
-        def purge(self, before: float, limit: int) -> None:
-            self.purged = (before, limit)
-
-    store: Any = Remembering()
-    upkeep.purging(60.0, Stopped())(store)
-
-    assert (940.0, upkeep.BATCH) == store.purged

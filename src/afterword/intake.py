@@ -88,10 +88,8 @@ class Intake:
     def cancel(self, claims: Sequence[Claim], reason: str) -> None:
         """End held jobs as cancelled."""
         if claims:
-            now = self._clock.now()
-            self._group.insist(
-                settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
-            )
+            cancelled = Cancelled(reason)
+            self._group.insist(settling([Settlement(claim, cancelled) for claim in claims]))
 
     def now(self) -> float:
         """Seconds since 1970."""

@@ -82,6 +82,13 @@ class JobOptions:
 DEFAULTS = JobOptions()
 
 
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """So many seconds after the store has taken the job in, by the store's clock."""
+
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """One call of a task, as `add_task` made it.
@@ -90,7 +97,7 @@ class NewJob:
         id: a UUIDv7, made before anything is written.
         task: the function, as `module:qualname`.
         arguments: its arguments as a JSON object, by parameter name.
-        run_at: seconds since 1970; not started earlier. Default: at once.
+        run_at: seconds since 1970, or a `Delay`; not started earlier. Default: at once.
         after: the id of the job that has to end before this one starts.
         on_failure: what a failure of `after` does to this job: "stop" cancels it.
         request_id: the same for all jobs of one request.
@@ -108,7 +115,7 @@ class NewJob:
     arguments: str = "{}"
     queue: str = "default"
     priority: int = 0
-    run_at: float | None = None
+    run_at: float | Delay | None = None
     after: str | None = None
     on_failure: str = "stop"
     request_id: str | None = None

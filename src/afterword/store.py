@@ -13,6 +13,9 @@ A row's way:
 
 A worker joins under a random id and with a lease, and renews it. A running job whose worker is
 gone, because it left, its lease ran out or its process died, is lost, and `recover` takes it.
+Time is counted by one clock, the store's: callers say how long ("in 60 seconds"), or give back an
+instant that the store has told them. Their own clocks may be wrong.
+
 Every write that ends an attempt must match the fence: job id, attempt, the worker that holds it and
 the number of its claim. It then says True; False means that the job was no longer ours, and nothing
 was changed. The number is given out once: the same worker may claim an attempt again that was given
@@ -21,7 +24,7 @@ back, and a write that is repeated must not end it then.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from afterword.errors import ConfigurationError
@@ -82,15 +85,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The end of an attempt that started at `started_at` (seconds since 1970).
+    """The end of an attempt, and how many seconds it took.
 
     `children` are jobs that the attempt adds: they exist if and only if its end is accepted.
     """
 
     claim: Claim
     outcome: Outcome
-    started_at: float
     children: Sequence[NewJob] = ()
+    seconds: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +108,11 @@ class Report:
 class Putback:
     """A claim given back before its attempt started: it does not count as one.
 
-    `at` (seconds since 1970; None: at once) is when it may be claimed again, `reason` says why.
+    It may be claimed again after `delay` seconds; `reason` says why it was given back.
     """
 
     claim: Claim
-    at: float | None = None
+    delay: float = 0.0
     reason: str | None = None
 
 
@@ -244,8 +247,8 @@ class Store(Protocol):
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
         """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""
 
-    def purge(self, before: float, limit: int) -> int:
-        """Delete history that finished before this time; returns how many."""
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete history that finished longer ago than `retention` seconds; returns how many."""
 
     def now(self) -> float:
         """The store's clock: seconds since 1970."""

@@ -7,7 +7,6 @@ deletes old history, in small batches, from the store's thread.
 from collections.abc import Callable
 
 from afterword import telemetry
-from afterword.clock import Clock
 from afterword.group_commit import GroupCommit
 from afterword.store import Store
 
@@ -16,10 +15,10 @@ PURGE_EVERY = 1.0
 BATCH = 2_000  # jobs per step: a step must not hold the store's thread for long
 
 
-def start(group: GroupCommit, *, lease: float, retention: float, clock: Clock) -> None:
+def start(group: GroupCommit, *, lease: float, retention: float) -> None:
     """Begin to recover and to purge."""
     group.every(RECOVER_EVERY, recovering(lease))
-    group.every(PURGE_EVERY, purging(retention, clock))
+    group.every(PURGE_EVERY, purging(retention))
 
 
 def recovering(lease: float) -> Callable[[Store], None]:
@@ -32,10 +31,10 @@ def recovering(lease: float) -> Callable[[Store], None]:
     return recover
 
 
-def purging(retention: float, clock: Clock) -> Callable[[Store], None]:
+def purging(retention: float) -> Callable[[Store], None]:
     """The step that deletes jobs which finished longer ago than `retention` seconds."""
 
     def purge(store: Store) -> None:
-        store.purge(clock.now() - retention, BATCH)
+        store.purge(retention, BATCH)
 
     return purge

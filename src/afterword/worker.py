@@ -85,6 +85,7 @@ class Worker:
             note=self._reports.note,
             write_now=self._reports.write_now,
             now=self._clock.now,
+            monotonic=self._clock.monotonic,
         )
         self._targets = Targets(self._place.injection)
         self._runner = Runner(
@@ -269,13 +270,13 @@ class Worker:
         if now - claim.created_at > PARK_LIMIT:
             self._fail(claim, reason)
         else:
-            self._group.insist(releasing([Putback(claim, now + delay if delay else None, reason)]))
+            self._group.insist(releasing([Putback(claim, delay, reason)]))
 
     def _fail(self, claim: Claim, reason: str) -> None:
         """Nobody could ever run it."""
         outcome = Failed(reason)
         telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
-        self._group.insist(settling([Settlement(claim, outcome, self._clock.now())]))
+        self._group.insist(settling([Settlement(claim, outcome)]))
 
     def _on_free(self) -> None:
         self._claims.waiting.ended += 1

@@ -81,7 +81,7 @@ class Lost:
     cancelling: str | None
 
     def outcome(self, *, retired: bool, lease: float) -> Outcome:
-        """What becomes of it; a Retry's `at` is how many seconds it has to wait.
+        """What becomes of it.
 
         Args:
             retired: its worker was shutting down, so that this is no loss to be counted.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from afterword.job import JobState
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
 from afterword.store import MAX_LOST, Claim
-from afterword.testing.kit import FUTURE
+from afterword.testing.kit import LONG
 
 _OF_ATTEMPTS = {Retry: "failed", Released: "interrupted"}
 _FINAL: dict[type[Outcome], JobState] = {
@@ -131,7 +131,7 @@ class Model:
             job.interrupted += isinstance(outcome, Released)
             job.failures += isinstance(outcome, Retry)
             job.tries[job.attempt] = _OF_ATTEMPTS[type(outcome)]
-            self.queue(job, due=not isinstance(outcome, Retry) or outcome.at < FUTURE)
+            self.queue(job, due=not isinstance(outcome, Retry) or outcome.delay < LONG)
         return True
 
     def end(self, job: ModelJob, state: JobState) -> None:

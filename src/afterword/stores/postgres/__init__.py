@@ -53,7 +53,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
 
     Args:
         url: postgresql://user:password@host:5432/database, with libpq's options behind a "?".
-        clock: this process's own; only distances are taken from it.
+        clock: this process's own, for what it waits for; nothing that is stored depends on it.
         timeout: seconds one statement may take. Default: 10.
 
     Raises:
@@ -216,11 +216,10 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
 
     # ------------------------------------------------------------------ upkeep
 
-    def purge(self, before: float, limit: int) -> int:
+    def purge(self, retention: float, limit: int) -> int:
         """Delete the oldest history, and the starts that no rate counts any more."""
         self._require_open()
-        values = {"age": self._clock.now() - before, "limit": limit}
-        ((purged,),) = self._writer.ask("purge", values)
+        ((purged,),) = self._writer.ask("purge", {"retention": retention, "limit": limit})
         return int(purged)
 
     # ------------------------------------------------------------------ news

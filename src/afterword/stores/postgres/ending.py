@@ -55,7 +55,7 @@ class Ending(Adding):
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
         with self.transaction():
-            again = release_rows(putbacks, self._clock.now())
+            again = release_rows(putbacks)
             released = self._queue_again("release", again)
         return first_of_each([fence(each.claim) for each in putbacks], released)
 
@@ -84,25 +84,24 @@ class Ending(Adding):
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""
-        now = self._clock.now()
         first = _first_of_each(settlements)
         ending = [
             (each, state) for each in first if (state := final_state(each.outcome)) is not None
         ]
         again = [each for each in first if final_state(each.outcome) is None]
         with self.transaction():
-            accepted = self._finish(final_rows(ending, now)) if ending else set()
-            accepted |= self._requeue(again, now) if again else set()
+            accepted = self._finish(final_rows(ending)) if ending else set()
+            accepted |= self._requeue(again) if again else set()
             ours = (each for each in first if fence(each.claim) in accepted)
             if children := [job for each in ours for job in each.children]:
                 self.add(children)
         return first_of_each([fence(each.claim) for each in settlements], accepted)
 
-    def _requeue(self, settlements: Sequence[Settlement], now: float) -> set[Fence]:
-        accepted = self._queue_again("requeue", again_rows(settlements, now))
+    def _requeue(self, settlements: Sequence[Settlement]) -> set[Fence]:
+        accepted = self._queue_again("requeue", again_rows(settlements))
         over = [each for each in settlements if fence(each.claim) in accepted]
         if over:
-            self._write("attempt", attempt_rows(over, now))
+            self._write("attempt", attempt_rows(over))
         return accepted
 
     def _finish(self, final: Values) -> set[Fence]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from afterword.clock import Clock
 from afterword.job import JobState, NewJob
 from afterword.store import Settlement, Statement
 from afterword.stores.postgres.rows import final_rows, new_rows
@@ -11,8 +10,6 @@ from afterword.stores.postgres.session import CHANNEL, text_of
 
 class InTheirTransaction:
     """The part of the PostgreSQL store for connections that are the user's."""
-
-    _clock: Clock
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs on another connection to this database."""
@@ -31,7 +28,7 @@ class InTheirTransaction:
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles a completed attempt there."""
-        final = final_rows([(settlement, JobState.COMPLETED)], self._clock.now())
+        final = final_rows([(settlement, JobState.COMPLETED)])
         return [
             Statement(text_of("finish"), final),
             Statement(text_of("follow"), {"ids": [settlement.claim.id]}),

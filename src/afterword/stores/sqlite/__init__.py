@@ -25,7 +25,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from afterword.clock import Clock
+from afterword.clock import Careful, Clock
 from afterword.stores.bells import Bells
 from afterword.stores.locks import Locks
 from afterword.stores.sqlite.admitting import Admitting
@@ -71,6 +71,7 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
         workers = path.with_name(path.name + "-workers")
         self._locks, self._bells = Locks(workers), Bells(workers)
         self._sightings = Sightings(self._clock)
+        self._careful = Careful(self._clock)
         self._database = Database(path, self._driver)
         self._heard: Callable[[], object] | None = None
         self._seen_version = 0
@@ -86,6 +87,7 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
     def open(self, create: bool = True) -> None:
         """Take the file into use; with `create`, make it and migrate it if need be."""
         self.identity = self._database.open(create)
+        self._careful.start()
         self._seen_version = self._database.version_of_others()
 
     def close(self) -> None:
@@ -147,8 +149,12 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
 
     # ------------------------------------------------------------------ upkeep
 
-    def purge(self, before: float, limit: int) -> int:
-        """Delete the oldest history, and the starts that no rate counts any more."""
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete the oldest history, and the starts that no rate counts any more.
+
+        A clock that is set while this process looks on deletes nothing early: see `Careful`.
+        """
+        before = self._careful.now() - retention
         with self.transaction():
             rows = self._database.write("purge", {"before": before, "limit": limit})
             ids = json.dumps([row[0] for row in rows])

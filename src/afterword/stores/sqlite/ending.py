@@ -34,8 +34,9 @@ class Ending(Acting, Adding):
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
+        now = self._clock.now()
         with self.transaction():
-            accepted = [self._queue_again("release", release_row(each)) for each in putbacks]
+            accepted = [self._queue_again("release", release_row(each, now)) for each in putbacks]
         self._ready = True
         return accepted
 
@@ -84,7 +85,7 @@ class Ending(Acting, Adding):
         Of several claims of one job at most one is ours: one after the other tells which.
         """
         first = {each.claim.id: each for each in reversed(settlements)}
-        ended = json.dumps([completed_row(each) for each in first.values()])
+        ended = json.dumps([completed_row(each, now) for each in first.values()])
         finished = self._database.write("complete", {"ended": ended, "now": now})
         values = {"ids": json.dumps([row[0] for row in finished])}
         for statement in followed_by(JobState.COMPLETED):
@@ -98,7 +99,7 @@ class Ending(Acting, Adding):
         if state is not None:
             return self._finish(final_row(settlement, state, now))
         self._ready = True
-        if not self._queue_again("requeue", again_row(settlement)):
+        if not self._queue_again("requeue", again_row(settlement, now)):
             return False
         self._database.write("attempt", attempt_row(settlement, now))
         return True
