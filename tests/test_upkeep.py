@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from afterword import JobState, upkeep
+from afterword.job import NewJob, new_id
 from tests.at_work import at_work, edit, ended, record, wait_for
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +26,7 @@ def anyio_backend() -> str:
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "RECOVER_EVERY", 0.05)
     monkeypatch.setattr(upkeep, "PURGE_EVERY", 0.05)
+    monkeypatch.setattr(upkeep, "FREE_EVERY", 0.05)
     ran.clear()
 
 
@@ -78,6 +80,24 @@ async def test_a_large_history_is_purged_in_small_steps(
         await wait_for(lambda: sum(purged) == 35, description="all are purged")
 
     assert 10 == max(purged)
+
+
+async def test_a_job_that_waits_for_nothing_is_freed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a system that runs, without a restart."""
+    async with at_work(tmp_path) as afterword:
+        later = await afterword.options(delay=3600).add_task(note, "later")
+        job = NewJob(
+            id=new_id(), task=f"{__name__}:note", arguments='{"text":"it"}', after=later.id
+        )
+        await afterword.store([job])
+        edit(tmp_path, "DELETE FROM afterword_jobs WHERE id = ?", later.id)
+        after = await ended(afterword, job)
+
+    assert JobState.COMPLETED == after.state
+    assert ["it"] == ran
+    assert "freed: jobs waited for 1 that are not there any more" in caplog.text
 
 
 async def test_the_jobs_of_a_worker_that_is_gone_are_taken_back(

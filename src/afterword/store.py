@@ -247,6 +247,13 @@ class Store(Protocol):
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
         """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""
 
+    def free_followers(self, limit: int) -> int:
+        """Let jobs go on that wait for one that is not there; if that one failed, they stop.
+
+        There are none, unless a row was deleted by hand, say. Looks at up to `limit` jobs that
+        others wait for, those behind the last ones; returns how many were not there.
+        """
+
     def purge(self, retention: float, limit: int) -> int:
         """Delete history that finished longer ago than `retention` seconds; returns how many."""
 

@@ -284,3 +284,14 @@ def check_an_ended_job_outlives_its_worker(store: Store) -> None:
     store.recover(BATCH, LONG)
     expect(before, record(store, attempt.id), "job")
     expect(TOOK, seconds_between(before.started_at, before.finished_at), "seconds it took")
+
+
+def check_who_waits_for_a_job_is_not_freed(store: Store) -> None:
+    """`free_followers` leaves those alone who wait for a job that is there, however it is asked."""
+    chains = [a_chain(3) for _ in range(3)]
+    for chain in chains:
+        store.add(chain)
+    expect([0] * 9, [store.free_followers(2) for _ in range(9)], "jobs that are not there")
+    for first, second, third in chains:
+        afters = [record(store, each.id).after for each in (first, second, third)]
+        expect([None, first.id, second.id], afters, "after")

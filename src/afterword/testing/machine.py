@@ -282,6 +282,11 @@ class StoreMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------ the rest
 
     @rule(limit=st.sampled_from([1, BATCH]))
+    def free_followers(self, limit: int) -> None:
+        """Nobody waits for a job that is not there, so it changes nothing."""
+        expect(0, self.store.free_followers(limit), "jobs that are waited for and are not there")
+
+    @rule(limit=st.sampled_from([1, BATCH]))
     def purge(self, limit: int) -> None:
         before = set(self.model.jobs)
         ended = {job.id for job in self.model.jobs.values() if job.state.final}

@@ -4,7 +4,7 @@ Which one that is decides the index. Whoever adds a key that another transaction
 waits for its end, and then either finds that job or takes its place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from afterword.job import NewJob
 from afterword.store import Added
@@ -51,19 +51,10 @@ class Adding(Writing):
         """Let the new jobs wait for what is there, and for nothing else."""
         new = {answer.id for answer in answers if answer.added}
         followers = [job for job in jobs if job.after is not None and job.id in new]
-        keys = keys_instead(jobs, answers)
-        elsewhere = [job.after for job in followers if job.after not in new]
+        instead = {job.id: answer.id for job, answer in zip(jobs, answers, strict=True)}
+        afters = [instead.get(job.after or "", job.after) for job in followers]
+        elsewhere = [after for after in afters if after not in new]
         if elsewhere:
-            self._write("hold_predecessors", {"ids": elsewhere, "keys": list(keys.values())})
+            self._write("hold_predecessors", {"ids": elsewhere})
             ids = [job.id for job in followers]
-            after_keys = [keys.get(job.after or "") for job in followers]
-            self._write("unblock", {"ids": ids, "after_keys": after_keys})
-
-
-def keys_instead(jobs: Sequence[NewJob], answers: Sequence[Added]) -> Mapping[str, str]:
-    """The unique keys of the jobs that were not added because of them, by the jobs' ids."""
-    return {
-        job.id: job.unique_key
-        for job, answer in zip(jobs, answers, strict=True)
-        if job.unique_key is not None and answer.id != job.id
-    }
+            self._write("unblock", {"ids": ids, "afters": afters})

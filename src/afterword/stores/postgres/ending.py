@@ -30,14 +30,30 @@ from afterword.stores.postgres.rows import (
 from afterword.stores.postgres.session import Session
 from afterword.stores.rows import Lost, Values, final_state, first_of_each
 
+FIRST_ID = "00000000-0000-0000-0000-000000000000"  # no job has it, all come behind it
+
 
 def end_followers(session: Session, ended: Iterable[str], failed: Collection[str]) -> bool:
     """Stop or free those who waited for jobs that have ended; whether some may run now."""
-    ids = set(ended)
-    if failed:
-        stopped = session.execute("stop", {"ids": list(failed), "reason": STOPPED})
-        ids |= {row[0] for row in stopped}
+    ids, stopping = set(ended), list(failed)
+    while stopping:
+        # And again behind those: until one is locked, a job may still be added behind it.
+        rows = session.execute("stop", {"ids": stopping, "reason": STOPPED})
+        stopping = [row[0] for row in rows]
+        ids.update(stopping)
     return bool(ids and session.execute("follow", {"ids": sorted(ids)}))
+
+
+def hold_place(session: Session, ids: Sequence[str], state: str) -> None:
+    """Lock jobs that are about to be taken out, so that their followers can move up.
+
+    First what they wait for, in the order in which those lock who end it. Whoever adds behind these
+    jobs now is waited for, and seen by the next statement.
+    """
+    held = {row[0] for row in session.execute("hold_before", {"ids": ids})}
+    locked = session.execute("lock", {"ids": ids, "states": [state]})
+    if any(after not in held for _, after in locked if after is not None):
+        session.execute("hold_before", {"ids": ids})  # they have moved up themselves meanwhile
 
 
 def cancel_queued(session: Session, reasons: Mapping[str, str]) -> tuple[set[str], bool]:
@@ -51,6 +67,7 @@ class Ending(Adding):
     """The part of the PostgreSQL store that ends attempts."""
 
     _locks: Locks
+    _looked_to: str  # the job that others wait for at which `free_followers` has ended
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
@@ -72,7 +89,7 @@ class Ending(Adding):
     def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
         with self.transaction():
-            self._write("hold_before", {"ids": [claim.id for claim in claims]})
+            hold_place(self._writer, [claim.id for claim in claims], "running")
             return [self._discard(claim) for claim in claims]
 
     def _discard(self, claim: Claim) -> bool:
@@ -147,6 +164,19 @@ class Ending(Adding):
         for worker in gone:
             self._locks.drop(worker)
         return recovered
+
+    def free_followers(self, limit: int) -> int:
+        """Look for what waits for a job that is not there, and go on from there the next time."""
+        self._require_open()
+        values = {"last": self._looked_to, "limit": limit}
+        ((looked, last, missing),) = self._writer.ask("missing", values)
+        self._looked_to = last if looked == limit else FIRST_ID
+        if missing:
+            with self.transaction():
+                failed = [row[0] for row in self._write("hold_not_completed", {"ids": missing})]
+                if end_followers(self._writer, missing, failed):
+                    self._announce()
+        return len(missing)
 
     def _recover(self, fates: Sequence[Fate]) -> Sequence[Recovered]:
         """What became of lost jobs; those that the failed ones have stopped are left out."""

@@ -19,11 +19,14 @@ class InTheirTransaction:
             return added
         keys = {job.id: job.unique_key for job in jobs}
         after_keys = [keys.get(after) for after in followers.values()]
-        predecessors = {"ids": list(followers.values()), "keys": list(filter(None, after_keys))}
+        ids, unchanged = list(followers), [None] * len(followers)
+        if any(after_keys):
+            values = {"ids": ids, "after_keys": after_keys}
+            added.append(Statement(text_of("follow_key"), values))
         return [
             *added,
-            Statement(text_of("hold_predecessors"), predecessors),
-            Statement(text_of("unblock"), {"ids": list(followers), "after_keys": after_keys}),
+            Statement(text_of("hold_predecessors"), {"ids": list(followers.values())}),
+            Statement(text_of("unblock"), {"ids": ids, "afters": unchanged}),
         ]
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:

@@ -75,6 +75,7 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
         self._database = Database(path, self._driver)
         self._heard: Callable[[], object] | None = None
         self._seen_version = 0
+        self._looked_to = ""  # where `free_followers` goes on
         self._limited: frozenset[str] = frozenset()  # queues with a limit of their own
 
     @classmethod

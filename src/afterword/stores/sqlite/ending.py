@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from afterword.job import JobState
 from afterword.outcome import Completed
-from afterword.store import Cancelling, Claim, Putback, Recovered, Report, Settlement
+from afterword.store import STOPPED, Cancelling, Claim, Putback, Recovered, Report, Settlement
 from afterword.stores.locks import Locks
 from afterword.stores.rows import Lost, Row, Values, final_state, first_of_each
 from afterword.stores.sqlite.acting import Acting
@@ -31,6 +31,7 @@ class Ending(Acting, Adding):
     _locks: Locks
     _sightings: Sightings
     _limited: frozenset[str]  # queues with a limit of their own
+    _looked_to: str  # the job that others wait for at which `free_followers` has ended
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
@@ -146,6 +147,29 @@ class Ending(Acting, Adding):
             self._locks.drop(worker)
         self._ready = self._ready or bool(recovered)
         return recovered
+
+    def free_followers(self, limit: int) -> int:
+        """Look for what waits for a job that is not there, and go on from there the next time."""
+        rows = self._database.read("missing", {"last": self._looked_to, "limit": limit})
+        self._looked_to = rows[-1][0] if len(rows) == limit else ""
+        missing = [after for after, is_missing in rows if is_missing]
+        if missing:
+            with self.transaction():
+                for job_id in missing:
+                    self._free_behind(job_id)
+        return len(missing)
+
+    def _free_behind(self, job_id: str) -> None:
+        """Let go on what waits for this job, or end it with it, if the job is still not there."""
+        values = {
+            "id": job_id,
+            "ids": json.dumps([job_id]),
+            "stopped": STOPPED,
+            "now": self._clock.now(),
+        }
+        for (state,) in self._database.write("fate", values):
+            for statement in followed_by(state or JobState.COMPLETED):
+                self._ready = bool(self._database.write(statement, values)) or self._ready
 
     def _gone(self) -> dict[str, bool]:
         """The workers that died or let their lease run out, and whether they had retired."""

@@ -1,4 +1,4 @@
--- Take one held job out; its followers now wait for what it waited for.
+-- Take one held job out, which is locked; its followers now wait for what it waited for.
 WITH gone AS (
     DELETE FROM afterword.jobs
     WHERE id = CAST(:id AS uuid) AND attempt = :attempt AND worker = :worker AND fence IS NOT DISTINCT FROM CAST(:fence AS bigint)
