@@ -575,6 +575,7 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
         "limit": 10,
         "worker": "ann",
         "fence": 1,
+        "careful": time.time(),
     }
     plan = plan_of(store, sql("claim"), values)
     began = time.perf_counter()

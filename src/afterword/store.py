@@ -81,6 +81,7 @@ class Claim:
     limited: bool = False  # others wait for this one to end
     lost: int = 0  # how many workers were lost with this job
     fence: int | None = None  # None: claimed by a release that has no such numbers
+    parked: float = 0.0  # seconds since a worker first could not run it; 0: none has met it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class Report:
 class Putback:
     """A claim given back before its attempt started: it does not count as one.
 
-    It may be claimed again after `delay` seconds; `reason` says why it was given back.
+    It may be claimed again after `delay` seconds. `reason` says why the job cannot be run here;
+    from the first such putback on `Claim.parked` counts, until an attempt starts.
     """
 
     claim: Claim

@@ -120,7 +120,7 @@ def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
 def claim_of(row: Row) -> Claim:
     """What a claim.sql returns, without what it is sorted by and what else decides on limits."""
     job_id, attempt, worker, fence, task, arguments, created_at, queue, options, tags, *rest = row
-    failures, interrupted, lost, limit_key = rest
+    failures, interrupted, lost, parked, limit_key = rest
     return Claim(
         job_id,
         attempt,
@@ -136,6 +136,7 @@ def claim_of(row: Row) -> Claim:
         limit_key is not None,
         lost,
         fence,
+        parked,
     )
 
 

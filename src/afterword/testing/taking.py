@@ -1,6 +1,8 @@
 """The contract of `Store.claim`, `release` and `discard`."""
 
-from afterword.job import JobState
+import time
+
+from afterword.job import JobState, new_id
 from afterword.outcome import Cancelled, Completed, Failed, Released, Retry
 from afterword.store import Claim, Putback, Report, Settlement, Store, held_claim
 from afterword.testing.kit import (
@@ -178,6 +180,35 @@ def check_release_brings_nothing_forward(store: Store) -> None:
     store.add([job], held_by="ann")
     store.release([Putback(held_claim(job, "ann", PAST), 1.0)])
     expect([], list(claim(store)), "claims")
+
+
+def check_parked_counts_from_the_first_reason(store: Store) -> None:
+    """A claim says how long ago its job was first put back for a reason."""
+    attempt = running(store, "ann")
+    store.release([Putback(attempt)])
+    (attempt,) = claim(store)
+    expect(0.0, attempt.parked, "seconds, of a job that found no slot")
+    began = store.now()
+    store.release([Putback(attempt, reason="nobody knows this task")])
+    since = store.now()
+    time.sleep(0.01)
+    for reason in (None, "nobody knows this task", None):
+        join(store, worker := new_id())
+        before = store.now()
+        (attempt,) = claim(store, worker)
+        longest = store.now() - began
+        expect(True, before - since <= attempt.parked + 0.001 <= longest + 0.002, "seconds")
+        store.release([Putback(attempt, reason=reason)])
+
+
+def check_parked_ends_with_an_attempt(store: Store) -> None:
+    """Somebody could run the job: from then on it is counted anew."""
+    join(store, "ann")
+    for outcome in (Retry(0.0, "error"), Released()):
+        store.add([job := a_job()])
+        store.release([Putback(claim_of(store, job), reason="nobody knows this task")])
+        end(store, claim_of(store, job), outcome)
+        expect(0.0, claim_of(store, job).parked, f"seconds after {outcome}")
 
 
 def check_release_is_fenced(store: Store) -> None:

@@ -6,6 +6,7 @@ See `afterword.stores.admission`.
 import json
 from collections.abc import Mapping, Sequence
 
+from afterword.clock import Careful
 from afterword.job import new_fence
 from afterword.store import Claim
 from afterword.stores.admission import (
@@ -27,6 +28,7 @@ class Admitting(Writing):
     A claim runs while no other process writes, so what is counted here cannot change meanwhile.
     """
 
+    _careful: Careful
     _limited: frozenset[str]
 
     def limit(self, queues: Mapping[str, int | None]) -> None:
@@ -51,6 +53,7 @@ class Admitting(Writing):
             "worker": worker,
             "fence": new_fence(),
             "now": now,
+            "careful": self._careful.now(),
             "skip": json.dumps(list(skip)),
         }
         with self.transaction():

@@ -60,7 +60,7 @@ def fence(claim: Claim) -> dict[str, Any]:
 
 def release_row(putback: Putback, now: float) -> Values:
     """The values of release.sql."""
-    return {**fence(putback.claim), "at": now + putback.delay, "reason": putback.reason}
+    return {**fence(putback.claim), "at": now + putback.delay, "reason": putback.reason, "now": now}
 
 
 def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
