@@ -159,6 +159,17 @@ def check_followers_of_what_was_not_added(store: Store) -> None:
     expect([JobState.CANCELLED] * 2, states(store, [second, third]), "states after it has failed")
 
 
+def check_followers_of_what_a_batch_adds_once(store: Store) -> None:
+    """Who follows a job that was not added follows the one of the same batch that has its key."""
+    first, again = a_job(unique_key="k"), a_job(unique_key="k")
+    last = a_job(after=again.id)
+    store.add([first, replace(again, after=first.id), last])
+    expect(first.id, record(store, last.id).after, "after")
+    join(store, "ann")
+    end(store, claim_of(store, first), Completed())
+    expect([last.id], ids(claim(store)), "claims")
+
+
 def check_followers_of_what_has_ended(store: Store) -> None:
     """Who was to follow a job that was not added because of an ended one is ready."""
     _ended(store)

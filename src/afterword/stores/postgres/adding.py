@@ -52,9 +52,9 @@ class Adding(Writing):
         new = {answer.id for answer in answers if answer.added}
         followers = [job for job in jobs if job.after is not None and job.id in new]
         instead = {job.id: answer.id for job, answer in zip(jobs, answers, strict=True)}
-        afters = [instead.get(job.after or "", job.after) for job in followers]
-        elsewhere = [after for after in afters if after not in new]
-        if elsewhere:
+        if any(job.after not in new for job in followers):
+            afters = [instead.get(job.after or "", job.after) for job in followers]
+            elsewhere = [after for after in afters if after not in new]
             self._write("hold_predecessors", {"ids": elsewhere})
             ids = [job.id for job in followers]
             self._write("unblock", {"ids": ids, "afters": afters})
