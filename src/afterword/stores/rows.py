@@ -79,18 +79,15 @@ class Lost:
     interrupted: int
     options: str | None
     cancelling: str | None
+    retired: bool  # its worker was shutting down, so that this is no loss to be counted
 
-    def outcome(self, *, retired: bool, lease: float) -> Outcome:
-        """What becomes of it.
-
-        Args:
-            retired: its worker was shutting down, so that this is no loss to be counted.
-        """
+    def outcome(self, lease: float) -> Outcome:
+        """What becomes of it."""
         if self.cancelling is not None:
             return Cancelled(self.cancelling)
         if JobOptions.read(self.options).on_crash == "fail":
             return Failed(CRASHED)
-        if retired:
+        if self.retired:
             return Released() if self.interrupted + 1 < MAX_INTERRUPTED else Failed(NEVER_ENDS)
         if self.lost + 1 >= MAX_LOST:
             return Failed(POISON)

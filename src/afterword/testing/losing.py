@@ -134,6 +134,27 @@ def check_recover_fails_poison(store: Store) -> None:
     expect([], list(claim(store)), "claims")
 
 
+def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
+    """However many steps it takes to recover its jobs, and whether it has left or was lost."""
+    for leaves in (False, True):
+        worker = f"leaves-{leaves}"
+        store.join(worker, SHORT)
+        store.add(jobs := [a_job() for _ in range(3)])
+        expect(3, len(claim(store, worker)), "claims")
+        store.retire(worker)
+        if leaves:
+            store.leave(worker)
+        else:
+            store.recover(BATCH, LONG)  # some stores notice how long they have looked on
+            time.sleep(2 * SHORT)
+        for _ in jobs:
+            expect(1, len(store.recover(1, LONG)), "recovered in a step")
+            store.purge(LONG, BATCH)
+        counts = [(each.lost, each.interrupted) for each in store.get(ids(jobs))]
+        expect([(0, 1)] * 3, counts, "lost and interrupted")
+        store.delete(ids(jobs))
+
+
 def check_what_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
     """The jobs of a worker that shut down are queued at once, and no loss is counted."""
     store.join("ann", lease=SHORT)

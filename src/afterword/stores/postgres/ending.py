@@ -157,9 +157,9 @@ class Ending(Adding):
         if not dead and not lost:
             return []  # the usual case
         with self.transaction():
-            gone: dict[str, bool] = {row[0]: row[1] for row in self._write("expel", {"dead": dead})}
+            gone = [worker for (worker,) in self._write("expel", {"dead": dead})]
             rows = self._write("lost", {"limit": limit})
-            fates = [_fate(Lost(*row), gone, lease) for row in rows]
+            fates = [_fate(Lost(*row), lease) for row in rows]
             recovered = self._recover(fates)
         for worker in gone:
             self._locks.drop(worker)
@@ -198,6 +198,5 @@ def _first_of_each(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
     return list(first.values())
 
 
-def _fate(job: Lost, gone: Mapping[str, bool], lease: float) -> Fate:
-    retired = gone.get(job.worker, False)
-    return Fate(job, job.outcome(retired=retired, lease=lease), lost=not retired)
+def _fate(job: Lost, lease: float) -> Fate:
+    return Fate(job, job.outcome(lease), lost=not job.retired)

@@ -145,7 +145,7 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
     def leave(self, worker: str) -> None:
         """Take the worker off the list and drop its lock."""
         with self.transaction():
-            self._database.write("leave", {"worker": worker})
+            self._take_off(worker)
         self._locks.drop(worker)
 
     # ------------------------------------------------------------------ upkeep
@@ -160,6 +160,7 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
             rows = self._database.write("purge", {"before": before, "limit": limit})
             ids = json.dumps([row[0] for row in rows])
             self._database.write("forget_attempts", {"ids": ids})
+            self._database.write("forget_retired", {})
             self._database.write("purge_rates", {"now": self._clock.now(), "limit": limit})
         return len(rows)
 

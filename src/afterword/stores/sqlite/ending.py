@@ -1,13 +1,13 @@
 """How attempts end: given back, settled, or lost with their worker."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from afterword.job import JobState
 from afterword.outcome import Completed
 from afterword.store import STOPPED, Cancelling, Claim, Putback, Recovered, Report, Settlement
 from afterword.stores.locks import Locks
-from afterword.stores.rows import Lost, Row, Values, final_state, first_of_each
+from afterword.stores.rows import Lost, Values, final_state, first_of_each
 from afterword.stores.sqlite.acting import Acting
 from afterword.stores.sqlite.adding import Adding
 from afterword.stores.sqlite.rows import (
@@ -140,9 +140,10 @@ class Ending(Acting, Adding):
             return []  # the usual case writes nothing
         with self.transaction():
             gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
-            self._database.write_many("leave", ({"worker": worker} for worker in gone))
+            for worker in gone:
+                self._take_off(worker)
             rows = self._database.write("lost", {"limit": limit})
-            recovered = [each for row in rows if (each := self._recover(row, gone, now, lease))]
+            recovered = [each for row in rows if (each := self._recover(Lost(*row), now, lease))]
         for worker in gone:
             self._locks.drop(worker)
         self._ready = self._ready or bool(recovered)
@@ -171,26 +172,27 @@ class Ending(Acting, Adding):
             for statement in followed_by(state or JobState.COMPLETED):
                 self._ready = bool(self._database.write(statement, values)) or self._ready
 
-    def _gone(self) -> dict[str, bool]:
-        """The workers that died or let their lease run out, and whether they had retired."""
+    def _take_off(self, worker: str) -> None:
+        """Take a worker off the list."""
+        for statement in ("remember_retired", "leave"):
+            self._database.write(statement, {"worker": worker})
+
+    def _gone(self) -> list[str]:
+        """The workers that died or let their lease run out."""
         rows = self._database.write("leases", {})
         self._sightings.forget_all_but({row[0] for row in rows})
-        return {
-            worker: bool(retired)
-            for worker, expires_at, lease, retired in rows
+        return [
+            worker
+            for worker, expires_at, lease in rows
             if self._sightings.note(worker, expires_at) >= lease or self._locks.is_dead(worker)
-        }
+        ]
 
-    def _recover(
-        self, row: Row, gone: Mapping[str, bool], now: float, lease: float
-    ) -> Recovered | None:
+    def _recover(self, job: Lost, now: float, lease: float) -> Recovered | None:
         """What became of a lost job; None if the poison before it has stopped it just now."""
-        job = Lost(*row)
-        retired = gone.get(job.worker, False)
-        outcome = job.outcome(retired=retired, lease=lease)
+        outcome = job.outcome(lease)
         state = final_state(outcome)
-        lost = job.lost + (not retired)
-        values = lost_row(job, outcome, now, lost=not retired)
+        lost = job.lost + (not job.retired)
+        values = lost_row(job, outcome, now, lost=not job.retired)
         if state is not None:
             ended = self._finish({**values, "state": state.value})
         elif ended := bool(self._database.write("requeue", values)):

@@ -13,5 +13,10 @@ attempts AS (DELETE FROM afterword.attempts WHERE job_id = ANY (ARRAY(SELECT id 
 rates AS (
     DELETE FROM afterword.rates
     WHERE key IN (SELECT key FROM afterword.rates WHERE expires_at < now() LIMIT :limit FOR UPDATE SKIP LOCKED)
+),
+-- All their jobs have been recovered.
+retired AS (
+    DELETE FROM afterword.retired
+    WHERE NOT EXISTS (SELECT 1 FROM afterword.jobs AS job WHERE job.state = 'running' AND job.worker = retired.worker)
 )
 SELECT count(*) FROM gone
