@@ -1,7 +1,6 @@
 """`afterword` called in this process, and a store with jobs in every state for it to look at."""
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,7 +92,7 @@ class Shell:
     def end(self, outcome: Outcome | None = None, task: str = "shop:pack", **values: Any) -> str:
         """A job that has ended, completed unless told; its id."""
         claim = self.start(task, **values)
-        self.store.settle([Settlement(claim, outcome or Completed(), time.time() - 0.5)])
+        self.store.settle([Settlement(claim, outcome or Completed(), seconds=0.5)])
         return claim.id
 
     def fail(self, error: str = "ValueError: no", task: str = "shop:pack", **values: Any) -> str:

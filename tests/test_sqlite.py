@@ -220,7 +220,7 @@ def test_the_history_refuses_nonsense(store: SQLiteStore, state: str) -> None:
     store.add([job])
     store.join("ann", 60)
     claims = store.claim("ann", ["default"], 1)
-    store.settle([Settlement(each, Completed(), 1.0) for each in claims])
+    store.settle([Settlement(each, Completed()) for each in claims])
 
     with pytest.raises(apsw.ConstraintError):
         store._database.connection.execute("UPDATE afterword_history SET state = ?", (state,))
@@ -455,7 +455,7 @@ def test_starts_that_count_no_more_are_purged(store: SQLiteStore) -> None:
     store.claim("ann", ["default"], 10)
     time.sleep(0.05)
 
-    store.purge(0.0, 100)
+    store.purge(60.0, 100)
 
     assert [("60.0",)] == store._database.read_text("SELECT key FROM afterword_rates", {})
 
@@ -490,7 +490,7 @@ def test_children_are_added_where_their_parent_is_completed(store: SQLiteStore) 
     store.add([parent])
     (claim,) = store.claim("ann", ["default"], 1)
 
-    executed(store, store.completing(Settlement(claim, Completed(), time.time(), [child])))
+    executed(store, store.completing(Settlement(claim, Completed(), [child])))
 
     assert [child.id] == [each.id for each in store.claim("ann", ["default"], 10)]
 
@@ -574,6 +574,8 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
         "skip": "[]",
         "limit": 10,
         "worker": "ann",
+        "fence": 1,
+        "careful": time.time(),
     }
     plan = plan_of(store, sql("claim"), values)
     began = time.perf_counter()
@@ -623,7 +625,7 @@ def test_nothing_to_do_writes_nothing(store: SQLiteStore, path: Path) -> None:
     for _ in range(10):
         store.recover(10, lease=30)
         store.claim("ann", ["default", "empty"], 10)
-        store.purge(1.0, 10)
+        store.purge(60.0, 10)
         store.renew("stranger", 30)
 
     assert size == (path.parent / "jobs.db-wal").stat().st_size

@@ -23,7 +23,7 @@ def _log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> N
         (Completed(), logging.DEBUG, "completed"),
         (Failed("why"), logging.ERROR, "failed"),
         (Cancelled("why"), logging.WARNING, "cancelled"),
-        (Retry(1.0, "why"), logging.WARNING, "retry"),
+        (Retry(0.0, "why"), logging.WARNING, "retry"),
         (Released(), logging.WARNING, "released"),
     ],
 )

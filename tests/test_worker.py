@@ -284,15 +284,45 @@ async def test_41_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_pa
 async def test_what_nobody_could_run_for_a_week_fails(
     name: str, arguments: str, tmp_path: Path
 ) -> None:
+    """Counted from when the first worker could not run it, over all workers and restarts."""
     job = NewJob(id=new_id(), task=name, arguments=arguments)
-    async with at_work(tmp_path, worker=False) as afterword:
+    async with at_work(tmp_path) as afterword:
         await afterword.store([job])
-    edit(tmp_path, "UPDATE afterword_jobs SET created_at = created_at - ?", worker.PARK_LIMIT + 1)
+        await parked(afterword, job)
+    long_ago = "UPDATE afterword_jobs SET run_at = 0, parked_at = parked_at - ?"
+    edit(tmp_path, long_ago, worker.PARK_LIMIT + 1)
     async with at_work(tmp_path) as afterword:
         after = await ended(afterword, job)
 
     assert JobState.FAILED == after.state
     assert after.error
+
+
+async def parked(afterword: Afterword, job: NewJob) -> None:
+    """Wait until a worker has put the job back."""
+    store = afterword._store
+    await wait_for(lambda: store.get([job.id])[0].error, description="it has been put back")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("tomorrow:never", "{}"), (f"{__name__}:take", '{"name": "x"}')],
+    ids=["unknown", "wrong-arguments"],
+)
+async def test_an_old_job_that_one_worker_cannot_run_is_left_to_others(
+    name: str, arguments: str, tmp_path: Path
+) -> None:
+    """It waited for its time, for its queue or for its turn, and not for someone who knows it."""
+    job = NewJob(id=new_id(), task=name, arguments=arguments)
+    async with at_work(tmp_path, worker=False) as afterword:
+        await afterword.store([job])
+    long_ago = "UPDATE afterword_jobs SET created_at = created_at - ?"
+    edit(tmp_path, long_ago, 2 * worker.PARK_LIMIT)
+    async with at_work(tmp_path) as afterword:
+        await parked(afterword, job)
+        after = await record(afterword, job)
+
+    assert (JobState.QUEUED, 0) == (after.state, after.attempt)
 
 
 # ---------------------------------------------------------------------- 43: rows edited by hand

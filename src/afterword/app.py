@@ -454,7 +454,7 @@ class Afterword(ScriptTaskAdder):
             await asyncio.to_thread(self._group.stop)
             raise
         self._group.every(SET_CLOCK_EVERY, self._set_clock)
-        upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
+        upkeep.start(self._group, lease=self._lease, retention=self._retention)
         if self.intake.works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)

@@ -46,9 +46,9 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """To be tried again, not before `at` (seconds since 1970)."""
+    """To be tried again, not before `delay` seconds have passed in the store."""
 
-    at: float
+    delay: float
     error: str
 
 

@@ -191,8 +191,8 @@ class Runner:
         self._active.discard(running)
         self._on_free()
         if running.take_pen():
-            now, interruption = self._clock.now(), running.interruption
-            self._settle(running, *conclude_process(running.attempt, ending, interruption, now))
+            interruption = running.interruption
+            self._settle(running, *conclude_process(running.attempt, ending, interruption))
 
     def _end(self, running: _Running, ending: Ending) -> None:
         """The function has returned: its slot is free, and the attempt ends, if it has not yet."""
@@ -210,7 +210,7 @@ class Runner:
         interruption = running.interruption
         if interruption is None and self.closing and _is_cut_off(ending):
             interruption = Interruption(Why.SHUTDOWN)  # by whoever ends the event loop
-        outcome = conclude(running.attempt, ending, interruption, self._clock.now())
+        outcome = conclude(running.attempt, ending, interruption)
         self._settle(running, outcome, running.context.children)
 
     def _in_loop(self, callback: Callable[[], object]) -> None:
@@ -296,8 +296,8 @@ class Runner:
             self._note_completed(running, outcome)
             return
         children = children if isinstance(outcome, Completed) else ()
-        started_at = running.context.started_at
-        settlement = Settlement(running.attempt.claim, outcome, started_at, tuple(children))
+        seconds = running.context.seconds
+        settlement = Settlement(running.attempt.claim, outcome, tuple(children), seconds=seconds)
         self._reports.write_last(running.context.said_progress, lambda: self._ends.add(settlement))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
@@ -305,7 +305,7 @@ class Runner:
         claim = running.attempt.claim
         if not isinstance(outcome, Completed):
             telemetry.failed_after_completion(claim.id, claim.task, claim.attempt, outcome)
-        seconds = self._clock.now() - running.context.started_at
+        seconds = running.context.seconds
         telemetry.ended(claim.id, claim.task, claim.attempt, Completed(), seconds)
         self._forget(claim)
 
@@ -318,8 +318,8 @@ class Runner:
             self._settle_without(settlement, error)
             return
         if accepted:
-            seconds = self._clock.now() - settlement.started_at
-            telemetry.ended(claim.id, claim.task, claim.attempt, settlement.outcome, seconds)
+            outcome, seconds = settlement.outcome, settlement.seconds
+            telemetry.ended(claim.id, claim.task, claim.attempt, outcome, seconds)
         else:
             telemetry.lost_lease(claim.id, claim.task, claim.attempt)
         self._forget(claim)

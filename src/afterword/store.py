@@ -13,17 +13,22 @@ A row's way:
 
 A worker joins under a random id and with a lease, and renews it. A running job whose worker is
 gone, because it left, its lease ran out or its process died, is lost, and `recover` takes it.
-Every write that ends an attempt must match the fence: job id, attempt, and the worker that holds
-it. It then says True; False means that the job was no longer ours, and nothing was changed.
+Time is counted by one clock, the store's: callers say how long ("in 60 seconds"), or give back an
+instant that the store has told them. Their own clocks may be wrong.
+
+Every write that ends an attempt must match the fence: job id, attempt, the worker that holds it and
+the number of its claim. It then says True; False means that the job was no longer ours, and nothing
+was changed. The number is given out once: the same worker may claim an attempt again that was given
+back, and a write that is repeated must not end it then.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from afterword.errors import ConfigurationError
-from afterword.job import JobRecord, JobState, NewJob
+from afterword.job import JobRecord, JobState, NewJob, held_fence
 from afterword.outcome import Outcome
 from afterword.records import (
     AttemptRecord,
@@ -56,7 +61,11 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to one attempt at a job: the fence, and what is needed to run it."""
+    """A worker's right to one attempt at a job: the fence, and what is needed to run it.
+
+    `attempt` is the number for people; it is given back with an attempt that never started.
+    `fence` is the number that no other claim of this job ever had.
+    """
 
     id: str
     attempt: int
@@ -71,19 +80,21 @@ class Claim:
     interrupted: int = 0
     limited: bool = False  # others wait for this one to end
     lost: int = 0  # how many workers were lost with this job
+    fence: int | None = None  # None: claimed by a release that has no such numbers
+    parked: float = 0.0  # seconds since a worker first could not run it; 0: none has met it yet
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The end of an attempt that started at `started_at` (seconds since 1970).
+    """The end of an attempt, and how many seconds it took.
 
     `children` are jobs that the attempt adds: they exist if and only if its end is accepted.
     """
 
     claim: Claim
     outcome: Outcome
-    started_at: float
     children: Sequence[NewJob] = ()
+    seconds: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +109,12 @@ class Report:
 class Putback:
     """A claim given back before its attempt started: it does not count as one.
 
-    `at` (seconds since 1970; None: at once) is when it may be claimed again, `reason` says why.
+    It may be claimed again after `delay` seconds. `reason` says why the job cannot be run here;
+    from the first such putback on `Claim.parked` counts, until an attempt starts.
     """
 
     claim: Claim
-    at: float | None = None
+    delay: float = 0.0
     reason: str | None = None
 
 
@@ -197,7 +209,7 @@ class Store(Protocol):
         """Take a worker off the list; what it still held is lost at once."""
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """Store jobs; a `held` one is running, attempt 1, for `held_by`.
+        """Store jobs; a `held` one is running, attempt 1, for `held_by`: its `held_claim`.
 
         One whose id is there, or whose unique key an unfinished job has, is not added. What was to
         follow it follows what it would have followed, or else that other job. The other job is
@@ -242,8 +254,15 @@ class Store(Protocol):
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
         """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""
 
-    def purge(self, before: float, limit: int) -> int:
-        """Delete history that finished before this time; returns how many."""
+    def free_followers(self, limit: int) -> int:
+        """Let jobs go on that wait for one that is not there; if that one failed, they stop.
+
+        There are none, unless a row was deleted by hand, say. Looks at up to `limit` jobs that
+        others wait for, those behind the last ones; returns how many were not there.
+        """
+
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete history that finished longer ago than `retention` seconds; returns how many."""
 
     def now(self) -> float:
         """The store's clock: seconds since 1970."""
@@ -379,6 +398,7 @@ def held_claim(job: NewJob, worker: str, now: float) -> Claim:
         job.options,
         job.tags,
         limited=job.limit_key is not None,
+        fence=held_fence(job.id),
     )
 
 

@@ -90,6 +90,11 @@ def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> No
     _log(logging.WARNING, line, job_id, printable(task), attempt, lost, state)
 
 
+def freed(missing: int) -> None:
+    """Jobs waited for jobs that are not there: they were freed, or ended with those that failed."""
+    _log(logging.WARNING, "freed: jobs waited for %d that are not there any more", missing)
+
+
 def claim_failed(error: BaseException) -> None:
     """The worker could not ask the store for jobs; it will try again."""
     _log(logging.WARNING, "claim_failed: %s", printable(summarize(error)))

@@ -38,7 +38,7 @@ from afterword.workplace import Make, Workplace
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
 UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
 PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
-PARK_LIMIT = 7 * 24 * 3600.0  # seconds after which a job that nobody can run fails
+PARK_LIMIT = 7 * 24 * 3600.0  # seconds for which nobody could run a job, after which it fails
 CANCEL_WITHIN = 2.0  # seconds an attempt has to end once a shutdown cancelled it
 LOOK_EVERY = 0.5  # seconds between looks for attempts that somebody wants to end
 
@@ -85,6 +85,7 @@ class Worker:
             note=self._reports.note,
             write_now=self._reports.write_now,
             now=self._clock.now,
+            monotonic=self._clock.monotonic,
         )
         self._targets = Targets(self._place.injection)
         self._runner = Runner(
@@ -271,17 +272,16 @@ class Worker:
     def _put_back(self, claim: Claim, reason: str, delay: float) -> None:
         """Leave a job to those who can run it; when nobody could for a week, it fails."""
         telemetry.put_back(claim.id, claim.task, reason)
-        now = self._clock.now()
-        if now - claim.created_at > PARK_LIMIT:
+        if claim.parked > PARK_LIMIT:
             self._fail(claim, reason)
         else:
-            self._group.insist(releasing([Putback(claim, now + delay if delay else None, reason)]))
+            self._group.insist(releasing([Putback(claim, delay, reason)]))
 
     def _fail(self, claim: Claim, reason: str) -> None:
         """Nobody could ever run it."""
         outcome = Failed(reason)
         telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
-        self._group.insist(settling([Settlement(claim, outcome, self._clock.now())]))
+        self._group.insist(settling([Settlement(claim, outcome)]))
 
     def _on_free(self) -> None:
         self._claims.waiting.ended += 1

@@ -73,23 +73,21 @@ class Lost:
     id: str
     attempt: int
     worker: str
+    fence: int | None
     task: str
     lost: int
     interrupted: int
     options: str | None
     cancelling: str | None
+    retired: bool  # its worker was shutting down, so that this is no loss to be counted
 
-    def outcome(self, *, retired: bool, lease: float) -> Outcome:
-        """What becomes of it; a Retry's `at` is how many seconds it has to wait.
-
-        Args:
-            retired: its worker was shutting down, so that this is no loss to be counted.
-        """
+    def outcome(self, lease: float) -> Outcome:
+        """What becomes of it."""
         if self.cancelling is not None:
             return Cancelled(self.cancelling)
         if JobOptions.read(self.options).on_crash == "fail":
             return Failed(CRASHED)
-        if retired:
+        if self.retired:
             return Released() if self.interrupted + 1 < MAX_INTERRUPTED else Failed(NEVER_ENDS)
         if self.lost + 1 >= MAX_LOST:
             return Failed(POISON)
@@ -118,8 +116,8 @@ def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
 
 def claim_of(row: Row) -> Claim:
     """What a claim.sql returns, without what it is sorted by and what else decides on limits."""
-    job_id, attempt, worker, task, arguments, created_at, queue, options, tags, *rest = row
-    failures, interrupted, lost, limit_key = rest
+    job_id, attempt, worker, fence, task, arguments, created_at, queue, options, tags, *rest = row
+    failures, interrupted, lost, parked, limit_key = rest
     return Claim(
         job_id,
         attempt,
@@ -134,6 +132,8 @@ def claim_of(row: Row) -> Claim:
         interrupted,
         limit_key is not None,
         lost,
+        fence,
+        parked,
     )
 
 

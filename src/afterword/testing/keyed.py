@@ -8,7 +8,7 @@ from afterword.store import Added, Putback, Store
 from afterword.testing.kit import (
     BATCH,
     FUTURE,
-    PAST,
+    LONG,
     a_job,
     added,
     claim,
@@ -71,10 +71,10 @@ def check_a_key_is_taken_until_the_end(store: Store) -> None:
     store.leave("ann")
     expect([job.id], [each.id for each in store.recover(BATCH, 0.0)], f"recovered: {lose_it}")
     expect([False], added(store, [_keyed()]), "when it was recovered")
-    for outcome in (Retry(PAST, "error"), Released()):
+    for outcome in (Retry(0.0, "error"), Released()):
         end(store, claim_of(store, job, "bob"), outcome)
         expect([False], added(store, [_keyed()]), f"after {outcome}")
-    store.release([Putback(claim_of(store, job, "bob"), FUTURE)])
+    store.release([Putback(claim_of(store, job, "bob"), LONG)])
     expect([False], added(store, [_keyed(held=True)], "bob"), "when it was released")
     expect([job.id], ids(store.find()), "jobs")
 
@@ -112,7 +112,7 @@ def check_unique_ended(store: Store) -> None:
     expect([True], added(store, [unfinished]), "one that does not ask for it")
     expect([Added(unfinished.id, False)], list(store.add([job])), "while both are there")
     store.delete([unfinished.id])
-    store.purge(FUTURE, BATCH)
+    store.purge(0.0, BATCH)
     expect([Added(job.id, True)], list(store.add([job])), "when it was purged")
 
 
@@ -157,6 +157,17 @@ def check_followers_of_what_was_not_added(store: Store) -> None:
     expect([], list(claim(store)), "claims while it runs")
     end(store, first, Failed("error"))
     expect([JobState.CANCELLED] * 2, states(store, [second, third]), "states after it has failed")
+
+
+def check_followers_of_what_a_batch_adds_once(store: Store) -> None:
+    """Who follows a job that was not added follows the one of the same batch that has its key."""
+    first, again = a_job(unique_key="k"), a_job(unique_key="k")
+    last = a_job(after=again.id)
+    store.add([first, replace(again, after=first.id), last])
+    expect(first.id, record(store, last.id).after, "after")
+    join(store, "ann")
+    end(store, claim_of(store, first), Completed())
+    expect([last.id], ids(claim(store)), "claims")
 
 
 def check_followers_of_what_has_ended(store: Store) -> None:

@@ -85,11 +85,11 @@ def check_a_place_is_free_again(store: Store) -> None:
     outcomes: tuple[Outcome, ...] = (
         Completed(),
         Failed("error"),
-        Retry(time.time() + LONG, "error"),
+        Retry(LONG, "error"),
     )
     ways: dict[str, Callable[[Claim], object]] = {
         **{type(each).__name__: (lambda got, how=each: end(store, got, how)) for each in outcomes},  # type: ignore[misc]
-        "release": lambda got: store.release([Putback(got, time.time() + LONG)]),
+        "release": lambda got: store.release([Putback(got, LONG)]),
         "discard": lambda got: store.discard([got]),
         "recover": lambda got: lose(store, got, LONG),
     }
@@ -249,7 +249,7 @@ def check_rates_are_each_keys_own(store: Store) -> None:
 def check_the_next_attempt_needs_a_slot_of_its_own(store: Store) -> None:
     """A job that is tried again has to wait for its rate like every other one."""
     join(store, "ann")
-    for outcome in (Retry(PAST, "error"), Released()):
+    for outcome in (Retry(0.0, "error"), Released()):
         (job,) = _rated(1, rate=(1, LONG), key=type(outcome).__name__)
         store.add([job])
         began = store.now()
@@ -307,7 +307,7 @@ def check_purge_keeps_the_starts_that_count(store: Store) -> None:
     store.add(jobs)
     all_claims(store)
     time.sleep(0.05)
-    store.purge(PAST, BATCH)
+    store.purge(LONG, BATCH)
     (later,), (soon,) = _rated(1, rate=(1, LONG)), _rated(1, rate=(1, 0.01), key="short")
     store.add([later, soon])
     all_claims(store)

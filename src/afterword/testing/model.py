@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from afterword.job import JobState
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
 from afterword.store import MAX_LOST, Claim
-from afterword.testing.kit import FUTURE
+from afterword.testing.kit import LONG
 
 _OF_ATTEMPTS = {Retry: "failed", Released: "interrupted"}
 _FINAL: dict[type[Outcome], JobState] = {
@@ -27,6 +27,7 @@ class ModelJob:
     state: JobState = JobState.QUEUED
     attempt: int = 0
     worker: str | None = None
+    fence: int | None = None
     lost: int = 0
     interrupted: int = 0
     failures: int = 0
@@ -85,7 +86,8 @@ class Model:
         job = self.jobs.get(claim.id)
         if job is None or job.state is not JobState.RUNNING:
             return None
-        return job if (job.attempt, job.worker) == (claim.attempt, claim.worker) else None
+        fence = (claim.attempt, claim.worker, claim.fence)
+        return job if (job.attempt, job.worker, job.fence) == fence else None
 
     def claimable(self) -> list[ModelJob]:
         """What a worker may take."""
@@ -129,7 +131,7 @@ class Model:
             job.interrupted += isinstance(outcome, Released)
             job.failures += isinstance(outcome, Retry)
             job.tries[job.attempt] = _OF_ATTEMPTS[type(outcome)]
-            self.queue(job, due=not isinstance(outcome, Retry) or outcome.at < FUTURE)
+            self.queue(job, due=not isinstance(outcome, Retry) or outcome.delay < LONG)
         return True
 
     def end(self, job: ModelJob, state: JobState) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from afterword.job import JobRecord
 from afterword.store import STOPPED
 from afterword.stores.postgres.desk import Desk
-from afterword.stores.postgres.ending import cancel_queued
+from afterword.stores.postgres.ending import cancel_queued, hold_place
 from afterword.stores.postgres.rows import restored_rows, uuids
 from afterword.stores.postgres.session import Session
 from afterword.stores.rows import first_of_each
@@ -21,7 +21,7 @@ class Acting:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
         wanted = uuids(ids)
         with self._desk.acting() as desk:
-            desk.execute("lock", {"ids": wanted})
+            desk.execute("lock", {"ids": wanted, "states": ["queued", "running"]})
             cancelled, free = cancel_queued(desk, dict.fromkeys(wanted, reason))
             asked = {row[0] for row in desk.execute("ask", {"ids": wanted, "reason": reason})}
             self._announce_if(desk, free)
@@ -45,7 +45,7 @@ class Acting:
         wanted = uuids(ids)
         with self._desk.acting() as desk:
             deleted = {row[0] for row in desk.execute("delete_ended", {"ids": wanted})}
-            desk.execute("hold_before", {"ids": wanted})
+            hold_place(desk, wanted, "queued")
             for job_id in wanted:
                 if rows := desk.execute("delete_queued", {"id": job_id}):
                     deleted.add(job_id)
@@ -97,9 +97,9 @@ def _settle_in(desk: Session, jobs: Mapping[str, str | None]) -> None:
     """Let jobs that are back wait for their predecessors, if these are there and have not ended."""
     followers = {job_id: after for job_id, after in jobs.items() if after is not None}
     if followers:
-        desk.execute("hold_predecessors", {"ids": list(followers.values()), "keys": []})
-        nobody = [None] * len(followers)
-        values = {"befores": nobody, "after_keys": nobody}
+        desk.execute("hold_predecessors", {"ids": list(followers.values())})
+        unchanged = [None] * len(followers)
+        values = {"afters": unchanged, "otherwise": unchanged}
         desk.execute("unblock", {"ids": list(followers), **values})
 
 

@@ -67,24 +67,29 @@ class Adding(Writing):
         if all(job.after in new for job in followers):
             return
         others = {
-            job.id: job for job, answer in zip(jobs, answers, strict=True) if answer.id != job.id
+            job.id: (job.after, answer.id)
+            for job, answer in zip(jobs, answers, strict=True)
+            if answer.id != job.id
         }
         places = [place_behind(job, others) for job in followers]
-        keys = [key for _, key in places if key is not None]
-        self._write("hold_predecessors", {"ids": [before for before, _ in places], "keys": keys})
-        values = {"ids": [job.id for job in followers]}
-        befores, after_keys = zip(*places, strict=True)
-        self._write("unblock", {**values, "befores": list(befores), "after_keys": list(after_keys)})
+        elsewhere = {each for place in places for each in place if each not in new}
+        self._write("hold_predecessors", {"ids": sorted(filter(None, elsewhere))})
+        afters, otherwise = zip(*places, strict=True)
+        values = {"afters": list(afters), "otherwise": list(otherwise)}
+        self._write("unblock", {"ids": [job.id for job in followers], **values})
 
 
-def place_behind(job: NewJob, others: Mapping[str, NewJob]) -> tuple[str | None, str | None]:
-    """The job that a follower waits for, and else the unique key of the one that it waits for.
+def place_behind(
+    job: NewJob, others: Mapping[str, tuple[str | None, str]]
+) -> tuple[str | None, str | None]:
+    """The job that a follower waits for, and the one that it waits for if that has ended.
 
     Args:
-        others: the jobs of its batch that may not have been added, because of their unique keys.
+        others: the jobs that were not added, because of their unique keys: what each would have
+            followed, and what is there instead.
     """
-    before, key = job.after, None
+    before, instead = job.after, None
     while before is not None and before in others:
-        other = others[before]
-        before, key = other.after, key or other.unique_key
-    return before, key
+        before, other = others[before]
+        instead = instead or other
+    return before or instead, instead

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from afterword.clock import Clock
+from afterword.job import new_fence
 from afterword.store import Claim
 from afterword.stores.admission import (
     Limited,
@@ -109,6 +110,7 @@ class Admitting(Writing):
         left_alone = self._contested.names()
         values = {
             "worker": worker,
+            "fence": new_fence(),
             "queues": [each for each in queues if _QUEUE + each not in left_alone],
             "limit": limit,
             "skip": list(skip),
@@ -145,7 +147,7 @@ class Admitting(Writing):
     def _put_off(self, put_off: Sequence[PutOff]) -> set[str]:
         if put_off:
             rows = ((*fence(each.claim), each.at) for each in put_off)
-            self._write("put_off", columns("ids attempts workers slots", rows))
+            self._write("put_off", columns("ids attempts workers fences slots", rows))
         return {each.claim.id for each in put_off}
 
     def _over_queues(self, claims: Sequence[Claim]) -> list[PutOff]:

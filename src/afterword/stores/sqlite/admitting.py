@@ -6,6 +6,8 @@ See `afterword.stores.admission`.
 import json
 from collections.abc import Mapping, Sequence
 
+from afterword.clock import Careful
+from afterword.job import new_fence
 from afterword.store import Claim
 from afterword.stores.admission import (
     Limited,
@@ -26,6 +28,7 @@ class Admitting(Writing):
     A claim runs while no other process writes, so what is counted here cannot change meanwhile.
     """
 
+    _careful: Careful
     _limited: frozenset[str]
 
     def limit(self, queues: Mapping[str, int | None]) -> None:
@@ -46,7 +49,13 @@ class Admitting(Writing):
         """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
         claims: list[Claim] = []
         now = self._clock.now()
-        values = {"worker": worker, "now": now, "skip": json.dumps(list(skip))}
+        values = {
+            "worker": worker,
+            "fence": new_fence(),
+            "now": now,
+            "careful": self._careful.now(),
+            "skip": json.dumps(list(skip)),
+        }
         with self.transaction():
             rooms = dict(self._rooms(queues))
             for queue, priority in self._lanes(queues):
@@ -73,7 +82,8 @@ class Admitting(Writing):
         ((found,),) = self._database.write("claim", values)
         rows = sorted(json.loads(found.decode(errors="replace")))
         ids = json.dumps([job_id for _, job_id, *_ in rows])
-        self._database.write("take", {"worker": values["worker"], "ids": ids})
+        taken = {"worker": values["worker"], "fence": values["fence"], "ids": ids}
+        self._database.write("take", taken)
         return rows
 
     def next_in(self, queues: Sequence[str]) -> float | None:

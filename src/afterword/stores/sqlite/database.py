@@ -206,7 +206,6 @@ class Database:
                 self.write("migrated", {"version": migration.version, "oldest": migration.oldest})
             if not self._driver.shares:
                 self.connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            self.write("unblock", {})
 
     def _missing(self, connection: Connection) -> Sequence[Migration]:
         known = "SELECT 1 FROM sqlite_schema WHERE name = 'afterword_migrations'"

@@ -60,9 +60,9 @@ due AS MATERIALIZED (
     ) AS ready
     LIMIT :limit
 )
-UPDATE afterword.jobs AS job SET state = 'running', attempt = job.attempt + 1, worker = :worker, error = NULL
+UPDATE afterword.jobs AS job SET state = 'running', attempt = job.attempt + 1, worker = :worker, fence = :fence, error = NULL
 FROM due WHERE job.id = due.id
 RETURNING
-    due.place, job.priority, job.run_at, CAST(job.id AS text), job.attempt, job.worker, job.task, CAST(job.arguments AS text),
+    due.place, job.priority, job.run_at, CAST(job.id AS text), job.attempt, job.worker, job.fence, job.task, CAST(job.arguments AS text),
     CAST(extract(epoch FROM job.created_at) AS double precision), job.queue, CAST(job.options AS text), job.tags, job.failures, job.interrupted, job.lost,
-    job.limit_key, job.slot_at IS NOT NULL, due.room IS NOT NULL
+    coalesce(CAST(extract(epoch FROM now() - job.parked_at) AS double precision), 0), job.limit_key, job.slot_at IS NOT NULL, due.room IS NOT NULL

@@ -1,4 +1,4 @@
--- Take one queued job out; its followers now wait for what it waited for.
+-- Take one queued job out, which is locked; its followers now wait for what it waited for.
 WITH gone AS (
     DELETE FROM afterword.jobs WHERE id = CAST(:id AS uuid) AND state = 'queued' RETURNING id, after
 ),

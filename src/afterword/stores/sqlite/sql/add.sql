@@ -1,6 +1,6 @@
-INSERT INTO afterword_jobs (id, task, arguments, queue, priority, state, run_at, attempt, worker, after, on_failure, request_id, tags, unique_key, limit_key, options, created_at)
+INSERT INTO afterword_jobs (id, task, arguments, queue, priority, state, run_at, attempt, worker, fence, after, on_failure, request_id, tags, unique_key, limit_key, options, created_at)
 SELECT
-    :id, :task, :arguments, :queue, :priority, :state, :run_at, :attempt, :worker,
+    :id, :task, :arguments, :queue, :priority, :state, :run_at, :attempt, :worker, :fence,
     -- A predecessor that has ended is not waited for; one that was not added because of its key is the one that has the key.
     coalesce((SELECT id FROM afterword_jobs WHERE id = :after), (SELECT id FROM afterword_jobs WHERE unique_key = :after_key)),
     :on_failure, :request_id, :tags, :unique_key, :limit_key, :options, :now

@@ -2,7 +2,8 @@
 -- lock is given away and taken back, and while other threads want it that costs more than the JSON.
 SELECT
     CAST(json_group_array(json_array(
-        run_at, id, attempt + 1, :worker, task, arguments, created_at, queue, options, tags, failures, interrupted, lost, limit_key, slot_at
+        run_at, id, attempt + 1, :worker, :fence, task, arguments, created_at, queue, options, tags, failures, interrupted, lost,
+        coalesce(max(0, :careful - parked_at), 0), limit_key, slot_at
     )) AS BLOB) -- text that is not UTF-8 must not make the driver refuse the whole claim
 FROM (
     SELECT * FROM afterword_jobs
