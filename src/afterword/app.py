@@ -13,7 +13,7 @@ from weakref import WeakSet
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from afterword import telemetry, upkeep
+from afterword import holdings, telemetry, upkeep
 from afterword.asgi import AfterwordMiddleware
 from afterword.bind import AsyncBinding, Binding, bind
 from afterword.chain import Chain
@@ -456,6 +456,7 @@ class Afterword(Intake):
             raise
         self._group.every(SET_CLOCK_EVERY, self._set_clock)
         upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
+        holdings.start(self._group, self._leases)
         if self._works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)

@@ -36,6 +36,7 @@ from afterword.store import Cancelling, Claim, Settlement
 from afterword.task import options_of
 from afterword.threads import Threads
 
+NOT_STORED = "the outcome of the attempt could not be stored"
 CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
 
 
@@ -327,11 +328,12 @@ class Runner:
     def _settle_without(self, settlement: Settlement, error: BaseException) -> None:
         """The store refuses this very outcome: the job ends all the same, as failed."""
         telemetry.settle_failed(settlement.claim.id, error)
-        reason = f"the outcome of the attempt could not be stored: {summarize(error)}"
-        if settlement.outcome == Failed(reason):
-            self._forget(settlement.claim)  # not even that: the lease of the process will end it
-        else:
-            self._ends.add(replace(settlement, outcome=Failed(reason), children=()))
+        outcome = settlement.outcome
+        if isinstance(outcome, Failed) and outcome.error.startswith(NOT_STORED):
+            self._forget(settlement.claim)  # not even that: its job counts as lost (`holdings`)
+            return
+        reason = f"{NOT_STORED}: {summarize(error)}"
+        self._ends.add(replace(settlement, outcome=Failed(reason), children=()))
 
     def _forget(self, claim: Claim) -> None:
         running = self._running.get(claim.id)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from afterword.errors import ConfigurationError
 from afterword.job import JobRecord, JobState, NewJob
@@ -54,9 +55,12 @@ class Added:
     conflict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Claim:
-    """A worker's right to one attempt at a job: the fence, and what is needed to run it."""
+    """A worker's right to one attempt at a job: the fence, and what is needed to run it.
+
+    Who can end the attempt has this object; see `claimed_ids`.
+    """
 
     id: str
     attempt: int
@@ -71,6 +75,18 @@ class Claim:
     interrupted: int = 0
     limited: bool = False  # others wait for this one to end
     lost: int = 0  # how many workers were lost with this job
+
+    def __post_init__(self) -> None:
+        _claims[id(self)] = self
+
+
+_claims: WeakValueDictionary[int, Claim] = WeakValueDictionary()  # of this process
+
+
+def claimed_ids(worker: str) -> set[str]:
+    """The jobs for which there is a claim of this worker's in this process."""
+    claims = (reference() for reference in _claims.valuerefs())
+    return {claim.id for claim in claims if claim is not None and claim.worker == worker}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +250,13 @@ class Store(Protocol):
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited, so that every job of theirs has to be claimed."""
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled.
+
+        What the worker `held_by` holds, but for the jobs it knows of, is lost as well.
+        """
 
     def purge(self, before: float, limit: int) -> int:
         """Delete history that finished before this time; returns how many."""

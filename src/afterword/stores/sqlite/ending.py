@@ -121,19 +121,22 @@ class Ending(Acting, Adding):
 
     # ------------------------------------------------------------------ upkeep
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take the jobs of workers that died or let their lease run out."""
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take the jobs of workers that died, let their lease run out, or lost track of them."""
         now = self._clock.now()
         self._database.require_same_file()
         self._database.warn_of_growth()
         with self._database.errors():
             gone = self._gone()
-        if not gone and not self._database.read("lost", {"limit": 1}):
+        values = {"limit": limit, "held_by": held_by, "known": json.dumps(list(known))}
+        if not gone and not self._database.read("lost", {**values, "limit": 1}):
             return []  # the usual case writes nothing
         with self.transaction():
             gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
             self._database.write_many("leave", ({"worker": worker} for worker in gone))
-            rows = self._database.write("lost", {"limit": limit})
+            rows = self._database.write("lost", values)
             recovered = [each for row in rows if (each := self._recover(row, gone, now, lease))]
         for worker in gone:
             self._locks.drop(worker)
