@@ -440,8 +440,9 @@ class Afterword(Intake):
             InjectionError: a registered task asks for something that it can never be given.
             StoreError: the store cannot be used.
         """
-        if self.started:
+        if self.started and not self._stranded:
             return
+        await self._leave_closed_loop()
         check_names()
         self.check_injection()
         scheduler = Scheduler(self._group, self._planned, self._clock.now())
@@ -527,6 +528,10 @@ class Afterword(Intake):
         """Drain the worker and close the store; harmless when stopped."""
         if not self.started:
             return
+        if self._stranded:
+            if not await self._leave_closed_loop():
+                await asyncio.to_thread(self._group.stop)
+            return
         self.started = False
         self._termination.stop()
         await self._tell_store(self._leases.retire)  # whatever is cut off from now on is no loss
@@ -542,6 +547,30 @@ class Afterword(Intake):
             await self._tell_store(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
         self._worker = self.keeper.on_cancel = None
+
+    @property
+    def _stranded(self) -> bool:
+        """Whether the event loop of the last start was closed without a stop."""
+        return self.started and self._loop.is_closed()
+
+    async def _leave_closed_loop(self) -> int:
+        """What `stop` would have done, as far as it can be done now; harmless if it was done.
+
+        Returns:
+            How many attempts could not be ended, because they go on in threads.
+        """
+        if not self._stranded:
+            return 0
+        self.started, self._unfinished = False, set()
+        self._termination.stop()
+        await self._tell_store(self._leases.retire)
+        left = await asyncio.to_thread(self._worker.leave_closed_loop) if self._worker else 0
+        self.drained = not left
+        self._group.stop_timers()
+        if not left:  # as in `stop`
+            await self._tell_store(self._leases.stop)
+        self._worker = self.keeper.on_cancel = None
+        return left
 
     async def _tell_store(self, farewell: Callable[[], None]) -> None:
         try:

@@ -10,6 +10,7 @@ it comes to is dropped. It ends once: whoever takes its `_Running.pen` writes th
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import json
@@ -77,6 +78,7 @@ class Runner:
         retries: of tasks that say nothing about it.
         on_free: called, in any thread, when a slot is free again.
         on_empty: called, in any thread, when nothing is running any more.
+        on_loop_ends: called in the event loop when all its tasks are cancelled, because it ends.
     """
 
     def __init__(
@@ -90,12 +92,14 @@ class Runner:
         clock: Clock,
         on_free: Callable[[], None],
         on_empty: Callable[[], None],
+        on_loop_ends: Callable[[], None],
     ) -> None:
         self._reports = reports
         self._redact = redact
         self._clock = clock
         self._on_free = on_free
         self._on_empty = on_empty
+        self._on_loop_ends = on_loop_ends
         self._retries = retries
         self._ends = Ends(group, self._on_settled)
         self._threads = Threads(concurrency)
@@ -108,11 +112,27 @@ class Runner:
         """Begin, in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.Context()  # nothing of whoever happens to start an attempt
+        self._canary = self._loop.create_task(self._await_end_of_loop())
 
     def stop(self) -> None:
         """Let the threads end after their present calls, and the processes at once."""
         self._threads.stop()
         self._processes.stop()
+        self._in_loop(self._canary.cancel)
+
+    async def _await_end_of_loop(self) -> None:
+        try:
+            await self._loop.create_future()
+        finally:
+            self._on_loop_ends()
+
+    @property
+    def loop_ends(self) -> bool:
+        """Whether every task of the event loop is being cancelled, as at the end of `asyncio.run`.
+
+        All are cancelled before the first of them goes on, so that the canary knows it in time.
+        """
+        return self._canary.cancelling() > 0 or self._canary.done()
 
     @property
     def busy(self) -> int:
@@ -209,7 +229,8 @@ class Runner:
 
     def _conclude(self, running: _Running, ending: Ending) -> None:
         interruption = running.interruption
-        if interruption is None and self.closing and _is_cut_off(ending):
+        ends = self.closing or self.loop_ends
+        if interruption is None and ends and _is_cut_off(ending):
             interruption = Interruption(Why.SHUTDOWN)  # by whoever ends the event loop
         outcome = conclude(running.attempt, ending, interruption, self._clock.now())
         self._settle(running, outcome, running.context.children)
@@ -280,7 +301,7 @@ class Runner:
             return  # cancelled once; again would cut its tidying up short
         running.interruption = interruption
         running.context.told_to_end = interruption.error
-        if running.task is not None:
+        if running.task is not None and not self._loop.is_closed():
             running.attempt.cancel(running.context.told_to_end, running.task)
         elif running.call is not None:
             running.call.kill(interruption.reason or interruption.why.value)
@@ -344,7 +365,7 @@ class Runner:
 
 
 def _is_cut_off(ending: Ending) -> bool:
-    return isinstance(ending.error, asyncio.CancelledError)
+    return isinstance(ending.error, asyncio.CancelledError | concurrent.futures.CancelledError)
 
 
 def _cores() -> int:
