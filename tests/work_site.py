@@ -70,8 +70,9 @@ def terminate_forks(name: str) -> None:
     for child in children:
         child.start()
         child.terminate()
-    codes = [child.join(10) or child.exitcode for child in children]
-    note("forks", name, *codes)
+    for child in children:
+        child.join(10)
+    note("forks", name, *(child.exitcode for child in children))
     for child in children:
         child.kill()
 

@@ -10,8 +10,12 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable
+from typing import Any
 
-_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_USUAL: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
 _held = threading.local()  # what a thread has blocked before it has blocked more for its fork
 
 

@@ -206,7 +206,7 @@ def wal_grows(path: str, size: int) -> None:
 
 def answer_refused(error: BaseException) -> None:
     """The store's thread has an answer or an error that nobody took."""
-    _log(logging.ERROR, "answer_refused\n%s", indented(describe(error)))
+    _log(logging.ERROR, "answer_refused\n%s", indented(describe(error, whole=True)))
 
 
 def indented(error: str) -> str:

@@ -163,7 +163,7 @@ def _run(order: dict[str, Any], send: Send) -> dict[str, Any]:
     try:
         return {"value": handle(request, send)}
     except BaseException as error:
-        return {"error": describe(error)}
+        return {"error": describe(error, whole=True)}
 
 
 def _function(reference: str) -> Handler:
