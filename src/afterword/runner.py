@@ -28,7 +28,15 @@ from afterword.group_commit import GroupCommit
 from afterword.in_process import BEGUN, HANDLER, PROGRESS, conclude_process, request_of
 from afterword.job import NewJob
 from afterword.lifecycle import TEARDOWN_TIMEOUT
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry, summarize
+from afterword.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    Retry,
+    describe,
+    summarize,
+)
 from afterword.policy import Interruption, Why
 from afterword.processes import Call, Processes
 from afterword.processes import Ending as ProcessEnding
@@ -211,9 +219,14 @@ class Runner:
             self._in_loop(running.limit.cancel)
         self._active.discard(running)
         self._on_free()
-        if running.take_pen():
-            now, interruption = self._clock.now(), running.interruption
-            self._settle(running, *conclude_process(running.attempt, ending, interruption, now))
+        if not running.take_pen():
+            return
+        now, interruption = self._clock.now(), running.interruption
+        try:
+            outcome, children = conclude_process(running.attempt, ending, interruption, now)
+        except Exception as error:  # as in `_conclude`
+            outcome, children = Failed(describe(error, whole=True)), []
+        self._settle(running, outcome, children)
 
     def _end(self, running: _Running, ending: Ending) -> None:
         """The function has returned: its slot is free, and the attempt ends, if it has not yet."""
@@ -232,7 +245,10 @@ class Runner:
         ends = self.closing or self.loop_ends
         if interruption is None and ends and _is_cut_off(ending):
             interruption = Interruption(Why.SHUTDOWN)  # by whoever ends the event loop
-        outcome = conclude(running.attempt, ending, interruption, self._clock.now())
+        try:
+            outcome = conclude(running.attempt, ending, interruption, self._clock.now())
+        except Exception as error:  # of a class in `retry_on`, say; the job has to end all the same
+            outcome = Failed(describe(error, whole=True))
         self._settle(running, outcome, running.context.children)
 
     def _in_loop(self, callback: Callable[[], object]) -> None:
