@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from afterword import Afterword, Job, JobState, task
 from tests.at_work import wait_for
 from tests.helpers import wait_until
-from tests.life.site import gate, note, note_async, seen, sleep_long, store_of, wait_at_gate
+from tests.life.site import gate, note, note_async, script, seen, sleep_long, store_of, wait_at_gate
 
 LEASE = 3600.0  # seconds: nothing here waits for its end
 
@@ -74,6 +74,24 @@ def test_what_the_end_of_the_loop_cuts_off_is_given_back(afterword: Afterword) -
     assert (1, 0, 1) == (before.attempt, before.failures, before.interrupted)
     assert JobState.COMPLETED is jobs[0].state
     assert ["slow", "slow"] == [each for each in seen if each == "slow"]
+
+
+def test_a_loop_that_is_closed_at_once_keeps_nothing_from_others(
+    afterword: Afterword, store_url: str
+) -> None:
+    """It cancels nothing, so no task learns of it."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(afterword.start())
+    with script(store_url) as other:
+        jobs = [other.add_task_sync(note, "claimed")]
+    wait_until(
+        lambda: states(afterword, jobs) == [JobState.RUNNING],
+        description="it is claimed while the loop stands still",
+    )
+    loop.close()
+    wait_until(lambda: states(afterword, jobs) == [JobState.QUEUED], description="given back")
+
+    assert [] == seen
 
 
 def awaits_in_the_loop(name: str) -> Any:
