@@ -298,10 +298,7 @@ class GroupCommit:
         except _Abandoned:
             self._commit([each for each in batch if not each.abandoned])
         except StoreInterrupted as error:
-            if repeats == 0:
-                _fail(batch, error)
-            else:
-                self._commit(batch, repeats - 1)
+            self._repeat(batch, error, repeats)
         except StoreLocked as error:
             self._part(batch, error)
         except StoreUnavailable as error:
@@ -313,6 +310,14 @@ class GroupCommit:
                 return
             for operation in batch:
                 self._commit([operation])
+
+    def _repeat(self, batch: Sequence[Operation], error: StoreError, repeats: int) -> None:
+        """Commit a batch of which nothing was written; callers may give up meanwhile."""
+        if repeats == 0:
+            _fail(batch, error)
+            return
+        _undo_begin_commit(batch)
+        self._commit(batch, repeats - 1)
 
     def _part(self, batch: Sequence[Operation], error: StoreLocked) -> None:
         """Set aside who meets the lock, so that the others go on."""
@@ -332,8 +337,7 @@ class GroupCommit:
             for group in _grouped(batch):
                 self._execute(group)
             if [each for each in batch if not each.begin_commit()]:
-                for each in batch:
-                    each.undo_begin_commit()
+                _undo_begin_commit(batch)
                 raise _Abandoned
         self._most = min(MAX_BATCH, 2 * self._most)
 
@@ -378,6 +382,11 @@ def _grouped(batch: Sequence[Operation]) -> list[list[Operation]]:
     for operation in batch:
         groups[operation.verb, operation.option].append(operation)
     return list(groups.values())
+
+
+def _undo_begin_commit(batch: Sequence[Operation]) -> None:
+    for operation in batch:
+        operation.undo_begin_commit()
 
 
 def _fail(batch: Sequence[Operation], error: BaseException) -> None:
