@@ -109,7 +109,7 @@ class Ending(Acting, Adding):
 
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """The attempts of a worker that somebody wants to end."""
-        return [Cancelling(*row) for row in self._database.read("cancelling", {"worker": worker})]
+        return [Cancelling(*row) for row in self._database.look("cancelling", {"worker": worker})]
 
     def _finish(self, final: Values) -> bool:
         """Move a job that did not complete to the history, and what stops with it."""
@@ -131,7 +131,7 @@ class Ending(Acting, Adding):
         with self._database.errors():
             gone = self._gone()
         values = {"limit": limit, "held_by": held_by, "known": json.dumps(list(known))}
-        if not gone and not self._database.read("lost", {**values, "limit": 1}):
+        if not gone and not self._database.look("lost", {**values, "limit": 1}):
             return []  # the usual case writes nothing
         with self.transaction():
             gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
