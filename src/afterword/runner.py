@@ -175,11 +175,19 @@ class Runner:
             return
         self._limit(running)
         if attempt.in_loop:
-            context = self._context.copy()
-            running.task = self._loop.create_task(self._run_async(running), context=context)
-            running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
+            self._run_in_loop(running)
         else:
             self._threads.submit(lambda: self._run_sync(running))
+
+    def _run_in_loop(self, running: _Running) -> None:
+        coroutine = self._run_async(running)
+        try:
+            running.task = self._loop.create_task(coroutine, context=self._context.copy())
+        except Exception as error:  # of a task factory of the user's
+            coroutine.close()
+            self._end(running, Ending(error))
+        else:
+            running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
 
     def _limit(self, running: _Running) -> None:
         """The attempt's time begins."""

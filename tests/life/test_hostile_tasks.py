@@ -129,6 +129,29 @@ async def test_f9_a_rule_that_raises_fails_the_job(file_url: str) -> None:
     assert JobState.COMPLETED is neighbour.state
 
 
+async def test_f9_a_task_factory_that_raises_fails_the_job(file_url: str) -> None:
+    """One that somebody has given to the event loop; the slot is free again."""
+    loop = asyncio.get_running_loop()
+    async with working(file_url, concurrency=1) as afterword:
+        usual = loop.get_task_factory()
+
+        def refuse(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+            if "_run_async" in getattr(coroutine, "__qualname__", ""):
+                raise LookupError("no task for this one")
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        loop.set_task_factory(refuse)
+        try:
+            job = await (await afterword.add_task(in_the_loop, "memory")).wait(20)
+        finally:
+            loop.set_task_factory(usual)
+        neighbour = await (await afterword.add_task(note, "alive")).wait(20)
+
+    assert JobState.FAILED is job.state
+    assert "LookupError: no task for this one" in (job.error or "")
+    assert JobState.COMPLETED is neighbour.state
+
+
 async def cancel_its_own_asyncio_task(then: str) -> str:
     this = asyncio.current_task()
     assert this
