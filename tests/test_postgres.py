@@ -403,6 +403,12 @@ def test_a_statement_that_was_refused_often_works_again(store: PostgresStore) ->
 # ---------------------------------------------------------------------- unique keys
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that wait for locks, as users' connections do."""
+    monkeypatch.setitem(session.IMPATIENT, "lock_timeout", "5000")
+
+
 class _GivenUp(Exception):
     """Raised inside a transaction."""
 
@@ -418,6 +424,7 @@ def _keyed(*keys: str) -> list[NewJob]:
     return [a_job(unique_key=key) for key in keys]
 
 
+@pytest.mark.usefixtures("patient")
 def test_two_batches_with_the_same_keys_do_not_wait_for_each_other(postgres_url: str) -> None:
     one, two, three = _opened(postgres_url, 3)
     with ThreadPoolExecutor(2) as pool:
@@ -436,6 +443,7 @@ def test_two_batches_with_the_same_keys_do_not_wait_for_each_other(postgres_url:
         store.close()
 
 
+@pytest.mark.usefixtures("patient")
 def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> None:
     one, two = _opened(postgres_url, 2)
     with ThreadPoolExecutor(1) as pool:
@@ -450,6 +458,7 @@ def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> 
     two.close()
 
 
+@pytest.mark.usefixtures("patient")
 def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -> None:
     """The server undoes one of them; the store says that it may be tried again at once."""
     one, two = _opened(postgres_url, 2)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -560,6 +561,23 @@ def test_leaving_removes_the_lock(store: SQLiteStore, path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- what a step costs
+
+
+def test_the_stores_thread_does_not_wait_for_what_people_read(store: SQLiteStore) -> None:
+    """Somebody counts a history of millions; leases, claims and cancelling go on."""
+    store.join("ann", 60.0)
+    job = a_job()
+    store.add([job])
+
+    def work() -> list[Sequence[object]]:
+        found = [store.recover(10, 60.0), store.cancelling("ann"), store.ruled()]
+        return [*found, store.claim("ann", ["default"], 1)]
+
+    with ThreadPoolExecutor(1) as pool, store._database._reading:  # as long as a read takes
+        *others, claims = pool.submit(work).result(timeout=30)
+
+    assert [[], [], []] == others
+    assert 1 == len(claims)
 
 
 def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:

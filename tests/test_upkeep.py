@@ -127,10 +127,10 @@ async def test_a_step_that_fails_is_taken_again(
     async with at_work(tmp_path, worker=False) as afterword:
         recover = afterword._store.recover
 
-        def fail_first(limit: int, lease: float) -> Any:
+        def fail_first(limit: int, lease: float, *held: Any) -> Any:
             if failures:
                 raise failures.pop()
-            return recover(limit, lease)
+            return recover(limit, lease, *held)
 
         monkeypatch.setattr(afterword._store, "recover", fail_first)
         edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")

@@ -12,7 +12,7 @@ from weakref import WeakSet
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from afterword import telemetry, upkeep
+from afterword import holdings, telemetry, upkeep
 from afterword.adder import ScriptTaskAdder
 from afterword.asgi import AfterwordMiddleware, require_asyncio
 from afterword.bind import AsyncBinding, Binding
@@ -425,11 +425,13 @@ class Afterword(ScriptTaskAdder):
             StoreError: the store cannot be used.
         """
         require_asyncio()
-        if self._starting is None:
+        if self._starting is None or self._stranded:
             self._starting = asyncio.Lock()
         async with self._starting:  # two first requests may come at the same time
-            if not self.started:
-                await self._start()
+            if self.started and not self._stranded:
+                return
+            await self._leave_closed_loop()
+            await self._start()
 
     async def start_late(self) -> None:
         """Start at a request: no lifespan has passed through here, but the event loop will live on.
@@ -455,6 +457,7 @@ class Afterword(ScriptTaskAdder):
             raise
         self._group.every(SET_CLOCK_EVERY, self._set_clock)
         upkeep.start(self._group, lease=self._lease, retention=self._retention)
+        holdings.start(self._group, self._leases)
         if self.intake.works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)
@@ -530,6 +533,10 @@ class Afterword(ScriptTaskAdder):
         """Drain the worker and close the store; harmless when stopped."""
         if not self.started:
             return
+        if self._stranded:
+            if not await self._leave_closed_loop():
+                await asyncio.to_thread(self._group.stop)
+            return
         self.intake.started = False
         self.intake.stopping_since = self.intake.stopping_since or self.intake.monotonic()
         await self._stop_mounted()
@@ -553,6 +560,31 @@ class Afterword(ScriptTaskAdder):
         for each in list(_applications):
             if each is not self and each._started_late and each._loop is self._loop:
                 await each.stop()
+
+    @property
+    def _stranded(self) -> bool:
+        """Whether the event loop of the last start was closed without a stop."""
+        return self.started and self._loop.is_closed()
+
+    async def _leave_closed_loop(self) -> int:
+        """What `stop` would have done, as far as it can be done now; harmless if it was done.
+
+        Returns:
+            How many attempts could not be ended, because they go on in threads.
+        """
+        if not self._stranded:
+            return 0
+        self.intake.forget()
+        self._termination.stop()
+        await self._tell_store(self._leases.retire)
+        left = await asyncio.to_thread(self._worker.leave_closed_loop) if self._worker else 0
+        self.drained = not left
+        self._group.stop_timers()
+        if not left:  # as in `stop`
+            await self._tell_store(self._leases.stop)
+        self._worker = self.keeper.on_cancel = None
+        self._started_late = False
+        return left
 
     async def _tell_store(self, farewell: Callable[[], None]) -> None:
         try:

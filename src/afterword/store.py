@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from afterword.errors import ConfigurationError
 from afterword.job import JobRecord, JobState, NewJob, held_fence
@@ -59,12 +60,13 @@ class Added:
     conflict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Claim:
     """A worker's right to one attempt at a job: the fence, and what is needed to run it.
 
     `attempt` is the number for people; it is given back with an attempt that never started.
     `fence` is the number that no other claim of this job ever had.
+    Who can end the attempt has this object; see `claimed_ids`.
     """
 
     id: str
@@ -82,6 +84,18 @@ class Claim:
     lost: int = 0  # how many workers were lost with this job
     fence: int | None = None  # None: claimed by a release that has no such numbers
     parked: float = 0.0  # seconds since a worker first could not run it; 0: none has met it yet
+
+    def __post_init__(self) -> None:
+        _claims[id(self)] = self
+
+
+_claims: WeakValueDictionary[int, Claim] = WeakValueDictionary()  # of this process
+
+
+def claimed_ids(worker: str) -> set[str]:
+    """The jobs for which there is a claim of this worker's in this process."""
+    claims = (reference() for reference in _claims.valuerefs())
+    return {claim.id for claim in claims if claim is not None and claim.worker == worker}
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +265,13 @@ class Store(Protocol):
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited, so that every job of theirs has to be claimed."""
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled.
+
+        What the worker `held_by` holds, but for the jobs it knows of, is lost as well.
+        """
 
     def free_followers(self, limit: int) -> int:
         """Let jobs go on that wait for one that is not there; if that one failed, they stop.

@@ -105,6 +105,18 @@ def settle_failed(job_id: str, error: BaseException) -> None:
     _log(logging.ERROR, "settle_failed job=%s: %s", job_id, printable(summarize(error)))
 
 
+def postponed(error: BaseException) -> None:
+    """What must not get lost could not be written; it is tried again until it can be."""
+    line = "postponed: it is tried again until it can be written: %s"
+    _log(logging.ERROR, line, printable(summarize(error)))
+
+
+def forgotten(job_id: str, task: str, attempt: int, state: str) -> None:
+    """The store said that this process ran a job, and nothing in it could end that job any more."""
+    line = "forgotten job=%s task=%s attempt=%d state=%s"
+    _log(logging.ERROR, line, job_id, printable(task), attempt, state)
+
+
 def put_back(job_id: str, task: str, reason: str) -> None:
     """This worker cannot run the job; it stays in the store."""
     _log(
@@ -231,7 +243,7 @@ def wal_grows(path: str, size: int) -> None:
 
 def answer_refused(error: BaseException) -> None:
     """The store's thread has an answer or an error that nobody took."""
-    _log(logging.ERROR, "answer_refused\n%s", indented(describe(error)))
+    _log(logging.ERROR, "answer_refused\n%s", indented(describe(error, whole=True)))
 
 
 def indented(error: str) -> str:

@@ -11,7 +11,6 @@ What becomes of an attempt once it has started: `afterword.runner`.
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from afterword import telemetry
@@ -97,6 +96,7 @@ class Worker:
             clock=self._clock,
             on_free=self._on_free,
             on_empty=self._on_empty,
+            on_loop_ends=self.stop_claiming,
         )
         self._claims = Claims(
             group,
@@ -126,7 +126,6 @@ class Worker:
     def start(self) -> None:
         """Begin to claim, in the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
         self._runner.start()
         self._claims.stopped = False
         self._process_tasks = names_with_executor("process")
@@ -158,6 +157,29 @@ class Worker:
         self._next_poll.cancel()
         self._give_back()
 
+    @property
+    def stranded(self) -> bool:
+        """Whether the event loop was closed without a shutdown."""
+        return self._loop.is_closed()
+
+    def leave_closed_loop(self) -> int:
+        """End what is left of a worker whose event loop was closed; blocks.
+
+        Returns:
+            How many attempts go on, in threads.
+        """
+        self._strand()
+        self._runner.interrupt_all(Why.SHUTDOWN)
+        self._runner.stop()
+        with contextlib.suppress(StoreError):
+            self._group.run_blocking(waking())  # behind the outcomes of what was cut off
+        return self._runner.left
+
+    def _strand(self) -> None:
+        """The loop was closed: nothing can start here any more, so others are to have it."""
+        self._draining = self._runner.closing = self._claims.stopped = True
+        self._give_back()
+
     async def _wait_emptied(self, seconds: float) -> None:
         self._emptied.clear()
         if self._runner.left and seconds > 0:
@@ -170,15 +192,28 @@ class Worker:
 
     def offer(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Start jobs that this process holds; returns those it has no room for."""
-        if threading.get_ident() != self._loop_thread:
+        if not self._is_here:
             return claims
         left = [claim for claim in claims if not self._take(claim)]
         if any(claim.queue in self._queues for claim in left):
             self._claims.more = True
         return left
 
+    @property
+    def _is_here(self) -> bool:
+        """Whether the caller is in the worker's event loop: another one cannot start attempts."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    @property
+    def _closing(self) -> bool:
+        """Whether nothing is to be started any more."""
+        return self._draining or self._runner.loop_ends
+
     def _take(self, claim: Claim) -> bool:
-        if self._draining or self._free <= 0 or claim.queue not in self._queues:
+        if self._closing or self._free <= 0 or claim.queue not in self._queues:
             return False
         if claim.limited or claim.queue in self._ruled:
             return False
@@ -210,7 +245,7 @@ class Worker:
     def _fill(self) -> None:
         """Give the free slots to what has been claimed."""
         self._filling = False
-        while self._claims.waiting and self._runner.busy < self.concurrency and not self._draining:
+        while self._claims.waiting and self._runner.busy < self.concurrency and not self._closing:
             claim = self._claims.waiting.take()
             if self._may_start(claim):
                 self._start(claim)
@@ -299,6 +334,8 @@ class Worker:
 
     def look_for_orders(self, store: Store) -> None:
         """In the store's thread: which queues people have paused, which attempts are to end."""
+        if self.stranded:
+            self._strand()
         self._ruled = frozenset(store.ruled())
         wanted = store.cancelling(self._leases.worker)
         self._unwanted = frozenset(each.id for each in wanted)

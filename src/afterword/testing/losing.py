@@ -69,6 +69,17 @@ def check_recover_takes_from_the_lost_only(store: Store) -> None:
     expect(JobState.RUNNING, state(store, kept.id), "the other worker's job")
 
 
+def check_recover_what_a_worker_has_lost_track_of(store: Store) -> None:
+    """A living worker says which of its jobs it knows of; the others are lost."""
+    known, forgotten, others = running(store, "ann"), running(store, "ann"), running(store, "bob")
+    taken = store.recover(BATCH, LONG, "ann", [known.id])
+    expect([forgotten.id], [each.id for each in taken], "recovered")
+    expect(False, end(store, forgotten, Completed()), "settled after that")
+    expect((True, True), (end(store, known, Completed()), end(store, others, Completed())), "else")
+    expect(1, record(store, forgotten.id).lost, "losses")
+    expect([], list(store.recover(BATCH, LONG, "ann", [])), "recovered a second time")
+
+
 def check_recover_leaves_other_jobs_alone(store: Store) -> None:
     """Queued and ended jobs are never recovered."""
     attempt = running(store)

@@ -36,7 +36,7 @@ from afterword.stores.postgres.desk import Desk
 from afterword.stores.postgres.ending import FIRST_ID, Ending
 from afterword.stores.postgres.looking import Looking
 from afterword.stores.postgres.scheduling import Scheduling
-from afterword.stores.postgres.session import PLANS, Session, text_of
+from afterword.stores.postgres.session import IMPATIENT, PLANS, Session, text_of
 from afterword.stores.postgres.theirs import InTheirTransaction
 from afterword.stores.postgres.url import parameters_of, shown
 from afterword.stores.rows import Row
@@ -67,7 +67,8 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         self.durability = "power-loss"
         self.identity = ""
         self._clock = clock or Clock()
-        self._writer = Session(self._parameters, timeout, self._clock, PLANS)
+        settings = {**PLANS, **IMPATIENT}
+        self._writer = Session(self._parameters, timeout, self._clock, settings)
         self._desk = Desk(Session(self._parameters, timeout, self._clock), self._writer)
         self._listener = Listener(self._parameters, lambda pid: pid == self._writer.server_process)
         self._locks = Locks(None)  # until it is open

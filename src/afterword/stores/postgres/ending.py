@@ -162,16 +162,18 @@ class Ending(Adding):
 
     # ------------------------------------------------------------------ lost workers
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take the jobs of workers that died or let their lease run out."""
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take the jobs of workers that died, let their lease run out, or lost track of them."""
         self._require_open()
         ((members, lost),) = self._writer.ask("members")
         dead = [worker for worker in members if self._locks.is_dead(worker)]
-        if not dead and not lost:
+        if not dead and not lost and held_by is None:
             return []  # the usual case
         with self.transaction():
             gone = [worker for (worker,) in self._write("expel", {"dead": dead})]
-            rows = self._write("lost", {"limit": limit})
+            rows = self._write("lost", {"limit": limit, "held_by": held_by, "known": list(known)})
             fates = [_fate(Lost(*row), lease) for row in rows]
             recovered = self._recover(fates)
         for worker in gone:

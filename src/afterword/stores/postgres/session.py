@@ -29,7 +29,14 @@ import psycopg
 
 from afterword.clock import Clock
 from afterword.connections.parameters import pyformat
-from afterword.errors import StoreCorrupt, StoreError, StoreInterrupted, StoreUnavailable
+from afterword.errors import (
+    StoreCorrupt,
+    StoreError,
+    StoreInterrupted,
+    StoreLocked,
+    StoreRefused,
+    StoreUnavailable,
+)
 from afterword.stores.postgres.url import shown
 from afterword.stores.rows import Row, Values
 
@@ -43,6 +50,8 @@ OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
 # For statements that find their rows by an index. The planner, left to itself, reads all of a table
 # of some ten thousand jobs to find a hundred of them, and does so again for each batch.
 PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+# The store's thread serves everybody, so it does not wait for a transaction that may stay open.
+IMPATIENT = {"lock_timeout": "50"}  # milliseconds; a commit of another process is over by then
 _PATIENCE = 10.0  # seconds to find out what became of a COMMIT
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
 _READY_NONE = 0  # what the driver says when nothing has come yet
@@ -348,6 +357,10 @@ class Session:
             raise StoreInterrupted(
                 f"The store {self.url} undid a transaction that met another one: {_text(error)}"
             ) from error
+        except psycopg.errors.LockNotAvailable as error:
+            raise StoreLocked(
+                f"A transaction holds a lock that the store {self.url} needs: {_text(error)}"
+            ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if self._connection is not None and self._connection.closed:
                 raise StoreInterrupted(
@@ -361,7 +374,11 @@ class Session:
                 f"{self.url} has no Afterword store any more ({_text(error)}). Restore its schema"
                 " 'afterword', or start the application again to make a new one."
             ) from error
-        except (psycopg.Error, UnicodeEncodeError) as error:
+        except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:
+            raise StoreRefused(
+                f"The store {self.url} refused what it was given: {_text(error)}"
+            ) from error
+        except psycopg.Error as error:
             raise StoreError(f"The store {self.url} refused a statement: {_text(error)}") from error
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:

@@ -40,7 +40,7 @@ class Admitting(Writing):
 
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited."""
-        rules = self._database.read("queue_rules", {})
+        rules = self._database.look("queue_rules", {})
         return [name for name, paused, concurrency in rules if paused or concurrency is not None]
 
     def claim(

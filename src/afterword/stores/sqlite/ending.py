@@ -118,7 +118,7 @@ class Ending(Acting, Adding):
 
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """The attempts of a worker that somebody wants to end."""
-        return [Cancelling(*row) for row in self._database.read("cancelling", {"worker": worker})]
+        return [Cancelling(*row) for row in self._database.look("cancelling", {"worker": worker})]
 
     def _finish(self, final: Values) -> bool:
         """Move a job that did not complete to the history, and what stops with it."""
@@ -130,20 +130,23 @@ class Ending(Acting, Adding):
 
     # ------------------------------------------------------------------ upkeep
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take the jobs of workers that died or let their lease run out."""
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take the jobs of workers that died, let their lease run out, or lost track of them."""
         now = self._clock.now()
         self._database.require_same_file()
         self._database.warn_of_growth()
         with self._database.errors():
             gone = self._gone()
-        if not gone and not self._database.read("lost", {"limit": 1}):
+        values = {"limit": limit, "held_by": held_by, "known": json.dumps(list(known))}
+        if not gone and not self._database.look("lost", {**values, "limit": 1}):
             return []  # the usual case writes nothing
         with self.transaction():
             gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
             for worker in gone:
                 self._take_off(worker)
-            rows = self._database.write("lost", {"limit": limit})
+            rows = self._database.write("lost", values)
             recovered = [each for row in rows if (each := self._recover(Lost(*row), now, lease))]
         for worker in gone:
             self._locks.drop(worker)
