@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from afterword.job import JobRecord
 from afterword.store import STOPPED
-from afterword.stores.postgres.desk import Desk
+from afterword.stores.postgres.desk import Desk, repeated
 from afterword.stores.postgres.ending import cancel_queued
 from afterword.stores.postgres.rows import restored_rows, uuids
 from afterword.stores.postgres.session import Session
@@ -17,6 +17,7 @@ class Acting:
     _desk: Desk
     _ready: bool
 
+    @repeated
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
         wanted = uuids(ids)
@@ -28,6 +29,7 @@ class Acting:
         first = first_of_each(ids, cancelled)
         return [done or job_id in asked for job_id, done in zip(ids, first, strict=True)]
 
+    @repeated
     def retry(self, ids: Sequence[str]) -> Sequence[bool]:
         """Move jobs back from the history, and those that were cancelled because of them."""
         wanted = uuids(ids)
@@ -40,6 +42,7 @@ class Acting:
             self._announce_if(desk, bool(again))
         return first_of_each(ids, set(again))
 
+    @repeated
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         """Forget queued and ended jobs."""
         wanted = uuids(ids)
@@ -54,17 +57,20 @@ class Acting:
                 desk.execute("forget_attempts", {"ids": sorted(deleted)})
         return first_of_each(ids, deleted)
 
+    @repeated
     def pause(self, queues: Sequence[str]) -> None:
         """Let no worker start jobs of these queues."""
         with self._desk.acting() as desk:
             desk.execute("pause_queues", {"names": list(queues), "paused": True})
 
+    @repeated
     def resume(self, queues: Sequence[str]) -> None:
         """Let the workers go on with these queues."""
         with self._desk.acting() as desk:
             desk.execute("pause_queues", {"names": list(queues), "paused": False})
             self._announce_if(desk, True)
 
+    @repeated
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
         """Add jobs as another store knew them; unfinished ones are queued."""
         unfinished = [each for each in records if not each.state.final]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from afterword.records import ScheduleRecord
 from afterword.store import Declared, Due
-from afterword.stores.postgres.desk import Desk
+from afterword.stores.postgres.desk import Desk, repeated
 from afterword.stores.postgres.rows import columns
 from afterword.stores.postgres.writing import Writing
 from afterword.stores.rows import schedule_record
@@ -41,11 +41,13 @@ class Scheduling(Writing):
         with self.transaction():
             return bool(self._write("advance", values))
 
+    @repeated
     def schedules(self) -> Sequence[ScheduleRecord]:
         """All of them, by name."""
         with self._desk.looking() as desk:
             return [schedule_record(row) for row in desk.execute("schedules")]
 
+    @repeated
     def pause_schedule(self, name: str, paused: bool) -> bool:
         """Let a schedule make no jobs, or make them again."""
         with self._desk.acting() as desk:
