@@ -443,6 +443,30 @@ def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> 
     two.close()
 
 
+def test_a_key_that_is_given_up_meanwhile_is_waited_for(postgres_url: str) -> None:
+    """Who adds it when its job is being asked to end sees that, although it had begun before."""
+    one, two = _opened(postgres_url, 2)
+    one.join("ann", LONG)
+    one.add([old := a_job(unique_key="k")])
+    one.claim("ann", ["default"], 1)
+    new = a_job(unique_key="k", held=True)
+    with ThreadPoolExecutor(1) as pool:
+        with one.transaction():
+            one.cancel([old.id], "not wanted")
+            adding = pool.submit(two.add, [new], "ann")
+            wait_until(lambda: _waits_for_lock(one), description="it waits for the key")
+        (answer,) = adding.result(10)
+
+    assert (new.id, True, True) == (answer.id, answer.added, answer.waits)
+    one.close()
+    two.close()
+
+
+def _waits_for_lock(store: PostgresStore) -> bool:
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return bool(store._writer.connection().execute(waiting).fetchall())
+
+
 def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -> None:
     """The server undoes one of them; the store says that it may be tried again at once."""
     one, two = _opened(postgres_url, 2)

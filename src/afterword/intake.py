@@ -108,9 +108,15 @@ def _stored(
     jobs: Sequence[NewJob], answers: Sequence[Added], worker: str, now: float
 ) -> Sequence[Stored]:
     return [
-        Stored(answer, held_claim(job, worker, now) if job.held and answer.added else None)
+        Stored(answer, _claim(job, answer, worker, now))
         for job, answer in zip(jobs, answers, strict=True)
     ]
+
+
+def _claim(job: NewJob, answer: Added, worker: str, now: float) -> Claim | None:
+    if not (job.held and answer.added):
+        return None
+    return held_claim(job, worker, now, waits=answer.waits)
 
 
 class Adding:
@@ -158,5 +164,9 @@ class Adding:
         if each.claim:
             self._intake.release([each.claim], [])
         return Job(
-            each.answer.id, job.task, keeper=self._intake.keeper, conflict=each.answer.conflict
+            each.answer.id,
+            job.task,
+            keeper=self._intake.keeper,
+            record=each.answer.found,
+            conflict=each.answer.conflict,
         )

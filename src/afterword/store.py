@@ -19,7 +19,7 @@ it. It then says True; False means that the job was no longer ours, and nothing 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from afterword.errors import ConfigurationError
@@ -47,11 +47,16 @@ class Added:
         id: its own, or that of the job which has its unique key.
         added: False if it was there already, by its id or its unique key.
         conflict: the job that is there has other arguments.
+        waits: it is held, but must not start before it was claimed: the job with its key has been
+            asked to end, and has not ended yet.
+        found: the job that is there, as the store knows it.
     """
 
     id: str
     added: bool
     conflict: bool = False
+    waits: bool = False
+    found: JobRecord | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Claim:
     tags: tuple[str, ...] = ()
     failures: int = 0
     interrupted: int = 0
-    limited: bool = False  # others wait for this one to end
+    limited: bool = False  # it has to be claimed to start; others wait for it to end
     lost: int = 0  # how many workers were lost with this job
 
 
@@ -200,7 +205,8 @@ class Store(Protocol):
         """Store jobs; a `held` one is running, attempt 1, for `held_by`.
 
         One whose id is there, or whose unique key an unfinished job has, is not added; what was to
-        follow it follows that one.
+        follow it follows that one. A running job that has been asked to end gives up its key (but
+        not to `unique_ended` jobs): the next one with it is added, and claimed when it has ended.
         """
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
@@ -290,7 +296,10 @@ class Store(Protocol):
         """The attempts at a job, the first one first."""
 
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
-        """The unfinished job that has this unique key; or else the latest ended one, if asked."""
+        """The unfinished job that has this unique key, if it has not been asked to end.
+
+        With `ended`: or else the one that has been, or the latest that has ended.
+        """
 
     def schedules(self) -> Sequence[ScheduleRecord]:
         """The schedules that processes have made known, by name."""
@@ -352,8 +361,8 @@ class Store(Protocol):
         """What, executed there, wakes those who wait for jobs when it commits; may be nothing."""
 
 
-def held_claim(job: NewJob, worker: str, now: float) -> Claim:
-    """The claim that adding a held job gave to its worker."""
+def held_claim(job: NewJob, worker: str, now: float, *, waits: bool = False) -> Claim:
+    """The claim that adding a held job gave to its worker; see `Added.waits`."""
     return Claim(
         job.id,
         1,
@@ -364,7 +373,7 @@ def held_claim(job: NewJob, worker: str, now: float) -> Claim:
         job.queue,
         job.options,
         job.tags,
-        limited=job.limit_key is not None,
+        limited=waits or job.limit_key is not None,
     )
 
 

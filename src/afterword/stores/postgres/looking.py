@@ -51,27 +51,25 @@ class Looking:
     def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The jobs with these ids."""
         with self._desk.looking() as desk:
-            return self._get(desk, ids)
-
-    def _get(self, desk: Session, ids: Sequence[str]) -> Sequence[JobRecord]:
-        where = "job.id = ANY (CAST(:ids AS uuid[]))"
-        values = {"ids": uuids(ids), "limit": None}
-        return [record(row) for each in _PLACES for row in desk.execute(each, values, where)]
+            return records(desk, ids)
 
     @repeated
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
         with self._desk.looking() as desk:
-            found = self._get(desk, [job_id])
+            found = records(desk, [job_id])
             return attempts_of(found[0], desk.execute("attempts", {"id": job_id})) if found else []
 
     @repeated
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key."""
         values = {"key": unique_key, "limit": 1}
+        places = [("find_unfinished", " AND job.cancelling IS NULL")]
+        if ended:
+            places += [("find_unfinished", " AND job.cancelling IS NOT NULL"), ("find_ended", "")]
         with self._desk.looking() as desk:
-            for each in _PLACES if ended else ["find_unfinished"]:
-                for row in desk.execute(each, values, "job.unique_key = :key"):
+            for each, asked_to_end in places:
+                for row in desk.execute(each, values, f"job.unique_key = :key{asked_to_end}"):
                     return record(row)
         return None
 
@@ -144,6 +142,13 @@ class Looking:
             ),
             Remark("dead rows", f"{dead:,} in jobs", _BLOATED if dead > 1_000_000 else ""),
         ]
+
+
+def records(session: Session, ids: Sequence[str]) -> Sequence[JobRecord]:
+    """The jobs with these ids, in any order."""
+    where = "job.id = ANY (CAST(:ids AS uuid[]))"
+    values = {"ids": uuids(ids), "limit": None}
+    return [record(row) for each in _PLACES for row in session.execute(each, values, where)]
 
 
 def _id(row: Row) -> str:
