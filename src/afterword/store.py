@@ -131,6 +131,21 @@ class Cancelling:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """What a worker has to know of the rules of queues.
+
+    Args:
+        version: grows with each change of a rule.
+        noted: up to which version the worker has taken note; None: it starts nothing.
+        queues: those that are paused or limited, so that every job of theirs has to be claimed.
+    """
+
+    version: int
+    noted: int | None
+    queues: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
     """A schedule as the code of a process has it; `next_at` counts if its rule is a new one."""
@@ -237,8 +252,11 @@ class Store(Protocol):
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """The running attempts of a worker that are to end."""
 
-    def ruled(self) -> Sequence[str]:
-        """The queues that are paused or limited, so that every job of theirs has to be claimed."""
+    def rules(self, worker: str) -> QueueRules:
+        """The rules of queues, for a worker."""
+
+    def take_note(self, worker: str, version: int | None) -> None:
+        """Say that a worker starts nothing against these rules any more; None: nothing at all."""
 
     def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
         """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""
@@ -257,9 +275,6 @@ class Store(Protocol):
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
         """Move a schedule on; False: somebody else has, so that its occurrences are theirs."""
-
-    def limit(self, queues: Mapping[str, int | None]) -> None:
-        """How many jobs of these queues may run at the same time, over all workers."""
 
     def announce(self) -> None:
         """Jobs were committed on a connection that is not the store's: wake whoever waits."""
@@ -304,8 +319,25 @@ class Store(Protocol):
     def schedules(self) -> Sequence[ScheduleRecord]:
         """The schedules that processes have made known, by name."""
 
-    def pause(self, queues: Sequence[str]) -> None:
-        """Let no worker start jobs of these queues any more."""
+    def ruled(self) -> Sequence[str]:
+        """The queues that are paused or limited."""
+
+    def limit(self, queues: Mapping[str, int | None]) -> bool:
+        """How many jobs of these queues may run at the same time, over all workers.
+
+        Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
+        """
+
+    def pause(self, queues: Sequence[str]) -> bool:
+        """Let no worker start jobs of these queues any more.
+
+        Returns when that holds in every process: each live worker has taken note, or its lease is
+        over. False: not all have within a minute; or it was called in a transaction, which does
+        not wait.
+        """
+
+    def wait_noted(self, timeout: float) -> bool:
+        """Wait until the rules hold in every process; False: not within so many seconds."""
 
     def resume(self, queues: Sequence[str]) -> None:
         """Let the workers go on with these queues."""

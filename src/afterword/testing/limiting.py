@@ -1,5 +1,6 @@
 """The contract of limits, rates and pauses: what is due and must wait all the same."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -383,6 +384,61 @@ def check_a_pause_keeps_the_limit(store: Store) -> None:
     expect([], all_claims(store), "claims while it is paused, limited again")
     store.resume(["default"])
     expect(1, len(all_claims(store)), "claims")
+
+
+# ---------------------------------------------------------------------- when they hold
+
+
+def _changing(store: Store, change: Callable[[], bool]) -> tuple[threading.Thread, list[bool]]:
+    """Change a rule in another thread; the change is in the store when this returns."""
+    answers: list[bool] = []
+    before = store.rules("ann").version
+    thread = threading.Thread(target=lambda: answers.append(change()))
+    thread.start()
+    deadline = time.monotonic() + 10.0
+    while store.rules("ann").version == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return thread, answers
+
+
+def check_a_change_returns_when_it_is_noted(store: Store) -> None:
+    """A pause, and a limit, are over when each worker that starts jobs says that it obeys."""
+    store.join("ann", LONG, ["default"], 1)
+    changes: tuple[Callable[[], bool], ...] = (
+        lambda: store.pause(["default"]),
+        lambda: store.limit({"default": 2}),
+    )
+    for change in changes:
+        thread, answers = _changing(store, change)
+        rules = store.rules("ann")
+        expect(frozenset({"default"}), rules.queues, "queues with a rule")
+        expect((False, []), (store.wait_noted(0.0), answers), "before it is noted")
+        store.take_note("ann", rules.version)
+        thread.join(10.0)
+        expect([True], answers, "the answer")
+        expect(rules.version, store.rules("ann").noted, "what ann has noted")
+    expect(True, store.limit({"default": 2}), "the same limit again")
+
+
+def check_who_starts_nothing_is_not_waited_for(store: Store) -> None:
+    """Workers that run no jobs, have said so, have left, or whose lease is over."""
+    store.join("stores only", LONG)
+    for worker, lease in (("drained", LONG), ("left", LONG), ("hangs", 0.0)):
+        store.join(worker, lease, ["default"], 1)
+    store.take_note("drained", None)
+    store.leave("left")
+    expect(True, store.pause(["default"]), "the answer")
+    expect(None, store.rules("drained").noted, "what one has noted that starts nothing")
+
+
+def check_a_change_in_a_transaction_is_not_waited_for(store: Store) -> None:
+    """Nobody can take note of it before it is committed."""
+    store.join("ann", LONG, ["default"], 1)
+    with store.transaction():
+        expect(False, store.pause(["default"]), "the answer")
+    expect(False, store.wait_noted(0.0), "noted")
+    store.take_note("ann", store.rules("ann").version)
+    expect(True, store.wait_noted(0.0), "noted")
 
 
 def check_queues_tell_their_rules(store: Store) -> None:

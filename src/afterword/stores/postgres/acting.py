@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from afterword.job import JobRecord
 from afterword.store import STOPPED
+from afterword.stores.locks import Locks
+from afterword.stores.noting import NOTED_WITHIN, wait_noted
 from afterword.stores.postgres.desk import Desk, repeated
 from afterword.stores.postgres.ending import cancel_queued
 from afterword.stores.postgres.rows import restored_rows, uuids
@@ -15,6 +17,7 @@ class Acting:
     """The part of the PostgreSQL store that people's commands change jobs with."""
 
     _desk: Desk
+    _locks: Locks
     _ready: bool
 
     @repeated
@@ -58,10 +61,12 @@ class Acting:
         return first_of_each(ids, deleted)
 
     @repeated
-    def pause(self, queues: Sequence[str]) -> None:
-        """Let no worker start jobs of these queues."""
+    def pause(self, queues: Sequence[str]) -> bool:
+        """Let no worker start jobs of these queues; returns when none does."""
         with self._desk.acting() as desk:
             desk.execute("pause_queues", {"names": list(queues), "paused": True})
+            ((version,),) = desk.execute("change_rules")
+        return self._wait_noted(version, NOTED_WITHIN)
 
     @repeated
     def resume(self, queues: Sequence[str]) -> None:
@@ -69,6 +74,39 @@ class Acting:
         with self._desk.acting() as desk:
             desk.execute("pause_queues", {"names": list(queues), "paused": False})
             self._announce_if(desk, True)
+
+    @repeated
+    def ruled(self) -> Sequence[str]:
+        """The queues that are paused or limited."""
+        with self._desk.looking() as desk:
+            return [name for (name,) in desk.execute("ruled")]
+
+    @repeated
+    def limit(self, queues: Mapping[str, int | None]) -> bool:
+        """How many jobs of these queues may run at the same time; returns when it holds."""
+        values = {"names": list(queues), "concurrencies": list(queues.values())}
+        with self._desk.acting() as desk:
+            if not desk.execute("limit_queues", values):
+                return True
+            ((version,),) = desk.execute("change_rules")
+            self._announce_if(desk, True)
+        return self._wait_noted(version, NOTED_WITHIN)
+
+    def wait_noted(self, timeout: float) -> bool:
+        """Wait until the rules hold in every process."""
+        with self._desk.looking() as desk:
+            ((version, _, _),) = desk.execute("rules", {"worker": ""})
+        return self._wait_noted(version, timeout)
+
+    def _wait_noted(self, version: int, timeout: float) -> bool:
+        inside = self._desk.serves_writer  # nobody can see a change before it is committed
+        return not inside and wait_noted(lambda: self._unaware(version), timeout)
+
+    @repeated
+    def _unaware(self, version: int) -> Sequence[str]:
+        with self._desk.looking() as desk:
+            rows = desk.execute("unaware", {"version": version})
+        return [worker for (worker,) in rows if not self._locks.is_dead(worker)]
 
     @repeated
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:

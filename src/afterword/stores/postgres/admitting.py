@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from afterword.clock import Clock
-from afterword.store import Claim
+from afterword.store import Claim, QueueRules
 from afterword.stores.admission import (
     Limited,
     Place,
@@ -90,17 +90,16 @@ class Admitting(Writing):
 
     _contested: Contested
 
-    def limit(self, queues: Mapping[str, int | None]) -> None:
-        """How many jobs of these queues may run at the same time."""
-        values = {"names": list(queues), "concurrencies": list(queues.values())}
-        with self.transaction():
-            self._write("limit_queues", values)
-            self._announce()
-
-    def ruled(self) -> Sequence[str]:
-        """The queues that are paused or limited."""
+    def rules(self, worker: str) -> QueueRules:
+        """The rules of queues, for a worker."""
         self._require_open()
-        return [name for (name,) in self._writer.ask("ruled")]
+        ((version, noted, names),) = self._writer.ask("rules", {"worker": worker})
+        return QueueRules(version, noted, frozenset(names))
+
+    def take_note(self, worker: str, version: int | None) -> None:
+        """Say that this worker starts nothing against these rules any more."""
+        with self.transaction():
+            self._write("take_note", {"worker": worker, "version": version})
 
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()

@@ -6,7 +6,7 @@ See `afterword.stores.admission`.
 import json
 from collections.abc import Mapping, Sequence
 
-from afterword.store import Claim
+from afterword.store import Claim, QueueRules
 from afterword.stores.admission import (
     Limited,
     PutOff,
@@ -28,17 +28,15 @@ class Admitting(Writing):
 
     _limited: frozenset[str]
 
-    def limit(self, queues: Mapping[str, int | None]) -> None:
-        """How many jobs of these queues may run at the same time."""
-        with self.transaction():
-            for name, concurrency in queues.items():
-                self._database.write("limit_queue", {"name": name, "concurrency": concurrency})
-        self._ready = True
+    def rules(self, worker: str) -> QueueRules:
+        """The rules of queues, for a worker."""
+        ((version, noted, names),) = self._database.read("rules", {"worker": worker})
+        return QueueRules(version, noted, frozenset(json.loads(names)))
 
-    def ruled(self) -> Sequence[str]:
-        """The queues that are paused or limited."""
-        rules = self._database.read("queue_rules", {})
-        return [name for name, paused, concurrency in rules if paused or concurrency is not None]
+    def take_note(self, worker: str, version: int | None) -> None:
+        """Say that this worker starts nothing against these rules any more."""
+        with self.transaction():
+            self._database.write("take_note", {"worker": worker, "version": version})
 
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()

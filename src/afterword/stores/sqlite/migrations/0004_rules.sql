@@ -2,3 +2,8 @@
 DROP INDEX afterword_jobs_unique;
 CREATE UNIQUE INDEX afterword_jobs_unique ON afterword_jobs (unique_key, CASE WHEN cancelling IS NULL THEN 1 END)
     WHERE unique_key IS NOT NULL;
+
+-- How often a rule of a queue has been changed, and which of these changes a worker has taken note of; NULL: it starts nothing, or
+-- is of a release that does not say.
+ALTER TABLE afterword_store ADD COLUMN rules INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE afterword_workers ADD COLUMN rules INTEGER;
