@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ from afterword.group_commit import GroupCommit
 from afterword.job import JobOptions, JobState, NewJob, new_id
 from afterword.operation import adding
 from afterword.outcome import Completed
-from afterword.store import Claim, Settlement, open_store
+from afterword.store import Claim, Declared, Settlement, open_store
 from afterword.stores import migrations
 from afterword.stores.postgres import PostgresStore, _statements, session
 from afterword.stores.postgres.session import text_of
@@ -441,6 +442,24 @@ def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> 
         assert [True] == waiting.result()
     one.close()
     two.close()
+
+
+def test_a_schedule_rule_that_comes_back_starts_anew(
+    store: PostgresStore, server: Server, postgres_url: str
+) -> None:
+    """If another rule was in force while no code had this one."""
+    old = Declared(name="a", task="t", rule="old", words="w", next_at=1.0)
+    store.declare([old])
+    store.declare([replace(old, rule="new")])
+    long_ago = "UPDATE afterword.cursors SET seen_at = now() - age * interval '1 hour'"
+    ages = " FROM (VALUES ('old', 2), ('new', 1)) AS ages (name, age) WHERE rule = ages.name"
+    server.execute(long_ago + ages, database_of(postgres_url))
+
+    store.declare([replace(old, rule="new", next_at=4e9)])
+    store.declare([replace(old, next_at=4e9)])
+
+    assert ["new"] == [due.rule for due in store.due({"a": "new"})]
+    assert [] == list(store.due({"a": "old"}))
 
 
 def test_a_key_that_is_given_up_meanwhile_is_waited_for(postgres_url: str) -> None:

@@ -42,12 +42,12 @@ from afterword.outbox import Entry, OnFailure, Order, Rules
 from afterword.outcome import redacting
 from afterword.recurrence import as_rule
 from afterword.retry import checked_retries
-from afterword.schedule import Missed
+from afterword.schedule import Missed, Overlap
 from afterword.scheduler import Planned, Scheduler
 from afterword.scope import Provided
 from afterword.store import Store, open_store
 from afterword.task import allow_package, check_names, registered, require_callable
-from afterword.task_options import CallOptions, CallOptionsDict
+from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
 from afterword.termination import Termination
 from afterword.transactions import Transactions
 from afterword.worker import Worker
@@ -301,6 +301,8 @@ class Afterword(Intake):
         missed: Missed = "one",
         limit: int = 100,
         grace: float = 60.0,
+        overlap: Overlap = "allow",
+        unique: str | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
@@ -316,12 +318,16 @@ class Afterword(Intake):
             missed: what becomes of occurrences that nobody was there for: "skip", "one", "all".
             limit: of "all", how many at most.
             grace: seconds by which an occurrence may be late before it counts as missed.
+            overlap: what becomes of an occurrence while the job of the one before has not ended:
+                "allow" gives it a job all the same, "skip" none, "queue" one that waits.
+            unique: the unique key of each job: while an unfinished job has it, none is added.
             args, kwargs: the arguments of each job.
 
         Raises:
             ConfigurationError: something of it cannot be.
         """
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
+        said = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
         def plan(func: F) -> F:
             require_callable(func)
@@ -336,6 +342,8 @@ class Afterword(Intake):
                     limit=limit,
                     grace=grace,
                     injection=self.injection,
+                    overlap=overlap,
+                    said=said,
                 )
             )
             return func

@@ -148,7 +148,10 @@ class QueueRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A schedule as the code of a process has it; `next_at` counts if its rule is a new one."""
+    """A schedule as the code of a process has it; `next_at` counts if its rule is a new one.
+
+    During a deploy two releases may have different rules: then both go on, each with its own.
+    """
 
     name: str
     task: str
@@ -159,11 +162,16 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A schedule whose next occurrence has come: `next_at` is not after `now`."""
+    """A schedule whose next occurrence has come: `next_at` is not after `now`.
+
+    `last_at` is the latest occurrence that got a job.
+    """
 
     name: str
     next_at: float
     now: float
+    rule: str
+    last_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +276,18 @@ class Store(Protocol):
         """The store's clock: seconds since 1970."""
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known; one with a changed rule starts anew from its `next_at`."""
+        """Make schedules known; one with a changed rule starts anew from its `next_at`.
 
-    def due(self, names: Sequence[str]) -> Sequence[Due]:
-        """Which of these schedules have an occurrence to be dealt with; nobody else gets them."""
+        Each rule goes on where it had got to. It starts anew if no code had it for a while, and
+        some had another one.
+        """
+
+    def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
+        """Which of these have an occurrence to be dealt with; nobody else gets them.
+
+        Args:
+            rules: of the schedules that are looked after, by their names.
+        """
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
         """Move a schedule on; False: somebody else has, so that its occurrences are theirs."""

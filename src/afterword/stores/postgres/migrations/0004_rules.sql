@@ -6,3 +6,13 @@ CREATE UNIQUE INDEX jobs_unique ON afterword.jobs (unique_key, (CASE WHEN cancel
 -- is of a release that does not say.
 ALTER TABLE afterword.store ADD COLUMN rules integer NOT NULL DEFAULT 0;
 ALTER TABLE afterword.workers ADD COLUMN rules integer;
+
+-- The next occurrence of a schedule that has no job yet, for each rule: during a deploy two releases may have two. What the table
+-- `schedules` says of it is for people, and for releases that do not know this one.
+CREATE TABLE afterword.cursors (
+    name    text        NOT NULL,
+    rule    text        NOT NULL,
+    next_at timestamptz NOT NULL,
+    seen_at timestamptz NOT NULL,
+    PRIMARY KEY (name, rule)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);

@@ -7,3 +7,13 @@ CREATE UNIQUE INDEX afterword_jobs_unique ON afterword_jobs (unique_key, CASE WH
 -- is of a release that does not say.
 ALTER TABLE afterword_store ADD COLUMN rules INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE afterword_workers ADD COLUMN rules INTEGER;
+
+-- The next occurrence of a schedule that has no job yet, for each rule: during a deploy two releases may have two. What the table
+-- `afterword_schedules` says of it is for people, and for releases that do not know this one.
+CREATE TABLE afterword_cursors (
+    name    TEXT NOT NULL,
+    rule    TEXT NOT NULL,
+    next_at REAL NOT NULL,
+    seen_at REAL NOT NULL,
+    PRIMARY KEY (name, rule)
+) STRICT, WITHOUT ROWID;
