@@ -273,6 +273,40 @@ def check_what_never_started_keeps_its_slot(store: Store) -> None:
     expect([second.id], ids(all_claims(store)), "claims of one that had been put off")
 
 
+def check_slots_of_what_was_cancelled_come_back(store: Store) -> None:
+    """The slot of a job that is cancelled or deleted before it came goes to the next one."""
+    join(store, "ann")
+    ways: dict[str, Callable[[list[str]], object]] = {
+        "cancel": lambda ids: store.cancel(ids, "no"),
+        "delete": store.delete,
+    }
+    for key, way in ways.items():
+        jobs = _rated(6, rate=(2, LONG), key=key)
+        store.add(jobs)
+        began = store.now()
+        all_claims(store)
+        way([jobs[2].id, jobs[4].id])
+        more = _rated(3, rate=(2, LONG), key=key)
+        for job in more:
+            store.add([job])
+            all_claims(store)
+        slots = [round(_seconds_from(store, each, began) / LONG) for each in more]
+        expect([1, 2, 3], slots, f"periods until the next ones start after {key}")
+
+
+def check_a_rate_goes_on_when_all_was_cancelled(store: Store) -> None:
+    """Of many that waited nothing is left: the next one does not wait behind them."""
+    join(store, "ann")
+    jobs = _rated(BATCH, rate=(1, LONG))
+    store.add(jobs)
+    began = store.now()
+    all_claims(store)
+    store.cancel(ids(jobs[1:]), "no")
+    store.add([job := _rated(1, rate=(1, LONG))[0]])
+    all_claims(store)
+    expect(1, round(_seconds_from(store, job, began) / LONG), "periods until it starts")
+
+
 def check_a_limit_takes_no_slot_away(store: Store) -> None:
     """Who has to wait for its limit when its slot has come starts when the limit lets it."""
     join(store, "ann")

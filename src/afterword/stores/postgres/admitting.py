@@ -10,6 +10,7 @@ A lock that somebody else has is not waited for: all that is claimed and settled
 with it. What it guards is put off, and left alone for a moment.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -161,8 +162,8 @@ class Admitting(Writing):
             return set()
         keys = sorted({each.key for each in limited})
         rows = self._write("running_with", {"keys": keys})
-        running = {key: count for key, count, _, _ in rows}
-        starts = {key: Starts.read(text) for key, _, text, _ in rows}
+        running = {key: count for key, count, *_ in rows}
+        starts = {key: Starts.read(*slots) for key, _, *slots, _ in rows}
         refused = self._put_off(over_limit([each.place for each in limited], running))
         left = [each for each in limited if each.claim.id not in refused]
         return refused | self._refuse_early(left, starts, now=rows[0][-1])
@@ -179,10 +180,10 @@ class Admitting(Writing):
 
     def _keep(self, kept: Mapping[str, Starts], limited: Sequence[Limited]) -> None:
         rows = (
-            (key, starts.text(), starts.at[-1] + remembered(limited, key))
-            for key, starts in kept.items()
+            (key, each.text, json.dumps(each.freed), each.latest + remembered(limited, key))
+            for key, each in kept.items()
         )
-        self._write("note_starts", columns("keys starts expire_ats", rows))
+        self._write("note_starts", columns("keys starts freed expire_ats", rows))
 
     def _take_slots(self, started: Iterable[Limited]) -> None:
         ids = [each.claim.id for each in started if each.rate and not each.has_slot]

@@ -33,6 +33,7 @@ class Acting(Writing):
         values = {"id": job_id, "reason": reason, "stopped": STOPPED, "now": self._clock.now()}
         if not self._database.write("cancel", values):
             return False
+        self._database.write("free_slot", values)
         for statement in NOT_COMPLETED:
             self._ready = bool(self._database.write(statement, values)) or self._ready
         return True
@@ -110,6 +111,7 @@ class Acting(Writing):
             return [worker for (worker,) in rows if not self._locks.is_dead(worker)]
 
     def _delete(self, job_id: str) -> bool:
+        self._database.write("free_slot", {"id": job_id, "now": self._clock.now()})
         rows = self._database.write("delete", {"id": job_id})
         for (after,) in rows:
             moved = self._database.write("move_up", {"id": job_id, "after": after})

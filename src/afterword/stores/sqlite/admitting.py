@@ -129,10 +129,15 @@ class Admitting(Writing):
 
     def _keep(self, kept: Mapping[str, Starts], limited: Sequence[Limited]) -> None:
         for key, starts in kept.items():
-            expires_at = starts.at[-1] + remembered(limited, key)
-            values = {"key": key, "starts": starts.text(), "expires_at": expires_at}
+            values = {
+                "key": key,
+                "starts": starts.text,
+                "freed": json.dumps(starts.freed),
+                "expires_at": starts.latest + remembered(limited, key),
+            }
             self._database.write("note_starts", values)
 
     def _starts(self, key: str) -> Starts:
-        rows = self._database.write("starts", {"key": key})
-        return Starts.read(rows[0][0] if rows else None)
+        for at, freed, reserved in self._database.write("starts", {"key": key}):
+            return Starts.read(at, json.loads(freed), reserved)
+        return Starts()

@@ -16,3 +16,7 @@ CREATE TABLE afterword.cursors (
     seen_at timestamptz NOT NULL,
     PRIMARY KEY (name, rule)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+-- The slots of jobs that were cancelled or deleted before they came, for those that come next; and who still has one.
+ALTER TABLE afterword.rates ADD COLUMN freed double precision[] NOT NULL DEFAULT '{}';
+CREATE INDEX jobs_slots ON afterword.jobs (limit_key, slot_at) WHERE state = 'queued' AND slot_at IS NOT NULL;

@@ -17,3 +17,7 @@ CREATE TABLE afterword_cursors (
     seen_at REAL NOT NULL,
     PRIMARY KEY (name, rule)
 ) STRICT, WITHOUT ROWID;
+
+-- The slots of jobs that were cancelled or deleted before they came, for those that come next; and who still has one.
+ALTER TABLE afterword_rates ADD COLUMN freed TEXT NOT NULL DEFAULT '[]';
+CREATE INDEX afterword_jobs_slots ON afterword_jobs (limit_key, slot_at) WHERE state = 'queued' AND slot_at IS NOT NULL;
