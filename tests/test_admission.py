@@ -57,8 +57,10 @@ def test_a_start_in_the_future_for_which_no_job_waits_does_not_count() -> None:
     """A clock was wrong when it was noted; or somebody has deleted the job by hand."""
     wrong = Starts(at=(970.0, 9e9), reserved=None)
     behind = Starts(at=(9e9,), reserved=1_120.0)
+    ahead = Starts(at=(1_000.5,))  # by the clock of another process
 
     assert 1_030.0 == wrong.next((1, PERIOD), NOW)[0]
+    assert 1_060.5 == ahead.next((1, PERIOD), NOW)[0]
     assert 1_180.0 == behind.next((1, PERIOD), NOW)[0]
 
 

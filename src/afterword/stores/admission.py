@@ -15,7 +15,7 @@ from afterword.job import JobOptions
 from afterword.store import Claim
 
 _LONGEST = 1e11  # seconds that a rate can look back: 3,000 years
-_EXACT = 0.001  # seconds by which a stored time may differ from what was stored
+_STEP = 60.0  # seconds by which a clock may be set without being called wrong
 _LAST_SLOT = 250_000_000_000.0  # in the year 9892: stores keep no time after 9999
 
 
@@ -126,9 +126,12 @@ class Starts:
         return slot, Starts((*kept, slot)[-count:], (), max(slot, self.reserved or slot))
 
     def _kept(self, count: int, now: float) -> tuple[float, ...]:
-        """Those that count. One in the future for which no job waits was given by a wrong clock."""
+        """Those that count. One far ahead for which no job waits was given by a wrong clock.
+
+        One a little ahead was given by another process, whose clock is ahead of this one.
+        """
         owned = max(now, self.reserved or now)
-        if not self.at or self.at[-1] <= owned + _EXACT:
+        if not self.at or self.at[-1] <= owned + _STEP:
             return self.at[-count:]
         if owned > now:
             return (owned,) * count

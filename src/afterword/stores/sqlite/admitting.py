@@ -43,9 +43,9 @@ class Admitting(Writing):
     ) -> Sequence[Claim]:
         """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
         claims: list[Claim] = []
-        now = self._clock.now()
-        values = {"worker": worker, "now": now, "skip": json.dumps(list(skip))}
         with self.transaction():
+            now = self._clock.now()  # not before: others may have noted later starts meanwhile
+            values = {"worker": worker, "now": now, "skip": json.dumps(list(skip))}
             rooms = dict(self._rooms(queues))
             for queue, priority in self._lanes(queues):
                 most = min(limit - len(claims), rooms.get(queue, limit))
