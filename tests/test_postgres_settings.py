@@ -1,20 +1,21 @@
 """PostgreSQL as people have set it up: a store depends on none of the settings of its database."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import pytest
 
 from afterword.group_commit import GroupCommit
 from afterword.job import NewJob, new_id
+from afterword.keeper import Keeper
 from afterword.operation import calling
 from afterword.store import Store, open_store
 from afterword.stores.postgres import PostgresStore
 from afterword.testing import CHECKS, Check, run_check
 from tests.at_work import wait_for
 from tests.life.site import note, script, working
-from tests.postgres import Server, database_of
+from tests.postgres import Cluster, Server, database_of
 from tests.stores import stores_on
 
 pytestmark = pytest.mark.anyio
@@ -171,6 +172,32 @@ def test_what_is_asked_within_a_transaction_is_not_repeated_by_itself(
 
     assert "cancelled" == store.get([job.id])[0].state
     group.stop()
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_job_is_waited_for_while_the_server_restarts(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *, blocking: bool
+) -> None:
+    url = cluster.new_database()
+    looks: list[int] = []
+    completed = Keeper._completed
+
+    def counted(self: Keeper, ids: Sequence[str]) -> bool | None:
+        done = completed(self, ids)
+        looks.append(len(looks))
+        return done
+
+    monkeypatch.setattr(Keeper, "_completed", counted)
+    with script(url) as other:
+        job = await asyncio.to_thread(other.add_task_sync, note, "x")
+        wait = asyncio.to_thread(job.wait_sync, 60) if blocking else job.wait(60)
+        waiting = asyncio.create_task(wait)
+        await wait_for(lambda: looks, description="it has asked once")
+        await asyncio.to_thread(cluster.restart, down_seconds=0.5)
+        async with working(url):
+            ended = await waiting
+
+    assert "completed" == ended.state
 
 
 async def test_a_job_is_waited_for_through_ended_connections(

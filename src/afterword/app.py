@@ -486,7 +486,8 @@ class Afterword(Intake):
             # Which queues are paused or limited is known before the first job can be offered.
             await asyncio.to_thread(self._group.run_blocking, calling(self._worker.look_for_orders))
             if self._queue_limits:
-                await asyncio.to_thread(self._store.wait_noted, self._store_timeout)
+                with contextlib.suppress(StoreError):  # they hold here; elsewhere a moment later
+                    await asyncio.to_thread(self._store.wait_noted, self._store_timeout)
         if self._planned:
             await asyncio.to_thread(scheduler.start)
         self._loop = asyncio.get_running_loop()
