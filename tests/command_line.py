@@ -71,8 +71,9 @@ class Shell:
     # ------------------------------------------------------------------ what is in the store
 
     def join(self, worker: str = WORKER, queues: tuple[str, ...] = ("default",)) -> None:
-        """A worker with four slots."""
+        """A worker with four slots, which starts nothing by itself."""
         self.store.join(worker, 3600.0, queues, 4)
+        self.store.take_note(worker, None)
         self.joined.add(worker)
 
     def add(self, task: str = "shop:pack", **values: Any) -> str:

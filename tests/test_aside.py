@@ -196,7 +196,7 @@ def test_an_outcome_that_meets_a_lock_waits_alone(
             settled.add(held_claim(job, WORKER, 1.0))
         wait_until(lambda: len(settled.answers) == 4, description="the others are on record")
         during = {each.state for each in group.store.get([jobs[0].id])}
-        locked = Settlement(held_claim(jobs[0], WORKER, 1.0), Completed(), 1.0)
+        locked = Settlement(held_claim(jobs[0], WORKER, 1.0), Completed())
         with pytest.raises(StoreUnavailable, match="nothing was stored"):
             group.run_blocking(settling([locked]), timeout=0.2)
     wait_until(lambda: len(settled.answers) == 5, description="it is on record")

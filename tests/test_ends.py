@@ -80,7 +80,7 @@ class Settled:
         self._ends = Ends(group, self._on_settled)
 
     def add(self, claim: Claim, outcome: Outcome | None = None) -> None:
-        self._ends.add(Settlement(claim, outcome or Completed(), 1.0))
+        self._ends.add(Settlement(claim, outcome or Completed()))
 
     def _on_settled(self, each: Settlement, accepted: bool, error: BaseException | None) -> None:
         self.answers.append((each.claim.id, accepted, error))

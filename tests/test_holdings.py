@@ -9,7 +9,7 @@ from afterword import JobState
 from afterword.job import NewJob, new_id
 from afterword.operation import adding, calling
 from afterword.store import Store
-from tests.at_work import record, wait_for
+from tests.at_work import record, store_jobs, wait_for
 from tests.helpers import wait_until
 from tests.life.site import gate, note, seen, store_of, wait_at_gate, working
 
@@ -74,14 +74,14 @@ async def test_what_is_known_is_left_alone(store_url: str) -> None:
         looks: list[None] = []
         store = store_of(afterword)
         running = await afterword.add_task(wait_at_gate, "runs")
-        [held] = await afterword.store([a_job("held")])
+        [held] = await store_jobs(afterword, [a_job("held")])
         unanswered = adding([job := a_job("unanswered")], afterword._leases.worker)
         answer = asyncio.ensure_future(afterword._group.run(unanswered))
         await asyncio.sleep(0)
         wait_until(lambda: store.get([job.id]), description="it is stored, but the loop is blocked")
         afterword._group.every(LEASE / 3, lambda store: looks.append(None))
         wait_until(lambda: len(looks) > 6, description="two leases have passed")
-        found = store.get([running.id, held.answer.id, job.id])
+        found = store.get([running.id, held.id, job.id])
         await answer
 
     assert [(JobState.RUNNING, 1, 0)] * 3 == [

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ from afterword.group_commit import GroupCommit
 from afterword.job import JobOptions, JobState, NewJob, new_id
 from afterword.operation import adding
 from afterword.outcome import Completed
-from afterword.store import Claim, Putback, Settlement, open_store
+from afterword.store import Claim, Declared, Putback, Settlement, open_store
 from afterword.stores import migrations
 from afterword.stores.postgres import PostgresStore, _statements, session
 from afterword.stores.postgres.session import text_of
@@ -456,6 +457,48 @@ def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> 
         assert [True] == waiting.result()
     one.close()
     two.close()
+
+
+def test_a_schedule_rule_that_comes_back_starts_anew(
+    store: PostgresStore, server: Server, postgres_url: str
+) -> None:
+    """If another rule was in force while no code had this one."""
+    old = Declared(name="a", task="t", rule="old", words="w", next_at=1.0)
+    store.declare([old])
+    store.declare([replace(old, rule="new")])
+    long_ago = "UPDATE afterword.cursors SET seen_at = now() - age * interval '1 hour'"
+    ages = " FROM (VALUES ('old', 2), ('new', 1)) AS ages (name, age) WHERE rule = ages.name"
+    server.execute(long_ago + ages, database_of(postgres_url))
+
+    store.declare([replace(old, rule="new", next_at=4e9)])
+    store.declare([replace(old, next_at=4e9)])
+
+    assert ["new"] == [due.rule for due in store.due({"a": "new"})]
+    assert [] == list(store.due({"a": "old"}))
+
+
+def test_a_key_that_is_given_up_meanwhile_is_waited_for(postgres_url: str) -> None:
+    """Who adds it when its job is being asked to end sees that, although it had begun before."""
+    one, two = _opened(postgres_url, 2)
+    one.join("ann", LONG)
+    one.add([old := a_job(unique_key="k")])
+    one.claim("ann", ["default"], 1)
+    new = a_job(unique_key="k", held=True)
+    with ThreadPoolExecutor(1) as pool:
+        with one.transaction():
+            one.cancel([old.id], "not wanted")
+            adding = pool.submit(two.add, [new], "ann")
+            wait_until(lambda: _waits_for_lock(one), description="it waits for the key")
+        (answer,) = adding.result(10)
+
+    assert (new.id, True, True) == (answer.id, answer.added, answer.waits)
+    one.close()
+    two.close()
+
+
+def _waits_for_lock(store: PostgresStore) -> bool:
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return bool(store._writer.connection().execute(waiting).fetchall())
 
 
 @pytest.mark.usefixtures("patient")

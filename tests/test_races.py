@@ -313,7 +313,7 @@ def test_every_occurrence_gets_one_job(store_url: str) -> None:
             )
             while _next_at(store) <= last:
                 with store.transaction():
-                    for due in store.due(names):
+                    for due in store.due(dict.fromkeys(names, "r")):
                         after = due.next_at + step if due.next_at < last else 4e9
                         if store.advance(due, after, due.next_at):
                             tags = (f"{due.name} {due.next_at}",)

@@ -9,7 +9,7 @@ import pytest
 
 from afterword import JobState, upkeep
 from afterword.job import NewJob, new_id
-from tests.at_work import at_work, edit, ended, record, wait_for
+from tests.at_work import at_work, edit, ended, record, store_jobs, wait_for
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +91,7 @@ async def test_a_job_that_waits_for_nothing_is_freed(
         job = NewJob(
             id=new_id(), task=f"{__name__}:note", arguments='{"text":"it"}', after=later.id
         )
-        await afterword.store([job])
+        await store_jobs(afterword, [job])
         edit(tmp_path, "DELETE FROM afterword_jobs WHERE id = ?", later.id)
         after = await ended(afterword, job)
 

@@ -42,10 +42,11 @@ from afterword.options import (
 from afterword.outcome import redacting
 from afterword.recurrence import as_rule
 from afterword.retry import checked_retries
-from afterword.schedule import Missed
+from afterword.schedule import Missed, Overlap
 from afterword.scheduler import Planned, Scheduler
 from afterword.store import Store, open_store
 from afterword.task import allow_package, check_names, registered, require_callable
+from afterword.task_options import NO_OPTIONS, CallOptions
 from afterword.termination import Termination
 from afterword.threads import refuse_event_loop
 from afterword.transactions import Transactions
@@ -298,6 +299,8 @@ class Afterword(ScriptTaskAdder):
         missed: Missed = "one",
         limit: int = 100,
         grace: float = 60.0,
+        overlap: Overlap = "allow",
+        unique: str | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
@@ -313,12 +316,16 @@ class Afterword(ScriptTaskAdder):
             missed: what becomes of occurrences that nobody was there for: "skip", "one", "all".
             limit: of "all", how many at most.
             grace: seconds by which an occurrence may be late before it counts as missed.
+            overlap: what becomes of an occurrence while the job of the one before has not ended:
+                "allow" gives it a job all the same, "skip" none, "queue" one that waits.
+            unique: the unique key of each job: while an unfinished job has it, none is added.
             args, kwargs: the arguments of each job.
 
         Raises:
             ConfigurationError: something of it cannot be.
         """
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
+        said = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
         def plan(func: F) -> F:
             require_callable(func)
@@ -333,6 +340,8 @@ class Afterword(ScriptTaskAdder):
                     limit=limit,
                     grace=grace,
                     injection=self.injection,
+                    overlap=overlap,
+                    said=said,
                 )
             )
             return func
@@ -479,6 +488,9 @@ class Afterword(ScriptTaskAdder):
             self.keeper.on_cancel = self._worker.look_for_orders
             # Which queues are paused or limited is known before the first job can be offered.
             await asyncio.to_thread(self._group.run_blocking, calling(self._worker.look_for_orders))
+            if self._queue_limits:
+                with contextlib.suppress(StoreError):  # they hold here; elsewhere a moment later
+                    await asyncio.to_thread(self._store.wait_noted, self.intake.store_timeout)
         if self._planned:
             await asyncio.to_thread(scheduler.start)
         self._loop = asyncio.get_running_loop()

@@ -63,6 +63,12 @@ class Prefetch:
         """The next one."""
         return self._claims.popleft()[1]
 
+    def take_out(self, queues: frozenset[str]) -> Sequence[Claim]:
+        """Those of these queues; nothing may be taken or given up meanwhile."""
+        claims = [self._claims.popleft() for _ in range(len(self._claims))]
+        self._claims.extend(each for each in claims if each[1].queue not in queues)
+        return [claim for _, claim in claims if claim.queue in queues]
+
     def give_up(self, *, all_of_them: bool) -> Sequence[Claim]:
         """What is not to wait any longer, or not at all."""
         now = self._clock.monotonic()

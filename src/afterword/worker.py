@@ -11,6 +11,7 @@ What becomes of an attempt once it has started: `afterword.runner`.
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from afterword import telemetry
@@ -23,7 +24,7 @@ from afterword.group_commit import GroupCommit
 from afterword.injection import Injection
 from afterword.keeper import Keeper
 from afterword.leases import Leases
-from afterword.operation import releasing, settling, waking
+from afterword.operation import calling, releasing, settling, waking
 from afterword.outcome import Failed, summarize
 from afterword.policy import Why
 from afterword.prefetch import GIVE_BACK_AFTER
@@ -39,7 +40,8 @@ UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to ot
 PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
 PARK_LIMIT = 7 * 24 * 3600.0  # seconds for which nobody could run a job, after which it fails
 CANCEL_WITHIN = 2.0  # seconds an attempt has to end once a shutdown cancelled it
-LOOK_EVERY = 0.5  # seconds between looks for attempts that somebody wants to end
+LOOK_EVERY = 0.5  # seconds between looks for rules of queues, and attempts that are to end
+START_WITHIN = 0.02  # seconds that a look waits for a start which is under way
 
 
 class Worker:
@@ -111,6 +113,7 @@ class Worker:
         self._process_tasks: Sequence[str] = ()
         self._processes_busy = False  # there may be more to claim when one of them is free
         self._ruled: frozenset[str] = frozenset()  # queues whose jobs have to be claimed
+        self._starting = threading.RLock()  # held by who starts a job, or changes what may start
         self._unwanted: frozenset[str] = frozenset()  # jobs held here that somebody has cancelled
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
         self._next_poll: asyncio.Handle
@@ -144,7 +147,8 @@ class Worker:
         """
         self.stop_claiming()
         with contextlib.suppress(StoreError):
-            await self._group.run(waking())  # behind the last claim, which gives back what it took
+            # Behind the last claim, which gives back what it took.
+            await self._group.run(calling(lambda store: store.take_note(self._leases.worker, None)))
         await self._wait_emptied(grace)
         self._runner.interrupt_all(Why.SHUTDOWN)
         await self._wait_emptied(CANCEL_WITHIN if self._runner.cancellable else 0.0)
@@ -194,7 +198,8 @@ class Worker:
         """Start jobs that this process holds; returns those it has no room for."""
         if not self._is_here:
             return claims
-        left = [claim for claim in claims if not self._take(claim)]
+        with self._starting:
+            left = [claim for claim in claims if not self._take(claim)]
         if any(claim.queue in self._queues for claim in left):
             self._claims.more = True
         return left
@@ -245,18 +250,22 @@ class Worker:
     def _fill(self) -> None:
         """Give the free slots to what has been claimed."""
         self._filling = False
-        while self._claims.waiting and self._runner.busy < self.concurrency and not self._closing:
-            claim = self._claims.waiting.take()
-            if self._may_start(claim):
-                self._start(claim)
-            else:
-                self._group.insist(releasing([Putback(claim)]))
+        with self._starting:
+            self._start_waiting()
         self._give_back()
         if self._draining:
             return
         self._poll_later()
         if self._claims.more and self._claims.wanted > 0:
             self._claims.ask()
+
+    def _start_waiting(self) -> None:
+        while self._claims.waiting and self._runner.busy < self.concurrency and not self._closing:
+            claim = self._claims.waiting.take()
+            if self._may_start(claim):
+                self._start(claim)
+            else:
+                self._group.insist(releasing([Putback(claim)]))
 
     def _may_start(self, claim: Claim) -> bool:
         """Whether it is still ours, and wanted."""
@@ -265,7 +274,8 @@ class Worker:
 
     def _give_back(self) -> None:
         """Let others have what has waited here for too long, or all of it at the end."""
-        claims = self._claims.waiting.give_up(all_of_them=self._draining)
+        with self._starting:
+            claims = self._claims.waiting.give_up(all_of_them=self._draining)
         if claims:
             self._group.insist(releasing([Putback(claim) for claim in claims]))
 
@@ -336,11 +346,30 @@ class Worker:
         """In the store's thread: which queues people have paused, which attempts are to end."""
         if self.stranded:
             self._strand()
-        self._ruled = frozenset(store.ruled())
+        self._obey(store)
         wanted = store.cancelling(self._leases.worker)
         self._unwanted = frozenset(each.id for each in wanted)
         if wanted and self._runner.left:
             self._in_loop(lambda: self._runner.cancel(wanted))
+
+    def _obey(self, store: Store) -> None:
+        """Start nothing against the rules of queues any more, and then say so.
+
+        A start that is under way may still be one: it is waited for, but only for a moment, since
+        it may import the user's code. Then the next look will say so.
+        """
+        rules = store.rules(self._leases.worker)
+        self._ruled = rules.queues
+        if rules.noted in (None, rules.version) or not self._starting.acquire(timeout=START_WITHIN):
+            return
+        try:
+            # Claimed before the rule was changed, and not started yet.
+            claims = self._claims.waiting.take_out(rules.queues)
+        finally:
+            self._starting.release()
+        if claims:
+            self._group.insist(releasing([Putback(claim) for claim in claims]))
+        store.take_note(self._leases.worker, rules.version)
 
     def _on_lost(self, worker: str) -> None:
         """In the store's thread: what runs here may run elsewhere by now, so it is to stop."""

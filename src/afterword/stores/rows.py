@@ -26,12 +26,13 @@ from afterword.records import (
     TaskRecord,
     WorkerRecord,
 )
-from afterword.store import MAX_LOST, Claim, recovery_delay
+from afterword.store import MAX_LOST, Claim, Due, recovery_delay
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
+UNSEEN = 180.0  # seconds after which no running code has a rule that was not declared again
 INTERRUPTED = "interrupted by a shutdown"
 POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
 CRASHED = "its worker was lost, and its task is not to be run again after that (on_crash='fail')"
@@ -191,6 +192,17 @@ def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecor
         ended_at=record.finished_at,
     )
     return [*known, last]
+
+
+def advance_row(due: Due, next_at: float, last_at: float | None) -> Values:
+    """The values of advance.sql."""
+    return {
+        "name": due.name,
+        "rule": due.rule,
+        "seen_at": due.next_at,
+        "next_at": next_at,
+        "last_at": last_at,
+    }
 
 
 def schedule_record(row: Row) -> ScheduleRecord:

@@ -149,7 +149,8 @@ class StoreMachine(RuleBasedStateMachine):
             row = ModelJob(job.id, job.priority, job.on_failure, after)
             row.unique_key, row.limit = job.unique_key, limit
             self.model.add(row)
-            answers[job.id] = Added(job.id, True)
+            waits = job.held and self.model.is_to_end(job.unique_key)
+            answers[job.id] = Added(job.id, True, waits=waits)
             if job.held:
                 held = held_claim(job, worker, PAST)
                 row.state, row.attempt, row.worker = JobState.RUNNING, 1, worker

@@ -71,10 +71,15 @@ class Model:
         return True
 
     def holder(self, unique_key: str | None) -> ModelJob | None:
-        """The unfinished job that has this key."""
-        jobs = self.jobs.values()
-        holders = [job for job in jobs if job.unique_key == unique_key and not job.state.final]
+        """The unfinished job that has this key, unless it is to end."""
+        jobs = [job for job in self.jobs.values() if not job.state.final and not job.cancelling]
+        holders = [job for job in jobs if job.unique_key == unique_key]
         return holders[0] if holders and unique_key is not None else None
+
+    def is_to_end(self, unique_key: str | None) -> bool:
+        """True if a running job with this key has been asked to end."""
+        jobs = [job for job in self.jobs.values() if job.cancelling and not job.state.final]
+        return unique_key is not None and unique_key in {job.unique_key for job in jobs}
 
     def running_with(self, limit: int) -> int:
         """How many jobs that share this limit run."""
@@ -94,7 +99,10 @@ class Model:
         return [
             job
             for job in self.jobs.values()
-            if job.state is JobState.QUEUED and job.after is None and job.due
+            if job.state is JobState.QUEUED
+            and job.after is None
+            and job.due
+            and not self.is_to_end(job.unique_key)
         ]
 
     def free(self) -> list[ModelJob]:

@@ -39,6 +39,7 @@ class Database:
         self._writing = threading.RLock()
         self._reading = threading.Lock()
         self._in_transaction = False
+        self._owner = 0  # the thread whose transaction it is
         self._file: tuple[int, int] | None = None  # which one it was when it was opened
         self._warned_at = float("-inf")  # monotonic
 
@@ -243,7 +244,7 @@ class Database:
             self.require_same_file()
             with self.errors():
                 self.connection.execute("BEGIN IMMEDIATE")
-                self._in_transaction = True
+                self._in_transaction, self._owner = True, threading.get_ident()
                 try:
                     yield True
                     self.commit()
@@ -258,6 +259,11 @@ class Database:
     def in_transaction(self) -> bool:
         """Whether some thread is inside a transaction."""
         return self._in_transaction
+
+    @property
+    def serves_this_thread(self) -> bool:
+        """True inside a transaction of the calling thread."""
+        return self._in_transaction and self._owner == threading.get_ident()
 
     def commit(self) -> None:
         """Make the transaction durable."""

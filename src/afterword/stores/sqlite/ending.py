@@ -126,6 +126,8 @@ class Ending(Acting, Adding):
             return False
         for statement in followed_by(final["state"]):
             self._ready = bool(self._database.write(statement, final)) or self._ready
+        # What was cancelled may be waited for by the next one with its key.
+        self._ready = self._ready or final["state"] == JobState.CANCELLED
         return True
 
     # ------------------------------------------------------------------ upkeep

@@ -22,6 +22,7 @@ WHERE (SELECT history.id FROM afterword.history WHERE history.id = new.id) IS NU
     AND (
         unique_key IS NULL OR NOT unique_ended
         OR (SELECT count(*) FROM afterword.history WHERE history.unique_key = new.unique_key) = 0
+        AND (SELECT count(*) FROM afterword.jobs WHERE jobs.unique_key = new.unique_key AND jobs.cancelling IS NOT NULL) = 0
     )
 -- Whoever adds the same key waits here for the first one: in one order, so that no two wait for each other.
 ORDER BY unique_key, place

@@ -43,6 +43,13 @@ due AS MATERIALIZED (
         WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = lane.queue AND job.priority = lane.priority
             AND job.run_at <= now() AND job.task <> ALL (CAST(:skip AS text[]))
             AND EXISTS (SELECT 1 FROM afterword.workers WHERE workers.id = :worker) -- who has left gets nothing
+            -- The one with its key before it has been asked to end, and has not.
+            AND (
+                job.unique_key IS NULL OR NOT EXISTS (
+                    SELECT 1 FROM afterword.jobs AS ending
+                    WHERE ending.unique_key = job.unique_key AND ending.cancelling IS NOT NULL AND ending.state = 'running'
+                )
+            )
             -- How many run already; what this claim itself takes too many of is given back.
             -- One object, read once: to count for each job that waits would take six times as long.
             AND (

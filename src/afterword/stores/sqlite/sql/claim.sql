@@ -9,6 +9,13 @@ FROM (
     SELECT * FROM afterword_jobs
     WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority = :priority AND run_at <= :now
         AND EXISTS (SELECT 1 FROM afterword_workers WHERE id = :worker) -- who has left gets nothing
+        -- The one with its key before it has been asked to end, and has not.
+        AND (
+            unique_key IS NULL OR NOT EXISTS (
+                SELECT 1 FROM afterword_jobs AS ending
+                WHERE ending.unique_key = afterword_jobs.unique_key AND ending.cancelling IS NOT NULL AND ending.state = 'running'
+            )
+        )
         AND task NOT IN (SELECT value FROM json_each(:skip))
         -- How many run already; what this claim itself takes too many of is given back.
         AND (
