@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 LAYERS = {
     "words": "errors clock fork job outcome records signals threads",
     "rules": "task arguments payload options retry recurrence schedule archive policy task_options"
-    " scalars call results signature scope lifecycle injection injectors",
+    " application scalars call results signature scope lifecycle injection injectors",
     "telemetry": "telemetry",
     "rest": "store handle keeper operation group_commit leases stores connections transactions",
     "request": "background inline outbox asgi starlette fastapi chain bind bound_session"

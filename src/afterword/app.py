@@ -7,19 +7,26 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, get_args, overload
 from weakref import WeakSet
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from afterword import telemetry, upkeep
+from afterword import application, telemetry, upkeep
 from afterword.asgi import AfterwordMiddleware
 from afterword.bind import AsyncBinding, Binding, bind
 from afterword.chain import Chain
 from afterword.clock import Clock, StoreClock
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
-from afterword.errors import ConfigurationError, InjectionError, NoContainer, StoreError
+from afterword.errors import (
+    ConfigurationError,
+    InjectionError,
+    NoContainer,
+    NotStorable,
+    StoreError,
+)
 from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
 from afterword.handle import Job
@@ -46,7 +53,7 @@ from afterword.schedule import Missed
 from afterword.scheduler import Planned, Scheduler
 from afterword.scope import Provided
 from afterword.store import Store, open_store
-from afterword.task import allow_package, check_names, registered, require_callable
+from afterword.task import check_names, declare, declare_all, registered, require_callable
 from afterword.task_options import CallOptions, CallOptionsDict
 from afterword.termination import Termination
 from afterword.transactions import Transactions
@@ -101,6 +108,8 @@ class Afterword(Intake):
             503. Default: 5.
         injectors: what fills the parameters of tasks, beside what is found by itself (FastAPI's
             `Depends`; Wireup and dishka, if the application has been set up for them).
+        tasks: modules whose functions stored jobs may call, and single functions, beside those of
+            the application's own modules (see `afterword.application`).
 
     Raises:
         ConfigurationError: an option has a value it cannot have.
@@ -132,6 +141,7 @@ class Afterword(Intake):
         redact: Callable[[str], str] | None = None,
         store_timeout: float = 5.0,
         injectors: Sequence[Injector] = (),
+        tasks: Sequence[ModuleType | Callable[..., Any]] = (),
         clock: Clock | None = None,
     ) -> None:
         check_choice("order", order, get_args(Order))
@@ -170,10 +180,19 @@ class Afterword(Intake):
         self._unfinished: set[asyncio.Task[None]] = set()
         self.started = False
         self.drained = True  # whether the last stop could end every attempt
-        allow_package(sys._getframe(1).f_globals.get("__name__", ""))
+        application.include(self._made_in())
+        declare_all(tasks)
         in_child(self._forget)
         if app is not None:
             self._install(app)
+
+    def _made_in(self) -> str:
+        """The module that creates this object: neither this one, nor that of a subclass."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_locals.get("self") is self:
+            frame = frame.f_back
+        name = "" if frame is None else frame.f_globals.get("__name__", "")
+        return application.stable_name(name)
 
     def _install(self, app: Starlette) -> None:
         if not isinstance(app, Starlette):
@@ -325,6 +344,8 @@ class Afterword(Intake):
 
         def plan(func: F) -> F:
             require_callable(func)
+            with contextlib.suppress(NotStorable):  # the start says so, with what it is about
+                declare(func)
             self._planned.append(
                 Planned(
                     func=func,

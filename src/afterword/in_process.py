@@ -29,7 +29,7 @@ from afterword.processes import Ending as ProcessEnding
 from afterword.processes import child
 from afterword.progress import EVERY, Progress
 from afterword.store import Claim
-from afterword.task import options_of
+from afterword.task import options_of, trust
 from afterword.workplace import Workplace
 
 HANDLER = f"{__name__}:run"
@@ -105,6 +105,7 @@ class _Context(TaskContext):
 def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
     """Run an attempt, and return its outcome as JSON."""
     claim = Claim(**{**request["claim"], "tags": tuple(request["claim"]["tags"])})
+    trust(claim.task)
     place = Workplace(
         injection=_injection(), natives=NATIVES, note=lambda each: _send_later(each, send)
     )

@@ -123,12 +123,17 @@ def opened(url: str | None, usual: Store | None = None) -> Iterator[Store]:
     Args:
         usual: the one to take, still closed, if no URL was typed.
     """
-    store = usual if usual and not url else open_store(store_url(url))
+    store = chosen(url, usual)
     store.open(create=False)
     try:
         yield store
     finally:
         store.close()
+
+
+def chosen(url: str | None, usual: Store | None = None) -> Store:
+    """The store that the command is about, still closed; see `opened`."""
+    return usual if usual and not url else open_store(store_url(url))
 
 
 def store_url(url: str | None) -> str:
