@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from fastapi import FastAPI
 
 from afterword import Afterword, NotStorable, application, task
 from afterword.errors import ConfigurationError, DuplicateTask, UnknownTask
@@ -20,7 +21,10 @@ from tests.helpers import ROOT
 
 names = sys.modules["afterword.task"]
 CODE = "def work() -> None: ...\n"
-MAIN = "from afterword import Afterword\nafterword = Afterword(url='sqlite:///jobs.db')\n" + CODE
+MAIN = (
+    "from fastapi import FastAPI\nfrom afterword import Afterword\n"
+    "afterword = Afterword(FastAPI(), url='sqlite:///jobs.db')\n" + CODE
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     for registry in ("_registered", "_duplicates"):
         monkeypatch.setattr(names, registry, {})
-    for registry in ("_packages", "_folders"):
+    for registry in ("_packages", "_folders", "_scripts"):
         monkeypatch.setattr(application, registry, set())
     application.is_own.cache_clear()
     before = set(sys.modules)
@@ -246,26 +250,26 @@ def library(place: Path) -> ModuleType:
 def test_a_module_that_is_named_may_be_called_with_all_below_it(library: ModuleType) -> None:
     assert not may_call("library")
 
-    Afterword(url="sqlite:///jobs.db", tasks=[library])
+    Afterword(FastAPI(), url="sqlite:///jobs.db", tasks=[library])
 
     assert [True, True] == [may_call("library"), may_call("library.inner")]
 
 
 def test_a_function_that_is_named_may_be_called_and_no_other(library: ModuleType) -> None:
-    Afterword(url="sqlite:///jobs.db", tasks=[library.__dict__["work"]])
+    Afterword(FastAPI(), url="sqlite:///jobs.db", tasks=[library.__dict__["work"]])
 
     assert [True, False] == [may_call("library"), may_call("library.inner")]
 
 
 def test_the_function_of_a_schedule_may_be_called(library: ModuleType) -> None:
-    afterword = Afterword(url="sqlite:///jobs.db")
+    afterword = Afterword(FastAPI(), url="sqlite:///jobs.db")
     afterword.every(seconds=60)(library.__dict__["work"])
 
     assert may_call("library")
 
 
 def test_a_schedule_whose_function_hides_another_is_told(library: ModuleType) -> None:
-    afterword = Afterword(url="sqlite:///jobs.db")
+    afterword = Afterword(FastAPI(), url="sqlite:///jobs.db")
     task(library.__dict__["work"])
 
     def work() -> None: ...
@@ -290,7 +294,7 @@ def test_what_is_only_imported_by_a_module_is_not_called(library: ModuleType, pl
 @pytest.mark.parametrize("value", ["library", [5], ["library"], {"library": 1}, None])
 def test_tasks_takes_modules_and_functions(value: object) -> None:
     with pytest.raises(ConfigurationError, match="tasks must be a list of modules and functions"):
-        Afterword(url="sqlite:///jobs.db", tasks=value)  # type: ignore[arg-type]
+        Afterword(FastAPI(), url="sqlite:///jobs.db", tasks=value)  # type: ignore[arg-type]
 
 
 def test_functions_of_afterword_itself_are_never_called() -> None:
@@ -301,16 +305,17 @@ def test_functions_of_afterword_itself_are_never_called() -> None:
         with pytest.raises(UnknownTask):
             resolve(name)
     with pytest.raises(ConfigurationError, match=r"afterword\.store is Afterword's own"):
-        Afterword(url="sqlite:///jobs.db", tasks=[sys.modules["afterword.store"]])
+        Afterword(FastAPI(), url="sqlite:///jobs.db", tasks=[sys.modules["afterword.store"]])
 
 
 def test_the_module_of_a_subclass_is_not_the_application(place: Path) -> None:
     """Only the module that makes the object is."""
     kit = (
+        "from fastapi import FastAPI\n"
         "from afterword import Afterword\n"
         "class Ours(Afterword):\n"
         "    def __init__(self) -> None:\n"
-        "        super().__init__(url='sqlite:///jobs.db')\n" + CODE
+        "        super().__init__(FastAPI(), url='sqlite:///jobs.db')\n" + CODE
     )
     main = "from kit import Ours\nOurs()\n" + CODE
     load("main", folders=(tree(place / "site", {"main.py": main}), tree(place, {"kit.py": kit})))
@@ -336,3 +341,34 @@ def send() -> None: ...
     assert f"ok       modules of tasks: all functions of shop; what is imported from {place}" in (
         done.lines
     )
+
+
+# ---------------------------------------------------------------------- other processes
+
+
+def test_a_script_may_add_what_is_not_installed(place: Path) -> None:
+    """It runs nothing, so it need not know the application's modules; nothing is called there."""
+    folders = (
+        tree(place / "site", WAYS["a-package"][0] | {"app/main.py": CODE}),
+        tree(place / "target", LIBRARY | METADATA),
+        tree(place / "scripts", {"send.py": MAIN.replace("FastAPI(), ", "")}),
+    )
+    load("app.main", "library", "send", folders=folders)
+    work, of_library = (sys.modules[each].__dict__["work"] for each in ("app.main", "library"))
+
+    assert "app.main:work" == storable(work)
+    with pytest.raises(UnknownTask):
+        resolve("app.main:work")
+    with pytest.raises(NotStorable):
+        storable(of_library)
+
+
+def test_a_child_process_knows_what_its_parent_knows(place: Path) -> None:
+    files, modules = WAYS["packages-side-by-side"]
+    load(*modules, folders=(tree(place / "site", files),))
+    known = application.known()
+    application._packages.clear()
+    application._folders.clear()
+    application.adopt(known)
+
+    assert [True, True] == [may_call(each) for each in modules]

@@ -40,6 +40,7 @@ from afterword import (
     JobRecord,
     JobState,
     NotStorable,
+    application,
     task,
     telemetry,
 )
@@ -325,7 +326,7 @@ def test_3_a_function_of_the_standard_library_runs_in_its_request(
 
     assert "text" == (tmp_path / "to").read_text()
     assert [] == jobs
-    assert "afterword.task(copyfile)" in warnings_in(caplog)[0]
+    assert "afterword.task(shutil.copyfile)" in warnings_in(caplog)[0]
 
 
 @pytest.mark.parametrize(
@@ -718,7 +719,8 @@ def test_6_a_function_of_a_reloaded_module_is_the_new_one(
     exec(source.format("old"), module.__dict__)
     old = module.__dict__["work"]
     exec(source.format("new"), module.__dict__)
-    with Misused(tmp_path, strict=True).served() as app:
+    monkeypatch.setattr(application, "_packages", {"tests"})
+    with Misused(tmp_path, strict=True, tasks=[module]).served() as app:
         app.add(Case(old))
         assert "reloaded" in str(app.error)
         app.add(Case(module.__dict__["work"]))

@@ -180,7 +180,7 @@ class Afterword(Intake):
         self._unfinished: set[asyncio.Task[None]] = set()
         self.started = False
         self.drained = True  # whether the last stop could end every attempt
-        application.include(self._made_in())
+        (application.include if app else application.include_script)(self._made_in())
         declare_all(tasks)
         in_child(self._forget)
         if app is not None:

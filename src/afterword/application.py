@@ -15,6 +15,10 @@ their metadata (*.dist-info, *.egg-info), or if Python's own modules, Afterword,
 Pydantic come from there, as in an archive that holds everything.
 
 Afterword's own modules are never the application's.
+
+A script that has an `Afterword` without an application runs no jobs, so nothing is called there. It
+cannot know the application's modules either, and may add any function that is not installed. A
+child process is told what its parent knows.
 """
 
 import functools
@@ -31,17 +35,24 @@ _INSTALLED = ("os", _PACKAGE, "starlette", "pydantic")  # where these are, other
 
 _packages: set[str] = set()  # dotted names: these modules, and all below them
 _folders: set[str] = set()
+_scripts: set[str] = set()  # modules that only add jobs
 
 
 def include(module: str) -> None:
-    """Count the module that created `Afterword(...)` as the application's, with all of 1 and 2."""
+    """Count the module that created `Afterword(app)` as the application's, with all of 1 and 2."""
     if not module or _is_ours(module):
         return
     _packages.add(_outermost(module))
     folder = _folder_of(module)
     if folder is not None and not _has_installed(folder):
         _folders.add(folder)
-    is_own.cache_clear()
+    _look_again()
+
+
+def include_script(module: str) -> None:
+    """Let functions be added by a module that created an `Afterword` without an application."""
+    _scripts.add(module)
+    _look_again()
 
 
 def include_module(module: ModuleType) -> None:
@@ -55,7 +66,24 @@ def include_module(module: ModuleType) -> None:
             f"tasks takes modules of the application, but {module.__name__} is Afterword's own."
         )
     _packages.add(stable_name(module.__name__))
+    _look_again()
+
+
+def known() -> dict[str, list[str]]:
+    """All of this, for a child process."""
+    return {"packages": sorted(_packages), "folders": sorted(_folders)}
+
+
+def adopt(known: dict[str, list[str]]) -> None:
+    """In a child process: know what the parent knows."""
+    _packages.update(known["packages"])
+    _folders.update(known["folders"])
+    _look_again()
+
+
+def _look_again() -> None:
     is_own.cache_clear()
+    may_be_added.cache_clear()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -66,6 +94,17 @@ def is_own(module: str) -> bool:
     if any(module == each or module.startswith(f"{each}.") for each in _packages):
         return True
     return bool(_folders) and _folder_of(module) in _folders
+
+
+@functools.lru_cache(maxsize=4096)
+def may_be_added(module: str) -> bool:
+    """Whether another process may call the functions that this module defines."""
+    if is_own(module):
+        return True
+    if not _scripts or _packages or _is_ours(module):
+        return False
+    folder = _folder_of(module)
+    return folder is None or not _has_installed(folder)
 
 
 def described() -> str:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from afterword import application
 from afterword import outcome as outcomes
 from afterword.context import NATIVES, TaskContext, current
 from afterword.errors import AfterwordError
@@ -55,6 +56,7 @@ def request_of(attempt: Attempt, retries: int | None) -> dict[str, Any]:
         "claim": asdict(attempt.claim),
         "started_at": attempt.context.started_at,
         "retries": retries,
+        "application": application.known(),
     }
 
 
@@ -105,6 +107,7 @@ class _Context(TaskContext):
 def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
     """Run an attempt, and return its outcome as JSON."""
     claim = Claim(**{**request["claim"], "tags": tuple(request["claim"]["tags"])})
+    application.adopt(request["application"])
     trust(claim.task)
     place = Workplace(
         injection=_injection(), natives=NATIVES, note=lambda each: _send_later(each, send)

@@ -204,7 +204,7 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
             " Give the function a name of its own at the top of a module."
         )
     module = name.partition(":")[0]
-    if not application.is_own(module):
+    if not application.may_be_added(module):
         raise NotStorable(
             f"{name!r} is in none of the application's own modules ({application.described()}), and"
             " stored text calls no others. Let it call this one, in the module that creates"
@@ -252,7 +252,7 @@ def resolve(name: str) -> Function:
 
 
 def trust(name: str) -> None:
-    """In a child process: let the task of this name be called, because the parent has found it."""
+    """In a child process: let this task be called, because the parent has found it."""
     func = _find(name)
     if func is not None:
         _registered.setdefault(name, func)

@@ -84,8 +84,9 @@ class Starts:
 
     @classmethod
     def read(cls, text: str | None) -> "Starts":
-        """As a store keeps them."""
-        return cls(tuple(json.loads(text))) if text else cls()
+        """As a store keeps them; what somebody else wrote there is not heard."""
+        known = json.loads(text) if text else []
+        return cls(tuple(map(float, known))) if _are_times(known) else cls()
 
     def text(self) -> str:
         """For the store."""
@@ -104,6 +105,12 @@ class Starts:
         # Never before one that is reserved already.
         slot = min(max((now, freed, *kept[-1:])), _LAST_SLOT)
         return slot, Starts((*kept, slot)[-count:])
+
+
+def _are_times(values: object) -> bool:
+    return isinstance(values, list) and all(
+        type(each) in (int, float) and 0 <= each <= _LAST_SLOT for each in values
+    )
 
 
 def over_rate(
