@@ -15,7 +15,7 @@ from typing import Any
 
 from afterword import telemetry
 from afterword.call import new_job
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, StoreUnavailable
 from afterword.group_commit import GroupCommit
 from afterword.injection import Injection
 from afterword.job import NewJob
@@ -114,9 +114,26 @@ class Scheduler:
         )
 
     def _tick(self, store: Store) -> None:
+        try:
+            self._fire_due(store, list(self._schedules))
+        except StoreUnavailable:
+            raise
+        except Exception:  # one of them: none of the others waits for it
+            for name in self._schedules:
+                self._fire_alone(store, name)
+
+    def _fire_due(self, store: Store, names: Sequence[str]) -> None:
         with store.transaction():
-            for due in store.due(list(self._schedules)):
+            for due in store.due(names):
                 self._fire(store, due)
+
+    def _fire_alone(self, store: Store, name: str) -> None:
+        try:
+            self._fire_due(store, [name])
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            telemetry.schedule_failed(name, error)
 
     def _fire(self, store: Store, due: Due) -> None:
         schedule = self._schedules[due.name]

@@ -90,6 +90,21 @@ def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> No
     _log(logging.WARNING, line, job_id, printable(task), attempt, lost, state)
 
 
+def not_recovered(job_id: str, error: BaseException) -> None:
+    """The store refuses to take a job from its lost worker; said once for each."""
+    if _first_time(f"recovery of {job_id}"):
+        line = "not_recovered job=%s: look at its row, which somebody has edited: %s"
+        _log(logging.ERROR, line, printable(job_id), printable(summarize(error)))
+
+
+def schedule_failed(name: str, error: BaseException) -> None:
+    """A schedule could not make its jobs; it tries again, and the others go on. Said once."""
+    reason = summarize(error)
+    if _first_time(f"schedule {name}: {reason}"):
+        line = "schedule_failed schedule=%s: %s"
+        _log(logging.ERROR, line, printable(name), printable(reason))
+
+
 def claim_failed(error: BaseException) -> None:
     """The worker could not ask the store for jobs; it will try again."""
     _log(logging.WARNING, "claim_failed: %s", printable(summarize(error)))

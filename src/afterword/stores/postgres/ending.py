@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from afterword import telemetry
+from afterword.errors import StoreError, StoreUnavailable
 from afterword.job import JobState
 from afterword.store import (
     STOPPED,
@@ -140,14 +142,37 @@ class Ending(Adding):
         dead = [worker for worker in members if self._locks.is_dead(worker)]
         if not dead and not lost:
             return []  # the usual case
-        with self.transaction():
-            gone: dict[str, bool] = {row[0]: row[1] for row in self._write("expel", {"dead": dead})}
-            rows = self._write("lost", {"limit": limit})
-            fates = [_fate(Lost(*row), gone, lease) for row in rows]
-            recovered = self._recover(fates)
+        try:
+            with self.transaction():
+                gone, fates = self._lost(dead, limit, lease)
+                recovered = self._recover(fates)
+        except StoreUnavailable:
+            raise
+        except StoreError:  # the database refuses to move one of them
+            with self.transaction():
+                gone, fates = self._lost(dead, limit, lease)
+            recovered = [each for fate in fates for each in self._recover_apart(fate)]
         for worker in gone:
             self._locks.drop(worker)
         return recovered
+
+    def _lost(
+        self, dead: Sequence[str], limit: int, lease: float
+    ) -> tuple[Mapping[str, bool], Sequence[Fate]]:
+        """The workers that are gone, with whether they had retired; and what becomes of jobs."""
+        gone = {row[0]: row[1] for row in self._write("expel", {"dead": dead})}
+        rows = self._write("lost", {"limit": limit})
+        return gone, [_fate(Lost(*row), gone, lease) for row in rows]
+
+    def _recover_apart(self, fate: Fate) -> Sequence[Recovered]:
+        try:
+            with self.transaction():
+                return self._recover([fate])
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            telemetry.not_recovered(fate.job.id, error)
+            return []
 
     def _recover(self, fates: Sequence[Fate]) -> Sequence[Recovered]:
         """What became of lost jobs; those that the failed ones have stopped are left out."""

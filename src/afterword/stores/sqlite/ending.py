@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from afterword import telemetry
+from afterword.errors import StoreError, StoreUnavailable
 from afterword.job import JobState
 from afterword.outcome import Completed
 from afterword.store import Cancelling, Claim, Putback, Recovered, Report, Settlement
@@ -134,7 +136,9 @@ class Ending(Acting, Adding):
             gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
             self._database.write_many("leave", ({"worker": worker} for worker in gone))
             rows = self._database.write("lost", {"limit": limit})
-            recovered = [each for row in rows if (each := self._recover(row, gone, now, lease))]
+            recovered = [
+                each for row in rows if (each := self._recover_apart(row, gone, now, lease))
+            ]
         for worker in gone:
             self._locks.drop(worker)
         self._ready = self._ready or bool(recovered)
@@ -149,6 +153,19 @@ class Ending(Acting, Adding):
             for worker, expires_at, lease, retired in rows
             if self._sightings.note(worker, expires_at) >= lease or self._locks.is_dead(worker)
         }
+
+    def _recover_apart(
+        self, row: Row, gone: Mapping[str, bool], now: float, lease: float
+    ) -> Recovered | None:
+        """As `_recover`; a job that the database refuses to move keeps nobody else's."""
+        try:
+            with self._database.savepoint():
+                return self._recover(row, gone, now, lease)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            telemetry.not_recovered(row[0], error)
+            return None
 
     def _recover(
         self, row: Row, gone: Mapping[str, bool], now: float, lease: float
