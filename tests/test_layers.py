@@ -18,7 +18,7 @@ LAYERS = {
     " application scalars call results signature scope lifecycle injection injectors",
     "telemetry": "telemetry",
     "rest": "store handle keeper operation group_commit leases stores connections transactions",
-    "request": "background inline outbox asgi starlette fastapi chain bind bound_session"
+    "request": "access background inline outbox asgi starlette fastapi chain bind bound_session"
     " jobs_router job_status",
     "work": "wireup progress workplace completion context executor ends runner claims prefetch"
     " in_process processes worker scheduler upkeep",

@@ -417,8 +417,9 @@ class Afterword(Intake):
 
         Args:
             authorize: a dependency of all routes; it raises `HTTPException`, or returns False, to
-                refuse. May only be left out in development: with `FastAPI(debug=True)`, or the
-                environment variable `AFTERWORD_DEV=1`.
+                refuse, and returns anything else to grant (`afterword.access`). May only be left
+                out in development: with `FastAPI(debug=True)`, or the environment variable
+                `AFTERWORD_DEV=1`.
             prefix: where the routes are.
             tags: what they are listed under in the API's documentation.
             show_errors: what clients see of a task's error: the exception's type and "message",
