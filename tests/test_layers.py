@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # Every module, by its first name: "stores" stands for stores.sqlite, too.
 LAYERS = {
-    "words": "errors clock fork job outcome records signals threads",
+    "words": "errors clock fork job outcome records signals threads url",
     "rules": "task arguments payload options retry recurrence schedule archive policy task_options"
     " application scalars call results signature scope lifecycle injection injectors",
     "telemetry": "telemetry",

@@ -225,10 +225,13 @@ def _is_same(
 
 def unnamed(func: Function) -> str:
     """Why a lambda, a closure, a method or a partial cannot be stored."""
-    kind = "functools.partial" if isinstance(func, functools.partial) else safe_repr(func)
+    # Not its repr: that of a method has that of its object, with all the values in it.
+    name = getattr(func, "__qualname__", None)
+    kind = f"a {type(func).__module__}.{type(func).__qualname__}"
+    what = repr(name) if isinstance(name, str) else kind
     return (
-        f"A stored task must be a function at the top of a module, but this is {kind}, which no"
-        " other process can find by name. Use a plain `def` and pass what it needs as arguments."
+        f"A stored task must be a function at the top of a module, but {what} is none, so no other"
+        " process can find it by name. Use a plain `def` and pass what it needs as arguments."
     )
 
 

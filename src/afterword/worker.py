@@ -74,6 +74,7 @@ class Worker:
         self._group = group
         self._leases = leases
         self._queues = queues
+        self._redact = redact
         self._retries = retries
         self._clock = clock or Clock()
         self._reports = Reports(group)
@@ -264,6 +265,7 @@ class Worker:
 
     def _put_back(self, claim: Claim, reason: str, delay: float) -> None:
         """Leave a job to those who can run it; when nobody could for a week, it fails."""
+        reason = self._redact(reason)
         telemetry.put_back(claim.id, claim.task, reason)
         now = self._clock.now()
         if now - claim.created_at > PARK_LIMIT:
@@ -273,7 +275,7 @@ class Worker:
 
     def _fail(self, claim: Claim, reason: str) -> None:
         """Nobody could ever run it."""
-        outcome = Failed(reason)
+        outcome = Failed(self._redact(reason))
         telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
         self._group.insist(settling([Settlement(claim, outcome, self._clock.now())]))
 

@@ -16,6 +16,7 @@ from afterword.errors import ConfigurationError
 from afterword.job import JobState
 from afterword.records import Filter
 from afterword.store import Store, open_store
+from afterword.url import masked
 
 clock = Clock()
 
@@ -154,7 +155,7 @@ def _project_url() -> str | None:
         ) from error
     if url is not None and not isinstance(url, str):
         raise ConfigurationError(
-            f"url in [tool.afterword] of pyproject.toml must be text, but it is {url!r}."
+            f"url in [tool.afterword] of pyproject.toml must be text, but it is {masked(url)}."
             ' Example: url = "sqlite:///jobs.db"'
         )
     return url
