@@ -259,6 +259,11 @@ class Afterword(Intake):
         """Seconds after which the jobs of a process that hangs are given to another one."""
         return self._lease
 
+    @property
+    def grace(self) -> float:
+        """Seconds a shutdown waits for running attempts."""
+        return self._grace
+
     # ------------------------------------------------------------------ adding jobs
 
     @overload
