@@ -31,7 +31,7 @@ MAIN = (
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder; nothing is registered, and no module is the application's."""
     monkeypatch.chdir(tmp_path)
-    for registry in ("_registered", "_duplicates"):
+    for registry in ("_registered", "_duplicates", "_added"):
         monkeypatch.setattr(names, registry, {})
     for registry in ("_packages", "_folders", "_scripts"):
         monkeypatch.setattr(application, registry, set())
@@ -356,9 +356,10 @@ def test_a_script_may_add_what_is_not_installed(place: Path) -> None:
     load("app.main", "library", "send", folders=folders)
     work, of_library = (sys.modules[each].__dict__["work"] for each in ("app.main", "library"))
 
-    assert "app.main:work" == storable(work)
     with pytest.raises(UnknownTask):
         resolve("app.main:work")
+    assert "app.main:work" == storable(work)
+    assert resolve("app.main:work") is work  # so that the types of its results are known
     with pytest.raises(NotStorable):
         storable(of_library)
 

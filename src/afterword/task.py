@@ -4,7 +4,8 @@ A job holds no code, only a reference `module:qualname`. Stored text must never 
 imported or called, so a reference resolves only to
 
 - a function that the application has registered: with `@task`, with `every`, or by
-  `Afterword(tasks=[...])`; or
+  `Afterword(tasks=[...])`;
+- one that it has added in this very process; or
 - a Python function that an already imported module *of the application* defines under that very
   name. Which modules these are: `afterword.application`.
 """
@@ -32,6 +33,7 @@ _DEFAULTS = TaskOptions()
 _registered: dict[str, Function] = {}
 _options: dict[str, TaskOptions] = {}
 _duplicates: dict[str, Function] = {}
+_added: dict[str, Function] = {}  # outside of the application's own modules
 
 
 @overload
@@ -197,7 +199,8 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
         return name
     if not isinstance(func, types.FunctionType) or "<" in name:
         raise NotStorable(unnamed(func))
-    if not _is_same(func, _find(name), unwrap):
+    found = _find(name)
+    if found is None or not _is_same(func, found, unwrap):
         raise NotStorable(
             f"{name!r} is not what that module holds under this name now (redefined, reloaded or"
             " made at run time), so a worker would call something else."
@@ -212,6 +215,8 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
             f"    Afterword(app, tasks=[{module}])  # all functions that this module defines\n"
             f"    afterword.task({module}.{func.__qualname__})  # this function only"
         )
+    if not application.is_own(module):
+        _added[name] = found
     return name
 
 
@@ -244,7 +249,9 @@ def resolve(name: str) -> Function:
     if func := _registered.get(name):
         return func
     func = _find(name)
-    if func is None or not application.is_own(name.partition(":")[0]):
+    if func is not None and not application.is_own(name.partition(":")[0]):
+        func = _added.get(name)
+    if func is None:
         raise UnknownTask(
             f"No function of this application is called {safe_repr(name)}. Jobs find functions that"
             " are registered, and those of the application's own modules, as far as they are"
