@@ -41,7 +41,9 @@ class Delivery:
 
     kind = "call"
 
-    def __init__(self, simulation: "Simulation", actor: Any, process: Process, repeats: int) -> None:
+    def __init__(
+        self, simulation: "Simulation", actor: Any, process: Process, repeats: int
+    ) -> None:
         self.simulation = simulation
         self.actor = actor
         self.process = process

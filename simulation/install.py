@@ -17,11 +17,10 @@ import anyio.from_thread
 import anyio.to_thread
 import apsw
 import fastapi
-import fastapi.testclient
 import opentelemetry.trace
 import pydantic
 import sqlalchemy.ext.asyncio
-import starlette.testclient
+import starlette.routing
 
 from simulation.primitives import STANDS
 

@@ -162,8 +162,8 @@ class Ledger:
 
     def unfinished(self) -> list[tuple[str, str, str, float, str | None]]:
         """What has not ended: id, state, token, when it is due, what it waits for."""
-        token = "json_extract(arguments, '$.token')"
-        sql = f"SELECT id, state, {token}, run_at, after FROM afterword_jobs"  # noqa: S608
+        work = "json_extract(arguments, '$.token')"
+        sql = f"SELECT id, state, {work}, run_at, after FROM afterword_jobs"
         return list(self._execute(sql, ()))
 
     def with_key(self, key: str) -> list[Row]:
@@ -171,12 +171,14 @@ class Ledger:
         return self._rows("unique_key = ?", key)
 
     def _rows(self, condition: str, value: str) -> list[Row]:
-        sql = " UNION ALL ".join(f"SELECT {_COLUMNS} FROM {t} WHERE {condition}" for t in _TABLES)  # noqa: S608 - our own words
+        sql = " UNION ALL ".join(f"SELECT {_COLUMNS} FROM {t} WHERE {condition}" for t in _TABLES)
         return [Row(*each) for each in self._execute(sql, (value, value))]
 
     def _execute(self, sql: str, values: tuple[Any, ...]) -> Sequence[Any]:
         if self._connection is None:
-            connect: Callable[[str], Any] = sqlite3.connect if self.scenario.shared else apsw.Connection
+            connect: Callable[[str], Any] = (
+                sqlite3.connect if self.scenario.shared else apsw.Connection
+            )
             self._connection = connect(str(self._path))
         found: Sequence[Any] = self._connection.execute(sql, values).fetchall()
         return found
@@ -214,7 +216,11 @@ class Ledger:
     def _check_begin(self, run: Run, story: Story) -> None:
         assert run.job_id is not None
         row, name = self.row(run.job_id), run.token
-        if row is None and story.attempts and all(each.add.how == "hand" for each in story.attempts):
+        if (
+            row is None
+            and story.attempts
+            and all(each.add.how == "hand" for each in story.attempts)
+        ):
             pass  # Starlette called it before there was an answer: it runs there and then
         elif row is None or (row.state, row.attempt) != ("running", run.attempt):
             self.broken("I13", f"{name} begins attempt {run.attempt}, but the store has {row}")
@@ -238,7 +244,7 @@ class Ledger:
             for earlier in attempt.chain.attempts[:position]:
                 if earlier.said != "refused":
                     self._check_earlier(run, mine, earlier)
-            if mine is None:
+            if mine is None and not attempt.keyed:
                 self._check_none_later(run, attempt.chain.attempts[position + 1 :])
 
     def _check_earlier(self, run: Run, mine: Row | None, earlier: Attempt) -> None:
@@ -255,7 +261,9 @@ class Ledger:
 
     def _row_of(self, earlier: Attempt, mine: Row | None) -> Row | None:
         if mine is None or earlier.add.unique:
-            one = sum(each.chain is not None for each in self.story(earlier.add.token).attempts) == 1
+            one = (
+                sum(each.chain is not None for each in self.story(earlier.add.token).attempts) == 1
+            )
             known = one and earlier.handle is not None and earlier.handle.durable
             return self.row(earlier.handle.id) if known and earlier.said == "promised" else None
         rows = [each for each in self.rows(earlier.add.token) if each.request_id == mine.request_id]
@@ -268,7 +276,9 @@ class Ledger:
         for each in later:
             runs = self.story(each.add.token).runs
             if not each.add.unique and any(other.owner is run.owner for other in runs):
-                self.broken("order", f"{run.token} begins after {each.add.token}, which comes later")
+                self.broken(
+                    "order", f"{run.token} begins after {each.add.token}, which comes later"
+                )
 
     # ------------------------------------------------------------------ at the moment of a promise
 
@@ -283,7 +293,7 @@ class Ledger:
     def _has_key_of(self, attempt: Attempt) -> bool:
         """Whether a binding's job, which cannot learn of the other one, exists as that one."""
         key = attempt.add.unique
-        return bool(key and set(each.id for each in self.with_key(key)) - attempt.jobs_before)
+        return bool(key and {each.id for each in self.with_key(key)} - attempt.jobs_before)
 
     # ------------------------------------------------------------------ at the end
 
@@ -306,7 +316,9 @@ class Ledger:
         if len(rows) > (min(most, 1) if keyed else most):
             rule = "I8" if keyed else "I4"
             said = [each.said for each in story.attempts]
-            self.broken(rule, f"{token} was stored {len(rows)} times, but its callers were told {said}")
+            self.broken(
+                rule, f"{token} was stored {len(rows)} times, but its callers were told {said}"
+            )
         if promised and not rows:
             self.broken("I9", f"{token} was promised, and is not in the store")
         for row in rows:
@@ -345,7 +357,9 @@ class Ledger:
                 continue
             row = self.row(attempt.handle.id)
             if row is None and not self._has_key_of(attempt):
-                self.broken("I8", f"{token} was promised as job {attempt.handle.id[-6:]}, which is gone")
+                self.broken(
+                    "I8", f"{token} was promised as job {attempt.handle.id[-6:]}, which is gone"
+                )
         for row in self.rows(token):
             runs = [each for each in story.runs if each.job_id == row.id]
             if not row.final:
@@ -356,7 +370,9 @@ class Ledger:
     def _check_here(self, token: str, story: Story) -> None:
         most = story.count("promised", "unsure", "open")
         if len(story.runs) > most:
-            self.broken("I4", f"{token} ran {len(story.runs)} times, but {most} at most were wanted")
+            self.broken(
+                "I4", f"{token} ran {len(story.runs)} times, but {most} at most were wanted"
+            )
         sure = sum(each.sure for each in story.attempts)
         if len(story.runs) < sure and not self._may_be_stopped(story):
             self.broken("I9", f"{token} could not be stored, and did not run in its request")

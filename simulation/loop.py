@@ -1,7 +1,7 @@
 """An event loop that runs in a simulated thread, on the world's time.
 
-It calls its callbacks in asyncio's order: first come, first served, timers behind what was there
-when they became due. That order is a promise programs may rely on, so the seed leaves it alone. What
+It calls its callbacks in asyncio's order: first come, first served, timers behind
+what was there when they became due. That order is a promise programs may rely on, so the seed leaves it alone. What
 no program may rely on is when other threads' calls come in between, how long a callback takes, and
 when something arrives from outside: that is the seed's.
 """
@@ -19,8 +19,12 @@ from simulation.world import World
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Run by `run_in_thread`, in a thread of the world."""
 
+    # Of asyncio's own loop, as all versions since 3.8 have them.
     _ready: Any
     _scheduled: Any
+    _stopping: bool
+    _timer_cancelled_count: int
+    _thread_id: int | None
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -42,8 +46,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if self._thread is not None:
             self._world.wake(self._thread)
 
-    def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    def call_soon_threadsafe(  # type: ignore[override]
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         """As asyncio's; the threads may take turns before and after it."""
         self._world.pause()

@@ -1,4 +1,4 @@
-"""One process of the application: a real FastAPI application with Afterword, in simulated threads."""
+"""One process: a real FastAPI application with Afterword, in simulated threads."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastapi import FastAPI, WebSocket
+from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response
 
@@ -56,7 +56,7 @@ class Process(Owner):
 
     async def _live(self) -> None:
         scenario = self.simulation.scenario
-        self.app = FastAPI()
+        self.app = FastAPI(openapi_url=None)
         self.afterword = Afterword(
             self.app,
             url=self.simulation.url,
@@ -68,7 +68,7 @@ class Process(Owner):
             grace=GRACE,
             store_timeout=1.0,
         )
-        _add_routes(self.app)
+        self.app.router.routes.extend(_routes.routes)  # looked at once: that takes milliseconds
         lifespan = Lifespan(self.app)
         try:
             await lifespan.startup()
@@ -87,12 +87,13 @@ class Process(Owner):
     async def _end_requests(self) -> None:
         """As a server: wait for what is under way, then cancel it."""
         left = [each.task for each in self.deliveries.values() if each.task is not None]
-        if left:
-            _, left = await asyncio.wait(left, timeout=PATIENCE)
-        for task in left:
+        if not left:
+            return
+        _, late = await asyncio.wait(left, timeout=PATIENCE)
+        for task in late:
             task.cancel()
-        if left:
-            await asyncio.wait(left)
+        if late:
+            await asyncio.wait(late)
 
     def _end(self) -> None:
         self.up, self.ended = False, True
@@ -101,7 +102,7 @@ class Process(Owner):
 
     def stop(self) -> None:
         """Ask it to end; called from outside."""
-        self.loop.arrive(lambda: self._stopping.set())
+        self.loop.arrive(self._stopping.set)
 
     def die(self) -> None:
         """Drop all of its memory where it stands; what is in files stays."""
@@ -115,7 +116,7 @@ class Process(Owner):
         for task in asyncio.all_tasks(self.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(BaseException):
-                task.get_coro().close()  # type: ignore[union-attr]
+                task.get_coro().close()
         with contextlib.suppress(RuntimeError):
             self.loop.close()
         for delivery in list(self.deliveries.values()):
@@ -154,28 +155,37 @@ class Process(Owner):
 delivering: ContextVar[Any] = ContextVar("delivering")  # the delivery of the request that is served
 
 
-def _add_routes(app: FastAPI) -> None:
-    """One route for each way to answer; what a handler does is in its delivery."""
+_routes = APIRouter()  # one for each way to answer; what a handler does is in its delivery
 
-    @app.post("/async/{name}")
-    async def answer(name: str, background_tasks: BackgroundTasks) -> Any:
-        return await delivering.get().play(background_tasks)
 
-    @app.post("/def/{name}")
-    def answer_in_thread(name: str, background_tasks: BackgroundTasks) -> Any:
-        return delivering.get().play_in_thread(background_tasks)
+@_routes.post("/async/{name}")
+async def answer(name: str, background_tasks: BackgroundTasks) -> Any:
+    """Answer from the event loop."""
+    return await delivering.get().play(background_tasks)
 
-    @app.post("/hand/{name}")
-    async def answer_by_hand(name: str, background_tasks: BackgroundTasks) -> Response:
-        by_hand = await delivering.get().play(background_tasks, by_hand=True)
-        return JSONResponse({}, background=by_hand)
 
-    @app.post("/stream/{name}")
-    async def stream(name: str, background_tasks: BackgroundTasks) -> Response:
-        delivery = delivering.get()
-        by_hand = await delivery.play(background_tasks, by_hand=True)
-        return StreamingResponse(delivery.body(), background=by_hand)
+@_routes.post("/def/{name}")
+def answer_in_thread(name: str, background_tasks: BackgroundTasks) -> Any:
+    """Answer from a thread."""
+    return delivering.get().play_in_thread(background_tasks)
 
-    @app.websocket("/socket/{name}")
-    async def talk(name: str, websocket: WebSocket, background_tasks: BackgroundTasks) -> None:
-        await delivering.get().talk(websocket, background_tasks)
+
+@_routes.post("/hand/{name}")
+async def answer_by_hand(name: str, background_tasks: BackgroundTasks) -> Response:
+    """Answer with a Response that brings its own background tasks."""
+    by_hand = await delivering.get().play(background_tasks, by_hand=True)
+    return JSONResponse({}, background=by_hand)
+
+
+@_routes.post("/stream/{name}")
+async def stream(name: str, background_tasks: BackgroundTasks) -> Response:
+    """Answer with a stream."""
+    delivery = delivering.get()
+    by_hand = await delivery.play(background_tasks, by_hand=True)
+    return StreamingResponse(delivery.body(), background=by_hand)
+
+
+@_routes.websocket("/socket/{name}")
+async def talk(name: str, websocket: WebSocket, background_tasks: BackgroundTasks) -> None:
+    """Talk."""
+    await delivering.get().talk(websocket, background_tasks)

@@ -4,7 +4,7 @@ Every action is one line of text, so a scenario that fails can be read; and ever
 out, so it can be made small (`shrink`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from random import Random
 from typing import Any
@@ -215,7 +215,8 @@ class Maker:
         self._shared = random.random() < 0.3
         idempotent = random.random() < 0.3
         # Few of the many: what meets at one moment is what a seed is about.
-        kinds = random.sample([self._request, self._request, self._socket, self._call], 2)
+        makers: list[Callable[[str], Actor]] = [self._request, self._socket, self._call]
+        kinds = random.sample([self._request, *makers], 2)
         actors = [random.choice(kinds)(f"r{n}") for n in range(random.randint(1, 4))]
         return Scenario(
             seed=self._seed,
@@ -251,7 +252,9 @@ class Maker:
         if self._chance(0.2):
             key = random.choice(self._keys)
             return Add(f"u.{key}", "quick", how, unique=key)
-        return Add(token, kind, how, delay=random.choice((0.05, 1.0)) if self._chance(0.1) else None)
+        return Add(
+            token, kind, how, delay=random.choice((0.05, 1.0)) if self._chance(0.1) else None
+        )
 
     def _adds(self, name: str, most: int, **said: Any) -> tuple[Add, ...]:
         return tuple(

@@ -145,7 +145,9 @@ class PatientConnection(sqlite3.Connection):
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """One statement; other threads may take turns before it."""
         _world().pause()
-        cursor: sqlite3.Cursor = patiently(lambda: super(PatientConnection, self).execute(sql, parameters))
+        cursor: sqlite3.Cursor = patiently(
+            lambda: super(PatientConnection, self).execute(sql, parameters)
+        )
         return cursor
 
     def cursor(self, factory: Any = None) -> Any:

@@ -8,7 +8,17 @@ from afterword import current_task, task
 from simulation.ledger import Ledger, Run
 from simulation.primitives import STANDS
 
-ledger: Ledger  # of the seed that runs
+_ledgers: list[Ledger] = []  # the one of the seed that runs
+
+
+def use(ledger: Ledger) -> None:
+    """Write into this ledger from now on."""
+    _ledgers[:] = [ledger]
+
+
+def _ledger() -> Ledger:
+    return _ledgers[0]
+
 
 _time: Any = STANDS["time"]
 
@@ -19,37 +29,37 @@ class TaskFails(Exception):
 
 def _begin(token: str) -> Run:
     context = current_task()
-    return ledger.begin(token, context.job_id, context.attempt)
+    return _ledger().begin(token, context.job_id, context.attempt)
 
 
 async def quick(token: str) -> None:
     """In the event loop, without a wait."""
-    ledger.end(_begin(token))
+    _ledger().end(_begin(token))
 
 
 async def slow(token: str) -> None:
     """In the event loop, for a while."""
     run = _begin(token)
     try:
-        await asyncio.sleep(ledger.choose((0.0, 0.01, 0.3)))
+        await asyncio.sleep(_ledger().choose((0.0, 0.01, 0.3)))
     except BaseException:
-        ledger.cut(run)
+        _ledger().cut(run)
         raise
-    ledger.end(run)
+    _ledger().end(run)
 
 
 def thread(token: str) -> None:
     """In a thread."""
     run = _begin(token)
-    _time.sleep(ledger.choose((0.0, 0.01, 0.3)))
-    ledger.end(run)
+    _time.sleep(_ledger().choose((0.0, 0.01, 0.3)))
+    _ledger().end(run)
 
 
 async def fails(token: str) -> None:
     """Never succeeds."""
     run = _begin(token)
-    await asyncio.sleep(ledger.choose((0.0, 0.01)))
-    ledger.end(run, failed=True)
+    await asyncio.sleep(_ledger().choose((0.0, 0.01)))
+    _ledger().end(run, failed=True)
     raise TaskFails
 
 
@@ -58,7 +68,7 @@ async def flaky(token: str) -> None:
     """Succeeds at the second try."""
     run = _begin(token)
     failed = run.attempt == 1
-    ledger.end(run, failed=failed)
+    _ledger().end(run, failed=failed)
     if failed:
         raise TaskFails
 
@@ -76,13 +86,13 @@ def unstorable(token: str, kind: str) -> Callable[[], Any]:
     """A call that has no name under which another process could find it."""
 
     async def here() -> None:
-        run = ledger.begin(token, None, 1)
+        run = _ledger().begin(token, None, 1)
         try:
-            await asyncio.sleep(ledger.choose((0.0, 0.01)))
+            await asyncio.sleep(_ledger().choose((0.0, 0.01)))
         except BaseException:
-            ledger.cut(run)
+            _ledger().cut(run)
             raise
-        ledger.end(run, failed=kind == "fails")
+        _ledger().end(run, failed=kind == "fails")
         if kind == "fails":
             raise TaskFails
 

@@ -4,7 +4,7 @@ Every thread of the simulation is a greenlet, the event loop's included. One of 
 until it waits for something or comes to a point where the operating system could let another one go
 on; the seed decides which. When all of them wait, time jumps to the next moment for which one does.
 
-    hub ──▶ a thread's turn ──▶ wait, or pause ──▶ hub ──▶ what is due outside: clients, faults ──▶ ...
+    hub ──▶ a thread's turn ──▶ wait, or pause ──▶ hub ──▶ what is due outside: clients, faults
 
 The same seed makes the same choices, so it gives the same trace.
 """
@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Callable
 from random import Random
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 
 STARTED_AT = 1_750_000_000.0  # the wall clock's seconds since 1970
 MOST_TURNS = 100_000  # of one seed: more means that something turns without end
@@ -72,7 +72,7 @@ class World:
     current: "World | None" = None  # the one that runs now
 
     def __init__(self, seed: object, talk: Callable[[str], object] | None = None) -> None:
-        self.random = Random(f"schedule {seed}")  # text: an int and a bool of one value are one seed
+        self.random = Random(f"schedule {seed}")
         self.now = 1_000.0  # monotonic
         self.wall_is_ahead = STARTED_AT - self.now
         self.hub = getcurrent()
