@@ -164,22 +164,22 @@ class GroupCommit:
     async def run(self, operation: Operation, timeout: float | None = None) -> Any:
         """Wait for an operation in an event loop.
 
-        When the caller is cancelled, `operation.committed` tells whether that came too late.
+        A caller that is cancelled while its operation is being committed waits for the answer, so
+        that afterwards `operation.committed` is certain; then it is cancelled.
 
         Raises:
             StoreUnavailable: not committed within `timeout` seconds; nothing of it was stored.
         """
         loop = operation.loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        operation.done = lambda result, error: _resolve(future, result, error)
+        operation.done = lambda result, error: resolve(future, result, error)
         expiry = loop.call_later(timeout, self._expire, operation, future) if timeout else None
         self.submit(operation)
         try:
             return await future
         except asyncio.CancelledError:
-            operation.abandon()
-            if future.cancelled() and not operation.abandoned:
-                await _despite_cancelling(operation)
+            if not (operation.abandon() or operation.abandoned):
+                await _answered(operation)
             raise
         finally:
             if expiry is not None:
@@ -187,7 +187,13 @@ class GroupCommit:
 
     def _expire(self, operation: Operation, future: "asyncio.Future[Any]") -> None:
         if operation.abandon():
-            _resolve(future, None, _timed_out(self.store))
+            resolve(future, None, self.timed_out())
+
+    def timed_out(self) -> StoreError:
+        """The error of a caller that has taken its operation back."""
+        return StoreUnavailable(
+            f"The store {self.store.url} did not answer in time; nothing was stored."
+        )
 
     def run_blocking(self, operation: Operation, timeout: float | None = None) -> Any:
         """Wait for an operation in a thread; errors as in `run`."""
@@ -195,7 +201,7 @@ class GroupCommit:
         operation.done = lambda result, error: finished.set()
         self.submit(operation)
         if not finished.wait(timeout) and operation.abandon():
-            raise _timed_out(self.store)
+            raise self.timed_out()
         finished.wait()
         if operation.error is not None:
             raise operation.error
@@ -310,6 +316,7 @@ def _deliver(batch: Sequence[Operation]) -> None:
     for operation in batch:
         if operation.abandoned:
             continue
+        _take(operation)
         if operation.loop is None:
             _call_done([operation])
         else:
@@ -321,6 +328,17 @@ def _deliver(batch: Sequence[Operation]) -> None:
             continue  # the loop was closed before it got its answers: nobody waits for them
 
 
+def _take(operation: Operation) -> None:
+    """Hand over the answer, whether or not anything still waits for it."""
+    if operation.take is not None:
+        try:
+            operation.take(operation.result, operation.error)
+        except Exception as error:  # a caller's mistake must not stop those who come after it
+            telemetry.answer_refused(error)
+    for wake in operation.mark_answered():
+        wake()
+
+
 def _call_done(operations: Sequence[Operation]) -> None:
     for operation in operations:
         try:
@@ -330,13 +348,19 @@ def _call_done(operations: Sequence[Operation]) -> None:
             telemetry.answer_refused(error)
 
 
-async def _despite_cancelling(operation: Operation) -> None:
-    """Wait for an operation that was being committed when its caller was cancelled."""
-    answered = asyncio.Event()
-    operation.done = lambda result, error: answered.set()
+async def _answered(operation: Operation) -> None:
+    """Wait for the answer, however often the caller is cancelled meanwhile."""
+    loop, answered = asyncio.get_running_loop(), asyncio.Event()
+    if not operation.call_at_answer(lambda: _call_in(loop, answered.set)):
+        return
     while not answered.is_set():
         with contextlib.suppress(asyncio.CancelledError):
             await answered.wait()
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nothing waits in it
+        loop.call_soon_threadsafe(callback)
 
 
 def _report(result: Any, error: BaseException | None) -> None:
@@ -345,7 +369,8 @@ def _report(result: Any, error: BaseException | None) -> None:
         telemetry.answer_refused(error)
 
 
-def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+def resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    """Answer a future, unless it was cancelled or answered before."""
     if future.done():
         return
     if error is not None:
@@ -353,6 +378,3 @@ def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | 
     else:
         future.set_result(result)
 
-
-def _timed_out(store: Store) -> StoreError:
-    return StoreUnavailable(f"The store {store.url} did not answer in time; nothing was stored.")

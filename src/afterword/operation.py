@@ -16,12 +16,14 @@ Done = Callable[[Any, BaseException | None], None]
 class Operation:
     """One caller's wish: a verb of the store with its items, or any function of the store.
 
-    `done` is called with (result, error) in the store's thread; for a caller in an event loop it is
-    called in that loop.
+    `take` is called with (result, error) in the store's thread, before anything else: it decides
+    what the answer means, even if nothing waits for it any more. `done` wakes whoever waits: in
+    the store's thread, or in the event loop `loop`.
     """
 
     verb: Callable[..., Any]
-    done: Done | None = None  # nobody waits
+    done: Done | None = None
+    take: Done | None = None
     items: Sequence[Any] | None = None  # None: the verb is called alone, as verb(store)
     option: Any = None  # operations of one verb and one option are merged
     loop: asyncio.AbstractEventLoop | None = None
@@ -29,6 +31,8 @@ class Operation:
     error: BaseException | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _state: str = "waiting"
+    _answered: bool = False
+    _others: list[Callable[[], object]] | None = None  # called at the answer, in any thread
 
     def abandon(self) -> bool:
         """Take the operation back; False: too late, it is being committed."""
@@ -43,6 +47,20 @@ class Operation:
     def committed(self) -> bool:
         """Whether it is in the store; certain once it has been answered or abandoned."""
         return self._state == "committing" and self.error is None
+
+    def mark_answered(self) -> Sequence[Callable[[], object]]:
+        """Note that the answer is there; returns what `call_at_answer` has collected."""
+        with self._lock:
+            self._answered = True
+            others, self._others = self._others, None
+        return others or ()
+
+    def call_at_answer(self, wake: Callable[[], object]) -> bool:
+        """Have `wake` called in the store's thread at the answer; False: the answer is there."""
+        with self._lock:
+            if not self._answered:
+                self._others = [*(self._others or ()), wake]
+            return not self._answered
 
     def begin_commit(self) -> bool:
         """Pass the point of no return; False: the caller has abandoned it."""
