@@ -280,7 +280,7 @@ class RequestDelivery(Delivery):
     async def body(self) -> AsyncIterator[bytes]:
         """The parts of a stream."""
         yield b"one"
-        await asyncio.sleep(self.ledger.choose((0.0, 0.001, 0.05)))
+        await asyncio.sleep(self.ledger.choose((0.0, 0.001, 0.05, 0.3)))
         if self.actor.ending == "body fails":
             raise HandlerFails
         yield b"two"

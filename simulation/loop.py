@@ -1,9 +1,9 @@
 """An event loop that runs in a simulated thread, on the world's time.
 
-It calls its callbacks in asyncio's order: first come, first served, timers behind
-what was there when they became due. That order is a promise programs may rely on, so the seed leaves it alone. What
-no program may rely on is when other threads' calls come in between, how long a callback takes, and
-when something arrives from outside: that is the seed's.
+It calls its callbacks in asyncio's order: first come, first served, and timers behind what was
+there when they became due. That order is a promise that programs may rely on, so the seed leaves it
+alone. What no program may rely on is when other threads' calls come in between, how long a callback
+takes, and when something arrives from outside: that is the seed's.
 """
 
 import asyncio

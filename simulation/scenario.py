@@ -198,6 +198,10 @@ class Scenario:
 
 
 POINTS = ("begun", "committing", "committed")
+_ENDINGS = {
+    "any": ("return",) * 4 + ("raise", "refuse"),
+    "stream": ("return", "return", "raise", "body fails", "body fails"),
+}
 DELAYS = (0.0, 0.0, 0.0, 0.0005, 0.001, 0.005, 0.02, 0.1)
 
 
@@ -207,7 +211,11 @@ class Maker:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._random = Random(f"scenario {seed}")
-        self._keys = ("k", "l")
+        # Its theme: how often calls have a key, cannot be stored, and are for later.
+        self._keys = self._random.choice((("k",), ("k", "l")))
+        self._unique = self._random.choice((0.0, 0.15, 0.5))
+        self._here = self._random.choice((0.0, 0.2, 0.7))
+        self._later = self._random.choice((0.0, 0.1, 0.4))
 
     def make(self) -> Scenario:
         """The scenario."""
@@ -241,20 +249,20 @@ class Maker:
 
     # ------------------------------------------------------------------ who asks
 
-    def _add(self, token: str, *, hows: Sequence[str] = ("injected",), plain: bool = False) -> Add:
+    def _add(self, token: str, *, hows: Sequence[str] = (), plain: bool = False) -> Add:
         random = self._random
-        how = random.choice(hows)
         kind = random.choice(("quick", "quick", "thread", "slow", "fails", "flaky"))
-        if how == "here":
-            return Add(token, random.choice(("quick", "quick", "fails")), how)
         if plain:
-            return Add(token, kind, how)
-        if self._chance(0.2):
+            return Add(token, kind)
+        how = random.choice(hows) if hows else "injected"
+        if self._chance(self._unique):
             key = random.choice(self._keys)
             return Add(f"u.{key}", "quick", how, unique=key)
-        return Add(
-            token, kind, how, delay=random.choice((0.05, 1.0)) if self._chance(0.1) else None
-        )
+        later = random.choice((0.05, 1.0, 3600.0, 3600.0)) if self._chance(self._later) else None
+        return Add(token, kind, how, delay=later)
+
+    def _add_here(self, token: str) -> Add:
+        return Add(token, self._random.choice(("quick", "quick", "fails")), "here")
 
     def _adds(self, name: str, most: int, **said: Any) -> tuple[Add, ...]:
         return tuple(
@@ -263,11 +271,11 @@ class Maker:
 
     def _request(self, name: str) -> Request:
         random = self._random
-        route = random.choice(("async", "async", "def", "hand", "stream"))
-        hows = {"hand": ("hand", "injected"), "stream": ("hand", "injected")}.get(
-            route, ("injected",) * 5 + ("here",)
-        )
-        steps: list[Step] = list(self._adds(name, 4, hows=hows))
+        route = random.choice(("async", "async", "def", "hand", "stream", "stream"))
+        by_hand = ("hand", "injected") if route in {"hand", "stream"} else ()
+        steps: list[Step] = list(self._adds(name, 4, hows=by_hand))
+        if not by_hand and self._chance(self._here):
+            steps.insert(random.randint(0, len(steps)), self._add_here(f"{name}.here"))
         if self._chance(0.4):
             steps.insert(random.randint(0, len(steps)), Pause(self._pause()))
         if self._chance(0.25):
@@ -283,7 +291,7 @@ class Maker:
             at=(self._time(),),
             steps=tuple(steps),
             route=route,
-            ending=random.choice(("return",) * 4 + ("raise", "refuse", "body fails")),
+            ending=random.choice(_ENDINGS.get(route, _ENDINGS["any"])),
             repeats=random.choice((0, 3)),
             cut=self._cut(0.35),
         )
