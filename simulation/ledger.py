@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from simulation.scenario import Add, Scenario
+from simulation.scenario import Add, Outage, Scenario, Stall
 from simulation.world import Owner, World
 
 T = TypeVar("T")
@@ -218,16 +218,22 @@ class Ledger:
         row, name = self.row(run.job_id), run.token
         if row is None and any(each.add.how == "hand" for each in story.attempts):
             pass  # Starlette called it before there was an answer: it runs there and then
-        elif row is None or (row.state, row.attempt) != ("running", run.attempt):
+        elif row is None or not self._is_on_record(run, row):
             self.broken("I13", f"{name} begins attempt {run.attempt}, but the store has {row}")
             return
         before = [each for each in story.runs if each.job_id == run.job_id]
-        if any(each.attempt >= run.attempt for each in before):
+        if any(each.attempt == run.attempt for each in before):
             self.broken("I10", f"{name} begins attempt {run.attempt} twice")
         if row is not None and run.attempt - 1 > row.lost + row.failures + row.interrupted:
             self.broken("I10", f"{name} begins attempt {run.attempt} without a cause: {row}")
         if not story.count("open", "promised", "unsure") and not story.doubted:
             self.broken("I4", f"{name} begins, but nobody was told so: all were refused")
+
+    def _is_on_record(self, run: Run, row: Row) -> bool:
+        """Whether this attempt was given out; a process that slept may begin one it has lost."""
+        stalls = any(isinstance(each, Stall | Outage) for each in self.scenario.faults)
+        slept = stalls and row.attempt > run.attempt and row.lost > 0
+        return slept or (row.state, row.attempt) == ("running", run.attempt)
 
     def _check_order(self, run: Run, story: Story) -> None:
         if self.scenario.order != "sequential" or not story.attempts:

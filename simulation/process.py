@@ -138,7 +138,7 @@ class Process(Owner):
 
     def reached(self, point: str) -> None:
         """The store is at a point of a transaction."""
-        self.simulation.reached(point)
+        self.simulation.reached(self, point)
 
     def connect(self) -> PatientConnection:
         """A connection of the application's own to the file it shares with the store."""

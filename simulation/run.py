@@ -1,5 +1,6 @@
 """One seed, from its first request to the last check."""
 
+import functools
 import gc
 import itertools
 import logging
@@ -19,7 +20,18 @@ from simulation import tasks
 from simulation.clients import DELIVERIES, Delivery
 from simulation.ledger import Ledger
 from simulation.process import Process
-from simulation.scenario import Actor, Cut, Jump, Kill, Maker, Outage, Restart, Scenario
+from simulation.scenario import (
+    Actor,
+    Cut,
+    Fault,
+    Jump,
+    Kill,
+    Maker,
+    Outage,
+    Restart,
+    Scenario,
+    Stall,
+)
 from simulation.store import SimulatedStore
 from simulation.world import Livelock, World
 
@@ -59,15 +71,18 @@ class Simulation:
         self.world = World(f"{scenario.seed} {schedule}", talk)
         self.ledger = Ledger(self.world, scenario, self.path)
         self.numbers = itertools.count(1)
-        self.process: Process | None = None
-        self._processes = itertools.count(1)
+        self.processes: list[Process] = []  # that have been started, and not ended
+        self._process_numbers = itertools.count(1)
+        self._missing = scenario.processes  # that are to be started, now or later
         self._waiting = 0  # deliveries that have yet to reach a process
         self._began = 0.0
         self._quiet = self._closing = False
         self._cuts: list[tuple[str, int, Delivery, Cut]] = []
         self._reached: dict[str, int] = {}
         self._kills: list[Kill] = []
-        self.disturbed = any(isinstance(each, Outage | Restart | Kill) for each in scenario.faults)
+        self.disturbed = any(
+            isinstance(each, Outage | Restart | Kill | Stall) for each in scenario.faults
+        )
 
     # ------------------------------------------------------------------ the whole of it
 
@@ -85,15 +100,15 @@ class Simulation:
         except Exception as error:
             self.ledger.broken("error", repr(error))
         finally:
-            if self.process is not None and not self.process.dead:
-                self.process.die()
+            for process in self.processes:
+                process.die()
             self.ledger.close()
             World.current = None
         found = tuple(self.ledger.violations)
         return Result(self.scenario, self.schedule, found, self.world.trace, self.world.turns)
 
     def _run(self) -> None:
-        self._start()
+        self._start_missing()
         self._until(lambda: self._up, "the start")
         self._began = self.world.now
         self._schedule()
@@ -105,8 +120,8 @@ class Simulation:
             self._stop()
             if self.ledger.violations or not self.ledger.unfinished():
                 break
-            self._closing = False
-            self._start()  # a thread that nobody waited for has added something in the last moment
+            self._closing, self._missing = False, 1
+            self._start_missing()  # a thread that nobody waited for has added something at the end
             self._until(lambda: self._up, "the start")
         if not self.ledger.violations:
             self._check_left(("queued", "running"))
@@ -125,18 +140,18 @@ class Simulation:
 
     @property
     def _under_way(self) -> str:
-        names = [each.name for each in self.process.deliveries.values()] if self.process else []
+        names = [each.name for p in self.processes for each in p.deliveries.values()]
         return ", ".join(names) or "nothing under way"
 
     @property
     def _up(self) -> bool:
-        return self.process is not None and self.process.up
+        return not self._missing and all(each.up for each in self.processes)
 
     @property
     def _all_over(self) -> bool:
         if self._waiting or self.world.now < self._began + self._lasts:
             return False
-        return self.process is not None and not self.process.deliveries and not self.process.late
+        return not self._missing and not any(p.deliveries or p.late for p in self.processes)
 
     @property
     def _lasts(self) -> float:
@@ -149,10 +164,13 @@ class Simulation:
 
     # ------------------------------------------------------------------ processes
 
-    def _start(self) -> None:
-        self.process = Process(self, next(self._processes))
-        self.process.start()
-        self._watch(self.process)
+    def _start_missing(self) -> None:
+        while self._missing:
+            self._missing -= 1
+            process = Process(self, next(self._process_numbers))
+            self.processes.append(process)
+            process.start()
+            self._watch(process)
 
     def _watch(self, process: Process) -> None:
         """As a supervisor: replace a process that has ended."""
@@ -164,17 +182,39 @@ class Simulation:
             self.world.at(self.world.now + LOOK_EVERY, lambda: self._watch(process))
 
     def _replace(self, process: Process) -> None:
-        if not process.dead:
-            process.die()
-        self.world.at(self.world.now + RESTART_AFTER, self._start)
+        self._end(process)
+        self._missing += 1
+        self.world.at(self.world.now + RESTART_AFTER, self._start_missing)
 
-    def _kill(self) -> None:
-        if self.process is not None and not self.process.dead and not self._quiet:
-            self._replace(self.process)
+    def _end(self, process: Process) -> None:
+        self.processes.remove(process)
+        process.die()
+
+    def _any(self) -> Process | None:
+        """One of those that are up."""
+        up = [each for each in self.processes if each.up]
+        return self.world.random.choice(up) if up else None
+
+    def _kill(self, process: Process | None) -> None:
+        if process is not None and not process.dead and not self._quiet:
+            self._replace(process)
 
     def _restart(self) -> None:
-        if self._up and self.process is not None:
-            self.process.stop()
+        process = self._any()
+        if process is not None:
+            process.stop()
+
+    def _stall(self, seconds: float) -> None:
+        """As SIGSTOP, and later SIGCONT."""
+        process = self._any()
+        if process is not None:
+            self.world.note(f"process {process.number} is stopped for {seconds:g} s")
+            process.frozen = True
+            self.world.at(self.world.now + seconds, lambda: self._thaw(process))
+
+    def _thaw(self, process: Process) -> None:
+        self.world.note(f"process {process.number} goes on")
+        process.frozen = False
 
     # ------------------------------------------------------------------ actors and faults
 
@@ -184,19 +224,19 @@ class Simulation:
             for at in times:
                 self.deliver(actor, getattr(actor, "repeats", 0), after=at)
         for fault in self.scenario.faults:
-            if isinstance(fault, Kill):
-                self.world.at(self._began + fault.at, lambda fault=fault: self._aim(fault))  # type: ignore[misc]
-            elif isinstance(fault, Restart):
-                self.world.at(self._began + fault.at, self._restart)
-            elif isinstance(fault, Jump):
-                seconds = fault.seconds
-                self.world.at(self._began + fault.at, lambda seconds=seconds: self._jump(seconds))  # type: ignore[misc]
+            self.world.at(self._began + fault.at, functools.partial(self._begin, fault))
 
-    def _aim(self, kill: Kill) -> None:
-        if kill.point is None:
-            self._kill()
-        else:
-            self._kills.append(kill)
+    def _begin(self, fault: Fault) -> None:
+        if isinstance(fault, Kill) and fault.point is not None:
+            self._kills.append(fault)
+        elif isinstance(fault, Kill):
+            self._kill(self._any())
+        elif isinstance(fault, Restart):
+            self._restart()
+        elif isinstance(fault, Stall):
+            self._stall(fault.seconds)
+        elif isinstance(fault, Jump):
+            self._jump(fault.seconds)
 
     def _jump(self, seconds: float) -> None:
         self.world.note(f"the clock jumps by {seconds:g} s")
@@ -209,10 +249,11 @@ class Simulation:
 
     def _deliver(self, actor: Actor, repeats: int) -> None:
         self._waiting -= 1
-        if not self._up or self.process is None:
+        process = self._any()
+        if process is None:
             self.deliver(actor, repeats, CONNECT_AGAIN)
-            return
-        DELIVERIES[type(actor)](self, actor, self.process, repeats).begin()
+        else:
+            DELIVERIES[type(actor)](self, actor, process, repeats).begin()
 
     def cut_later(self, delivery: Delivery, cut: Cut) -> None:
         """Have it given up."""
@@ -221,15 +262,15 @@ class Simulation:
         else:
             self._cuts.append((cut.point, self._reached.get(cut.point, 0) + cut.nth, delivery, cut))
 
-    def reached(self, point: str) -> None:
-        """The store is at a point: for this some have waited."""
+    def reached(self, process: Process, point: str) -> None:
+        """A process's store is at a point: for this some have waited."""
         self._reached[point] = count = self._reached.get(point, 0) + 1
         for each in [each for each in self._cuts if (each[0], each[1]) == (point, count)]:
             self._cuts.remove(each)
-            self.world.at(self.world.now, lambda each=each: each[2].cut(each[3]))  # type: ignore[misc]
+            self.world.at(self.world.now, functools.partial(each[2].cut, each[3]))
         for kill in [each for each in self._kills if each.point == point]:
             self._kills.remove(kill)
-            self.world.at(self.world.now, self._kill)
+            self.world.at(self.world.now, functools.partial(self._kill, process))
 
     def fault(self) -> str | None:
         """What goes wrong with transactions now."""
@@ -282,13 +323,14 @@ class Simulation:
         return later and all(each[1] == "queued" and each[4] is not None for each in due)
 
     def _stop(self) -> None:
-        process = self.process
-        if process is None or self.ledger.violations:
+        if self.ledger.violations:
             return
         self._closing = True
-        process.stop()
-        if self._until(lambda: process.ended, "the shutdown"):
-            process.die()
+        for process in self.processes:
+            process.stop()
+        if self._until(lambda: all(each.ended for each in self.processes), "the shutdown"):
+            for process in list(self.processes):
+                self._end(process)
             self._check_left(("running",))
 
     def _check_left(self, states: tuple[str, ...]) -> None:

@@ -161,6 +161,14 @@ class Restart(_Line):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Stall(_Line):
+    """The process is stopped for a time, as by SIGSTOP, and goes on."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Jump(_Line):
     """The wall clock is set."""
 
@@ -169,7 +177,7 @@ class Jump(_Line):
 
 
 Actor = Request | Socket | Call
-Fault = Outage | Kill | Restart | Jump
+Fault = Outage | Kill | Restart | Stall | Jump
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,7 @@ class Scenario:
     on_failure: str
     idempotent: bool
     concurrency: int
+    processes: int
     actors: tuple[Actor, ...]
     faults: tuple[Fault, ...]
 
@@ -191,6 +200,8 @@ class Scenario:
         options = f"order={self.order}, on_failure={self.on_failure}"
         options += f", idempotent={self.idempotent}, concurrency={self.concurrency}"
         head = f"Afterword(app, {store}, {options})"
+        if self.processes > 1:
+            head += f", in {self.processes} processes"
         return [head, *map(str, self.actors), *map(str, self.faults)]
 
 
@@ -233,6 +244,7 @@ class Maker:
             on_failure=random.choice(("stop", "stop", "continue")),
             idempotent=idempotent,
             concurrency=random.choice((1, 2, 40)),
+            processes=random.choice((1, 1, 1, 2)),
             actors=tuple(self._with_key(each) if idempotent else each for each in actors),
             faults=tuple(self._faults()),
         )
@@ -371,6 +383,8 @@ class Maker:
                 faults.append(Kill(self._time() + 0.5, point))
         if self._chance(0.1):
             faults.append(Restart(self._time() + 0.001))
+        if self._chance(0.1):
+            faults.append(Stall(self._time(), random.choice((0.01, 1.0, 5.0))))
         if self._chance(0.1):
             faults.append(Jump(self._time(), random.choice((3600.0, -3600.0, 5.0))))
         return faults

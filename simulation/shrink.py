@@ -56,7 +56,12 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
     for position, actor in enumerate(scenario.actors):
         for smaller in _smaller_actor(actor):
             yield replace(scenario, actors=_with(scenario.actors, position, smaller))
-    for name, value in (("concurrency", 40), ("idempotent", False), ("shared", False)):
+    for name, value in (
+        ("processes", 1),
+        ("concurrency", 40),
+        ("idempotent", False),
+        ("shared", False),
+    ):
         if getattr(scenario, name) != value and not (name == "shared" and _binds(scenario)):
             yield replace(scenario, **{name: value})  # type: ignore[arg-type]
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import apsw
+
 from afterword.errors import StoreInterrupted, StoreUnavailable
 from afterword.job import NewJob
 from afterword.store import Added
@@ -43,7 +45,7 @@ class SimulatedStore(SQLiteStore):
     @classmethod
     def from_url(cls, url: str) -> "SimulatedStore":
         """The store of a URL."""
-        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else Apsw())
+        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
 
     def listen(self, heard: Callable[[], object]) -> float:
         """There are no other processes to hang up a bell for."""
@@ -134,9 +136,12 @@ def patiently(call: Callable[[], Any]) -> Any:
         try:
             return call()
         except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != BUSY or world.now > until:
+            if error.sqlite_errorcode & 0xFF != BUSY or world.now > until:
                 raise
-            world.sleep(_PATIENCE)
+        except apsw.BusyError:
+            if world.now > until:
+                raise
+        world.sleep(_PATIENCE)
 
 
 class PatientConnection(sqlite3.Connection):
@@ -182,3 +187,26 @@ class PatientPysqlite(Pysqlite):
             check_same_thread=False,
             factory=PatientConnection,
         )
+
+
+class PatientApswConnection(apsw.Connection):
+    """apsw's, waiting in the world's time."""
+
+    def execute(self, *said: Any, **more: Any) -> Any:
+        """One or more statements; other threads may take turns before them."""
+        _world().pause()
+        return patiently(lambda: super(PatientApswConnection, self).execute(*said, **more))
+
+    def executemany(self, statements: str, sequenceofbindings: Any, **more: Any) -> Any:
+        """One statement for each; all of it again if the file was busy."""
+        given = list(sequenceofbindings)
+        call = super().executemany
+        return patiently(lambda: call(statements, given, **more))
+
+
+class PatientApsw(Apsw):
+    """The driver for a file of the store's own."""
+
+    def connect(self, path: Path) -> Any:
+        """Open a file that exists; it never waits by itself."""
+        return PatientApswConnection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)

@@ -59,6 +59,7 @@ class Owner:
     """What threads belong to: a process, which may die."""
 
     dead = False
+    frozen = False  # stopped: its threads get no turns
 
 
 class World:
@@ -161,7 +162,7 @@ class World:
                 raise Livelock("; ".join(each.name for each in self.threads if each.ready))
             while self._outside and self._outside[0][0] <= self.now:
                 heapq.heappop(self._outside)[2]()
-            ready = [each for each in self.threads if each.ready]
+            ready = [each for each in self.threads if each.ready and not each.owner.frozen]
             if ready and self._same_time < STUCK_AFTER:
                 self._turn(ready[0] if len(ready) == 1 else self._choose(ready))
             elif not self._let_time_pass(until):
@@ -198,12 +199,13 @@ class World:
 
     def _let_time_pass(self, until: float) -> bool:
         """Go to the next moment for which somebody waits."""
-        times = [each.wake_at for each in self.threads if each.wake_at is not None]
+        awake = [each for each in self.threads if not each.owner.frozen]
+        times = [each.wake_at for each in awake if each.wake_at is not None]
         if self._outside:
             times.append(self._outside[0][0])
         later = [each for each in times if each > self.now]
         if not times or min(times) > until or (not later and self._same_time >= STUCK_AFTER):
-            if any(each.ready for each in self.threads) and self.now < until:
+            if any(each.ready for each in awake) and self.now < until:
                 self._advance(min(self.now + 0.01, until))
                 return True
             self._advance(max(self.now, until))
