@@ -8,7 +8,8 @@ import importlib
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 # Whatever afterword imports of others comes first: they keep the real modules.
@@ -23,8 +24,12 @@ import sqlalchemy.ext.asyncio
 import starlette.routing
 
 from simulation.primitives import STANDS
+from simulation.world import World
 
 _LEFT_OUT = ("cli", "dashboard", "demo", "testing", "stores.postgres", "processes", "__main__")
+
+_SHARED = {"asgi", "background", "bind", "claims", "intake", "runner", "sequence", "transactions"}
+_WITH_REAL_LOCKS = {"job", "telemetry"}  # made while they were imported
 
 _ = (anyio, apsw, fastapi, opentelemetry.trace, pydantic, sqlalchemy.ext.asyncio, starlette)
 
@@ -47,10 +52,20 @@ def install() -> None:
             if not module.name.removeprefix("afterword.").startswith(_LEFT_OUT):
                 importlib.import_module(module.name)
         package._simulated = True
+        World.interrupted = frozenset(_files(package))
     finally:
         sys.modules.update(real)
     anyio.to_thread.run_sync = _run_sync  # type: ignore[assignment]
     warnings.simplefilter("ignore")  # coroutines of a process that died were never awaited
+
+
+def _files(package: Any) -> Iterator[str]:
+    """The modules in which several threads meet."""
+    folder = Path(package.__path__[0])
+    for path in folder.glob("*.py"):
+        shared = "threading" in path.read_text() or path.stem in _SHARED
+        if shared and path.stem not in _WITH_REAL_LOCKS:
+            yield str(path)
 
 
 async def _run_sync(

@@ -9,8 +9,8 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from types import ModuleType, TracebackType
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from simulation.world import Thread as WorldThread
@@ -292,16 +292,32 @@ def _tokens(nbytes: int = 32) -> str:
 
 
 class Stand(ModuleType):
-    """Stands in for a module: simulated while a world runs, the real one else."""
+    """Stands in for a module: simulated while a world runs, the real one else.
 
-    def __init__(self, real: ModuleType, simulated: dict[str, Any]) -> None:
+    Args:
+        kept: what modules keep while they are imported (`default_factory=threading.Lock`), so that
+            it is decided with each call which one it is.
+    """
+
+    def __init__(
+        self, real: ModuleType, simulated: dict[str, Any], kept: Sequence[str] = ()
+    ) -> None:
         super().__init__(real.__name__)
         self._real, self._simulated = real, simulated
+        self._kept = {name: _either(getattr(real, name), simulated[name]) for name in kept}
 
     def __getattr__(self, name: str) -> Any:
         if World.current is not None and name in self._simulated:
             return self._simulated[name]
-        return getattr(self._real, name)
+        return self._kept.get(name) or getattr(self._real, name)
+
+
+def _either(real: Any, simulated: Any) -> type:
+    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+        make = real if World.current is None else simulated
+        return make(*args, **kwargs)
+
+    return type(simulated.__name__, (), {"__new__": new})  # a type, for annotations
 
 
 _MAIN = object()  # no thread of a simulation is the main one, where signals would be listened to
@@ -321,6 +337,7 @@ STANDS = {
             "current_thread": lambda: _world().thread,
             "main_thread": lambda: _MAIN,
         },
+        kept=("Lock", "RLock", "Event", "Semaphore", "Condition"),
     ),
     "queue": Stand(queue, {"SimpleQueue": _Queue, "Queue": _Queue}),
     "time": Stand(
@@ -335,5 +352,3 @@ STANDS = {
     ),
     "secrets": Stand(secrets, {"token_hex": _tokens}),
 }
-
-Traceback = TracebackType

@@ -160,7 +160,7 @@ class Simulation:
             for each in self.scenario.faults
             if not isinstance(each, Jump)
         ]
-        return max([0.5, *ends])
+        return max([0.1, *ends])
 
     # ------------------------------------------------------------------ processes
 

@@ -13,15 +13,22 @@ import asyncio
 import hashlib
 import heapq
 import itertools
+import sys
 from collections.abc import Callable
 from random import Random
+from types import FrameType
+from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 
 STARTED_AT = 1_750_000_000.0  # the wall clock's seconds since 1970
 MOST_TURNS = 100_000  # of one seed: more means that something turns without end
 STUCK_AFTER = 300  # turns without progress of time: whoever spins until something happens
+BETWEEN_LINES = 0.1  # the part of the seeds that interrupt threads between any two lines
 _WEIGHTS = (0.03, 0.3, 1.0, 1.0, 5.0)  # how fast a thread is, compared to the others
+
+
+Traced = Callable[[FrameType, str, Any], Any]
 
 
 class Livelock(Exception):
@@ -71,6 +78,7 @@ class World:
     """
 
     current: "World | None" = None  # the one that runs now
+    interrupted: frozenset[str] = frozenset()  # files whose lines threads are interrupted between
 
     def __init__(self, seed: object, talk: Callable[[str], object] | None = None) -> None:
         self.random = Random(f"schedule {seed}")
@@ -87,6 +95,7 @@ class World:
         self._talk = talk
         # A seed has its own pace: how often threads are interrupted, and how often time passes.
         self._switching = self.random.choice((0.02, 0.1, 0.3, 0.7))
+        self._between_lines = self.random.random() < BETWEEN_LINES
         self._slowness = self.random.choice((0.0, 0.002, 0.02))
 
     # ------------------------------------------------------------------ what has happened
@@ -142,7 +151,8 @@ class World:
         while self.now < until:
             self.wait(until)
 
-    def _to_hub(self, thread: Thread) -> None:
+    def _to_hub(self, thread: Thread | None) -> None:
+        assert thread is not None
         thread.current = getcurrent()
         self.hub.switch()
         if thread.owner.dead:
@@ -184,11 +194,26 @@ class World:
             self._advance(self.now + 10 ** self.random.uniform(-5, -1))
         self.thread = thread
         asyncio._set_running_loop(thread.loop)
+        if self._between_lines:
+            sys.settrace(self._trace_call)
         thread.current.switch()
+        if self._between_lines:
+            sys.settrace(None)
         asyncio._set_running_loop(None)
         self.thread = None
         if thread.ended:
             self._bury(thread)
+
+    def _trace_call(self, frame: FrameType, event: str, arg: object) -> "Traced | None":
+        return self._trace_line if frame.f_code.co_filename in self.interrupted else None
+
+    def _trace_line(self, frame: FrameType, event: str, arg: object) -> "Traced":
+        """Between two lines another thread may go on, as everywhere in Python."""
+        thread = self.thread
+        alive = thread is not None and not thread.owner.dead
+        if event == "line" and alive and self.random.random() < self._switching / 10:
+            self._to_hub(thread)
+        return self._trace_line
 
     def _bury(self, thread: Thread) -> None:
         self.threads.remove(thread)
