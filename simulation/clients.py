@@ -164,6 +164,8 @@ class RequestDelivery(Delivery):
         super().__init__(*args)
         self.status: int | None = None
         self.attempts: list[Attempt] = []  # of its outbox
+        if self.actor.route != "def":  # a thread goes on when its request has been cancelled
+            self.ledger.together.append(self.attempts)
         self._in_flight: list[Attempt] = []  # added by what it has started, while it was under way
 
     async def _run(self) -> None:

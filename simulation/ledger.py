@@ -1,9 +1,10 @@
 """What the clients were told, what ran, and whether the one fits the other.
 
 The ledger is outside of all processes, so it survives them. The numbers in the messages are those
-of the invariants: I1 durable before the answer, I2 nothing of a failed handler, I4 nothing behind a
-503, I6 bound jobs follow their transaction, I8 one job for a key, I9 every promised job ends, I10
-no run without a cause, I13 the attempt is on record before it begins.
+of the invariants: I1 durable before the answer, I2 nothing of a failed handler, I3 all jobs of a
+request or none, I4 nothing behind a 503, I6 bound jobs follow their transaction, I8 one job for a
+key, I9 every promised job ends, I10 no run without a cause, I13 the attempt is on record before it
+begins.
 """
 
 import sqlite3
@@ -118,6 +119,7 @@ class Ledger:
         self.scenario = scenario
         self.violations: list[str] = []
         self.stories: dict[str, Story] = {}
+        self.together: list[list[Attempt]] = []  # what one request has added before its answer
         self._path = path
         self._connection: Any = None
         self._random = Random(f"ledger {scenario.seed}")
@@ -301,6 +303,8 @@ class Ledger:
 
     def check_all(self) -> None:
         """Everything has had its time, and nothing goes wrong any more."""
+        for attempts in self.together:
+            self._check_together([each for each in attempts if self._is_plain(each)])
         for token, story in self.stories.items():
             attempts = story.attempts
             if attempts and attempts[0].add.how == "here":
@@ -309,6 +313,18 @@ class Ledger:
                 self._check_unique(token, story)
             else:
                 self._check_story(token, story)
+
+    def _is_plain(self, attempt: Attempt) -> bool:
+        """Whether a job of this token can only be this attempt's."""
+        alone = len(self.story(attempt.add.token).attempts) == 1
+        return alone and attempt.add.how == "injected" and not attempt.add.unique
+
+    def _check_together(self, attempts: Sequence[Attempt]) -> None:
+        """I3: all jobs of a request, or none."""
+        stored = [each.add.token for each in attempts if self.rows(each.add.token)]
+        if 0 < len(stored) < len(attempts):
+            added = [each.add.token for each in attempts]
+            self.broken("I3", f"of {added} only {stored} were stored")
 
     def _check_story(self, token: str, story: Story) -> None:
         rows = self.rows(token)
