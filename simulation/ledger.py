@@ -246,6 +246,8 @@ class Ledger:
                 continue
             position = attempt.chain.attempts.index(attempt)
             for earlier in attempt.chain.attempts[:position]:
+                if mine is None and earlier.add.delay is not None:
+                    break  # what runs in its request does not wait for what is for later
                 if earlier.said != "refused":
                     self._check_earlier(run, mine, earlier)
             if mine is None and not attempt.keyed:

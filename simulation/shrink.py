@@ -12,8 +12,8 @@ from typing import Any
 from simulation.run import Result, run_scenario
 from simulation.scenario import Add, Bound, Direct, Late, Request, Scenario, Socket
 
-SCHEDULES = 25  # tried for each candidate
-MOST_RUNS = 3_000
+SCHEDULES = 6  # tried for each candidate
+MOST_RUNS = 1_000
 
 
 def shrink(failed: Result) -> Result:
