@@ -3,9 +3,11 @@
 import asyncio
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,10 @@ from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 
 from afterword import Afterword, AfterwordError, JobState, NotStorable
-from afterword.errors import ArgumentError, ConfigurationError
+from afterword.errors import ArgumentError, ConfigurationError, WouldBlock
 from afterword.fastapi import BackgroundTasks
 from afterword.job import NewJob
-from tests.at_work import at_work, ended, record, url_in, wait_for
+from tests.at_work import at_work, ended, url_in
 from tests.helpers import ROOT, wait_until
 
 ran: list[Any] = []
@@ -322,16 +324,24 @@ def generate() -> Any:
 
 
 @pytest.mark.anyio
-async def test_add_task_sync_in_the_event_loop_does_not_lock_up(
-    tmp_path: Path, anyio_backend: str
-) -> None:
+async def test_what_blocks_is_refused_in_the_event_loop(tmp_path: Path, anyio_backend: str) -> None:
+    """At once, with the line to write instead: a job of the same process could never end."""
     async with at_work(tmp_path) as afterword:
-        job = afterword.add_task_sync(note, "blocking")
+        job = await afterword.add_task(note, "x")
         await ended(afterword, job)
-        await wait_for(lambda: ran, description="it has run")
-        after = await record(afterword, job)
+        calls: dict[str, Callable[[], object]] = {
+            "await afterword.add_task(...)": lambda: afterword.add_task_sync(note, "x"),
+            "await afterword.job(id)": lambda: afterword.job_sync(job.id),
+            "await job.wait()": job.wait_sync,
+            "await job.refresh()": job.refresh_sync,
+            "await job.cancel()": job.cancel_sync,
+        }
+        for right, call in calls.items():
+            with pytest.raises(WouldBlock, match=re.escape(f"{right}  # correct!")):
+                call()
+        found = await asyncio.to_thread(job.wait_sync, 20)
 
-    assert JobState.COMPLETED == after.state
+    assert JobState.COMPLETED is found.state
 
 
 def test_a_starlette_application_is_one_too(tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ from tests.helpers import wait_until
 from tests.sites import note, noted, serving
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Afterword runs in asyncio."""
+    return "asyncio"
+
+
 def application(make: Any, **options: Any) -> Starlette:
     async def endpoint(request: Request) -> Response:
         response: Response = make()
@@ -29,6 +35,21 @@ def application(make: Any, **options: Any) -> Starlette:
 
 def answer() -> Response:
     return PlainTextResponse("ok", background=BackgroundTask(note, "ran"))
+
+
+async def get(app: Starlette, path: str = "/", **scope: Any) -> list[Message]:
+    """A request without a client; what was sent."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    request = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+    await app({**request, **scope}, receive, send)
+    return sent
 
 
 # ---------------------------------------------------------------------- the lifespan
@@ -128,33 +149,27 @@ def test_an_unhandled_error_stores_nothing(tmp_path: Path) -> None:
         assert [] == noted
 
 
-def test_a_mounted_application_with_an_afterword_of_its_own_uses_the_outer_one(
+@pytest.mark.anyio
+async def test_a_mounted_application_with_an_afterword_of_its_own_keeps_its_own_store(
     tmp_path: Path,
 ) -> None:
+    """The first request starts it: no server runs the lifespan of a mounted application."""
     inner = application(answer)
-    Afterword(inner, f"sqlite:///{tmp_path / 'inner.db'}")
-    with serving(Starlette(routes=[Mount("/inner", inner)]), tmp_path) as site:
-        site.client.get("/inner/")
+    mounted = Afterword(inner, f"sqlite:///{tmp_path / 'inner.db'}")
+    outer = Starlette(routes=[Mount("/inner", inner)])
+    afterword = Afterword(outer, f"sqlite:///{tmp_path / 'outer.db'}")
+    await afterword.start()
+    await get(outer, "/inner/", state={})
+    jobs = [job.task for job in mounted.keeper.store().find()]
+    others = afterword.keeper.store().find()
+    await afterword.stop()  # which nothing tells the mounted one
 
-        assert ["ran"] == site.ran()
-        assert [JobState.COMPLETED] == site.states()
-
-    assert not (tmp_path / "inner.db").exists()
+    assert ["tests.sites:note"] == jobs
+    assert [] == others
+    assert not mounted.started
 
 
 def test_many_requests_at_the_same_time_keep_their_tasks_apart(tmp_path: Path) -> None:
-    async def get(site_app: Starlette) -> None:
-        sent: list[Message] = []
-
-        async def receive() -> Message:
-            return {"type": "http.request"}
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
-        await site_app(scope, receive, send)
-
     async def get_fifty(site_app: Starlette) -> None:
         await asyncio.gather(*(get(site_app) for _ in range(50)))
 

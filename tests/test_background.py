@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from afterword.chain import Chain
 from starlette.background import BackgroundTask as StarletteBackgroundTask
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.datastructures import UploadFile
@@ -12,7 +13,6 @@ from starlette.datastructures import UploadFile
 from afterword import NotStorable
 from afterword.background import BackgroundTask, BackgroundTasks
 from afterword.bind import Binding
-from afterword.chain import Chain
 from afterword.clock import Clock
 from afterword.errors import ArgumentError
 from afterword.group_commit import GroupCommit

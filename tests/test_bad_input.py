@@ -52,7 +52,7 @@ from afterword.errors import (
     StoreCorrupt,
 )
 from afterword.fastapi import BackgroundTask, BackgroundTasks
-from afterword.outbox import Order
+from afterword.intake import Order
 from tests.at_work import url_in, wait_for
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 

@@ -236,7 +236,7 @@ def test_csv_upload_keeps_nothing_of_a_refused_upload(load: Load) -> None:
 def test_csv_upload_keeps_nothing_when_its_jobs_cannot_be_stored(load: Load) -> None:
     """Another program locks the store: the client gets a 503, and the upload is deleted."""
     module = load("csv_upload")
-    module.afterword._store_timeout = 0.2  # not an option of the example's
+    module.afterword.intake.store_timeout = 0.2  # not an option of the example's
     with started(module) as client, closing(apsw.Connection("jobs.db")) as other:
         other.set_busy_timeout(10_000)
         other.execute("BEGIN IMMEDIATE")

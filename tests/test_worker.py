@@ -21,8 +21,8 @@ from starlette.concurrency import run_in_threadpool
 from afterword import Afterword, JobState, task, telemetry, worker
 from afterword.errors import StoreUnavailable
 from afterword.fastapi import BackgroundTasks
+from afterword.intake import Order
 from afterword.job import NewJob, new_id
-from afterword.outbox import Order
 from afterword.policy import Why
 from tests.at_work import at_work, edit, ended, record, url_in, wait_for
 from tests.helpers import wait_until

@@ -4,29 +4,30 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, get_args, overload
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 from weakref import WeakSet
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from afterword import telemetry, upkeep
-from afterword.asgi import AfterwordMiddleware
-from afterword.bind import AsyncBinding, Binding, bind
-from afterword.chain import Chain
+from afterword.adder import ScriptTaskAdder
+from afterword.asgi import AfterwordMiddleware, require_asyncio
+from afterword.bind import AsyncBinding, Binding
+from afterword.call import Call
 from afterword.clock import Clock, StoreClock
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.errors import ConfigurationError, InjectionError, NoContainer, StoreError
 from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
 from afterword.handle import Job
+from afterword.idempotency import Whose
 from afterword.injection import Injector, checked_injectors, native, refused_by_all
 from afterword.injectors import injection_of
-from afterword.intake import Adding, Intake
-from afterword.job import JobRecord
+from afterword.intake import Intake, OnFailure, Order, Rules
+from afterword.job import JobRecord, NewJob
 from afterword.keeper import Keeper
 from afterword.leases import Leases
 from afterword.operation import calling
@@ -38,17 +39,15 @@ from afterword.options import (
     checked_queues,
     queue_limits,
 )
-from afterword.outbox import Entry, OnFailure, Order, Rules
 from afterword.outcome import redacting
 from afterword.recurrence import as_rule
 from afterword.retry import checked_retries
 from afterword.schedule import Missed
 from afterword.scheduler import Planned, Scheduler
-from afterword.scope import Provided
 from afterword.store import Store, open_store
 from afterword.task import allow_package, check_names, registered, require_callable
-from afterword.task_options import CallOptions, CallOptionsDict
 from afterword.termination import Termination
+from afterword.threads import refuse_event_loop
 from afterword.transactions import Transactions
 from afterword.worker import Worker
 
@@ -58,8 +57,6 @@ if TYPE_CHECKING:
 
     from afterword.job_status import ShowErrors
 
-P = ParamSpec("P")
-R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "sqlite:///afterword.db"
@@ -70,7 +67,7 @@ _applications: "WeakSet[Afterword]" = WeakSet()  # of this process
 
 
 @native()
-class Afterword(Intake):
+class Afterword(ScriptTaskAdder):
     """Durable background tasks for one application.
 
     Args:
@@ -94,7 +91,9 @@ class Afterword(Intake):
         retries: how often a job is tried again after an error, if its task does not say.
             Default: 0.
         idempotent: takes a request's `Idempotency-Key` header as the unique key of its jobs: a
-            client that repeats its request gets the same jobs.
+            client that repeats its request gets the same jobs. A function of the request tells
+            whose key it is, such as the user's name: nobody meets the jobs of others. If it returns
+            None, the header is not heeded. With True, keys are told apart by method and path only.
         redact: takes the text of a task's error before it is stored or logged, and returns what may
             be kept of it. Default: all of it, up to 16 KiB.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
@@ -128,7 +127,7 @@ class Afterword(Intake):
         worker: bool = True,
         queues: Sequence[str] | Mapping[str, int | None] = ("default",),
         retries: int | None = None,
-        idempotent: bool = False,
+        idempotent: bool | Whose = False,
         redact: Callable[[str], str] | None = None,
         store_timeout: float = 5.0,
         injectors: Sequence[Injector] = (),
@@ -143,20 +142,18 @@ class Afterword(Intake):
         check_number("store_timeout", store_timeout, 0.01, 3600)
         check_callable("redact", redact)
         self.redact = redacting(redact)
-        check_flag("idempotent", idempotent)
-        self.rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
+        if not callable(idempotent):
+            check_flag("idempotent", idempotent)
+        rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
         self._retries = None if retries is None else checked_retries(retries)
         self._queue_limits: Mapping[str, int | None] = {}
         self._clock = StoreClock(clock or Clock())
         self._lease, self._retention = float(lease), float(retention)
-        self._store_timeout = float(store_timeout)
         self._set_worker(queues, concurrency, grace)
         self._app = app
-        self.lifespan_state: Mapping[str, Any] = {}
         self.injection = injection_of(
-            app, checked_injectors(injectors), lifespan_state=lambda: self.lifespan_state
+            app, checked_injectors(injectors), lifespan_state=lambda: self.intake.lifespan_state
         )
-        self._works = worker and app is not None
         self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
         self._group = GroupCommit(self._store, self._clock)
         self._group.on_open = self._set_clock
@@ -164,11 +161,26 @@ class Afterword(Intake):
         self._transactions = Transactions(self._group)
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
-        self._adding = Adding(self)
+        self.intake = Intake(
+            group=self._group,
+            leases=self._leases,
+            keeper=self.keeper,
+            transactions=self._transactions,
+            clock=self._clock,
+            injection=self.injection,
+            rules=rules,
+            store_timeout=float(store_timeout),
+            grace=self._grace,
+            redact=self.redact,
+            provide=lambda entry: _in_task().in_request(self, entry),
+        )
+        self.intake.works = worker and app is not None
+        super().__init__(self.intake.add, self.intake.add_sync)
         self._planned: list[Planned] = []
         self._termination = Termination(self._stop_claiming)
-        self._unfinished: set[asyncio.Task[None]] = set()
-        self.started = False
+        self._starting: asyncio.Lock | None = None
+        self._started_late = False  # by a request: nothing tells that the application ends
+        self.in_lifespan = False
         self.drained = True  # whether the last stop could end every attempt
         allow_package(sys._getframe(1).f_globals.get("__name__", ""))
         in_child(self._forget)
@@ -193,7 +205,31 @@ class Afterword(Intake):
             )
         # The last one is the innermost: later `add_middleware` calls go around it.
         app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
+        self._wrap_lifespan(app)
         _applications.add(self)
+
+    def _wrap_lifespan(self, app: Starlette) -> None:
+        """Start with the application's lifespan also where that is entered by hand.
+
+        An application that is mounted in another one gets no lifespan of a server: the other one's
+        may enter `app.router.lifespan_context(app)`, which does not pass the middleware.
+        """
+        entered = app.router.lifespan_context
+
+        @contextlib.asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[Any]:
+            async with entered(app) as state:
+                if self.in_lifespan or self.started:
+                    yield state
+                    return
+                self.intake.lifespan_state = state or {}
+                await self.start()
+                try:
+                    yield state
+                finally:
+                    await self.stop()
+
+        app.router.lifespan_context = lifespan
 
     def configure_worker(
         self,
@@ -214,7 +250,8 @@ class Afterword(Intake):
             self._concurrency if concurrency is None else concurrency,
             self._grace if grace is None else grace,
         )
-        self._works = True
+        self.intake.works = True
+        self.intake.grace = self._grace
 
     def _set_worker(
         self, queues: Sequence[str] | Mapping[str, int | None], concurrency: int, grace: float
@@ -240,56 +277,16 @@ class Afterword(Intake):
         """Seconds after which the jobs of a process that hangs are given to another one."""
         return self._lease
 
+    @property
+    def started(self) -> bool:
+        """True once jobs can be stored and run here, until the application ends."""
+        return self.intake.started
+
     # ------------------------------------------------------------------ adding jobs
 
-    @overload
-    async def add_task(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    async def add_task(
-        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """Store a job outside of a request; it is durable when this returns.
-
-        Raises:
-            NotStorable: there is no request in which it could run instead.
-            ArgumentError: the arguments do not fit the function.
-            StoreUnavailable: it could not be stored.
-        """
-        return await self._adding.add_task(func, *args, **kwargs)
-
-    @overload
-    def add_task_sync(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    def add_task_sync(
-        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    def add_task_sync(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """`add_task` for threads and scripts; blocks until the job is durable."""
-        return self._adding.add_task_sync(func, *args, **kwargs)
-
-    def options(self, **options: Unpack[CallOptionsDict]) -> Adding:
-        """What adds a call with options of its own.
-
-        Args:
-            options: delay, run_at, queue, priority, unique, retries, timeout, tags; see
-                `afterword.task_options.CallOptions`.
-
-        Raises:
-            ConfigurationError, ValueError: an option has a value it cannot have.
-
-        Example:
-            job = await afterword.options(delay=60, unique="report").add_task(make_report)
-        """
-        return Adding(self, CallOptions(**options))
+    def new_job(self, call: Call) -> NewJob:
+        """The job of a call outside of a request; it is not added."""
+        return self.intake.new_job(call)
 
     def every(
         self,
@@ -353,21 +350,7 @@ class Afterword(Intake):
 
     def bind(self, connection: Any) -> Binding | AsyncBinding:
         """`BackgroundTasks.bind` for code outside of a request."""
-        chain = Chain(
-            self.new_job,
-            self.keeper,
-            sequential=self.rules.order == "sequential",
-            on_failure=self.rules.on_failure,
-        )
-        return self.bind_chain(connection, chain)
-
-    def bind_chain(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
-        """What adds the jobs of a chain in a transaction of the user's."""
-        return bind(self._transactions, connection, chain)
-
-    def announce(self) -> None:
-        """Let the workers look for jobs that such a transaction has committed."""
-        self._transactions.announce()
+        return self.intake.bind(connection)
 
     async def job(self, job_id: str) -> Job[Any] | None:
         """A job by its id, as the store knows it now; None if it does not (any more)."""
@@ -375,6 +358,7 @@ class Afterword(Intake):
 
     def job_sync(self, job_id: str) -> Job[Any] | None:
         """`job` for threads and scripts."""
+        refuse_event_loop("afterword.job_sync(id)", "await afterword.job(id)")
         return self._handle(self.keeper.record_sync(job_id))
 
     def _handle(self, record: JobRecord | None) -> Job[Any] | None:
@@ -440,14 +424,29 @@ class Afterword(Intake):
             InjectionError: a registered task asks for something that it can never be given.
             StoreError: the store cannot be used.
         """
-        if self.started:
-            return
+        require_asyncio()
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:  # two first requests may come at the same time
+            if not self.started:
+                await self._start()
+
+    async def start_late(self) -> None:
+        """Start at a request: no lifespan has passed through here, but the event loop will live on.
+
+        That is the case with a server that has no lifespan, and for an application that is mounted
+        in another one.
+        """
+        await self.start()
+        self._started_late = True
+
+    async def _start(self) -> None:
         check_names()
         self.check_injection()
         scheduler = Scheduler(self._group, self._planned, self._clock.now())
         await asyncio.to_thread(self._group.start)
         try:
-            if self._works:
+            if self.intake.works:
                 await asyncio.to_thread(self._leases.start, self._queues, self._concurrency)
             else:
                 await asyncio.to_thread(self._leases.start)
@@ -456,11 +455,9 @@ class Afterword(Intake):
             raise
         self._group.every(SET_CLOCK_EVERY, self._set_clock)
         upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
-        if self._works:
+        if self.intake.works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)
-            from afterword import in_task
-
             self._worker = Worker(
                 self._group,
                 self._leases,
@@ -469,10 +466,12 @@ class Afterword(Intake):
                 redact=self.redact,
                 retries=self._retries,
                 injection=self.injection,
-                natives=in_task.natives_of(self),
+                natives=_in_task().natives_of(self),
                 keeper=self.keeper,
                 clock=self._clock,
             )
+            # Pipes of other processes are opened there: files, which the loop must not wait for.
+            await asyncio.to_thread(self._worker.listen)
             self._worker.start()
             self.keeper.on_cancel = self._worker.look_for_orders
             # Which queues are paused or limited is known before the first job can be offered.
@@ -481,12 +480,13 @@ class Afterword(Intake):
             await asyncio.to_thread(scheduler.start)
         self._loop = asyncio.get_running_loop()
         self._termination.listen()
-        self.started = True
+        self.intake.worker, self.intake.stopping_since = self._worker, None
+        self.intake.started = True
         telemetry.started(
             self._store.url,
             self._store.durability,
             self._leases.worker,
-            self._concurrency if self._works else None,
+            self._concurrency if self.intake.works else None,
         )
 
     def check_injection(self) -> None:
@@ -515,6 +515,10 @@ class Afterword(Intake):
 
     def _stop_claiming(self) -> None:
         """A signal wants the process to end: what runs may end, and nothing else starts."""
+        self.intake.stopping_since = self.intake.stopping_since or self.intake.monotonic()
+        if self._started_late:  # nothing else will tell: what is cut off from now on is no loss
+            worker = self._leases.worker
+            self._group.submit(calling(lambda store: store.retire(worker)))
         if self._worker is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
                 self._loop.call_soon_threadsafe(self._worker.stop_claiming)
@@ -526,11 +530,12 @@ class Afterword(Intake):
         """Drain the worker and close the store; harmless when stopped."""
         if not self.started:
             return
-        self.started = False
+        self.intake.started = False
+        self.intake.stopping_since = self.intake.stopping_since or self.intake.monotonic()
+        await self._stop_mounted()
         self._termination.stop()
         await self._tell_store(self._leases.retire)  # whatever is cut off from now on is no loss
-        if self._unfinished:
-            await asyncio.wait(self._unfinished, timeout=self._grace)
+        await self.intake.wait_unfinished(self._grace)
         left = await self._worker.drain(self._grace) if self._worker else 0
         self.drained = not left
         telemetry.stopped(self._leases.worker, left)
@@ -540,7 +545,14 @@ class Afterword(Intake):
         if not left:
             await self._tell_store(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
-        self._worker = self.keeper.on_cancel = None
+        self._worker = self.intake.worker = self.keeper.on_cancel = None
+        self._starting, self._started_late = None, False
+
+    async def _stop_mounted(self) -> None:
+        """Stop those that requests have started in this event loop: nothing else tells them."""
+        for each in list(_applications):
+            if each is not self and each._started_late and each._loop is self._loop:
+                await each.stop()
 
     async def _tell_store(self, farewell: Callable[[], None]) -> None:
         try:
@@ -552,12 +564,12 @@ class Afterword(Intake):
 
     def _forget(self) -> None:
         """In a forked child: not started, whatever the parent is."""
-        self.started = False
+        self.intake.forget()
         self._worker = None
-        self._unfinished = set()
 
-    def as_task(self, entry: Entry) -> AbstractContextManager[Provided]:
-        """Run a call in its request as if a worker did."""
-        from afterword import in_task
 
-        return in_task.in_request(self, entry)
+def _in_task() -> Any:
+    """What tasks are given of their application; it knows this module."""
+    from afterword import in_task
+
+    return in_task

@@ -3,25 +3,26 @@
 Outside of one, and where the application has not been started, they do what Starlette's do.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, overload
 
 from starlette.background import BackgroundTask as StarletteBackgroundTask
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
+from afterword.adder import TaskAdder
 from afterword.bind import AsyncBinding, Binding
+from afterword.call import Call
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.errors import NotInstalled
 from afterword.handle import Job
 from afterword.injection import native
-from afterword.inline import call
+from afterword.inline import call_plainly
 from afterword.job import new_id
 from afterword.outbox import Entry, Outbox, open_outbox
 from afterword.task import is_async, reference, require_callable
-from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
+from afterword.task_options import NO_OPTIONS
 
 P = ParamSpec("P")
-R = TypeVar("R")
 
 native()(StarletteBackgroundTasks)  # and what is derived from it: FastAPI's own
 
@@ -44,30 +45,24 @@ class BackgroundTask(StarletteBackgroundTask):
     _entry: Entry | None
 
     def __init__(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        self._set_up(func, args, kwargs, NO_OPTIONS)
+        self._set_up(Call(func, args, kwargs))
 
-    def _set_up(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> None:
-        require_callable(func)
-        _set_call(self, func, args, kwargs)
+    def _set_up(self, call: Call) -> None:
+        require_callable(call.func)
+        _set_call(self, call)
         outbox = open_outbox()
-        self._entry = outbox.add(func, args, kwargs, said, confirmed=False) if outbox else None
+        self._entry = outbox.add(call, confirmed=False) if outbox else None
 
     async def __call__(self) -> None:
         """Run, or, if the call has been stored, confirm that it is to run."""
         if self._entry is None:
-            await call(self.func, self.args, self.kwargs)
+            await call_plainly(self.func, self.args, self.kwargs)
         else:
             await self._entry.outbox.confirm(self._entry)
 
 
 @native()
-class BackgroundTasks(BackgroundTask):
+class BackgroundTasks(TaskAdder, BackgroundTask):
     """Calls to be made after the response, one after the other, in the order they were added.
 
     In a FastAPI route take it as a parameter, by the name `afterword.fastapi.BackgroundTasks`.
@@ -85,6 +80,7 @@ class BackgroundTasks(BackgroundTask):
     ) -> None:
         self.tasks = list(tasks) if tasks else []
         self._outbox: Outbox | None = None
+        self._options = NO_OPTIONS
 
     @classmethod
     def of_request(cls, outbox: Outbox) -> "BackgroundTasks":
@@ -95,72 +91,21 @@ class BackgroundTasks(BackgroundTask):
             tasks._outbox = outbox
         return tasks
 
-    @overload
-    def add_task(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    def add_task(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
-
-    def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """Add a call.
-
-        Args:
-            func: any callable, `def` or `async def`; a function at the top of a module is durable.
-            args, kwargs: its arguments. No keyword is reserved.
-
-        Returns:
-            The job: its `id`, whether it is `durable`, and later what becomes of it.
-
-        Raises:
-            TypeError: not a callable, or arguments that do not fit its signature.
-            NotStorable: it cannot be stored, and the application was set to `strict=True`.
-        """
-        return self._add(func, args, kwargs, NO_OPTIONS)
-
-    def options(self, **options: Unpack[CallOptionsDict]) -> "TasksWithOptions":
-        """What adds a call with options of its own.
-
-        Args:
-            options: delay, run_at, queue, priority, unique, retries, timeout, tags; see
-                `afterword.task_options.CallOptions`.
-
-        Raises:
-            ConfigurationError, ValueError: an option has a value it cannot have.
-
-        Example:
-            background_tasks.options(delay=60, unique=f"welcome:{to}").add_task(welcome, to)
-        """
-        return TasksWithOptions(self, CallOptions(**options))
-
-    def _add(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> Job[Any]:
+    def _add_call(self, call: Call) -> Job[Any]:
         if self._outbox is None:
-            return self._add_by_hand(func, args, kwargs, said)
-        entry = self._outbox.add(func, args, kwargs, said, confirmed=True)
+            return self._add_by_hand(call)
+        entry = self._outbox.add(call)
         self.tasks.append(_Confirmed(entry))
         return entry.handle
 
-    def _add_by_hand(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> Job[Any]:
+    def _add_by_hand(self, call: Call) -> Job[Any]:
         """To an instance that the user has made, to be put on a Response."""
         task = BackgroundTask.__new__(BackgroundTask)
-        task._set_up(func, args, kwargs, said)
+        task._set_up(call)
         self.tasks.append(task)
         if task._entry:
             return task._entry.handle
-        return Job(new_id(), reference(func), durable=False)
+        return Job(new_id(), reference(call.func), durable=False)
 
     @overload
     def bind(self, connection: AsyncSession) -> Binding: ...
@@ -210,64 +155,31 @@ class TasksOfTask(BackgroundTasks):
 
     def __init__(
         self,
-        add: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], CallOptions], Job[Any]],
+        add: Callable[[Call], Job[Any]],
         bind: Callable[[Any], Binding | AsyncBinding],
     ) -> None:
         super().__init__()
         self._add_to_task, self._bind = add, bind
 
-    def _add(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> Job[Any]:
-        return self._add_to_task(func, args, kwargs, said)
+    def _add_call(self, call: Call) -> Job[Any]:
+        return self._add_to_task(call)
 
     def bind(self, connection: Any) -> Any:
-        """What adds jobs in a transaction of the task's."""
+        """An adder of jobs in a transaction of the task's."""
         return self._bind(connection)
 
 
-class TasksWithOptions:
-    """`BackgroundTasks.options(...)`: adds calls with these options."""
-
-    def __init__(self, tasks: BackgroundTasks, said: CallOptions) -> None:
-        self._tasks = tasks
-        self._said = said
-
-    @overload
-    def add_task(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    def add_task(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
-
-    def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """As `BackgroundTasks.add_task`; a call that cannot be stored is refused.
-
-        With `unique`, this asks the store whether there is such a job (with PostgreSQL, a round
-        trip for which the event loop waits).
-
-        Raises:
-            NotStorable: a call that runs in its request has no use for options.
-        """
-        return self._tasks._add(func, args, kwargs, self._said)
-
-
-def _set_call(task: Any, func: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    """What Starlette's constructor does, which keeps the keyword `func` to itself."""
-    task.func, task.args, task.kwargs = func, args, kwargs
-    task.is_async = is_async(func)
+def _set_call(task: Any, call: Call) -> None:
+    """Do what Starlette's constructor does, which keeps the keyword `func` to itself."""
+    task.func, task.args, task.kwargs = call.func, call.args, call.kwargs
+    task.is_async = is_async(call.func)
 
 
 class _Confirmed(StarletteBackgroundTask):
     """An entry of the injected BackgroundTasks, should these also be put on a Response."""
 
     def __init__(self, entry: Entry) -> None:
-        _set_call(self, entry.func, entry.args, entry.kwargs)
+        _set_call(self, entry.call)
         self._entry = entry
 
     async def __call__(self) -> None:

@@ -14,24 +14,25 @@ whenever one fires, and each job remembers where it was added and where it was w
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from afterword import telemetry
-from afterword.chain import Chain
+from afterword.call import Call
 from afterword.connections.sqlalchemy import SQLAlchemyConnection
-from afterword.job import NewJob
+from afterword.handle import Job
+from afterword.sequence import Added, JobSequence
 from afterword.transactions import Transactions, perform
 
 
 @dataclass(slots=True, eq=False)
 class _Added:
-    """A job of the present transaction, which may be a savepoint."""
+    """A call of the present transaction, which may be a savepoint."""
 
-    job: NewJob
-    chain: Chain
+    call: Added
+    sequence: JobSequence
     added_in: SessionTransaction
     written_in: SessionTransaction | None = None
 
@@ -61,20 +62,23 @@ class SessionJobs:
         event.listen(session, "after_soft_rollback", self._after_soft_rollback)
         event.listen(session, "after_transaction_end", self._after_transaction_end)
 
-    def add(self, session: Session, job: NewJob, chain: Chain, *, at_once: bool) -> None:
-        """Add a job to the session's transaction."""
+    def add(
+        self, session: Session, sequence: JobSequence, call: Call, *, at_once: bool
+    ) -> Job[Any]:
+        """Add a call to the session's transaction; with `at_once` it is written now."""
+        added = sequence.add(call)
         if not session.in_transaction():
             session.begin()  # as session.add() does
-        added = _Added(job, chain, _innermost(session))
+        each = _Added(added, sequence, _innermost(session))
         if at_once:
-            self._write(session, [added])
-        self._added.append(added)
+            self._write(session, [each])
+        self._added.append(each)
+        return added.handle
 
     def _write(self, session: Session, unwritten: list[_Added]) -> None:
         connection = SQLAlchemyConnection(session)
-        jobs = [each.job for each in unwritten]
-        perform(self._transactions.adding(connection, jobs, announced=True), connection)
         for each in unwritten:
+            perform(each.sequence.writing(each.call, connection), connection)
             each.written_in = _innermost(session)
 
     @property
@@ -100,7 +104,6 @@ class SessionJobs:
     def _after_soft_rollback(self, session: Session, ended: SessionTransaction) -> None:
         """Forget what was added in it: these are the latest, nothing of a later one is left."""
         kept = [each for each in self._added if not _is_within(each.added_in, ended)]
-        _forget(self._added[len(kept) :])
         for each in kept:
             if each.written_in and _is_within(each.written_in, ended):
                 each.written_in = None
@@ -110,30 +113,9 @@ class SessionJobs:
         if ended.parent is None:
             if self._unwritten and not self._rolled_back:
                 telemetry.not_committed(len(self._unwritten))
-            if not self._committed:
-                _forget(self._added)
             self._added, self._committed = [], False
         if ended.parent is None or ended.nested:
             self._rolled_back = False
-
-
-def _forget(added: list[_Added]) -> None:
-    """They do not exist: nothing follows them, and their keys are free."""
-    for each in reversed(added):
-        each.chain.forget(each.job)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionWriter:
-    """How the jobs of a binding get into a session's transaction."""
-
-    session: Session
-    jobs: SessionJobs
-    at_once: bool
-
-    def write(self, job: NewJob, chain: Chain) -> None:
-        """Write the job, or see to it that it will be."""
-        self.jobs.add(self.session, job, chain, at_once=self.at_once)
 
 
 def _innermost(session: Session) -> SessionTransaction:

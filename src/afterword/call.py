@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Required, TypedDict
 
 from starlette.datastructures import UploadFile
@@ -18,10 +19,19 @@ from afterword.task_options import NO_OPTIONS, CallOptions, TaskOptions, fixed
 Function = Callable[..., Any]
 
 
-class Draft(TypedDict, total=False):
-    """The part of a `NewJob` that its call decides; who adds it says how it stands to others."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a task, as `add_task` was given it, with the options of this call alone."""
 
-    id: Required[str]
+    func: Function
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: CallOptions = NO_OPTIONS
+
+
+class Draft(TypedDict, total=False):
+    """The part of a `NewJob` that its call decides: all but its id and its place among others."""
+
     task: Required[str]
     arguments: str
     queue: str
@@ -35,29 +45,13 @@ class Draft(TypedDict, total=False):
     durable: bool
 
 
-def new_job(
-    func: Function,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    said: CallOptions = NO_OPTIONS,
-    *,
-    now: float,
-    injection: Injection,
-) -> NewJob:
+def new_job(call: Call, *, now: float, injection: Injection) -> NewJob:
     """The job of a call that has no others before it; see `draft`."""
-    return NewJob(**draft(func, args, kwargs, said, now=now, injection=injection))
+    return NewJob(id=new_id(), **draft(call, now=now, injection=injection))
 
 
-def draft(
-    func: Function,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    said: CallOptions = NO_OPTIONS,
-    *,
-    now: float,
-    injection: Injection,
-) -> Draft:
-    """What a call says of its job.
+def draft(call: Call, *, now: float, injection: Injection) -> Draft:
+    """The part of a job that its call decides.
 
     Args:
         injection: what the application's functions are given where they run.
@@ -66,15 +60,14 @@ def draft(
         TypeError: not a callable.
         NotStorable, ArgumentError, ArgumentValueError, InjectionError: see `afterword.errors`.
     """
-    require_callable(func)
-    refuse_uploads(args, kwargs)
-    func = injection.unwrap(func)
+    require_callable(call.func)
+    refuse_uploads(call.args, call.kwargs)
+    func = injection.unwrap(call.func)
     name = storable(func, injection.unwrap)
     planned = plan(func, injection.of_task(name, func).names)
-    arguments = planned.encode(args, kwargs)
-    options = options_of(name)
+    arguments = planned.encode(call.args, call.kwargs)
+    options, said = options_of(name), call.options
     return Draft(
-        id=new_id(),
         task=name,
         arguments=arguments,
         queue=said.queue or options.queue,
@@ -82,24 +75,22 @@ def draft(
         run_at=said.start(now),
         tags=(*options.tags, *(tag for tag in said.tags if tag not in options.tags)),
         unique_key=said.unique_key,
-        limit_key=_limit_key(name, options, planned, args, kwargs),
+        limit_key=_limit_key(name, options, planned, call),
         options=_job_options(options, said),
     )
 
 
-def unstored_draft(
-    func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any], injection: Injection
-) -> Draft:
-    """The same of a call that runs in its request.
+def unstored_draft(call: Call, injection: Injection) -> Draft:
+    """The same for a call that runs in its request.
 
     Raises:
         TypeError, ArgumentError, InjectionError: what could not be called here either.
     """
-    require_callable(func)
-    refuse_uploads(args, kwargs)
-    func = injection.unwrap(func)
+    require_callable(call.func)
+    refuse_uploads(call.args, call.kwargs)
+    func = injection.unwrap(call.func)
     injection.of(func)
-    return Draft(id=new_id(), task=reference(func), durable=False)
+    return Draft(task=reference(func), durable=False)
 
 
 def _job_options(options: TaskOptions, said: CallOptions) -> str | None:
@@ -119,18 +110,12 @@ def _is_limited(options: TaskOptions) -> bool:
     return options.limit is not None or options.rate is not None
 
 
-def _limit_key(
-    name: str,
-    options: TaskOptions,
-    planned: Plan,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> str | None:
+def _limit_key(name: str, options: TaskOptions, planned: Plan, call: Call) -> str | None:
     if not _is_limited(options):
         return None
     if options.key is None:
         return fixed(name)
-    bound = planned.signature.bind(*args, **kwargs)
+    bound = planned.signature.bind(*call.args, **call.kwargs)
     bound.apply_defaults()
     key = options.key(**{each: bound.arguments[each] for each in _asked(options.key)})
     if not isinstance(key, str | int) or isinstance(key, bool):

@@ -10,12 +10,13 @@ the work is done again. Two things help:
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
-from afterword.call import new_job
+from afterword.adder import TaskAdder
+from afterword.call import Call, new_job
 from afterword.completion import Completion
 from afterword.connections import adapt
 from afterword.connections.kinds import Awaited, Synchronous
@@ -27,7 +28,7 @@ from afterword.outcome import Completed
 from afterword.progress import Progress
 from afterword.scope import Provided
 from afterword.store import Claim, Settlement
-from afterword.task_options import NO_OPTIONS, CallOptions, CallOptionsDict
+from afterword.task_options import NO_OPTIONS
 from afterword.transactions import Transactions
 from afterword.workplace import Make, Natives, Workplace
 
@@ -36,7 +37,7 @@ R = TypeVar("R")
 
 
 @native(in_processes=True)
-class TaskContext:
+class TaskContext(TaskAdder):
     """One attempt at a job: a parameter of a task, or `current_task()`.
 
     Args:
@@ -61,6 +62,7 @@ class TaskContext:
         self.told_to_end: BaseException | None = None
         self.heeded = False  # the task has seen that it was
         self.leaving = False  # the task has returned, and what it was given is given back
+        self._options = NO_OPTIONS
         self.over = False  # for the job: whatever its code still comes to is dropped
 
     @property
@@ -146,60 +148,17 @@ class TaskContext:
 
     # ------------------------------------------------------------------ jobs of its own
 
-    @overload
-    def add_task(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
+    # What a task adds exists if and only if this attempt completes: both are stored as one. So an
+    # attempt that fails and is repeated adds no job twice. The jobs do not wait for each other.
 
-    @overload
-    def add_task(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
-
-    def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """Add a job that exists if and only if this attempt completes: both are stored as one.
-
-        So an attempt that fails and is repeated adds no job twice. The jobs do not wait for each
-        other. Until the attempt has completed, the store does not know them.
-
-        Args:
-            func: a function at the top of a module, `def` or `async def`.
-            args, kwargs: its arguments.
-
-        Raises:
-            NotStorable, ArgumentError, InjectionError: as of `Afterword.add_task`.
-            NotInTask: this attempt has ended.
-        """
-        return self.add_child(func, args, kwargs, NO_OPTIONS)
-
-    def options(self, **options: Unpack[CallOptionsDict]) -> "ChildrenWithOptions":
-        """What adds a job with options of its own; see `Afterword.options`.
-
-        Example:
-            current_task().options(delay=3600).add_task(remind, user_id)
-        """
-        return ChildrenWithOptions(self, CallOptions(**options))
-
-    def add_child(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        said: CallOptions,
-    ) -> Job[Any]:
-        """`add_task` with options."""
-        job = self.new_job(func, args, kwargs, said)
+    def _add_call(self, call: Call) -> Job[Any]:
+        job = self.new_job(call)
         self.keep([job])
         return Job(job.id, job.task, keeper=self._place.keeper)
 
-    def new_job(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        said: CallOptions,
-    ) -> NewJob:
+    def new_job(self, call: Call) -> NewJob:
         """The job of a call; it is not added."""
-        place = self._place
-        return new_job(func, args, kwargs, said, now=place.now(), injection=place.injection)
+        return new_job(call, now=self._place.now(), injection=self._place.injection)
 
     def keep(self, jobs: Sequence[NewJob]) -> None:
         """Add jobs, as of `add_task`."""
@@ -273,26 +232,6 @@ class TaskContext:
 
     def __str__(self) -> str:
         return f"Attempt {self.attempt} at job {self.job_id} ({self.task})"
-
-
-class ChildrenWithOptions:
-    """`TaskContext.options(...)`: adds jobs with these options."""
-
-    def __init__(self, context: TaskContext, said: CallOptions) -> None:
-        self._context = context
-        self._said = said
-
-    @overload
-    def add_task(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    def add_task(self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
-
-    def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """As `TaskContext.add_task`."""
-        return self._context.add_child(func, args, kwargs, self._said)
 
 
 class _Logger(logging.LoggerAdapter[logging.Logger]):

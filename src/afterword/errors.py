@@ -15,6 +15,8 @@ AfterwordError
 ├── DuplicateTask (ValueError)           two functions with one name
 ├── UnknownTask (LookupError)            a stored name that no function of this application has
 ├── UnknownJob (LookupError)             a job that is not in the store: not yet, or not any more
+├── NotStarted (RuntimeError)            a job that no worker of this application would run
+├── WouldBlock (RuntimeError)            a call that would block the event loop, or wait for itself
 ├── NotInTask (RuntimeError)             current_task() where no task is running
 ├── LostLease (RuntimeError)             complete_in(...) for a job that is somebody else's by now
 └── StoreError (RuntimeError)
@@ -87,6 +89,14 @@ class UnknownTask(AfterwordError, LookupError):
 
 class UnknownJob(AfterwordError, LookupError):
     """A job's handle was asked for something, and the store does not know the job."""
+
+
+class NotStarted(AfterwordError, RuntimeError):
+    """The lifespan of the application has not run, so its worker would never run this job."""
+
+
+class WouldBlock(AfterwordError, RuntimeError):
+    """A call that would block the event loop, or wait for what cannot happen meanwhile."""
 
 
 class NotInTask(AfterwordError, RuntimeError):

@@ -330,9 +330,10 @@ def _deliver(batch: Sequence[Operation]) -> None:
 
 def _take(operation: Operation) -> None:
     """Hand over the answer, whether or not anything still waits for it."""
-    if operation.take is not None:
+    take, operation.take = operation.take, None
+    if take is not None:
         try:
-            operation.take(operation.result, operation.error)
+            take(operation.result, operation.error)
         except Exception as error:  # a caller's mistake must not stop those who come after it
             telemetry.answer_refused(error)
     for wake in operation.mark_answered():
@@ -377,4 +378,3 @@ def resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | N
         future.set_exception(error)
     else:
         future.set_result(result)
-

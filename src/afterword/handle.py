@@ -5,13 +5,17 @@ at the last `refresh`, `wait` or `cancel`. Looking at it costs nothing, and aski
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from afterword.errors import NotInstalled, UnknownJob
+from pydantic_core import CoreSchema, core_schema
+
+from afterword.errors import NotInstalled, UnknownJob, WouldBlock
 from afterword.job import JobRecord, JobState
 from afterword.keeper import Keeper
 from afterword.results import decode_result
+from afterword.threads import refuse_event_loop
 
 R = TypeVar("R")
 
@@ -49,6 +53,16 @@ class ProgressRecord:
         return cls(**{name: said[name] for name in cls.__slots__ if name in said})
 
 
+class AddedIn(Protocol):
+    """The request that adds a job, as far as its handle is concerned; `Outbox` is one."""
+
+    def withholds(self, job_id: str) -> bool:
+        """True in this very request, as long as the job cannot start because of it."""
+
+    async def run_unstorable(self) -> None:
+        """Run the calls of the request that could not be stored."""
+
+
 class Job(Generic[R]):
     """One job, and what was known of it when it was last asked for.
 
@@ -58,7 +72,7 @@ class Job(Generic[R]):
         print(job.state, job.result)
     """
 
-    __slots__ = ("_keeper", "_record", "conflict", "durable", "id", "task")
+    __slots__ = ("_added_in", "_keeper", "_record", "conflict", "durable", "id", "task")
 
     def __init__(
         self,
@@ -69,6 +83,7 @@ class Job(Generic[R]):
         record: JobRecord | None = None,
         durable: bool = True,
         conflict: bool = False,
+        added_in: AddedIn | None = None,
     ) -> None:
         self.id = job_id
         self.task = task
@@ -76,6 +91,13 @@ class Job(Generic[R]):
         self.conflict = conflict  # the job with this unique key was there, with other arguments
         self._keeper = keeper
         self._record = record
+        self._added_in = added_in
+
+    def note_stored(self, job_id: str, *, conflict: bool) -> None:
+        """The store has decided which job it is: this one, or the one that has its unique key."""
+        if self._record is not None and self._record.id != job_id:
+            self._record = None
+        self.id, self.conflict = job_id, conflict
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.task} {self.state.value}>"
@@ -120,6 +142,49 @@ class Job(Generic[R]):
         value: R = decode_result(func, self._record.result)
         return value
 
+    # ------------------------------------------------------------------ in an answer
+
+    async def __call__(self) -> None:
+        """Do what Starlette expects of `Response(background=...)`.
+
+        FastAPI's `add_task` returns None, so `background=background_tasks.add_task(...)` is a line
+        that works. The job runs by itself; what cannot be stored runs here, after the body.
+        """
+        if self._added_in is not None:
+            await self._added_in.run_unstorable()
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of what a route answers that returns the job: its id and its state."""
+        return ("id", "state")
+
+    def __getitem__(self, name: str) -> str:
+        return {"id": self.id, "state": self.state.value}[name]
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: Callable[[Any], CoreSchema]
+    ) -> CoreSchema:
+        """A route may say that it returns a Job: the answer has its id and its state."""
+        answer = core_schema.typed_dict_schema(
+            {
+                "id": core_schema.typed_dict_field(core_schema.str_schema()),
+                "state": core_schema.typed_dict_field(core_schema.str_schema()),
+            }
+        )
+        return core_schema.is_instance_schema(
+            cls,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                dict, return_schema=answer
+            ),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        serialization: Any = schema["serialization"]
+        return handler(serialization["return_schema"])
+
     # ------------------------------------------------------------------ asking
 
     async def refresh(self) -> "Job[R]":
@@ -129,6 +194,7 @@ class Job(Generic[R]):
 
     def refresh_sync(self) -> "Job[R]":
         """`refresh` for threads and scripts."""
+        refuse_event_loop("job.refresh_sync()", "await job.refresh()")
         self._note(self._asked.record_sync(self.id))
         return self
 
@@ -141,12 +207,20 @@ class Job(Generic[R]):
         Raises:
             TimeoutError: it has not ended by then.
             UnknownJob: it is not in the store (yet), so there is nothing to wait for.
+            WouldBlock: the request that adds it would wait for itself.
         """
+        self._refuse_own_request()
         await self._asked.wait_ended([self.id], timeout)
         return (await self.refresh())._known()
 
     def wait_sync(self, timeout: float | None = None) -> "Job[R]":
-        """`wait` for threads and scripts."""
+        """`wait` for threads and scripts.
+
+        Raises:
+            WouldBlock: an event loop runs in this thread, or the request would wait for itself.
+        """
+        refuse_event_loop("job.wait_sync()", "await job.wait()")
+        self._refuse_own_request()
         self._asked.wait_ended_sync([self.id], timeout)
         return self.refresh_sync()._known()
 
@@ -165,9 +239,20 @@ class Job(Generic[R]):
 
     def cancel_sync(self, reason: str = "") -> bool:
         """`cancel` for threads and scripts."""
+        refuse_event_loop("job.cancel_sync()", "await job.cancel()")
         done = self._asked.cancel_sync(self.id, reason or CANCELLED)
-        self.refresh_sync()._known()
+        self._note(self._asked.record_sync(self.id))
+        self._known()
         return done
+
+    def _refuse_own_request(self) -> None:
+        if self._added_in is not None and self._added_in.withholds(self.id):
+            raise WouldBlock(
+                f"{self!r} starts when the request that adds it is over, so this request would wait"
+                " for itself.\n"
+                "    job = background_tasks.add_task(func); await job.wait()  # incorrect!\n"
+                "    job = await afterword.add_task(func); await job.wait()  # correct!"
+            )
 
     def _note(self, record: JobRecord | None) -> None:
         self._record = record or self._record

@@ -8,30 +8,29 @@ stored with the completion of the attempt, or not at all: see `TaskContext.add_t
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
+from afterword.adder import ScriptTaskAdder
 from afterword.app import Afterword
 from afterword.background import BackgroundTasks, TasksOfTask
-from afterword.chain import Chain
+from afterword.call import Call
 from afterword.context import NATIVES, TaskContext, current
 from afterword.handle import Job
-from afterword.intake import Adding
-from afterword.job import NewJob
-from afterword.outbox import Entry, Outbox, Stored
+from afterword.outbox import Entry, Outbox
 from afterword.scope import Provided
-from afterword.store import Added, Claim
-from afterword.task_options import CallOptions
+from afterword.store import Claim
 from afterword.workplace import Make, Workplace
 
 
 def natives_of(afterword: Afterword) -> Mapping[type, Make]:
-    """What makes these for an attempt, by their types."""
+    """The makers of these for an attempt, by their types."""
 
     def tasks(context: TaskContext) -> BackgroundTasks:
-        return _tasks_of(afterword, context)
+        return TasksOfTask(_in_order(afterword, context), afterword.bind)
 
     return {
         BackgroundTasks: tasks,
@@ -40,59 +39,41 @@ def natives_of(afterword: Afterword) -> Mapping[type, Make]:
     }
 
 
-def _tasks_of(afterword: Afterword, context: TaskContext) -> BackgroundTasks:
-    """In the order of a request's: the next one starts when the one before has ended."""
-    rules = afterword.rules
-    chain = Chain(
-        context.new_job,
-        afterword.keeper,
-        sequential=rules.order == "sequential",
-        on_failure=rules.on_failure,
-    )
+def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Job[Any]]:
+    """Add as in a request: the next job starts when the one before has ended."""
+    rules = afterword.intake.rules
+    added: list[str] = []
 
-    def add(
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> Job[Any]:
-        job = chain.next(func, args, kwargs, said)
-        context.keep([job])
-        return chain.append(job)
+    def add(call: Call) -> Job[Any]:
+        job = context.new_job(call)
+        after = added[-1] if added and rules.order == "sequential" else None
+        first = added[0] if added else job.id
+        placed = replace(job, after=after, on_failure=rules.on_failure, request_id=first)
+        context.keep([placed])
+        added.append(job.id)
+        return Job(job.id, job.task, keeper=afterword.keeper)
 
-    return TasksOfTask(add, afterword.bind)
+    return add
 
 
-class AfterwordOfTask(Afterword):
-    """The application's Afterword, but what it adds becomes a task's."""
+class AfterwordOfTask(ScriptTaskAdder):
+    """The application's Afterword as a task is given it: what is added becomes the task's."""
 
     def __init__(self, afterword: Afterword, context: TaskContext) -> None:
-        self.__dict__.update(vars(afterword))
-        self._context = context
-        self._adding = Adding(self)
+        super().__init__(self._keep_async, self._keep)
+        self._afterword, self._context = afterword, context
 
-    def new_job(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> NewJob:
-        """The job of a call."""
-        return self._context.new_job(func, args, kwargs, said)
+    def __getattr__(self, name: str) -> Any:
+        """Everything but adding is the application's, as it is now."""
+        return getattr(self._afterword, name)
 
-    async def store(
-        self,
-        jobs: Sequence[NewJob],
-        stored_anyway: Callable[[Sequence[Stored]], object] | None = None,
-    ) -> Sequence[Stored]:
-        """Keep jobs for the end of the attempt."""
-        return self.store_blocking(jobs)
+    def _keep(self, call: Call) -> Job[Any]:
+        job = self._context.new_job(call)
+        self._context.keep([job])
+        return Job(job.id, job.task, keeper=self._afterword.keeper)
 
-    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Stored]:
-        """The same for a thread."""
-        self._context.keep(jobs)
-        return [Stored(Added(job.id, added=True), None) for job in jobs]
+    async def _keep_async(self, call: Call) -> Job[Any]:
+        return self._keep(call)
 
 
 @contextlib.contextmanager
@@ -108,9 +89,9 @@ def in_request(afterword: Afterword, entry: Entry) -> Iterator[Provided]:
         injection=afterword.injection,
         natives=natives,
         keeper=afterword.keeper,
-        now=afterword.now,
+        now=afterword.intake.now,
     )
-    context = _InRequest(entry, place, afterword.now())
+    context = _InRequest(entry, place, afterword.intake.now())
     token = current.set(context)
     try:
         yield context.provided
@@ -130,12 +111,5 @@ class _InRequest(TaskContext):
         super().__init__(Claim(job.id, 1, "", job.task, "{}", started_at), place, started_at)
         self.outbox: Outbox = entry.outbox
 
-    def add_child(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        said: CallOptions,
-    ) -> Job[Any]:
-        """Add it to the request."""
-        return self.outbox.add(func, args, dict(kwargs), said, confirmed=True).handle
+    def _add_call(self, call: Call) -> Job[Any]:
+        return self.outbox.add(call).handle

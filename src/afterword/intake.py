@@ -1,101 +1,195 @@
-"""What comes into the store, and starts here: for requests, and for code outside of them."""
+"""The intake: where an application's jobs are stored, and where held jobs are let go.
+
+`Afterword` makes one; requests, and code outside of them, store their jobs through it.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, overload
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+from weakref import WeakKeyDictionary
 
-from afterword.call import draft
+from afterword.bind import AsyncBinding, Binding, bind
+from afterword.call import Call, new_job
 from afterword.clock import StoreClock
+from afterword.errors import NotStarted
 from afterword.group_commit import GroupCommit
 from afterword.handle import Job
+from afterword.idempotency import Whose
 from afterword.injection import Injection
 from afterword.job import NewJob
 from afterword.keeper import Keeper
 from afterword.leases import Leases
-from afterword.operation import adding, discarding, releasing, settling
-from afterword.outbox import Stored
-from afterword.outcome import Cancelled
-from afterword.store import Added, Claim, Putback, Settlement, held_claim
-from afterword.task_options import NO_OPTIONS, CallOptions
-from afterword.worker import Worker
+from afterword.operation import discarding, releasing
+from afterword.scope import Provided
+from afterword.sequence import JobSequence
+from afterword.store import STOPPED, Claim, Putback
+from afterword.threads import refuse_event_loop
+from afterword.transactions import Transactions
 
-P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from afterword.outbox import Entry, Outbox
+
+Order = Literal["sequential", "concurrent"]
+OnFailure = Literal["stop", "continue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an application decides about the jobs of one request; see `Afterword`."""
+
+    order: Order = "sequential"
+    on_failure: OnFailure = "stop"
+    strict: bool = False
+    idempotent: bool | Whose = False
+
+
+class LocalWorker(Protocol):
+    """The worker of this process, if it has one."""
+
+    def offer(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Start jobs that this process holds; returns those it has no room for."""
 
 
 class Intake:
-    """The part of `Afterword` that the middleware hands the jobs of requests to."""
+    """Stores the jobs of one application.
 
-    injection: Injection
-    keeper: Keeper
-    started: bool
-    _clock: StoreClock
-    _group: GroupCommit
-    _leases: Leases
-    _store_timeout: float
-    _unfinished: set[asyncio.Task[None]]
-    _worker: Worker | None
+    Args:
+        group: runs the store; started by the first who needs it.
+        leases: whose worker id holds jobs.
+        keeper: asks the store about jobs.
+        injection: what the application's functions are given.
+        store_timeout: seconds within which a caller is told that its jobs could not be stored.
+        grace: seconds a shutdown waits for what runs.
+        redact: takes an error's text; returns what may be kept of it.
+        provide: gives what is injected into a call that runs in its request.
+    """
 
-    def new_job(
+    def __init__(
         self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> NewJob:
-        """The job of a call outside of a request; held here if it can start here at once."""
-        said_of_it = draft(func, args, kwargs, said, now=self.now(), injection=self.injection)
-        at_once = said_of_it["run_at"] is None and said_of_it["limit_key"] is None
-        here = self.started and self._worker is not None
-        return NewJob(**said_of_it, held=here and at_once)
+        *,
+        group: GroupCommit,
+        leases: Leases,
+        keeper: Keeper,
+        transactions: Transactions,
+        clock: StoreClock,
+        injection: Injection,
+        rules: Rules,
+        store_timeout: float,
+        grace: float,
+        redact: Callable[[str], str],
+        provide: Callable[["Entry"], AbstractContextManager[Provided]],
+    ) -> None:
+        self.group, self.keeper, self.transactions = group, keeper, transactions
+        self.injection, self.rules = injection, rules
+        self.store_timeout = store_timeout
+        self.grace, self.redact = grace, redact
+        self.provide = provide
+        self.started = False  # the application's lifespan has run
+        self.works = False  # the application runs jobs itself, once it has started
+        self.stopping_since: float | None = None  # monotonic; the process is about to end
+        self.worker: LocalWorker | None = None
+        self.lifespan_state: Mapping[str, Any] = {}  # what the application's lifespan has yielded
+        self._clock, self._leases = clock, leases
+        self._unfinished: set[asyncio.Task[None]] = set()
+        self._sequences: WeakKeyDictionary[Any, JobSequence] = WeakKeyDictionary()
 
-    async def store(
-        self,
-        jobs: Sequence[NewJob],
-        stored_anyway: Callable[[Sequence[Stored]], object] | None = None,
-    ) -> Sequence[Stored]:
-        """Make jobs durable, before this returns.
+    @property
+    def worker_id(self) -> str:
+        """The id under which this process holds jobs."""
+        return self._leases.worker
 
-        A caller who is cancelled when it is too late is told by `stored_anyway`.
-        """
-        worker, now = self._leases.worker, self._clock.now()
-        operation = adding(jobs, worker)
-        try:
-            added = await self._group.run(operation, self._store_timeout)
-        except asyncio.CancelledError:
-            if stored_anyway and operation.committed:
-                stored_anyway(_stored(jobs, operation.result, worker, now))
-            raise
-        return _stored(jobs, added, worker, now)
-
-    def store_blocking(self, jobs: Sequence[NewJob]) -> Sequence[Stored]:
-        """The same for a thread."""
-        worker, now = self._leases.worker, self._clock.now()
-        added = self._group.run_blocking(adding(jobs, worker), self._store_timeout)
-        return _stored(jobs, added, worker, now)
-
-    def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:
-        """Start held jobs here, or give them to whoever has room."""
-        left = self._worker.offer(ready) if self._worker else ready
-        if left or waiting:
-            self._group.insist(releasing([Putback(claim) for claim in (*left, *waiting)]))
-
-    def discard(self, claims: Sequence[Claim]) -> None:
-        """Remove held jobs that are not to run after all."""
-        if claims:
-            self._group.insist(discarding(claims))
-
-    def cancel(self, claims: Sequence[Claim], reason: str) -> None:
-        """End held jobs as cancelled."""
-        if claims:
-            now = self._clock.now()
-            self._group.insist(
-                settling([Settlement(claim, Cancelled(reason), now) for claim in claims])
-            )
+    @property
+    def starts_here(self) -> bool:
+        """True if a job that is added now may start in this process."""
+        return self.started and self.worker is not None
 
     def now(self) -> float:
         """Seconds since 1970."""
         return self._clock.now()
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that is never set."""
+        return self._clock.monotonic()
+
+    # ------------------------------------------------------------------ jobs outside of a request
+
+    def new_job(self, call: Call) -> NewJob:
+        """The job of a call that has no others before it; it is not added."""
+        return new_job(call, now=self.now(), injection=self.injection)
+
+    async def add(self, call: Call) -> Job[Any]:
+        """`Afterword.add_task`."""
+        outbox = self._outbox()
+        if not self.keeper.is_open:
+            await asyncio.to_thread(self.keeper.store)
+        return (await outbox.add_and_store(call)).handle
+
+    def add_sync(self, call: Call) -> Job[Any]:
+        """`Afterword.add_task_sync`."""
+        refuse_event_loop("afterword.add_task_sync(...)", "await afterword.add_task(...)")
+        outbox = self._outbox()
+        self.keeper.store()
+        return outbox.add(call).handle
+
+    def _outbox(self) -> "Outbox":
+        from afterword.outbox import Outbox, open_outbox
+
+        here = open_outbox()
+        if here is not None and here.intake is self and self.works and not self.started:
+            raise NotStarted(
+                "The lifespan of this application has not run, so its worker would never run the"
+                " job. Serve the application with its lifespan (uvicorn: --lifespan on). For one"
+                " that is mounted in another, enter its lifespan in the other one's:\n"
+                "    async with inner.router.lifespan_context(inner): yield\n"
+                "In a test, use `with TestClient(app) as client:`. An application whose jobs other"
+                " processes run says Afterword(app, worker=False)."
+            )
+        return Outbox(self, over=True)
+
+    def bind(self, connection: Any, sequence: JobSequence | None = None) -> Binding | AsyncBinding:
+        """An adder of jobs in a transaction of the user's.
+
+        Args:
+            sequence: of the request to which they belong. Default: that of the connection.
+        """
+        return bind(self.transactions, connection, sequence or self._sequence_of(connection))
+
+    def _sequence_of(self, connection: Any) -> JobSequence:
+        """The same one, however often a connection or a session is bound."""
+        try:
+            return self._sequences.setdefault(connection, JobSequence(self))
+        except TypeError:  # it cannot be referred to weakly
+            return JobSequence(self)
+
+    def announce(self) -> None:
+        """Let the workers look for jobs that such a transaction has committed."""
+        self.transactions.announce()
+
+    # ------------------------------------------------------------------ held jobs
+
+    def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:
+        """Start held jobs here, or give them to whoever has room.
+
+        Args:
+            ready: may start at once. waiting: have to wait, for their time or another job.
+        """
+        left = self.worker.offer(ready) if self.worker and ready else ready
+        if left or waiting:
+            self.group.insist(releasing([Putback(claim) for claim in (*left, *waiting)]))
+
+    def discard(self, claims: Sequence[Claim]) -> None:
+        """Remove held jobs that are not to run after all."""
+        if claims:
+            self.group.insist(discarding(claims))
+
+    def cancel(self, claims: Sequence[Claim]) -> None:
+        """End held jobs as cancelled, because an earlier task of their request failed."""
+        if claims:
+            self.group.insist(discarding(claims, STOPPED))
+
+    # ------------------------------------------------------------------ what outlives its request
 
     def finish_later(self, work: Awaitable[None]) -> None:
         """Finish a request whose own coroutine was cancelled."""
@@ -103,60 +197,13 @@ class Intake:
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
 
+    async def wait_unfinished(self, seconds: float) -> None:
+        """Wait for such requests, for a while."""
+        if self._unfinished:
+            await asyncio.wait(self._unfinished, timeout=seconds)
 
-def _stored(
-    jobs: Sequence[NewJob], answers: Sequence[Added], worker: str, now: float
-) -> Sequence[Stored]:
-    return [
-        Stored(answer, held_claim(job, worker, now) if job.held and answer.added else None)
-        for job, answer in zip(jobs, answers, strict=True)
-    ]
-
-
-class Adding:
-    """Adds jobs outside of a request, with options: `Afterword.options(...)`."""
-
-    def __init__(self, intake: Intake, said: CallOptions = NO_OPTIONS) -> None:
-        self._intake = intake
-        self._said = said
-
-    @overload
-    async def add_task(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    async def add_task(
-        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """As `Afterword.add_task`."""
-        if not self._intake.keeper.is_open:
-            await asyncio.to_thread(self._intake.keeper.store)
-        job = self._intake.new_job(func, args, kwargs, self._said)
-        return self._added(job, await self._intake.store([job]))
-
-    @overload
-    def add_task_sync(
-        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    @overload
-    def add_task_sync(
-        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[R]: ...
-
-    def add_task_sync(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """As `Afterword.add_task_sync`."""
-        self._intake.keeper.store()
-        job = self._intake.new_job(func, args, kwargs, self._said)
-        return self._added(job, self._intake.store_blocking([job]))
-
-    def _added(self, job: NewJob, stored: Sequence[Stored]) -> Job[Any]:
-        (each,) = stored
-        if each.claim:
-            self._intake.release([each.claim], [])
-        return Job(
-            each.answer.id, job.task, keeper=self._intake.keeper, conflict=each.answer.conflict
-        )
+    def forget(self) -> None:
+        """In a forked child: not started, whatever the parent is."""
+        self.started = False
+        self.worker = None
+        self._unfinished = set()

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from afterword.clock import Clock
 from afterword.errors import StoreError, UnknownTask
+from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
 from afterword.job import JobRecord, JobState
 from afterword.operation import calling
@@ -16,6 +18,8 @@ from afterword.outcome import storable_text
 from afterword.store import Store
 from afterword.task import resolve
 
+FIND_WITHIN = 0.05  # seconds for which add_task waits to learn whether a unique job is there
+FINDING = 8  # lookups at the same time; if a store does not answer, no more are begun
 LOOK_WITHIN = 1.0  # seconds the worker of this process has to take notice of what is cancelled
 
 
@@ -29,7 +33,13 @@ class Keeper:
     def __init__(self, group: GroupCommit, clock: Clock) -> None:
         self._group = group
         self._clock = clock
+        self._asking = threading.Semaphore(FINDING)
+        in_child(self._forget)
         self.on_cancel: Callable[[Store], object] | None = None  # the worker of this process looks
+
+    def _forget(self) -> None:
+        """In a forked child: the lookups are the parent's."""
+        self._asking = threading.Semaphore(FINDING)
 
     @property
     def is_open(self) -> bool:
@@ -46,6 +56,10 @@ class Keeper:
             self._group.start()
         return self._group.store
 
+    async def records(self, ids: Sequence[str]) -> Sequence[JobRecord]:
+        """What the store knows of these jobs now."""
+        return await asyncio.to_thread(lambda: self.store().get(ids))
+
     async def record(self, job_id: str) -> JobRecord | None:
         """What the store knows of a job now."""
         return await asyncio.to_thread(self.record_sync, job_id)
@@ -55,9 +69,26 @@ class Keeper:
         found = self.store().get([job_id])
         return found[0] if found else None
 
-    def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
-        """The job that has this unique key."""
-        return self.store().with_key(unique_key, ended=ended)
+    def find_unique(self, unique_key: str, *, ended: bool) -> JobRecord | None:
+        """The job that has this unique key, as a hint: the store decides when the job is added.
+
+        It is asked in a thread of its own, and only for a moment: the event loop may wait for this.
+        A store that did not answer in time is not asked again until it has.
+        """
+        if not self._asking.acquire(blocking=False):
+            return None
+        found: list[JobRecord | None] = []
+        answered = threading.Event()
+
+        def ask() -> None:
+            with contextlib.suppress(StoreError):  # adding the job will fail as well, and say so
+                found.append(self.store().with_key(unique_key, ended=ended))
+            answered.set()
+            self._asking.release()
+
+        threading.Thread(target=ask, name="afterword-lookup", daemon=True).start()
+        answered.wait(FIND_WITHIN)
+        return found[0] if found else None
 
     async def cancel(self, job_id: str, reason: str) -> bool:
         """End a queued job, ask a running one to end; False: it has ended already."""

@@ -84,9 +84,9 @@ def releasing(putbacks: Sequence[Putback]) -> Operation:
     return Operation(_release, items=putbacks)
 
 
-def discarding(claims: Sequence[Claim]) -> Operation:
-    """Remove held jobs; see `Store.discard`."""
-    return Operation(_discard, items=claims)
+def discarding(claims: Sequence[Claim], reason: str | None = None) -> Operation:
+    """Remove held jobs, or cancel them; see `Store.discard`."""
+    return Operation(_discard, items=claims, option=reason)
 
 
 def settling(settlements: Sequence[Settlement]) -> Operation:
@@ -112,8 +112,8 @@ def _release(store: Store, putbacks: Sequence[Putback], _: None) -> Sequence[boo
     return store.release(putbacks)
 
 
-def _discard(store: Store, claims: Sequence[Claim], _: None) -> Sequence[bool]:
-    return store.discard(claims)
+def _discard(store: Store, claims: Sequence[Claim], reason: str | None) -> Sequence[bool]:
+    return store.discard(claims, reason)
 
 
 def _settle(store: Store, settlements: Sequence[Settlement], _: None) -> Sequence[bool]:

@@ -1,337 +1,428 @@
-"""The outbox: in it one request collects its jobs. Nothing here does I/O.
+"""The outbox decides what becomes of each call that is added.
 
-The middleware (`afterword.asgi`) puts an outbox into `current_outbox` for each request. What is
-added lands there, is stored before the first byte of the response, and is released when the request
-is over.
+One outbox belongs to a request, from its first line until everything that was added in it has been
+let go; what is added behind the request, or by `Afterword.add_task`, has one as well, which is over
+from the beginning. Each call is an entry with one state. It changes here only, under the outbox's
+lock, whichever thread or coroutine asks for it:
 
-A task is confirmed when it is certain that it is to run: those of the injected `BackgroundTasks` at
-once, those that the user puts on a Response when Starlette calls them. A call that cannot be stored
-runs in this process, in the request, in its place in the order.
+    collected ──▶ storing ──▶ held ──▶ released            the worker's, or any worker's
+        │            │  │       └────▶ discarded            nothing confirmed it
+        │            │  ├──▶ somebody else's                another job has its unique key
+        │            │  └──▶ given up                       the store failed; the caller was told
+        │            └─────▶ collected                      taken back, its caller being cancelled
+        ├──▶ run here                                       it cannot be stored
+        └──▶ discarded                                      the request failed before its answer
+
+- Who asks for an entry to be stored while it is being stored waits for that same answer.
+- The answer is taken in the store's thread by the entries (`_answered`), whether or not anything
+  still waits for it. Once the outbox is over, it releases what it is told of.
+- Whoever acts on an entry takes the right to do so first, as a change of state, and awaits then.
+
+A call is confirmed when it is certain that it is to run: those of the injected `BackgroundTasks` at
+once, those that the user puts on a Response when Starlette calls them.
 """
 
+import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from starlette.websockets import WebSocketDisconnect
 
-from afterword import telemetry
+from afterword import inline, telemetry
 from afterword.bind import AsyncBinding, Binding
-from afterword.call import Draft, draft, unstored_draft
-from afterword.chain import Chain
-from afterword.errors import NotStorable, StoreError
+from afterword.call import Call, Draft, draft, unstored_draft
+from afterword.errors import NotStarted, NotStorable
 from afterword.handle import Job
-from afterword.injection import Injection
-from afterword.job import JobRecord, NewJob
-from afterword.keeper import Keeper
-from afterword.store import Added, Claim
+from afterword.idempotency import RequestKey
+from afterword.intake import Intake
+from afterword.job import JobRecord, NewJob, new_id
+from afterword.sequence import JobSequence
+from afterword.store import Added, Claim, held_claim
+from afterword.storing import Storing
 from afterword.task import reference
-from afterword.task_options import NO_OPTIONS, CallOptions, fixed
-
-Order = Literal["sequential", "concurrent"]
-OnFailure = Literal["stop", "continue"]
+from afterword.task_options import NO_OPTIONS
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What an application decides about the jobs of one request; see `Afterword`."""
+class State(StrEnum):
+    """Where an entry is; see the drawing above."""
 
-    order: Order = "sequential"
-    on_failure: OnFailure = "stop"
-    strict: bool = False
-    idempotent: bool = False
+    COLLECTED = "collected"  # in memory only
+    STORING = "storing"  # an operation of the store has it
+    HELD = "held"  # stored, and kept from the workers until the request is over
+    OTHERS = "others"  # not stored: another job has its unique key
+    RELEASED = "released"  # stored, and the workers' from here on
+    DISCARDED = "discarded"  # not to run
+    RUN_HERE = "run here"  # called in its request
+    GIVEN_UP = "given up"  # not stored, and not to be stored any more
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What has become of a job that was to be stored, and the claim if this process holds it."""
-
-    answer: Added
-    claim: Claim | None
+_UNRELEASED = frozenset({State.COLLECTED, State.STORING, State.HELD})
+_OWN = _UNRELEASED | {State.RELEASED}  # there is a job of its own, or there will be
+_STORED = frozenset({State.HELD, State.RELEASED, State.OTHERS})
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One added call. `claim` is set while this process holds its stored job."""
+    """One added call. `claim` is set while it is held."""
 
     outbox: "Outbox"
-    func: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    call: Call
     job: NewJob
     handle: Job[Any]
     confirmed: bool
-    stored: bool = False
+    state: State = State.COLLECTED
     claim: Claim | None = None
-    done: bool = False  # released, run, or given up: nothing is left to do about it
 
-    def note(self, stored: Stored) -> None:
-        """The job is in the store, or another one that has its unique key."""
-        self.stored, self.claim = True, stored.claim
-        self.handle.id, self.handle.conflict = stored.answer.id, stored.answer.conflict
-        self.job = replace(self.job, id=stored.answer.id) if not stored.answer.added else self.job
+    @property
+    def durable(self) -> bool:
+        """False: it cannot be stored, and runs in the request."""
+        return self.job.durable
 
     @property
     def runs_here(self) -> bool:
-        """Whether the call is to run in the request, because it cannot be stored."""
-        return self.confirmed and not self.job.durable
-
-
-class Carrier(Protocol):
-    """What an outbox needs of whoever carries it: the request, and later the application."""
-
-    async def run_until(self, entry: Entry) -> None:
-        """Run what comes before this entry and must run in the request, and the entry itself."""
-
-    async def store(self) -> None:
-        """Make what has been added durable, before the answer starts."""
-
-    def store_late(self, outbox: "Outbox") -> None:
-        """Store and release what was added after the request was over."""
-
-    def bind(self, connection: Any, chain: Chain) -> Binding | AsyncBinding:
-        """What adds jobs in a transaction of the user's."""
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-
-    async def call(self, entry: Entry) -> None:
-        """Run a call here, with what it is injected with."""
+        """True for what is to run in the request, and has yet to."""
+        return self.confirmed and not self.durable and self.state is State.COLLECTED
 
     @property
-    def injection(self) -> Injection:
-        """What the application's functions are given."""
-
-    @property
-    def keeper(self) -> Keeper:
-        """Who can ask the store."""
+    def stored(self) -> bool:
+        """True for what is in the store, under its own id or another."""
+        return self.state in _STORED
 
 
-@dataclass(slots=True, eq=False)
 class Outbox:
     """The calls of one request, in the order they were added.
 
     Args:
-        durable: False if the application has not been started: then nothing is stored.
-        idempotency_key: what tells this request from others; its jobs exist once.
+        intake: where they are stored.
+        over: there is no request (any more): what is added is stored and released at once.
+        key: tells this request from others, if a client may repeat it.
     """
 
-    rules: Rules
-    durable: bool
-    carrier: Carrier
-    entries: list[Entry] = field(default_factory=list)
-    bound: list[NewJob] = field(default_factory=list)  # left to transactions of the user's
-    answered: bool = False  # the first byte is out: what has been stored stays stored
-    closed: bool = False  # the request is over
-    in_doubt: bool = False  # FastAPI before 0.118: the handler may have failed unnoticed
-    # Told of `run_unstorable` when the first call is added that cannot be stored.
-    run_in_request: Callable[[Callable[[], Awaitable[None]]], object] | None = None
-    idempotency_key: str | None = None
-    background_tasks: object | None = None  # the one instance of this request
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self, intake: Intake, *, over: bool = False, key: RequestKey | None = None
+    ) -> None:
+        self.intake = intake
+        self.rules = intake.rules
+        self.durable = intake.started or over
+        self.over = over
+        self.answered = False  # the first byte is out: what has been stored stays stored
+        self.refused = False  # the store failed before the answer: the client gets a 503
+        self.failed = False  # a call that ran here, or what it waited for, failed
+        self.in_doubt = False  # FastAPI before 0.118: the handler may have failed unnoticed
+        self.entries: list[Entry] = []
+        self.bound: JobSequence | None = None  # jobs that are left to transactions of the user's
+        self.background_tasks: object | None = None  # the one instance of this request
+        # Told of `run_unstorable` when the first call is added that cannot be stored.
+        self.run_in_request: Callable[[Callable[[], Awaitable[None]]], object] | None = None
+        self._key = key
+        self._lock = threading.RLock()
+        self._storing: list[Storing] = []
+        self._numbers: Counter[str] = Counter()  # calls of each task, with an Idempotency-Key
+        self._request_id: str | None = None
+        self._last: str | None = None  # the last job of the request, once that is over
 
-    def add(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-        *,
-        confirmed: bool,
-    ) -> Entry:
-        """Collect a call; errors as of `BackgroundTasks.add_task`."""
-        drafted = self._draft(func, args, kwargs, said)
+    # ------------------------------------------------------------------ adding
+
+    def add(self, call: Call, *, confirmed: bool = True) -> Entry:
+        """Collect a call; behind the request, store it before this returns.
+
+        Raises:
+            NotStorable, ArgumentError: as of `BackgroundTasks.add_task`.
+            StoreUnavailable: it was added behind the request, and could not be stored.
+        """
+        entry = self._collect(call, confirmed=confirmed)
+        if self.over:
+            with self._lock:
+                storing = self._begin_storing()
+            if storing is not None:
+                storing.wait_blocking()
+        return entry
+
+    async def add_and_store(self, call: Call) -> Entry:
+        """The same where it can be awaited that the call is stored."""
+        entry = self._collect(call, confirmed=True)
+        await self.store()
+        return entry
+
+    def _collect(self, call: Call, *, confirmed: bool) -> Entry:
+        drafted = self._draft(call)  # not under the lock: it runs code of the arguments' types
         found = self._find_unique(drafted)
+        if self._key is not None:
+            self._key.resolve()
         with self._lock:
-            entry = self._entry(func, args, kwargs, drafted, found, confirmed=confirmed)
+            entry = self._entry(call, drafted, found, confirmed=confirmed)
             self.entries.append(entry)
-        if not entry.job.durable and confirmed and self.run_in_request:
-            self.run_in_request(self.run_unstorable)
-            self.run_in_request = None
-        if self.closed:
-            self.carrier.store_late(self)
+            ask = self.run_in_request if entry.runs_here else None
+            self.run_in_request = None if ask else self.run_in_request
+        if ask:
+            ask(self.run_unstorable)
         return entry
 
-    def _entry(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        drafted: Draft,
-        found: JobRecord | None,
-        *,
-        confirmed: bool,
-    ) -> Entry:
-        if found is not None:
-            return self._entry_of(found, func, args, kwargs, drafted, confirmed=confirmed)
-        job = self._placed(drafted, confirmed)
-        keeper = self.carrier.keeper if job.durable else None
-        handle = Job[Any](job.id, job.task, keeper=keeper, durable=job.durable)
-        return Entry(self, func, args, kwargs, job, handle, confirmed)
-
-    def _entry_of(
-        self,
-        found: JobRecord,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        drafted: Draft,
-        *,
-        confirmed: bool,
-    ) -> Entry:
-        """The entry of a job that has been there before; what is added behind it follows it."""
-        differs = (found.task, found.arguments) != (drafted["task"], drafted["arguments"])
-        handle = Job[Any](
-            found.id, found.task, keeper=self.carrier.keeper, record=found, conflict=differs
-        )
-        drafted = {**drafted, "id": found.id}
-        job = NewJob(**drafted, request_id=self._request_id or found.request_id)
-        entry = Entry(self, func, args, kwargs, job, handle, confirmed)
-        entry.stored = entry.done = True
-        return entry
+    def _draft(self, call: Call) -> Draft:
+        """The job of a call; one that is not durable if the call runs in the request."""
+        injection = self.intake.injection
+        if not self.durable:
+            if self.over:
+                raise NotStarted(
+                    f"{reference(call.func)} was added when its request was over, and the"
+                    " application's lifespan has not run: nothing would run it, or store it."
+                    " Serve the application with its lifespan; in a test, use"
+                    " `with TestClient(app) as client:`."
+                )
+            return unstored_draft(call, injection)
+        try:
+            return draft(call, now=self.intake.now(), injection=injection)
+        except NotStorable as error:
+            if self.rules.strict or self.over or call.options is not NO_OPTIONS:
+                raise
+            telemetry.not_durable(reference(call.func), str(error))
+            return unstored_draft(call, injection)
 
     def _find_unique(self, drafted: Draft) -> JobRecord | None:
-        """The job that has its unique key already; if it comes only now, the store will see."""
+        """A hint, so that the id can be part of the answer; the store decides."""
         key = drafted.get("unique_key")
-        if key is None:
+        if key is None or self.over:
             return None
-        try:
-            return self.carrier.keeper.with_key(key, ended=drafted.get("unique_ended", False))
-        except StoreError:
-            return None  # storing the request's jobs will fail, too, and be answered with a 503
+        return self.intake.keeper.find_unique(key, ended=False)
 
-    def _draft(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> Draft:
-        """The job of a call; one that is not durable if the call runs in the request."""
-        injection = self.carrier.injection
-        if not self.durable:
-            return unstored_draft(func, args, kwargs, injection)
-        try:
-            drafted = draft(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
-        except NotStorable as error:
-            if self.rules.strict or self.closed or said is not NO_OPTIONS:
-                raise
-            telemetry.not_durable(reference(func), str(error))
-            return unstored_draft(func, args, kwargs, injection)
-        return self._keyed(drafted)
+    def _entry(
+        self, call: Call, drafted: Draft, found: JobRecord | None, *, confirmed: bool
+    ) -> Entry:
+        job = self._job(self._keyed(drafted), confirmed)
+        keeper = self.intake.keeper if job.durable else None
+        handle = Job[Any](
+            found.id if found else job.id,
+            job.task,
+            keeper=keeper,
+            record=found,
+            durable=job.durable,
+            conflict=found is not None and differs(found, job),
+            added_in=self,
+        )
+        return Entry(self, call, job, handle, confirmed)
 
     def _keyed(self, drafted: Draft) -> Draft:
-        """The n-th call of a request with an Idempotency-Key is the same when that is repeated."""
-        if self.idempotency_key is None or drafted["unique_key"] is not None:
+        """With an Idempotency-Key, the n-th call of a task has a key that a repetition has too."""
+        if self._key is None or not drafted.get("durable", True) or drafted["unique_key"]:
             return drafted
-        number = len(self.entries) + len(self.bound)
-        key = fixed(f"{self.idempotency_key}:{number}")
-        return {**drafted, "unique_key": key, "unique_ended": True}
+        task = drafted["task"]
+        self._numbers[task] += 1
+        key = self._key.of_call(task, self._numbers[task])
+        return drafted if key is None else {**drafted, "unique_key": key, "unique_ended": True}
 
-    def _placed(self, drafted: Draft, confirmed: bool) -> NewJob:
-        """The job with its place in the order of the request."""
+    def _job(self, drafted: Draft, confirmed: bool) -> NewJob:
+        """The job with its id, and its place in the order of the request."""
+        job_id = new_id()
         if not drafted.get("durable", True):
-            return NewJob(**drafted)
-        ordered = self.rules.order == "sequential"
-        before = (
-            next((e for e in reversed(self.entries) if e.job.durable), None) if ordered else None
-        )
-        # A job that merely follows another of this request needs no hold of its own: it waits for
-        # that one. It does if something that is not stored stands between them.
-        follows = (
-            before is not None
-            and before is self.entries[-1]
-            and before.confirmed
-            and not before.done
-        )
-        return NewJob(
+            return NewJob(**drafted, id=job_id)
+        self._request_id = self._request_id or job_id
+        before = self._before if self.rules.order == "sequential" else None
+        job = NewJob(
             **drafted,
-            after=before.job.id if before else None,
+            id=job_id,
+            after=before,
             on_failure=self.rules.on_failure,
-            request_id=self._request_id or drafted["id"],
-            held=not (follows and confirmed),
+            request_id=None if self.over and before is None else self._request_id,
         )
+        return replace(job, held=True) if self._must_be_held(job, confirmed) else job
 
     @property
-    def _request_id(self) -> str | None:
-        """The first job gives its id to its request."""
-        first = self.entries[0].job if self.entries else self.bound[0] if self.bound else None
-        return first.request_id if first else None
+    def _before(self) -> str | None:
+        """The job that the next one waits for: the last of the request's own, if it has any."""
+        durable = [each for each in reversed(self.entries) if each.durable]
+        own = next((each.job.id for each in durable if each.state in _OWN), self._last)
+        return own or next((each.handle.id for each in durable if each.state is State.OTHERS), None)
+
+    def _must_be_held(self, job: NewJob, confirmed: bool) -> bool:
+        """True unless something else keeps the job from starting while the request goes on.
+
+        A job that follows another one of this request waits for that one, which is held. But one
+        with a unique key may turn out to be somebody else's, and then nothing holds it.
+        """
+        if self.over:  # to start it here at once, if it can
+            at_once = job.after is None and job.run_at is None and job.limit_key is None
+            return at_once and self.intake.starts_here
+        last = self.entries[-1] if self.entries else None
+        follows = (
+            last is not None
+            and last.job.id == job.after
+            and last.confirmed
+            and last.job.unique_key is None
+            and last.state in _UNRELEASED
+        )
+        return not (follows and confirmed)
 
     def bind(self, connection: Any) -> Binding | AsyncBinding:
-        """What adds jobs of this request in a transaction of the user's."""
-        chain = Chain(
-            self._bound_job,
-            self.carrier.keeper,
-            sequential=self.rules.order == "sequential",
-            on_failure=self.rules.on_failure,
-            announced=not self.closed,
-        )
-        return self.carrier.bind(connection, chain)
-
-    def _bound_job(
-        self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        said: CallOptions,
-    ) -> NewJob:
-        injection = self.carrier.injection
-        drafted = draft(func, args, kwargs, said, now=self.carrier.now(), injection=injection)
+        """An adder of jobs of this request in a transaction of the user's."""
         with self._lock:
-            drafted = self._keyed(drafted)
-            job = NewJob(**drafted, request_id=self._request_id or drafted["id"])
-            self.bound.append(job)
-        return job
+            if self.bound is None:
+                self.bound = JobSequence(self.intake, self)
+        return self.intake.bind(connection, self.bound)
 
-    @property
-    def unstored(self) -> list[Entry]:
-        """The entries that have yet to be written."""
-        return [
-            entry
-            for entry in self.entries
-            if entry.job.durable and not entry.stored and not entry.done
-        ]
+    def keyed_in_transaction(self, drafted: Draft, number: int) -> Draft:
+        """A call that is left to such a transaction, with its key if the client may repeat it.
+
+        Args:
+            number: of the calls of its task that the transactions of the request keep.
+        """
+        if self._key is None or drafted["unique_key"]:
+            return drafted
+        self._key.resolve()
+        key = self._key.of_call(drafted["task"], number, bound=True)
+        return drafted if key is None else {**drafted, "unique_key": key, "unique_ended": True}
+
+    def request_id_of(self, job_id: str) -> str:
+        """The id that the jobs of this request share: that of its first one."""
+        with self._lock:
+            self._request_id = self._request_id or job_id
+            return self._request_id
+
+    # ------------------------------------------------------------------ storing
 
     @property
     def unfinished(self) -> bool:
-        """Whether something has yet to be written, or to run here."""
-        return not all(entry.stored or entry.done for entry in self.entries)
+        """True if something has yet to be stored, or to run here."""
+        return any(each.state in (State.COLLECTED, State.STORING) for each in self.entries)
 
     async def store(self) -> None:
-        """Make it durable now, and the ids certain: another request's job may have a unique key.
+        """Make durable what has been collected, and wait for what is being stored already.
 
         Raises:
             StoreError: let it pass; the client gets a 503.
         """
-        await self.carrier.store()
+        if not self.entries and not self._storing:
+            return
+        with self._lock:
+            earlier = list(self._storing)
+            storing = self._begin_storing(asyncio.get_running_loop())
+        for each in earlier:
+            await each.join()
+        if storing is not None:
+            await storing.wait()
+
+    def _begin_storing(self, loop: asyncio.AbstractEventLoop | None = None) -> Storing | None:
+        entries = [e for e in self.entries if e.state is State.COLLECTED and e.durable]
+        if not entries:
+            return None
+        for each in entries:
+            each.state = State.STORING
+        storing = Storing(entries, self.intake, self._lock, self._answered, self._taken_back)
+        self._storing.append(storing)
+        storing.begin(loop)
+        return storing
+
+    def _answered(
+        self, storing: Storing, answers: Sequence[Added], error: BaseException | None
+    ) -> None:
+        """The store's answer; in its thread, or where the time was over."""
+        with self._lock:
+            self._storing.remove(storing)
+            if error is None:
+                for each, answer in zip(storing.entries, answers, strict=True):
+                    self._note(each, answer, storing)
+            else:
+                self._note_failure(storing.entries)
+            over = self.over
+        if error is not None:
+            telemetry.not_stored(str(error))
+        if over:
+            self._let_go()
+
+    def _note(self, entry: Entry, answer: Added, storing: Storing) -> None:
+        own = answer.id == entry.job.id  # also if it was there already: the fence will tell
+        entry.handle.note_stored(answer.id, conflict=answer.conflict)
+        if own and entry.job.held:
+            entry.claim = held_claim(entry.job, storing.worker, storing.now)
+            entry.state = State.HELD
+        else:
+            entry.state = State.RELEASED if own else State.OTHERS
+
+    def _note_failure(self, entries: Sequence[Entry]) -> None:
+        again = self.answered and not self.over  # they may be stored with the next part of it
+        for each in entries:
+            each.state = State.COLLECTED if again else State.GIVEN_UP
+        if not (self.answered or self.over):
+            self.refused = True
+            self.drop()
+
+    def _taken_back(self, storing: Storing) -> None:
+        """The only caller that waited was cancelled, early enough; under the lock."""
+        self._storing.remove(storing)
+        for each in storing.entries:
+            each.state = State.GIVEN_UP if self.over else State.COLLECTED
+
+    # ------------------------------------------------------------------ calls that run here
 
     async def confirm(self, entry: Entry) -> None:
         """The task was called: Starlette does that after the body, and then it is to run.
 
-        A handler that calls it before it has answered wants it run there and then.
+        A handler that calls it before it has answered wants it run there and then; so does
+        whoever calls it when the request is over, without having confirmed it.
         """
-        if not self.answered and not entry.stored:
-            await self._run_now(entry)
+        if self._take_to_run_now(entry):
+            await self.call(entry)
             return
         entry.confirmed = True
-        if not entry.job.durable:
-            await self.carrier.run_until(entry)
+        if entry.runs_here:
+            await inline.run_until(self, entry)
 
-    async def _run_now(self, entry: Entry) -> None:
-        entry.done = True
-        for follower in self.entries:
-            if follower.job.after == entry.job.id:
-                follower.job = replace(follower.job, after=entry.job.after, held=True)
-        await self.carrier.call(entry)
+    def _take_to_run_now(self, entry: Entry) -> bool:
+        with self._lock:
+            by_hand = not self.answered and entry.state is State.COLLECTED
+            late = self.over and not entry.confirmed and entry.state is State.DISCARDED
+            if not (by_hand or late):
+                return False
+            entry.state = State.RUN_HERE
+            for follower in self.entries:
+                if follower.job.after == entry.job.id and follower.state is State.COLLECTED:
+                    follower.job = replace(follower.job, after=entry.job.after, held=True)
+            return True
 
     async def run_unstorable(self) -> None:
         """Run, in their order, the confirmed calls that could not be stored."""
-        while here := [each for each in self.entries if each.runs_here and not each.done]:
-            await self.carrier.run_until(here[-1])  # which may have added more
+        while here := [each for each in self.entries if each.runs_here]:
+            await inline.run_until(self, here[-1])  # which may have added more
+
+    def to_run_until(self, last: Entry) -> list[Entry]:
+        """The calls that are to run here, up to this one."""
+        with self._lock:
+            position = self.entries.index(last) if last in self.entries else -1
+            return [each for each in self.entries[: position + 1] if each.runs_here]
+
+    def take_to_run(self, entry: Entry) -> bool:
+        """True for the one who is to run this call."""
+        with self._lock:
+            taken = entry.runs_here
+            if taken:
+                entry.state = State.RUN_HERE
+            return taken
+
+    def release_before(self, entry: Entry) -> list[str]:
+        """Release the stored jobs that come before this call; their ids."""
+        with self._lock:
+            position = self.entries.index(entry) if entry in self.entries else 0
+            before = [each for each in self.entries[:position] if each.confirmed and each.stored]
+            ids = [each.handle.id for each in before]
+        self._release(before)
+        return ids
+
+    async def call(self, entry: Entry) -> None:
+        """Call it here, with what it is injected with."""
+        with self.intake.provide(entry) as provided:
+            await inline.call_injected(self.intake.injection, provided, entry.call)
+
+    @property
+    def stopped(self) -> bool:
+        """True if a failure stops what has yet to run."""
+        return self.failed and self.rules.on_failure == "stop"
+
+    # ------------------------------------------------------------------ the end
 
     def drop_if_failed(self, error: BaseException | None) -> None:
         """Forget everything if the handler failed before it gave an answer."""
@@ -350,25 +441,109 @@ class Outbox:
     def end_doubt(self, handled: BaseException | None) -> None:
         """The answer starts: one that is given while an error is handled is an error's answer."""
         if self.in_doubt and handled is not None:
-            for entry in self.entries:
-                entry.done = entry.done or (entry.confirmed and not entry.stored)
+            self.drop(confirmed_only=True)
 
-    def close(self, carrier: Carrier) -> None:
-        """The request is over: leave what is still added to this carrier, and forget the rest.
+    def drop(self, *, confirmed_only: bool = False) -> None:
+        """Forget what has not been stored."""
+        with self._lock:
+            for each in self.entries:
+                if each.state is State.COLLECTED and (each.confirmed or not confirmed_only):
+                    each.state = State.DISCARDED
+
+    def forget_unconfirmed(self, *, failed: bool) -> None:
+        """The response is out, and Starlette has called what it carries: the rest is not to run.
+
+        Args:
+            failed: the request ended with an error, so that this is no surprise.
+        """
+        with self._lock:
+            forgotten = [e for e in self.entries if not e.confirmed and e.state in _UNRELEASED]
+            for each in forgotten:
+                if each.state is State.COLLECTED:
+                    each.state = State.DISCARDED
+        if not (failed or self.refused):
+            for each in forgotten:
+                telemetry.never_confirmed(each.job.task)
+
+    def end(self) -> None:
+        """The request is over: let everything go, now or as soon as the store has answered.
 
         Nothing must be left that refers to itself: a request with a cycle is freed by the garbage
         collector, which cost a quarter of its time (`scripts/bench R`).
         """
-        self.closed = True
-        self.carrier = carrier
-        self.entries, self.bound = [], []
-        self.run_in_request = None
-        self.background_tasks = None
+        with self._lock:
+            self._last = self._before
+            self.over = True
+            not_run = [each for each in self.entries if each.runs_here]
+            for each in not_run:
+                each.state = State.DISCARDED
+            self._begin_storing()
+            if self.bound is not None:
+                self.bound.forget_connections()
+            self.run_in_request = self.background_tasks = None
+        self._let_go()
+        for each in not_run:
+            telemetry.not_run(each.job.task)
 
-    def drop(self) -> None:
-        """Forget what has not been stored."""
-        for entry in self.entries:
-            entry.done = entry.done or not entry.stored
+    def _let_go(self) -> None:
+        """Release what is held, discard what nothing confirmed; keep what is being stored."""
+        with self._lock:
+            entries = self.entries
+            self.entries = [each for each in entries if each.state is State.STORING]
+            if all(each.confirmed for each in entries) and not self.stopped:
+                ready, waiting = _released(entries)
+                discarded = cancelled = []
+            else:
+                discarded = _taken(
+                    [each for each in entries if not each.confirmed], State.DISCARDED
+                )
+                cancelled = _taken(entries, State.DISCARDED) if self.stopped else []
+                ready, waiting = _released(entries)
+        self.intake.release(ready, waiting)
+        self.intake.discard(discarded)
+        self.intake.cancel(cancelled)
+
+    def _release(self, entries: Sequence[Entry]) -> None:
+        with self._lock:
+            ready, waiting = _released(entries)
+        self.intake.release(ready, waiting)
+
+    def withholds(self, job_id: str) -> bool:
+        """True in this very request, as long as the job cannot start because of it."""
+        if self.over or current_outbox.get() is not self:
+            return False
+        with self._lock:
+            return any(
+                each.handle.id == job_id and each.durable and each.state in _UNRELEASED
+                for each in self.entries
+            )
+
+    @property
+    def stored_ids(self) -> list[str]:
+        """The ids of the jobs that are in the store, and are to run."""
+        return [each.handle.id for each in self.entries if each.stored and each.confirmed]
+
+
+def _taken(entries: Sequence[Entry], state: State) -> list[Claim]:
+    """Take the claims of held entries, each once."""
+    claims = []
+    for each in entries:
+        if each.state is State.HELD and each.claim is not None:
+            claims.append(each.claim)
+            each.state, each.claim = state, None
+    return claims
+
+
+def _released(entries: Sequence[Entry]) -> tuple[list[Claim], list[Claim]]:
+    """The claims to release: those that may start at once, and those that wait for something."""
+    held = [each for each in entries if each.state is State.HELD]
+    at_once = [each for each in held if each.job.after is None and each.job.run_at is None]
+    return _taken(at_once, State.RELEASED), _taken(held, State.RELEASED)
+
+
+def differs(known: JobRecord, job: NewJob) -> bool:
+    """True if the job that is there is another call."""
+    return (known.task, known.arguments) != (job.task, job.arguments)
 
 
 current_outbox: ContextVar[Outbox | None] = ContextVar("afterword_outbox", default=None)
@@ -377,4 +552,4 @@ current_outbox: ContextVar[Outbox | None] = ContextVar("afterword_outbox", defau
 def open_outbox() -> Outbox | None:
     """The outbox of the request that is being handled here, if any."""
     outbox = current_outbox.get()
-    return outbox if outbox is not None and not outbox.closed else None
+    return outbox if outbox is not None and not outbox.over else None

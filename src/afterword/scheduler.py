@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from afterword import telemetry
-from afterword.call import new_job
+from afterword.call import Call, new_job
 from afterword.errors import ConfigurationError
 from afterword.group_commit import GroupCommit
 from afterword.injection import Injection
@@ -62,7 +62,7 @@ class Planned:
 
     def job(self, schedule: Schedule, now: float) -> NewJob:
         """What each of its occurrences is a copy of."""
-        job = new_job(self.func, self.args, self.kwargs, now=now, injection=self.injection)
+        job = new_job(Call(self.func, self.args, self.kwargs), now=now, injection=self.injection)
         return replace(job, tags=(*job.tags, f"schedule:{schedule.name}"))
 
 

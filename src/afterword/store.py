@@ -199,15 +199,20 @@ class Store(Protocol):
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         """Store jobs; a `held` one is running, attempt 1, for `held_by`.
 
-        One whose id is there, or whose unique key an unfinished job has, is not added; what was to
-        follow it follows that one.
+        One whose id is there, or whose unique key an unfinished job has, is not added. What was to
+        follow it follows what it would have followed, or else that other job. The other job is
+        shared from then on: `discard` puts it back, and no failure before it stops it.
         """
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Give claims back that were never started; the attempt is not counted."""
 
-    def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
-        """Remove held jobs that nobody wants after all; their followers move up."""
+    def discard(self, claims: Sequence[Claim], reason: str | None = None) -> Sequence[bool]:
+        """Remove held jobs that are not to run after all; their followers move up.
+
+        With a reason they are not removed, but end as cancelled. A job that another request was
+        given, too, is put back instead, so that it runs.
+        """
 
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
@@ -341,6 +346,15 @@ class Store(Protocol):
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs (queued, not held) on a connection that is not the store's own."""
+
+    def known(self, ids: Sequence[str]) -> Statement:
+        """What returns (id, ended) of those of these jobs that exist there."""
+
+    def keyed(self, unique_key: str) -> Statement:
+        """What returns (id, ended, task, arguments) of the jobs there that have this key.
+
+        The unfinished one comes first, then the latest ended one.
+        """
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles an attempt there; the first statement returns a row if it was still ours."""

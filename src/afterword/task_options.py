@@ -24,6 +24,8 @@ Executor = Literal["process"]
 Pause = float | Sequence[float] | Backoff
 _LAST_TIME = 253_402_300_799.0  # the last second of the year 9999
 _KEY_LENGTH = 128  # longer keys are hashed
+_HASHED = "sha256:"  # no key of the code begins with this, or with the next, in the store
+IDEMPOTENT = "idempotency:"  # the keys of requests that a client may repeat
 
 
 class TaskOptionsDict(TypedDict, total=False):
@@ -222,9 +224,10 @@ def fixed(key: str) -> str:
     >>> fixed("welcome:42"), len(fixed("x" * 10_000))
     ('welcome:42', 71)
     """
-    if len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable():
+    plain = len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()
+    if plain and not key.startswith((_HASHED, IDEMPOTENT)):
         return key
-    return f"sha256:{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()}"
+    return f"{_HASHED}{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def checked_timeout(timeout: object) -> float | None:

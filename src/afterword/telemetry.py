@@ -134,9 +134,41 @@ def not_started() -> None:
         _log(
             logging.WARNING,
             "not_started: the lifespan of the application has not run, so its tasks run in their"
-            " requests and are not durable. In production, run the application with its"
-            " lifespan; in a test, use `with TestClient(app) as client:`.",
+            " requests and are not durable. Serve the application with its lifespan (uvicorn:"
+            " --lifespan on). For one that is mounted in another, enter its lifespan in the other"
+            " one's: `async with inner.router.lifespan_context(inner): yield`."
+            " In a test, use `with TestClient(app) as client:`.",
         )
+
+
+def never_confirmed(task: str) -> None:
+    """A task was put on no response, or on one that was not sent; it did not run."""
+    _log(
+        logging.WARNING,
+        "never_confirmed task=%s: it was added to a BackgroundTask(s) of your own, and no response"
+        " that was sent carries that, so it did not run. Return the response that has"
+        " background=..., or take BackgroundTasks as a parameter of the route.",
+        printable(task),
+    )
+
+
+def out_of_order(task: str) -> None:
+    """A call that cannot be stored could not wait for the jobs before it."""
+    _log(
+        logging.WARNING,
+        "out_of_order task=%s: it cannot be stored, so it runs in its request, and that cannot wait"
+        " for the jobs before it: none of them starts now. Make it a function at a module's top.",
+        printable(task),
+    )
+
+
+def not_run(task: str) -> None:
+    """A call that cannot be stored was cut off with its request."""
+    _log(
+        logging.ERROR,
+        "not_run task=%s: it cannot be stored, and its request was cancelled before it could run.",
+        printable(task),
+    )
 
 
 def task_failed(task: str, error: str) -> None:

@@ -1,12 +1,37 @@
-"""The worker's own threads, for `def` tasks.
+"""The worker's own threads, for `def` tasks; and where a thread must not be blocked.
 
 Never the 40 threads that serve `def` endpoints. A thread takes one call after the other from the
 queue, without a hop back to the event loop in between; it is started when a call finds none idle.
 """
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable
+
+from afterword.errors import WouldBlock
+
+
+def refuse_event_loop(wrong: str, right: str) -> None:
+    """Refuse a call that blocks its thread where an event loop runs in it.
+
+    Args:
+        wrong: the call, as it is written.
+        right: the line to write instead.
+
+    Raises:
+        WouldBlock: an event loop runs in this thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise WouldBlock(
+        f"{wrong} blocks its thread until the store has answered, but an event loop runs in this"
+        " one, and nothing in it could go on meanwhile.\n"
+        f"    {wrong}  # incorrect!\n"
+        f"    {right}  # correct!"
+    )
 
 
 class Threads:

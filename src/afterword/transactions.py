@@ -54,15 +54,8 @@ class Transactions:
         """Jobs were committed, or followers set free: let the workers look; never blocks."""
         self._group.submit(calling(_announce))
 
-    def adding(
-        self,
-        connection: Either,
-        jobs: Sequence[NewJob],
-        *,
-        announced: bool,
-    ) -> Steps[None]:
+    def adding(self, jobs: Sequence[NewJob], *, announced: bool) -> Steps[None]:
         """Add jobs. `announced`: somebody will call `announce` after the commit."""
-        yield from self.verifying(connection)
         yield from _executing(self._group.store.adding(jobs))
         if not announced:
             yield from _executing(self._group.store.announcing())

@@ -106,6 +106,7 @@ class Worker:
             on_claimed=lambda: self._in_loop(self._fill),
             clock=self._clock,
         )
+        self._claims.stopped = True  # until the start
         self._process_tasks: Sequence[str] = ()
         self._processes_busy = False  # there may be more to claim when one of them is free
         self._ruled: frozenset[str] = frozenset()  # queues whose jobs have to be claimed
@@ -117,15 +118,20 @@ class Worker:
 
     # ------------------------------------------------------------------ start and drain
 
+    def listen(self) -> None:
+        """Hear of jobs that others store; before `start`, in any thread: it opens files."""
+        self._look_every = self._group.store.listen(self._claims.ask)
+
     def start(self) -> None:
         """Begin to claim, in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._runner.start()
+        self._claims.stopped = False
         self._process_tasks = names_with_executor("process")
         self._emptied = asyncio.Event()
         self._leases.on_lost = self._on_lost
-        self._group.every(self._group.store.listen(self._claims.ask), self._notice)
+        self._group.every(self._look_every, self._notice)
         self._group.every(LOOK_EVERY, self.look_for_orders)
         self._reports.start()
         self._next_poll = self._loop.call_soon(self._poll)

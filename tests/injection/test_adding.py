@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Header
 from pydantic import SecretStr
 
 from afterword import Afterword, NotStorable, Progress, TaskContext, task
+from afterword.call import Call
 from afterword.errors import (
     ArgumentError,
     ConfigurationError,
@@ -18,7 +19,6 @@ from afterword.errors import (
 from afterword.executor import Targets
 from afterword.fastapi import BackgroundTasks
 from afterword.injection import NOTHING
-from afterword.task_options import NO_OPTIONS
 from tests.at_work import url_in
 from tests.injection.hand_made import HandMade, Marker
 from tests.sites import serving
@@ -72,7 +72,7 @@ def generator(db: Session) -> Any:
 
 def stored(afterword: Afterword, func: Any, *args: Any, **kwargs: Any) -> tuple[str, str]:
     """What would be stored of a call."""
-    job = afterword.new_job(func, args, kwargs, NO_OPTIONS)
+    job = afterword.new_job(Call(func, args, kwargs))
     return job.task.partition(":")[2], job.arguments
 
 

@@ -9,6 +9,7 @@ import typer
 
 from afterword.app import Afterword
 from afterword.arguments import plan
+from afterword.call import Call
 from afterword.cli import output
 from afterword.cli.health import serves
 from afterword.cli.options import Url, clock, opened, parsed_span
@@ -205,7 +206,7 @@ def _job_of(afterword: Afterword, task: str, text: str, said: CallOptions) -> Ne
     """
     func = afterword.injection.unwrap(resolve(task))
     args, kwargs = _arguments_of(task, afterword, func, text)
-    return afterword.new_job(func, tuple(args), kwargs, said)
+    return afterword.new_job(Call(func, tuple(args), kwargs, said))
 
 
 def _arguments_of(

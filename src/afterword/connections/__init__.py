@@ -35,6 +35,14 @@ class UserConnection(Protocol):
         """The session, if it is SQLAlchemy's, which tells of its commits; else None."""
 
     @property
+    def source(self) -> object:
+        """The user's own connection or session."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open on it; False once it has been closed."""
+
+    @property
     def key(self) -> object | None:
         """What leads to one database for as long as it exists; None: ask each time."""
 
@@ -65,6 +73,14 @@ class AsyncUserConnection(Protocol):
     @property
     def session(self) -> Any:
         """As `UserConnection.session`."""
+
+    @property
+    def source(self) -> object:
+        """As `UserConnection.source`."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """As `UserConnection.in_transaction`."""
 
     @property
     def key(self) -> object | None:

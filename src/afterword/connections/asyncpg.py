@@ -19,6 +19,19 @@ class AsyncpgConnection:
         self._transaction: Any = None
 
     @property
+    def source(self) -> Any:
+        """The connection."""
+        return self._connection
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        try:
+            return not self._connection.is_closed() and self._connection.is_in_transaction()
+        except Exception:  # given back to its pool
+            return False
+
+    @property
     def key(self) -> object | None:
         """The connection itself: what a pool lends is made anew each time."""
         inner: object = getattr(self._connection, "_con", self._connection)

@@ -22,6 +22,16 @@ class PsycopgConnection:
         self.key = connection
 
     @property
+    def source(self) -> psycopg.Connection[object]:
+        """The connection."""
+        return self._connection
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        return not self._connection.closed and not _is_idle(self._connection.info)
+
+    @property
     def name(self) -> str:
         """Where it is connected to."""
         return f"postgresql: {self._connection.info.dsn}"
@@ -55,6 +65,16 @@ class AsyncPsycopgConnection:
     def __init__(self, connection: psycopg.AsyncConnection[object]) -> None:
         self._connection = connection
         self.key = connection
+
+    @property
+    def source(self) -> psycopg.AsyncConnection[object]:
+        """The connection."""
+        return self._connection
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        return not self._connection.closed and not _is_idle(self._connection.info)
 
     @property
     def name(self) -> str:

@@ -25,6 +25,16 @@ class SQLAlchemyConnection:
         self.session = source if isinstance(source, Session) else None
 
     @property
+    def source(self) -> Session | Connection:
+        """The session or the connection."""
+        return self._source
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        return self._source.in_transaction()
+
+    @property
     def key(self) -> Engine:
         """The engine."""
         return _engine_of(self._source)
@@ -73,6 +83,16 @@ class AsyncSQLAlchemyConnection:
     def __init__(self, source: AsyncSession | AsyncConnection) -> None:
         self._source = source
         self.session = source.sync_session if isinstance(source, AsyncSession) else None
+
+    @property
+    def source(self) -> AsyncSession | AsyncConnection:
+        """The session or the connection."""
+        return self._source
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        return self._source.in_transaction()
 
     @property
     def key(self) -> Engine:

@@ -20,6 +20,19 @@ class SQLite3Connection:
         self._connection = connection
 
     @property
+    def source(self) -> sqlite3.Connection:
+        """The connection."""
+        return self._connection
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        try:
+            return self._connection.in_transaction
+        except sqlite3.ProgrammingError:  # closed
+            return False
+
+    @property
     def key(self) -> str | None:
         """The file, if it is one."""
         return self._file or None

@@ -99,7 +99,8 @@ def _settle_in(desk: Session, jobs: Mapping[str, str | None]) -> None:
     if followers:
         desk.execute("hold_predecessors", {"ids": list(followers.values()), "keys": []})
         nobody = [None] * len(followers)
-        desk.execute("unblock", {"ids": list(followers), "after_keys": nobody})
+        values = {"befores": nobody, "after_keys": nobody}
+        desk.execute("unblock", {"ids": list(followers), **values})
 
 
 def _restore_unfinished(desk: Session, records: Sequence[JobRecord]) -> set[str]:

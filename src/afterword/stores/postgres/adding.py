@@ -40,30 +40,51 @@ class Adding(Writing):
     def _present(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
         """What is there instead of these jobs, which were not added."""
         rows = self._write("present", new_rows(jobs, None))
-        found = {place - 1: Added(other, False, conflict) for place, other, conflict in rows}
+        shared = self._share([other for place, other, _ in rows if other != jobs[place - 1].id])
+        found = {
+            place - 1: Added(other, False, conflict)
+            for place, other, conflict in rows
+            if other in shared or other == jobs[place - 1].id
+        }
         gone = [place for place in range(len(jobs)) if place not in found]
         if gone:  # what was in their way has ended since, or was deleted: now they can be added
             again = self._add([jobs[place] for place in gone], held_by)
             found.update(zip(gone, again, strict=True))
         return [found[place] for place in range(len(jobs))]
 
+    def _share(self, ids: Sequence[str]) -> set[str]:
+        """Those of these jobs that are there to be given to another request as well."""
+        if not ids:
+            return set()
+        wanted = {"ids": sorted(set(ids))}
+        unfinished = {row[0] for row in self._write("share", wanted)}
+        return unfinished | {row[0] for row in self._write("ended", wanted)}
+
     def _settle_in(self, jobs: Sequence[NewJob], answers: Sequence[Added]) -> None:
         """Let the new jobs wait for what is there, and for nothing else."""
         new = {answer.id for answer in answers if answer.added}
         followers = [job for job in jobs if job.after is not None and job.id in new]
-        keys = keys_instead(jobs, answers)
-        elsewhere = [job.after for job in followers if job.after not in new]
-        if elsewhere:
-            self._write("hold_predecessors", {"ids": elsewhere, "keys": list(keys.values())})
-            ids = [job.id for job in followers]
-            after_keys = [keys.get(job.after or "") for job in followers]
-            self._write("unblock", {"ids": ids, "after_keys": after_keys})
+        if all(job.after in new for job in followers):
+            return
+        others = {
+            job.id: job for job, answer in zip(jobs, answers, strict=True) if answer.id != job.id
+        }
+        places = [place_behind(job, others) for job in followers]
+        keys = [key for _, key in places if key is not None]
+        self._write("hold_predecessors", {"ids": [before for before, _ in places], "keys": keys})
+        values = {"ids": [job.id for job in followers]}
+        befores, after_keys = zip(*places, strict=True)
+        self._write("unblock", {**values, "befores": list(befores), "after_keys": list(after_keys)})
 
 
-def keys_instead(jobs: Sequence[NewJob], answers: Sequence[Added]) -> Mapping[str, str]:
-    """The unique keys of the jobs that were not added because of them, by the jobs' ids."""
-    return {
-        job.id: job.unique_key
-        for job, answer in zip(jobs, answers, strict=True)
-        if job.unique_key is not None and answer.id != job.id
-    }
+def place_behind(job: NewJob, others: Mapping[str, NewJob]) -> tuple[str | None, str | None]:
+    """The job that a follower waits for, and else the unique key of the one that it waits for.
+
+    Args:
+        others: the jobs of its batch that may not have been added, because of their unique keys.
+    """
+    before, key = job.after, None
+    while before is not None and before in others:
+        other = others[before]
+        before, key = other.after, key or other.unique_key
+    return before, key

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from afterword.job import JobState
+from afterword.outcome import Cancelled
 from afterword.store import (
     STOPPED,
     Cancelling,
@@ -69,18 +70,32 @@ class Ending(Adding):
             self._announce()
         return {row[:3] for row in rows}
 
-    def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
+    def discard(self, claims: Sequence[Claim], reason: str | None = None) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
         with self.transaction():
+            if reason is not None:
+                return self._cancel_held(claims, reason)
             self._write("hold_before", {"ids": [claim.id for claim in claims]})
             return [self._discard(claim) for claim in claims]
+
+    def _cancel_held(self, claims: Sequence[Claim], reason: str) -> Sequence[bool]:
+        shared = {row[0] for row in self._write("shared", {"ids": [each.id for each in claims]})}
+        stopped = [each for each in claims if each.id not in shared]
+        ended = self.settle(
+            [Settlement(each, Cancelled(reason), each.created_at) for each in stopped]
+        )
+        done = dict(zip((each.id for each in stopped), ended, strict=True))
+        given_back = [each for each in claims if each.id in shared]
+        again = self.release([Putback(each) for each in given_back])
+        done.update(zip((each.id for each in given_back), again, strict=True))
+        return [done[each.id] for each in claims]
 
     def _discard(self, claim: Claim) -> bool:
         values = dict(zip(("id", "attempt", "worker"), fence(claim), strict=True))
         rows = self._write("discard", values)
         if rows and (rows[0][0] or claim.limited):
             self._announce()
-        return bool(rows)
+        return bool(rows) or self.release([Putback(claim)])[0]
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""

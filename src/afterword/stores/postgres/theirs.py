@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from afterword.clock import Clock
 from afterword.job import JobState, NewJob
 from afterword.store import Settlement, Statement
+from afterword.stores.postgres.adding import place_behind
 from afterword.stores.postgres.rows import final_rows, new_rows
 from afterword.stores.postgres.session import CHANNEL, text_of
 
@@ -17,17 +18,28 @@ class InTheirTransaction:
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs on another connection to this database."""
         added = [Statement(text_of("add"), new_rows(jobs, None))]
-        followers = {job.id: job.after for job in jobs if job.after is not None}
+        followers = [job for job in jobs if job.after is not None]
         if not followers:
             return added
-        keys = {job.id: job.unique_key for job in jobs}
-        after_keys = [keys.get(after) for after in followers.values()]
-        predecessors = {"ids": list(followers.values()), "keys": list(filter(None, after_keys))}
+        keyed = {job.id: job for job in jobs if job.unique_key is not None}
+        places = [place_behind(job, keyed) for job in followers]
+        befores, after_keys = [before for before, _ in places], [key for _, key in places]
+        ids = [*befores, *(job.after for job in followers)]
+        predecessors = {"ids": ids, "keys": [key for key in after_keys if key is not None]}
+        moved = {"ids": [job.id for job in followers], "befores": befores, "after_keys": after_keys}
         return [
             *added,
             Statement(text_of("hold_predecessors"), predecessors),
-            Statement(text_of("unblock"), {"ids": list(followers), "after_keys": after_keys}),
+            Statement(text_of("unblock"), moved),
         ]
+
+    def known(self, ids: Sequence[str]) -> Statement:
+        """What returns which of these jobs exist, and whether they have ended."""
+        return Statement(text_of("known"), {"ids": list(ids)})
+
+    def keyed(self, unique_key: str) -> Statement:
+        """What returns the jobs with this unique key, the unfinished one first."""
+        return Statement(text_of("keyed"), {"key": unique_key})
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles a completed attempt there."""

@@ -16,19 +16,28 @@ class Adding(Writing):
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         """Store jobs, each as it says: queued, or held by the worker that stores it."""
         now = self._clock.now()
-        others: dict[str, str] = {}  # ids of jobs that were not added: those that are there instead
-        answers: list[Added] = []
         with self.transaction():
             if not any(job.unique_key for job in jobs):
                 return self._add_all(jobs, held_by, now)
-            for job in jobs:
-                if job.after in others:
-                    job = replace(job, after=others[job.after])  # noqa: PLW2901 - it is that one now
-                answer = self._add(new_row(job, held_by, now))
-                if answer.id != job.id:
-                    others[job.id] = answer.id
-                answers.append(answer)
+            answers = self._add_in_order(jobs, held_by, now)
             self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
+        return answers
+
+    def _add_in_order(
+        self, jobs: Sequence[NewJob], held_by: str | None, now: float
+    ) -> Sequence[Added]:
+        """Add one by one; what was to follow a job that is there already follows the one before."""
+        others: dict[str, NewJob] = {}  # the jobs that were not added, by their ids
+        answers: list[Added] = []
+        for job in jobs:
+            other = others.get(job.after or "")
+            if other is not None:
+                job = replace(job, after=other.after)  # noqa: PLW2901
+            row = new_row(job, held_by, now, after_key=other.unique_key if other else None)
+            answer = self._add(row)
+            if answer.id != job.id:
+                others[job.id] = job
+            answers.append(answer)
         return answers
 
     def _add_all(self, jobs: Sequence[NewJob], held_by: str | None, now: float) -> Sequence[Added]:
@@ -51,4 +60,6 @@ class Adding(Writing):
 
     def _present(self, row: Values) -> Added:
         ((other, conflict),) = self._database.write("present", row)
+        if other != row["id"]:
+            self._database.write("share", {"id": other})
         return Added(other, False, bool(conflict))

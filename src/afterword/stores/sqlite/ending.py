@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from afterword.job import JobState
-from afterword.outcome import Completed
+from afterword.outcome import Cancelled, Completed
 from afterword.store import Cancelling, Claim, Putback, Recovered, Report, Settlement
 from afterword.stores.locks import Locks
 from afterword.stores.rows import Lost, Row, Values, final_state, first_of_each
@@ -47,18 +47,29 @@ class Ending(Acting, Adding):
                 self._cancel(again["id"], reason)
         return bool(rows)
 
-    def discard(self, claims: Sequence[Claim]) -> Sequence[bool]:
+    def discard(self, claims: Sequence[Claim], reason: str | None = None) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
-        accepted = []
         with self.transaction():
-            for claim in claims:
-                rows = self._database.write("discard", fence(claim))
-                accepted.append(bool(rows))
-                for (after,) in rows:
-                    values = {"id": claim.id, "after": after}
-                    moved = bool(self._database.write("move_up", values))
-                    self._ready = self._ready or moved or claim.limited
-        return accepted
+            return [self._discard(claim, reason) for claim in claims]
+
+    def _discard(self, claim: Claim, reason: str | None) -> bool:
+        if reason is not None and self._is_own(claim):
+            return self._end_attempt(
+                Settlement(claim, Cancelled(reason), claim.created_at), self._clock.now()
+            )
+        rows = self._database.write("discard", fence(claim)) if reason is None else []
+        for (after,) in rows:
+            moved = bool(self._database.write("move_up", {"id": claim.id, "after": after}))
+            self._ready = self._ready or moved or claim.limited
+        return bool(rows) or self._put_back(claim)
+
+    def _is_own(self, claim: Claim) -> bool:
+        """True unless another request was given the job."""
+        return not self._database.write("shared", {"id": claim.id})
+
+    def _put_back(self, claim: Claim) -> bool:
+        self._ready = True
+        return self._queue_again("release", release_row(Putback(claim)))
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""

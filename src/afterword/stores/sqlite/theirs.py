@@ -35,6 +35,14 @@ class InTheirTransaction:
         rows = [new_row(job, None, now, after_key=keys.get(job.after or "")) for job in jobs]
         return [Statement(_without_answer("add"), row) for row in rows]
 
+    def known(self, ids: Sequence[str]) -> Statement:
+        """What returns which of these jobs exist, and whether they have ended."""
+        return Statement(sql("known"), {"ids": json.dumps(list(ids))})
+
+    def keyed(self, unique_key: str) -> Statement:
+        """What returns the jobs with this unique key, the unfinished one first."""
+        return Statement(sql("keyed"), {"key": unique_key})
+
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles an attempt; the first statement returns a row if it was still ours."""
         state = final_state(settlement.outcome)

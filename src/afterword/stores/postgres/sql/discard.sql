@@ -1,6 +1,6 @@
--- Take one held job out; its followers now wait for what it waited for.
+-- Take one held job out; its followers now wait for what it waited for. What another request was given stays: it is put back instead.
 WITH gone AS (
-    DELETE FROM afterword.jobs WHERE id = CAST(:id AS uuid) AND attempt = :attempt AND worker = :worker RETURNING id, after
+    DELETE FROM afterword.jobs WHERE id = CAST(:id AS uuid) AND attempt = :attempt AND worker = :worker AND NOT shared RETURNING id, after
 ),
 moved AS (UPDATE afterword.jobs AS job SET after = gone.after FROM gone WHERE job.after = gone.id RETURNING job.id)
 SELECT (SELECT count(*) FROM moved) FROM gone

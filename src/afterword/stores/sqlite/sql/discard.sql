@@ -1,1 +1,2 @@
-DELETE FROM afterword_jobs WHERE id = :id AND attempt = :attempt AND worker = :worker RETURNING after
+-- What another request was given stays: it is put back instead.
+DELETE FROM afterword_jobs WHERE id = :id AND attempt = :attempt AND worker = :worker AND NOT shared RETURNING after

@@ -1,0 +1,1 @@
+SELECT CAST(id AS text) FROM afterword.history WHERE id = ANY (CAST(:ids AS uuid[]))

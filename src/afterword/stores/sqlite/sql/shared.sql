@@ -1,0 +1,1 @@
+SELECT id FROM afterword_jobs WHERE id = :id AND shared
