@@ -113,7 +113,7 @@ def _time_batches(store: Store, worker: str = "bench") -> dict[str, list[float]]
         jobs = [NewJob(id=new_id(), task="bench:task") for _ in range(BATCH)]
         timed("add", lambda jobs=jobs: store.add(jobs))  # type: ignore[misc]
         claims = timed("claim", lambda: store.claim(worker, ["default"], BATCH))
-        ends = [Settlement(claim, Completed(), time.time()) for claim in claims]
+        ends = [Settlement(claim, Completed()) for claim in claims]
         accepted = timed("settle", lambda ends=ends: store.settle(ends))  # type: ignore[misc]
         if len(accepted) != BATCH or not all(accepted):
             raise SystemExit(f"{BATCH} jobs were added, and {sum(accepted)} of them settled")
@@ -192,7 +192,14 @@ def _plan(url: str) -> str:
     """How the server runs a claim, as it says itself."""
     from afterword.stores.postgres.session import PLANS, sql
 
-    values = {"worker": "again", "queues": ["default"], "limit": BATCH, "skip": [], "skip_keys": []}
+    values = {
+        "worker": "again",
+        "queues": ["default"],
+        "limit": BATCH,
+        "skip": [],
+        "skip_keys": [],
+        "fence": 1,
+    }
     with psycopg.connect(url) as connection:
         for name, value in PLANS.items():
             connection.execute("SELECT set_config(%s, %s, false)", [name, value])

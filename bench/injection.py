@@ -103,7 +103,7 @@ def _attempts() -> Sequence[Case]:
                 ending = run_sync(attempt, loop, context.copy())
             if ending.error is not None:
                 raise ending.error
-            return conclude(attempt, ending, None, 0.0)
+            return conclude(attempt, ending, None)
 
         return once
 

@@ -258,7 +258,7 @@ def _make_store(folder: Path) -> None:
     store.join("ann", 3600)
     store.add([NewJob(id=new_id(), task="app:send", arguments='{"text": "x"}') for _ in range(300)])
     claims = store.claim("ann", ["default"], 100)
-    store.settle([Settlement(claim, Completed(), 1.0) for claim in claims])
+    store.settle([Settlement(claim, Completed()) for claim in claims])
     apsw.Connection(str(folder / "jobs.db")).pragma("wal_checkpoint", "passive")
     store.add([NewJob(id=new_id(), task="app:send") for _ in range(20)])
     shutil.copytree(folder, folder.with_name("copy"))

@@ -106,7 +106,7 @@ def _claims(store: Store, seconds: float) -> list[float]:
         begin = time.monotonic()
         claims = store.claim("ann", ["default"], 20)
         took.append(time.monotonic() - begin)
-        store.settle([Settlement(claim, Completed(), 1.0) for claim in claims])
+        store.settle([Settlement(claim, Completed()) for claim in claims])
         time.sleep(max(0.0, due - time.monotonic()))
     return took
 

@@ -1,7 +1,7 @@
 """An Afterword that runs jobs in the test's own event loop, without an HTTP request around it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from starlette.applications import Starlette
 
 from afterword import Afterword, Job, JobRecord
 from afterword.job import NewJob
+from afterword.operation import adding
+from afterword.store import Claim, held_claim
 
 HasId = NewJob | Job[Any]
 
@@ -67,3 +69,10 @@ def edit(folder: Path, statement: str, *values: Any) -> None:
     connection.execute("PRAGMA ignore_check_constraints = ON")
     connection.execute(statement, values)
     connection.close()
+
+
+async def store_jobs(afterword: Afterword, jobs: Sequence[NewJob]) -> list[Claim]:
+    """Store jobs as they are; the claims of those that are held for this process."""
+    worker = afterword._leases.worker
+    await afterword._group.run(adding(jobs, worker), 20.0)
+    return [held_claim(job, worker, 0.0) for job in jobs if job.held]

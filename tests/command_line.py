@@ -1,7 +1,6 @@
 """`afterword` called in this process, and a store with jobs in every state for it to look at."""
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,8 +71,9 @@ class Shell:
     # ------------------------------------------------------------------ what is in the store
 
     def join(self, worker: str = WORKER, queues: tuple[str, ...] = ("default",)) -> None:
-        """A worker with four slots."""
+        """A worker with four slots, which starts nothing by itself."""
         self.store.join(worker, 3600.0, queues, 4)
+        self.store.take_note(worker, None)
         self.joined.add(worker)
 
     def add(self, task: str = "shop:pack", **values: Any) -> str:
@@ -93,7 +93,7 @@ class Shell:
     def end(self, outcome: Outcome | None = None, task: str = "shop:pack", **values: Any) -> str:
         """A job that has ended, completed unless told; its id."""
         claim = self.start(task, **values)
-        self.store.settle([Settlement(claim, outcome or Completed(), time.time() - 0.5)])
+        self.store.settle([Settlement(claim, outcome or Completed(), seconds=0.5)])
         return claim.id
 
     def fail(self, error: str = "ValueError: no", task: str = "shop:pack", **values: Any) -> str:

@@ -39,7 +39,7 @@ def work(url: str, seconds: float) -> None:
         took.append(time.monotonic() - begin)
         added += [job.id for job in jobs]
         claims = store.claim(worker, ["default"], 3)
-        accepted = store.settle([Settlement(each, Completed(), time.time()) for each in claims])
+        accepted = store.settle([Settlement(each, Completed()) for each in claims])
         completed += [each.id for each, ours in zip(claims, accepted, strict=True) if ours]
         store.recover(10, lease=3600.0)
         store.count()

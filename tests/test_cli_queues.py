@@ -117,12 +117,16 @@ def test_a_store_that_is_named_too_early_is_not_overlooked(shell: Shell, group: 
 # ---------------------------------------------------------------------- schedules
 
 
+RULE = "*/5 * * * * Europe/Berlin"
+SWEEP = {"sweep": RULE}
+
+
 def declare(shell: Shell, name: str = "sweep", next_at: float | None = None) -> None:
     """What an application says when it starts: that its code has a schedule."""
     schedule = Declared(
         name=name,
         task="shop:sweep",
-        rule="*/5 * * * * Europe/Berlin",
+        rule=RULE,
         words="Every fifth minute (Europe/Berlin)",
         next_at=time.time() + 60 if next_at is None else next_at,
     )
@@ -162,7 +166,7 @@ def test_a_paused_schedule_makes_no_jobs_until_it_is_resumed(shell: Shell) -> No
     declare(shell, next_at=time.time() - 10)
 
     paused = shell.run("schedules", "pause", "sweep")
-    due, states = shell.store.due(["sweep"]), [each["state"] for each in schedules(shell)]
+    due, states = shell.store.due(SWEEP), [each["state"] for each in schedules(shell)]
     note = shell.run("schedules").lines[1]
     resumed = shell.run("schedules", "resume", "sweep", "--json")
 
@@ -170,7 +174,7 @@ def test_a_paused_schedule_makes_no_jobs_until_it_is_resumed(shell: Shell) -> No
     assert ([], ["paused"]) == (list(due), states)
     assert note.endswith("paused")
     assert {"name": "sweep", "paused": False} == json.loads(resumed.out)
-    assert ["sweep"] == [each.name for each in shell.store.due(["sweep"])]
+    assert ["sweep"] == [each.name for each in shell.store.due(SWEEP)]
 
 
 def test_a_name_that_is_no_text_is_a_usage_error(shell: Shell) -> None:
@@ -191,7 +195,8 @@ def test_a_schedule_that_is_not_looked_after_is_overdue(shell: Shell) -> None:
     now = time.time()
     declare(shell, next_at=now - 3600)
     declare(shell, "other")
-    shell.store.advance(Due("other", shell.store.schedules()[0].next_at.timestamp(), now), now, now)
+    due = Due("other", shell.store.schedules()[0].next_at.timestamp(), now, RULE)
+    shell.store.advance(due, now, now)
 
     done = shell.run("status")
     document = json.loads(shell.run("status", "--json").out)

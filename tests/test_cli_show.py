@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from typing import Any
 
 import pytest
@@ -38,8 +37,7 @@ def facts(shell: Shell, job_id: str) -> dict[str, str]:
 
 def retried(shell: Shell, error: str = "ValueError: no", wait: float = 0.0, **values: Any) -> str:
     """A job that has failed once, and is tried again; its id."""
-    now = time.time()
-    return shell.end(Retry(now + wait, error), **values)
+    return shell.end(Retry(wait, error), **values)
 
 
 # ---------------------------------------------------------------------- what is known
@@ -148,7 +146,7 @@ def test_a_running_job_that_was_asked_to_end_says_so(shell: Shell) -> None:
 def test_each_attempt_has_a_line(shell: Shell) -> None:
     job_id = retried(shell, "Traceback (most recent call last):\n  in pack\nValueError: no")
     [claim] = shell.store.claim(WORKER, ["default"], 1)
-    shell.store.settle([Settlement(claim, Failed("first\nsecond\nthird"), time.time() - 0.25)])
+    shell.store.settle([Settlement(claim, Failed("first\nsecond\nthird"), seconds=0.25)])
 
     done = shell.run("show", job_id)
 
@@ -174,7 +172,7 @@ def test_an_attempt_that_runs_is_one_too(shell: Shell) -> None:
 def test_the_errors_of_earlier_attempts_are_shown_in_full_when_asked_for(shell: Shell) -> None:
     job_id = retried(shell, "first\nmiddle\nlast")
     [claim] = shell.store.claim(WORKER, ["default"], 1)
-    shell.store.settle([Settlement(claim, Failed("the end"), time.time())])
+    shell.store.settle([Settlement(claim, Failed("the end"))])
 
     short, full = shell.run("show", job_id), shell.run("show", job_id, "--full")
 

@@ -169,7 +169,7 @@ def test_ctrl_c_ends_without_a_word(shell: Shell, command: str) -> None:
 
 def test_watching_shows_progress_until_the_job_has_ended(shell: Shell) -> None:
     claim = shell.start()
-    settled = [Settlement(claim, Completed(), time.time())]
+    settled = [Settlement(claim, Completed())]
 
     with PtySession("watch", claim.id) as terminal:
         terminal.wait_for("running, attempt 1")
@@ -191,7 +191,7 @@ def test_watching_shows_a_bar_of_what_is_done_and_then_the_result(shell: Shell) 
         eight = terminal.received
         shell.store.report([progress(claim, 10, "done")])
         terminal.wait_for("100 %, 10 of 10: done")
-        shell.store.settle([Settlement(claim, Completed('{"pages":10}'), time.time())])
+        shell.store.settle([Settlement(claim, Completed('{"pages":10}'))])
 
         assert 0 == terminal.wait()
     assert [8] == bars(eight)[-1:]
@@ -206,14 +206,14 @@ def test_a_bar_begins_anew_with_the_next_attempt(shell: Shell) -> None:
 
     with PtySession("watch", claim.id, columns=100) as terminal:
         terminal.wait_for("90 %, 9 of 10: first")
-        shell.store.settle([Settlement(claim, Retry(time.time(), "no"), time.time())])
+        shell.store.settle([Settlement(claim, Retry(0.0, "no"))])
         terminal.wait_for("queued: due for")
         [again] = shell.store.claim(WORKER, ["default"], 1)
         shell.store.report([progress(again, 1, "second")])
         terminal.wait_for("attempt 2, 10 %, 1 of 10: second")
         shell.store.cancel([claim.id], "enough")
         terminal.wait_for("attempt 2, asked to end (enough), 10 %")
-        shell.store.settle([Settlement(again, Failed("Traceback\nValueError: no"), time.time())])
+        shell.store.settle([Settlement(again, Failed("Traceback\nValueError: no"))])
 
         assert 1 == terminal.wait()
     assert re.search(r"failed shop:pack in \S+ s, attempt 2: ValueError: no\n$", terminal.shown)
@@ -247,7 +247,7 @@ def test_progress_without_a_terminal_is_a_line_per_tenth(shell: Shell) -> None:
         time.sleep(0.5)  # two looks
         shell.store.report([progress(claim, 5, "cropping")])
         second = process.stderr.readline()
-        shell.store.settle([Settlement(claim, Completed('"x.jpg"'), time.time())])
+        shell.store.settle([Settlement(claim, Completed('"x.jpg"'))])
 
         assert 0 == process.wait(30)
         assert "x.jpg" == process.stdout.read().splitlines()[1]
@@ -270,7 +270,7 @@ def test_watching_without_a_terminal_is_a_line_per_change(shell: Shell) -> None:
         queued = process.stderr.readline()
         [claim] = shell.store.claim(WORKER, ["default"], 1)
         running = process.stderr.readline()
-        shell.store.settle([Settlement(claim, Completed(), time.time())])
+        shell.store.settle([Settlement(claim, Completed())])
 
         assert 0 == process.wait(30)
         assert process.stdout.read().startswith("completed shop:pack in ")

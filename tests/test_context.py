@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 
@@ -389,6 +390,106 @@ async def test_a_connection_that_cannot_commit_both_is_refused(
 
     assert JobState.COMPLETED is found.state, found.error
     assert message in str(SEEN["error"])
+
+
+def complete_in_joined(mode: str) -> None:
+    """A task whose session is part of a transaction on its connection, which is then undone."""
+    engine = sqlalchemy.create_engine(SEEN["database"].engine_url)
+    insert = sqlalchemy.text("INSERT INTO effects (name) VALUES ('undone')")
+    joining: Any = {} if mode in ("new", "used") else {"join_transaction_mode": mode}
+    try:
+        with engine.begin() as connection, Session(connection, **joining) as session:
+            if mode == "used":
+                session.execute(insert)
+            with current_task().complete_in(session):
+                session.execute(insert)
+    except ConfigurationError as error:
+        SEEN["error"] = error
+        raise
+    finally:
+        engine.dispose()
+
+
+async def complete_in_joined_async() -> None:
+    """The same for an AsyncSession, that is used before."""
+    engine = create_async_engine(SEEN["database"].engine_url)
+    insert = sqlalchemy.text("INSERT INTO effects (name) VALUES ('undone')")
+    try:
+        async with engine.begin() as connection, AsyncSession(connection) as session:
+            await session.execute(insert)
+            async with current_task().complete_in(session):
+                await session.execute(insert)
+    except ConfigurationError as error:
+        SEEN["error"] = error
+        raise
+    finally:
+        await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "arguments"),
+    [
+        ("sqlite-Session", complete_in_joined, ["new"]),
+        ("sqlite-Session", complete_in_joined, ["used"]),
+        ("postgres-Session", complete_in_joined, ["new"]),
+        ("postgres-Session", complete_in_joined, ["used"]),
+        ("postgres-Session", complete_in_joined, ["create_savepoint"]),
+        ("sqlite-AsyncSession", complete_in_joined_async, []),
+        ("postgres-AsyncSession-asyncpg", complete_in_joined_async, []),
+    ],
+)
+@pytest.mark.anyio
+async def test_a_session_whose_commit_is_none_completes_nothing(
+    kind: str, task: Any, arguments: list[str], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The job is not said to be completed, and does not run for ever either."""
+    database = _database(kind, request, tmp_path)
+    async with working(database) as afterword:
+        found = await ended(afterword, await afterword.add_task(task, *arguments))
+
+    assert JobState.FAILED is found.state
+    assert "# correct!" in str(SEEN["error"])
+    assert [] == await database.effects()
+
+
+def complete_with_control() -> None:
+    """A task whose session ends the transaction of its connection, and one that begins it."""
+    engine = sqlalchemy.create_engine(SEEN["database"].engine_url)
+    insert = sqlalchemy.text("INSERT INTO effects (name) VALUES ('done')")
+    joining: Any = {"join_transaction_mode": "control_fully"}
+    try:
+        with engine.connect() as connection:
+            connection.execute(insert)
+            with Session(connection, **joining) as session, current_task().complete_in(session):
+                session.execute(insert)
+    finally:
+        engine.dispose()
+
+
+def complete_on_own_connection() -> None:
+    """A task whose session begins the transaction on the connection that it was given."""
+    engine = sqlalchemy.create_engine(SEEN["database"].engine_url)
+    insert = sqlalchemy.text("INSERT INTO effects (name) VALUES ('done')")
+    try:
+        with engine.connect() as connection, Session(connection) as session:
+            session.execute(insert)
+            with current_task().complete_in(session):
+                session.execute(insert)
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("task", [complete_with_control, complete_on_own_connection])
+@pytest.mark.anyio
+async def test_a_session_on_a_connection_may_commit_what_it_owns(
+    task: Any, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    database = _database("postgres-Session", request, tmp_path)
+    async with working(database) as afterword:
+        found = await ended(afterword, await afterword.add_task(task))
+
+    assert JobState.COMPLETED is found.state, found.error
+    assert ["done", "done"] == await database.effects()
 
 
 def complete_by_hand(mode: str) -> None:

@@ -100,7 +100,7 @@ def add(store: Store, jobs: int) -> None:
 
 
 def settle(store: Store, claims: Sequence[Claim]) -> None:
-    store.settle([Settlement(claim, Completed(), 1.0) for claim in claims])
+    store.settle([Settlement(claim, Completed()) for claim in claims])
 
 
 @pytest.mark.parametrize("jobs", [1, 100])

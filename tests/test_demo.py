@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,7 +211,7 @@ class Shop:
         self.store.add([job], held_by="worker")
         if settled:
             claim = held_claim(job, "worker", 0.0)
-            self.store.settle([Settlement(claim, Completed(), time.time())])
+            self.store.settle([Settlement(claim, Completed())])
         with self.ledger.open("a") as ledger:
             ledger.write(f"pack {number} 4711\n" * lines)
         return Answer(number, {job.id: job.task})

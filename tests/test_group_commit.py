@@ -522,7 +522,7 @@ def test_a_store_that_cannot_be_opened_stays_stopped(tmp_path: Path) -> None:
 def test_a_settlement_is_answered_by_the_fence(group: GroupCommit) -> None:
     job = NewJob(id=new_id(), task="app:send", held=True)
     group.run_blocking(adding([job], "ann"))
-    settlement = Settlement(held_claim(job, "ann", 1.0), Completed(), started_at=1.0)
+    settlement = Settlement(held_claim(job, "ann", 1.0), Completed())
 
     assert [True] == group.run_blocking(settling([settlement]))
     assert [False] == group.run_blocking(settling([settlement]))

@@ -70,7 +70,7 @@ class Api:
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
         """End an attempt."""
-        assert [True] == self.worker.settle([Settlement(claim, outcome, self.worker.now())])
+        assert [True] == self.worker.settle([Settlement(claim, outcome)])
 
     def ended(self, outcome: Outcome, func: Callable[..., Any] = nothing) -> str:
         """A job that has ended like this; its id."""
@@ -174,7 +174,7 @@ def test_progress_as_it_is_stored(api: Api, text: str, shown: object) -> None:
 def test_a_retrying_job(api: Api) -> None:
     """What an attempt failed with is no error of the job's, as long as it may still complete."""
     job = api.add(nothing, "s3cret")
-    api.settle(api.claim(), Retry(api.worker.now() + 3600, "ValueError: not yet"))
+    api.settle(api.claim(), Retry(3600.0, "ValueError: not yet"))
     status = api.get(f"/jobs/{job}")
 
     assert ("queued", 1, None) == (status["state"], status["attempt"], status["error"])

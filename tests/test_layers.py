@@ -17,7 +17,8 @@ LAYERS = {
     "rules": "task arguments payload options retry recurrence schedule archive policy task_options"
     " scalars call results signature scope lifecycle injection injectors",
     "telemetry": "telemetry",
-    "rest": "store handle keeper operation group_commit leases stores connections transactions",
+    "rest": "store handle keeper operation aside group_commit holdings leases stores"
+    " connections transactions",
     "request": "background inline outbox asgi starlette fastapi chain bind bound_session"
     " jobs_router job_status",
     "work": "wireup progress workplace completion context executor ends runner claims prefetch"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ from afterword.group_commit import GroupCommit
 from afterword.job import JobOptions, JobState, NewJob, new_id
 from afterword.operation import adding
 from afterword.outcome import Completed
-from afterword.store import Claim, Settlement, open_store
+from afterword.store import Claim, Declared, Putback, Settlement, open_store
 from afterword.stores import migrations
 from afterword.stores.postgres import PostgresStore, _statements, session
 from afterword.stores.postgres.session import text_of
@@ -206,7 +207,7 @@ def test_a_claim_whose_commit_went_unanswered_is_valid(
     (claim,) = store.claim("ann", ["default"], 10)
 
     assert 1 == proxy.cuts
-    assert [True] == store.settle([Settlement(claim, Completed(), time.time())])
+    assert [True] == store.settle([Settlement(claim, Completed())])
 
 
 def test_a_worker_that_may_hold_more_than_it_knows_starts_afresh(
@@ -321,7 +322,14 @@ def test_a_claim_reads_no_table_as_a_whole(store: PostgresStore, postgres_url: s
     store.join("ann", LONG)
     store.add([a_job(run_at=4e9, priority=priority) for priority in range(5) for _ in range(2000)])
     store.add([a_job(priority=priority) for priority in range(5) for _ in range(100)])
-    values = {"worker": "ann", "queues": ["default"], "limit": 10, "skip": [], "skip_keys": []}
+    values = {
+        "worker": "ann",
+        "queues": ["default"],
+        "limit": 10,
+        "skip": [],
+        "skip_keys": [],
+        "fence": 1,
+    }
     with psycopg.connect(postgres_url) as connection:
         connection.execute("ANALYZE afterword.jobs")
         rows = connection.execute("EXPLAIN " + session.sql("claim"), values).fetchall()
@@ -341,7 +349,7 @@ def test_many_claim_at_once_and_none_gets_the_job_of_another(postgres_url: str) 
     def drain(number: int) -> list[str]:
         taken: list[str] = []
         while claims := stores[number].claim(str(number), ["default"], 7):
-            stores[number].settle([Settlement(each, Completed(), time.time()) for each in claims])
+            stores[number].settle([Settlement(each, Completed()) for each in claims])
             taken += [each.id for each in claims]
         return taken
 
@@ -368,10 +376,10 @@ def test_a_follower_added_while_its_predecessor_ends_is_not_forgotten(postgres_u
         second = a_job(after=first.id)
         followers.append(second.id)
         with ThreadPoolExecutor(2) as pool:
-            pool.submit(one.settle, [Settlement(claims[0], Completed(), time.time())])
+            pool.submit(one.settle, [Settlement(claims[0], Completed())])
             pool.submit(two.add, [second])
         (claim,) = one.claim("ann", ["default"], 1)
-        one.settle([Settlement(claim, Completed(), time.time())])
+        one.settle([Settlement(claim, Completed())])
 
     assert {JobState.COMPLETED} == {record.state for record in one.get(followers)}
     one.close()
@@ -396,6 +404,12 @@ def test_a_statement_that_was_refused_often_works_again(store: PostgresStore) ->
 # ---------------------------------------------------------------------- unique keys
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that wait for locks, as users' connections do."""
+    monkeypatch.setitem(session.IMPATIENT, "lock_timeout", "5000")
+
+
 class _GivenUp(Exception):
     """Raised inside a transaction."""
 
@@ -411,6 +425,7 @@ def _keyed(*keys: str) -> list[NewJob]:
     return [a_job(unique_key=key) for key in keys]
 
 
+@pytest.mark.usefixtures("patient")
 def test_two_batches_with_the_same_keys_do_not_wait_for_each_other(postgres_url: str) -> None:
     one, two, three = _opened(postgres_url, 3)
     with ThreadPoolExecutor(2) as pool:
@@ -429,6 +444,7 @@ def test_two_batches_with_the_same_keys_do_not_wait_for_each_other(postgres_url:
         store.close()
 
 
+@pytest.mark.usefixtures("patient")
 def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> None:
     one, two = _opened(postgres_url, 2)
     with ThreadPoolExecutor(1) as pool:
@@ -443,6 +459,49 @@ def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> 
     two.close()
 
 
+def test_a_schedule_rule_that_comes_back_starts_anew(
+    store: PostgresStore, server: Server, postgres_url: str
+) -> None:
+    """If another rule was in force while no code had this one."""
+    old = Declared(name="a", task="t", rule="old", words="w", next_at=1.0)
+    store.declare([old])
+    store.declare([replace(old, rule="new")])
+    long_ago = "UPDATE afterword.cursors SET seen_at = now() - age * interval '1 hour'"
+    ages = " FROM (VALUES ('old', 2), ('new', 1)) AS ages (name, age) WHERE rule = ages.name"
+    server.execute(long_ago + ages, database_of(postgres_url))
+
+    store.declare([replace(old, rule="new", next_at=4e9)])
+    store.declare([replace(old, next_at=4e9)])
+
+    assert ["new"] == [due.rule for due in store.due({"a": "new"})]
+    assert [] == list(store.due({"a": "old"}))
+
+
+def test_a_key_that_is_given_up_meanwhile_is_waited_for(postgres_url: str) -> None:
+    """Who adds it when its job is being asked to end sees that, although it had begun before."""
+    one, two = _opened(postgres_url, 2)
+    one.join("ann", LONG)
+    one.add([old := a_job(unique_key="k")])
+    one.claim("ann", ["default"], 1)
+    new = a_job(unique_key="k", held=True)
+    with ThreadPoolExecutor(1) as pool:
+        with one.transaction():
+            one.cancel([old.id], "not wanted")
+            adding = pool.submit(two.add, [new], "ann")
+            wait_until(lambda: _waits_for_lock(one), description="it waits for the key")
+        (answer,) = adding.result(10)
+
+    assert (new.id, True, True) == (answer.id, answer.added, answer.waits)
+    one.close()
+    two.close()
+
+
+def _waits_for_lock(store: PostgresStore) -> bool:
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return bool(store._writer.connection().execute(waiting).fetchall())
+
+
+@pytest.mark.usefixtures("patient")
 def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -> None:
     """The server undoes one of them; the store says that it may be tried again at once."""
     one, two = _opened(postgres_url, 2)
@@ -553,7 +612,7 @@ def test_others_are_told_when_a_place_is_free(store: PostgresStore, postgres_url
 
 
 def _completed(claim: Claim) -> Settlement:
-    return Settlement(claim, Completed(), time.time())
+    return Settlement(claim, Completed())
 
 
 def test_starts_that_count_no_more_are_purged(store: PostgresStore, server: Server) -> None:
@@ -564,7 +623,7 @@ def test_starts_that_count_no_more_are_purged(store: PostgresStore, server: Serv
     store.claim("ann", ["default"], 10)
     time.sleep(0.05)
 
-    store.purge(0.0, 100)
+    store.purge(60.0, 100)
 
     database = database_of(store.url)
     assert [(f"{LONG}",)] == server.execute("SELECT key FROM afterword.rates", database)
@@ -619,11 +678,31 @@ def test_children_are_added_where_their_parent_is_completed(
     (claim,) = store.claim("ann", ["default"], 1)
     (child,) = _keyed("k")
     with psycopg.connect(postgres_url) as connection:
-        settlement = Settlement(claim, Completed(), time.time(), [child])
+        settlement = Settlement(claim, Completed(), [child])
         for statement in store.completing(settlement):
             connection.execute(pyformat(statement.sql).encode(), statement.values)
 
     assert [child.id] == [each.id for each in store.claim("ann", ["default"], 10)]
+
+
+def test_a_claim_that_was_given_back_completes_nothing_there(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    """The same worker has the same attempt again, by another claim."""
+    store.join("ann", LONG)
+    store.add([a_job()])
+    (old,) = store.claim("ann", ["default"], 1)
+    store.release([Putback(old)])
+    (new,) = store.claim("ann", ["default"], 1)
+    accepted = []
+    with psycopg.connect(postgres_url) as connection:
+        for claim in (old, new):
+            first = store.completing(Settlement(claim, Completed()))[0]
+            cursor = connection.execute(pyformat(first.sql).encode(), first.values)
+            accepted.append(cursor.fetchone() is not None)
+
+    assert (old.attempt, old.worker) == (new.attempt, new.worker)
+    assert [False, True] == accepted
 
 
 def test_only_what_writes_is_kept_from_reading_whole_tables(store: PostgresStore) -> None:

@@ -16,7 +16,7 @@ from afterword import telemetry
 from afterword.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
 from afterword.job import JobState, NewJob, new_id
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry
-from afterword.store import STOPPED, Claim, Settlement, Statement, open_store
+from afterword.store import STOPPED, Claim, Putback, Settlement, Statement, open_store
 from afterword.stores.sqlite import SQLiteStore, drivers
 from afterword.stores.sqlite.drivers import Apsw, Pysqlite, has_wal_reset_race
 
@@ -255,7 +255,7 @@ def claimed(store: SQLiteStore, *jobs: NewJob) -> Claim:
 
 def complete(store: SQLiteStore, path: Path, claim: Claim, outcome: Outcome) -> bool:
     """Settle in a transaction of the application's own."""
-    first, *rest = store.completing(Settlement(claim, outcome, 1.0))
+    first, *rest = store.completing(Settlement(claim, outcome))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("INSERT INTO users VALUES ('bob')")
         accepted = connection.execute(first.sql, first.values).fetchone() is not None
@@ -293,7 +293,7 @@ def test_a_job_that_fails_there_stops_its_followers(
 def test_a_job_is_queued_again_there(store: SQLiteStore, path: Path) -> None:
     claim = claimed(store, a_job())
 
-    assert complete(store, path, claim, Retry(1.0, "error"))
+    assert complete(store, path, claim, Retry(0.0, "error"))
     assert [2] == [each.attempt for each in store.claim("ann", ["default"], 10)]
 
 
@@ -304,6 +304,19 @@ def test_the_outcome_of_a_lost_attempt_is_refused_there(store: SQLiteStore, path
 
     assert not complete(store, path, claim, Completed())
     assert JobState.QUEUED is store.get([claim.id])[0].state
+
+
+def test_the_outcome_of_a_claim_that_was_given_back_is_refused_there(
+    store: SQLiteStore, path: Path
+) -> None:
+    """The same worker has the same attempt again, by another claim."""
+    old = claimed(store, a_job())
+    store.release([Putback(old)])
+    (new,) = store.claim("ann", ["default"], 10)
+
+    assert (old.attempt, old.worker) == (new.attempt, new.worker)
+    assert not complete(store, path, old, Completed())
+    assert complete(store, path, new, Completed())
 
 
 def test_a_connection_tells_which_store_it_reaches(store: SQLiteStore, path: Path) -> None:
@@ -318,7 +331,7 @@ def test_the_statements_have_names_for_plain_values(store: SQLiteStore) -> None:
     claim = claimed(store, a_job())
     statements = [
         *store.adding([a_job(request_id="r-1")]),
-        *store.completing(Settlement(claim, Failed("error"), 1.0)),
+        *store.completing(Settlement(claim, Failed("error"))),
     ]
 
     kinds = {type(value) for each in statements for value in each.values.values()}
@@ -348,6 +361,6 @@ def test_without_create_an_application_without_a_store_stays_so(path: Path) -> N
     store = SQLiteStore.from_url(f"sqlite+pysqlite:///{path}")
 
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match=r"lacks the migrations \[1, 2\].*db migrate"):
+        with pytest.raises(StoreUnavailable, match=r"lacks the migrations \[1, 2.*db migrate"):
             store.open(create=False)
     assert before == path.read_bytes()

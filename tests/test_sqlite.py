@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -220,7 +221,7 @@ def test_the_history_refuses_nonsense(store: SQLiteStore, state: str) -> None:
     store.add([job])
     store.join("ann", 60)
     claims = store.claim("ann", ["default"], 1)
-    store.settle([Settlement(each, Completed(), 1.0) for each in claims])
+    store.settle([Settlement(each, Completed()) for each in claims])
 
     with pytest.raises(apsw.ConstraintError):
         store._database.connection.execute("UPDATE afterword_history SET state = ?", (state,))
@@ -455,7 +456,7 @@ def test_starts_that_count_no_more_are_purged(store: SQLiteStore) -> None:
     store.claim("ann", ["default"], 10)
     time.sleep(0.05)
 
-    store.purge(0.0, 100)
+    store.purge(60.0, 100)
 
     assert [("60.0",)] == store._database.read_text("SELECT key FROM afterword_rates", {})
 
@@ -490,7 +491,7 @@ def test_children_are_added_where_their_parent_is_completed(store: SQLiteStore) 
     store.add([parent])
     (claim,) = store.claim("ann", ["default"], 1)
 
-    executed(store, store.completing(Settlement(claim, Completed(), time.time(), [child])))
+    executed(store, store.completing(Settlement(claim, Completed(), [child])))
 
     assert [child.id] == [each.id for each in store.claim("ann", ["default"], 10)]
 
@@ -562,6 +563,23 @@ def test_leaving_removes_the_lock(store: SQLiteStore, path: Path) -> None:
 # ---------------------------------------------------------------------- what a step costs
 
 
+def test_the_stores_thread_does_not_wait_for_what_people_read(store: SQLiteStore) -> None:
+    """Somebody counts a history of millions; leases, claims and cancelling go on."""
+    store.join("ann", 60.0)
+    job = a_job()
+    store.add([job])
+
+    def work() -> list[Sequence[object]]:
+        found = [store.recover(10, 60.0), store.cancelling("ann"), store.ruled()]
+        return [*found, store.claim("ann", ["default"], 1)]
+
+    with ThreadPoolExecutor(1) as pool, store._database._reading:  # as long as a read takes
+        *others, claims = pool.submit(work).result(timeout=30)
+
+    assert [[], [], []] == others
+    assert 1 == len(claims)
+
+
 def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
     store.add([NewJob(id=new_id(), task="app:send", run_at=FUTURE) for _ in range(100_000)])
     due = a_job()
@@ -574,6 +592,8 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
         "skip": "[]",
         "limit": 10,
         "worker": "ann",
+        "fence": 1,
+        "careful": time.time(),
     }
     plan = plan_of(store, sql("claim"), values)
     began = time.perf_counter()
@@ -623,7 +643,7 @@ def test_nothing_to_do_writes_nothing(store: SQLiteStore, path: Path) -> None:
     for _ in range(10):
         store.recover(10, lease=30)
         store.claim("ann", ["default", "empty"], 10)
-        store.purge(1.0, 10)
+        store.purge(60.0, 10)
         store.renew("stranger", 30)
 
     assert size == (path.parent / "jobs.db-wal").stat().st_size

@@ -23,7 +23,7 @@ def _log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> N
         (Completed(), logging.DEBUG, "completed"),
         (Failed("why"), logging.ERROR, "failed"),
         (Cancelled("why"), logging.WARNING, "cancelled"),
-        (Retry(1.0, "why"), logging.WARNING, "retry"),
+        (Retry(0.0, "why"), logging.WARNING, "retry"),
         (Released(), logging.WARNING, "released"),
     ],
 )
@@ -42,6 +42,8 @@ EVENTS: dict[str, Any] = {
     "ended": lambda: telemetry.ended("id", FORGED, 1, Failed(FORGED), 0.1),
     "lost_lease": lambda: telemetry.lost_lease("id", FORGED, 1),
     "recovered": lambda: telemetry.recovered("id", FORGED, 1, 1, "queued"),
+    "postponed": lambda: telemetry.postponed(ValueError(FORGED)),
+    "forgotten": lambda: telemetry.forgotten("id", FORGED, 1, "queued"),
     "put_back": lambda: telemetry.put_back("id", FORGED, FORGED),
     "not_durable": lambda: telemetry.not_durable(FORGED, FORGED),
     "task_failed": lambda: telemetry.task_failed(FORGED, FORGED),

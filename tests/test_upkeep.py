@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from afterword import JobState, upkeep
-from afterword.clock import Clock
-from tests.at_work import at_work, edit, ended, record, wait_for
+from afterword.job import NewJob, new_id
+from tests.at_work import at_work, edit, ended, record, store_jobs, wait_for
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +26,7 @@ def anyio_backend() -> str:
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "RECOVER_EVERY", 0.05)
     monkeypatch.setattr(upkeep, "PURGE_EVERY", 0.05)
+    monkeypatch.setattr(upkeep, "FREE_EVERY", 0.05)
     ran.clear()
 
 
@@ -70,8 +71,8 @@ async def test_a_large_history_is_purged_in_small_steps(
             await ended(afterword, job)
         purge = afterword._store.purge
 
-        def purge_and_count(before: float, limit: int) -> int:
-            purged.append(purge(before, limit))
+        def purge_and_count(retention: float, limit: int) -> int:
+            purged.append(purge(retention, limit))
             return purged[-1]
 
         monkeypatch.setattr(afterword._store, "purge", purge_and_count)
@@ -79,6 +80,24 @@ async def test_a_large_history_is_purged_in_small_steps(
         await wait_for(lambda: sum(purged) == 35, description="all are purged")
 
     assert 10 == max(purged)
+
+
+async def test_a_job_that_waits_for_nothing_is_freed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a system that runs, without a restart."""
+    async with at_work(tmp_path) as afterword:
+        later = await afterword.options(delay=3600).add_task(note, "later")
+        job = NewJob(
+            id=new_id(), task=f"{__name__}:note", arguments='{"text":"it"}', after=later.id
+        )
+        await store_jobs(afterword, [job])
+        edit(tmp_path, "DELETE FROM afterword_jobs WHERE id = ?", later.id)
+        after = await ended(afterword, job)
+
+    assert JobState.COMPLETED == after.state
+    assert ["it"] == ran
+    assert "freed: jobs waited for 1 that are not there any more" in caplog.text
 
 
 async def test_the_jobs_of_a_worker_that_is_gone_are_taken_back(
@@ -108,10 +127,10 @@ async def test_a_step_that_fails_is_taken_again(
     async with at_work(tmp_path, worker=False) as afterword:
         recover = afterword._store.recover
 
-        def fail_first(limit: int, lease: float) -> Any:
+        def fail_first(limit: int, lease: float, *held: Any) -> Any:
             if failures:
                 raise failures.pop()
-            return recover(limit, lease)
+            return recover(limit, lease, *held)
 
         monkeypatch.setattr(afterword._store, "recover", fail_first)
         edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")
@@ -122,20 +141,3 @@ async def test_a_step_that_fails_is_taken_again(
         )
 
     assert "step_failed: ValueError: unforeseen" in caplog.text
-
-
-def test_a_step_purges_by_the_clock_it_is_given() -> None:
-    class Stopped(Clock):
-        def now(self) -> float:
-            return 1000.0
-
-    class Remembering:
-        purged: tuple[float, int] | None = None
-
-        def purge(self, before: float, limit: int) -> None:
-            self.purged = (before, limit)
-
-    store: Any = Remembering()
-    upkeep.purging(60.0, Stopped())(store)
-
-    assert (940.0, upkeep.BATCH) == store.purged

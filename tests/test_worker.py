@@ -24,7 +24,7 @@ from afterword.fastapi import BackgroundTasks
 from afterword.intake import Order
 from afterword.job import NewJob, new_id
 from afterword.policy import Why
-from tests.at_work import at_work, edit, ended, record, url_in, wait_for
+from tests.at_work import at_work, edit, ended, record, store_jobs, url_in, wait_for
 from tests.helpers import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -207,7 +207,7 @@ async def test_claims_come_by_priority_then_due_time_then_id(tmp_path: Path) -> 
             stored(afterword, note_async, "5", priority=7, run_at=now - 99),
             stored(afterword, note_async, "not yet", run_at=now + 3600),
         ]
-        await afterword.store(jobs)
+        await store_jobs(afterword, jobs)
     async with at_work(tmp_path, concurrency=1) as afterword:
         await wait_for(lambda: len(ran) >= 5, description="the due jobs have run")
         future = await record(afterword, jobs[-1])
@@ -227,7 +227,7 @@ async def test_an_unknown_task_is_left_alone_until_it_is_known(
     module = types.ModuleType("tomorrow")
     job = NewJob(id=new_id(), task="tomorrow:work", arguments='{"text": "known"}')
     async with at_work(tmp_path, concurrency=1) as afterword:
-        await afterword.store([job])
+        await store_jobs(afterword, [job])
         await wait_for(lambda: "put_back" in caplog.text, description="it has been put back")
         await ended(afterword, await afterword.add_task(note, "neighbour"))
         before = await record(afterword, job)
@@ -249,7 +249,7 @@ async def test_a_task_that_is_registered_later_is_run(
     monkeypatch.setitem(registered, "nothing:of-it", note)
     job = NewJob(id=new_id(), task="json:dumps", arguments='{"obj": 1}')
     async with at_work(tmp_path) as afterword:
-        await afterword.store([job])
+        await store_jobs(afterword, [job])
         await wait_for(
             lambda: afterword._store.get([job.id])[0].error, description="it has been put back"
         )
@@ -263,7 +263,7 @@ async def test_a_task_that_is_registered_later_is_run(
 async def test_41_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_path: Path) -> None:
     job = NewJob(id=new_id(), task=f"{__name__}:take", arguments='{"name": "x"}')
     async with at_work(tmp_path, concurrency=1) as afterword:
-        await afterword.store([job])
+        await store_jobs(afterword, [job])
         await wait_for(
             lambda: afterword._store.get([job.id])[0].error, description="it has been parked"
         )
@@ -284,15 +284,45 @@ async def test_41_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_pa
 async def test_what_nobody_could_run_for_a_week_fails(
     name: str, arguments: str, tmp_path: Path
 ) -> None:
+    """Counted from when the first worker could not run it, over all workers and restarts."""
     job = NewJob(id=new_id(), task=name, arguments=arguments)
-    async with at_work(tmp_path, worker=False) as afterword:
-        await afterword.store([job])
-    edit(tmp_path, "UPDATE afterword_jobs SET created_at = created_at - ?", worker.PARK_LIMIT + 1)
+    async with at_work(tmp_path) as afterword:
+        await store_jobs(afterword, [job])
+        await parked(afterword, job)
+    long_ago = "UPDATE afterword_jobs SET run_at = 0, parked_at = parked_at - ?"
+    edit(tmp_path, long_ago, worker.PARK_LIMIT + 1)
     async with at_work(tmp_path) as afterword:
         after = await ended(afterword, job)
 
     assert JobState.FAILED == after.state
     assert after.error
+
+
+async def parked(afterword: Afterword, job: NewJob) -> None:
+    """Wait until a worker has put the job back."""
+    store = afterword._store
+    await wait_for(lambda: store.get([job.id])[0].error, description="it has been put back")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("tomorrow:never", "{}"), (f"{__name__}:take", '{"name": "x"}')],
+    ids=["unknown", "wrong-arguments"],
+)
+async def test_an_old_job_that_one_worker_cannot_run_is_left_to_others(
+    name: str, arguments: str, tmp_path: Path
+) -> None:
+    """It waited for its time, for its queue or for its turn, and not for someone who knows it."""
+    job = NewJob(id=new_id(), task=name, arguments=arguments)
+    async with at_work(tmp_path, worker=False) as afterword:
+        await store_jobs(afterword, [job])
+    long_ago = "UPDATE afterword_jobs SET created_at = created_at - ?"
+    edit(tmp_path, long_ago, 2 * worker.PARK_LIMIT)
+    async with at_work(tmp_path) as afterword:
+        await parked(afterword, job)
+        after = await record(afterword, job)
+
+    assert (JobState.QUEUED, 0) == (after.state, after.attempt)
 
 
 # ---------------------------------------------------------------------- 43: rows edited by hand
@@ -434,9 +464,9 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def unsettled(afterword: Afterword) -> list[Any]:
-    """What waits to be written when the store is back: the only thing here is the outcome."""
-    return list(afterword._group._postponed)
+def unsettled(afterword: Afterword) -> int:
+    """How much waits to be written when the store is back: the only thing here is the outcome."""
+    return afterword._group._postponed.qsize()
 
 
 async def test_an_outcome_waits_for_a_store_that_is_away(
@@ -467,13 +497,10 @@ async def test_a_job_without_a_free_slot_is_given_back_to_a_store_that_is_away(
     async with at_work(tmp_path, concurrency=1) as afterword:
         await afterword.add_task(wait_at_gate, "slot")
         await wait_for(lambda: ran, description="the slot is taken")
-        [stored_job] = await afterword.store([stored(afterword, note, "held", held=True)])
-        claim = stored_job.claim
-        assert claim is not None
+        [claim] = await store_jobs(afterword, [stored(afterword, note, "held", held=True)])
         with locked(tmp_path):
-            afterword.release([claim], [])
-            postponed: Any = afterword._group
-            await wait_for(lambda: postponed._postponed, description="it could not be given back")
+            afterword.intake.release([claim], [])
+            await wait_for(lambda: unsettled(afterword), description="it could not be given back")
         gate.set()
         await wait_for(lambda: len(ran) == 2, description="it has run")
 
@@ -531,9 +558,7 @@ async def test_an_attempt_that_is_interrupted_before_its_first_step_is_given_bac
 ) -> None:
     """Its coroutine never runs, so it cannot say so itself; its slot must not stay taken."""
     async with at_work(tmp_path, concurrency=1) as afterword:
-        [stored_job] = await afterword.store([stored(afterword, note_async, "again", held=True)])
-        claim = stored_job.claim
-        assert claim is not None
+        [claim] = await store_jobs(afterword, [stored(afterword, note_async, "again", held=True)])
         running: Any = afterword._worker
         await wait_for(lambda: running._free == 1, description="the slot is free")
         running.offer([claim])

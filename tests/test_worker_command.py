@@ -126,6 +126,26 @@ def test_web_processes_store_and_workers_run(tmp_path: Path, store: Afterword) -
         assert 0 == done.lost
 
 
+def test_what_a_task_forks_can_be_terminated(tmp_path: Path, store: Afterword) -> None:
+    """It has none of the handlers of the worker; `multiprocessing.Pool` would wait for ever."""
+    job = store.add_task_sync(work_site.terminate_forks, "worker")
+    with working(tmp_path):
+        wait_state(store, job.id, JobState.COMPLETED)
+
+    assert ["forks", "worker", "-15", "-15", "-15"] in ledger(tmp_path)
+
+
+def test_what_a_task_forks_in_a_web_process_can_be_terminated(
+    tmp_path: Path, store: Afterword
+) -> None:
+    environment = {"LEDGER": str(tmp_path / "ledger"), "WORKER": "1"}
+    web = Server(TARGET, tmp_path, environment=environment)
+    with running(web), web.client() as client:
+        wait_state(store, client.post("/forks/web").json(), JobState.COMPLETED)
+
+    assert ["forks", "web", "-15", "-15", "-15"] in ledger(tmp_path)
+
+
 def test_workers_are_on_the_list_with_what_they_serve(tmp_path: Path, store: Afterword) -> None:
     with working(tmp_path, "--queues", "mail,reports", "-q", "default", "--concurrency", "7"):
         (listed,) = store._store.workers()

@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator
@@ -57,6 +58,25 @@ def work_in_thread(name: str, seconds: float = 0.0) -> None:
     note("end", name, os.getpid())
 
 
+def _never_ends() -> None:
+    while True:
+        time.sleep(1)
+
+
+def terminate_forks(name: str) -> None:
+    """A `def` task that gives up what it has forked, as `multiprocessing.Pool` does."""
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=_never_ends) for _ in range(3)]
+    for child in children:
+        child.start()
+        child.terminate()
+    for child in children:
+        child.join(10)
+    note("forks", name, *(child.exitcode for child in children))
+    for child in children:
+        child.kill()
+
+
 @task(queue="mail")
 async def send(name: str) -> None:
     """A task with a queue of its own."""
@@ -77,6 +97,12 @@ afterword = Afterword(
 async def order(name: str, background_tasks: BackgroundTasks) -> str:
     """Have it done later."""
     return background_tasks.add_task(work, name).id
+
+
+@app.post("/forks/{name}")
+async def order_forks(name: str, background_tasks: BackgroundTasks) -> str:
+    """Have processes forked later."""
+    return background_tasks.add_task(terminate_forks, name).id
 
 
 @app.post("/mail/{name}")

@@ -12,7 +12,7 @@ from weakref import WeakSet
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from afterword import telemetry, upkeep
+from afterword import holdings, telemetry, upkeep
 from afterword.adder import ScriptTaskAdder
 from afterword.asgi import AfterwordMiddleware, require_asyncio
 from afterword.bind import AsyncBinding, Binding
@@ -42,10 +42,11 @@ from afterword.options import (
 from afterword.outcome import redacting
 from afterword.recurrence import as_rule
 from afterword.retry import checked_retries
-from afterword.schedule import Missed
+from afterword.schedule import Missed, Overlap
 from afterword.scheduler import Planned, Scheduler
 from afterword.store import Store, open_store
 from afterword.task import allow_package, check_names, registered, require_callable
+from afterword.task_options import NO_OPTIONS, CallOptions
 from afterword.termination import Termination
 from afterword.threads import refuse_event_loop
 from afterword.transactions import Transactions
@@ -298,6 +299,8 @@ class Afterword(ScriptTaskAdder):
         missed: Missed = "one",
         limit: int = 100,
         grace: float = 60.0,
+        overlap: Overlap = "allow",
+        unique: str | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
@@ -313,12 +316,16 @@ class Afterword(ScriptTaskAdder):
             missed: what becomes of occurrences that nobody was there for: "skip", "one", "all".
             limit: of "all", how many at most.
             grace: seconds by which an occurrence may be late before it counts as missed.
+            overlap: what becomes of an occurrence while the job of the one before has not ended:
+                "allow" gives it a job all the same, "skip" none, "queue" one that waits.
+            unique: the unique key of each job: while an unfinished job has it, none is added.
             args, kwargs: the arguments of each job.
 
         Raises:
             ConfigurationError: something of it cannot be.
         """
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
+        said = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
         def plan(func: F) -> F:
             require_callable(func)
@@ -333,6 +340,8 @@ class Afterword(ScriptTaskAdder):
                     limit=limit,
                     grace=grace,
                     injection=self.injection,
+                    overlap=overlap,
+                    said=said,
                 )
             )
             return func
@@ -425,11 +434,13 @@ class Afterword(ScriptTaskAdder):
             StoreError: the store cannot be used.
         """
         require_asyncio()
-        if self._starting is None:
+        if self._starting is None or self._stranded:
             self._starting = asyncio.Lock()
         async with self._starting:  # two first requests may come at the same time
-            if not self.started:
-                await self._start()
+            if self.started and not self._stranded:
+                return
+            await self._leave_closed_loop()
+            await self._start()
 
     async def start_late(self) -> None:
         """Start at a request: no lifespan has passed through here, but the event loop will live on.
@@ -454,7 +465,8 @@ class Afterword(ScriptTaskAdder):
             await asyncio.to_thread(self._group.stop)
             raise
         self._group.every(SET_CLOCK_EVERY, self._set_clock)
-        upkeep.start(self._group, lease=self._lease, retention=self._retention, clock=self._clock)
+        upkeep.start(self._group, lease=self._lease, retention=self._retention)
+        holdings.start(self._group, self._leases)
         if self.intake.works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)
@@ -476,6 +488,9 @@ class Afterword(ScriptTaskAdder):
             self.keeper.on_cancel = self._worker.look_for_orders
             # Which queues are paused or limited is known before the first job can be offered.
             await asyncio.to_thread(self._group.run_blocking, calling(self._worker.look_for_orders))
+            if self._queue_limits:
+                with contextlib.suppress(StoreError):  # they hold here; elsewhere a moment later
+                    await asyncio.to_thread(self._store.wait_noted, self.intake.store_timeout)
         if self._planned:
             await asyncio.to_thread(scheduler.start)
         self._loop = asyncio.get_running_loop()
@@ -530,6 +545,10 @@ class Afterword(ScriptTaskAdder):
         """Drain the worker and close the store; harmless when stopped."""
         if not self.started:
             return
+        if self._stranded:
+            if not await self._leave_closed_loop():
+                await asyncio.to_thread(self._group.stop)
+            return
         self.intake.started = False
         self.intake.stopping_since = self.intake.stopping_since or self.intake.monotonic()
         await self._stop_mounted()
@@ -553,6 +572,31 @@ class Afterword(ScriptTaskAdder):
         for each in list(_applications):
             if each is not self and each._started_late and each._loop is self._loop:
                 await each.stop()
+
+    @property
+    def _stranded(self) -> bool:
+        """Whether the event loop of the last start was closed without a stop."""
+        return self.started and self._loop.is_closed()
+
+    async def _leave_closed_loop(self) -> int:
+        """What `stop` would have done, as far as it can be done now; harmless if it was done.
+
+        Returns:
+            How many attempts could not be ended, because they go on in threads.
+        """
+        if not self._stranded:
+            return 0
+        self.intake.forget()
+        self._termination.stop()
+        await self._tell_store(self._leases.retire)
+        left = await asyncio.to_thread(self._worker.leave_closed_loop) if self._worker else 0
+        self.drained = not left
+        self._group.stop_timers()
+        if not left:  # as in `stop`
+            await self._tell_store(self._leases.stop)
+        self._worker = self.keeper.on_cancel = None
+        self._started_late = False
+        return left
 
     async def _tell_store(self, farewell: Callable[[], None]) -> None:
         try:

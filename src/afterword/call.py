@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from afterword.arguments import Plan, plan
 from afterword.errors import ArgumentError, ConfigurationError, safe_repr
 from afterword.injection import Injection
-from afterword.job import DEFAULTS, JobOptions, NewJob, new_id
+from afterword.job import DEFAULTS, Delay, JobOptions, NewJob, new_id
 from afterword.options import checked_rate
 from afterword.task import options_of, reference, require_callable, storable
 from afterword.task_options import NO_OPTIONS, CallOptions, TaskOptions, fixed
@@ -36,7 +36,7 @@ class Draft(TypedDict, total=False):
     arguments: str
     queue: str
     priority: int
-    run_at: float | None
+    run_at: float | Delay | None
     tags: tuple[str, ...]
     unique_key: str | None
     unique_ended: bool
@@ -72,7 +72,7 @@ def draft(call: Call, *, now: float, injection: Injection) -> Draft:
         arguments=arguments,
         queue=said.queue or options.queue,
         priority=options.priority if said.priority is None else said.priority,
-        run_at=said.start(now),
+        run_at=said.start,
         tags=(*options.tags, *(tag for tag in said.tags if tag not in options.tags)),
         unique_key=said.unique_key,
         limit_key=_limit_key(name, options, planned, call),

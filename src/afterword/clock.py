@@ -65,6 +65,39 @@ class StoreClock(Clock):
         return fast
 
 
+class Careful(Clock):
+    """The time for what cannot be undone: by two readings of the host's clock, the earlier one.
+
+    One is the clock now. The other is the clock at the start, counted on by the monotonic clock. A
+    clock that somebody sets in between makes nothing look older than it is by either.
+
+    >>> class Set(Clock):
+    ...     at = 1000.0
+    ...     def now(self) -> float:
+    ...         return self.at
+    ...     def monotonic(self) -> float:
+    ...         return 5.0
+    >>> clock = Set()
+    >>> careful = Careful(clock)
+    >>> careful.start()
+    >>> clock.at += 8 * 24 * 3600
+    >>> careful.now()
+    1000.25
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = float("inf")  # of the monotonic clock, at the start
+
+    def start(self) -> None:
+        """Read the clock for the first time."""
+        self._ahead = self._clock.now() - self._clock.monotonic()
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return min(self._clock.now(), self._clock.monotonic() + self._ahead + UNNOTICED)
+
+
 def as_datetime(seconds: float) -> datetime:
     """The aware UTC datetime of a stored time; the first or last there is, if it is beyond that."""
     try:

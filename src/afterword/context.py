@@ -57,6 +57,7 @@ class TaskContext(TaskAdder):
         self._place = place
         self._progress: Progress | None = None
         self.started_at = started_at
+        self._began = place.monotonic()
         self.children: list[NewJob] = []
         self.completed = False  # on record already, by `complete_in`
         self.told_to_end: BaseException | None = None
@@ -79,6 +80,11 @@ class TaskContext(TaskAdder):
     def attempt(self) -> int:
         """1 for the first try, and one more for each further one."""
         return self._claim.attempt
+
+    @property
+    def seconds(self) -> float:
+        """How long the attempt has run so far."""
+        return self._place.monotonic() - self._began
 
     @property
     def idempotency_key(self) -> str:
@@ -220,7 +226,8 @@ class TaskContext(TaskAdder):
         return self._place.transactions
 
     def _settlement(self) -> Settlement:
-        return Settlement(self._claim, Completed(), self.started_at, tuple(self.children))
+        children = tuple(self.children)
+        return Settlement(self._claim, Completed(), children, seconds=self.seconds)
 
     def _write_progress(self) -> None:
         """What it has said goes on record while it is still running there."""

@@ -8,6 +8,7 @@ answer. Nothing waits for company: an end that is alone goes at once.
 import threading
 from collections.abc import Callable, Sequence
 
+from afterword.errors import StoreLocked, StoreUnavailable
 from afterword.group_commit import GroupCommit
 from afterword.operation import calling, settling
 from afterword.store import Settlement, Store
@@ -31,7 +32,7 @@ class Ends:
         self._lock = threading.Lock()
 
     def add(self, settlement: Settlement) -> None:
-        """Settle it; tried again for as long as the store is unavailable."""
+        """Settle it; tried again until it is on record, or surely never can be."""
         with self._lock:
             self._waiting.append(settlement)
             first = len(self._waiting) == 1
@@ -45,10 +46,10 @@ class Ends:
         return taken
 
     def insist(self, settle: Callable[[Store], Sequence[bool]], done: "Done") -> None:
-        """Have the store's thread do it."""
+        """Have the store's thread do it; what one of them may have met is answered."""
         operation = calling(settle)
-        operation.done = done
-        self._group.insist(operation)
+        operation.done, operation.divisible = done, True
+        self._group.insist(operation, gives_up_on=_may_be_of_one)
 
     def answer(self, settlements: Sequence[Settlement], accepted: Sequence[bool]) -> None:
         """They are on record, or were refused."""
@@ -56,7 +57,7 @@ class Ends:
             self._on_settled(settlement, is_accepted, None)
 
     def add_alone(self, settlement: Settlement) -> None:
-        """Settle one of a batch that was refused as a whole: the bad one fails, and no other."""
+        """Settle one of a batch that failed as a whole: the bad one fails or waits, no other."""
         operation = settling([settlement])
         operation.done = lambda accepted, error: self._on_settled(
             settlement, bool(accepted and accepted[0]), error
@@ -86,5 +87,11 @@ class _Batch:
         if error is None:
             self._ends.answer(self._settlements, accepted)
             return
-        for settlement in self._settlements:
+        # Those that it did not come to are taken, too: nobody else would be told to settle them.
+        for settlement in (*self._settlements, *self._ends.take()):
             self._ends.add_alone(settlement)
+
+
+def _may_be_of_one(error: BaseException) -> bool:
+    """Whether the error may be that of one settlement: if the store is away, it is not."""
+    return isinstance(error, StoreLocked) or not isinstance(error, StoreUnavailable)

@@ -21,7 +21,9 @@ AfterwordError
 ├── LostLease (RuntimeError)             complete_in(...) for a job that is somebody else's by now
 └── StoreError (RuntimeError)
     ├── StoreUnavailable                 busy, full, read-only, gone: the same call may work later
-    │   └── StoreInterrupted             the connection was lost before anything was written
+    │   ├── StoreInterrupted             the connection was lost before anything was written
+    │   └── StoreLocked                  another transaction holds what this call needs
+    ├── StoreRefused                     the values of this call can never be stored
     ├── StoreCorrupt                     the file is damaged, or is no Afterword store
     └── SchemaTooNew                     the store was written by a newer release
 """
@@ -119,12 +121,25 @@ class StoreInterrupted(StoreUnavailable):
     """The connection was lost before anything was written; the same call may be made at once."""
 
 
+class StoreLocked(StoreUnavailable):
+    """Another transaction holds a lock that this call needs; other calls may work at once."""
+
+
+class StoreRefused(StoreError):
+    """The values of this very call can never be stored; the same call fails again."""
+
+
 class StoreCorrupt(StoreError):
     """The file is damaged, or it is not an Afterword store."""
 
 
 class SchemaTooNew(StoreError):
     """The store was written by a newer release than this one."""
+
+
+def is_final(error: BaseException) -> bool:
+    """True if the same call would surely fail again: it is its values that cannot be stored."""
+    return isinstance(error, StoreRefused | TypeError | ValueError | ArithmeticError)
 
 
 def safe_repr(value: object) -> str:

@@ -258,19 +258,15 @@ async def _ending_of(awaitable: Awaitable[Any]) -> Ending:
 # ---------------------------------------------------------------------- its outcome
 
 
-def conclude(
-    attempt: Attempt, ending: Ending, interruption: Interruption | None, now: float
-) -> Outcome:
+def conclude(attempt: Attempt, ending: Ending, interruption: Interruption | None) -> Outcome:
     """What becomes of the job.
 
     Args:
         interruption: that the attempt was told to end; it may have ended for reasons of its own.
-        now: seconds since 1970.
     """
     return decide(
         ending.error,
         attempt.policy,
-        now=now,
         chance=random.random(),
         interruption=interruption if _is_why(interruption, ending, attempt.context) else None,
         result=_result(attempt, ending.value) if ending.error is None else None,

@@ -12,6 +12,7 @@ What can go wrong, and what happens then:
 - The store is unavailable (busy, full): all operations of the batch fail with StoreUnavailable.
   Batches are then smaller for a while: where any write may fail, a large one hardly ever succeeds.
 - The connection to it is lost, surely before anything was written: the batch is repeated.
+- Another transaction holds a lock: who needs it is set aside (`afterword.aside`), and tried again.
 - A caller gives up waiting: until its batch begins to commit, its operation is taken out, so that
   nothing of it is stored (`Operation.abandon`); afterwards it has to wait for the answer.
 """
@@ -26,15 +27,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterword import telemetry
+from afterword.aside import Aside
 from afterword.clock import Clock
-from afterword.errors import StoreError, StoreInterrupted, StoreUnavailable
+from afterword.errors import (
+    StoreError,
+    StoreInterrupted,
+    StoreLocked,
+    StoreUnavailable,
+    is_final,
+)
 from afterword.fork import in_child
 from afterword.operation import Done, Operation, waking
+from afterword.outcome import summarize
 from afterword.store import Store
 
 MAX_BATCH = 1_000  # operations per transaction
 REPEATS = 3  # of a transaction whose connection was lost
 INSIST_EVERY = 1.0  # seconds between attempts at what must not get lost
+PART_WITHIN = 0.5  # seconds to find out which operations of a batch meet a lock
 
 
 @dataclass(slots=True)
@@ -42,6 +52,9 @@ class _Timer:
     due: float
     interval: float
     step: Callable[[Store], object]
+
+
+IsFinal = Callable[[BaseException], bool]
 
 
 class _Abandoned(Exception):
@@ -63,7 +76,10 @@ class GroupCommit:
         self._timers = [self._insisting()]
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._postponed: list[Operation] = []
+        self._postponed: queue.SimpleQueue[Operation] = queue.SimpleQueue()  # by any thread
+        self._last_error = ""  # of what was postponed
+        self._aside = Aside(self._clock)
+        self._part_until = 0.0  # monotonic
         self._most = MAX_BATCH  # operations in the next transaction
         self.on_open: Callable[[Store], object] | None = None  # called before the thread starts
         in_child(self._forget)
@@ -87,7 +103,10 @@ class GroupCommit:
 
     def stop(self) -> None:
         """Finish what is in the queue, then close the store."""
-        if self._thread is not None:
+        with self._starting:
+            if self._thread is None:
+                return
+            self._insist_again(self.store)
             self._queue.put(None)
             self._thread.join()
             self._thread = None
@@ -104,7 +123,8 @@ class GroupCommit:
         self._queue = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread = None
-        self._postponed = []
+        self._postponed = queue.SimpleQueue()
+        self._aside = Aside(self._clock)
         self.stop_timers()
         self.store.forget()
 
@@ -136,30 +156,49 @@ class GroupCommit:
         _fail(operations, StoreUnavailable(f"The store {self.store.url} is not in use now."))
         _deliver(operations)
 
-    def insist(self, operation: Operation) -> None:
-        """Like `submit`, for what must not get lost: tried again while the store is unavailable."""
+    def insist(self, operation: Operation, gives_up_on: IsFinal = is_final) -> None:
+        """Like `submit`, for what must not get lost: tried again until it is done.
+
+        Args:
+            gives_up_on: whether an error is answered, because to try again would not help.
+        """
         done = operation.done or _report
         operation.done = lambda result, error: self._answer_or_postpone(
-            operation, done, result, error
+            operation, done, gives_up_on, result, error
         )
         self._queue.put(operation)
 
     def _answer_or_postpone(
-        self, operation: Operation, done: Done, result: Any, error: BaseException | None
+        self,
+        operation: Operation,
+        done: Done,
+        gives_up_on: IsFinal,
+        result: Any,
+        error: BaseException | None,
     ) -> None:
-        if isinstance(error, StoreUnavailable):
-            self._postponed.append(operation)
-        else:
-            done(result, error)
+        if error is not None and not gives_up_on(error):
+            self._say_postponed(error)
+            self._postponed.put(operation)
+            return
+        operation.done = None  # it refers to the operation, which keeps the claims it is about
+        done(result, error)
+
+    def _say_postponed(self, error: BaseException) -> None:
+        """Log an error that is not the usual one, but not for each operation and each second."""
+        text = summarize(error)
+        if not isinstance(error, StoreUnavailable) and text != self._last_error:
+            self._last_error = text
+            telemetry.postponed(error)
 
     def _insisting(self) -> _Timer:
         return _Timer(self._clock.monotonic(), INSIST_EVERY, self._insist_again)
 
     def _insist_again(self, store: Store) -> None:
-        postponed, self._postponed = self._postponed, []
-        for operation in postponed:
-            operation.error = None
-            self._queue.put(operation)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                operation = self._postponed.get_nowait()
+                operation.error = operation.aside_since = None
+                self._queue.put(operation)
 
     async def run(self, operation: Operation, timeout: float | None = None) -> Any:
         """Wait for an operation in an event loop.
@@ -212,12 +251,38 @@ class GroupCommit:
     def _run(self) -> None:
         while True:
             batch, stopping = self._take()
-            if batch:
-                self._commit(batch)
-                _deliver(batch)
+            self._perform(self._aside.keep_followers(batch))
             if stopping:
+                _deliver(self._give_up_aside())
                 return
             self._run_timers()
+            self._try_aside()
+
+    def _perform(self, batch: Sequence[Operation]) -> None:
+        """Commit a batch, and answer those that have not been set aside."""
+        self._part_until = self._clock.monotonic() + PART_WITHIN
+        self._commit(batch)
+        _deliver([each for each in batch if each not in self._aside])
+
+    def _try_aside(self) -> None:
+        """Try again what met a lock, if it is time."""
+        started = self._clock.monotonic()
+        if started < self._aside.due:
+            return
+        batch = self._aside.take()
+        self._perform(batch)
+        if any(each in self._aside for each in batch):
+            self._aside.note_failed(self._clock.monotonic() - started)
+            return
+        if batch:
+            self._aside.note_done()
+        for follower in self._aside.take_followers():
+            self._queue.put(follower)
+
+    def _give_up_aside(self) -> Sequence[Operation]:
+        batch = self._aside.take_all()
+        _fail(batch, StoreUnavailable(f"The store {self.store.url} was stopped meanwhile."))
+        return batch
 
     def _take(self) -> tuple[list[Operation], bool]:
         """All waiting operations, and whether the end of the queue was among them."""
@@ -239,10 +304,9 @@ class GroupCommit:
         except _Abandoned:
             self._commit([each for each in batch if not each.abandoned])
         except StoreInterrupted as error:
-            if repeats == 0:
-                _fail(batch, error)
-            else:
-                self._commit(batch, repeats - 1)
+            self._repeat(batch, error, repeats)
+        except StoreLocked as error:
+            self._part(batch, error)
         except StoreUnavailable as error:
             self._most = max(1, len(batch) // 2)
             _fail(batch, error)
@@ -253,6 +317,25 @@ class GroupCommit:
             for operation in batch:
                 self._commit([operation])
 
+    def _repeat(self, batch: Sequence[Operation], error: StoreError, repeats: int) -> None:
+        """Commit a batch of which nothing was written; callers may give up meanwhile."""
+        if repeats == 0:
+            _fail(batch, error)
+            return
+        _undo_begin_commit(batch)
+        self._commit(batch, repeats - 1)
+
+    def _part(self, batch: Sequence[Operation], error: StoreLocked) -> None:
+        """Set aside who meets the lock, so that the others go on."""
+        half = len(batch) // 2
+        if half == 0 and batch[0].divisible:
+            _fail(batch, error)
+        elif half == 0 or self._clock.monotonic() > self._part_until:
+            self._aside.put(batch, error)
+        else:
+            self._commit(batch[:half])
+            self._commit(batch[half:])
+
     def _commit_together(self, batch: Sequence[Operation]) -> None:
         if not batch:
             return
@@ -260,6 +343,7 @@ class GroupCommit:
             for group in _grouped(batch):
                 self._execute(group)
             if [each for each in batch if not each.begin_commit()]:
+                _undo_begin_commit(batch)
                 raise _Abandoned
         self._most = min(MAX_BATCH, 2 * self._most)
 
@@ -275,7 +359,8 @@ class GroupCommit:
             operation.result = [next(results) for _ in operation.items or ()]
 
     def _time_to_next_timer(self) -> float:
-        return max(0.0, min(timer.due for timer in self._timers) - self._clock.monotonic())
+        due = min(self._aside.due, *(timer.due for timer in self._timers))
+        return max(0.0, due - self._clock.monotonic())
 
     def _run_timers(self) -> None:
         now = self._clock.monotonic()
@@ -303,6 +388,11 @@ def _grouped(batch: Sequence[Operation]) -> list[list[Operation]]:
     for operation in batch:
         groups[operation.verb, operation.option].append(operation)
     return list(groups.values())
+
+
+def _undo_begin_commit(batch: Sequence[Operation]) -> None:
+    for operation in batch:
+        operation.undo_begin_commit()
 
 
 def _fail(batch: Sequence[Operation], error: BaseException) -> None:

@@ -93,10 +93,10 @@ class Job(Generic[R]):
         self._record = record
         self._added_in = added_in
 
-    def note_stored(self, job_id: str, *, conflict: bool) -> None:
+    def note_stored(self, job_id: str, *, conflict: bool, found: JobRecord | None = None) -> None:
         """The store has decided which job it is: this one, or the one that has its unique key."""
-        if self._record is not None and self._record.id != job_id:
-            self._record = None
+        if found is not None or (self._record is not None and self._record.id != job_id):
+            self._record = found
         self.id, self.conflict = job_id, conflict
 
     def __repr__(self) -> str:

@@ -10,7 +10,6 @@ In a child there is no application: of what can be injected only the attempt its
 import asyncio
 import contextvars
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache
@@ -22,7 +21,7 @@ from afterword.errors import AfterwordError
 from afterword.executor import Attempt, Ending, Targets, conclude, prepare, run_async
 from afterword.injection import Injection
 from afterword.injectors import injection_of
-from afterword.job import NewJob
+from afterword.job import Delay, NewJob
 from afterword.outcome import Completed, Failed, Outcome, Retry
 from afterword.policy import Interruption
 from afterword.processes import Ending as ProcessEnding
@@ -59,20 +58,25 @@ def request_of(attempt: Attempt, retries: int | None) -> dict[str, Any]:
 
 
 def conclude_process(
-    attempt: Attempt, ending: ProcessEnding, interruption: Interruption | None, now: float
+    attempt: Attempt, ending: ProcessEnding, interruption: Interruption | None
 ) -> tuple[Outcome, list[NewJob]]:
     """What becomes of the job, and the jobs that its task has added."""
     if ending.value is not None:
-        children = [
-            NewJob(**{**each, "tags": tuple(each["tags"])}) for each in ending.value["jobs"]
-        ]
+        children = [_job_of(each) for each in ending.value["jobs"]]
         return _OUTCOMES[ending.value["kind"]](**ending.value["outcome"]), children
     if interruption is not None:  # and so it was killed
-        return conclude(attempt, Ending(asyncio.CancelledError()), interruption, now), []
+        return conclude(attempt, Ending(asyncio.CancelledError()), interruption), []
     died = ProcessDied(ending.died or ending.error or "")
     if options_of(attempt.claim.task).on_crash == "fail":
         return Failed(f"{type(died).__name__}: {died}"), []
-    return conclude(attempt, Ending(died), None, now), []
+    return conclude(attempt, Ending(died), None), []
+
+
+def _job_of(values: dict[str, Any]) -> NewJob:
+    """A job that came as JSON."""
+    run_at = values["run_at"]
+    run_at = Delay(**run_at) if isinstance(run_at, dict) else run_at
+    return NewJob(**{**values, "tags": tuple(values["tags"]), "run_at": run_at})
 
 
 # ---------------------------------------------------------------------- the child's side
@@ -111,7 +115,7 @@ def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
     context = _Context(claim, place, request["started_at"])
     attempt = prepare(claim, context, _targets(), request["retries"])
     send({"kind": BEGUN})
-    outcome = conclude(attempt, _run(attempt), None, time.time())
+    outcome = conclude(attempt, _run(attempt), None)
     context.over = True
     if context.said_progress is not None:
         _send(context.said_progress, send)

@@ -82,6 +82,13 @@ class JobOptions:
 DEFAULTS = JobOptions()
 
 
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """So many seconds after the store has taken the job in, by the store's clock."""
+
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """One call of a task, as `add_task` made it.
@@ -90,7 +97,7 @@ class NewJob:
         id: a UUIDv7, made before anything is written.
         task: the function, as `module:qualname`.
         arguments: its arguments as a JSON object, by parameter name.
-        run_at: seconds since 1970; not started earlier. Default: at once.
+        run_at: seconds since 1970, or a `Delay`; not started earlier. Default: at once.
         after: the id of the job that has to end before this one starts.
         on_failure: what a failure of `after` does to this job: "stop" cancels it.
         request_id: the same for all jobs of one request.
@@ -108,7 +115,7 @@ class NewJob:
     arguments: str = "{}"
     queue: str = "default"
     priority: int = 0
-    run_at: float | None = None
+    run_at: float | Delay | None = None
     after: str | None = None
     on_failure: str = "stop"
     request_id: str | None = None
@@ -196,6 +203,26 @@ def new_id() -> str:
     value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64
     text = f"{value | 0x2 << 62 | _random.getrandbits(62):032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_fence() -> int:
+    """A number for one claim, which no other claim of the same job ever has; 62 random bits.
+
+    >>> 0 <= new_fence() < 2**62
+    True
+    """
+    return _random.getrandbits(62)
+
+
+def held_fence(job_id: str) -> int:
+    """The number of the claim that a job is added with: the random bits of its id.
+
+    Known before the job is stored, and the same however often the add is repeated.
+
+    >>> held_fence("015d3ef7-9800-7000-8000-00000000002a")
+    42
+    """
+    return int(job_id.replace("-", ""), 16) % 2**62
 
 
 def first_id(seconds: float) -> str:

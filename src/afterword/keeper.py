@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from afterword.clock import Clock
-from afterword.errors import StoreError, UnknownTask
+from afterword.errors import StoreError, StoreUnavailable, UnknownTask
 from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
 from afterword.job import JobRecord, JobState
@@ -20,6 +20,7 @@ from afterword.task import resolve
 
 FIND_WITHIN = 0.05  # seconds for which add_task waits to learn whether a unique job is there
 FINDING = 8  # lookups at the same time; if a store does not answer, no more are begun
+AWAY_FOR = 30.0  # seconds for which the store may be away while a job is waited for
 LOOK_WITHIN = 1.0  # seconds the worker of this process has to take notice of what is cancelled
 
 
@@ -109,13 +110,14 @@ class Keeper:
         Raises:
             TimeoutError: they have not, `timeout` seconds later.
         """
-        done = await asyncio.to_thread(self._completed, ids)  # at least once, whatever the timeout
+        look = self._looking(ids)
+        done = await asyncio.to_thread(look)  # at least once, whatever the timeout
         delays = _growing_delays()
         try:
             async with asyncio.timeout(timeout):
                 while done is None:
                     await asyncio.sleep(next(delays))
-                    done = await asyncio.to_thread(self._completed, ids)
+                    done = await asyncio.to_thread(look)
         except TimeoutError:
             raise TimeoutError(_not_within(ids, timeout)) from None
         return done
@@ -123,12 +125,29 @@ class Keeper:
     def wait_ended_sync(self, ids: Sequence[str], timeout: float | None = None) -> bool:
         """The same for a thread."""
         deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
-        delays = _growing_delays()
-        while (done := self._completed(ids)) is None:
+        delays, look = _growing_delays(), self._looking(ids)
+        while (done := look()) is None:
             if self._clock.monotonic() > deadline:
                 raise TimeoutError(_not_within(ids, timeout))
             time.sleep(next(delays))
         return done
+
+    def _looking(self, ids: Sequence[str]) -> Callable[[], bool | None]:
+        """`_completed`, which has no news for a while when the store is away between two looks."""
+        answered_at = float("-inf")
+
+        def look() -> bool | None:
+            nonlocal answered_at
+            try:
+                done = self._completed(ids)
+            except StoreUnavailable:
+                if self._clock.monotonic() > answered_at + AWAY_FOR:
+                    raise
+                return None
+            answered_at = self._clock.monotonic()
+            return done
+
+        return look
 
     def _completed(self, ids: Sequence[str]) -> bool | None:
         """Whether all of these jobs completed; None as long as some have not ended."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from afterword.job import NewJob
 from afterword.store import Added, Claim, Putback, Report, Settlement, Store
@@ -12,7 +13,7 @@ from afterword.store import Added, Claim, Putback, Report, Settlement, Store
 Done = Callable[[Any, BaseException | None], None]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Operation:
     """One caller's wish: a verb of the store with its items, or any function of the store.
 
@@ -29,6 +30,8 @@ class Operation:
     loop: asyncio.AbstractEventLoop | None = None
     result: Any = None
     error: BaseException | None = None
+    divisible: bool = False  # its owner parts it when it meets a lock
+    aside_since: float | None = None  # monotonic: when it first met one
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _state: str = "waiting"
     _answered: bool = False
@@ -66,6 +69,18 @@ class Operation:
         """Pass the point of no return; False: the caller has abandoned it."""
         return self._leave_waiting("committing") or self._state == "committing"
 
+    def undo_begin_commit(self) -> None:
+        """Nothing of it was committed after all: its caller may take it back again."""
+        with self._lock:
+            if self._state == "committing":
+                self._state = "waiting"
+
+    @property
+    def unique_keys(self) -> set[str]:
+        """The unique keys of the jobs that it adds."""
+        jobs = (item for item in self.items or () if isinstance(item, NewJob))
+        return {job.unique_key for job in jobs if job.unique_key is not None}
+
     def _leave_waiting(self, state: str) -> bool:
         with self._lock:
             if self._state != "waiting":
@@ -76,7 +91,20 @@ class Operation:
 
 def adding(jobs: Sequence[NewJob], held_by: str | None) -> Operation:
     """Store jobs; see `Store.add`."""
-    return Operation(_add, items=jobs, option=held_by)
+    operation = Operation(_add, items=jobs, option=held_by)
+    if held_by is not None:
+        _adding[id(operation)] = operation
+    return operation
+
+
+_adding: WeakValueDictionary[int, Operation] = WeakValueDictionary()  # of this process
+
+
+def ids_being_added(worker: str) -> set[str]:
+    """The jobs of the operations that let this worker hold what they add."""
+    operations = (reference() for reference in _adding.valuerefs())
+    ours = (each for each in operations if each is not None and each.option == worker)
+    return {job.id for operation in ours for job in operation.items or ()}
 
 
 def releasing(putbacks: Sequence[Putback]) -> Operation:

@@ -336,9 +336,10 @@ class Outbox:
 
     def _note(self, entry: Entry, answer: Added, storing: Storing) -> None:
         own = answer.id == entry.job.id  # also if it was there already: the fence will tell
-        entry.handle.note_stored(answer.id, conflict=answer.conflict)
+        found = None if own else answer.found
+        entry.handle.note_stored(answer.id, conflict=answer.conflict, found=found)
         if own and entry.job.held:
-            entry.claim = held_claim(entry.job, storing.worker, storing.now)
+            entry.claim = held_claim(entry.job, storing.worker, storing.now, waits=answer.waits)
             entry.state = State.HELD
         else:
             entry.state = State.RELEASED if own else State.OTHERS

@@ -4,12 +4,13 @@ The worker decides (`afterword.policy`), the store performs (`Store.settle`). An
 is to become of the job; it never does anything by itself.
 """
 
+import os
 import re
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from afterword.errors import AfterwordError
 
@@ -17,9 +18,8 @@ MAX_INTERRUPTED = 100  # shutdowns that may interrupt a job before it counts as 
 NEVER_ENDS = f"interrupted by {MAX_INTERRUPTED} shutdowns: it does not end within the grace time"
 ERROR_LIMIT = 16 * 1024  # characters kept of an error's text: its head and its tail
 REDACT_WITHIN = 1.0  # seconds
-_CALLERS = re.compile(
-    r"(?:starlette|anyio|afterword\.(?:executor|asgi|background|inline|injection|injectors|lifecycle"
-    r"|scope))(?:\.|$)"
+_OTHER_CALLERS = re.compile(
+    r"(?:fastapi|starlette|anyio|asyncio|concurrent|contextlib|wireup|dishka)(?:\.|$)"
 )
 
 
@@ -46,9 +46,9 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """To be tried again, not before `at` (seconds since 1970)."""
+    """To be tried again, not before `delay` seconds have passed in the store."""
 
-    at: float
+    delay: float
     error: str
 
 
@@ -60,13 +60,16 @@ class Released:
 Outcome = Completed | Failed | Cancelled | Retry | Released
 
 
-def describe(error: BaseException) -> str:
+def describe(error: BaseException, *, whole: bool = False) -> str:
     """The error as text: never decoded again, at most `ERROR_LIMIT` characters.
 
     Exceptions are strangers' objects: one whose `__str__` raises must not stop its job from ending.
+
+    Args:
+        whole: with the frames of ours that called the user's code.
     """
     try:
-        begin = _without_callers(error.__traceback__)
+        begin = error.__traceback__ if whole else _without_callers(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, begin))
     except BaseException:
         text = f"{type(error).__qualname__}: <unprintable>"
@@ -90,13 +93,36 @@ def summarize(error: BaseException) -> str:
 
 def _without_callers(frames: TracebackType | None) -> TracebackType | None:
     """A traceback that begins at the user's code, not at those who called it."""
-    while frames is not None and _is_caller(frames.tb_frame.f_globals.get("__name__", "")):
+    begin = _first_not(_is_ours, frames)
+    # What nothing of the user's has a part in is told with the frames of the others.
+    return _first_not(lambda frame: _is_ours(frame) or _is_other_caller(frame), begin) or begin
+
+
+def _first_not(
+    is_caller: Callable[[FrameType], bool], frames: TracebackType | None
+) -> TracebackType | None:
+    while frames is not None and is_caller(frames.tb_frame):
         frames = frames.tb_next
     return frames
 
 
-def _is_caller(module: str) -> bool:
-    return _CALLERS.match(module) is not None
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_PACKAGE) and not _is_demo(frame)
+
+
+def _is_demo(frame: FrameType) -> bool:
+    """Whether it is of a task of the demonstration, which counts as a user's."""
+    return frame.f_code.co_filename.startswith(_DEMO)
+
+
+def _is_other_caller(frame: FrameType) -> bool:
+    """Whether it is of those who may stand between us and the user's code."""
+    return _OTHER_CALLERS.match(frame.f_globals.get("__name__", "")) is not None
+
+
+# As the code itself says where it is from.
+_PACKAGE = os.path.join(os.path.dirname(describe.__code__.co_filename), "")  # noqa: PTH118, PTH120
+_DEMO = os.path.join(_PACKAGE, "demo", "")  # noqa: PTH118
 
 
 def storable_text(text: str) -> str:

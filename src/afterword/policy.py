@@ -116,7 +116,6 @@ def decide(
     error: BaseException | None,
     policy: Policy,
     *,
-    now: float,
     chance: float,
     interruption: Interruption | None = None,
     result: str | None = None,
@@ -124,7 +123,6 @@ def decide(
     """What becomes of a job whose attempt ended with `error` (None: it returned).
 
     Args:
-        now: seconds since 1970.
         chance: from 0 to 1, for the jitter.
         interruption: why the attempt was made to end, if that is why it ended.
         result: what it returned, as JSON.
@@ -132,15 +130,15 @@ def decide(
     if isinstance(error, signals.Cancel):
         return Cancelled(reason_of(error))
     if interruption is not None:
-        return _interrupted(error, interruption, policy, now, chance)
+        return _interrupted(error, interruption, policy, chance)
     if error is None:
         return Completed(result)
     if isinstance(error, signals.Retry):
-        return _asked_for(error, policy, now, chance)
+        return _asked_for(error, policy, chance)
     if isinstance(error, InjectionError | TaskRequestError):
         return Failed(describe(error))
     if isinstance(error, policy.retry_on) and policy.lasts:
-        return _again(describe(error), policy, now, chance)
+        return _again(describe(error), policy, chance)
     return Failed(describe(error))
 
 
@@ -148,7 +146,6 @@ def _interrupted(
     error: BaseException | None,
     interruption: Interruption,
     policy: Policy,
-    now: float,
     chance: float,
 ) -> Outcome:
     match interruption.why:
@@ -157,7 +154,7 @@ def _interrupted(
         case Why.TIMEOUT:
             late = TimeoutError(interruption.reason)
             late.__traceback__ = error.__traceback__ if error else None
-            return decide(late, policy, now=now, chance=chance)
+            return decide(late, policy, chance=chance)
         case Why.SHUTDOWN if policy.on_crash == "fail":
             return Failed(CUT_OFF)
         case Why.SHUTDOWN if policy.interrupted + 1 >= MAX_INTERRUPTED:
@@ -166,13 +163,13 @@ def _interrupted(
             return Released()
 
 
-def _asked_for(error: signals.Retry, policy: Policy, now: float, chance: float) -> Outcome:
+def _asked_for(error: signals.Retry, policy: Policy, chance: float) -> Outcome:
     if not policy.lasts_if_asked:
         return Failed(describe(error))
     if error.delay is not None:
-        return Retry(now + error.delay, describe(error))
-    return _again(describe(error), policy, now, chance)
+        return Retry(error.delay, describe(error))
+    return _again(describe(error), policy, chance)
 
 
-def _again(error: str, policy: Policy, now: float, chance: float) -> Retry:
-    return Retry(now + policy.backoff.delay(policy.failures + 1, chance), error)
+def _again(error: str, policy: Policy, chance: float) -> Retry:
+    return Retry(policy.backoff.delay(policy.failures + 1, chance), error)

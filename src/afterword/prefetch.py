@@ -12,8 +12,9 @@ and the third time a job fails (`MAX_LOST`). Only what really ran beside a task 
 its fate.
 """
 
+import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from afterword.clock import Clock
 from afterword.store import Claim
@@ -62,6 +63,12 @@ class Prefetch:
         """The next one."""
         return self._claims.popleft()[1]
 
+    def take_out(self, queues: frozenset[str]) -> Sequence[Claim]:
+        """Those of these queues; nothing may be taken or given up meanwhile."""
+        claims = [self._claims.popleft() for _ in range(len(self._claims))]
+        self._claims.extend(each for each in claims if each[1].queue not in queues)
+        return [claim for _, claim in claims if claim.queue in queues]
+
     def give_up(self, *, all_of_them: bool) -> Sequence[Claim]:
         """What is not to wait any longer, or not at all."""
         now = self._clock.monotonic()
@@ -70,8 +77,7 @@ class Prefetch:
             return []
         self._risky = False
         given_up = []
-        for _ in range(len(self._claims)):
-            since, claim = self._claims.popleft()
+        for since, claim in self._taken(len(self._claims)):
             if claim.lost:
                 self._careful_until = now + CAREFUL_FOR
             if all_of_them or claim.lost or since <= now - GIVE_BACK_AFTER:
@@ -79,3 +85,9 @@ class Prefetch:
             else:
                 self._claims.append((since, claim))
         return given_up
+
+    def _taken(self, count: int) -> Iterator[tuple[float, Claim]]:
+        """As many from the front, or all if another thread takes some as well."""
+        with contextlib.suppress(IndexError):
+            for _ in range(count):
+                yield self._claims.popleft()

@@ -10,6 +10,7 @@ it comes to is dropped. It ends once: whoever takes its `_Running.pen` writes th
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import json
@@ -27,7 +28,15 @@ from afterword.group_commit import GroupCommit
 from afterword.in_process import BEGUN, HANDLER, PROGRESS, conclude_process, request_of
 from afterword.job import NewJob
 from afterword.lifecycle import TEARDOWN_TIMEOUT
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry, summarize
+from afterword.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    Retry,
+    describe,
+    summarize,
+)
 from afterword.policy import Interruption, Why
 from afterword.processes import Call, Processes
 from afterword.processes import Ending as ProcessEnding
@@ -36,6 +45,7 @@ from afterword.store import Cancelling, Claim, Settlement
 from afterword.task import options_of
 from afterword.threads import Threads
 
+NOT_STORED = "the outcome of the attempt could not be stored"
 CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
 
 
@@ -76,6 +86,7 @@ class Runner:
         retries: of tasks that say nothing about it.
         on_free: called, in any thread, when a slot is free again.
         on_empty: called, in any thread, when nothing is running any more.
+        on_loop_ends: called in the event loop when all its tasks are cancelled, because it ends.
     """
 
     def __init__(
@@ -89,12 +100,14 @@ class Runner:
         clock: Clock,
         on_free: Callable[[], None],
         on_empty: Callable[[], None],
+        on_loop_ends: Callable[[], None],
     ) -> None:
         self._reports = reports
         self._redact = redact
         self._clock = clock
         self._on_free = on_free
         self._on_empty = on_empty
+        self._on_loop_ends = on_loop_ends
         self._retries = retries
         self._ends = Ends(group, self._on_settled)
         self._threads = Threads(concurrency)
@@ -107,11 +120,27 @@ class Runner:
         """Begin, in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.Context()  # nothing of whoever happens to start an attempt
+        self._canary = self._loop.create_task(self._await_end_of_loop())
 
     def stop(self) -> None:
         """Let the threads end after their present calls, and the processes at once."""
         self._threads.stop()
         self._processes.stop()
+        self._in_loop(self._canary.cancel)
+
+    async def _await_end_of_loop(self) -> None:
+        try:
+            await self._loop.create_future()
+        finally:
+            self._on_loop_ends()
+
+    @property
+    def loop_ends(self) -> bool:
+        """Whether every task of the event loop is being cancelled, as at the end of `asyncio.run`.
+
+        All are cancelled before the first of them goes on, so that the canary knows it in time.
+        """
+        return self._canary.cancelling() > 0 or self._canary.done()
 
     @property
     def busy(self) -> int:
@@ -146,11 +175,19 @@ class Runner:
             return
         self._limit(running)
         if attempt.in_loop:
-            context = self._context.copy()
-            running.task = self._loop.create_task(self._run_async(running), context=context)
-            running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
+            self._run_in_loop(running)
         else:
             self._threads.submit(lambda: self._run_sync(running))
+
+    def _run_in_loop(self, running: _Running) -> None:
+        coroutine = self._run_async(running)
+        try:
+            running.task = self._loop.create_task(coroutine, context=self._context.copy())
+        except Exception as error:  # of a task factory of the user's
+            coroutine.close()
+            self._end(running, Ending(error))
+        else:
+            running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
 
     def _limit(self, running: _Running) -> None:
         """The attempt's time begins."""
@@ -190,9 +227,14 @@ class Runner:
             self._in_loop(running.limit.cancel)
         self._active.discard(running)
         self._on_free()
-        if running.take_pen():
-            now, interruption = self._clock.now(), running.interruption
-            self._settle(running, *conclude_process(running.attempt, ending, interruption, now))
+        if not running.take_pen():
+            return
+        interruption = running.interruption
+        try:
+            outcome, children = conclude_process(running.attempt, ending, interruption)
+        except Exception as error:  # as in `_conclude`
+            outcome, children = Failed(describe(error, whole=True)), []
+        self._settle(running, outcome, children)
 
     def _end(self, running: _Running, ending: Ending) -> None:
         """The function has returned: its slot is free, and the attempt ends, if it has not yet."""
@@ -208,9 +250,13 @@ class Runner:
 
     def _conclude(self, running: _Running, ending: Ending) -> None:
         interruption = running.interruption
-        if interruption is None and self.closing and _is_cut_off(ending):
+        ends = self.closing or self.loop_ends
+        if interruption is None and ends and _is_cut_off(ending):
             interruption = Interruption(Why.SHUTDOWN)  # by whoever ends the event loop
-        outcome = conclude(running.attempt, ending, interruption, self._clock.now())
+        try:
+            outcome = conclude(running.attempt, ending, interruption)
+        except Exception as error:  # of a class in `retry_on`, say; the job has to end all the same
+            outcome = Failed(describe(error, whole=True))
         self._settle(running, outcome, running.context.children)
 
     def _in_loop(self, callback: Callable[[], object]) -> None:
@@ -279,7 +325,7 @@ class Runner:
             return  # cancelled once; again would cut its tidying up short
         running.interruption = interruption
         running.context.told_to_end = interruption.error
-        if running.task is not None:
+        if running.task is not None and not self._loop.is_closed():
             running.attempt.cancel(running.context.told_to_end, running.task)
         elif running.call is not None:
             running.call.kill(interruption.reason or interruption.why.value)
@@ -296,8 +342,8 @@ class Runner:
             self._note_completed(running, outcome)
             return
         children = children if isinstance(outcome, Completed) else ()
-        started_at = running.context.started_at
-        settlement = Settlement(running.attempt.claim, outcome, started_at, tuple(children))
+        seconds = running.context.seconds
+        settlement = Settlement(running.attempt.claim, outcome, tuple(children), seconds=seconds)
         self._reports.write_last(running.context.said_progress, lambda: self._ends.add(settlement))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
@@ -305,7 +351,7 @@ class Runner:
         claim = running.attempt.claim
         if not isinstance(outcome, Completed):
             telemetry.failed_after_completion(claim.id, claim.task, claim.attempt, outcome)
-        seconds = self._clock.now() - running.context.started_at
+        seconds = running.context.seconds
         telemetry.ended(claim.id, claim.task, claim.attempt, Completed(), seconds)
         self._forget(claim)
 
@@ -318,8 +364,8 @@ class Runner:
             self._settle_without(settlement, error)
             return
         if accepted:
-            seconds = self._clock.now() - settlement.started_at
-            telemetry.ended(claim.id, claim.task, claim.attempt, settlement.outcome, seconds)
+            outcome, seconds = settlement.outcome, settlement.seconds
+            telemetry.ended(claim.id, claim.task, claim.attempt, outcome, seconds)
         else:
             telemetry.lost_lease(claim.id, claim.task, claim.attempt)
         self._forget(claim)
@@ -327,11 +373,12 @@ class Runner:
     def _settle_without(self, settlement: Settlement, error: BaseException) -> None:
         """The store refuses this very outcome: the job ends all the same, as failed."""
         telemetry.settle_failed(settlement.claim.id, error)
-        reason = f"the outcome of the attempt could not be stored: {summarize(error)}"
-        if settlement.outcome == Failed(reason):
-            self._forget(settlement.claim)  # not even that: the lease of the process will end it
-        else:
-            self._ends.add(replace(settlement, outcome=Failed(reason), children=()))
+        outcome = settlement.outcome
+        if isinstance(outcome, Failed) and outcome.error.startswith(NOT_STORED):
+            self._forget(settlement.claim)  # not even that: its job counts as lost (`holdings`)
+            return
+        reason = f"{NOT_STORED}: {summarize(error)}"
+        self._ends.add(replace(settlement, outcome=Failed(reason), children=()))
 
     def _forget(self, claim: Claim) -> None:
         running = self._running.get(claim.id)
@@ -342,7 +389,7 @@ class Runner:
 
 
 def _is_cut_off(ending: Ending) -> bool:
-    return isinstance(ending.error, asyncio.CancelledError)
+    return isinstance(ending.error, asyncio.CancelledError | concurrent.futures.CancelledError)
 
 
 def _cores() -> int:

@@ -11,13 +11,14 @@ import hashlib
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from afterword.errors import ConfigurationError, safe_repr
 from afterword.options import check_choice, check_number
 from afterword.recurrence import Rule
 
 Missed = Literal["skip", "one", "all"]
+Overlap = Literal["allow", "skip", "queue"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
@@ -34,6 +35,9 @@ class Schedule:
             the latest one ("one"), or a job for each ("all"). Default: "one".
         limit: jobs that are created at once, at most; older occurrences get none. Default: 100.
         grace: seconds by which an occurrence may be late before it counts as missed. Default: 60.
+        overlap: what becomes of an occurrence while the job of the one before has not ended: it
+            gets a job all the same ("allow"), none ("skip"), or one that waits for that ("queue").
+            Default: "allow".
 
     Raises:
         ConfigurationError: one of them has a value it cannot have.
@@ -45,11 +49,13 @@ class Schedule:
     missed: Missed = "one"
     limit: int = 100
     grace: float = 60.0
+    overlap: Overlap = "allow"
 
     def __post_init__(self) -> None:
         """Refuse what no scheduler could do."""
         _check_name(self.name)
         check_choice("missed", self.missed, ("skip", "one", "all"))
+        check_choice("overlap", self.overlap, get_args(Overlap))
         check_number("limit", self.limit, 1, 10_000, whole=True)
         check_number("grace", self.grace, 1, 7 * 86400)
 

@@ -21,9 +21,10 @@ from afterword.injection import Injection
 from afterword.job import NewJob
 from afterword.operation import calling
 from afterword.recurrence import Rule
-from afterword.schedule import Missed, Schedule, occurrence_id, plan_firing
+from afterword.schedule import Missed, Overlap, Schedule, occurrence_id, plan_firing
 from afterword.store import Declared, Due, Store
 from afterword.task import storable
+from afterword.task_options import NO_OPTIONS, CallOptions
 
 TICK_EVERY = 0.5  # seconds: by as much an occurrence may be late
 DECLARE_EVERY = 60.0  # seconds: so that people see which schedules still are in somebody's code
@@ -36,6 +37,7 @@ class Planned:
     Args:
         name: None: the function's, `module.qualname`.
         injection: what the application's functions are given.
+        said: the options of each job.
     """
 
     func: Callable[..., Any]
@@ -47,6 +49,8 @@ class Planned:
     limit: int
     grace: float
     injection: Injection
+    overlap: Overlap = "allow"
+    said: CallOptions = NO_OPTIONS
 
     def schedule(self) -> Schedule:
         """With its name, and its task's."""
@@ -58,11 +62,13 @@ class Planned:
             missed=self.missed,
             limit=self.limit,
             grace=self.grace,
+            overlap=self.overlap,
         )
 
     def job(self, schedule: Schedule, now: float) -> NewJob:
         """What each of its occurrences is a copy of."""
-        job = new_job(Call(self.func, self.args, self.kwargs), now=now, injection=self.injection)
+        call = Call(self.func, self.args, self.kwargs, self.said)
+        job = new_job(call, now=now, injection=self.injection)
         return replace(job, tags=(*job.tags, f"schedule:{schedule.name}"))
 
 
@@ -81,7 +87,7 @@ class Scheduler:
     def __init__(self, group: GroupCommit, planned: Sequence[Planned], now: float) -> None:
         self._group = group
         self._schedules: dict[str, Schedule] = {}
-        self._jobs: dict[str, NewJob] = {}
+        self._models: dict[str, NewJob] = {}  # of which each job is a copy
         for each in planned:
             schedule = each.schedule()
             if schedule.name in self._schedules:
@@ -90,7 +96,7 @@ class Scheduler:
                     f' {schedule.name!r}. Example: @afterword.every("0 9 * * *", name="mornings").'
                 )
             self._schedules[schedule.name] = schedule
-            self._jobs[schedule.name] = each.job(schedule, now)
+            self._models[schedule.name] = each.job(schedule, now)
 
     def start(self) -> None:
         """Declare the schedules, and look after them from now on."""
@@ -114,19 +120,45 @@ class Scheduler:
         )
 
     def _tick(self, store: Store) -> None:
+        rules = {each.name: each.rule.text for each in self._schedules.values()}
         with store.transaction():
-            for due in store.due(list(self._schedules)):
+            for due in store.due(rules):
                 self._fire(store, due)
 
     def _fire(self, store: Store, due: Due) -> None:
         schedule = self._schedules[due.name]
         firing = plan_firing(schedule, due.next_at, due.now)
-        last_at = firing.occurrences[-1] if firing.occurrences else None
+        occurrences = _without_overlap(store, schedule, due, firing.occurrences)
+        last_at = occurrences[-1] if occurrences else None
         if not store.advance(due, firing.next_at, last_at):
             return
-        store.add([self._job(schedule, at) for at in firing.occurrences])
+        store.add(self._jobs(schedule, due, occurrences))
         if firing.missed:
             telemetry.missed(schedule.name, firing.missed, schedule.missed)
 
-    def _job(self, schedule: Schedule, at: float) -> NewJob:
-        return replace(self._jobs[schedule.name], id=occurrence_id(schedule.name, at))
+    def _jobs(self, schedule: Schedule, due: Due, occurrences: Sequence[float]) -> list[NewJob]:
+        model = self._models[schedule.name]
+        jobs = [replace(model, id=occurrence_id(schedule.name, at)) for at in occurrences]
+        if schedule.overlap != "queue":
+            return jobs
+        befores = [_previous(schedule, due), *(job.id for job in jobs)]
+        return [
+            replace(job, after=before, on_failure="continue")
+            for job, before in zip(jobs, befores, strict=False)
+        ]
+
+
+def _previous(schedule: Schedule, due: Due) -> str | None:
+    """The id of the job of the latest occurrence that got one."""
+    return None if due.last_at is None else occurrence_id(schedule.name, due.last_at)
+
+
+def _without_overlap(
+    store: Store, schedule: Schedule, due: Due, occurrences: Sequence[float]
+) -> Sequence[float]:
+    """Those that get a job: of a schedule that skips the latest, if nothing of it is unfinished."""
+    if schedule.overlap != "skip":
+        return occurrences
+    before = _previous(schedule, due)
+    unfinished = [job for job in store.get([before] if before else []) if not job.state.final]
+    return [] if unfinished else occurrences[-1:]

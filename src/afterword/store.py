@@ -13,17 +13,23 @@ A row's way:
 
 A worker joins under a random id and with a lease, and renews it. A running job whose worker is
 gone, because it left, its lease ran out or its process died, is lost, and `recover` takes it.
-Every write that ends an attempt must match the fence: job id, attempt, and the worker that holds
-it. It then says True; False means that the job was no longer ours, and nothing was changed.
+Time is counted by one clock, the store's: callers say how long ("in 60 seconds"), or give back an
+instant that the store has told them. Their own clocks may be wrong.
+
+Every write that ends an attempt must match the fence: job id, attempt, the worker that holds it and
+the number of its claim. It then says True; False means that the job was no longer ours, and nothing
+was changed. The number is given out once: the same worker may claim an attempt again that was given
+back, and a write that is repeated must not end it then.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from afterword.errors import ConfigurationError
-from afterword.job import JobRecord, JobState, NewJob
+from afterword.job import JobRecord, JobState, NewJob, held_fence
 from afterword.outcome import Outcome
 from afterword.records import (
     AttemptRecord,
@@ -47,16 +53,26 @@ class Added:
         id: its own, or that of the job which has its unique key.
         added: False if it was there already, by its id or its unique key.
         conflict: the job that is there has other arguments.
+        waits: it is held, but must not start before it was claimed: the job with its key has been
+            asked to end, and has not ended yet.
+        found: the job that is there, as the store knows it.
     """
 
     id: str
     added: bool
     conflict: bool = False
+    waits: bool = False
+    found: JobRecord | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Claim:
-    """A worker's right to one attempt at a job: the fence, and what is needed to run it."""
+    """A worker's right to one attempt at a job: the fence, and what is needed to run it.
+
+    `attempt` is the number for people; it is given back with an attempt that never started.
+    `fence` is the number that no other claim of this job ever had.
+    Who can end the attempt has this object; see `claimed_ids`.
+    """
 
     id: str
     attempt: int
@@ -69,21 +85,35 @@ class Claim:
     tags: tuple[str, ...] = ()
     failures: int = 0
     interrupted: int = 0
-    limited: bool = False  # others wait for this one to end
+    limited: bool = False  # it has to be claimed to start; others wait for it to end
     lost: int = 0  # how many workers were lost with this job
+    fence: int | None = None  # None: claimed by a release that has no such numbers
+    parked: float = 0.0  # seconds since a worker first could not run it; 0: none has met it yet
+
+    def __post_init__(self) -> None:
+        _claims[id(self)] = self
+
+
+_claims: WeakValueDictionary[int, Claim] = WeakValueDictionary()  # of this process
+
+
+def claimed_ids(worker: str) -> set[str]:
+    """The jobs for which there is a claim of this worker's in this process."""
+    claims = (reference() for reference in _claims.valuerefs())
+    return {claim.id for claim in claims if claim is not None and claim.worker == worker}
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The end of an attempt that started at `started_at` (seconds since 1970).
+    """The end of an attempt, and how many seconds it took.
 
     `children` are jobs that the attempt adds: they exist if and only if its end is accepted.
     """
 
     claim: Claim
     outcome: Outcome
-    started_at: float
     children: Sequence[NewJob] = ()
+    seconds: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +128,12 @@ class Report:
 class Putback:
     """A claim given back before its attempt started: it does not count as one.
 
-    `at` (seconds since 1970; None: at once) is when it may be claimed again, `reason` says why.
+    It may be claimed again after `delay` seconds. `reason` says why the job cannot be run here;
+    from the first such putback on `Claim.parked` counts, until an attempt starts.
     """
 
     claim: Claim
-    at: float | None = None
+    delay: float = 0.0
     reason: str | None = None
 
 
@@ -126,9 +157,27 @@ class Cancelling:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """What a worker has to know of the rules of queues.
+
+    Args:
+        version: grows with each change of a rule.
+        noted: up to which version the worker has taken note; None: it starts nothing.
+        queues: those that are paused or limited, so that every job of theirs has to be claimed.
+    """
+
+    version: int
+    noted: int | None
+    queues: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A schedule as the code of a process has it; `next_at` counts if its rule is a new one."""
+    """A schedule as the code of a process has it; `next_at` counts if its rule is a new one.
+
+    During a deploy two releases may have different rules: then both go on, each with its own.
+    """
 
     name: str
     task: str
@@ -139,11 +188,16 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A schedule whose next occurrence has come: `next_at` is not after `now`."""
+    """A schedule whose next occurrence has come: `next_at` is not after `now`.
+
+    `last_at` is the latest occurrence that got a job.
+    """
 
     name: str
     next_at: float
     now: float
+    rule: str
+    last_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +251,14 @@ class Store(Protocol):
         """Take a worker off the list; what it still held is lost at once."""
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """Store jobs; a `held` one is running, attempt 1, for `held_by`.
+        """Store jobs; a `held` one is running, attempt 1, for `held_by`: its `held_claim`.
 
         One whose id is there, or whose unique key an unfinished job has, is not added. What was to
         follow it follows what it would have followed, or else that other job. The other job is
         shared from then on: `discard` puts it back, and no failure before it stops it.
+
+        A running job that has been asked to end gives up its key (but not to `unique_ended` jobs):
+        the next one with it is added, and claimed when it has ended.
         """
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
@@ -236,29 +293,49 @@ class Store(Protocol):
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """The running attempts of a worker that are to end."""
 
-    def ruled(self) -> Sequence[str]:
-        """The queues that are paused or limited, so that every job of theirs has to be claimed."""
+    def rules(self, worker: str) -> QueueRules:
+        """The rules of queues, for a worker."""
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled."""
+    def take_note(self, worker: str, version: int | None) -> None:
+        """Say that a worker starts nothing against these rules any more; None: nothing at all."""
 
-    def purge(self, before: float, limit: int) -> int:
-        """Delete history that finished before this time; returns how many."""
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled.
+
+        What the worker `held_by` holds, but for the jobs it knows of, is lost as well.
+        """
+
+    def free_followers(self, limit: int) -> int:
+        """Let jobs go on that wait for one that is not there; if that one failed, they stop.
+
+        There are none, unless a row was deleted by hand, say. Looks at up to `limit` jobs that
+        others wait for, those behind the last ones; returns how many were not there.
+        """
+
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete history that finished longer ago than `retention` seconds; returns how many."""
 
     def now(self) -> float:
         """The store's clock: seconds since 1970."""
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known; one with a changed rule starts anew from its `next_at`."""
+        """Make schedules known; one with a changed rule starts anew from its `next_at`.
 
-    def due(self, names: Sequence[str]) -> Sequence[Due]:
-        """Which of these schedules have an occurrence to be dealt with; nobody else gets them."""
+        Each rule goes on where it had got to. It starts anew if no code had it for a while, and
+        some had another one.
+        """
+
+    def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
+        """Which of these have an occurrence to be dealt with; nobody else gets them.
+
+        Args:
+            rules: of the schedules that are looked after, by their names.
+        """
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
         """Move a schedule on; False: somebody else has, so that its occurrences are theirs."""
-
-    def limit(self, queues: Mapping[str, int | None]) -> None:
-        """How many jobs of these queues may run at the same time, over all workers."""
 
     def announce(self) -> None:
         """Jobs were committed on a connection that is not the store's: wake whoever waits."""
@@ -295,13 +372,33 @@ class Store(Protocol):
         """The attempts at a job, the first one first."""
 
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
-        """The unfinished job that has this unique key; or else the latest ended one, if asked."""
+        """The unfinished job that has this unique key, if it has not been asked to end.
+
+        With `ended`: or else the one that has been, or the latest that has ended.
+        """
 
     def schedules(self) -> Sequence[ScheduleRecord]:
         """The schedules that processes have made known, by name."""
 
-    def pause(self, queues: Sequence[str]) -> None:
-        """Let no worker start jobs of these queues any more."""
+    def ruled(self) -> Sequence[str]:
+        """The queues that are paused or limited."""
+
+    def limit(self, queues: Mapping[str, int | None]) -> bool:
+        """How many jobs of these queues may run at the same time, over all workers.
+
+        Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
+        """
+
+    def pause(self, queues: Sequence[str]) -> bool:
+        """Let no worker start jobs of these queues any more.
+
+        Returns when that holds in every process: each live worker has taken note, or its lease is
+        over. False: not all have within a minute; or it was called in a transaction, which does
+        not wait.
+        """
+
+    def wait_noted(self, timeout: float) -> bool:
+        """Wait until the rules hold in every process; False: not within so many seconds."""
 
     def resume(self, queues: Sequence[str]) -> None:
         """Let the workers go on with these queues."""
@@ -366,8 +463,8 @@ class Store(Protocol):
         """What, executed there, wakes those who wait for jobs when it commits; may be nothing."""
 
 
-def held_claim(job: NewJob, worker: str, now: float) -> Claim:
-    """The claim that adding a held job gave to its worker."""
+def held_claim(job: NewJob, worker: str, now: float, *, waits: bool = False) -> Claim:
+    """The claim that adding a held job gave to its worker; see `Added.waits`."""
     return Claim(
         job.id,
         1,
@@ -378,7 +475,8 @@ def held_claim(job: NewJob, worker: str, now: float) -> Claim:
         job.queue,
         job.options,
         job.tags,
-        limited=job.limit_key is not None,
+        limited=waits or job.limit_key is not None,
+        fence=held_fence(job.id),
     )
 
 

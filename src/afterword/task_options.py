@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, get_args
 
 from afterword.errors import ConfigurationError, safe_repr
-from afterword.job import OnCrash
+from afterword.job import Delay, OnCrash
 from afterword.options import (
     check_choice,
     check_number,
@@ -192,12 +192,12 @@ class CallOptions:
         object.__setattr__(self, "timeout", checked_timeout(self.timeout))
         object.__setattr__(self, "tags", checked_tags(self.tags))
 
-    def start(self, now: float) -> float | None:
-        """The time before which the job does not start; None: it starts at once."""
+    @property
+    def start(self) -> float | Delay | None:
+        """When the job may start, for the store to count; None: at once."""
         if self.run_at is not None:
-            at = min(self.run_at.timestamp(), _LAST_TIME)
-            return at if at > now else None
-        return now + self.delay if self.delay else None
+            return min(self.run_at.timestamp(), _LAST_TIME)
+        return Delay(self.delay) if self.delay else None
 
     @property
     def unique_key(self) -> str | None:

@@ -90,6 +90,11 @@ def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> No
     _log(logging.WARNING, line, job_id, printable(task), attempt, lost, state)
 
 
+def freed(missing: int) -> None:
+    """Jobs waited for jobs that are not there: they were freed, or ended with those that failed."""
+    _log(logging.WARNING, "freed: jobs waited for %d that are not there any more", missing)
+
+
 def claim_failed(error: BaseException) -> None:
     """The worker could not ask the store for jobs; it will try again."""
     _log(logging.WARNING, "claim_failed: %s", printable(summarize(error)))
@@ -98,6 +103,18 @@ def claim_failed(error: BaseException) -> None:
 def settle_failed(job_id: str, error: BaseException) -> None:
     """An outcome could not be written, and writing it again would not help."""
     _log(logging.ERROR, "settle_failed job=%s: %s", job_id, printable(summarize(error)))
+
+
+def postponed(error: BaseException) -> None:
+    """What must not get lost could not be written; it is tried again until it can be."""
+    line = "postponed: it is tried again until it can be written: %s"
+    _log(logging.ERROR, line, printable(summarize(error)))
+
+
+def forgotten(job_id: str, task: str, attempt: int, state: str) -> None:
+    """The store said that this process ran a job, and nothing in it could end that job any more."""
+    line = "forgotten job=%s task=%s attempt=%d state=%s"
+    _log(logging.ERROR, line, job_id, printable(task), attempt, state)
 
 
 def put_back(job_id: str, task: str, reason: str) -> None:
@@ -226,7 +243,7 @@ def wal_grows(path: str, size: int) -> None:
 
 def answer_refused(error: BaseException) -> None:
     """The store's thread has an answer or an error that nobody took."""
-    _log(logging.ERROR, "answer_refused\n%s", indented(describe(error)))
+    _log(logging.ERROR, "answer_refused\n%s", indented(describe(error, whole=True)))
 
 
 def indented(error: str) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from afterword.fork import free_forks
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -30,6 +32,7 @@ class Termination:
         """Put our handlers around those that are there; in the main thread, where signals are."""
         if threading.current_thread() is not threading.main_thread():
             return
+        free_forks()
         for number in _SIGNALS:
             before = signal.getsignal(number)
             if before is not None:  # None: not Python's, and so not ours to wrap

@@ -24,7 +24,7 @@ from afterword.group_commit import GroupCommit
 from afterword.injection import Injection
 from afterword.keeper import Keeper
 from afterword.leases import Leases
-from afterword.operation import releasing, settling, waking
+from afterword.operation import calling, releasing, settling, waking
 from afterword.outcome import Failed, summarize
 from afterword.policy import Why
 from afterword.prefetch import GIVE_BACK_AFTER
@@ -38,9 +38,10 @@ from afterword.workplace import Make, Workplace
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
 UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
 PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
-PARK_LIMIT = 7 * 24 * 3600.0  # seconds after which a job that nobody can run fails
+PARK_LIMIT = 7 * 24 * 3600.0  # seconds for which nobody could run a job, after which it fails
 CANCEL_WITHIN = 2.0  # seconds an attempt has to end once a shutdown cancelled it
-LOOK_EVERY = 0.5  # seconds between looks for attempts that somebody wants to end
+LOOK_EVERY = 0.5  # seconds between looks for rules of queues, and attempts that are to end
+START_WITHIN = 0.02  # seconds that a look waits for a start which is under way
 
 
 class Worker:
@@ -85,6 +86,7 @@ class Worker:
             note=self._reports.note,
             write_now=self._reports.write_now,
             now=self._clock.now,
+            monotonic=self._clock.monotonic,
         )
         self._targets = Targets(self._place.injection)
         self._runner = Runner(
@@ -96,6 +98,7 @@ class Worker:
             clock=self._clock,
             on_free=self._on_free,
             on_empty=self._on_empty,
+            on_loop_ends=self.stop_claiming,
         )
         self._claims = Claims(
             group,
@@ -110,6 +113,7 @@ class Worker:
         self._process_tasks: Sequence[str] = ()
         self._processes_busy = False  # there may be more to claim when one of them is free
         self._ruled: frozenset[str] = frozenset()  # queues whose jobs have to be claimed
+        self._starting = threading.RLock()  # held by who starts a job, or changes what may start
         self._unwanted: frozenset[str] = frozenset()  # jobs held here that somebody has cancelled
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
         self._next_poll: asyncio.Handle
@@ -125,7 +129,6 @@ class Worker:
     def start(self) -> None:
         """Begin to claim, in the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
         self._runner.start()
         self._claims.stopped = False
         self._process_tasks = names_with_executor("process")
@@ -144,7 +147,8 @@ class Worker:
         """
         self.stop_claiming()
         with contextlib.suppress(StoreError):
-            await self._group.run(waking())  # behind the last claim, which gives back what it took
+            # Behind the last claim, which gives back what it took.
+            await self._group.run(calling(lambda store: store.take_note(self._leases.worker, None)))
         await self._wait_emptied(grace)
         self._runner.interrupt_all(Why.SHUTDOWN)
         await self._wait_emptied(CANCEL_WITHIN if self._runner.cancellable else 0.0)
@@ -155,6 +159,29 @@ class Worker:
         """Start nothing any more, whatever is added; to be called in the event loop's thread."""
         self._draining = self._runner.closing = self._claims.stopped = True
         self._next_poll.cancel()
+        self._give_back()
+
+    @property
+    def stranded(self) -> bool:
+        """Whether the event loop was closed without a shutdown."""
+        return self._loop.is_closed()
+
+    def leave_closed_loop(self) -> int:
+        """End what is left of a worker whose event loop was closed; blocks.
+
+        Returns:
+            How many attempts go on, in threads.
+        """
+        self._strand()
+        self._runner.interrupt_all(Why.SHUTDOWN)
+        self._runner.stop()
+        with contextlib.suppress(StoreError):
+            self._group.run_blocking(waking())  # behind the outcomes of what was cut off
+        return self._runner.left
+
+    def _strand(self) -> None:
+        """The loop was closed: nothing can start here any more, so others are to have it."""
+        self._draining = self._runner.closing = self._claims.stopped = True
         self._give_back()
 
     async def _wait_emptied(self, seconds: float) -> None:
@@ -169,15 +196,29 @@ class Worker:
 
     def offer(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Start jobs that this process holds; returns those it has no room for."""
-        if threading.get_ident() != self._loop_thread:
+        if not self._is_here:
             return claims
-        left = [claim for claim in claims if not self._take(claim)]
+        with self._starting:
+            left = [claim for claim in claims if not self._take(claim)]
         if any(claim.queue in self._queues for claim in left):
             self._claims.more = True
         return left
 
+    @property
+    def _is_here(self) -> bool:
+        """Whether the caller is in the worker's event loop: another one cannot start attempts."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    @property
+    def _closing(self) -> bool:
+        """Whether nothing is to be started any more."""
+        return self._draining or self._runner.loop_ends
+
     def _take(self, claim: Claim) -> bool:
-        if self._draining or self._free <= 0 or claim.queue not in self._queues:
+        if self._closing or self._free <= 0 or claim.queue not in self._queues:
             return False
         if claim.limited or claim.queue in self._ruled:
             return False
@@ -209,18 +250,22 @@ class Worker:
     def _fill(self) -> None:
         """Give the free slots to what has been claimed."""
         self._filling = False
-        while self._claims.waiting and self._runner.busy < self.concurrency and not self._draining:
-            claim = self._claims.waiting.take()
-            if self._may_start(claim):
-                self._start(claim)
-            else:
-                self._group.insist(releasing([Putback(claim)]))
+        with self._starting:
+            self._start_waiting()
         self._give_back()
         if self._draining:
             return
         self._poll_later()
         if self._claims.more and self._claims.wanted > 0:
             self._claims.ask()
+
+    def _start_waiting(self) -> None:
+        while self._claims.waiting and self._runner.busy < self.concurrency and not self._closing:
+            claim = self._claims.waiting.take()
+            if self._may_start(claim):
+                self._start(claim)
+            else:
+                self._group.insist(releasing([Putback(claim)]))
 
     def _may_start(self, claim: Claim) -> bool:
         """Whether it is still ours, and wanted."""
@@ -229,7 +274,8 @@ class Worker:
 
     def _give_back(self) -> None:
         """Let others have what has waited here for too long, or all of it at the end."""
-        claims = self._claims.waiting.give_up(all_of_them=self._draining)
+        with self._starting:
+            claims = self._claims.waiting.give_up(all_of_them=self._draining)
         if claims:
             self._group.insist(releasing([Putback(claim) for claim in claims]))
 
@@ -271,17 +317,16 @@ class Worker:
     def _put_back(self, claim: Claim, reason: str, delay: float) -> None:
         """Leave a job to those who can run it; when nobody could for a week, it fails."""
         telemetry.put_back(claim.id, claim.task, reason)
-        now = self._clock.now()
-        if now - claim.created_at > PARK_LIMIT:
+        if claim.parked > PARK_LIMIT:
             self._fail(claim, reason)
         else:
-            self._group.insist(releasing([Putback(claim, now + delay if delay else None, reason)]))
+            self._group.insist(releasing([Putback(claim, delay, reason)]))
 
     def _fail(self, claim: Claim, reason: str) -> None:
         """Nobody could ever run it."""
         outcome = Failed(reason)
         telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
-        self._group.insist(settling([Settlement(claim, outcome, self._clock.now())]))
+        self._group.insist(settling([Settlement(claim, outcome)]))
 
     def _on_free(self) -> None:
         self._claims.waiting.ended += 1
@@ -299,11 +344,32 @@ class Worker:
 
     def look_for_orders(self, store: Store) -> None:
         """In the store's thread: which queues people have paused, which attempts are to end."""
-        self._ruled = frozenset(store.ruled())
+        if self.stranded:
+            self._strand()
+        self._obey(store)
         wanted = store.cancelling(self._leases.worker)
         self._unwanted = frozenset(each.id for each in wanted)
         if wanted and self._runner.left:
             self._in_loop(lambda: self._runner.cancel(wanted))
+
+    def _obey(self, store: Store) -> None:
+        """Start nothing against the rules of queues any more, and then say so.
+
+        A start that is under way may still be one: it is waited for, but only for a moment, since
+        it may import the user's code. Then the next look will say so.
+        """
+        rules = store.rules(self._leases.worker)
+        self._ruled = rules.queues
+        if rules.noted in (None, rules.version) or not self._starting.acquire(timeout=START_WITHIN):
+            return
+        try:
+            # Claimed before the rule was changed, and not started yet.
+            claims = self._claims.waiting.take_out(rules.queues)
+        finally:
+            self._starting.release()
+        if claims:
+            self._group.insist(releasing([Putback(claim) for claim in claims]))
+        store.take_note(self._leases.worker, rules.version)
 
     def _on_lost(self, worker: str) -> None:
         """In the store's thread: what runs here may run elsewhere by now, so it is to stop."""

@@ -25,6 +25,7 @@ class Workplace:
         note: told that an attempt's progress has changed.
         write_now: writes what has not been written of an attempt's progress; blocks.
         now: seconds since 1970.
+        monotonic: seconds that never go back.
     """
 
     injection: Injection = field(default_factory=Injection)
@@ -34,6 +35,7 @@ class Workplace:
     note: Callable[[Progress], object] = id
     write_now: Callable[[Progress], object] = id
     now: Callable[[], float] = Clock().now
+    monotonic: Callable[[], float] = Clock().monotonic
 
 
 class Natives(Mapping[type, Any]):

@@ -240,7 +240,7 @@ def test_what_fails_before_its_worker_has_looked_is_not_tried_again(store_url: s
         store.join("somebody", 60)
         (claim,) = store.claim("somebody", ["default"], 1)
         job.cancel_sync("enough")
-        store.settle([Settlement(claim, Retry(time.time(), "no"), time.time())])
+        store.settle([Settlement(claim, Retry(0.0, "no"))])
         job.refresh_sync()
 
     assert (JobState.CANCELLED, "enough") == (job.state, job.error)

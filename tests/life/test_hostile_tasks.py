@@ -91,6 +91,67 @@ async def test_f9_a_task_may_say_that_it_is_worth_a_retry(name: str, file_url: s
     assert (JobState.FAILED, 2) == (job.state, job.attempt)
 
 
+class _Refusing(type):
+    """Makes classes that cannot be asked whether something is an instance."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        raise LookupError("no answer")
+
+
+class Odd(Exception, metaclass=_Refusing):
+    """One of those."""
+
+
+@task(retries=1, retry_on=(Odd,))
+def odd_in_a_thread() -> None:
+    raise ValueError("mistake")
+
+
+@task(retries=1, retry_on=(Odd,))
+async def odd_in_the_loop() -> None:
+    raise ValueError("mistake")
+
+
+@task(retries=1, retry_on=(Odd,), executor="process")
+def odd_in_a_process() -> None:
+    raise ValueError("mistake")
+
+
+async def test_f9_a_rule_that_raises_fails_the_job(file_url: str) -> None:
+    """It does not run for ever; and its thread goes on with the next one."""
+    async with working(file_url, concurrency=1) as afterword:
+        ways: list[Callable[..., Any]] = [odd_in_a_thread, odd_in_the_loop, odd_in_a_process]
+        jobs = [await (await afterword.add_task(way)).wait(20) for way in ways]
+        neighbour = await (await afterword.add_task(note, "alive")).wait(20)
+
+    assert [JobState.FAILED] * 3 == [job.state for job in jobs]
+    assert all("LookupError: no answer" in (job.error or "") for job in jobs)
+    assert JobState.COMPLETED is neighbour.state
+
+
+async def test_f9_a_task_factory_that_raises_fails_the_job(file_url: str) -> None:
+    """One that somebody has given to the event loop; the slot is free again."""
+    loop = asyncio.get_running_loop()
+    async with working(file_url, concurrency=1) as afterword:
+        usual = loop.get_task_factory()
+
+        def refuse(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+            if "_run_async" in getattr(coroutine, "__qualname__", ""):
+                raise LookupError("no task for this one")
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        loop.set_task_factory(refuse)
+        try:
+            job = await (await afterword.add_task(in_the_loop, "memory")).wait(20)
+        finally:
+            loop.set_task_factory(usual)
+        neighbour = await (await afterword.add_task(note, "alive")).wait(20)
+
+    assert JobState.FAILED is job.state
+    assert "LookupError: no task for this one" in (job.error or "")
+    assert JobState.COMPLETED is neighbour.state
+
+
 async def cancel_its_own_asyncio_task(then: str) -> str:
     this = asyncio.current_task()
     assert this

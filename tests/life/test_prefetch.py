@@ -187,3 +187,15 @@ def test_what_was_lost_before_does_not_wait_and_nothing_does_for_a_while() -> No
     waiting.ended = 1_000
     clock.time += AHEAD
     assert waiting.room > 0
+
+
+def test_the_claims_of_some_queues_are_taken_out() -> None:
+    """Those whose queue has been paused or limited meanwhile."""
+    waiting = Prefetch(Clock())
+    claims = [
+        Claim(str(n), 1, "ann", "app:send", "{}", 0.0, queue) for n, queue in enumerate("abab")
+    ]
+    waiting.put(claims)
+
+    assert [claims[1], claims[3]] == waiting.take_out(frozenset("b"))
+    assert [claims[0], claims[2]] == [waiting.take(), waiting.take()]

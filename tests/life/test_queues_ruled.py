@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from afterword import Afterword, Job, JobState
+from afterword import Job, JobState
 from afterword.fastapi import BackgroundTasks
 from tests.at_work import wait_for
 from tests.life.site import note, script, seen, serving, store_of, working
@@ -22,13 +22,6 @@ def mails(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         background_tasks.add_task(send, "b", 0.03),
         background_tasks.options(queue="default").add_task(note, "other"),
     ]
-
-
-async def noticed(afterword: Afterword, queue: str) -> None:
-    """Wait until the worker knows of a queue's rule: half a second, at most."""
-    worker = afterword._worker
-    assert worker
-    await wait_for(lambda: queue in worker._ruled, description=f"{queue} is known to be paused")
 
 
 async def test_i24_no_more_jobs_of_a_queue_run_than_it_may(store_url: str, ledger: Path) -> None:
@@ -72,7 +65,6 @@ async def test_a_paused_queue_starts_nothing_until_it_goes_on(store_url: str, le
         await wait_for(lambda: names(ledger, "begin"), description="it runs")
         with script(store_url) as people:
             store_of(people).pause(["mail"])
-            await noticed(site.afterword, "mail")
             await site.post()
             waiting = [*site.jobs[:2], await site.afterword.add_task(send, "c")]
             await site.jobs[2].wait(20)
@@ -88,6 +80,40 @@ async def test_a_paused_queue_starts_nothing_until_it_goes_on(store_url: str, le
     assert [JobState.QUEUED] * 3 == between
     assert (True, 3, 0) == (queue.paused, queue.due, queue.running)
     assert ["running", *"abc"] == [names(ledger, "begin")[0], *sorted(names(ledger, "begin")[1:])]
+
+
+async def test_a_pause_holds_when_it_has_returned(store_url: str, ledger: Path) -> None:
+    """Made by another process; requests of this one start their jobs by themselves."""
+    async with serving(store_url, mails, queues=["mail", "default"]) as site:
+        with script(store_url) as people:
+            store = store_of(people)
+            for _ in range(4):
+                await asyncio.to_thread(store.pause, ["mail"])
+                await site.post()
+                await site.jobs[0].refresh()
+                assert [] == names(ledger, "begin")
+                await asyncio.to_thread(store.cancel, [job.id for job in site.jobs], "no")
+                await asyncio.to_thread(store.resume, ["mail"])
+
+    assert [] == names(ledger, "begin")
+
+
+async def test_a_limit_holds_when_it_has_been_set(store_url: str, ledger: Path) -> None:
+    """From then on requests of other processes start no more than that."""
+    options: dict[str, Any] = {"queues": ["mail", "default"], "order": "concurrent"}
+    async with serving(store_url, mails, **options) as site:
+        with script(store_url) as people:
+            held = await asyncio.to_thread(store_of(people).limit, {"mail": 1})
+            jobs = []
+            for _ in range(4):
+                await site.post()
+                jobs += site.jobs
+            for job in jobs:
+                await job.wait(20)
+
+    assert held
+    assert 8 == len(names(ledger, "end"))
+    assert 1 == most_at_once(ledger)
 
 
 async def test_a_pause_outlives_the_workers(store_url: str, ledger: Path) -> None:
@@ -107,7 +133,6 @@ async def test_a_pause_outlives_the_workers(store_url: str, ledger: Path) -> Non
 async def test_a_paused_job_can_be_cancelled(store_url: str) -> None:
     async with working(store_url) as afterword:
         store_of(afterword).pause(["default"])
-        await noticed(afterword, "default")
         job = await afterword.add_task(note, "never")
         await wait_for(
             lambda: job.refresh_sync().state is JobState.QUEUED, description="it is not started"

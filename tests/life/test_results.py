@@ -265,7 +265,7 @@ def completed_job(url: str, name: str, result: str) -> Job[Any]:
     store.join("somebody", 60)
     store.add([NewJob(id=new_id(), task=name)])
     (claim,) = store.claim("somebody", ["default"], 1)
-    store.settle([Settlement(claim, Completed(result), 0.0)])
+    store.settle([Settlement(claim, Completed(result))])
     store.close()
     with script(url) as afterword:
         job = afterword.job_sync(claim.id)

@@ -14,15 +14,26 @@ import time_machine
 from starlette.applications import Starlette
 
 from afterword import Afterword, Job, JobRecord, JobState, NotStorable, task
+from afterword.clock import Clock
 from afterword.errors import ArgumentError, ConfigurationError
 from afterword.job import first_id
 from afterword.records import Filter
 from afterword.schedule import occurrence_id
-from afterword.store import Due, Store, open_store
+from afterword.store import Declared, Due, Store, open_store
+from afterword.stores.sqlite import SQLiteStore
 from tests.at_work import wait_for
 from tests.helpers import wait_until
 from tests.life.process import Process, end, start
-from tests.life.site import note, script, seen, sleep_long, store_of, working
+from tests.life.site import (
+    gate,
+    note,
+    script,
+    seen,
+    sleep_long,
+    store_of,
+    wait_at_gate,
+    working,
+)
 from tests.life.tasks import alone, most_at_once, names, scheduling
 
 pytestmark = pytest.mark.anyio
@@ -199,8 +210,10 @@ def move_back(url: str, name: str, hours: int) -> None:
     store = open_store(url)
     with contextlib.closing(store):
         store.open()
-        cursor = next_at(store, name).timestamp()
-        store.advance(Due(name, cursor, time.time()), cursor - hours * 3600, None)
+        (found,) = [each for each in store.schedules() if each.name == name]
+        cursor = found.next_at.timestamp()
+        due = Due(name, cursor, time.time(), found.rule)
+        store.advance(due, cursor - hours * 3600, None)
 
 
 @pytest.mark.parametrize(("missed", "jobs"), [("skip", 0), ("one", 1), ("all", 5)])
@@ -272,6 +285,92 @@ async def test_a_changed_rule_starts_anew(store_url: str) -> None:
     assert "every 86400 seconds" == schedule.rule
     assert schedule.next_at.timestamp() > time.time()
     assert ["other"] == seen
+
+
+async def test_a_rule_that_comes_back_starts_anew(tmp_path: Path) -> None:
+    """Another one was in force for a while: what this one would have made then is not made up."""
+    clock = Stepped()
+    store = SQLiteStore(tmp_path / "jobs.db", clock)
+    store.open()
+
+    def declare(rule: str) -> list[str]:
+        declared = Declared(name="a", task="t", rule=rule, words="w", next_at=clock.now() + 3600)
+        store.declare([declared])
+        return [due.rule for due in store.due({"a": rule})]
+
+    answers = [declare("old"), declare("new")]
+    clock.seconds += 100_000.0
+    answers += [declare("new"), declare("old")]
+    store.close()
+
+    assert [[], [], ["new"], []] == answers
+
+
+# ---------------------------------------------------------------------- overlap
+
+
+async def advanced(afterword: Afterword, name: str, by: int) -> None:
+    """Wait until so many more occurrences of a schedule have been dealt with."""
+    store = store_of(afterword)
+    began = next_at(store, name)
+    await wait_for(
+        lambda: (next_at(store, name) - began).total_seconds() >= by,
+        description=f"{by} occurrences have passed",
+    )
+
+
+@pytest.mark.parametrize("options", [{"overlap": "skip"}, {"unique": "one at a time"}])
+async def test_an_occurrence_is_skipped_while_the_job_before_runs(
+    store_url: str, options: dict[str, Any]
+) -> None:
+    def declare(afterword: Afterword) -> None:
+        afterword.every(seconds=1, name="a", args=["x"], **options)(wait_at_gate)
+
+    async with keeping(store_url, declare) as afterword:
+        store = store_of(afterword)
+        await wait_for(lambda: seen, description="the first one runs")
+        await advanced(afterword, "a", 2)
+        between = jobs_of(store, "a")
+        gate.set()
+        await wait_for(lambda: len(jobs_of(store, "a")) > 1, description="there is a next one")
+
+    assert [JobState.RUNNING] == [job.state for job in between]
+
+
+async def test_occurrences_queue_behind_each_other(store_url: str) -> None:
+    def declare(afterword: Afterword) -> None:
+        afterword.every(seconds=1, name="a", args=["x"], overlap="queue")(wait_at_gate)
+
+    async with keeping(store_url, declare) as afterword:
+        store = store_of(afterword)
+        await wait_for(lambda: len(jobs_of(store, "a")) >= 3, description="three have come")
+        between = list(seen)
+        store.pause_schedule("a", True)
+        gate.set()
+        await wait_for(
+            lambda: all(job.state is JobState.COMPLETED for job in jobs_of(store, "a")),
+            description="all have run",
+        )
+        jobs = jobs_of(store, "a")
+
+    assert ["x"] == between
+    assert ["x", "x ends"] * len(jobs) == seen
+
+
+async def test_an_overlap_that_cannot_be_is_refused(file_url: str) -> None:
+    wrong: Any = "forbid"
+    with pytest.raises(ConfigurationError, match="overlap"):
+        async with keeping(file_url, lambda it: it.every(seconds=1, overlap=wrong)(note)):
+            pass
+
+
+class Stepped(Clock):
+    """Goes when it is told to."""
+
+    seconds = 1_700_000_000.0
+
+    def now(self) -> float:
+        return self.seconds
 
 
 # ---------------------------------------------------------------------- clocks

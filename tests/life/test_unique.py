@@ -54,6 +54,47 @@ async def test_i8_a_request_finds_the_job_that_another_one_has_added(store_url: 
     assert '{"text":"first"}' == job.arguments
 
 
+async def test_what_is_added_after_a_cancellation_runs(store_url: str) -> None:
+    """The key is free when the running job has been asked to end; the next one begins after it."""
+    texts = ["old", "new", "third"]
+
+    def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
+        return [background_tasks.options(unique="key").add_task(wait_at_gate, texts.pop(0))]
+
+    async with serving(store_url, add) as site:
+        ids = await site.post()
+        old = site.jobs[0]
+        await wait_for(lambda: seen == ["old"], description="it runs")
+        with script(store_url) as people:
+            (cancelled,) = store_of(people).cancel(ids, "not wanted any more")
+            (new,) = await site.post()
+            (third,) = await site.post()
+            handle = people.options(unique="key").add_task_sync(wait_at_gate, "fourth")
+        between = list(seen)
+        gate.set()
+        states = [(await (await job_of(site.afterword, old)).wait(20)).state]
+        found = await site.afterword.job(new)
+        assert found
+        states.append((await found.wait(20)).state)
+
+    assert cancelled
+    assert ids[0] != new == third == handle.id
+    assert handle.conflict
+    assert handle.record
+    assert ["old"] == between
+    assert ["old", "old ends", "new", "new ends"] == seen
+    assert JobState.COMPLETED is states[1]
+
+
+async def test_a_handle_tells_the_state_of_the_job_that_is_there(store_url: str) -> None:
+    async with working(store_url) as afterword:
+        job = await afterword.options(unique="key").add_task(wait_at_gate, "x")
+        await wait_for(lambda: seen == ["x"], description="it runs")
+        again = await afterword.options(unique="key").add_task(wait_at_gate, "x")
+
+    assert (job.id, JobState.RUNNING, False) == (again.id, again.state, again.conflict)
+
+
 async def test_the_id_is_known_before_the_answer(store_url: str) -> None:
     """So that it can be part of it; a key of the same request is found when it is stored."""
     early: list[list[str]] = []

@@ -9,7 +9,7 @@ import typer
 from afterword.cli import output
 from afterword.cli.duration import show_instant
 from afterword.cli.health import COUNT_LIMIT, capped
-from afterword.cli.options import Json, Url, clock, opened, parsed_span, store_url
+from afterword.cli.options import Json, Url, opened, parsed_span, store_url
 from afterword.cli.pages import pages
 from afterword.clock import as_datetime
 from afterword.job import FINAL_STATES, JobRecord
@@ -93,9 +93,9 @@ def prune(
       afterword prune --older-than 30d --dry-run
       afterword prune --older-than 7d
     """
-    before = clock.now() - older_than
     with opened(url) as store:
-        number = _count(store, before) if dry_run else _purge(store, before)
+        before = store.now() - older_than
+        number = _count(store, before) if dry_run else _purge(store, older_than)
     if json:
         more = dry_run and number > COUNT_LIMIT
         counted = min(number, COUNT_LIMIT) if dry_run else number
@@ -107,10 +107,10 @@ def prune(
     output.write(f"{said} jobs that ended before {at}\n")
 
 
-def _purge(store: Store, before: float) -> int:
+def _purge(store: Store, older_than: float) -> int:
     """Delete in batches, so that nobody has to wait for long; returns how many."""
     deleted = 0
-    while number := store.purge(before, _BATCH):
+    while number := store.purge(older_than, _BATCH):
         deleted += number
     return deleted
 

@@ -111,7 +111,10 @@ def _set_paused(names: list[str], url: str | None, json: bool, *, paused: bool) 
     for name in names:
         check_queue(name)
     with opened(url) as store:
-        (store.pause if paused else store.resume)(names)
+        if not paused:
+            store.resume(names)
+        elif not store.pause(names):
+            _tell_of_unaware()
         _say(store, {name: {"paused": paused} for name in names}, json)
 
 
@@ -138,7 +141,8 @@ def limit_queue(
     most = _number(limit)
     limits = queue_limits({name: most})
     with opened(url) as store:
-        store.limit(limits)
+        if not store.limit(limits):
+            _tell_of_unaware()
         _say(store, {name: {"concurrency": most}}, json)
 
 
@@ -151,6 +155,10 @@ def _number(text: str) -> int | None:
             " Example: afterword queues limit mail 5"
         )
     return int(text)
+
+
+def _tell_of_unaware() -> None:
+    output.tell("A worker hangs, and may start jobs against the rule until its lease is over.")
 
 
 def _say(store: Store, changed: Mapping[str, Mapping[str, Any]], json: bool) -> None:

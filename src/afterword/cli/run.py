@@ -12,7 +12,7 @@ from afterword.arguments import plan
 from afterword.call import Call
 from afterword.cli import output
 from afterword.cli.health import serves
-from afterword.cli.options import Url, clock, opened, parsed_span
+from afterword.cli.options import Url, opened, parsed_span
 from afterword.cli.pages import one
 from afterword.cli.watch import watch_until_final
 from afterword.errors import ArgumentError, ArgumentValueError, ConfigurationError, PayloadTooLarge
@@ -190,7 +190,7 @@ def _new_job(task: str, text: str, said: CallOptions) -> NewJob:
         arguments=text,
         queue=said.queue or "default",
         priority=said.priority or 0,
-        run_at=said.start(clock.now()),
+        run_at=said.start,
         tags=said.tags,
         unique_key=said.unique_key,
         options=JobOptions(retries=said.retries, timeout=said.timeout).text(),

@@ -161,8 +161,8 @@ def run_schedule(
     application = find_application(app)
     job = _job_of(application.afterword._planned, name, application.name)
     with opened(url, application.afterword._store) as store:
-        store.add([job])
-    output.write(f"{job.id}\n")
+        (answer,) = store.add([job])
+    output.write(f"{answer.id}\n")
 
 
 def _job_of(planned: Sequence[Planned], name: str, application: str) -> NewJob:

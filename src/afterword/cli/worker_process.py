@@ -15,6 +15,7 @@ from afterword import lifeline
 from afterword.cli.discovery import Application, find_application
 from afterword.cli.exit_code import ExitCode
 from afterword.errors import ConfigurationError
+from afterword.fork import free_forks
 from afterword.lifespan import Lifespan
 from afterword.watchdog import Watchdog, end_process
 
@@ -78,6 +79,7 @@ def run(app: str | None, options: Options, configure_logging: Callable[[], None]
     """
     stop = Stop()
     stop.listen()
+    free_forks()
     if options.lifeline:
         lifeline.on_cut(stop.want)
     application = find_application(app)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine, RootTransaction, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,14 @@ from afterword.errors import ConfigurationError
 from afterword.store import Statement
 
 T = TypeVar("T")
+
+_JOINED = (
+    "complete_in(...) commits, but this session takes part in a transaction that was begun on its"
+    " connection outside of the session, and that does not end with the session's commit. Give the"
+    " session its engine:\n"
+    "    with engine.begin() as connection, Session(connection) as session:  # incorrect!\n"
+    "    with Session(engine) as session:  # correct!"
+)
 
 
 class SQLAlchemyConnection:
@@ -54,11 +62,14 @@ class SQLAlchemyConnection:
         return [tuple(row) for row in result] if result.returns_rows else []
 
     def begin(self) -> None:
-        """It begins by itself, unless nothing ever does.
+        """It begins by itself, unless nothing ever does, or somebody else has begun it.
 
         Raises:
-            ConfigurationError: the connection is in autocommit mode.
+            ConfigurationError: the connection is in autocommit mode, or the session has joined a
+                transaction that its commit would not end.
         """
+        if self._would_join:
+            raise ConfigurationError(_JOINED)
         # What `get_isolation_level` says is the database's own, which knows no such level.
         if self._connection._is_autocommit_isolation():
             raise ConfigurationError(
@@ -66,9 +77,30 @@ class SQLAlchemyConnection:
                 " AUTOCOMMIT. Use an engine with another one."
             )
 
+    @property
+    def _would_join(self) -> bool:
+        """Whether the session, which has not begun, would begin inside another transaction."""
+        session = self.session
+        if session is None or session.in_transaction():
+            return False
+        bind = session.get_bind()
+        within = isinstance(bind, Connection) and bind.in_transaction()
+        return within and session.join_transaction_mode != "control_fully"
+
     def commit(self) -> None:
-        """Commit, and flush before."""
+        """Commit, and flush before.
+
+        Raises:
+            ConfigurationError: the session had joined another transaction, which goes on.
+        """
+        root = self.root
         self._source.commit()
+        require_ended(root)
+
+    @property
+    def root(self) -> RootTransaction | None:
+        """The transaction of the database, which has to end with the commit."""
+        return self._connection.get_transaction()
 
     def rollback(self) -> None:
         """Roll back."""
@@ -115,8 +147,10 @@ class AsyncSQLAlchemyConnection:
         await self._run(SQLAlchemyConnection.begin)
 
     async def commit(self) -> None:
-        """Commit, and flush before."""
+        """As `SQLAlchemyConnection.commit`."""
+        root = await self._run(lambda connection: connection.root)
         await self._source.commit()
+        require_ended(root)
 
     async def rollback(self) -> None:
         """Roll back."""
@@ -127,6 +161,12 @@ class AsyncSQLAlchemyConnection:
             return verb(SQLAlchemyConnection(source))
 
         return await self._source.run_sync(run)
+
+
+def require_ended(root: RootTransaction | None) -> None:
+    """Refuse a commit that was none."""
+    if root is not None and root.is_active:
+        raise ConfigurationError(_JOINED)
 
 
 def _engine_of(source: Session | Connection) -> Engine:

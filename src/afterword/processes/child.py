@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from afterword.fork import free_forks
 from afterword.outcome import describe
 from afterword.processes import logs, tether, wire
 
@@ -93,7 +94,7 @@ def main() -> None:
     """Serve the parent until it is gone, or says that this is enough."""
     tether.leave_signals_to_parent()
     tether.end_with_parent()
-    tether.free_forks()
+    free_forks()
     orders, answers = _take_pipes()
     _show_crashes()
     logs.forward(lambda record: answers.write({"log": record}), answers.is_open)
@@ -162,7 +163,7 @@ def _run(order: dict[str, Any], send: Send) -> dict[str, Any]:
     try:
         return {"value": handle(request, send)}
     except BaseException as error:
-        return {"error": describe(error)}
+        return {"error": describe(error, whole=True)}
 
 
 def _function(reference: str) -> Handler:

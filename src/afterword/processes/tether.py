@@ -12,12 +12,10 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # what asks for an end; the parent decides about ours
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
-_held = threading.local()  # what a thread has blocked before it has blocked more for its fork
 
 
 def end_with_parent() -> None:
@@ -53,28 +51,3 @@ def leave_signals_to_parent() -> None:
 
 def _do_nothing(number: int, frame: object) -> None:
     pass
-
-
-def free_forks() -> None:
-    """Let SIGINT and SIGTERM end what a task forks, as usual: `multiprocessing` relies on them.
-
-    They wait until the fork has got rid of the handlers that do nothing.
-    """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=_hold_signals, after_in_parent=_pass_signals, after_in_child=_restore_signals
-        )
-
-
-def _hold_signals() -> None:
-    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-
-
-def _pass_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
-
-
-def _restore_signals() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _pass_signals()

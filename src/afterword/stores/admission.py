@@ -9,12 +9,13 @@ again, and a rate keeps the order in which its jobs were claimed.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from afterword.job import JobOptions
 from afterword.store import Claim
 
 _LONGEST = 1e11  # seconds that a rate can look back: 3,000 years
+_STEP = 60.0  # seconds by which a clock may be set without being called wrong
 _LAST_SLOT = 250_000_000_000.0  # in the year 9892: stores keep no time after 9999
 
 
@@ -78,18 +79,34 @@ def over_limit(places: Sequence[Place], running: Mapping[str, int]) -> list[PutO
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """The latest starts of the jobs with one key, as many as its rate counts."""
+    """The latest slots of the jobs with one key, as many as its rate counts.
+
+    Args:
+        at: those that were given, the latest last.
+        freed: those of jobs that were cancelled or deleted before they came.
+        reserved: the latest one that a job still waits for.
+    """
 
     at: tuple[float, ...] = ()
+    freed: tuple[float, ...] = ()
+    reserved: float | None = None
 
     @classmethod
-    def read(cls, text: str | None) -> "Starts":
+    def read(
+        cls, at: str | None, freed: Sequence[float] | None, reserved: float | None
+    ) -> "Starts":
         """As a store keeps them."""
-        return cls(tuple(json.loads(text))) if text else cls()
+        return cls(tuple(json.loads(at)) if at else (), tuple(freed or ()), reserved)
 
+    @property
     def text(self) -> str:
-        """For the store."""
+        """What was given, for the store."""
         return json.dumps(self.at, separators=(",", ":"))
+
+    @property
+    def latest(self) -> float:
+        """The latest of all."""
+        return max((*self.at, *self.freed), default=0.0)
 
     def next(self, rate: tuple[int, float], now: float) -> tuple[float, "Starts"]:
         """When the next job may start, and the starts with that one.
@@ -99,11 +116,26 @@ class Starts:
         (160.0, (101.0, 160.0))
         """
         count, period = rate
-        kept = self.at[-count:]
+        given_up = sorted(slot for slot in self.freed if slot > now)
+        if given_up:  # the first of them fits between the others, whoever has it
+            return given_up[0], replace(self, freed=tuple(given_up[1:]))
+        kept = self._kept(count, now)
         freed = kept[0] + period if len(kept) == count else now
         # Never before one that is reserved already.
         slot = min(max((now, freed, *kept[-1:])), _LAST_SLOT)
-        return slot, Starts((*kept, slot)[-count:])
+        return slot, Starts((*kept, slot)[-count:], (), max(slot, self.reserved or slot))
+
+    def _kept(self, count: int, now: float) -> tuple[float, ...]:
+        """Those that count. One far ahead for which no job waits was given by a wrong clock.
+
+        One a little ahead was given by another process, whose clock is ahead of this one.
+        """
+        owned = max(now, self.reserved or now)
+        if not self.at or self.at[-1] <= owned + _STEP:
+            return self.at[-count:]
+        if owned > now:
+            return (owned,) * count
+        return tuple(at for at in self.at if at <= now)[-count:]
 
 
 def over_rate(

@@ -55,7 +55,7 @@ def missing(
     >>> missing([first], [(1, 1), (2, 1)], "sqlite:///jobs.db")  # newer, and it only adds
     []
     """
-    known = len(migrations)
+    known = max(migration.version for migration in migrations)
     rows = sorted(applied)
     oldest = max((oldest for _, oldest in rows), default=1)
     if oldest > known:

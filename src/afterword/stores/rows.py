@@ -26,12 +26,13 @@ from afterword.records import (
     TaskRecord,
     WorkerRecord,
 )
-from afterword.store import MAX_LOST, Claim, recovery_delay
+from afterword.store import MAX_LOST, Claim, Due, recovery_delay
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
+UNSEEN = 180.0  # seconds after which no running code has a rule that was not declared again
 INTERRUPTED = "interrupted by a shutdown"
 POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
 CRASHED = "its worker was lost, and its task is not to be run again after that (on_crash='fail')"
@@ -73,23 +74,21 @@ class Lost:
     id: str
     attempt: int
     worker: str
+    fence: int | None
     task: str
     lost: int
     interrupted: int
     options: str | None
     cancelling: str | None
+    retired: bool  # its worker was shutting down, so that this is no loss to be counted
 
-    def outcome(self, *, retired: bool, lease: float) -> Outcome:
-        """What becomes of it; a Retry's `at` is how many seconds it has to wait.
-
-        Args:
-            retired: its worker was shutting down, so that this is no loss to be counted.
-        """
+    def outcome(self, lease: float) -> Outcome:
+        """What becomes of it."""
         if self.cancelling is not None:
             return Cancelled(self.cancelling)
         if JobOptions.read(self.options).on_crash == "fail":
             return Failed(CRASHED)
-        if retired:
+        if self.retired:
             return Released() if self.interrupted + 1 < MAX_INTERRUPTED else Failed(NEVER_ENDS)
         if self.lost + 1 >= MAX_LOST:
             return Failed(POISON)
@@ -118,8 +117,8 @@ def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
 
 def claim_of(row: Row) -> Claim:
     """What a claim.sql returns, without what it is sorted by and what else decides on limits."""
-    job_id, attempt, worker, task, arguments, created_at, queue, options, tags, *rest = row
-    failures, interrupted, lost, limit_key = rest
+    job_id, attempt, worker, fence, task, arguments, created_at, queue, options, tags, *rest = row
+    failures, interrupted, lost, parked, limit_key = rest
     return Claim(
         job_id,
         attempt,
@@ -134,6 +133,8 @@ def claim_of(row: Row) -> Claim:
         interrupted,
         limit_key is not None,
         lost,
+        fence,
+        parked,
     )
 
 
@@ -191,6 +192,17 @@ def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecor
         ended_at=record.finished_at,
     )
     return [*known, last]
+
+
+def advance_row(due: Due, next_at: float, last_at: float | None) -> Values:
+    """The values of advance.sql."""
+    return {
+        "name": due.name,
+        "rule": due.rule,
+        "seen_at": due.next_at,
+        "next_at": next_at,
+        "last_at": last_at,
+    }
 
 
 def schedule_record(row: Row) -> ScheduleRecord:

@@ -11,7 +11,6 @@ from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, R
 from afterword.store import MAX_LOST, STOPPED, Report, Settlement, Store
 from afterword.testing.kit import (
     FUTURE,
-    PAST,
     a_chain,
     a_job,
     claim,
@@ -251,7 +250,7 @@ def _one_of_each(store: Store) -> Sequence[JobRecord]:
     outcomes: tuple[Outcome, ...] = (Completed("1"), Failed("error"), Cancelled("no"))
     for number, outcome in enumerate(outcomes):
         attempt = running(store, f"worker-{number}", unique_key=outcome.__class__.__name__, **_said)
-        end(store, attempt, Retry(PAST, "error"))
+        end(store, attempt, Retry(0.0, "error"))
         end(store, claim(store, attempt.worker)[0], outcome)
     attempt = running(store, "ann", arguments='{"to": "ö 雪"}', request_id="r-1", **_said)
     store.report([Report(attempt, "50")])
@@ -420,7 +419,7 @@ def check_people_act_while_workers_work(store: Store) -> None:
     person.start()
     completed: list[bool] = []
     while claims := claim(store, limit=3):
-        completed.extend(store.settle([Settlement(each, Completed(), PAST) for each in claims]))
+        completed.extend(store.settle([Settlement(each, Completed()) for each in claims]))
     person.join(timeout=60)
     completed.extend(end(store, each, Completed()) for each in claim(store))
     counts = store.count()
@@ -442,7 +441,7 @@ def check_statements_hold_plain_values(store: Store) -> None:
         *(
             each
             for outcome in outcomes
-            for each in store.completing(Settlement(attempt, outcome, PAST, a_chain(2)))
+            for each in store.completing(Settlement(attempt, outcome, a_chain(2)))
         ),
         store.identifying(),
         *store.announcing(),

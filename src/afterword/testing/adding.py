@@ -1,10 +1,11 @@
 """The contract of `Store.add`."""
 
-from afterword.job import JobState
+from afterword.job import Delay, JobState
 from afterword.outcome import Completed, Failed
 from afterword.store import Store, held_claim
 from afterword.testing.kit import (
     FUTURE,
+    LONG,
     PAST,
     a_chain,
     a_job,
@@ -13,6 +14,7 @@ from afterword.testing.kit import (
     claim_of,
     end,
     expect,
+    expect_between,
     expect_refused,
     ids,
     join,
@@ -154,3 +156,13 @@ def check_a_far_future_is_fine(store: Store) -> None:
     job = a_job(run_at=FUTURE)
     store.add([job])
     expect(FUTURE, record(store, job.id).run_at.timestamp(), "run_at")
+
+
+def check_a_delay_is_counted_by_the_store(store: Store) -> None:
+    """A job with a `Delay` starts so long after it was added, by the store's clock."""
+    join(store, "ann")
+    began = store.now()
+    later, soon = a_job(run_at=Delay(LONG)), a_job(run_at=Delay(0.0))
+    store.add([later, soon])
+    expect_between(began + LONG, record(store, later.id).run_at, store.now() + LONG, "run_at")
+    expect([soon.id], ids(claim(store)), "claimed")

@@ -10,7 +10,7 @@ from afterword.testing.kit import (
     BATCH,
     FUTURE,
     LONG,
-    PAST,
+    TOOK,
     a_job,
     claim,
     claim_of,
@@ -22,10 +22,10 @@ from afterword.testing.kit import (
     options,
     record,
     running,
+    seconds_between,
     stale,
     state,
     states,
-    whole_seconds,
 )
 
 _Told = tuple[int, str | None, str | None]
@@ -52,7 +52,7 @@ def check_attempts_are_on_record(store: Store) -> None:
     """Each attempt has its number, its worker, how it ended, why, and when; the running one too."""
     attempt = running(store, "ann")
     expect([(1, None, None)], _told(store.attempts(attempt.id)), "while it runs")
-    end(store, attempt, Retry(PAST, "ConnectionError"))
+    end(store, attempt, Retry(0.0, "ConnectionError"))
     expect([(1, "failed", "ConnectionError")], _told(store.attempts(attempt.id)), "while it waits")
     join(store, "bob")
     (second,) = claim(store, "bob")
@@ -61,7 +61,8 @@ def check_attempts_are_on_record(store: Store) -> None:
     expect([(1, "failed", "ConnectionError"), (2, "completed", None)], _told([first, last]), "told")
     expect(("ann", "bob"), (first.worker, last.worker), "workers")
     expect({attempt.id}, {first.job_id, last.job_id}, "job ids")
-    expect([PAST, PAST], [whole_seconds(each.started_at) for each in (first, last)], "started_at")
+    took = [seconds_between(each.started_at, each.ended_at) for each in (first, last)]
+    expect([TOOK, TOOK], took, "seconds they took")
     if first.ended_at is None or last.ended_at is None:
         raise AssertionError(f"ended attempts have a time: {first}, {last}")
     expect(True, first.ended_at <= last.ended_at, "they ended one after the other")
@@ -116,7 +117,7 @@ def check_what_never_started_is_no_attempt(store: Store) -> None:
 def check_retry_by_hand_keeps_the_attempts(store: Store) -> None:
     """What a job came to before it was retried by hand stays on record."""
     attempt = running(store)
-    end(store, attempt, Retry(PAST, "first"))
+    end(store, attempt, Retry(0.0, "first"))
     end(store, claim(store)[0], Failed("second"))
     store.retry([attempt.id])
     told = [(1, "failed", "first"), (2, "failed", "second")]
@@ -130,16 +131,16 @@ def check_stale_outcomes_are_no_attempts(store: Store) -> None:
     """An outcome that is refused leaves nothing on record."""
     attempt = running(store)
     for other in stale(attempt).values():
-        end(store, other, Retry(PAST, "error"))
+        end(store, other, Retry(0.0, "error"))
     expect([(1, None, None)], _told(store.attempts(attempt.id)), "attempts")
 
 
 def check_attempts_are_forgotten_with_their_job(store: Store) -> None:
     """What is purged, or deleted, has no attempts any more."""
     jobs = []
-    for worker, forget in (("ann", store.delete), ("bob", lambda _: store.purge(FUTURE, BATCH))):
+    for worker, forget in (("ann", store.delete), ("bob", lambda _: store.purge(0.0, BATCH))):
         attempt = running(store, worker)
-        end(store, attempt, Retry(PAST, "error"))
+        end(store, attempt, Retry(0.0, "error"))
         end(store, claim(store, worker)[0], Completed())
         jobs.append(record(store, attempt.id))
         forget([attempt.id])
@@ -160,7 +161,7 @@ def check_a_job_keeps_what_was_said_of_it(store: Store) -> None:
     attempt = claim_of(store, job)
     expect((said, job.tags, True), (attempt.options, attempt.tags, attempt.limited), "the claim")
     expect(_said(job), _said(record(store, job.id)), "while it runs")
-    end(store, attempt, Retry(PAST, "error"))
+    end(store, attempt, Retry(0.0, "error"))
     again = claim_of(store, job)
     expect((said, job.tags), (again.options, again.tags), "the second claim")
     end(store, again, Completed())
@@ -196,7 +197,7 @@ def check_failures_are_counted(store: Store) -> None:
     """A claim knows how often the task has failed and was interrupted; lost workers are neither."""
     attempt = running(store, "ann")
     expect((0, 0), (attempt.failures, attempt.interrupted), "the first")
-    outcomes: list[Outcome] = [Retry(PAST, "error"), Released(), Retry(PAST, "error")]
+    outcomes: list[Outcome] = [Retry(0.0, "error"), Released(), Retry(0.0, "error")]
     for outcome, expected in zip(outcomes, [(1, 0), (1, 1), (2, 1)], strict=True):
         end(store, attempt, outcome)
         (attempt,) = claim(store, "ann")
@@ -212,7 +213,7 @@ def check_failures_are_counted(store: Store) -> None:
 def check_retry_by_hand_forgives_failures(store: Store) -> None:
     """A job that is retried by hand has failed never yet, and has neither result nor progress."""
     attempt = running(store)
-    end(store, attempt, Retry(PAST, "error"))
+    end(store, attempt, Retry(0.0, "error"))
     (attempt,) = claim(store)
     store.report([Report(attempt, "50")])
     end(store, attempt, Completed("1"))
@@ -238,13 +239,13 @@ def check_results_are_kept(store: Store) -> None:
 
 def check_children_are_added_with_the_end(store: Store) -> None:
     """The jobs that an attempt adds are there when its end is accepted, whatever that is."""
-    outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), Retry(FUTURE, "error"))
+    outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), Retry(LONG, "error"))
     for outcome in outcomes:
         attempt = running(store, a_job().id)
         first = a_job(run_at=FUTURE)
         second = a_job(after=first.id)
         children = (first, second)
-        answers = store.settle([Settlement(attempt, outcome, PAST, children)])
+        answers = store.settle([Settlement(attempt, outcome, children)])
         expect([True], list(answers), f"settled as {outcome}")
         expect([JobState.QUEUED] * 2, states(store, children), f"children of {outcome}")
         expect(first.id, record(store, second.id).after, "the second waits for")
@@ -255,11 +256,11 @@ def check_children_of_a_stale_end_are_not_added(store: Store) -> None:
     attempt = running(store)
     for what, other in stale(attempt).items():
         child = a_job()
-        answers = store.settle([Settlement(other, Completed(), PAST, [child])])
+        answers = store.settle([Settlement(other, Completed(), [child])])
         expect([False], list(answers), f"settled by {what}")
         expect(None, state(store, child.id), f"child of {what}")
     twice = [a_job(), a_job()]
-    both = [Settlement(attempt, Completed(), PAST, [each]) for each in twice]
+    both = [Settlement(attempt, Completed(), [each]) for each in twice]
     expect([True, False], list(store.settle(both)), "settled twice in a batch")
     expect([JobState.QUEUED, None], states(store, twice), "children")
 
@@ -269,7 +270,7 @@ def check_children_can_be_claimed(store: Store) -> None:
     attempt = running(store, unique_key="k")
     child = a_job(unique_key="k")
     claim(store)
-    store.settle([Settlement(attempt, Completed(), PAST, [child])])
+    store.settle([Settlement(attempt, Completed(), [child])])
     expect(True, store.changed(), "changed")
     expect([child.id], ids(claim(store)), "claims")
 
@@ -280,11 +281,12 @@ def check_a_stale_outcome_does_not_stand_in_the_way(store: Store) -> None:
     lose(store, lost)
     join(store, "bob")
     (attempt,) = claim(store, "bob")
-    answers = store.settle([Settlement(each, Completed(), PAST) for each in (lost, attempt)])
+    answers = store.settle([Settlement(each, Completed()) for each in (lost, attempt)])
     expect([False, True], list(answers), "settled")
     other = running(store, "cid")
-    putbacks = [Putback(each) for each in (*stale(other).values(), other)]
-    expect([False] * 4 + [True], list(store.release(putbacks)), "released")
+    others = stale(other).values()
+    putbacks = [Putback(each) for each in (*others, other)]
+    expect([False] * len(others) + [True], list(store.release(putbacks)), "released")
 
 
 # ---------------------------------------------------------------------- progress

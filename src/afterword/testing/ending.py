@@ -4,32 +4,34 @@ from datetime import timedelta
 
 from afterword.job import JobRecord, JobState, NewJob
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import Claim, Settlement, Store
+from afterword.store import Claim, Settlement, Store, held_claim
 from afterword.testing.kit import (
-    FUTURE,
+    LONG,
     PAST,
+    TOOK,
     a_chain,
     a_job,
     claim,
     claim_of,
     end,
     expect,
+    expect_between,
     ids,
     join,
     lose,
     record,
     running,
+    seconds_between,
     stale,
     state,
     states,
-    whole_seconds,
 )
 
 OUTCOMES: tuple[Outcome, ...] = (
     Completed(),
     Failed("error"),
     Cancelled("reason"),
-    Retry(PAST, "error"),
+    Retry(0.0, "error"),
     Released(),
 )
 FINAL: dict[Outcome, JobState] = {
@@ -68,22 +70,24 @@ def check_an_ended_job_has_its_times(store: Store) -> None:
     found = _ended(store, Completed())
     if found.started_at is None or found.finished_at is None:
         raise AssertionError(f"an ended job has both times: {found}")
-    expect(PAST, whole_seconds(found.started_at), "started_at")
+    expect(TOOK, seconds_between(found.started_at, found.finished_at), "seconds it took")
     took = found.finished_at - found.created_at
     expect(True, timedelta(0) <= took < timedelta(minutes=5), f"{took} is a likely duration")
 
 
 def check_retry(store: Store) -> None:
-    """Retry queues a job again, for the time it names, and keeps the error's text."""
-    found = _ended(store, Retry(FUTURE, "ConnectionError"))
-    kept = (found.state, found.attempt, found.worker, found.error, whole_seconds(found.run_at))
-    expect((JobState.QUEUED, 1, None, "ConnectionError", FUTURE), kept, "job")
+    """Retry queues a job again, so long after the end as it says, and keeps the error's text."""
+    began = store.now()
+    found = _ended(store, Retry(LONG, "ConnectionError"))
+    kept = (found.state, found.attempt, found.worker, found.error)
+    expect((JobState.QUEUED, 1, None, "ConnectionError"), kept, "job")
+    expect_between(began + LONG, found.run_at, store.now() + LONG, "run_at")
     expect([], list(claim(store)), "claims before the time")
 
 
 def check_retry_at_once(store: Store) -> None:
     """A retry whose time has come is claimed by any worker."""
-    found = _ended(store, Retry(PAST, "error"))
+    found = _ended(store, Retry(0.0, "error"))
     join(store, "bob")
     expect([(found.id, 2)], [(got.id, got.attempt) for got in claim(store, "bob")], "claims")
 
@@ -102,7 +106,7 @@ def check_settle_answers_for_each(store: Store) -> None:
     store.add([a_job() for _ in range(4)])
     claims = claim(store)
     end(store, claims[1], Completed())
-    answers = store.settle([Settlement(each, Completed(), PAST) for each in claims])
+    answers = store.settle([Settlement(each, Completed()) for each in claims])
     expect([True, False, True, True], list(answers), "answers")
     expect([], list(store.settle([])), "an empty batch")
 
@@ -124,10 +128,10 @@ def check_settle_twice_in_a_batch(store: Store) -> None:
     """Of two outcomes for one attempt in one batch, the first counts."""
     for first in OUTCOMES:
         attempt = _fresh(store)
-        both = [Settlement(attempt, outcome, PAST) for outcome in (first, Completed())]
+        both = [Settlement(attempt, outcome) for outcome in (first, Completed())]
         expect([True, False], list(store.settle(both)), f"{first}, then Completed")
         _clear(store)
-    same = Settlement(_fresh(store), Completed(), PAST)
+    same = Settlement(_fresh(store), Completed())
     expect([True, False], list(store.settle([same, same])), "the very same twice")
 
 
@@ -230,7 +234,7 @@ def check_several_followers(store: Store) -> None:
 
 def check_followers_wait_for_the_last_attempt(store: Store) -> None:
     """A job that is retried or given back has not ended: its followers wait."""
-    for outcome in (Retry(FUTURE, "error"), Released()):
+    for outcome in (Retry(LONG, "error"), Released()):
         jobs = a_chain(2)
         store.leave("ann")
         expect([JobState.QUEUED, JobState.QUEUED], _after(store, outcome, jobs), "states")
@@ -246,7 +250,7 @@ def check_a_held_follower_is_stopped(store: Store) -> None:
     end(store, claim_of(store, first), Failed("error"))
     found = record(store, second.id)
     expect(JobState.CANCELLED, found.state, "the held follower")
-    late = Claim(second.id, 1, "ann", second.task, second.arguments, PAST)
+    late = held_claim(second, "ann", PAST)
     expect(False, end(store, late, Completed()), "settled by its holder")
 
 

@@ -6,7 +6,6 @@ from afterword.outcome import Completed
 from afterword.store import Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
-    FUTURE,
     LONG,
     PAST,
     a_job,
@@ -85,11 +84,11 @@ def check_transaction_drops_all(store: Store) -> None:
         with store.transaction():
             store.join("bob", LONG)
             store.add([a_job()])
-            store.release([Putback(claims[given_back.id], FUTURE)])
+            store.release([Putback(claims[given_back.id], LONG)])
             store.discard([claims[discarded.id]])
             end(store, claims[ended.id], Completed())
             claim(store, "bob")
-            store.purge(FUTURE, BATCH)
+            store.purge(0.0, BATCH)
             store.leave("ann")
             raise _Broken
     except _Broken:

@@ -1,22 +1,26 @@
 """The contract of unique keys: of the jobs with one key, one at a time."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from afterword.job import JobState, NewJob, new_id
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import Added, Putback, Store
+from afterword.store import Added, Claim, Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
     FUTURE,
+    LONG,
     PAST,
     a_job,
     added,
+    all_claims,
     claim,
     claim_of,
     end,
     expect,
     ids,
     join,
+    lose,
     record,
     running,
     state,
@@ -71,10 +75,10 @@ def check_a_key_is_taken_until_the_end(store: Store) -> None:
     store.leave("ann")
     expect([job.id], [each.id for each in store.recover(BATCH, 0.0)], f"recovered: {lose_it}")
     expect([False], added(store, [_keyed()]), "when it was recovered")
-    for outcome in (Retry(PAST, "error"), Released()):
+    for outcome in (Retry(0.0, "error"), Released()):
         end(store, claim_of(store, job, "bob"), outcome)
         expect([False], added(store, [_keyed()]), f"after {outcome}")
-    store.release([Putback(claim_of(store, job, "bob"), FUTURE)])
+    store.release([Putback(claim_of(store, job, "bob"), LONG)])
     expect([False], added(store, [_keyed(held=True)], "bob"), "when it was released")
     expect([job.id], ids(store.find()), "jobs")
 
@@ -112,7 +116,7 @@ def check_unique_ended(store: Store) -> None:
     expect([True], added(store, [unfinished]), "one that does not ask for it")
     expect([Added(unfinished.id, False)], list(store.add([job])), "while both are there")
     store.delete([unfinished.id])
-    store.purge(FUTURE, BATCH)
+    store.purge(0.0, BATCH)
     expect([Added(job.id, True)], list(store.add([job])), "when it was purged")
 
 
@@ -159,6 +163,17 @@ def check_followers_of_what_was_not_added(store: Store) -> None:
     expect([JobState.CANCELLED] * 2, states(store, [second, third]), "states after it has failed")
 
 
+def check_followers_of_what_a_batch_adds_once(store: Store) -> None:
+    """Who follows a job that was not added follows the one of the same batch that has its key."""
+    first, again = a_job(unique_key="k"), a_job(unique_key="k")
+    last = a_job(after=again.id)
+    store.add([first, replace(again, after=first.id), last])
+    expect(first.id, record(store, last.id).after, "after")
+    join(store, "ann")
+    end(store, claim_of(store, first), Completed())
+    expect([last.id], ids(claim(store)), "claims")
+
+
 def check_followers_of_what_has_ended(store: Store) -> None:
     """Who was to follow a job that was not added because of an ended one is ready."""
     _ended(store)
@@ -192,6 +207,122 @@ def check_with_key(store: Store) -> None:
     store.add([job := _keyed()])
     expect((job.id, job.id), (_id_with_key(store), _id_with_key(store, ended=True)), "unfinished")
     expect(None, store.with_key("'; --", ended=True), "a strange key")
+
+
+# ---------------------------------------------------------------------- after one that is to end
+
+
+def _to_end(store: Store, worker: str = "ann", **changes: object) -> Claim:
+    """A running job with the key that has been asked to end."""
+    attempt = running(store, worker, **{"unique_key": "k", **changes})
+    store.cancel([attempt.id], "not wanted")
+    return attempt
+
+
+def check_a_key_is_free_when_its_job_is_to_end(store: Store) -> None:
+    """Of a running job that was asked to end, the next one with its key is added, and waits."""
+    join(store, "bob")
+    for outcome in (*_FINAL, Retry(0.0, "error"), Released()):
+        old = _to_end(store, f"ann after {outcome}")
+        job, other = _keyed(), _keyed()
+        expect([Added(job.id, True)], list(store.add([job])), "the next one")
+        expect([Added(job.id, False)], list(store.add([other])), "the one after that")
+        expect(job.id, _id_with_key(store), "who has the key")
+        expect([], list(claim(store, "bob")), f"claims before {outcome}")
+        expect(True, end(store, old, outcome), f"{outcome} is accepted")
+        got = claim_of(store, job, "bob")
+        expect(True, end(store, got, Completed()), "the next one ends")
+
+
+def check_the_end_of_one_that_was_to_end_is_told(store: Store) -> None:
+    """When it has been cancelled, whoever waits for jobs hears of it."""
+    ways: dict[str, Callable[[Claim], object]] = {
+        "settle": lambda old: end(store, old, Cancelled("not wanted")),
+        "release": lambda old: store.release([Putback(old)]),
+        "recover": lambda old: lose(store, old),
+    }
+    for what, way in ways.items():
+        old = _to_end(store, f"ann before {what}")
+        store.add([job := _keyed()])
+        join(store, f"bob before {what}")
+        expect([], all_claims(store, f"bob before {what}"), "claims before its end")
+        way(old)
+        expect(True, store.changed(), f"changed after {what}")
+        end(store, claim_of(store, job, f"bob before {what}"), Completed())
+
+
+def check_a_held_job_waits_for_one_that_is_to_end(store: Store) -> None:
+    """It is held, and whoever holds it is told that it has to be claimed."""
+    old = _to_end(store)
+    job, other = _keyed(held=True), a_job(held=True)
+    answers = list(store.add([job, other], held_by="ann"))
+    expect([Added(job.id, True, waits=True), Added(other.id, True)], answers, "answers")
+    held = held_claim(job, "ann", PAST, waits=True)
+    expect(True, held.limited, "it has to be claimed")
+    store.release([Putback(held)])
+    expect([], list(claim(store)), "claims before the end")
+    end(store, old, Cancelled("not wanted"))
+    got = claim_of(store, job)
+    expect(1, got.attempt, "the attempt")
+    store.cancel([got.id], "not wanted")
+    store.add([again := _keyed(held=True)], held_by="ann")
+    store.cancel([again.id], "not wanted")
+    expect(2, len(store.cancelling("ann")), "two that are to end")
+    expect([True], added(store, [_keyed()]), "the next one")
+
+
+def check_one_that_is_to_end_and_the_order_of_requests(store: Store) -> None:
+    """Who waits for a predecessor waits for both."""
+    old = _to_end(store)
+    first = a_job()
+    second = _keyed(after=first.id)
+    third = a_job(after=second.id)
+    store.add([first, second, third])
+    end(store, claim_of(store, first), Completed())
+    expect([], list(claim(store)), "claims when the predecessor has ended")
+    end(store, old, Cancelled("not wanted"))
+    expect([second.id], ids(claim(store)), "claims when both have ended")
+
+
+def check_a_retried_job_waits_for_one_that_is_to_end(store: Store) -> None:
+    """A job that is retried by hand takes the key, and its turn."""
+    job_id = _ended(store, "bob")
+    old = _to_end(store)
+    expect([True], list(store.retry([job_id])), "retried")
+    expect(job_id, _id_with_key(store), "who has the key")
+    expect([], list(claim(store)), "claims before the end")
+    end(store, old, Cancelled("not wanted"))
+    expect([job_id], ids(claim(store)), "claims")
+
+
+def check_repeated_requests_find_one_that_is_to_end(store: Store) -> None:
+    """A job that is not added beside an ended one is not added beside one that is to end either."""
+    old = _to_end(store)
+    job = _keyed(unique_ended=True)
+    second = a_job(after=job.id)
+    expect([Added(old.id, False), Added(second.id, True)], list(store.add([job, second])), "added")
+    expect(old.id, record(store, second.id).after, "whom the second follows")
+    expect(None, _id_with_key(store), "who has the key")
+    expect(old.id, _id_with_key(store, ended=True), "who has it, or has had it")
+    store.add([later := _keyed()])
+    expect([Added(later.id, False)], list(store.add([job])), "when there is a later one")
+
+
+def check_the_job_that_is_there_is_told(store: Store) -> None:
+    """Whoever adds a job that is there already learns what the store knows of that one."""
+    attempt = running(store, unique_key="k")
+    (answer,) = store.add([_keyed()])
+    expect(record(store, attempt.id), answer.found, "found by its key")
+    end(store, attempt, Completed('"result"'))
+    (answer,) = store.add([_keyed(unique_ended=True)])
+    expect(record(store, attempt.id), answer.found, "found when it has ended")
+    (answer,) = store.add([a_job(id=attempt.id)])
+    expect(record(store, attempt.id), answer.found, "found by its id")
+    (answer,) = store.add([a_job()])
+    expect(None, answer.found, "a new one")
+
+
+# ---------------------------------------------------------------------- retried and restored
 
 
 def check_retry_keeps_the_key(store: Store) -> None:

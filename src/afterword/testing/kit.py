@@ -13,6 +13,7 @@ from afterword.store import Claim, Settlement, Store
 LONG = 3600.0  # seconds: a lease or a delay that does not end while a check runs
 PAST = 1.0  # seconds since 1970
 FUTURE = 4_000_000_000.0  # the year 2096
+TOOK = 60.0  # seconds an attempt is said to have taken
 BATCH = 100  # more than any check stores
 
 
@@ -94,7 +95,7 @@ def running(store: Store, worker: str = "ann", **changes: Any) -> Claim:
 
 def end(store: Store, attempt: Claim, outcome: Outcome) -> bool:
     """Settle one attempt."""
-    (accepted,) = store.settle([Settlement(attempt, outcome, started_at=PAST)])
+    (accepted,) = store.settle([Settlement(attempt, outcome, seconds=TOOK)])
     return accepted
 
 
@@ -110,6 +111,18 @@ def record(store: Store, job_id: str) -> JobRecord:
     found = store.get([job_id])
     expect([job_id], [each.id for each in found], "jobs found by id")
     return found[0]
+
+
+def expect_between(first: float, at: datetime | None, last: float, what: str) -> None:
+    """Compare a stored time, a store's own, with two of its clock; to the millisecond."""
+    seconds = None if at is None else at.timestamp()
+    if seconds is None or not first - 0.001 <= seconds <= last + 0.001:
+        raise AssertionError(f"{what}: expected {first!r} to {last!r}, got {seconds!r}")
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> int:
+    """From one stored time to another, rounded; -1 if one is missing."""
+    return -1 if start is None or end is None else round((end - start).total_seconds())
 
 
 def whole_seconds(at: datetime | None) -> int | None:
@@ -139,5 +152,6 @@ def stale(attempt: Claim) -> dict[str, Claim]:
         "an older attempt": replace(attempt, attempt=attempt.attempt - 1),
         "a later attempt": replace(attempt, attempt=attempt.attempt + 1),
         "another worker": replace(attempt, worker="nobody"),
+        "another claim of this attempt": replace(attempt, fence=(attempt.fence or 0) + 1),
         "an unknown job": replace(attempt, id=new_id()),
     }

@@ -1,5 +1,6 @@
 """The contract of limits, rates and pauses: what is due and must wait all the same."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -85,11 +86,11 @@ def check_a_place_is_free_again(store: Store) -> None:
     outcomes: tuple[Outcome, ...] = (
         Completed(),
         Failed("error"),
-        Retry(time.time() + LONG, "error"),
+        Retry(LONG, "error"),
     )
     ways: dict[str, Callable[[Claim], object]] = {
         **{type(each).__name__: (lambda got, how=each: end(store, got, how)) for each in outcomes},  # type: ignore[misc]
-        "release": lambda got: store.release([Putback(got, time.time() + LONG)]),
+        "release": lambda got: store.release([Putback(got, LONG)]),
         "discard": lambda got: store.discard([got]),
         "recover": lambda got: lose(store, got, LONG),
     }
@@ -249,7 +250,7 @@ def check_rates_are_each_keys_own(store: Store) -> None:
 def check_the_next_attempt_needs_a_slot_of_its_own(store: Store) -> None:
     """A job that is tried again has to wait for its rate like every other one."""
     join(store, "ann")
-    for outcome in (Retry(PAST, "error"), Released()):
+    for outcome in (Retry(0.0, "error"), Released()):
         (job,) = _rated(1, rate=(1, LONG), key=type(outcome).__name__)
         store.add([job])
         began = store.now()
@@ -270,6 +271,40 @@ def check_what_never_started_keeps_its_slot(store: Store) -> None:
     (got,) = all_claims(store)
     store.release([Putback(got)])
     expect([second.id], ids(all_claims(store)), "claims of one that had been put off")
+
+
+def check_slots_of_what_was_cancelled_come_back(store: Store) -> None:
+    """The slot of a job that is cancelled or deleted before it came goes to the next one."""
+    join(store, "ann")
+    ways: dict[str, Callable[[list[str]], object]] = {
+        "cancel": lambda ids: store.cancel(ids, "no"),
+        "delete": store.delete,
+    }
+    for key, way in ways.items():
+        jobs = _rated(6, rate=(2, LONG), key=key)
+        store.add(jobs)
+        began = store.now()
+        all_claims(store)
+        way([jobs[2].id, jobs[4].id])
+        more = _rated(3, rate=(2, LONG), key=key)
+        for job in more:
+            store.add([job])
+            all_claims(store)
+        slots = [round(_seconds_from(store, each, began) / LONG) for each in more]
+        expect([1, 2, 3], slots, f"periods until the next ones start after {key}")
+
+
+def check_a_rate_goes_on_when_all_was_cancelled(store: Store) -> None:
+    """Of many that waited nothing is left: the next one does not wait behind them."""
+    join(store, "ann")
+    jobs = _rated(BATCH, rate=(1, LONG))
+    store.add(jobs)
+    began = store.now()
+    all_claims(store)
+    store.cancel(ids(jobs[1:]), "no")
+    store.add([job := _rated(1, rate=(1, LONG))[0]])
+    all_claims(store)
+    expect(1, round(_seconds_from(store, job, began) / LONG), "periods until it starts")
 
 
 def check_a_limit_takes_no_slot_away(store: Store) -> None:
@@ -307,7 +342,7 @@ def check_purge_keeps_the_starts_that_count(store: Store) -> None:
     store.add(jobs)
     all_claims(store)
     time.sleep(0.05)
-    store.purge(PAST, BATCH)
+    store.purge(LONG, BATCH)
     (later,), (soon,) = _rated(1, rate=(1, LONG)), _rated(1, rate=(1, 0.01), key="short")
     store.add([later, soon])
     all_claims(store)
@@ -383,6 +418,61 @@ def check_a_pause_keeps_the_limit(store: Store) -> None:
     expect([], all_claims(store), "claims while it is paused, limited again")
     store.resume(["default"])
     expect(1, len(all_claims(store)), "claims")
+
+
+# ---------------------------------------------------------------------- when they hold
+
+
+def _changing(store: Store, change: Callable[[], bool]) -> tuple[threading.Thread, list[bool]]:
+    """Change a rule in another thread; the change is in the store when this returns."""
+    answers: list[bool] = []
+    before = store.rules("ann").version
+    thread = threading.Thread(target=lambda: answers.append(change()))
+    thread.start()
+    deadline = time.monotonic() + 10.0
+    while store.rules("ann").version == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return thread, answers
+
+
+def check_a_change_returns_when_it_is_noted(store: Store) -> None:
+    """A pause, and a limit, are over when each worker that starts jobs says that it obeys."""
+    store.join("ann", LONG, ["default"], 1)
+    changes: tuple[Callable[[], bool], ...] = (
+        lambda: store.pause(["default"]),
+        lambda: store.limit({"default": 2}),
+    )
+    for change in changes:
+        thread, answers = _changing(store, change)
+        rules = store.rules("ann")
+        expect(frozenset({"default"}), rules.queues, "queues with a rule")
+        expect((False, []), (store.wait_noted(0.0), answers), "before it is noted")
+        store.take_note("ann", rules.version)
+        thread.join(10.0)
+        expect([True], answers, "the answer")
+        expect(rules.version, store.rules("ann").noted, "what ann has noted")
+    expect(True, store.limit({"default": 2}), "the same limit again")
+
+
+def check_who_starts_nothing_is_not_waited_for(store: Store) -> None:
+    """Workers that run no jobs, have said so, have left, or whose lease is over."""
+    store.join("stores only", LONG)
+    for worker, lease in (("drained", LONG), ("left", LONG), ("hangs", 0.0)):
+        store.join(worker, lease, ["default"], 1)
+    store.take_note("drained", None)
+    store.leave("left")
+    expect(True, store.pause(["default"]), "the answer")
+    expect(None, store.rules("drained").noted, "what one has noted that starts nothing")
+
+
+def check_a_change_in_a_transaction_is_not_waited_for(store: Store) -> None:
+    """Nobody can take note of it before it is committed."""
+    store.join("ann", LONG, ["default"], 1)
+    with store.transaction():
+        expect(False, store.pause(["default"]), "the answer")
+    expect(False, store.wait_noted(0.0), "noted")
+    store.take_note("ann", store.rules("ann").version)
+    expect(True, store.wait_noted(0.0), "noted")
 
 
 def check_queues_tell_their_rules(store: Store) -> None:

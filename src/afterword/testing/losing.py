@@ -11,7 +11,7 @@ from afterword.testing.kit import (
     BATCH,
     FUTURE,
     LONG,
-    PAST,
+    TOOK,
     a_chain,
     a_job,
     claim,
@@ -25,9 +25,9 @@ from afterword.testing.kit import (
     options,
     record,
     running,
+    seconds_between,
     state,
     states,
-    whole_seconds,
 )
 
 SHORT = 0.3  # seconds
@@ -67,6 +67,17 @@ def check_recover_takes_from_the_lost_only(store: Store) -> None:
     store.leave("ann")
     expect([lost.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
     expect(JobState.RUNNING, state(store, kept.id), "the other worker's job")
+
+
+def check_recover_what_a_worker_has_lost_track_of(store: Store) -> None:
+    """A living worker says which of its jobs it knows of; the others are lost."""
+    known, forgotten, others = running(store, "ann"), running(store, "ann"), running(store, "bob")
+    taken = store.recover(BATCH, LONG, "ann", [known.id])
+    expect([forgotten.id], [each.id for each in taken], "recovered")
+    expect(False, end(store, forgotten, Completed()), "settled after that")
+    expect((True, True), (end(store, known, Completed()), end(store, others, Completed())), "else")
+    expect(1, record(store, forgotten.id).lost, "losses")
+    expect([], list(store.recover(BATCH, LONG, "ann", [])), "recovered a second time")
 
 
 def check_recover_leaves_other_jobs_alone(store: Store) -> None:
@@ -134,6 +145,27 @@ def check_recover_fails_poison(store: Store) -> None:
     expect([], list(claim(store)), "claims")
 
 
+def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
+    """However many steps it takes to recover its jobs, and whether it has left or was lost."""
+    for leaves in (False, True):
+        worker = f"leaves-{leaves}"
+        store.join(worker, SHORT)
+        store.add(jobs := [a_job() for _ in range(3)])
+        expect(3, len(claim(store, worker)), "claims")
+        store.retire(worker)
+        if leaves:
+            store.leave(worker)
+        else:
+            store.recover(BATCH, LONG)  # some stores notice how long they have looked on
+            time.sleep(2 * SHORT)
+        for _ in jobs:
+            expect(1, len(store.recover(1, LONG)), "recovered in a step")
+            store.purge(LONG, BATCH)
+        counts = [(each.lost, each.interrupted) for each in store.get(ids(jobs))]
+        expect([(0, 1)] * 3, counts, "lost and interrupted")
+        store.delete(ids(jobs))
+
+
 def check_what_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
     """The jobs of a worker that shut down are queued at once, and no loss is counted."""
     store.join("ann", lease=SHORT)
@@ -169,7 +201,7 @@ def check_on_crash_fail(store: Store) -> None:
 def check_on_crash_fail_is_about_crashes(store: Store) -> None:
     """Such a job is tried again when its task asks for it, or when it is given back."""
     attempt = running(store, options=options(on_crash="fail"))
-    end(store, attempt, Retry(PAST, "error"))
+    end(store, attempt, Retry(0.0, "error"))
     (attempt,) = claim(store)
     end(store, attempt, Released())
     expect([3], [each.attempt for each in claim(store)], "attempts")
@@ -283,4 +315,15 @@ def check_an_ended_job_outlives_its_worker(store: Store) -> None:
     store.leave("ann")
     store.recover(BATCH, LONG)
     expect(before, record(store, attempt.id), "job")
-    expect(PAST, whole_seconds(before.started_at), "started_at")
+    expect(TOOK, seconds_between(before.started_at, before.finished_at), "seconds it took")
+
+
+def check_who_waits_for_a_job_is_not_freed(store: Store) -> None:
+    """`free_followers` leaves those alone who wait for a job that is there, however it is asked."""
+    chains = [a_chain(3) for _ in range(3)]
+    for chain in chains:
+        store.add(chain)
+    expect([0] * 9, [store.free_followers(2) for _ in range(9)], "jobs that are not there")
+    for first, second, third in chains:
+        afters = [record(store, each.id).after for each in (first, second, third)]
+        expect([None, first.id, second.id], afters, "after")

@@ -24,15 +24,15 @@ from afterword.store import (
     Store,
     held_claim,
 )
-from afterword.testing.kit import BATCH, FUTURE, LONG, PAST, a_job, added, expect, options
+from afterword.testing.kit import BATCH, LONG, PAST, a_job, added, expect, options
 from afterword.testing.model import Model, ModelJob
 
 OUTCOMES: Sequence[Outcome] = (
     Completed(),
     Failed("error"),
     Cancelled("reason"),
-    Retry(PAST, "error"),
-    Retry(FUTURE, "error"),
+    Retry(0.0, "error"),
+    Retry(LONG, "error"),
     Released(),
 )
 _index = st.integers(min_value=0, max_value=10_000)  # picks from a list, whatever its length
@@ -149,10 +149,13 @@ class StoreMachine(RuleBasedStateMachine):
             row = ModelJob(job.id, job.priority, job.on_failure, after)
             row.unique_key, row.limit = job.unique_key, limit
             self.model.add(row)
-            answers[job.id] = Added(job.id, True)
+            waits = job.held and self.model.is_to_end(job.unique_key)
+            answers[job.id] = Added(job.id, True, waits=waits)
             if job.held:
+                held = held_claim(job, worker, PAST)
                 row.state, row.attempt, row.worker = JobState.RUNNING, 1, worker
-                self.claims.append(held_claim(job, worker, PAST))
+                row.fence = held.fence
+                self.claims.append(held)
         return list(answers.values())
 
     @precondition(lambda self: self.model.jobs)
@@ -185,7 +188,9 @@ class StoreMachine(RuleBasedStateMachine):
             expect((job.attempt + 1, worker), (claim.attempt, claim.worker), "the fence")
             expect(job.failures, claim.failures, "failures")
             expect(True, job in self.model.free(), f"{job} was within its limit")
+            expect(False, claim in self.claims, "a claim that was given out before")
             job.state, job.attempt, job.worker = JobState.RUNNING, claim.attempt, worker
+            job.fence = claim.fence
         self.check_order([self.model.jobs[claim.id] for claim in claims])
         self.claims.extend(claims)
         return len(claims)
@@ -201,19 +206,19 @@ class StoreMachine(RuleBasedStateMachine):
     def settle(self, index: int, outcomes: list[Outcome]) -> None:
         claim = self.pick_claim(index)
         expected = [self.model.settle(claim, outcome) for outcome in outcomes]
-        answers = self.store.settle([Settlement(claim, outcome, PAST) for outcome in outcomes])
+        answers = self.store.settle([Settlement(claim, outcome) for outcome in outcomes])
         expect(expected, list(answers), f"{outcomes} of {claim}")
 
     @precondition(lambda self: self.claims)
-    @rule(index=_index, at=st.sampled_from([None, PAST, FUTURE]))
-    def release(self, index: int, at: float | None) -> None:
+    @rule(index=_index, delay=st.sampled_from([0.0, LONG]))
+    def release(self, index: int, delay: float) -> None:
         claim = self.pick_claim(index)
         job = self.model.fenced(claim)
         if job is not None:
             job.attempt -= 1
             self.attempts[job.id] = job.attempt
-            self.model.queue(job, due=at != FUTURE)
-        answers = self.store.release([Putback(claim, at)])
+            self.model.queue(job, due=delay == 0)
+        answers = self.store.release([Putback(claim, delay)])
         expect([job is not None], list(answers), f"release of {claim}")
 
     @precondition(lambda self: self.claims)
@@ -278,10 +283,15 @@ class StoreMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------ the rest
 
     @rule(limit=st.sampled_from([1, BATCH]))
+    def free_followers(self, limit: int) -> None:
+        """Nobody waits for a job that is not there, so it changes nothing."""
+        expect(0, self.store.free_followers(limit), "jobs that are waited for and are not there")
+
+    @rule(limit=st.sampled_from([1, BATCH]))
     def purge(self, limit: int) -> None:
         before = set(self.model.jobs)
         ended = {job.id for job in self.model.jobs.values() if job.state.final}
-        purged = self.store.purge(FUTURE, limit)
+        purged = self.store.purge(0.0, limit)
         expect(min(limit, len(ended)), purged, "purged jobs")
         left = {each.id for each in self.store.get(list(before))}
         expect(True, before - left <= ended, "only ended jobs are purged")
@@ -296,7 +306,7 @@ class StoreMachine(RuleBasedStateMachine):
         try:
             with self.store.transaction():
                 self.store.add([a_job()])
-                self.store.settle([Settlement(claim, Failed("error"), PAST)])
+                self.store.settle([Settlement(claim, Failed("error"))])
                 self.store.claim(claim.worker, ["default"], BATCH)
                 self.store.retry([claim.id])
                 self.store.cancel([claim.id], "by a person")

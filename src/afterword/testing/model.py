@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from afterword.job import JobState
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
 from afterword.store import MAX_LOST, Claim
-from afterword.testing.kit import FUTURE
+from afterword.testing.kit import LONG
 
 _OF_ATTEMPTS = {Retry: "failed", Released: "interrupted"}
 _FINAL: dict[type[Outcome], JobState] = {
@@ -27,6 +27,7 @@ class ModelJob:
     state: JobState = JobState.QUEUED
     attempt: int = 0
     worker: str | None = None
+    fence: int | None = None
     lost: int = 0
     interrupted: int = 0
     failures: int = 0
@@ -70,10 +71,15 @@ class Model:
         return True
 
     def holder(self, unique_key: str | None) -> ModelJob | None:
-        """The unfinished job that has this key."""
-        jobs = self.jobs.values()
-        holders = [job for job in jobs if job.unique_key == unique_key and not job.state.final]
+        """The unfinished job that has this key, unless it is to end."""
+        jobs = [job for job in self.jobs.values() if not job.state.final and not job.cancelling]
+        holders = [job for job in jobs if job.unique_key == unique_key]
         return holders[0] if holders and unique_key is not None else None
+
+    def is_to_end(self, unique_key: str | None) -> bool:
+        """True if a running job with this key has been asked to end."""
+        jobs = [job for job in self.jobs.values() if job.cancelling and not job.state.final]
+        return unique_key is not None and unique_key in {job.unique_key for job in jobs}
 
     def running_with(self, limit: int) -> int:
         """How many jobs that share this limit run."""
@@ -85,14 +91,18 @@ class Model:
         job = self.jobs.get(claim.id)
         if job is None or job.state is not JobState.RUNNING:
             return None
-        return job if (job.attempt, job.worker) == (claim.attempt, claim.worker) else None
+        fence = (claim.attempt, claim.worker, claim.fence)
+        return job if (job.attempt, job.worker, job.fence) == fence else None
 
     def claimable(self) -> list[ModelJob]:
         """What a worker may take."""
         return [
             job
             for job in self.jobs.values()
-            if job.state is JobState.QUEUED and job.after is None and job.due
+            if job.state is JobState.QUEUED
+            and job.after is None
+            and job.due
+            and not self.is_to_end(job.unique_key)
         ]
 
     def free(self) -> list[ModelJob]:
@@ -129,7 +139,7 @@ class Model:
             job.interrupted += isinstance(outcome, Released)
             job.failures += isinstance(outcome, Retry)
             job.tries[job.attempt] = _OF_ATTEMPTS[type(outcome)]
-            self.queue(job, due=not isinstance(outcome, Retry) or outcome.at < FUTURE)
+            self.queue(job, due=not isinstance(outcome, Retry) or outcome.delay < LONG)
         return True
 
     def end(self, job: ModelJob, state: JobState) -> None:

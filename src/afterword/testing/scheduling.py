@@ -28,6 +28,10 @@ def _names(dues: Sequence[Due]) -> list[str]:
     return [each.name for each in dues]
 
 
+def _due(store: Store, *names: str, rule: str = NIGHTLY.rule) -> Sequence[Due]:
+    return store.due(dict.fromkeys(names, rule))
+
+
 def check_the_store_has_a_clock(store: Store) -> None:
     """The store's clock goes, and is not far from this machine's."""
     first = store.now()
@@ -53,7 +57,7 @@ def check_a_declared_schedule_is_listed(store: Store) -> None:
 def check_declaring_again_changes_nothing(store: Store) -> None:
     """A schedule that is known goes on from where it is; what it is called may change."""
     store.declare([DUE])
-    (due,) = store.due(["due"])
+    (due,) = _due(store, "due")
     store.advance(due, FUTURE, PAST)
     store.pause_schedule("due", True)
     before = _record(store, "due")
@@ -73,6 +77,27 @@ def check_a_changed_rule_starts_anew(store: Store) -> None:
     expect(("0 4 * * *", FUTURE - 60), (found.rule, found.next_at.timestamp()), "schedule")
 
 
+def check_two_rules_go_on_side_by_side(store: Store) -> None:
+    """During a deploy two releases have two rules: no occurrence of either is lost."""
+    new = replace(DUE, rule="* * * * *")
+    store.declare([new])
+    store.declare([replace(DUE, next_at=FUTURE)])
+    store.declare([replace(new, next_at=FUTURE)])
+    store.declare([replace(DUE, next_at=FUTURE)])
+    expect([], list(_due(store, "due")), "due by the one rule")
+    (due,) = _due(store, "due", rule=new.rule)
+    expect((PAST, new.rule, None), (due.next_at, due.rule, due.last_at), "due by the other one")
+    expect(True, store.advance(due, PAST + 1, PAST), "advanced")
+    expect(False, store.advance(replace(due, rule=DUE.rule), FUTURE, PAST), "by the wrong rule")
+    store.declare([replace(new, next_at=FUTURE)])
+    (due,) = _due(store, "due", rule=new.rule)
+    expect((PAST + 1, PAST), (due.next_at, due.last_at), "due again, and what got a job before")
+    found = _record(store, "due")
+    expect((new.rule, PAST + 1), (found.rule, found.next_at.timestamp()), "what people see")
+    store.pause_schedule("due", True)
+    expect([], list(_due(store, "due", rule=new.rule)), "due when it is paused")
+
+
 def check_declared_twice_in_a_batch(store: Store) -> None:
     """Of two declarations of one schedule the last one counts."""
     store.declare([])
@@ -84,23 +109,23 @@ def check_due(store: Store) -> None:
     """Of the schedules asked for, those are due whose next occurrence has come, in their order."""
     store.declare([NIGHTLY, DUE, replace(DUE, name="earlier", next_at=PAST - 0.5)])
     store.declare([replace(DUE, name="other")])
-    dues = store.due(["nightly", "due", "unknown", "earlier"])
+    dues = _due(store, "nightly", "due", "unknown", "earlier")
     expect(["earlier", "due"], _names(dues), "due")
     expect([PAST - 0.5, PAST], [each.next_at for each in dues], "next_at")
     expect(True, all(abs(each.now - store.now()) < LONG for each in dues), "now")
-    expect([], list(store.due([])), "due of none")
-    expect(["earlier", "due"], _names(store.due(["due", "earlier"])), "due a second time")
+    expect([], list(store.due({})), "due of none")
+    expect(["earlier", "due"], _names(_due(store, "due", "earlier")), "due a second time")
 
 
 def check_advance(store: Store) -> None:
     """A schedule that was advanced is due again when its next occurrence comes."""
     store.declare([DUE])
-    (due,) = store.due(["due"])
+    (due,) = _due(store, "due")
     expect(True, store.advance(due, PAST + 0.25, PAST), "advanced")
-    (again,) = store.due(["due"])
+    (again,) = _due(store, "due")
     expect(PAST + 0.25, again.next_at, "next_at")
     expect(True, store.advance(again, FUTURE, None), "advanced without a job")
-    expect([], list(store.due(["due"])), "due")
+    expect([], list(_due(store, "due")), "due")
     last_at = _record(store, "due").last_at
     expect(PAST, last_at.timestamp() if last_at else None, "last_at")
 
@@ -108,7 +133,7 @@ def check_advance(store: Store) -> None:
 def check_advance_is_for_who_saw_it(store: Store) -> None:
     """Of several that have seen the same occurrence one moves the schedule on."""
     store.declare([replace(DUE, next_at=1_700_000_000.123457)])
-    (due,) = store.due(["due"])
+    (due,) = _due(store, "due")
     expect(True, store.advance(due, 1_700_000_060.2, due.next_at), "advanced")
     expect(False, store.advance(due, 1_700_000_060.2, due.next_at), "advanced again")
     expect(False, store.advance(replace(due, name="unknown"), FUTURE, None), "an unknown one")
@@ -118,13 +143,13 @@ def check_advance_is_for_who_saw_it(store: Store) -> None:
 def check_a_paused_schedule_makes_nothing(store: Store) -> None:
     """A paused schedule is not due, nor advanced by who saw it before; until it is resumed."""
     store.declare([DUE])
-    (due,) = store.due(["due"])
+    (due,) = _due(store, "due")
     expect(True, store.pause_schedule("due", True), "paused")
     expect(True, _record(store, "due").paused, "it says so")
-    expect([], list(store.due(["due"])), "due")
+    expect([], list(_due(store, "due")), "due")
     expect(False, store.advance(due, FUTURE, PAST), "advanced")
     expect(True, store.pause_schedule("due", False), "resumed")
-    expect(["due"], _names(store.due(["due"])), "due again")
+    expect(["due"], _names(_due(store, "due")), "due again")
     expect(False, store.pause_schedule("unknown", True), "an unknown one")
 
 
@@ -133,7 +158,7 @@ def check_an_occurrence_and_its_job_are_one(store: Store) -> None:
     store.declare([DUE])
     try:
         with store.transaction():
-            (due,) = store.due(["due"])
+            (due,) = _due(store, "due")
             store.add([a_job()])
             expect(True, store.advance(due, FUTURE, PAST), "advanced")
             raise _Broken
@@ -153,7 +178,7 @@ def check_schedules_from_any_thread(store: Store) -> None:
     seen: list[float] = []
     reader = threading.Thread(target=lambda: seen.append(_next_at(store, "due")))
     with store.transaction():
-        (due,) = store.due(["due"])
+        (due,) = _due(store, "due")
         store.advance(due, FUTURE, PAST)
         reader.start()
         reader.join(timeout=30)

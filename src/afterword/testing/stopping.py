@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 from afterword.job import JobState
 from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import Cancelling, Claim, Putback, Store
+from afterword.store import Cancelling, Claim, Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
-    FUTURE,
     LONG,
     PAST,
     a_job,
@@ -67,10 +66,10 @@ def check_who_was_asked_decides(store: Store) -> None:
 def check_what_is_to_end_is_not_queued_again(store: Store) -> None:
     """A cancelled job that would be queued again has ended instead, and stops its followers."""
     ways: dict[str, Callable[[Claim], bool]] = {
-        "retry": lambda attempt: end(store, attempt, Retry(PAST, "error")),
+        "retry": lambda attempt: end(store, attempt, Retry(0.0, "error")),
         "interruption": lambda attempt: end(store, attempt, Released()),
         "release": lambda attempt: store.release([Putback(attempt)])[0],
-        "release for later": lambda attempt: store.release([Putback(attempt, FUTURE, "why")])[0],
+        "release for later": lambda attempt: store.release([Putback(attempt, LONG, "why")])[0],
     }
     for what, way in ways.items():
         attempt = running(store, what)
@@ -111,7 +110,7 @@ def check_retry_of_what_was_to_end(store: Store) -> None:
     expect([2], [each.attempt for each in again], "attempts")
     expect(None, record(store, attempt.id).cancelling, "cancelling")
     expect([], list(store.cancelling("bob")), "told")
-    expect(True, end(store, again[0], Retry(PAST, "error")), "settled")
+    expect(True, end(store, again[0], Retry(0.0, "error")), "settled")
     expect(JobState.QUEUED, state(store, attempt.id), "state")
 
 
@@ -123,7 +122,7 @@ def check_a_held_job_can_be_asked_to_end(store: Store) -> None:
     expect([True], list(store.cancel([job.id], "by bob")), "cancelled")
     (told,) = store.cancelling("ann")
     expect((job.id, 1), (told.id, told.attempt), "told")
-    attempt = Claim(job.id, 1, "ann", job.task, job.arguments, PAST)
+    attempt = held_claim(job, "ann", PAST)
     expect([True], list(store.release([Putback(attempt)])), "released")
     expect(JobState.CANCELLED, state(store, job.id), "state")
 

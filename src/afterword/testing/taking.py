@@ -1,11 +1,14 @@
 """The contract of `Store.claim`, `release` and `discard`."""
 
-from afterword.job import JobState
-from afterword.outcome import Completed, Failed, Retry
-from afterword.store import Putback, Store, held_claim
+import time
+
+from afterword.job import JobState, new_id
+from afterword.outcome import Cancelled, Completed, Failed, Released, Retry
+from afterword.store import Claim, Putback, Report, Settlement, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
     FUTURE,
+    LONG,
     PAST,
     a_chain,
     a_job,
@@ -13,6 +16,7 @@ from afterword.testing.kit import (
     claim_of,
     end,
     expect,
+    expect_between,
     ids,
     join,
     lose,
@@ -20,7 +24,6 @@ from afterword.testing.kit import (
     running,
     stale,
     state,
-    whole_seconds,
 )
 
 
@@ -109,7 +112,7 @@ def check_attempts_rise(store: Store) -> None:
     attempt = running(store)
     join(store, "bob")
     for expected in (2, 3, 4):
-        end(store, attempt, Retry(PAST, "error"))
+        end(store, attempt, Retry(0.0, "error"))
         (attempt,) = claim(store, "bob")
         expect(expected, attempt.attempt, "attempt")
     lose(store, attempt)
@@ -121,7 +124,7 @@ def check_attempts_rise(store: Store) -> None:
 def check_claim_clears_the_last_error(store: Store) -> None:
     """A running job shows no error of an earlier attempt."""
     attempt = running(store)
-    end(store, attempt, Retry(PAST, "error"))
+    end(store, attempt, Retry(0.0, "error"))
     claim(store)
     expect(None, record(store, attempt.id).error, "error")
 
@@ -160,11 +163,13 @@ def check_release_keeps_the_order(store: Store) -> None:
 
 
 def check_release_for_later(store: Store) -> None:
-    """A putback with `at` is not claimed before that time, and shows its reason."""
+    """A putback with a delay is not claimed until it is over, and shows its reason."""
     attempt = running(store)
-    store.release([Putback(attempt, FUTURE, "nobody knows this task")])
+    began = store.now()
+    store.release([Putback(attempt, LONG, "nobody knows this task")])
     found = record(store, attempt.id)
-    expect((FUTURE, "nobody knows this task"), (whole_seconds(found.run_at), found.error), "job")
+    expect("nobody knows this task", found.error, "error")
+    expect_between(began + LONG, found.run_at, store.now() + LONG, "run_at")
     expect([], list(claim(store)), "claims")
 
 
@@ -173,8 +178,37 @@ def check_release_brings_nothing_forward(store: Store) -> None:
     join(store, "ann")
     job = a_job(held=True, run_at=FUTURE)
     store.add([job], held_by="ann")
-    store.release([Putback(held_claim(job, "ann", PAST), PAST)])
+    store.release([Putback(held_claim(job, "ann", PAST), 1.0)])
     expect([], list(claim(store)), "claims")
+
+
+def check_parked_counts_from_the_first_reason(store: Store) -> None:
+    """A claim says how long ago its job was first put back for a reason."""
+    attempt = running(store, "ann")
+    store.release([Putback(attempt)])
+    (attempt,) = claim(store)
+    expect(0.0, attempt.parked, "seconds, of a job that found no slot")
+    began = store.now()
+    store.release([Putback(attempt, reason="nobody knows this task")])
+    since = store.now()
+    time.sleep(0.01)
+    for reason in (None, "nobody knows this task", None):
+        join(store, worker := new_id())
+        before = store.now()
+        (attempt,) = claim(store, worker)
+        longest = store.now() - began
+        expect(True, before - since <= attempt.parked + 0.001 <= longest + 0.002, "seconds")
+        store.release([Putback(attempt, reason=reason)])
+
+
+def check_parked_ends_with_an_attempt(store: Store) -> None:
+    """Somebody could run the job: from then on it is counted anew."""
+    join(store, "ann")
+    for outcome in (Retry(0.0, "error"), Released()):
+        store.add([job := a_job()])
+        store.release([Putback(claim_of(store, job), reason="nobody knows this task")])
+        end(store, claim_of(store, job), outcome)
+        expect(0.0, claim_of(store, job).parked, f"seconds after {outcome}")
 
 
 def check_release_is_fenced(store: Store) -> None:
@@ -194,6 +228,45 @@ def check_release_after_the_end(store: Store) -> None:
     end(store, attempt, Completed())
     expect([False], list(store.release([Putback(attempt)])), "released")
     expect(JobState.COMPLETED, state(store, attempt.id), "state")
+
+
+# ---------------------------------------------------------------------- the number of a claim
+
+
+def _refused(store: Store, old: Claim, new: Claim) -> None:
+    """What the old claim asks for is refused, and the new one goes on."""
+    expect((old.id, old.attempt, old.worker), (new.id, new.attempt, new.worker), "the same attempt")
+    expect([False], list(store.release([Putback(old)])), "released again")
+    expect([False], list(store.discard([old])), "discarded")
+    expect([False], list(store.report([Report(old, "{}")])), "reported")
+    for outcome in (
+        Completed(),
+        Failed("error"),
+        Cancelled("why"),
+        Retry(0.0, "error"),
+        Released(),
+    ):
+        expect(False, end(store, old, outcome), f"settled with {outcome}")
+    expect(JobState.RUNNING, state(store, new.id), "state")
+    both = store.settle([Settlement(each, Completed()) for each in (old, new)])
+    expect([False, True], list(both), "both in a batch")
+
+
+def check_a_claim_holds_once(store: Store) -> None:
+    """When its worker claims a released attempt again, the old claim is still refused."""
+    old = running(store)
+    store.release([Putback(old)])
+    _refused(store, old, claim(store)[0])
+
+
+def check_the_claim_of_a_held_job_holds_once(store: Store) -> None:
+    """So it is with the claim that came with adding the job."""
+    join(store, "ann")
+    job = a_job(held=True)
+    store.add([job], held_by="ann")
+    old = held_claim(job, "ann", PAST)
+    store.release([Putback(old)])
+    _refused(store, old, claim(store)[0])
 
 
 # ---------------------------------------------------------------------- discard

@@ -33,10 +33,10 @@ except ImportError as error:
 from afterword.stores.postgres.acting import Acting
 from afterword.stores.postgres.admitting import Admitting, Contested
 from afterword.stores.postgres.desk import Desk
-from afterword.stores.postgres.ending import Ending
+from afterword.stores.postgres.ending import FIRST_ID, Ending
 from afterword.stores.postgres.looking import Looking
 from afterword.stores.postgres.scheduling import Scheduling
-from afterword.stores.postgres.session import PLANS, Session, text_of
+from afterword.stores.postgres.session import IMPATIENT, PLANS, Session, text_of
 from afterword.stores.postgres.theirs import InTheirTransaction
 from afterword.stores.postgres.url import parameters_of, shown
 from afterword.stores.rows import Row
@@ -53,7 +53,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
 
     Args:
         url: postgresql://user:password@host:5432/database, with libpq's options behind a "?".
-        clock: this process's own; only distances are taken from it.
+        clock: this process's own, for what it waits for; nothing that is stored depends on it.
         timeout: seconds one statement may take. Default: 10.
 
     Raises:
@@ -67,7 +67,8 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         self.durability = "power-loss"
         self.identity = ""
         self._clock = clock or Clock()
-        self._writer = Session(self._parameters, timeout, self._clock, PLANS)
+        settings = {**PLANS, **IMPATIENT}
+        self._writer = Session(self._parameters, timeout, self._clock, settings)
         self._desk = Desk(Session(self._parameters, timeout, self._clock), self._writer)
         self._listener = Listener(self._parameters, lambda pid: pid == self._writer.server_process)
         self._locks = Locks(None)  # until it is open
@@ -75,6 +76,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         self._ready = False  # our own writes made something claimable
         self._heard: Callable[[], object] | None = None
         self._contested = Contested(self._clock)
+        self._looked_to = FIRST_ID  # where `free_followers` goes on
 
     # ------------------------------------------------------------------ open and close
 
@@ -134,7 +136,6 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
             for migration in self._missing():
                 for statement in _statements(migration):
                     connection.execute(statement)
-            self._writer.execute("unblock_all")
         self._writer.close()  # the next connection has the usual limits
 
     def _measure_durability(self) -> str:
@@ -216,11 +217,10 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
 
     # ------------------------------------------------------------------ upkeep
 
-    def purge(self, before: float, limit: int) -> int:
+    def purge(self, retention: float, limit: int) -> int:
         """Delete the oldest history, and the starts that no rate counts any more."""
         self._require_open()
-        values = {"age": self._clock.now() - before, "limit": limit}
-        ((purged,),) = self._writer.ask("purge", values)
+        ((purged,),) = self._writer.ask("purge", {"retention": retention, "limit": limit})
         return int(purged)
 
     # ------------------------------------------------------------------ news

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from afterword.job import NewJob
 from afterword.store import Added
+from afterword.stores.postgres.looking import records
 from afterword.stores.postgres.rows import new_rows
 from afterword.stores.postgres.writing import Writing
 
@@ -26,23 +27,30 @@ class Adding(Writing):
 
     def _add(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
         new = {row[0] for row in self._write("add", new_rows(jobs, held_by))}
+        waiting = self._waiting([job for job in jobs if job.id in new], held_by)
         answers: dict[int, Added] = {}
         for place, job in enumerate(jobs):
             if job.id in new:
                 new.remove(job.id)  # of two with one id, the first is the one
-                answers[place] = Added(job.id, True)
+                answers[place] = Added(job.id, True, waits=job.id in waiting)
         others = [place for place in range(len(jobs)) if place not in answers]
         if others:
             found = self._present([jobs[place] for place in others], held_by)
             answers.update(zip(others, found, strict=True))
         return [answers[place] for place in range(len(jobs))]
 
+    def _waiting(self, jobs: Sequence[NewJob], held_by: str | None) -> set[str]:
+        """The held jobs that may not start before another one with their key has ended."""
+        keyed = [job.id for job in jobs if job.held and held_by and job.unique_key is not None]
+        return {row[0] for row in self._write("waiting", {"ids": keyed})} if keyed else set()
+
     def _present(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
         """What is there instead of these jobs, which were not added."""
         rows = self._write("present", new_rows(jobs, None))
         shared = self._share([other for place, other, _ in rows if other != jobs[place - 1].id])
+        there = {each.id: each for each in records(self._writer, [other for _, other, _ in rows])}
         found = {
-            place - 1: Added(other, False, conflict)
+            place - 1: Added(other, False, conflict, found=there.get(other))
             for place, other, conflict in rows
             if other in shared or other == jobs[place - 1].id
         }
@@ -67,24 +75,29 @@ class Adding(Writing):
         if all(job.after in new for job in followers):
             return
         others = {
-            job.id: job for job, answer in zip(jobs, answers, strict=True) if answer.id != job.id
+            job.id: (job.after, answer.id)
+            for job, answer in zip(jobs, answers, strict=True)
+            if answer.id != job.id
         }
         places = [place_behind(job, others) for job in followers]
-        keys = [key for _, key in places if key is not None]
-        self._write("hold_predecessors", {"ids": [before for before, _ in places], "keys": keys})
-        values = {"ids": [job.id for job in followers]}
-        befores, after_keys = zip(*places, strict=True)
-        self._write("unblock", {**values, "befores": list(befores), "after_keys": list(after_keys)})
+        elsewhere = {each for place in places for each in place if each not in new}
+        self._write("hold_predecessors", {"ids": sorted(filter(None, elsewhere))})
+        afters, otherwise = zip(*places, strict=True)
+        values = {"afters": list(afters), "otherwise": list(otherwise)}
+        self._write("unblock", {"ids": [job.id for job in followers], **values})
 
 
-def place_behind(job: NewJob, others: Mapping[str, NewJob]) -> tuple[str | None, str | None]:
-    """The job that a follower waits for, and else the unique key of the one that it waits for.
+def place_behind(
+    job: NewJob, others: Mapping[str, tuple[str | None, str]]
+) -> tuple[str | None, str | None]:
+    """The job that a follower waits for, and the one that it waits for if that has ended.
 
     Args:
-        others: the jobs of its batch that may not have been added, because of their unique keys.
+        others: the jobs that were not added, because of their unique keys: what each would have
+            followed, and what is there instead.
     """
-    before, key = job.after, None
+    before, instead = job.after, None
     while before is not None and before in others:
-        other = others[before]
-        before, key = other.after, key or other.unique_key
-    return before, key
+        before, other = others[before]
+        instead = instead or other
+    return before or instead, instead

@@ -10,11 +10,13 @@ A lock that somebody else has is not waited for: all that is claimed and settled
 with it. What it guards is put off, and left alone for a moment.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from afterword.clock import Clock
-from afterword.store import Claim
+from afterword.job import new_fence
+from afterword.store import Claim, QueueRules
 from afterword.stores.admission import (
     Limited,
     Place,
@@ -90,17 +92,16 @@ class Admitting(Writing):
 
     _contested: Contested
 
-    def limit(self, queues: Mapping[str, int | None]) -> None:
-        """How many jobs of these queues may run at the same time."""
-        values = {"names": list(queues), "concurrencies": list(queues.values())}
-        with self.transaction():
-            self._write("limit_queues", values)
-            self._announce()
-
-    def ruled(self) -> Sequence[str]:
-        """The queues that are paused or limited."""
+    def rules(self, worker: str) -> QueueRules:
+        """The rules of queues, for a worker."""
         self._require_open()
-        return [name for (name,) in self._writer.ask("ruled")]
+        ((version, noted, names),) = self._writer.ask("rules", {"worker": worker})
+        return QueueRules(version, noted, frozenset(names))
+
+    def take_note(self, worker: str, version: int | None) -> None:
+        """Say that this worker starts nothing against these rules any more."""
+        with self.transaction():
+            self._write("take_note", {"worker": worker, "version": version})
 
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
@@ -109,6 +110,7 @@ class Admitting(Writing):
         left_alone = self._contested.names()
         values = {
             "worker": worker,
+            "fence": new_fence(),
             "queues": [each for each in queues if _QUEUE + each not in left_alone],
             "limit": limit,
             "skip": list(skip),
@@ -145,7 +147,7 @@ class Admitting(Writing):
     def _put_off(self, put_off: Sequence[PutOff]) -> set[str]:
         if put_off:
             rows = ((*fence(each.claim), each.at) for each in put_off)
-            self._write("put_off", columns("ids attempts workers slots", rows))
+            self._write("put_off", columns("ids attempts workers fences slots", rows))
         return {each.claim.id for each in put_off}
 
     def _over_queues(self, claims: Sequence[Claim]) -> list[PutOff]:
@@ -162,8 +164,8 @@ class Admitting(Writing):
             return set()
         keys = sorted({each.key for each in limited})
         rows = self._write("running_with", {"keys": keys})
-        running = {key: count for key, count, _, _ in rows}
-        starts = {key: Starts.read(text) for key, _, text, _ in rows}
+        running = {key: count for key, count, *_ in rows}
+        starts = {key: Starts.read(*slots) for key, _, *slots, _ in rows}
         refused = self._put_off(over_limit([each.place for each in limited], running))
         left = [each for each in limited if each.claim.id not in refused]
         return refused | self._refuse_early(left, starts, now=rows[0][-1])
@@ -180,10 +182,10 @@ class Admitting(Writing):
 
     def _keep(self, kept: Mapping[str, Starts], limited: Sequence[Limited]) -> None:
         rows = (
-            (key, starts.text(), starts.at[-1] + remembered(limited, key))
-            for key, starts in kept.items()
+            (key, each.text, json.dumps(each.freed), each.latest + remembered(limited, key))
+            for key, each in kept.items()
         )
-        self._write("note_starts", columns("keys starts expire_ats", rows))
+        self._write("note_starts", columns("keys starts freed expire_ats", rows))
 
     def _take_slots(self, started: Iterable[Limited]) -> None:
         ids = [each.claim.id for each in started if each.rate and not each.has_slot]

@@ -1,11 +1,16 @@
 """The connection at which people are served: from any thread, one after the other."""
 
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from afterword.errors import StoreUnavailable
-from afterword.stores.postgres.session import LOOKING, WRITING, Session
+from afterword.stores.postgres.session import LOOKING, WRITING, Session, repeating
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Desk:
@@ -22,6 +27,11 @@ class Desk:
         self._lock = threading.Lock()
         self.open = False
 
+    @property
+    def serves_writer(self) -> bool:
+        """True inside the store's own transaction, in its thread."""
+        return self._writer.serves_this_thread
+
     @contextmanager
     def looking(self) -> Iterator[Session]:
         """A transaction that sees the store as it is at one moment."""
@@ -31,7 +41,7 @@ class Desk:
     @contextmanager
     def acting(self) -> Iterator[Session]:
         """One to change something in; part of the store's own transaction if there is one."""
-        if self._writer.serves_this_thread:
+        if self.serves_writer:
             yield self._writer
             return
         with self._served(WRITING) as session:
@@ -56,3 +66,27 @@ class Desk:
         self._lock = threading.Lock()
         self._session.forget()
         self.open = False
+
+
+class _HasDesk(Protocol):
+    """A part of the store, such as `Looking`."""
+
+    _desk: Desk
+
+
+S = TypeVar("S", bound=_HasDesk)
+
+
+def repeated(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """A verb for people that is called again if its connection was lost before it wrote anything.
+
+    Not within the store's own transaction: whoever has begun that repeats all of it.
+    """
+
+    @functools.wraps(verb)
+    def again(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if store._desk.serves_writer:
+            return verb(store, *args, **kwargs)
+        return repeating(lambda: verb(store, *args, **kwargs))
+
+    return again

@@ -31,14 +31,30 @@ from afterword.stores.postgres.rows import (
 from afterword.stores.postgres.session import Session
 from afterword.stores.rows import Lost, Values, final_state, first_of_each
 
+FIRST_ID = "00000000-0000-0000-0000-000000000000"  # no job has it, all come behind it
+
 
 def end_followers(session: Session, ended: Iterable[str], failed: Collection[str]) -> bool:
     """Stop or free those who waited for jobs that have ended; whether some may run now."""
-    ids = set(ended)
-    if failed:
-        stopped = session.execute("stop", {"ids": list(failed), "reason": STOPPED})
-        ids |= {row[0] for row in stopped}
+    ids, stopping = set(ended), list(failed)
+    while stopping:
+        # And again behind those: until one is locked, a job may still be added behind it.
+        rows = session.execute("stop", {"ids": stopping, "reason": STOPPED})
+        stopping = [row[0] for row in rows]
+        ids.update(stopping)
     return bool(ids and session.execute("follow", {"ids": sorted(ids)}))
+
+
+def hold_place(session: Session, ids: Sequence[str], state: str) -> None:
+    """Lock jobs that are about to be taken out, so that their followers can move up.
+
+    First what they wait for, in the order in which those lock who end it. Whoever adds behind these
+    jobs now is waited for, and seen by the next statement.
+    """
+    held = {row[0] for row in session.execute("hold_before", {"ids": ids})}
+    locked = session.execute("lock", {"ids": ids, "states": [state]})
+    if any(after not in held for _, after in locked if after is not None):
+        session.execute("hold_before", {"ids": ids})  # they have moved up themselves meanwhile
 
 
 def cancel_queued(session: Session, reasons: Mapping[str, str]) -> tuple[set[str], bool]:
@@ -52,38 +68,37 @@ class Ending(Adding):
     """The part of the PostgreSQL store that ends attempts."""
 
     _locks: Locks
+    _looked_to: str  # the job that others wait for at which `free_followers` has ended
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
         with self.transaction():
-            again = release_rows(putbacks, self._clock.now())
+            again = release_rows(putbacks)
             released = self._queue_again("release", again)
         return first_of_each([fence(each.claim) for each in putbacks], released)
 
     def _queue_again(self, statement: str, again: Values) -> set[Fence]:
         """Queue running jobs again, except those that somebody wanted to end: they have."""
         rows = self._write(statement, again)
-        unwanted = {job_id: reason for job_id, _, _, reason in rows if reason is not None}
+        unwanted = {job_id: reason for job_id, *_, reason in rows if reason is not None}
         if unwanted:
             cancel_queued(self._writer, unwanted)
         if rows:
             self._announce()
-        return {row[:3] for row in rows}
+        return {row[:4] for row in rows}
 
     def discard(self, claims: Sequence[Claim], reason: str | None = None) -> Sequence[bool]:
         """Delete held jobs and close the gap they leave in their request's order."""
         with self.transaction():
             if reason is not None:
                 return self._cancel_held(claims, reason)
-            self._write("hold_before", {"ids": [claim.id for claim in claims]})
+            hold_place(self._writer, [claim.id for claim in claims], "running")
             return [self._discard(claim) for claim in claims]
 
     def _cancel_held(self, claims: Sequence[Claim], reason: str) -> Sequence[bool]:
         shared = {row[0] for row in self._write("shared", {"ids": [each.id for each in claims]})}
         stopped = [each for each in claims if each.id not in shared]
-        ended = self.settle(
-            [Settlement(each, Cancelled(reason), each.created_at) for each in stopped]
-        )
+        ended = self.settle([Settlement(each, Cancelled(reason)) for each in stopped])
         done = dict(zip((each.id for each in stopped), ended, strict=True))
         given_back = [each for each in claims if each.id in shared]
         again = self.release([Putback(each) for each in given_back])
@@ -91,7 +106,7 @@ class Ending(Adding):
         return [done[each.id] for each in claims]
 
     def _discard(self, claim: Claim) -> bool:
-        values = dict(zip(("id", "attempt", "worker"), fence(claim), strict=True))
+        values = dict(zip(("id", "attempt", "worker", "fence"), fence(claim), strict=True))
         rows = self._write("discard", values)
         if rows and (rows[0][0] or claim.limited):
             self._announce()
@@ -99,25 +114,24 @@ class Ending(Adding):
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""
-        now = self._clock.now()
         first = _first_of_each(settlements)
         ending = [
             (each, state) for each in first if (state := final_state(each.outcome)) is not None
         ]
         again = [each for each in first if final_state(each.outcome) is None]
         with self.transaction():
-            accepted = self._finish(final_rows(ending, now)) if ending else set()
-            accepted |= self._requeue(again, now) if again else set()
+            accepted = self._finish(final_rows(ending)) if ending else set()
+            accepted |= self._requeue(again) if again else set()
             ours = (each for each in first if fence(each.claim) in accepted)
             if children := [job for each in ours for job in each.children]:
                 self.add(children)
         return first_of_each([fence(each.claim) for each in settlements], accepted)
 
-    def _requeue(self, settlements: Sequence[Settlement], now: float) -> set[Fence]:
-        accepted = self._queue_again("requeue", again_rows(settlements, now))
+    def _requeue(self, settlements: Sequence[Settlement]) -> set[Fence]:
+        accepted = self._queue_again("requeue", again_rows(settlements))
         over = [each for each in settlements if fence(each.claim) in accepted]
         if over:
-            self._write("attempt", attempt_rows(over, now))
+            self._write("attempt", attempt_rows(over))
         return accepted
 
     def _finish(self, final: Values) -> set[Fence]:
@@ -128,11 +142,12 @@ class Ending(Adding):
         completed = [job_id for job_id, state in states if state == JobState.COMPLETED]
         free = bool(completed and self._write("follow", {"ids": completed}))
         rows = finishing.fetchall()
-        failed = [row[0] for row in rows if row[3] != JobState.COMPLETED]
+        failed = [row[0] for row in rows if row[4] != JobState.COMPLETED]
         free = end_followers(self._writer, failed, failed) or free
-        if free or any(limited for *_, limited in rows):
+        # What was cancelled may be waited for by the next one with its key.
+        if free or any(limited or row[3] == JobState.CANCELLED for *row, limited in rows):
             self._announce()
-        return {row[:3] for row in rows}
+        return {row[:4] for row in rows}
 
     def report(self, reports: Sequence[Report]) -> Sequence[bool]:
         """Write how far running attempts have come; of two for one attempt, the last counts."""
@@ -148,21 +163,36 @@ class Ending(Adding):
 
     # ------------------------------------------------------------------ lost workers
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take the jobs of workers that died or let their lease run out."""
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take the jobs of workers that died, let their lease run out, or lost track of them."""
         self._require_open()
         ((members, lost),) = self._writer.ask("members")
         dead = [worker for worker in members if self._locks.is_dead(worker)]
-        if not dead and not lost:
+        if not dead and not lost and held_by is None:
             return []  # the usual case
         with self.transaction():
-            gone: dict[str, bool] = {row[0]: row[1] for row in self._write("expel", {"dead": dead})}
-            rows = self._write("lost", {"limit": limit})
-            fates = [_fate(Lost(*row), gone, lease) for row in rows]
+            gone = [worker for (worker,) in self._write("expel", {"dead": dead})]
+            rows = self._write("lost", {"limit": limit, "held_by": held_by, "known": list(known)})
+            fates = [_fate(Lost(*row), lease) for row in rows]
             recovered = self._recover(fates)
         for worker in gone:
             self._locks.drop(worker)
         return recovered
+
+    def free_followers(self, limit: int) -> int:
+        """Look for what waits for a job that is not there, and go on from there the next time."""
+        self._require_open()
+        values = {"last": self._looked_to, "limit": limit}
+        ((looked, last, missing),) = self._writer.ask("missing", values)
+        self._looked_to = last if looked == limit else FIRST_ID
+        if missing:
+            with self.transaction():
+                failed = [row[0] for row in self._write("hold_not_completed", {"ids": missing})]
+                if end_followers(self._writer, missing, failed):
+                    self._announce()
+        return len(missing)
 
     def _recover(self, fates: Sequence[Fate]) -> Sequence[Recovered]:
         """What became of lost jobs; those that the failed ones have stopped are left out."""
@@ -184,6 +214,5 @@ def _first_of_each(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
     return list(first.values())
 
 
-def _fate(job: Lost, gone: Mapping[str, bool], lease: float) -> Fate:
-    retired = gone.get(job.worker, False)
-    return Fate(job, job.outcome(retired=retired, lease=lease), lost=not retired)
+def _fate(job: Lost, lease: float) -> Fate:
+    return Fate(job, job.outcome(lease), lost=not job.retired)

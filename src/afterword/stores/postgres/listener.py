@@ -14,7 +14,7 @@ import psycopg
 
 from afterword import telemetry
 from afterword.stores.bells import PACE
-from afterword.stores.postgres.session import CHANNEL
+from afterword.stores.postgres.session import CHANNEL, unlimited
 
 _MAX_PAUSE = 5.0  # seconds between tries to connect
 _CHECK_EVERY = 30.0  # seconds after which a silent connection is asked whether it lives
@@ -90,6 +90,8 @@ class Listener:
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(**self._parameters, autocommit=True) as connection:  # type: ignore[arg-type]
+                    for name, value in unlimited(connection).items():
+                        connection.execute(f"SET {name} = {value}".encode())
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._tell()  # whatever was announced while nobody listened
                     pause = 0.1

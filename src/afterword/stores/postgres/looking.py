@@ -14,7 +14,7 @@ from afterword.records import (
 )
 from afterword.store import EVERYTHING
 from afterword.stores.locks import Locks
-from afterword.stores.postgres.desk import Desk
+from afterword.stores.postgres.desk import Desk, repeated
 from afterword.stores.postgres.rows import conditions, filter_values, uuids
 from afterword.stores.postgres.session import Session
 from afterword.stores.rows import (
@@ -47,31 +47,33 @@ class Looking:
     _desk: Desk
     _locks: Locks
 
+    @repeated
     def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The jobs with these ids."""
         with self._desk.looking() as desk:
-            return self._get(desk, ids)
+            return records(desk, ids)
 
-    def _get(self, desk: Session, ids: Sequence[str]) -> Sequence[JobRecord]:
-        where = "job.id = ANY (CAST(:ids AS uuid[]))"
-        values = {"ids": uuids(ids), "limit": None}
-        return [record(row) for each in _PLACES for row in desk.execute(each, values, where)]
-
+    @repeated
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
         with self._desk.looking() as desk:
-            found = self._get(desk, [job_id])
+            found = records(desk, [job_id])
             return attempts_of(found[0], desk.execute("attempts", {"id": job_id})) if found else []
 
+    @repeated
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key."""
         values = {"key": unique_key, "limit": 1}
+        places = [("find_unfinished", " AND job.cancelling IS NULL")]
+        if ended:
+            places += [("find_unfinished", " AND job.cancelling IS NOT NULL"), ("find_ended", "")]
         with self._desk.looking() as desk:
-            for each in _PLACES if ended else ["find_unfinished"]:
-                for row in desk.execute(each, values, "job.unique_key = :key"):
+            for each, asked_to_end in places:
+                for row in desk.execute(each, values, f"job.unique_key = :key{asked_to_end}"):
                     return record(row)
         return None
 
+    @repeated
     def find(
         self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None
     ) -> Sequence[JobRecord]:
@@ -87,6 +89,7 @@ class Looking:
                     rows += desk.execute(statement, values, where)
         return [record(row) for row in sorted(rows, key=_id, reverse=True)[:limit]]
 
+    @repeated
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
@@ -99,6 +102,7 @@ class Looking:
                 (counts[state],) = desk.execute(statement, values, conditions(wanted, state))[0]
         return counts
 
+    @repeated
     def workers(self) -> Sequence[WorkerRecord]:
         """Who is on the list."""
         with self._desk.looking() as desk:
@@ -107,16 +111,19 @@ class Looking:
             worker_record((*row[:-1], row[-1] and not self._locks.is_dead(row[0]))) for row in rows
         ]
 
+    @repeated
     def queues(self) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs."""
         with self._desk.looking() as desk:
             return [queue_record(row) for row in desk.execute("queues")]
 
+    @repeated
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then."""
         with self._desk.looking() as desk:
             return [task_record(row) for row in desk.execute("tasks", {"since": since})]
 
+    @repeated
     def examine(self) -> Sequence[Remark]:
         """What the server says of itself."""
         with (
@@ -135,6 +142,13 @@ class Looking:
             ),
             Remark("dead rows", f"{dead:,} in jobs", _BLOATED if dead > 1_000_000 else ""),
         ]
+
+
+def records(session: Session, ids: Sequence[str]) -> Sequence[JobRecord]:
+    """The jobs with these ids, in any order."""
+    where = "job.id = ANY (CAST(:ids AS uuid[]))"
+    values = {"ids": uuids(ids), "limit": None}
+    return [record(row) for each in _PLACES for row in session.execute(each, values, where)]
 
 
 def _id(row: Row) -> str:

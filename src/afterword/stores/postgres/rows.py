@@ -1,7 +1,7 @@
 """Between rows and values: what a statement is given, and what it returns.
 
-Times that this process has decided on travel as distances: the server adds them to its own clock,
-the only one that all processes share.
+A time that this process has decided on travels as a distance: the server adds it to its own clock,
+the only one that all processes share. Their own clocks are never subtracted from it.
 """
 
 import json
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from afterword.job import JobRecord, JobState, NewJob
+from afterword.job import Delay, JobRecord, JobState, NewJob, held_fence
 from afterword.outcome import Outcome, Released, Retry
 from afterword.records import Filter
 from afterword.store import Claim, Putback, Recovered, Report, Settlement
 from afterword.stores import rows
 from afterword.stores.rows import INTERRUPTED, Lost, Values
 
-Fence = tuple[str, int, str]  # the job's id, the attempt, its worker
+Fence = tuple[str, int, str, int | None]  # the job's id, the attempt, its worker, its number
 
 
 def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
@@ -33,8 +33,8 @@ def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
 def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
     """The values of add.sql and present.sql."""
     names = (
-        "ids tasks arguments queues priorities run_ats workers afters on_failures request_ids"
-        " tags unique_keys unique_ended limit_keys options"
+        "ids tasks arguments queues priorities run_ats delayed workers fences afters on_failures"
+        " request_ids tags unique_keys unique_ended limit_keys options"
     )
     return columns(
         names,
@@ -45,8 +45,10 @@ def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
                 job.arguments,
                 job.queue,
                 job.priority,
-                job.run_at,
+                job.run_at.seconds if isinstance(job.run_at, Delay) else job.run_at,
+                isinstance(job.run_at, Delay),
                 held_by if job.held else None,
+                held_fence(job.id) if job.held and held_by else None,
                 job.after,
                 job.on_failure,
                 job.request_id,
@@ -68,30 +70,31 @@ def _tags(tags: Sequence[str]) -> str | None:
 
 def fence(claim: Claim) -> Fence:
     """What a write that ends an attempt must match."""
-    return claim.id, claim.attempt, claim.worker
+    return claim.id, claim.attempt, claim.worker, claim.fence
 
 
-def release_rows(putbacks: Sequence[Putback], now: float) -> Values:
+def release_rows(putbacks: Sequence[Putback]) -> Values:
     """The values of release.sql."""
     return columns(
-        "ids attempts workers delays reasons",
-        ((*fence(each.claim), _distance(each.at, now), each.reason) for each in putbacks),
+        "ids attempts workers fences delays reasons",
+        ((*fence(each.claim), each.delay, each.reason) for each in putbacks),
     )
 
 
 def report_rows(reports: Sequence[Report]) -> Values:
     """The values of report.sql."""
     return columns(
-        "ids attempts workers progress", ((*fence(each.claim), each.progress) for each in reports)
+        "ids attempts workers fences progress",
+        ((*fence(each.claim), each.progress) for each in reports),
     )
 
 
-_FINAL = "ids attempts workers states errors results ages lost"
-_AGAIN = "ids attempts workers delays errors interrupted lost failures"
-_ATTEMPTS = "ids attempts workers outcomes errors ages"
+_FINAL = "ids attempts workers fences states errors results ages lost"
+_AGAIN = "ids attempts workers fences delays errors interrupted lost failures"
+_ATTEMPTS = "ids attempts workers fences outcomes errors ages"
 
 
-def final_rows(settlements: Sequence[tuple[Settlement, JobState]], now: float) -> Values:
+def final_rows(settlements: Sequence[tuple[Settlement, JobState]]) -> Values:
     """The values of finish.sql."""
     return columns(
         _FINAL,
@@ -101,7 +104,7 @@ def final_rows(settlements: Sequence[tuple[Settlement, JobState]], now: float) -
                 state.value,
                 rows.final_error(each.outcome),
                 rows.final_result(each.outcome),
-                _age(each, now),
+                each.seconds,
                 0,
             )
             for each, state in settlements
@@ -109,14 +112,14 @@ def final_rows(settlements: Sequence[tuple[Settlement, JobState]], now: float) -
     )
 
 
-def again_rows(settlements: Sequence[Settlement], now: float) -> Values:
+def again_rows(settlements: Sequence[Settlement]) -> Values:
     """The values of requeue.sql."""
     return columns(
         _AGAIN,
         (
             (
                 *fence(each.claim),
-                _distance(retry.at, now) if retry else None,
+                retry.delay if retry else None,
                 retry.error if retry else INTERRUPTED,
                 int(isinstance(each.outcome, Released)),
                 0,
@@ -128,7 +131,7 @@ def again_rows(settlements: Sequence[Settlement], now: float) -> Values:
     )
 
 
-def attempt_rows(settlements: Sequence[Settlement], now: float) -> Values:
+def attempt_rows(settlements: Sequence[Settlement]) -> Values:
     """The values of attempt.sql, for attempts whose jobs go on."""
     return columns(
         _ATTEMPTS,
@@ -137,7 +140,7 @@ def attempt_rows(settlements: Sequence[Settlement], now: float) -> Values:
                 *fence(each.claim),
                 rows.attempt_outcome(each.outcome),
                 retry.error if retry else INTERRUPTED,
-                _age(each, now),
+                each.seconds,
             )
             for each in settlements
             for retry in [_retry(each.outcome)]
@@ -147,15 +150,6 @@ def attempt_rows(settlements: Sequence[Settlement], now: float) -> Values:
 
 def _retry(outcome: Outcome) -> Retry | None:
     return outcome if isinstance(outcome, Retry) else None
-
-
-def _age(settlement: Settlement, now: float) -> float:
-    return max(0.0, now - settlement.started_at)
-
-
-def _distance(at: float | None, now: float) -> float | None:
-    """Seconds from now on; None: at once."""
-    return None if at is None else max(0.0, at - now)
 
 
 # ---------------------------------------------------------------------- lost workers
@@ -177,7 +171,7 @@ class Fate:
     @property
     def fence(self) -> Fence:
         """Its last claim."""
-        return self.job.id, self.job.attempt, self.job.worker
+        return self.job.id, self.job.attempt, self.job.worker, self.job.fence
 
     @property
     def error(self) -> str:
@@ -207,7 +201,7 @@ def lost_again_rows(fates: Sequence[Fate]) -> Values:
         (
             (
                 *each.fence,
-                retry.at if retry else None,
+                retry.delay if retry else None,
                 each.error,
                 int(isinstance(each.outcome, Released)),
                 int(each.lost),

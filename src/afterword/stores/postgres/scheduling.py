@@ -1,13 +1,13 @@
 """Where schedules have got to, by the server's clock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from afterword.records import ScheduleRecord
 from afterword.store import Declared, Due
-from afterword.stores.postgres.desk import Desk
+from afterword.stores.postgres.desk import Desk, repeated
 from afterword.stores.postgres.rows import columns
 from afterword.stores.postgres.writing import Writing
-from afterword.stores.rows import schedule_record
+from afterword.stores.rows import UNSEEN, advance_row, schedule_record
 
 
 class Scheduling(Writing):
@@ -27,25 +27,29 @@ class Scheduling(Writing):
         rows = (
             (each.name, each.task, each.rule, each.words, each.next_at) for each in last.values()
         )
+        values = {**columns("names tasks rules words next_ats", rows), "unseen": UNSEEN}
         with self.transaction():
-            self._write("declare", columns("names tasks rules words next_ats", rows))
+            self._write("declare_cursors", values)
+            self._write("declare", values)
 
-    def due(self, names: Sequence[str]) -> Sequence[Due]:
+    def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
         """Those with an occurrence to be dealt with, the earliest first."""
+        values = {"names": list(rules), "rules": list(rules.values())}
         with self.transaction():
-            return [Due(*row) for row in self._write("due", {"names": list(names)})]
+            return [Due(*row) for row in self._write("due", values)]
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
         """Move a schedule on, unless somebody else has."""
-        values = {"name": due.name, "seen_at": due.next_at, "next_at": next_at, "last_at": last_at}
         with self.transaction():
-            return bool(self._write("advance", values))
+            return bool(self._write("advance", advance_row(due, next_at, last_at)))
 
+    @repeated
     def schedules(self) -> Sequence[ScheduleRecord]:
         """All of them, by name."""
         with self._desk.looking() as desk:
             return [schedule_record(row) for row in desk.execute("schedules")]
 
+    @repeated
     def pause_schedule(self, name: str, paused: bool) -> bool:
         """Let a schedule make no jobs, or make them again."""
         with self._desk.acting() as desk:

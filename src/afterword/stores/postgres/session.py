@@ -19,7 +19,7 @@ import functools
 import random
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import resources
 from types import MappingProxyType
@@ -29,11 +29,19 @@ import psycopg
 
 from afterword.clock import Clock
 from afterword.connections.parameters import pyformat
-from afterword.errors import StoreCorrupt, StoreError, StoreInterrupted, StoreUnavailable
+from afterword.errors import (
+    StoreCorrupt,
+    StoreError,
+    StoreInterrupted,
+    StoreLocked,
+    StoreRefused,
+    StoreUnavailable,
+)
 from afterword.stores.postgres.url import shown
 from afterword.stores.rows import Row, Values
 
 Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 CHANNEL = "afterword"
 LOOKING = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"  # all of it at the same moment
@@ -43,6 +51,21 @@ OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
 # For statements that find their rows by an index. The planner, left to itself, reads all of a table
 # of some ten thousand jobs to find a hundred of them, and does so again for each batch.
 PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+# The store's thread serves everybody, so it does not wait for a transaction that may stay open.
+IMPATIENT = {"lock_timeout": "50"}  # milliseconds; a commit of another process is over by then
+# What our statements depend on: a role or a database can have other defaults.
+_OURS = {
+    "DateStyle": "ISO",  # the driver reads no other one
+    "TimeZone": "UTC",  # elsewhere the last moment of the year 9999 is in the year 10000
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",  # times come back as they were written, to be compared with them
+    "array_nulls": "on",
+    "search_path": "pg_catalog",  # whoever may make functions could hide the server's own
+    "default_transaction_isolation": "read committed",
+}
+# Settings that end idle connections and long transactions, and the first server that has each.
+_ENDING = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
+REPEATS = 3  # of what was interrupted before anything was written
 _PATIENCE = 10.0  # seconds to find out what became of a COMMIT
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
 _READY_NONE = 0  # what the driver says when nothing has come yet
@@ -191,14 +214,14 @@ class Session:
 
     def _set_up(self, connection: TimedConnection) -> None:
         connection.answer_within = self._timeout * 1.2
-        self._refuse_unusable(connection)
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         # A pooler makes up the process id that a client is told when it connects.
         self.pooled = row is not None and row[0] != connection.info.backend_pid
         if self.pooled:
             connection.prepare_threshold = None  # the next statement may reach another server
         else:
-            connection.execute(self._settings(local=False))
+            connection.execute(self._settings(connection, local=False))
+        self._refuse_unusable(connection)
 
     def _refuse_unusable(self, connection: TimedConnection) -> None:
         if connection.info.server_version < OLDEST_SERVER:
@@ -212,7 +235,7 @@ class Session:
                 " Name the primary server."
             )
 
-    def _settings(self, *, local: bool) -> str:
+    def _settings(self, connection: TimedConnection, *, local: bool) -> str:
         """The statement that sets the connection up, or the transaction (`local`)."""
         milliseconds = int(self._timeout * 1000)
         limits = {
@@ -220,7 +243,7 @@ class Session:
             "lock_timeout": milliseconds // 2,
             "idle_in_transaction_session_timeout": milliseconds,
         }
-        settings = {**limits, **self._more_settings}
+        settings = {**_OURS, **limits, **unlimited(connection), **self._more_settings}
         calls = (f"set_config('{name}', '{value}', {local})" for name, value in settings.items())
         return f"SELECT {', '.join(calls)}"
 
@@ -268,7 +291,7 @@ class Session:
     def _begin(self, connection: TimedConnection, begin: str) -> None:
         connection.execute(begin)
         if self.pooled:
-            connection.execute(self._settings(local=True))
+            connection.execute(self._settings(connection, local=True))
 
     def execute(self, statement: str, values: Values | None = None, where: str = "") -> list[Row]:
         """Execute sql/<statement>.sql, which must return rows, inside a transaction.
@@ -291,10 +314,17 @@ class Session:
     def ask(self, statement: str, values: Values | None = None) -> list[Row]:
         """Execute a statement that is a transaction of its own, unless one is open here.
 
-        One round trip where `transaction` takes three, but nobody will know what became of it.
+        One round trip where `transaction` takes three, but nobody will know what became of it: so
+        it must be one that does no harm when it is executed again.
         """
         if self.serves_this_thread:
             return self.execute(statement, values)
+        return repeating(lambda: self._ask(statement, values))
+
+    def _ask(self, statement: str, values: Values | None) -> list[Row]:
+        if self.pooled:  # settings hold for a transaction only
+            with self.transaction():
+                return self.execute(statement, values)
         with self.errors():
             return self.connection().execute(sql(statement), values or {}).fetchall()
 
@@ -348,6 +378,10 @@ class Session:
             raise StoreInterrupted(
                 f"The store {self.url} undid a transaction that met another one: {_text(error)}"
             ) from error
+        except psycopg.errors.LockNotAvailable as error:
+            raise StoreLocked(
+                f"A transaction holds a lock that the store {self.url} needs: {_text(error)}"
+            ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if self._connection is not None and self._connection.closed:
                 raise StoreInterrupted(
@@ -361,11 +395,32 @@ class Session:
                 f"{self.url} has no Afterword store any more ({_text(error)}). Restore its schema"
                 " 'afterword', or start the application again to make a new one."
             ) from error
-        except (psycopg.Error, UnicodeEncodeError) as error:
+        except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:
+            raise StoreRefused(
+                f"The store {self.url} refused what it was given: {_text(error)}"
+            ) from error
+        except psycopg.Error as error:
             raise StoreError(f"The store {self.url} refused a statement: {_text(error)}") from error
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         return StoreUnavailable(f"The store {self.url} cannot be used now: {_text(error)}")
+
+
+def repeating(call: Callable[[], T]) -> T:
+    """Call it again if its connection was lost before anything was written.
+
+    The server may have closed a connection long ago, while nobody used it.
+    """
+    for _ in range(REPEATS):
+        with suppress(StoreInterrupted):
+            return call()
+    return call()
+
+
+def unlimited(connection: "psycopg.Connection[Any]") -> Mapping[str, str]:
+    """The settings with which a server never ends the connection by itself."""
+    version = connection.info.server_version
+    return {name: "0" for name, since in _ENDING.items() if version >= since}
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from afterword.clock import Clock
 from afterword.job import JobState, NewJob
 from afterword.store import Settlement, Statement
-from afterword.stores.postgres.adding import place_behind
 from afterword.stores.postgres.rows import final_rows, new_rows
 from afterword.stores.postgres.session import CHANNEL, text_of
 
@@ -13,23 +11,22 @@ from afterword.stores.postgres.session import CHANNEL, text_of
 class InTheirTransaction:
     """The part of the PostgreSQL store for connections that are the user's."""
 
-    _clock: Clock
-
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs on another connection to this database."""
         added = [Statement(text_of("add"), new_rows(jobs, None))]
         followers = [job for job in jobs if job.after is not None]
         if not followers:
             return added
-        keyed = {job.id: job for job in jobs if job.unique_key is not None}
-        places = [place_behind(job, keyed) for job in followers]
-        befores, after_keys = [before for before, _ in places], [key for _, key in places]
-        ids = [*befores, *(job.after for job in followers)]
-        predecessors = {"ids": ids, "keys": [key for key in after_keys if key is not None]}
-        moved = {"ids": [job.id for job in followers], "befores": befores, "after_keys": after_keys}
+        keys = {job.id: job.unique_key for job in jobs}
+        after_keys = [keys.get(job.after or "") for job in followers]
+        ids, unchanged = [job.id for job in followers], [None] * len(followers)
+        if any(after_keys):
+            values = {"ids": ids, "after_keys": after_keys}
+            added.append(Statement(text_of("follow_key"), values))
+        moved = {"ids": ids, "afters": unchanged, "otherwise": unchanged}
         return [
             *added,
-            Statement(text_of("hold_predecessors"), predecessors),
+            Statement(text_of("hold_predecessors"), {"ids": [job.after for job in followers]}),
             Statement(text_of("unblock"), moved),
         ]
 
@@ -43,7 +40,7 @@ class InTheirTransaction:
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles a completed attempt there."""
-        final = final_rows([(settlement, JobState.COMPLETED)], self._clock.now())
+        final = final_rows([(settlement, JobState.COMPLETED)])
         return [
             Statement(text_of("finish"), final),
             Statement(text_of("follow"), {"ids": [settlement.claim.id]}),

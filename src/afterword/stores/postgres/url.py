@@ -11,10 +11,12 @@ from afterword.errors import ConfigurationError
 # A connection that has died without a word is noticed within seconds, not after two hours.
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 _CONNECT_TIMEOUT = 5  # seconds
+# Whatever the role or the database has. With the first packet, because poolers pass this one on.
+_ALWAYS = {"client_encoding": "UTF8"}
 
 
 def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
-    """What the driver needs to connect; what the URL says itself goes before our defaults.
+    """What the driver needs to connect; what the URL says goes before our defaults.
 
     Args:
         url: as libpq or SQLAlchemy spell it: postgresql://user:password@host:5432/database?sslmode=require
@@ -39,7 +41,7 @@ def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
         "application_name": "afterword",
         **_KEEPALIVE,
     }
-    return {**defaults, **given}
+    return {**defaults, **given, **_ALWAYS}
 
 
 def shown(parameters: Mapping[str, object]) -> str:

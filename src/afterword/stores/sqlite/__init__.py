@@ -25,7 +25,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from afterword.clock import Clock
+from afterword.clock import Careful, Clock
 from afterword.stores.bells import Bells
 from afterword.stores.locks import Locks
 from afterword.stores.sqlite.admitting import Admitting
@@ -71,9 +71,11 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
         workers = path.with_name(path.name + "-workers")
         self._locks, self._bells = Locks(workers), Bells(workers)
         self._sightings = Sightings(self._clock)
+        self._careful = Careful(self._clock)
         self._database = Database(path, self._driver)
         self._heard: Callable[[], object] | None = None
         self._seen_version = 0
+        self._looked_to = ""  # where `free_followers` goes on
         self._limited: frozenset[str] = frozenset()  # queues with a limit of their own
 
     @classmethod
@@ -86,6 +88,7 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
     def open(self, create: bool = True) -> None:
         """Take the file into use; with `create`, make it and migrate it if need be."""
         self.identity = self._database.open(create)
+        self._careful.start()
         self._seen_version = self._database.version_of_others()
 
     def close(self) -> None:
@@ -142,17 +145,22 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
     def leave(self, worker: str) -> None:
         """Take the worker off the list and drop its lock."""
         with self.transaction():
-            self._database.write("leave", {"worker": worker})
+            self._take_off(worker)
         self._locks.drop(worker)
 
     # ------------------------------------------------------------------ upkeep
 
-    def purge(self, before: float, limit: int) -> int:
-        """Delete the oldest history, and the starts that no rate counts any more."""
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete the oldest history, and the starts that no rate counts any more.
+
+        A clock that is set while this process looks on deletes nothing early: see `Careful`.
+        """
+        before = self._careful.now() - retention
         with self.transaction():
             rows = self._database.write("purge", {"before": before, "limit": limit})
             ids = json.dumps([row[0] for row in rows])
             self._database.write("forget_attempts", {"ids": ids})
+            self._database.write("forget_retired", {})
             self._database.write("purge_rates", {"now": self._clock.now(), "limit": limit})
         return len(rows)
 

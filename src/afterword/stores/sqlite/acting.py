@@ -1,10 +1,12 @@
 """What people do to jobs, from any thread; every step is fenced by the state it starts from."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from afterword.job import JobRecord
 from afterword.store import STOPPED
+from afterword.stores.locks import Locks
+from afterword.stores.noting import NOTED_WITHIN, wait_noted
 from afterword.stores.rows import first_of_each
 from afterword.stores.sqlite.rows import restored_row
 from afterword.stores.sqlite.theirs import NOT_COMPLETED
@@ -13,6 +15,8 @@ from afterword.stores.sqlite.writing import Writing
 
 class Acting(Writing):
     """The part of the SQLite store that people's commands change jobs with."""
+
+    _locks: Locks
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
@@ -29,6 +33,7 @@ class Acting(Writing):
         values = {"id": job_id, "reason": reason, "stopped": STOPPED, "now": self._clock.now()}
         if not self._database.write("cancel", values):
             return False
+        self._database.write("free_slot", values)
         for statement in NOT_COMPLETED:
             self._ready = bool(self._database.write(statement, values)) or self._ready
         return True
@@ -57,9 +62,12 @@ class Acting(Writing):
         with self.transaction():
             return [_is_possible(job_id) and self._delete(job_id) for job_id in ids]
 
-    def pause(self, queues: Sequence[str]) -> None:
-        """Let no worker start jobs of these queues."""
-        self._pause(queues, paused=True)
+    def pause(self, queues: Sequence[str]) -> bool:
+        """Let no worker start jobs of these queues; returns when none does."""
+        with self.transaction():
+            self._pause(queues, paused=True)
+            ((version,),) = self._database.write("change_rules", {})
+        return self._wait_noted(version, NOTED_WITHIN)
 
     def resume(self, queues: Sequence[str]) -> None:
         """Let the workers go on with these queues."""
@@ -73,7 +81,37 @@ class Acting(Writing):
                 "pause_queue", ({"name": name, "paused": paused} for name in queues)
             )
 
+    def ruled(self) -> Sequence[str]:
+        """The queues that are paused or limited."""
+        rules = self._database.read("queue_rules", {})
+        return [name for name, paused, concurrency in rules if paused or concurrency is not None]
+
+    def limit(self, queues: Mapping[str, int | None]) -> bool:
+        """How many jobs of these queues may run at the same time; returns when it holds."""
+        limits = ({"name": name, "concurrency": number} for name, number in queues.items())
+        with self.transaction():
+            if not self._database.write_many("limit_queue", limits):
+                return True
+            ((version,),) = self._database.write("change_rules", {})
+            self._ready = True
+        return self._wait_noted(version, NOTED_WITHIN)
+
+    def wait_noted(self, timeout: float) -> bool:
+        """Wait until the rules hold in every process."""
+        ((version, _, _),) = self._database.read("rules", {"worker": ""})
+        return self._wait_noted(version, timeout)
+
+    def _wait_noted(self, version: int, timeout: float) -> bool:
+        inside = self._database.serves_this_thread  # nobody sees a change before it is committed
+        return not inside and wait_noted(lambda: self._unaware(version), timeout)
+
+    def _unaware(self, version: int) -> Sequence[str]:
+        rows = self._database.read("unaware", {"version": version, "now": self._clock.now()})
+        with self._database.errors():
+            return [worker for (worker,) in rows if not self._locks.is_dead(worker)]
+
     def _delete(self, job_id: str) -> bool:
+        self._database.write("free_slot", {"id": job_id, "now": self._clock.now()})
         rows = self._database.write("delete", {"id": job_id})
         for (after,) in rows:
             moved = self._database.write("move_up", {"id": job_id, "after": after})

@@ -1,12 +1,13 @@
 """How jobs get into the store."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 from afterword.job import NewJob
 from afterword.store import Added
 from afterword.stores.rows import Values, first_of_each
-from afterword.stores.sqlite.rows import new_row
+from afterword.stores.sqlite.rows import new_row, record
 from afterword.stores.sqlite.writing import Writing
 
 
@@ -54,12 +55,13 @@ class Adding(Writing):
         ]
 
     def _add(self, row: Values) -> Added:
-        if self._database.write("add", row):
-            return Added(row["id"], True)
+        for _, ending in self._database.write("add", row):
+            return Added(row["id"], True, waits=bool(ending and row["worker"]))
         return self._present(row)
 
     def _present(self, row: Values) -> Added:
         ((other, conflict),) = self._database.write("present", row)
         if other != row["id"]:
             self._database.write("share", {"id": other})
-        return Added(other, False, bool(conflict))
+        (found,) = self._database.write("get", {"ids": json.dumps([other])})
+        return Added(other, False, bool(conflict), found=record(found))

@@ -6,7 +6,9 @@ See `afterword.stores.admission`.
 import json
 from collections.abc import Mapping, Sequence
 
-from afterword.store import Claim
+from afterword.clock import Careful
+from afterword.job import new_fence
+from afterword.store import Claim, QueueRules
 from afterword.stores.admission import (
     Limited,
     PutOff,
@@ -26,28 +28,33 @@ class Admitting(Writing):
     A claim runs while no other process writes, so what is counted here cannot change meanwhile.
     """
 
+    _careful: Careful
     _limited: frozenset[str]
 
-    def limit(self, queues: Mapping[str, int | None]) -> None:
-        """How many jobs of these queues may run at the same time."""
-        with self.transaction():
-            for name, concurrency in queues.items():
-                self._database.write("limit_queue", {"name": name, "concurrency": concurrency})
-        self._ready = True
+    def rules(self, worker: str) -> QueueRules:
+        """The rules of queues, for a worker."""
+        ((version, noted, names),) = self._database.read("rules", {"worker": worker})
+        return QueueRules(version, noted, frozenset(json.loads(names)))
 
-    def ruled(self) -> Sequence[str]:
-        """The queues that are paused or limited."""
-        rules = self._database.read("queue_rules", {})
-        return [name for name, paused, concurrency in rules if paused or concurrency is not None]
+    def take_note(self, worker: str, version: int | None) -> None:
+        """Say that this worker starts nothing against these rules any more."""
+        with self.transaction():
+            self._database.write("take_note", {"worker": worker, "version": version})
 
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
     ) -> Sequence[Claim]:
         """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
         claims: list[Claim] = []
-        now = self._clock.now()
-        values = {"worker": worker, "now": now, "skip": json.dumps(list(skip))}
         with self.transaction():
+            now = self._clock.now()  # not before: others may have noted later starts meanwhile
+            values = {
+                "worker": worker,
+                "fence": new_fence(),
+                "now": now,
+                "careful": self._careful.now(),
+                "skip": json.dumps(list(skip)),
+            }
             rooms = dict(self._rooms(queues))
             for queue, priority in self._lanes(queues):
                 most = min(limit - len(claims), rooms.get(queue, limit))
@@ -73,7 +80,8 @@ class Admitting(Writing):
         ((found,),) = self._database.write("claim", values)
         rows = sorted(json.loads(found.decode(errors="replace")))
         ids = json.dumps([job_id for _, job_id, *_ in rows])
-        self._database.write("take", {"worker": values["worker"], "ids": ids})
+        taken = {"worker": values["worker"], "fence": values["fence"], "ids": ids}
+        self._database.write("take", taken)
         return rows
 
     def next_in(self, queues: Sequence[str]) -> float | None:
@@ -131,10 +139,15 @@ class Admitting(Writing):
 
     def _keep(self, kept: Mapping[str, Starts], limited: Sequence[Limited]) -> None:
         for key, starts in kept.items():
-            expires_at = starts.at[-1] + remembered(limited, key)
-            values = {"key": key, "starts": starts.text(), "expires_at": expires_at}
+            values = {
+                "key": key,
+                "starts": starts.text,
+                "freed": json.dumps(starts.freed),
+                "expires_at": starts.latest + remembered(limited, key),
+            }
             self._database.write("note_starts", values)
 
     def _starts(self, key: str) -> Starts:
-        rows = self._database.write("starts", {"key": key})
-        return Starts.read(rows[0][0] if rows else None)
+        for at, freed, reserved in self._database.write("starts", {"key": key}):
+            return Starts.read(at, json.loads(freed), reserved)
+        return Starts()

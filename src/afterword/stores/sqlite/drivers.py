@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import apsw
 
-from afterword.errors import StoreCorrupt, StoreError, StoreUnavailable
+from afterword.errors import StoreCorrupt, StoreError, StoreRefused, StoreUnavailable
 from afterword.stores.rows import Row, Values
 
 BUSY_TIMEOUT = 10.0  # seconds a writer waits for the other processes' transactions
@@ -24,6 +24,7 @@ _LOCK_PAUSE = (0.0005, 0.003)  # seconds between two tries to get the lock, at r
 # https://sqlite.org/rescode.html
 BUSY = 5
 _DAMAGED = frozenset({11, 26})  # CORRUPT, NOTADB
+_REFUSED = frozenset({18, 19, 20})  # TOOBIG, CONSTRAINT, MISMATCH
 # PERM, BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL
 _UNAVAILABLE = frozenset({3, BUSY, 6, 8, 10, 13, 14, 15})
 
@@ -165,6 +166,8 @@ def as_ours(error: Exception, driver: Driver, path: Path) -> StoreError:
         )
     if code in _UNAVAILABLE or isinstance(error, OSError):
         return StoreUnavailable(f"The store {path} cannot be used now: {error}.")
+    if code in _REFUSED:
+        return StoreRefused(f"The store {path} refused what it was given: {error}.")
     return StoreError(f"The store {path} refused a statement: {error}.")
 
 

@@ -1,13 +1,13 @@
 """How attempts end: given back, settled, or lost with their worker."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from afterword.job import JobState
 from afterword.outcome import Cancelled, Completed
-from afterword.store import Cancelling, Claim, Putback, Recovered, Report, Settlement
+from afterword.store import STOPPED, Cancelling, Claim, Putback, Recovered, Report, Settlement
 from afterword.stores.locks import Locks
-from afterword.stores.rows import Lost, Row, Values, final_state, first_of_each
+from afterword.stores.rows import Lost, Values, final_state, first_of_each
 from afterword.stores.sqlite.acting import Acting
 from afterword.stores.sqlite.adding import Adding
 from afterword.stores.sqlite.rows import (
@@ -22,7 +22,7 @@ from afterword.stores.sqlite.rows import (
 from afterword.stores.sqlite.sightings import Sightings
 from afterword.stores.sqlite.theirs import followed_by
 
-_Key = tuple[str, int, str]  # what a write that ends an attempt must match
+_Key = tuple[str, int, str, int | None]  # what a write that ends an attempt must match
 
 
 class Ending(Acting, Adding):
@@ -31,11 +31,13 @@ class Ending(Acting, Adding):
     _locks: Locks
     _sightings: Sightings
     _limited: frozenset[str]  # queues with a limit of their own
+    _looked_to: str  # the job that others wait for at which `free_followers` has ended
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
         """Queue jobs again whose attempts were never started."""
+        now = self._clock.now()
         with self.transaction():
-            accepted = [self._queue_again("release", release_row(each)) for each in putbacks]
+            accepted = [self._queue_again("release", release_row(each, now)) for each in putbacks]
         self._ready = True
         return accepted
 
@@ -53,23 +55,13 @@ class Ending(Acting, Adding):
             return [self._discard(claim, reason) for claim in claims]
 
     def _discard(self, claim: Claim, reason: str | None) -> bool:
-        if reason is not None and self._is_own(claim):
-            return self._end_attempt(
-                Settlement(claim, Cancelled(reason), claim.created_at), self._clock.now()
-            )
+        if reason is not None and not self._database.write("shared", {"id": claim.id}):
+            return self.settle([Settlement(claim, Cancelled(reason))])[0]
         rows = self._database.write("discard", fence(claim)) if reason is None else []
         for (after,) in rows:
             moved = bool(self._database.write("move_up", {"id": claim.id, "after": after}))
             self._ready = self._ready or moved or claim.limited
-        return bool(rows) or self._put_back(claim)
-
-    def _is_own(self, claim: Claim) -> bool:
-        """True unless another request was given the job."""
-        return not self._database.write("shared", {"id": claim.id})
-
-    def _put_back(self, claim: Claim) -> bool:
-        self._ready = True
-        return self._queue_again("release", release_row(Putback(claim)))
+        return bool(rows) or self.release([Putback(claim)])[0]
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""
@@ -90,20 +82,26 @@ class Ending(Acting, Adding):
         return first_of_each([_key(each.claim) for each in settlements], accepted)
 
     def _complete(self, settlements: Sequence[Settlement], now: float) -> set[_Key]:
-        """Move completed jobs to the history; three statements for any number of them."""
-        ended = json.dumps([completed_row(each) for each in settlements])
+        """Move completed jobs to the history; three statements for any number of them.
+
+        Of several claims of one job at most one is ours: one after the other tells which.
+        """
+        first = {each.claim.id: each for each in reversed(settlements)}
+        ended = json.dumps([completed_row(each, now) for each in first.values()])
         finished = self._database.write("complete", {"ended": ended, "now": now})
         values = {"ids": json.dumps([row[0] for row in finished])}
         for statement in followed_by(JobState.COMPLETED):
             self._ready = bool(self._database.write(statement, values)) or self._ready
-        return {(job_id, attempt, worker) for job_id, attempt, worker in finished}
+        accepted = {_key(first[job_id].claim) for (job_id,) in finished}
+        left = [each for each in settlements if first[each.claim.id] is not each]
+        return accepted | (self._complete(left, now) if left else set())
 
     def _end_attempt(self, settlement: Settlement, now: float) -> bool:
         state = final_state(settlement.outcome)
         if state is not None:
             return self._finish(final_row(settlement, state, now))
         self._ready = True
-        if not self._queue_again("requeue", again_row(settlement)):
+        if not self._queue_again("requeue", again_row(settlement, now)):
             return False
         self._database.write("attempt", attempt_row(settlement, now))
         return True
@@ -120,7 +118,7 @@ class Ending(Acting, Adding):
 
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """The attempts of a worker that somebody wants to end."""
-        return [Cancelling(*row) for row in self._database.read("cancelling", {"worker": worker})]
+        return [Cancelling(*row) for row in self._database.look("cancelling", {"worker": worker})]
 
     def _finish(self, final: Values) -> bool:
         """Move a job that did not complete to the history, and what stops with it."""
@@ -128,49 +126,79 @@ class Ending(Acting, Adding):
             return False
         for statement in followed_by(final["state"]):
             self._ready = bool(self._database.write(statement, final)) or self._ready
+        # What was cancelled may be waited for by the next one with its key.
+        self._ready = self._ready or final["state"] == JobState.CANCELLED
         return True
 
     # ------------------------------------------------------------------ upkeep
 
-    def recover(self, limit: int, lease: float) -> Sequence[Recovered]:
-        """Take the jobs of workers that died or let their lease run out."""
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take the jobs of workers that died, let their lease run out, or lost track of them."""
         now = self._clock.now()
         self._database.require_same_file()
         self._database.warn_of_growth()
         with self._database.errors():
             gone = self._gone()
-        if not gone and not self._database.read("lost", {"limit": 1}):
+        values = {"limit": limit, "held_by": held_by, "known": json.dumps(list(known))}
+        if not gone and not self._database.look("lost", {**values, "limit": 1}):
             return []  # the usual case writes nothing
         with self.transaction():
             gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
-            self._database.write_many("leave", ({"worker": worker} for worker in gone))
-            rows = self._database.write("lost", {"limit": limit})
-            recovered = [each for row in rows if (each := self._recover(row, gone, now, lease))]
+            for worker in gone:
+                self._take_off(worker)
+            rows = self._database.write("lost", values)
+            recovered = [each for row in rows if (each := self._recover(Lost(*row), now, lease))]
         for worker in gone:
             self._locks.drop(worker)
         self._ready = self._ready or bool(recovered)
         return recovered
 
-    def _gone(self) -> dict[str, bool]:
-        """The workers that died or let their lease run out, and whether they had retired."""
+    def free_followers(self, limit: int) -> int:
+        """Look for what waits for a job that is not there, and go on from there the next time."""
+        rows = self._database.read("missing", {"last": self._looked_to, "limit": limit})
+        self._looked_to = rows[-1][0] if len(rows) == limit else ""
+        missing = [after for after, is_missing in rows if is_missing]
+        if missing:
+            with self.transaction():
+                for job_id in missing:
+                    self._free_behind(job_id)
+        return len(missing)
+
+    def _free_behind(self, job_id: str) -> None:
+        """Let go on what waits for this job, or end it with it, if the job is still not there."""
+        values = {
+            "id": job_id,
+            "ids": json.dumps([job_id]),
+            "stopped": STOPPED,
+            "now": self._clock.now(),
+        }
+        for (state,) in self._database.write("fate", values):
+            for statement in followed_by(state or JobState.COMPLETED):
+                self._ready = bool(self._database.write(statement, values)) or self._ready
+
+    def _take_off(self, worker: str) -> None:
+        """Take a worker off the list."""
+        for statement in ("remember_retired", "leave"):
+            self._database.write(statement, {"worker": worker})
+
+    def _gone(self) -> list[str]:
+        """The workers that died or let their lease run out."""
         rows = self._database.write("leases", {})
         self._sightings.forget_all_but({row[0] for row in rows})
-        return {
-            worker: bool(retired)
-            for worker, expires_at, lease, retired in rows
+        return [
+            worker
+            for worker, expires_at, lease in rows
             if self._sightings.note(worker, expires_at) >= lease or self._locks.is_dead(worker)
-        }
+        ]
 
-    def _recover(
-        self, row: Row, gone: Mapping[str, bool], now: float, lease: float
-    ) -> Recovered | None:
+    def _recover(self, job: Lost, now: float, lease: float) -> Recovered | None:
         """What became of a lost job; None if the poison before it has stopped it just now."""
-        job = Lost(*row)
-        retired = gone.get(job.worker, False)
-        outcome = job.outcome(retired=retired, lease=lease)
+        outcome = job.outcome(lease)
         state = final_state(outcome)
-        lost = job.lost + (not retired)
-        values = lost_row(job, outcome, now, lost=not retired)
+        lost = job.lost + (not job.retired)
+        values = lost_row(job, outcome, now, lost=not job.retired)
         if state is not None:
             ended = self._finish({**values, "state": state.value})
         elif ended := bool(self._database.write("requeue", values)):
@@ -183,4 +211,4 @@ class Ending(Acting, Adding):
 
 
 def _key(claim: Claim) -> _Key:
-    return claim.id, claim.attempt, claim.worker
+    return claim.id, claim.attempt, claim.worker, claim.fence

@@ -63,7 +63,7 @@ class Looking:
 
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key."""
-        rows = self._database.read("with_key", {"key": unique_key})
+        rows = self._database.read("with_key", {"key": unique_key, "ended": int(ended)})
         if not rows and ended:
             rows = self._database.read("ended_with_key", {"key": unique_key})
         found = self.get([row[0] for row in rows])

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from afterword.job import JobRecord, JobState, NewJob
+from afterword.job import Delay, JobRecord, JobState, NewJob, held_fence
 from afterword.outcome import Outcome, Released, Retry
 from afterword.store import STOPPED, Claim, Putback, Settlement
 from afterword.stores import rows
@@ -24,9 +24,10 @@ def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None 
         "queue": job.queue,
         "priority": job.priority,
         "state": "running" if held else "queued",
-        "run_at": now if job.run_at is None else job.run_at,
+        "run_at": _start(job.run_at, now),
         "attempt": int(held),
         "worker": held_by if held else None,
+        "fence": held_fence(job.id) if held else None,
         "after": job.after,
         "after_key": after_key,
         "on_failure": job.on_failure,
@@ -40,14 +41,26 @@ def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None 
     }
 
 
+def _start(run_at: float | Delay | None, now: float) -> float:
+    """The time of a job's first start."""
+    if isinstance(run_at, Delay):
+        return now + run_at.seconds
+    return now if run_at is None else run_at
+
+
 def fence(claim: Claim) -> dict[str, Any]:
     """What a write that ends an attempt must match."""
-    return {"id": claim.id, "attempt": claim.attempt, "worker": claim.worker}
+    return {
+        "id": claim.id,
+        "attempt": claim.attempt,
+        "worker": claim.worker,
+        "fence": claim.fence,
+    }
 
 
-def release_row(putback: Putback) -> Values:
+def release_row(putback: Putback, now: float) -> Values:
     """The values of release.sql."""
-    return {**fence(putback.claim), "at": putback.at or 0.0, "reason": putback.reason}
+    return {**fence(putback.claim), "at": now + putback.delay, "reason": putback.reason, "now": now}
 
 
 def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
@@ -57,26 +70,27 @@ def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
         "state": state.value,
         "error": rows.final_error(settlement.outcome),
         "result": rows.final_result(settlement.outcome),
-        "started_at": settlement.started_at,
+        "started_at": now - settlement.seconds,
         "lost": 0,
         "stopped": STOPPED,
         "now": now,
     }
 
 
-def completed_row(settlement: Settlement) -> Row:
+def completed_row(settlement: Settlement, now: float) -> Row:
     """What complete.sql is given for each attempt."""
     claim, result = settlement.claim, rows.final_result(settlement.outcome)
-    return (claim.id, claim.attempt, claim.worker, settlement.started_at, result)
+    started_at = now - settlement.seconds
+    return (claim.id, claim.attempt, claim.worker, claim.fence, started_at, result)
 
 
-def again_row(settlement: Settlement) -> Values:
+def again_row(settlement: Settlement, now: float) -> Values:
     """The values of requeue.sql."""
     outcome = settlement.outcome
     retry = outcome if isinstance(outcome, Retry) else None
     return {
         **fence(settlement.claim),
-        "at": retry.at if retry else 0.0,
+        "at": now + (retry.delay if retry else 0.0),
         "error": retry.error if retry else INTERRUPTED,
         "interrupted": int(isinstance(outcome, Released)),
         "lost": 0,
@@ -86,9 +100,9 @@ def again_row(settlement: Settlement) -> Values:
 
 def attempt_row(settlement: Settlement, now: float) -> Values:
     """The values of attempt.sql, of an attempt whose job goes on."""
-    again = again_row(settlement)
+    again = again_row(settlement, now)
     outcome = rows.attempt_outcome(settlement.outcome)
-    return {**again, "outcome": outcome, "started_at": settlement.started_at, "now": now}
+    return {**again, "outcome": outcome, "started_at": now - settlement.seconds, "now": now}
 
 
 def lost_row(job: Lost, outcome: Outcome, now: float, *, lost: bool) -> Values:
@@ -98,7 +112,8 @@ def lost_row(job: Lost, outcome: Outcome, now: float, *, lost: bool) -> Values:
         "id": job.id,
         "attempt": job.attempt,
         "worker": job.worker,
-        "at": now + (retry.at if retry else 0.0),
+        "fence": job.fence,
+        "at": now + (retry.delay if retry else 0.0),
         "error": retry.error if retry else rows.final_error(outcome) or INTERRUPTED,
         "result": None,
         "interrupted": int(isinstance(outcome, Released)),

@@ -1,12 +1,12 @@
 """Where schedules have got to; what they make of it is in `afterword.scheduler`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from afterword.records import ScheduleRecord
 from afterword.store import Declared, Due
-from afterword.stores.rows import schedule_record
+from afterword.stores.rows import UNSEEN, advance_row, schedule_record
 from afterword.stores.sqlite.writing import Writing
 
 
@@ -22,19 +22,23 @@ class Scheduling(Writing):
         now = self._clock.now()
         with self.transaction():
             for each in schedules:
-                self._database.write("declare", {**asdict(each), "now": now})
+                values = {**asdict(each), "now": now, "unseen": UNSEEN}
+                self._database.write("declare_cursor", values)
+                self._database.write("declare", values)
 
-    def due(self, names: Sequence[str]) -> Sequence[Due]:
+    def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
         """Those with an occurrence to be dealt with, the earliest first."""
-        now = self._clock.now()
-        rows = self._database.write("due", {"names": json.dumps(list(names)), "now": now})
-        return [Due(name, next_at, now) for name, next_at in rows]
+        values = {"rules": json.dumps(dict(rules)), "now": self._clock.now()}
+        return [Due(*row) for row in self._database.write("due", values)]
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
         """Move a schedule on, unless somebody else has."""
-        values = {"name": due.name, "seen_at": due.next_at, "next_at": next_at, "last_at": last_at}
+        values = advance_row(due, next_at, last_at)
         with self.transaction():
-            return bool(self._database.write("advance", values))
+            if not self._database.write("advance", values):
+                return False
+            self._database.write("advance_shown", values)
+        return True
 
     def schedules(self) -> Sequence[ScheduleRecord]:
         """All of them, by name."""

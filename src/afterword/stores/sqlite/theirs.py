@@ -45,10 +45,10 @@ class InTheirTransaction:
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles an attempt; the first statement returns a row if it was still ours."""
-        state = final_state(settlement.outcome)
+        state, now = final_state(settlement.outcome), self._clock.now()
         if state is None:
-            return [Statement(sql("requeue"), again_row(settlement))]
-        values = final_row(settlement, state, self._clock.now())
+            return [Statement(sql("requeue"), again_row(settlement, now))]
+        values = final_row(settlement, state, now)
         values = {**values, "ids": json.dumps([settlement.claim.id])}
         rest = [Statement(_without_answer(name), values) for name in followed_by(state)]
         return [Statement(sql("finish"), values), *rest, *self.adding(settlement.children)]

@@ -1,27 +1,28 @@
 INSERT INTO afterword.jobs (
-    id, task, arguments, queue, priority, state, run_at, attempt, worker, after, on_failure, request_id, tags, unique_key, limit_key, options,
-    created_at
+    id, task, arguments, queue, priority, state, run_at, attempt, worker, fence, after, on_failure, request_id, tags, unique_key, limit_key,
+    options, created_at
 )
 SELECT
     id, task, CAST(arguments AS json), queue, priority,
     CASE WHEN worker IS NULL THEN 'queued' ELSE 'running' END,
-    coalesce(to_timestamp(run_at), now()),
+    CASE WHEN delayed THEN clock_timestamp() + run_at * interval '1 second' ELSE coalesce(to_timestamp(run_at), now()) END,
     CASE WHEN worker IS NULL THEN 0 ELSE 1 END,
-    worker, after, on_failure, request_id,
+    worker, fence, after, on_failure, request_id,
     CASE WHEN tags IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(CAST(tags AS json))) END,
     unique_key, limit_key, CAST(options AS json), now()
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:tasks AS text[]), CAST(:arguments AS text[]), CAST(:queues AS text[]), CAST(:priorities AS integer[]),
-    CAST(:run_ats AS double precision[]), CAST(:workers AS text[]), CAST(:afters AS uuid[]), CAST(:on_failures AS text[]), CAST(:request_ids AS text[]),
+    CAST(:run_ats AS double precision[]), CAST(:delayed AS boolean[]), CAST(:workers AS text[]), CAST(:fences AS bigint[]), CAST(:afters AS uuid[]), CAST(:on_failures AS text[]), CAST(:request_ids AS text[]),
     CAST(:tags AS text[]), CAST(:unique_keys AS text[]), CAST(:unique_ended AS boolean[]), CAST(:limit_keys AS text[]), CAST(:options AS text[])
 ) WITH ORDINALITY AS new (
-    id, task, arguments, queue, priority, run_at, worker, after, on_failure, request_id, tags, unique_key, unique_ended, limit_key, options, place
+    id, task, arguments, queue, priority, run_at, delayed, worker, fence, after, on_failure, request_id, tags, unique_key, unique_ended, limit_key, options, place
 )
 -- One look into an index for each, in a form that the planner cannot turn into reading all of the history.
 WHERE (SELECT history.id FROM afterword.history WHERE history.id = new.id) IS NULL
     AND (
         unique_key IS NULL OR NOT unique_ended
         OR (SELECT count(*) FROM afterword.history WHERE history.unique_key = new.unique_key) = 0
+        AND (SELECT count(*) FROM afterword.jobs WHERE jobs.unique_key = new.unique_key AND jobs.cancelling IS NOT NULL) = 0
     )
 -- Whoever adds the same key waits here for the first one: in one order, so that no two wait for each other.
 ORDER BY unique_key, place

@@ -3,6 +3,15 @@ WITH ended AS (
     USING unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS wanted (id, reason)
     WHERE job.id = wanted.id AND job.state = 'queued'
     RETURNING job.*, wanted.reason
+),
+-- Their slots, if these have not come yet, are for those that come next.
+freed AS (
+    UPDATE afterword.rates SET freed = rates.freed || given.slots
+    FROM (
+        SELECT limit_key, array_agg(CAST(extract(epoch FROM slot_at) AS double precision)) AS slots
+        FROM ended WHERE slot_at > now() AND limit_key IS NOT NULL GROUP BY limit_key
+    ) AS given
+    WHERE rates.key = given.limit_key
 )
 INSERT INTO afterword.history (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,

@@ -43,6 +43,13 @@ due AS MATERIALIZED (
         WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = lane.queue AND job.priority = lane.priority
             AND job.run_at <= now() AND job.task <> ALL (CAST(:skip AS text[]))
             AND EXISTS (SELECT 1 FROM afterword.workers WHERE workers.id = :worker) -- who has left gets nothing
+            -- The one with its key before it has been asked to end, and has not.
+            AND (
+                job.unique_key IS NULL OR NOT EXISTS (
+                    SELECT 1 FROM afterword.jobs AS ending
+                    WHERE ending.unique_key = job.unique_key AND ending.cancelling IS NOT NULL AND ending.state = 'running'
+                )
+            )
             -- How many run already; what this claim itself takes too many of is given back.
             -- One object, read once: to count for each job that waits would take six times as long.
             AND (
@@ -60,9 +67,9 @@ due AS MATERIALIZED (
     ) AS ready
     LIMIT :limit
 )
-UPDATE afterword.jobs AS job SET state = 'running', attempt = job.attempt + 1, worker = :worker, error = NULL
+UPDATE afterword.jobs AS job SET state = 'running', attempt = job.attempt + 1, worker = :worker, fence = :fence, error = NULL
 FROM due WHERE job.id = due.id
 RETURNING
-    due.place, job.priority, job.run_at, CAST(job.id AS text), job.attempt, job.worker, job.task, CAST(job.arguments AS text),
+    due.place, job.priority, job.run_at, CAST(job.id AS text), job.attempt, job.worker, job.fence, job.task, CAST(job.arguments AS text),
     CAST(extract(epoch FROM job.created_at) AS double precision), job.queue, CAST(job.options AS text), job.tags, job.failures, job.interrupted, job.lost,
-    job.limit_key, job.slot_at IS NOT NULL, due.room IS NOT NULL
+    coalesce(CAST(extract(epoch FROM now() - job.parked_at) AS double precision), 0), job.limit_key, job.slot_at IS NOT NULL, due.room IS NOT NULL

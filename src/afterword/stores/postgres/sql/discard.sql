@@ -1,6 +1,10 @@
--- Take one held job out; its followers now wait for what it waited for. What another request was given stays: it is put back instead.
+-- Take one held job out, which is locked; its followers now wait for what it waited for. What another request was given stays:
+-- it is put back instead.
 WITH gone AS (
-    DELETE FROM afterword.jobs WHERE id = CAST(:id AS uuid) AND attempt = :attempt AND worker = :worker AND NOT shared RETURNING id, after
+    DELETE FROM afterword.jobs
+    WHERE id = CAST(:id AS uuid) AND attempt = :attempt AND worker = :worker AND fence IS NOT DISTINCT FROM CAST(:fence AS bigint)
+        AND NOT shared
+    RETURNING id, after
 ),
 moved AS (UPDATE afterword.jobs AS job SET after = gone.after FROM gone WHERE job.after = gone.id RETURNING job.id)
 SELECT (SELECT count(*) FROM moved) FROM gone

@@ -1,6 +1,16 @@
 -- Who is renewing or leaving at this moment holds its row: it is not waited for, but looked at again.
-DELETE FROM afterword.workers
-WHERE id IN (
-    SELECT id FROM afterword.workers WHERE expires_at <= now() OR id = ANY (CAST(:dead AS text[])) FOR UPDATE SKIP LOCKED
+WITH gone AS (
+    DELETE FROM afterword.workers
+    WHERE id IN (
+        SELECT id FROM afterword.workers WHERE expires_at <= now() OR id = ANY (CAST(:dead AS text[])) FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id, retired
+),
+remembered AS (
+    -- Not all of its jobs may be recovered at once.
+    INSERT INTO afterword.retired (worker)
+    SELECT id FROM gone
+    WHERE retired AND EXISTS (SELECT 1 FROM afterword.jobs AS job WHERE job.state = 'running' AND job.worker = gone.id)
+    ON CONFLICT DO NOTHING
 )
-RETURNING id, retired
+SELECT id FROM gone

@@ -1,2 +1,6 @@
--- What people are about to act on stays as it is until they have.
-SELECT CAST(id AS text) FROM afterword.jobs WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE
+-- What is about to be acted on stays as it is until it has been. Statements behind this one see what was added behind these jobs
+-- while it waited for those who added it.
+SELECT CAST(id AS text), CAST(after AS text) FROM afterword.jobs
+WHERE id = ANY (CAST(:ids AS uuid[])) AND state = ANY (CAST(:states AS text[]))
+ORDER BY id
+FOR UPDATE

@@ -8,10 +8,14 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT 1, id, task, CAST(arguments AS text) FROM afterword.history WHERE id = new.id
     UNION ALL
-    SELECT 2, id, task, CAST(arguments AS text) FROM afterword.jobs WHERE unique_key = new.unique_key
+    SELECT 2, id, task, CAST(arguments AS text) FROM afterword.jobs
+    WHERE unique_key = new.unique_key AND cancelling IS NULL
+    UNION ALL
+    SELECT 3, id, task, CAST(arguments AS text) FROM afterword.jobs
+    WHERE unique_key = new.unique_key AND cancelling IS NOT NULL AND new.unique_ended
     UNION ALL
     (
-        SELECT 3, id, task, CAST(arguments AS text) FROM afterword.history WHERE unique_key = new.unique_key AND new.unique_ended
+        SELECT 4, id, task, CAST(arguments AS text) FROM afterword.history WHERE unique_key = new.unique_key AND new.unique_ended
         ORDER BY id DESC LIMIT 1
     )
 ) AS there

@@ -2,7 +2,7 @@ WITH gone AS (
     DELETE FROM afterword.history
     WHERE id IN (
         SELECT id FROM afterword.history
-        WHERE finished_at < now() - CAST(:age AS double precision) * interval '1 second'
+        WHERE finished_at <= now() - CAST(:retention AS double precision) * interval '1 second'
         ORDER BY finished_at LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )
@@ -13,5 +13,10 @@ attempts AS (DELETE FROM afterword.attempts WHERE job_id = ANY (ARRAY(SELECT id 
 rates AS (
     DELETE FROM afterword.rates
     WHERE key IN (SELECT key FROM afterword.rates WHERE expires_at < now() LIMIT :limit FOR UPDATE SKIP LOCKED)
+),
+-- All their jobs have been recovered.
+retired AS (
+    DELETE FROM afterword.retired
+    WHERE NOT EXISTS (SELECT 1 FROM afterword.jobs AS job WHERE job.state = 'running' AND job.worker = retired.worker)
 )
 SELECT count(*) FROM gone

@@ -1,9 +1,12 @@
 -- The attempt was never started: its number is given back, its slot is kept.
 UPDATE afterword.jobs AS job
-SET state = 'queued', worker = NULL, attempt = job.attempt - 1,
-    run_at = greatest(job.run_at, now() + again.delay * interval '1 second'), error = again.reason
+SET state = 'queued', worker = NULL, fence = NULL, attempt = job.attempt - 1,
+    run_at = greatest(job.run_at, now() + again.delay * interval '1 second'), error = again.reason,
+    parked_at = CASE WHEN again.reason IS NULL THEN job.parked_at ELSE coalesce(job.parked_at, now()) END
 FROM unnest(
-    CAST(:ids AS uuid[]), CAST(:attempts AS integer[]), CAST(:workers AS text[]), CAST(:delays AS double precision[]), CAST(:reasons AS text[])
-) AS again (id, attempt, worker, delay, reason)
+    CAST(:ids AS uuid[]), CAST(:attempts AS integer[]), CAST(:workers AS text[]), CAST(:fences AS bigint[]),
+    CAST(:delays AS double precision[]), CAST(:reasons AS text[])
+) AS again (id, attempt, worker, fence, delay, reason)
 WHERE job.id = again.id AND job.attempt = again.attempt AND job.worker = again.worker
-RETURNING CAST(job.id AS text), again.attempt, again.worker, job.cancelling
+    AND job.fence IS NOT DISTINCT FROM again.fence
+RETURNING CAST(job.id AS text), again.attempt, again.worker, again.fence, job.cancelling

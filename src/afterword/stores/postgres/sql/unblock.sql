@@ -1,11 +1,14 @@
--- A predecessor that has ended is not waited for. One that was not added because of its key: what it would have followed is
--- waited for, or else what has the key.
-UPDATE afterword.jobs AS job
-SET after = coalesce(
-    (SELECT id FROM afterword.jobs AS other WHERE other.id = new.before),
-    (SELECT id FROM afterword.jobs AS other WHERE other.unique_key = new.after_key AND other.id <> job.id)
+-- Jobs wait for what they are to follow (NULL: for what they follow already), if it is there, and otherwise for the other one. That
+-- is held, or had ended: behind hold_predecessors.sql nothing of it can end any more before this is committed.
+WITH place AS (
+    SELECT job.id, coalesce(
+        (SELECT id FROM afterword.jobs AS predecessor WHERE predecessor.id = coalesce(new.after, job.after)),
+        (SELECT id FROM afterword.jobs AS predecessor WHERE predecessor.id = new.otherwise)
+    ) AS after
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:afters AS uuid[]), CAST(:otherwise AS uuid[])) AS new (id, after, otherwise)
+    JOIN afterword.jobs AS job ON job.id = new.id AND job.after IS NOT NULL
 )
-FROM unnest(CAST(:ids AS uuid[]), CAST(:befores AS uuid[]), CAST(:after_keys AS text[])) AS new (id, before, after_key)
-WHERE job.id = new.id AND job.after IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM afterword.jobs AS predecessor WHERE predecessor.id = job.after)
+UPDATE afterword.jobs AS job SET after = place.after
+FROM place
+WHERE job.id = place.id AND job.after IS DISTINCT FROM place.after
 RETURNING job.id

@@ -1,3 +1,3 @@
-UPDATE afterword_schedules SET next_at = :next_at, last_at = coalesce(:last_at, last_at)
-WHERE name = :name AND next_at = :seen_at AND NOT paused
+UPDATE afterword_cursors SET next_at = :next_at
+WHERE name = :name AND rule = :rule AND next_at = :seen_at AND (SELECT NOT paused FROM afterword_schedules WHERE name = :name)
 RETURNING name

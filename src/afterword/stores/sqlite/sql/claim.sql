@@ -2,12 +2,20 @@
 -- lock is given away and taken back, and while other threads want it that costs more than the JSON.
 SELECT
     CAST(json_group_array(json_array(
-        run_at, id, attempt + 1, :worker, task, arguments, created_at, queue, options, tags, failures, interrupted, lost, limit_key, slot_at
+        run_at, id, attempt + 1, :worker, :fence, task, arguments, created_at, queue, options, tags, failures, interrupted, lost,
+        coalesce(max(0, :careful - parked_at), 0), limit_key, slot_at
     )) AS BLOB) -- text that is not UTF-8 must not make the driver refuse the whole claim
 FROM (
     SELECT * FROM afterword_jobs
     WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority = :priority AND run_at <= :now
         AND EXISTS (SELECT 1 FROM afterword_workers WHERE id = :worker) -- who has left gets nothing
+        -- The one with its key before it has been asked to end, and has not.
+        AND (
+            unique_key IS NULL OR NOT EXISTS (
+                SELECT 1 FROM afterword_jobs AS ending
+                WHERE ending.unique_key = afterword_jobs.unique_key AND ending.cancelling IS NOT NULL AND ending.state = 'running'
+            )
+        )
         AND task NOT IN (SELECT value FROM json_each(:skip))
         -- How many run already; what this claim itself takes too many of is given back.
         AND (

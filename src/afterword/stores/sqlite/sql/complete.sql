@@ -1,4 +1,4 @@
--- finish.sql for any number of attempts that completed: rows of [id, attempt, worker, started_at, result].
+-- finish.sql for any number of attempts that completed: rows of [id, attempt, worker, fence, started_at, result].
 INSERT INTO afterword_history (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure,
     request_id, tags, unique_key, limit_key, options, failures, progress, result,
@@ -6,9 +6,9 @@ INSERT INTO afterword_history (
 )
 SELECT
     job.id, task, arguments, queue, priority, 'completed', run_at, attempt, lost, interrupted, worker, after, on_failure,
-    request_id, tags, unique_key, limit_key, options, failures, progress, ended.value ->> 4,
-    created_at, ended.value ->> 3, :now
+    request_id, tags, unique_key, limit_key, options, failures, progress, ended.value ->> 5,
+    created_at, ended.value ->> 4, :now
 FROM json_each(:ended) AS ended
 CROSS JOIN afterword_jobs AS job -- in this order: the jobs are looked up
-WHERE job.id = ended.value ->> 0 AND job.attempt = ended.value ->> 1 AND job.worker IS ended.value ->> 2
-RETURNING id, attempt, worker
+WHERE job.id = ended.value ->> 0 AND job.attempt = ended.value ->> 1 AND job.worker IS ended.value ->> 2 AND job.fence IS ended.value ->> 3
+RETURNING id

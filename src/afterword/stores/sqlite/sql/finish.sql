@@ -8,5 +8,5 @@ SELECT
     request_id, :error, tags, unique_key, limit_key, options, failures, progress, :result,
     created_at, :started_at, :now
 FROM afterword_jobs
-WHERE id = :id AND attempt = :attempt AND worker IS :worker
+WHERE id = :id AND attempt = :attempt AND worker IS :worker AND fence IS :fence
 RETURNING id, attempt, worker

@@ -1,1 +1,1 @@
-SELECT id, expires_at, lease, retired FROM afterword_workers
+SELECT id, expires_at, lease FROM afterword_workers

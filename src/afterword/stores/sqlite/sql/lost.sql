@@ -1,5 +1,11 @@
--- A running job whose worker is not on the list any more.
-SELECT id, attempt, worker, task, lost, interrupted, options, cancelling FROM afterword_jobs
-WHERE state = 'running' AND (worker IS NULL OR worker NOT IN (SELECT id FROM afterword_workers))
+-- A running job whose worker is not on the list any more, or has lost track of it.
+SELECT id, attempt, worker, fence, task, lost, interrupted, options, cancelling,
+    worker IN (SELECT worker FROM afterword_retired)
+FROM afterword_jobs
+WHERE state = 'running' AND (
+    worker IS NULL
+    OR worker NOT IN (SELECT id FROM afterword_workers)
+    OR worker = :held_by AND id NOT IN (SELECT value FROM json_each(:known))
+)
 ORDER BY id
 LIMIT :limit

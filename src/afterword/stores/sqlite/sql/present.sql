@@ -4,8 +4,10 @@ SELECT id, task <> :task OR arguments <> :arguments FROM (
     UNION ALL
     SELECT 1, id, task, arguments FROM afterword_history WHERE id = :id
     UNION ALL
-    SELECT 2, id, task, arguments FROM afterword_jobs WHERE unique_key = :unique_key
+    SELECT 2, id, task, arguments FROM afterword_jobs WHERE unique_key = :unique_key AND cancelling IS NULL
     UNION ALL
-    SELECT 3, id, task, arguments FROM afterword_history WHERE unique_key = :unique_key AND :unique_ended
+    SELECT 3, id, task, arguments FROM afterword_jobs WHERE unique_key = :unique_key AND cancelling IS NOT NULL AND :unique_ended
+    UNION ALL
+    SELECT 4, id, task, arguments FROM afterword_history WHERE unique_key = :unique_key AND :unique_ended
 )
 ORDER BY rank, id DESC LIMIT 1

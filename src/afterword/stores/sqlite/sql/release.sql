@@ -1,5 +1,6 @@
 -- The attempt was never started: its number is given back, its slot is kept.
 UPDATE afterword_jobs
-SET state = 'queued', worker = NULL, attempt = attempt - 1, run_at = max(run_at, :at), error = :reason
-WHERE id = :id AND attempt = :attempt AND worker = :worker
+SET state = 'queued', worker = NULL, fence = NULL, attempt = attempt - 1, run_at = max(run_at, :at), error = :reason,
+    parked_at = iif(:reason IS NULL, parked_at, coalesce(parked_at, :now))
+WHERE id = :id AND attempt = :attempt AND worker = :worker AND fence IS :fence
 RETURNING cancelling

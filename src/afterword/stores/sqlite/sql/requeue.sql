@@ -1,7 +1,7 @@
 -- The attempt was started and is over: it keeps its number.
 UPDATE afterword_jobs
-SET state = 'queued', worker = NULL, run_at = max(run_at, :at), error = :error,
+SET state = 'queued', worker = NULL, fence = NULL, run_at = max(run_at, :at), error = :error,
     interrupted = interrupted + :interrupted, lost = lost + :lost, failures = failures + :failures,
-    slot_at = NULL -- the next attempt needs a slot of its own
-WHERE id = :id AND attempt = :attempt AND worker IS :worker
+    parked_at = NULL, slot_at = NULL -- the next attempt needs a slot of its own
+WHERE id = :id AND attempt = :attempt AND worker IS :worker AND fence IS :fence
 RETURNING cancelling

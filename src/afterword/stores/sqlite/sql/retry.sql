@@ -15,7 +15,7 @@ SELECT
     -- A later job may have the key by now; this one goes on without it.
     iif(
         row_number() OVER (PARTITION BY unique_key ORDER BY id) > 1
-        OR EXISTS (SELECT 1 FROM afterword_jobs AS other WHERE other.unique_key = job.unique_key),
+        OR EXISTS (SELECT 1 FROM afterword_jobs AS other WHERE other.unique_key = job.unique_key AND other.cancelling IS NULL),
         NULL, unique_key
     ),
     limit_key, options, created_at

@@ -1,0 +1,22 @@
+"""How a change of a queue's rule takes hold in every process, before whoever made it goes on.
+
+Each change has a number. A worker looks at the rules twice a second, and says up to which number it
+has taken note: from then on nothing starts there against them. Whoever makes a change waits until
+every live worker has said so. One that starts nothing need not say anything.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+NOTED_WITHIN = 60.0  # seconds
+_ASK_EVERY = 0.02  # seconds
+
+
+def wait_noted(unaware: Callable[[], Sequence[str]], timeout: float) -> bool:
+    """Wait until no worker is left that has not taken note; False: not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while unaware():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_ASK_EVERY)
+    return True

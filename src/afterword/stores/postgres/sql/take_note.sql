@@ -1,0 +1,2 @@
+UPDATE afterword.workers SET rules = CAST(:version AS integer) WHERE id = :worker
+RETURNING id

@@ -1,0 +1,1 @@
+SELECT id FROM afterword.workers WHERE rules < :version AND expires_at > now()

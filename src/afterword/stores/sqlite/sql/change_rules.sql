@@ -1,0 +1,1 @@
+UPDATE afterword_store SET rules = rules + 1 RETURNING rules

@@ -1,0 +1,8 @@
+-- Of the next jobs that others wait for, which ones are not there. Each is found by one seek, however many wait for it.
+WITH RECURSIVE looked (after, number) AS (
+    SELECT min(after), 1 FROM afterword_jobs WHERE after > :last
+    UNION ALL
+    SELECT (SELECT min(after) FROM afterword_jobs WHERE after > looked.after), number + 1
+    FROM looked WHERE number < :limit AND looked.after IS NOT NULL
+)
+SELECT after, after NOT IN (SELECT id FROM afterword_jobs) FROM looked WHERE after IS NOT NULL ORDER BY after

@@ -1,0 +1,5 @@
+-- Of workers that are about to leave the list: not all of their jobs may be recovered at once.
+INSERT INTO afterword_retired (worker)
+SELECT id FROM afterword_workers AS gone
+WHERE id = :worker AND retired AND EXISTS (SELECT 1 FROM afterword_jobs AS job WHERE job.state = 'running' AND job.worker = gone.id)
+ON CONFLICT DO NOTHING

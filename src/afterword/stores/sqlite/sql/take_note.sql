@@ -1,0 +1,1 @@
+UPDATE afterword_workers SET rules = :version WHERE id = :worker

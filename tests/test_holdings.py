@@ -1,0 +1,111 @@
+"""A job that the store says this process runs, and of which the process knows nothing."""
+
+import asyncio
+import logging
+
+import pytest
+
+from afterword import JobState
+from afterword.job import NewJob, new_id
+from afterword.operation import adding, calling
+from afterword.store import Store
+from tests.at_work import record, store_jobs, wait_for
+from tests.helpers import wait_until
+from tests.life.site import gate, note, seen, store_of, wait_at_gate, working
+
+pytestmark = pytest.mark.anyio
+
+LEASE = 0.6  # seconds
+NOTE = f"{note.__module__}:{note.__qualname__}"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Afterword runs in asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    seen.clear()
+    gate.clear()
+
+
+def a_job(text: str) -> NewJob:
+    return NewJob(id=new_id(), task=NOTE, arguments=f'{{"text": "{text}"}}', held=True)
+
+
+async def test_a_claim_of_which_nobody_knows_is_run_again(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with working(store_url, lease=LEASE) as afterword:
+        worker = afterword._leases.worker
+
+        def claim_and_forget(store: Store) -> int:
+            store.add([a_job("lost")])
+            return len(store.claim(worker, ["default"], 10))
+
+        with caplog.at_level(logging.ERROR, "afterword"):
+            forgotten = await asyncio.to_thread(
+                afterword._group.run_blocking, calling(claim_and_forget)
+            )
+            await wait_for(lambda: seen, description="it has run")
+
+    assert 1 == forgotten
+    assert ["lost"] == seen
+    assert "forgotten job=" in caplog.text
+
+
+async def test_a_job_whose_event_loop_ended_before_the_answer_is_run_again(store_url: str) -> None:
+    async with working(store_url, lease=LEASE) as afterword:
+        operation = adding([a_job("orphan")], afterword._leases.worker)
+        operation.loop = asyncio.new_event_loop()
+        operation.loop.close()
+        afterword._group.submit(operation)
+        del operation
+        await wait_for(lambda: seen, description="it has run")
+
+    assert ["orphan"] == seen
+
+
+async def test_what_is_known_is_left_alone(store_url: str) -> None:
+    """What runs, what a request holds, and what has yet to be told to a blocked event loop."""
+    async with working(store_url, lease=LEASE) as afterword:
+        looks: list[None] = []
+        store = store_of(afterword)
+        running = await afterword.add_task(wait_at_gate, "runs")
+        [held] = await store_jobs(afterword, [a_job("held")])
+        unanswered = adding([job := a_job("unanswered")], afterword._leases.worker)
+        answer = asyncio.ensure_future(afterword._group.run(unanswered))
+        await asyncio.sleep(0)
+        wait_until(lambda: store.get([job.id]), description="it is stored, but the loop is blocked")
+        afterword._group.every(LEASE / 3, lambda store: looks.append(None))
+        wait_until(lambda: len(looks) > 6, description="two leases have passed")
+        found = store.get([running.id, held.id, job.id])
+        await answer
+
+    assert [(JobState.RUNNING, 1, 0)] * 3 == [
+        (each.state, each.attempt, each.lost) for each in found
+    ]
+    assert ["runs"] == seen[:1]
+
+
+async def test_a_job_that_is_forgotten_again_and_again_fails(store_url: str) -> None:
+    """As one that kills its workers."""
+    async with working(store_url, lease=LEASE, queues=["other"]) as afterword:
+        worker, job = afterword._leases.worker, a_job("cursed")
+
+        def claim_and_forget(store: Store) -> None:
+            store.claim(worker, ["default"], 10)
+
+        await asyncio.to_thread(
+            afterword._group.run_blocking, calling(lambda store: store.add([job], None))
+        )
+        afterword._group.every(0.05, claim_and_forget)
+        await wait_for(
+            lambda: store_of(afterword).get([job.id])[0].state.final, description="it has failed"
+        )
+        after = await record(afterword, job)
+
+    assert JobState.FAILED is after.state
+    assert "poison" in (after.error or "")

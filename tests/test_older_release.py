@@ -1,0 +1,63 @@
+"""A release that knows an older schema works on the same store: a rolling deploy."""
+
+from collections.abc import Iterator
+
+import apsw
+import psycopg
+import pytest
+
+from afterword.job import JobState, NewJob, new_id
+from afterword.outcome import Completed
+from afterword.store import Settlement, Store, open_store
+
+LONG = 3600.0
+# What releases without `fence` do when they queue a job again, and when they claim it.
+QUEUED_AGAIN = "UPDATE {jobs} SET state = 'queued', worker = NULL"
+CLAIMED = "UPDATE {jobs} SET state = 'running', attempt = attempt + 1, worker = 'old'"
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """A store that is open, and one worker of this release."""
+    store = open_store(store_url)
+    store.open()
+    store.join("new", LONG)
+    yield store
+    store.close()
+
+
+def execute(store_url: str, statement: str) -> None:
+    """What a process of the older release writes."""
+    if store_url.startswith("sqlite"):
+        connection = apsw.Connection(store_url.partition(":///")[2])
+        connection.execute(statement.format(jobs="afterword_jobs"))
+        connection.close()
+    else:
+        with psycopg.connect(store_url, autocommit=True) as session:
+            session.execute(statement.format(jobs="afterword.jobs").encode())
+
+
+def test_an_older_release_may_take_a_job_over(store: Store, store_url: str) -> None:
+    """It leaves the number of the claim before in the row; attempt and worker are others."""
+    store.add([job := NewJob(id=new_id(), task="app:send")])
+    (before,) = store.claim("new", ["default"], 1)
+    execute(store_url, QUEUED_AGAIN)
+    execute(store_url, CLAIMED)
+
+    assert [False] == store.settle([Settlement(before, Completed())])
+    assert JobState.RUNNING is store.get([job.id])[0].state
+
+
+@pytest.mark.parametrize("claimed_before", [False, True])
+def test_what_an_older_release_runs_is_recovered(
+    store: Store, store_url: str, claimed_before: bool
+) -> None:
+    store.add([job := NewJob(id=new_id(), task="app:send")])
+    if claimed_before:
+        store.claim("new", ["default"], 1)
+        execute(store_url, QUEUED_AGAIN)
+    execute(store_url, CLAIMED)
+
+    assert [job.id] == [each.id for each in store.recover(10, 0.0)]
+    (after,) = store.claim("new", ["default"], 1)
+    assert [True] == store.settle([Settlement(after, Completed())])
