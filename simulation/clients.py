@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from afterword.background import BackgroundTasks as ByHand
 from afterword.errors import StoreError
+from simulation.known import is_known
 from simulation.ledger import Attempt, Chain
 from simulation.primitives import STANDS
 from simulation.process import Process, delivering
@@ -462,6 +463,9 @@ class SocketDelivery(Delivery):
             if self.world.random.random() < 0.3:
                 await asyncio.sleep(self.ledger.choose((0.0, 0.001)))
             await websocket.send_text(add.token)
+            if self.simulation.disturbed and is_known("dropped_unheard"):
+                attempt.unsure()
+                continue
             attempt.promise()
             self.ledger.check_durable([attempt])
 

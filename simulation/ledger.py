@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from simulation.known import is_known
 from simulation.scenario import Add, Outage, Scenario, Stall
 from simulation.world import Owner, World
 
@@ -244,14 +245,26 @@ class Ledger:
         for attempt in story.attempts:
             if attempt.chain is None or attempt.add.unique or attempt.said == "refused":
                 continue
+            if self._is_shared(attempt.chain) and is_known("shared_goes_on"):
+                continue
+            if mine is None and self._is_for_later(attempt.chain):
+                continue  # what runs in its request does not wait for what is for later
             position = attempt.chain.attempts.index(attempt)
             for earlier in attempt.chain.attempts[:position]:
-                if mine is None and earlier.add.delay is not None:
-                    break  # what runs in its request does not wait for what is for later
                 if earlier.said != "refused":
                     self._check_earlier(run, mine, earlier)
             if mine is None and not attempt.keyed:
                 self._check_none_later(run, attempt.chain.attempts[position + 1 :])
+
+    def _is_shared(self, chain: Chain) -> bool:
+        """Whether a job of it may be another call's as well."""
+        return any(len(self.story(each.add.token).attempts) > 1 for each in chain.attempts)
+
+    def _is_for_later(self, chain: Chain) -> bool:
+        """Whether a job of it does not start soon."""
+        return any(
+            each.add.delay is not None or each.add.kind == "flaky" for each in chain.attempts
+        )
 
     def _check_earlier(self, run: Run, mine: Row | None, earlier: Attempt) -> None:
         if earlier.add.how == "here":
@@ -333,6 +346,9 @@ class Ledger:
         promised, unsure = story.count("promised"), story.count("unsure", "open")
         most = promised + unsure + story.doubted
         keyed = any(each.keyed for each in story.attempts)
+        if keyed and is_known("refused_is_counted") and self._was_refused(story):
+            most = len(rows)
+            keyed = False
         if len(rows) > (min(most, 1) if keyed else most):
             rule = "I8" if keyed else "I4"
             said = [each.said for each in story.attempts]
@@ -343,6 +359,13 @@ class Ledger:
             self.broken("I9", f"{token} was promised, and is not in the store")
         for row in rows:
             self._check_row(token, story, row)
+
+    def _was_refused(self, story: Story) -> bool:
+        """Whether a call of it, or one before it in a transaction, was rolled back or refused."""
+        chains = [each.chain for each in story.attempts if each.chain is not None]
+        chains += [chain for each in story.attempts for chain in each.behind]
+        others = [each for chain in chains for each in chain.attempts]
+        return any(each.said != "promised" for each in (*story.attempts, *others))
 
     def _check_row(self, token: str, story: Story, row: Row) -> None:
         runs = [each for each in story.runs if each.job_id == row.id]
@@ -362,12 +385,16 @@ class Ledger:
         for attempt in story.attempts:
             chain = attempt.chain.attempts if attempt.chain else []
             before = chain[: chain.index(attempt)] if attempt in chain else []
+            if self.scenario.order == "concurrent":
+                before = [each for each in chain if each.add.how == "here"]
             before = [*before, *(each for chain in attempt.behind for each in chain.attempts)]
             if any(self._may_fail(each) for each in before if each is not attempt):
                 return True
         return any(each.chain is None and each.add.unique for each in story.attempts)
 
     def _may_fail(self, attempt: Attempt) -> bool:
+        if self.scenario.order == "concurrent" and not is_known("here_stops_all"):
+            return False
         poisoned = any(row.poisoned for row in self.rows(attempt.add.token))
         return attempt.add.kind == "fails" or attempt.add.unique is not None or poisoned
 
