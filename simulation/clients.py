@@ -431,6 +431,7 @@ class SocketDelivery(Delivery):
         }
         self.attempts: list[Attempt] = []
         self._connected = False
+        self.chain.together = True
         delivering.set(self)
         await self.process.app(scope, self._receive, self._send)
 

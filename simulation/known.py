@@ -10,8 +10,8 @@ KNOWN = {
         " not stopped any more when one before it fails."
     ),
     "follows_unstored": (
-        "What is added behind a call with a unique key while that is being stored follows a job"
-        " that never comes to be, if another one has the key: the order is lost."
+        "What is added while the call before it is being stored follows a job that never comes to"
+        " be, if that cannot be stored, or another one has its unique key: the order is lost."
     ),
     "refused_is_counted": (
         "With an Idempotency-Key, a call that could not be stored behind the request, or that was"

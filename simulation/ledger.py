@@ -68,6 +68,7 @@ class Chain:
     """What one request, or one binding, adds in its order."""
 
     attempts: list["Attempt"] = field(default_factory=list)
+    together: bool = False  # by several coroutines
 
 
 @dataclass(slots=True, eq=False)
@@ -247,6 +248,8 @@ class Ledger:
                 continue
             if self._is_shared(attempt.chain) and is_known("shared_goes_on"):
                 continue
+            if attempt.chain.together and self._has_outage and is_known("follows_unstored"):
+                continue
             if mine is None and self._is_for_later(attempt.chain):
                 continue  # what runs in its request does not wait for what is for later
             position = attempt.chain.attempts.index(attempt)
@@ -255,6 +258,10 @@ class Ledger:
                     self._check_earlier(run, mine, earlier)
             if mine is None and not attempt.keyed:
                 self._check_none_later(run, attempt.chain.attempts[position + 1 :])
+
+    @property
+    def _has_outage(self) -> bool:
+        return any(isinstance(each, Outage) for each in self.scenario.faults)
 
     def _is_shared(self, chain: Chain) -> bool:
         """Whether a job of it may be another call's as well."""
