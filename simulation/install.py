@@ -1,0 +1,80 @@
+"""Imports afterword with simulated threads, queues, clocks and identifiers.
+
+A module keeps what it has imported: `import threading` while `sys.modules` has our stand gives it
+ours for good. So this comes before anything else imports afterword, in a process of its own.
+"""
+
+import importlib
+import pkgutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Whatever afterword imports of others comes first: they keep the real modules.
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import apsw
+import fastapi
+import opentelemetry.trace
+import pydantic
+import sqlalchemy.ext.asyncio
+import starlette.routing
+
+from simulation.primitives import STANDS
+from simulation.world import World
+
+_LEFT_OUT = ("cli", "dashboard", "demo", "testing", "stores.postgres", "processes", "__main__")
+
+_SHARED = {"asgi", "background", "bind", "claims", "intake", "runner", "sequence", "transactions"}
+_WITH_REAL_LOCKS = {"job", "telemetry"}  # made while they were imported
+
+_ = (anyio, apsw, fastapi, opentelemetry.trace, pydantic, sqlalchemy.ext.asyncio, starlette)
+
+
+def install() -> None:
+    """Import afterword; harmless when it has been done.
+
+    Raises:
+        RuntimeError: somebody has imported it before.
+    """
+    if "afterword" in sys.modules:
+        if hasattr(sys.modules["afterword"], "_simulated"):
+            return
+        raise RuntimeError("afterword was imported before the simulation: it has real threads.")
+    real = {name: sys.modules[name] for name in STANDS}
+    sys.modules.update(STANDS)
+    try:
+        package: Any = importlib.import_module("afterword")
+        for module in pkgutil.walk_packages(package.__path__, "afterword."):
+            if not module.name.removeprefix("afterword.").startswith(_LEFT_OUT):
+                importlib.import_module(module.name)
+        package._simulated = True
+        World.interrupted = frozenset(_files(package))
+    finally:
+        sys.modules.update(real)
+    anyio.to_thread.run_sync = _run_sync  # type: ignore[assignment]
+    warnings.simplefilter("ignore")  # coroutines of a process that died were never awaited
+
+
+def _files(package: Any) -> Iterator[str]:
+    """The modules in which several threads meet."""
+    folder = Path(package.__path__[0])
+    for path in folder.glob("*.py"):
+        shared = "threading" in path.read_text() or path.stem in _SHARED
+        if shared and path.stem not in _WITH_REAL_LOCKS:
+            yield str(path)
+
+
+async def _run_sync(
+    func: Callable[..., Any], *args: Any, abandon_on_cancel: bool = False, **_: Any
+) -> Any:
+    """What Starlette runs `def` endpoints with: in a thread, and whoever is cancelled waits."""
+    import asyncio
+    import contextvars
+
+    context = contextvars.copy_context()
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(None, lambda: context.run(func, *args))

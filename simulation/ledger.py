@@ -1,0 +1,432 @@
+"""What the clients were told, what ran, and whether the one fits the other.
+
+The ledger is outside of all processes, so it survives them. The numbers in the messages are those
+of the invariants: I1 durable before the answer, I2 nothing of a failed handler, I3 all jobs of a
+request or none, I4 nothing behind a 503, I6 bound jobs follow their transaction, I8 one job for a
+key, I9 every promised job ends, I10 no run without a cause, I13 the attempt is on record before it
+begins.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import apsw
+
+from simulation.known import is_known
+from simulation.scenario import Add, Outage, Scenario, Stall
+from simulation.world import Owner, World
+
+T = TypeVar("T")
+FINAL = ("completed", "failed", "cancelled")
+MAX_LOST = 3
+_COLUMNS = "id, state, attempt, lost, failures, interrupted, request_id, error, unique_key, worker"
+_TABLES = ("afterword_jobs", "afterword_history")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A job as the store's file has it."""
+
+    id: str
+    state: str
+    attempt: int
+    lost: int
+    failures: int
+    interrupted: int
+    request_id: str | None
+    error: str | None
+    unique_key: str | None
+    worker: str | None
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def poisoned(self) -> bool:
+        """Lost so often that it is not tried again."""
+        return self.lost >= MAX_LOST
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run of a task."""
+
+    token: str
+    job_id: str | None
+    attempt: int
+    owner: Owner
+    ended: str | None = None  # completed, failed, cut
+
+
+@dataclass(slots=True, eq=False)
+class Chain:
+    """What one request, or one binding, adds in its order."""
+
+    attempts: list["Attempt"] = field(default_factory=list)
+    together: bool = False  # by several coroutines
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One try to have something done, and what became of it, as far as the caller knows."""
+
+    add: Add
+    chain: Chain | None
+    keyed: bool
+    handle: Any = None
+    said: str = "open"  # promised, refused, unsure
+    sure: bool = False  # it ran in its request, which has ended in order
+    jobs_before: frozenset[str] = frozenset()  # ended ones with its unique key
+    behind: Sequence["Chain"] = ()  # what it may come to follow, as it is added while that goes on
+
+    def promise(self) -> None:
+        """The caller was told that it will run."""
+        if self.said in ("open", "unsure"):
+            self.said = "promised"
+
+    def refuse(self) -> None:
+        """The caller was told that it will not."""
+        if self.said == "open":
+            self.said = "refused"
+
+    def unsure(self) -> None:
+        """The caller was told nothing."""
+        if self.said == "open":
+            self.said = "unsure"
+
+
+@dataclass(slots=True, eq=False)
+class Story:
+    """All that is known of one token."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    doubted: int = 0
+
+    def count(self, *said: str) -> int:
+        """How many attempts came out so."""
+        return sum(each.said in said for each in self.attempts)
+
+
+class Ledger:
+    """Of one seed."""
+
+    def __init__(self, world: World, scenario: Scenario, path: Path) -> None:
+        self.world = world
+        self.scenario = scenario
+        self.violations: list[str] = []
+        self.stories: dict[str, Story] = {}
+        self.together: list[list[Attempt]] = []  # what one request has added before its answer
+        self._path = path
+        self._connection: Any = None
+        self._random = Random(f"ledger {scenario.seed}")
+
+    def choose(self, choices: Sequence[T]) -> T:
+        """One of them, by the seed."""
+        return self.world.random.choice(choices)
+
+    def broken(self, rule: str, text: str) -> None:
+        """Something is not as it was promised."""
+        self.world.note(f"BROKEN {rule}: {text}")
+        self.violations.append(f"{rule}: {text}")
+
+    def story(self, token: str) -> Story:
+        """Of a token."""
+        return self.stories.setdefault(token, Story())
+
+    def attempt(self, add: Add, chain: Chain | None = None, *, keyed: bool = False) -> Attempt:
+        """Somebody is about to add."""
+        attempt = Attempt(add, chain, keyed)
+        self.story(add.token).attempts.append(attempt)
+        if chain is not None:
+            chain.attempts.append(attempt)
+        return attempt
+
+    def doubt(self, jobs: Sequence[Any]) -> None:
+        """These are stored, and who stored them was told that they may not be."""
+        for job in jobs:
+            token = job.arguments.partition('"token":')[2].split('"')[1]
+            self.story(token).doubted += 1
+
+    # ------------------------------------------------------------------ the store's file
+
+    def rows(self, token: str) -> list[Row]:
+        """The jobs of a token."""
+        return self._rows("json_extract(arguments, '$.token') = ?", token)
+
+    def row(self, job_id: str) -> Row | None:
+        """A job by its id."""
+        found = self._rows("id = ?", job_id)
+        return found[0] if found else None
+
+    def unfinished(self) -> list[tuple[str, str, str, float, str | None]]:
+        """What has not ended: id, state, token, when it is due, what it waits for."""
+        work = "json_extract(arguments, '$.token')"
+        sql = f"SELECT id, state, {work}, run_at, after FROM afterword_jobs"
+        return list(self._execute(sql, ()))
+
+    def with_key(self, key: str) -> list[Row]:
+        """The jobs with a unique key."""
+        return self._rows("unique_key = ?", key)
+
+    def _rows(self, condition: str, value: str) -> list[Row]:
+        sql = " UNION ALL ".join(f"SELECT {_COLUMNS} FROM {t} WHERE {condition}" for t in _TABLES)
+        return [Row(*each) for each in self._execute(sql, (value, value))]
+
+    def _execute(self, sql: str, values: tuple[Any, ...]) -> Sequence[Any]:
+        if self._connection is None:
+            connect: Callable[[str], Any] = (
+                sqlite3.connect if self.scenario.shared else apsw.Connection
+            )
+            self._connection = connect(str(self._path))
+        found: Sequence[Any] = self._connection.execute(sql, values).fetchall()
+        return found
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+
+    # ------------------------------------------------------------------ runs
+
+    def begin(self, token: str, job_id: str | None, attempt: int) -> Run:
+        """A task begins."""
+        assert self.world.thread is not None
+        run = Run(token, job_id, attempt, self.world.thread.owner)
+        self.world.note(f"begins {token} attempt {attempt}")
+        story = self.story(token)
+        if job_id is not None:
+            self._check_begin(run, story)
+        self._check_order(run, story)
+        story.runs.append(run)
+        return run
+
+    def end(self, run: Run, *, failed: bool = False) -> None:
+        """A task comes to its end."""
+        run.ended = "failed" if failed else "completed"
+        self.world.note(f"ends {run.token} {run.ended}")
+
+    def cut(self, run: Run) -> None:
+        """A task is cancelled."""
+        run.ended = "cut"
+        if not run.owner.dead:
+            self.world.note(f"cut {run.token}")
+
+    def _check_begin(self, run: Run, story: Story) -> None:
+        assert run.job_id is not None
+        row, name = self.row(run.job_id), run.token
+        if row is None and any(each.add.how == "hand" for each in story.attempts):
+            pass  # Starlette called it before there was an answer: it runs there and then
+        elif row is None or not self._is_on_record(run, row):
+            self.broken("I13", f"{name} begins attempt {run.attempt}, but the store has {row}")
+            return
+        before = [each for each in story.runs if each.job_id == run.job_id]
+        if any(each.attempt == run.attempt for each in before):
+            self.broken("I10", f"{name} begins attempt {run.attempt} twice")
+        if row is not None and run.attempt - 1 > row.lost + row.failures + row.interrupted:
+            self.broken("I10", f"{name} begins attempt {run.attempt} without a cause: {row}")
+        if not story.count("open", "promised", "unsure") and not story.doubted:
+            self.broken("I4", f"{name} begins, but nobody was told so: all were refused")
+
+    def _is_on_record(self, run: Run, row: Row) -> bool:
+        """Whether this attempt was given out; a process that slept may begin one it has lost."""
+        stalls = any(isinstance(each, Stall | Outage) for each in self.scenario.faults)
+        slept = stalls and row.attempt > run.attempt and row.lost > 0
+        return slept or (row.state, row.attempt) == ("running", run.attempt)
+
+    def _check_order(self, run: Run, story: Story) -> None:
+        if self.scenario.order != "sequential" or not story.attempts:
+            return
+        mine = self.row(run.job_id) if run.job_id else None
+        for attempt in story.attempts:
+            if attempt.chain is None or attempt.add.unique or attempt.said == "refused":
+                continue
+            if self._is_shared(attempt.chain) and is_known("shared_goes_on"):
+                continue
+            if attempt.chain.together and self._has_outage and is_known("follows_unstored"):
+                continue
+            if mine is None and self._is_for_later(attempt.chain):
+                continue  # what runs in its request does not wait for what is for later
+            position = attempt.chain.attempts.index(attempt)
+            for earlier in attempt.chain.attempts[:position]:
+                if earlier.said != "refused":
+                    self._check_earlier(run, mine, earlier)
+            if mine is None and not attempt.keyed:
+                self._check_none_later(run, attempt.chain.attempts[position + 1 :])
+
+    @property
+    def _has_outage(self) -> bool:
+        return any(isinstance(each, Outage) for each in self.scenario.faults)
+
+    def _is_shared(self, chain: Chain) -> bool:
+        """Whether a job of it may be another call's as well."""
+        return any(len(self.story(each.add.token).attempts) > 1 for each in chain.attempts)
+
+    def _is_for_later(self, chain: Chain) -> bool:
+        """Whether a job of it does not start soon."""
+        return any(
+            each.add.delay is not None or each.add.kind == "flaky" for each in chain.attempts
+        )
+
+    def _check_earlier(self, run: Run, mine: Row | None, earlier: Attempt) -> None:
+        if earlier.add.how == "here":
+            return
+        row = self._row_of(earlier, mine)
+        if row is None:
+            return
+        name = earlier.add.token
+        if not row.final:
+            self.broken("order", f"{run.token} begins before {name} has ended ({row.state})")
+        elif row.state != "completed" and self._stops(earlier):
+            self.broken("stop", f"{run.token} begins although {name} before it {row.state}")
+
+    def _row_of(self, earlier: Attempt, mine: Row | None) -> Row | None:
+        if mine is None or earlier.add.unique:
+            one = (
+                sum(each.chain is not None for each in self.story(earlier.add.token).attempts) == 1
+            )
+            known = one and earlier.handle is not None and earlier.handle.durable
+            return self.row(earlier.handle.id) if known and earlier.said == "promised" else None
+        rows = [each for each in self.rows(earlier.add.token) if each.request_id == mine.request_id]
+        return rows[0] if rows else None
+
+    def _stops(self, earlier: Attempt) -> bool:
+        return self.scenario.on_failure == "stop" and earlier.add.unique is None
+
+    def _check_none_later(self, run: Run, later: Sequence[Attempt]) -> None:
+        for each in later:
+            runs = self.story(each.add.token).runs
+            if not each.add.unique and any(other.owner is run.owner for other in runs):
+                self.broken(
+                    "order", f"{run.token} begins after {each.add.token}, which comes later"
+                )
+
+    # ------------------------------------------------------------------ at the moment of a promise
+
+    def check_durable(self, attempts: Sequence[Attempt]) -> None:
+        """I1: what the client is told now must be in the file now."""
+        for each in attempts:
+            if each.handle is None or not each.handle.durable:
+                continue
+            if self.row(each.handle.id) is None and not self._has_key_of(each):
+                self.broken("I1", f"{each.add.token} is promised, but not in the store")
+
+    def _has_key_of(self, attempt: Attempt) -> bool:
+        """Whether a binding's job, which cannot learn of the other one, exists as that one."""
+        key = attempt.add.unique
+        return bool(key and {each.id for each in self.with_key(key)} - attempt.jobs_before)
+
+    # ------------------------------------------------------------------ at the end
+
+    def check_all(self) -> None:
+        """Everything has had its time, and nothing goes wrong any more."""
+        for attempts in self.together:
+            self._check_together([each for each in attempts if self._is_plain(each)])
+        for token, story in self.stories.items():
+            attempts = story.attempts
+            if attempts and attempts[0].add.how == "here":
+                self._check_here(token, story)
+            elif attempts and attempts[0].add.unique:
+                self._check_unique(token, story)
+            else:
+                self._check_story(token, story)
+
+    def _is_plain(self, attempt: Attempt) -> bool:
+        """Whether a job of this token can only be this attempt's."""
+        alone = len(self.story(attempt.add.token).attempts) == 1
+        return alone and attempt.add.how == "injected" and not attempt.add.unique
+
+    def _check_together(self, attempts: Sequence[Attempt]) -> None:
+        """I3: all jobs of a request, or none."""
+        stored = [each.add.token for each in attempts if self.rows(each.add.token)]
+        if 0 < len(stored) < len(attempts):
+            added = [each.add.token for each in attempts]
+            self.broken("I3", f"of {added} only {stored} were stored")
+
+    def _check_story(self, token: str, story: Story) -> None:
+        rows = self.rows(token)
+        promised, unsure = story.count("promised"), story.count("unsure", "open")
+        most = promised + unsure + story.doubted
+        keyed = any(each.keyed for each in story.attempts)
+        if keyed and is_known("refused_is_counted") and self._was_refused(story):
+            most = len(rows)
+            keyed = False
+        if len(rows) > (min(most, 1) if keyed else most):
+            rule = "I8" if keyed else "I4"
+            said = [each.said for each in story.attempts]
+            self.broken(
+                rule, f"{token} was stored {len(rows)} times, but its callers were told {said}"
+            )
+        if promised and not rows:
+            self.broken("I9", f"{token} was promised, and is not in the store")
+        for row in rows:
+            self._check_row(token, story, row)
+
+    def _was_refused(self, story: Story) -> bool:
+        """Whether a call of it, or one before it in a transaction, was rolled back or refused."""
+        chains = [each.chain for each in story.attempts if each.chain is not None]
+        chains += [chain for each in story.attempts for chain in each.behind]
+        others = [each for chain in chains for each in chain.attempts]
+        return any(each.said != "promised" for each in (*story.attempts, *others))
+
+    def _check_row(self, token: str, story: Story, row: Row) -> None:
+        runs = [each for each in story.runs if each.job_id == row.id]
+        if not row.final:
+            self.broken("I9", f"{token} has not ended: {row}")
+        if len(runs) > row.attempt:
+            self.broken("I10", f"{token} ran {len(runs)} times in {row.attempt} attempts")
+        if row.state == "completed" and not any(each.ended == "completed" for each in runs):
+            self.broken("I9", f"{token} is completed, but never ran to its end")
+        if row.state == "failed" and not row.poisoned and story.attempts[0].add.kind != "fails":
+            self.broken("I9", f"{token} failed: {row.error}")
+        if row.state == "cancelled" and not self._may_be_stopped(story):
+            self.broken("I9", f"{token} was cancelled: {row.error}")
+
+    def _may_be_stopped(self, story: Story) -> bool:
+        """Whether something before it in its order can have failed."""
+        for attempt in story.attempts:
+            chain = attempt.chain.attempts if attempt.chain else []
+            before = chain[: chain.index(attempt)] if attempt in chain else []
+            if self.scenario.order == "concurrent":
+                before = [each for each in chain if each.add.how == "here"]
+            before = [*before, *(each for chain in attempt.behind for each in chain.attempts)]
+            if any(self._may_fail(each) for each in before if each is not attempt):
+                return True
+        return any(each.chain is None and each.add.unique for each in story.attempts)
+
+    def _may_fail(self, attempt: Attempt) -> bool:
+        if self.scenario.order == "concurrent" and not is_known("here_stops_all"):
+            return False
+        poisoned = any(row.poisoned for row in self.rows(attempt.add.token))
+        return attempt.add.kind == "fails" or attempt.add.unique is not None or poisoned
+
+    def _check_unique(self, token: str, story: Story) -> None:
+        for attempt in story.attempts:
+            if attempt.said != "promised" or attempt.handle is None:
+                continue
+            row = self.row(attempt.handle.id)
+            if row is None and not self._has_key_of(attempt):
+                self.broken(
+                    "I8", f"{token} was promised as job {attempt.handle.id[-6:]}, which is gone"
+                )
+        for row in self.rows(token):
+            runs = [each for each in story.runs if each.job_id == row.id]
+            if not row.final:
+                self.broken("I9", f"{token} has not ended: {row}")
+            if row.state == "completed" and not runs:
+                self.broken("I9", f"{token} is completed, but never ran")
+
+    def _check_here(self, token: str, story: Story) -> None:
+        most = story.count("promised", "unsure", "open")
+        if len(story.runs) > most:
+            self.broken(
+                "I4", f"{token} ran {len(story.runs)} times, but {most} at most were wanted"
+            )
+        sure = sum(each.sure for each in story.attempts)
+        if len(story.runs) < sure and not self._may_be_stopped(story):
+            self.broken("I9", f"{token} could not be stored, and did not run in its request")

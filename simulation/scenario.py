@@ -1,0 +1,390 @@
+"""What happens in one seed: who asks for what, and what goes wrong. Values, made from the seed.
+
+Every action is one line of text, so a scenario that fails can be read; and every action can be left
+out, so it can be made small (`shrink`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from random import Random
+from typing import Any
+
+SPAN = 2.0  # seconds in which everything begins
+
+
+class _Line:
+    """Prints as `name field=value`, without what has its default."""
+
+    def __str__(self) -> str:
+        said: list[str] = []
+        for each in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            if value != each.default:
+                said.append(f"{each.name}={_text(value)}")
+        return f"{type(self).__name__}({', '.join(said)})"
+
+    __repr__ = __str__
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    return value if isinstance(value, str) else str(value)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Add(_Line):
+    """One call of add_task.
+
+    Args:
+        token: names the work: whatever runs of it runs under this name.
+        kind: of `tasks.KINDS`.
+        how: "injected" BackgroundTasks, "hand": on the Response; "here": cannot be stored.
+        unique: a key; calls with one key have one token.
+        delay: seconds.
+    """
+
+    token: str
+    kind: str = "quick"
+    how: str = "injected"
+    unique: str | None = None
+    delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Pause(_Line):
+    """The handler waits for something."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Late(_Line):
+    """The handler starts something that adds later, usually when the request is over."""
+
+    adds: tuple[Add, ...]
+    after: float
+    thread: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Direct(_Line):
+    """The handler awaits `afterword.add_task`, perhaps for a limited time."""
+
+    add: Add
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Bound(_Line):
+    """One binding, used for several transactions: (adds, commit or rollback)."""
+
+    rounds: tuple[tuple[tuple[Add, ...], bool], ...]
+    connection: str = "session"
+
+
+Step = Add | Pause | Late | Direct | Bound
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Cut(_Line):
+    """Somebody gives up: at a time after the beginning, or as the store comes to a point."""
+
+    after: float | None = None
+    point: str = "committed"
+    nth: int = 1
+    disconnect: bool = False  # the client goes; else the task is cancelled
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Request(_Line):
+    """A request, delivered once, or with an Idempotency-Key several times."""
+
+    name: str
+    at: tuple[float, ...]
+    steps: tuple[Step, ...]
+    route: str = "async"
+    ending: str = "return"
+    key: bool = False
+    repeats: int = 0  # while the answer is a 503
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Socket(_Line):
+    """A WebSocket whose handler adds and sends from several coroutines."""
+
+    name: str
+    at: float
+    senders: tuple[tuple[Add, ...], ...]
+    ending: str = "return"
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Call(_Line):
+    """`afterword.add_task` outside of requests; in a thread `add_task_sync`."""
+
+    name: str
+    at: float
+    add: Add
+    thread: bool = False
+    timeout: float | None = None
+    repeats: int = 0
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Outage(_Line):
+    """For some time transactions fail: refused, failing, in doubt, interrupted, or slow."""
+
+    at: float
+    seconds: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Kill(_Line):
+    """The process dies, at a time or as the store comes to a point; another one starts."""
+
+    at: float
+    point: str | None = None  # the first time from then on
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Restart(_Line):
+    """The process is stopped in order; another one starts."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Stall(_Line):
+    """The process is stopped for a time, as by SIGSTOP, and goes on."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Jump(_Line):
+    """The wall clock is set."""
+
+    at: float
+    seconds: float
+
+
+Actor = Request | Socket | Call
+Fault = Outage | Kill | Restart | Stall | Jump
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """All of it."""
+
+    seed: int
+    shared: bool  # the store lives in the application's own file (sqlite+pysqlite)
+    order: str
+    on_failure: str
+    idempotent: bool
+    concurrency: int
+    processes: int
+    actors: tuple[Actor, ...]
+    faults: tuple[Fault, ...]
+
+    def lines(self) -> Sequence[str]:
+        """As text."""
+        store = "sqlite+pysqlite" if self.shared else "sqlite"
+        options = f"order={self.order}, on_failure={self.on_failure}"
+        options += f", idempotent={self.idempotent}, concurrency={self.concurrency}"
+        head = f"Afterword(app, {store}, {options})"
+        if self.processes > 1:
+            head += f", in {self.processes} processes"
+        return [head, *map(str, self.actors), *map(str, self.faults)]
+
+
+# ---------------------------------------------------------------------- made from a seed
+
+
+POINTS = ("begun", "committing", "committed")
+_ENDINGS = {
+    "any": ("return",) * 4 + ("raise", "refuse"),
+    "stream": ("return", "return", "raise", "body fails", "body fails"),
+}
+DELAYS = (0.0, 0.0, 0.0, 0.0005, 0.001, 0.005, 0.02, 0.1)
+
+
+class Maker:
+    """Makes the scenario of a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._random = Random(f"scenario {seed}")
+        # Its theme: how often calls have a key, cannot be stored, and are for later.
+        self._keys = self._random.choice((("k",), ("k", "l")))
+        self._unique = self._random.choice((0.0, 0.15, 0.5))
+        self._here = self._random.choice((0.0, 0.2, 0.7))
+        self._later = self._random.choice((0.0, 0.1, 0.4))
+
+    def make(self) -> Scenario:
+        """The scenario."""
+        random = self._random
+        self._shared = random.random() < 0.3
+        idempotent = random.random() < 0.3
+        # Few of the many: what meets at one moment is what a seed is about.
+        makers: list[Callable[[str], Actor]] = [self._request, self._socket, self._call]
+        kinds = random.sample([self._request, *makers], 2)
+        actors = [random.choice(kinds)(f"r{n}") for n in range(random.randint(1, 4))]
+        return Scenario(
+            seed=self._seed,
+            shared=self._shared,
+            order=random.choice(("sequential", "sequential", "concurrent")),
+            on_failure=random.choice(("stop", "stop", "continue")),
+            idempotent=idempotent,
+            concurrency=random.choice((1, 2, 40)),
+            processes=random.choice((1, 1, 1, 2)),
+            actors=tuple(self._with_key(each) if idempotent else each for each in actors),
+            faults=tuple(self._faults()),
+        )
+
+    def _chance(self, probability: float) -> bool:
+        return self._random.random() < probability
+
+    def _pause(self) -> float:
+        return self._random.choice(DELAYS)
+
+    def _time(self) -> float:
+        """When something begins: often at the same moment as something else."""
+        return self._random.choice((0.0, 0.0, 0.0, 0.001, 0.01, 0.1, self._random.random() * SPAN))
+
+    # ------------------------------------------------------------------ who asks
+
+    def _add(self, token: str, *, hows: Sequence[str] = (), plain: bool = False) -> Add:
+        random = self._random
+        kind = random.choice(("quick", "quick", "thread", "slow", "fails", "flaky"))
+        if plain:
+            return Add(token, kind)
+        how = random.choice(hows) if hows else "injected"
+        if self._chance(self._unique):
+            key = random.choice(self._keys)
+            return Add(f"u.{key}", "quick", how, unique=key)
+        later = random.choice((0.05, 1.0, 3600.0, 3600.0)) if self._chance(self._later) else None
+        return Add(token, kind, how, delay=later)
+
+    def _add_here(self, token: str) -> Add:
+        return Add(token, self._random.choice(("quick", "quick", "fails")), "here")
+
+    def _adds(self, name: str, most: int, **said: Any) -> tuple[Add, ...]:
+        return tuple(
+            self._add(f"{name}.{n}", **said) for n in range(1, self._random.randint(1, most) + 1)
+        )
+
+    def _request(self, name: str) -> Request:
+        random = self._random
+        route = random.choice(("async", "async", "def", "hand", "stream", "stream"))
+        by_hand = ("hand", "injected") if route in {"hand", "stream"} else ()
+        steps: list[Step] = list(self._adds(name, 4, hows=by_hand))
+        if not by_hand and self._chance(self._here):
+            steps.insert(random.randint(0, len(steps)), self._add_here(f"{name}.here"))
+        if self._chance(0.4):
+            steps.insert(random.randint(0, len(steps)), Pause(self._pause()))
+        if self._chance(0.25):
+            adds = self._adds(f"{name}.late", 2, plain=True)
+            steps.append(Late(adds, random.choice((0.0, 0.001, 0.05, 0.3)), self._chance(0.5)))
+        if self._chance(0.15) and route != "def":
+            add = self._add(f"{name}.direct")
+            steps.insert(random.randint(0, len(steps)), Direct(add, self._timeout()))
+        if self._shared and self._chance(0.6):
+            steps.insert(random.randint(0, len(steps)), self._bound(f"{name}.bound"))
+        return Request(
+            name,
+            at=(self._time(),),
+            steps=tuple(steps),
+            route=route,
+            ending=random.choice(_ENDINGS.get(route, _ENDINGS["any"])),
+            repeats=random.choice((0, 3)),
+            cut=self._cut(0.35),
+        )
+
+    def _bound(self, name: str) -> Bound:
+        rounds = tuple(
+            (self._adds(f"{name}{n}", 2), self._chance(0.6))
+            for n in range(self._random.randint(1, 3))
+        )
+        if len(rounds) > 1 and self._chance(0.5):  # what was rolled back is tried again
+            rounds = ((rounds[0][0], False), (rounds[0][0], True), *rounds[2:])
+        connection = self._random.choice(("session", "sqlite3", "connection"))
+        return Bound(rounds, connection)
+
+    def _with_key(self, actor: Actor) -> Actor:
+        """A request that is told from others by its key, and sent again."""
+        if not isinstance(actor, Request):
+            return actor
+        steps = [each for each in actor.steps if not isinstance(each, Direct)]
+        steps = [each for each in steps if not (isinstance(each, Add) and each.unique)]
+        at = actor.at[0]
+        more = [at + self._random.choice((0.0, 0.001, 0.1, 1.0)) for _ in range(2)]
+        return Request(
+            actor.name,
+            at=(at, *more[: self._random.randint(0, 2)]),
+            steps=tuple(steps),
+            route=actor.route,
+            ending=actor.ending,
+            key=True,
+            repeats=actor.repeats,
+            cut=actor.cut,
+        )
+
+    def _socket(self, name: str) -> Socket:
+        senders = tuple(
+            self._adds(f"{name}.{n}", 3) for n in range(1, self._random.randint(1, 3) + 1)
+        )
+        ending = self._random.choice(("return", "return", "raise"))
+        return Socket(name, self._time(), senders, ending, self._cut(0.3))
+
+    def _call(self, name: str) -> Call:
+        thread = self._chance(0.3)
+        return Call(
+            name,
+            self._time(),
+            self._add(f"{name}.1"),
+            thread,
+            None if thread else self._timeout(),
+            self._random.choice((0, 3)),
+            None if thread else self._cut(0.5),
+        )
+
+    def _timeout(self) -> float | None:
+        return self._random.choice((None, None, 0.0005, 0.001, 0.005, 0.02))
+
+    def _cut(self, probability: float) -> Cut | None:
+        if not self._chance(probability):
+            return None
+        disconnect = self._chance(0.3)
+        if self._chance(0.4):
+            return Cut(after=self._pause(), disconnect=disconnect)
+        point, nth = self._random.choice(POINTS), self._random.choice((1, 1, 1, 2, 3))
+        return Cut(point=point, nth=nth, disconnect=disconnect)
+
+    # ------------------------------------------------------------------ what goes wrong
+
+    def _faults(self) -> Sequence[Fault]:
+        random = self._random
+        faults: list[Fault] = []
+        if self._chance(0.5):
+            kind = random.choice(("refuse", "fail", "doubt", "interrupt", "slow", "slow"))
+            faults.append(Outage(self._time(), random.choice((0.001, 0.05, 0.5, 1.5)), kind))
+        if self._chance(0.3):
+            point = random.choice((None, *POINTS))
+            faults.append(Kill(self._time(), point))
+            if self._chance(0.3):
+                faults.append(Kill(self._time() + 0.5, point))
+        if self._chance(0.1):
+            faults.append(Restart(self._time() + 0.001))
+        if self._chance(0.1):
+            faults.append(Stall(self._time(), random.choice((0.01, 1.0, 5.0))))
+        if self._chance(0.1):
+            faults.append(Jump(self._time(), random.choice((3600.0, -3600.0, 5.0))))
+        return faults

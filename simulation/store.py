@@ -1,0 +1,212 @@
+"""The real SQLite store, whose transactions take their time, fail, or leave doubt.
+
+It is a real file. What is added: points at which the threads may take turns (and the process may
+die), the wait for a busy file in the world's time, and the faults of a scenario.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from afterword.errors import StoreInterrupted, StoreUnavailable
+from afterword.job import NewJob
+from afterword.store import Added
+from afterword.stores.sqlite import SQLiteStore
+from afterword.stores.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite
+from afterword.stores.sqlite.path import path_of
+from simulation.world import World
+
+if TYPE_CHECKING:
+    from simulation.process import Process
+
+BUSY_FOR = 10.0  # seconds; as the real drivers
+_LOOK_EVERY = 0.25
+_PATIENCE = 0.001  # seconds between two looks at a busy file
+
+
+class SimulatedStore(SQLiteStore):
+    """A store whose transactions are the seed's to disturb."""
+
+    def __init__(self, path: Path, driver: Driver) -> None:
+        super().__init__(path, driver=driver)
+        self._world = _world()
+        assert self._world.thread is not None
+        owner: Any = self._world.thread.owner
+        self._process: Process = owner
+        self._process.store = self
+        self._outermost = True
+        self._adding: list[NewJob] = []
+        self._in_doubt = False
+
+    @classmethod
+    def from_url(cls, url: str) -> "SimulatedStore":
+        """The store of a URL."""
+        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
+
+    def listen(self, heard: Callable[[], object]) -> float:
+        """There are no other processes to hang up a bell for."""
+        self._heard = heard
+        return _LOOK_EVERY
+
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
+        """Add them, and remember what this transaction has added."""
+        self._adding.extend(jobs)
+        return super().add(jobs, held_by)
+
+    def renew(self, worker: str, lease: float) -> bool:
+        """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
+        in_doubt, self._in_doubt = self._in_doubt, False
+        return super().renew(worker, lease) and not in_doubt
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """The same, with what may happen before, within and after."""
+        if self._database.in_transaction:
+            with super().transaction():
+                yield
+            return
+        fault = self._process.fault()
+        self._adding = []
+        self._take_time(fault)
+        if fault == "refuse":
+            raise StoreUnavailable("Simulated: the store refuses to begin.")
+        with super().transaction():
+            self._at("begun")
+            yield
+            self._take_time(fault)
+            self._at("committing")
+            self._fail(fault)
+        self._at("committed")
+        self._take_time(fault)
+        if fault == "doubt":
+            self._doubt(committed=True)
+
+    def _fail(self, fault: str | None) -> None:
+        """Within the transaction, which is rolled back."""
+        if fault == "fail":
+            raise StoreUnavailable("Simulated: the commit fails.")
+        if fault == "interrupt":
+            raise StoreInterrupted("Simulated: the connection is lost before the commit.")
+        if fault == "doubt" and self._process.choose((True, False)):
+            self._doubt(committed=False)
+
+    def _doubt(self, *, committed: bool) -> None:
+        """Nobody knows whether it was committed."""
+        self._in_doubt = True
+        if committed:
+            self._process.ledger.doubt(self._adding)
+        raise StoreUnavailable("Simulated: the connection was lost during the commit.")
+
+    def _at(self, point: str) -> None:
+        self._world.note(point)
+        self._process.reached(point)
+        self._world.pause()
+
+    def _take_time(self, fault: str | None) -> None:
+        self._world.pause()
+        seconds = self._process.latency(fault)
+        if seconds:
+            self._world.sleep(seconds)
+
+    def die(self) -> None:
+        """What the system does for a process that ends: roll back, close, unlock."""
+        for connection in (self._database._writer, self._database._reader):
+            if connection is not None:
+                connection.close()
+        self._locks.drop_all()
+
+
+# ---------------------------------------------------------------------- a busy file
+
+
+def _world() -> World:
+    assert World.current is not None
+    return World.current
+
+
+def patiently(call: Callable[[], Any]) -> Any:
+    """As SQLite's busy handler, in the world's time."""
+    world = _world()
+    until = world.now + BUSY_FOR
+    while True:
+        try:
+            return call()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != BUSY or world.now > until:
+                raise
+        except apsw.BusyError:
+            if world.now > until:
+                raise
+        world.sleep(_PATIENCE)
+
+
+class PatientConnection(sqlite3.Connection):
+    """The standard library's, waiting in the world's time; the user's and the store's."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """One statement; other threads may take turns before it."""
+        _world().pause()
+        cursor: sqlite3.Cursor = patiently(
+            lambda: super(PatientConnection, self).execute(sql, parameters)
+        )
+        return cursor
+
+    def cursor(self, factory: Any = None) -> Any:
+        """One that waits as well."""
+        return super().cursor(PatientCursor)
+
+    def commit(self) -> None:
+        """Commit."""
+        _world().pause()
+        patiently(super().commit)
+
+
+class PatientCursor(sqlite3.Cursor):
+    """Waits for a busy file."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> "PatientCursor":
+        """One statement."""
+        patiently(lambda: super(PatientCursor, self).execute(sql, parameters))
+        return self
+
+
+class PatientPysqlite(Pysqlite):
+    """The driver for a file that is shared with the application."""
+
+    def connect(self, path: Path) -> Any:
+        """Open a file that exists; it never waits by itself."""
+        return sqlite3.connect(
+            f"{path.as_uri()}?mode=rw",
+            uri=True,
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=PatientConnection,
+        )
+
+
+class PatientApswConnection(apsw.Connection):
+    """apsw's, waiting in the world's time."""
+
+    def execute(self, *said: Any, **more: Any) -> Any:
+        """One or more statements; other threads may take turns before them."""
+        _world().pause()
+        return patiently(lambda: super(PatientApswConnection, self).execute(*said, **more))
+
+    def executemany(self, statements: str, sequenceofbindings: Any, **more: Any) -> Any:
+        """One statement for each; all of it again if the file was busy."""
+        given = list(sequenceofbindings)
+        call = super().executemany
+        return patiently(lambda: call(statements, given, **more))
+
+
+class PatientApsw(Apsw):
+    """The driver for a file of the store's own."""
+
+    def connect(self, path: Path) -> Any:
+        """Open a file that exists; it never waits by itself."""
+        return PatientApswConnection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
