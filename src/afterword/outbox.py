@@ -301,10 +301,10 @@ class Outbox:
         with self._lock:
             earlier = list(self._storing)
             storing = self._begin_storing(asyncio.get_running_loop())
+        if storing is not None:  # first, for nobody else sees to it that this comes to an end
+            await storing.wait()
         for each in earlier:
             await each.join()
-        if storing is not None:
-            await storing.wait()
 
     def _begin_storing(self, loop: asyncio.AbstractEventLoop | None = None) -> Storing | None:
         entries = [e for e in self.entries if e.state is State.COLLECTED and e.durable]
@@ -472,7 +472,6 @@ class Outbox:
         collector, which cost a quarter of its time (`scripts/bench R`).
         """
         with self._lock:
-            self._last = self._before
             self.over = True
             not_run = [each for each in self.entries if each.runs_here]
             for each in not_run:
@@ -489,7 +488,6 @@ class Outbox:
         """Release what is held, discard what nothing confirmed; keep what is being stored."""
         with self._lock:
             entries = self.entries
-            self.entries = [each for each in entries if each.state is State.STORING]
             if all(each.confirmed for each in entries) and not self.stopped:
                 ready, waiting = _released(entries)
                 discarded = cancelled = []
@@ -499,6 +497,8 @@ class Outbox:
                 )
                 cancelled = _taken(entries, State.DISCARDED) if self.stopped else []
                 ready, waiting = _released(entries)
+            self._last = self._before
+            self.entries = [each for each in entries if each.state is State.STORING]
         self.intake.release(ready, waiting)
         self.intake.discard(discarded)
         self.intake.cancel(cancelled)

@@ -96,7 +96,7 @@ def wait_for_the_answer(afterword: Afterword) -> None:
 
 async def is_queued(afterword: Afterword) -> None:
     """Wait until something waits for the store's thread."""
-    await wait_for(lambda: afterword._group._queue.qsize(), description="the store is asked")
+    await wait_for(afterword._group._queue.qsize, description="the store is asked")
 
 
 # ---------------------------------------------------------------------- requests

@@ -1,4 +1,4 @@
-"""Whoever adds a job is cancelled, at any moment of the store's answer: it ends, and so do its jobs.
+"""Whoever adds a job is cancelled, at any moment of the store's answer: it ends, its jobs run.
 
 A cancelled coroutine ends at once, and nothing is left that is held for nobody.
 """
