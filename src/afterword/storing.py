@@ -99,12 +99,16 @@ class Storing:
         with self._lock:
             waits = self._operation.call_at_answer(lambda: _wake(loop, future))
             self._waiters += waits
-        try:
-            if waits:
+        if waits:
+            # A time of its own: the one for whom it was begun may have left.
+            expiry = loop.call_later(self._timeout, self._expire)
+            try:
                 await future
-        except asyncio.CancelledError:
-            self._leave()
-            raise
+            except asyncio.CancelledError:
+                self._leave()
+                raise
+            finally:
+                expiry.cancel()
         if self.error is not None:
             raise self.error
 

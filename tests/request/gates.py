@@ -1,0 +1,174 @@
+"""What holds the store's thread at a place, and drives an application without a server."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+from afterword import Afterword, JobRecord
+from afterword.operation import calling
+from afterword.store import Store
+from tests.at_work import wait_for
+
+PATIENCE = 30.0  # seconds
+
+LOOPS = [
+    ("asyncio", {"use_uvloop": False}),
+    ("asyncio", {"use_uvloop": True}),
+]
+LOOP_NAMES = ["asyncio", "uvloop"]
+
+
+# ---------------------------------------------------------------------- the store's thread
+
+
+class Gate:
+    """A place where a thread waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+
+    def pass_through(self) -> None:
+        """Wait here."""
+        self.reached.set()
+        self._open.wait(PATIENCE)
+
+    def open(self) -> None:
+        """Let everything go on, now and later."""
+        self._open.set()
+
+    async def is_reached(self) -> None:
+        """Wait until the thread stands here."""
+        assert await asyncio.to_thread(self.reached.wait, PATIENCE)
+
+
+@contextmanager
+def before_the_store_begins(afterword: Afterword) -> Iterator[Gate]:
+    """The store's thread is busy: what is asked of it meanwhile waits in its queue."""
+    gate = Gate()
+
+    def wait(store: Store) -> None:
+        gate.pass_through()
+
+    afterword._group.submit(calling(wait))
+    assert gate.reached.wait(PATIENCE)
+    try:
+        yield gate
+    finally:
+        gate.open()
+
+
+@contextmanager
+def before_the_store_answers(afterword: Afterword) -> Iterator[Gate]:
+    """The store's thread has ended its next transaction, and has yet to say so."""
+    gate, store = Gate(), afterword._store
+    transaction = store.transaction
+    depth = 0
+
+    @contextmanager
+    def held() -> Iterator[None]:
+        nonlocal depth
+        depth += 1
+        try:
+            with transaction():
+                yield
+        finally:
+            depth -= 1
+            if depth == 0:
+                gate.pass_through()
+
+    store.transaction = held  # type: ignore[method-assign]
+    try:
+        yield gate
+    finally:
+        del store.transaction
+        gate.open()
+
+
+def wait_for_the_answer(afterword: Afterword) -> None:
+    """Keep the event loop busy until the store's thread has handed over what it knows."""
+    afterword._group.run_blocking(calling(lambda store: None), PATIENCE)
+
+
+async def is_queued(afterword: Afterword) -> None:
+    """Wait until something waits for the store's thread."""
+    await wait_for(afterword._group._queue.qsize, description="the store is asked")
+
+
+# ---------------------------------------------------------------------- requests
+
+
+@asynccontextmanager
+async def started(afterword: Afterword) -> AsyncIterator[Afterword]:
+    """An application at work in the loop of the test."""
+    await afterword.start()
+    try:
+        yield afterword
+    finally:
+        await afterword.stop()
+
+
+async def request(app: ASGIApp, path: str = "/", **scope: Any) -> list[Message]:
+    """A request as a server hands it over; what was sent."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app({**_SCOPE, "type": "http", "method": "POST", "path": path, **scope}, receive, send)
+    return sent
+
+
+async def connect(app: ASGIApp, path: str = "/") -> list[Message]:
+    """A WebSocket connection of a client that only listens; what was sent."""
+    sent: list[Message] = []
+    first = [{"type": "websocket.connect"}]
+
+    async def receive() -> Message:
+        if first:
+            return first.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        await asyncio.sleep(0)
+
+    await app({**_SCOPE, "type": "websocket", "path": path}, receive, send)
+    return sent
+
+
+_SCOPE: dict[str, Any] = {
+    "asgi": {"version": "3.0"},
+    "headers": [],
+    "query_string": b"",
+    "root_path": "",
+    "scheme": "http",
+    "server": ("site", 80),
+    "client": ("127.0.0.1", 1),
+    "state": {},
+}
+
+
+def status_of(sent: list[Message]) -> int:
+    """The status of an answer."""
+    return int(sent[0]["status"])
+
+
+# ---------------------------------------------------------------------- what became of it
+
+
+async def records(afterword: Afterword) -> list[JobRecord]:
+    """All jobs, in the order they were added, as soon as every one has ended."""
+    store = afterword.keeper.store()
+    await wait_for(
+        lambda: all(job.state.final for job in store.find()), description="every job has ended"
+    )
+    return sorted(store.find(), key=lambda job: job.id)
