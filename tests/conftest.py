@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from afterword import application
 from tests import command_line
 from tests.postgres import Cluster, Server, some_server
 from tests.stores import KINDS, MakeStore, stores_in, stores_on
@@ -13,6 +14,8 @@ from tests.stores import KINDS, MakeStore, stores_in, stores_on
 # Who is started in the background by a shell ignores Ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+application.include(__name__)  # what tests run without an `Afterword(...)` is the application's
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from afterword.errors import ConfigurationError
 from afterword.job import JobRecord, JobState, new_id
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
-texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 instants = st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 counts = st.integers(0, 2**31 - 1)
 
@@ -147,6 +147,15 @@ def changed(**values: Any) -> list[str]:
         ({"progress": "half"}, "Expecting value"),
         ({"result": "{"}, "Expecting property name"),
         ({"colour": "red"}, "unknown=\\['colour'\\]"),
+        ({"task": "a:\ud800"}, "task holds NUL or half a surrogate pair"),
+        ({"queue": "a\0b"}, "queue holds NUL"),
+        ({"tags": ["sound", "\0"]}, "a tag holds NUL"),
+        ({"worker": "\udfff"}, "worker holds NUL or half"),
+        ({"error": "\0"}, "error holds NUL"),
+        ({"unique_key": "\ud800"}, "unique_key holds NUL or half"),
+        ({"limit_key": "\0"}, "limit_key holds NUL"),
+        ({"cancelling": "\0"}, "cancelling holds NUL"),
+        ({"result": '"\ud800"'}, "result holds NUL or half"),
     ],
 )
 def test_a_line_that_no_store_wrote_is_refused_by_its_number(
@@ -221,3 +230,28 @@ def test_who_follows_a_stranger_or_a_circle_is_added_all_the_same() -> None:
     arranged = [job.id for group in archive.arranged([stranger, *circle]) for job in group]
 
     assert sorted([stranger.id, one, other]) == sorted(arranged)
+
+
+def test_a_job_that_follows_itself_is_refused() -> None:
+    job = new_id()
+    with pytest.raises(ConfigurationError, match=f"Line 2 .*: job {job} is to follow itself"):
+        list(archive.read(changed(id=job, after=job)))
+
+
+def test_jobs_that_follow_each_other_are_refused() -> None:
+    ids = [new_id() for _ in range(3)]
+    circle = [record(one, after=other) for one, other in zip(ids, ids[1:] + ids[:1], strict=True)]
+    chain = [record(ids[0], after=ids[1]), record(ids[1], after=ids[2]), record(after=ids[2])]
+    archive.check_together(chain)
+    with pytest.raises(ConfigurationError, match="to follow jobs that follow it"):
+        archive.check_together([*circle, record(after=ids[0])])
+
+
+def test_a_unique_key_of_two_unfinished_jobs_is_refused() -> None:
+    one, other = replace(record(), unique_key="key"), replace(record(), unique_key="key")
+    leaving = replace(one, cancelling="asked to end")
+    ended = replace(one, state=JobState.COMPLETED, finished_at=one.created_at)
+
+    assert {"key": other.id} == archive.check_together([other, leaving, ended, other])
+    with pytest.raises(ConfigurationError, match=f"{one.id} and {other.id} both .* 'key'"):
+        archive.check_together([one, other])

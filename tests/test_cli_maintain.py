@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from afterword.cli import maintain, transfer
-from afterword.job import JobRecord, JobState, new_id
+from afterword.job import JobRecord, JobState, NewJob, new_id
 from afterword.store import Store, open_store
 from tests.command_line import KINDS, Shell, new_url
 
@@ -290,6 +290,58 @@ def test_a_file_that_was_cut_off_is_imported_as_far_as_it_goes(
     assert (2, "") == (done.code, done.out)
     assert "was cut off" in done.err
     assert 1 == len(other.find())
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"task": "a:\ud800"}, "Line 3 of the file cannot be imported: task holds"),
+        ({"queue": "a\0"}, "Line 3 of the file cannot be imported: queue holds"),
+        ({"unique_key": "key"}, "the unfinished job {taken} of the store has the unique key 'key'"),
+        ({"after": "{id}"}, "Line 3 of the file cannot be imported: job {id} is to follow itself"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_nothing_is_imported_if_one_job_cannot_be(
+    values: dict[str, str],
+    said: str,
+    streamed: bool,
+    shell: Shell,
+    other: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shell.add()
+    sound = shell.add()
+    taken = NewJob(id=new_id(), task="shop:pack", unique_key="key")
+    other.add([taken])
+    shell.run("export", "jobs.jsonl")
+    header, first, second, footer = (tmp_path / "jobs.jsonl").read_text().splitlines()
+    job = json.loads(second)
+    ids = {"id": job["id"], "taken": taken.id}
+    odd = json.dumps({**job, **{name: text.format(**ids) for name, text in values.items()}})
+    text = "\n".join([header, first, odd, footer])
+    (tmp_path / "jobs.jsonl").write_text(text)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    done = shell.run("import", "-" if streamed else "jobs.jsonl", "--url", other.url)
+
+    assert (2, "") == (done.code, done.out)
+    assert said.format(**ids) in done.err
+    assert [taken.id] == [each.id for each in other.find()]
+    assert sound in (first + second)
+
+
+def test_a_unique_key_that_is_taken_by_the_same_job_is_none_of_another(
+    shell: Shell, other: Store, tmp_path: Path
+) -> None:
+    shell.add(unique_key="key")
+    shell.run("export", "jobs.jsonl")
+    codes = [shell.run("import", "jobs.jsonl", "--url", other.url).code for _ in range(2)]
+
+    assert [0, 0] == codes
+    assert ["key"] == [each.unique_key for each in other.find()]
 
 
 def test_what_is_no_export_is_refused(shell: Shell, tmp_path: Path) -> None:

@@ -237,3 +237,27 @@ def test_the_key_of_a_predecessor_changes_its_owner(
 
     assert record(postgres, follower.id).after is None
     assert [follower.id] == ids_of(claims_of(postgres))
+
+
+def test_neighbours_are_deleted_while_the_first_ends(
+    postgres: PostgresStore, postgres_url: str
+) -> None:
+    """Three processes at a line of jobs: whatever comes first, the last one is ready in the end."""
+    others = [PostgresStore(postgres_url) for _ in range(2)]
+    for each in others:
+        each.open()
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(40):
+            first, second, third, last = a_chain(4)
+            postgres.add([first, second, third, last])
+            (claim,) = claims_of(postgres)
+            ended = pool.submit(postgres.settle, [Settlement(claim, Completed())])
+            deleted = [
+                pool.submit(store.delete, [job.id])
+                for store, job in zip(others, (second, third), strict=True)
+            ]
+
+            assert [[True]] * 3 == [each.result(20) for each in (ended, *deleted)]
+            assert [last.id] == ids_of(claims_of(postgres))
+    for each in others:
+        each.close()

@@ -73,6 +73,21 @@ def say(what: str) -> None:
         raise Retry("once more", delay=0)
 
 
+@task(executor="process")
+def add_later() -> str:
+    return current_task().options(delay=3600).add_task(compute, 1).id
+
+
+async def test_a_job_that_it_adds_has_its_delay(tmp_path: Path) -> None:
+    """Counted by the store, whatever the child's clock says."""
+    async with at_work(tmp_path) as afterword:
+        parent = await (await afterword.add_task(add_later)).wait(20)
+        (child,) = afterword._store.get([str(parent.result)])
+
+    assert JobState.QUEUED is child.state
+    assert 3600 == round((child.run_at - child.created_at).total_seconds())
+
+
 async def test_what_it_returns_comes_back(tmp_path: Path) -> None:
     async with at_work(tmp_path) as afterword:
         jobs = [await afterword.add_task(compute, 10) for _ in range(2)]

@@ -1,6 +1,7 @@
 """The status API, and the answer 202 that leads to it, in real applications."""
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import apsw
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Security
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response, Security
 from fastapi.security import APIKeyHeader, SecurityScopes
 from starlette.testclient import TestClient
 
@@ -460,6 +461,84 @@ def test_every_route_asks_authorize(tmp_path: Path, authorize: Any) -> None:
 
     assert {answer.status_code for answer in refused} in ({401}, {403})
     assert "queued" == status["state"]
+
+
+class Check:
+    """A dependency that is an object, with an `async def` inside."""
+
+    async def __call__(self, x_key: Annotated[str, Header()]) -> bool:
+        return x_key == "s3same"
+
+
+async def is_right(key: str) -> bool:
+    return key == "s3same"
+
+
+def unawaited(x_key: Annotated[str, Header()]) -> Any:
+    """Returns what nobody has awaited."""
+    return is_right(x_key)
+
+
+async def unawaited_twice(x_key: Annotated[str, Header()]) -> Any:
+    return asyncio.ensure_future(is_right(x_key))
+
+
+def yielding(x_key: Annotated[str, Header()]) -> Iterator[bool]:
+    """A dependency that ends with its request."""
+    yield x_key == "s3same"
+
+
+NEVER_RUN = "authorize must raise HTTPException or return False"
+
+
+@pytest.mark.parametrize(
+    "authorize",
+    [
+        unawaited,
+        unawaited_twice,
+        yielding,
+        Check(),
+        functools.partial(unawaited),
+        Depends(unawaited),
+        lambda x_key=Header(): is_right(x_key),
+    ],
+)
+def test_what_can_be_awaited_is_awaited_before_it_is_judged(tmp_path: Path, authorize: Any) -> None:
+    with serving(tmp_path, authorize=authorize) as api:
+        job = api.add(nothing, "s3cret")
+        refused, granted = (
+            api.client.get(f"/jobs/{job}", headers={"X-Key": key}).status_code
+            for key in ("wrong", "s3same")
+        )
+
+    assert (403, 200) == (refused, granted)
+
+
+@pytest.mark.parametrize("answer", [None, True, "user", 0, "", {}, [], object()], ids=repr)
+def test_whatever_is_not_false_grants(tmp_path: Path, answer: object) -> None:
+    """As with FastAPI: a dependency that returns a user has let them in."""
+    with serving(tmp_path, authorize=lambda: answer) as api:
+        job = api.add(nothing, "")
+
+        assert 200 == api.client.get(f"/jobs/{job}").status_code
+
+
+def test_an_exception_that_is_returned_refuses_as_if_it_were_raised(tmp_path: Path) -> None:
+    with serving(tmp_path, authorize=lambda: HTTPException(401)) as api:
+        job = api.add(nothing, "")
+
+        assert 401 == api.client.get(f"/jobs/{job}").status_code
+
+
+@pytest.mark.parametrize(
+    "answer", [Response(status_code=401), is_right, Check().__call__, (each for each in "x")]
+)
+def test_what_is_no_answer_refuses_and_is_told(tmp_path: Path, answer: object) -> None:
+    with serving(tmp_path, authorize=lambda: answer) as api:
+        job = api.add(nothing, "")
+
+        with pytest.raises(ConfigurationError, match=NEVER_RUN):
+            api.client.get(f"/jobs/{job}")
 
 
 def test_authorize_is_in_the_documentation(tmp_path: Path) -> None:

@@ -13,18 +13,19 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 # Every module, by its first name: "stores" stands for stores.sqlite, too.
 LAYERS = {
-    "words": "errors clock fork job outcome records signals threads",
+    "words": "errors clock fork job outcome records signals threads url",
     "rules": "task arguments payload options retry recurrence schedule archive policy task_options"
-    " scalars call results signature scope lifecycle injection injectors",
+    " application scalars call results signature scope lifecycle injection injectors",
     "telemetry": "telemetry",
-    "rest": "store handle keeper operation aside group_commit holdings leases stores"
+    "rest": "adder store handle keeper operation aside group_commit holdings leases stores"
     " connections transactions",
-    "request": "background inline outbox asgi starlette fastapi chain bind bound_session"
+    "request": "access background inline outbox storing intake sequence idempotency asgi starlette"
+    " fastapi bind bound_session"
     " jobs_router job_status",
     "work": "wireup progress workplace completion context executor ends runner claims prefetch"
     " in_process processes worker scheduler upkeep",
     "around": "dashboard testing demo lifespan lifeline supervisor termination watchdog",
-    "facade": "__init__ app cli intake in_task pytest_plugin __main__",
+    "facade": "__init__ app cli in_task pytest_plugin __main__",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 

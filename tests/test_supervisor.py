@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from afterword import supervisor
 from afterword.supervisor import After, Supervisor, after, describe
 from afterword.watchdog import EXIT_CODE, Watchdog
 from tests.helpers import wait_until
@@ -191,6 +193,95 @@ def test_a_command_that_cannot_run_is_tried_again(tmp_path: Path) -> None:
 
     assert 0 == missing.run()
     assert "could not be started" in told[0]
+
+
+def supervised(
+    child: str, processes: int, reported: bool = False, **options: Any
+) -> tuple[int, list[str]]:
+    """How a supervisor in this process ends, and what it says; a SIGTERM comes once all run.
+
+    Args:
+        reported: it comes once all have reported how long they may take.
+    """
+    told: list[str] = []
+    parent = Supervisor([sys.executable, "-c", child], processes, told.append, **options)
+
+    def are_up() -> bool:
+        up = [each for each in parent._children if each.process and (each.grace or not reported)]
+        return len(up) == processes
+
+    def end() -> None:
+        wait_until(are_up, description="all children run")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end).start()
+    return parent.run(), told
+
+
+def test_a_child_that_hangs_at_its_start_is_killed_when_the_grace_time_is_over() -> None:
+    code, told = supervised("import time; time.sleep(600)", 2, grace=0.3)
+
+    assert 1 == code
+    assert 2 == sum("was still starting" in line and "it is killed" in line for line in told)
+    assert 2 == sum("ended: SIGKILL" in line for line in told)
+
+
+DRAINS_SLOWLY = """
+import threading, time
+from afterword import lifeline
+cut = threading.Event()
+lifeline.on_cut(cut.set)
+lifeline.report(grace=GRACE)
+cut.wait()
+time.sleep(1.0)
+"""
+
+
+def test_the_grace_time_of_a_child_is_the_one_it_has_reported() -> None:
+    code, told = supervised(DRAINS_SLOWLY.replace("GRACE", "60"), 1, reported=True, grace=0.0)
+
+    assert 0 == code
+    assert not any("killed" in line for line in told)
+
+
+def test_a_child_that_does_not_end_after_its_grace_time_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "SHUT_DOWN_WITHIN", 0.1)
+    child = DRAINS_SLOWLY.replace("GRACE", "0.1").replace("1.0", "600")
+    code, told = supervised(child, 1, reported=True, grace=60.0)
+
+    assert 1 == code
+    assert any("has not ended" in line and "it is killed" in line for line in told)
+
+
+def test_the_configuration_error_of_the_children_is_told_once() -> None:
+    child = (
+        "import sys, threading; from afterword import lifeline; lifeline.on_cut(lambda: None);"
+        "lifeline.report(error='no such module'); sys.exit(2)"
+    )
+    errors: list[str] = []
+    parent = Supervisor(
+        [sys.executable, "-c", child], 3, tell=lambda line: None, tell_error=errors.append
+    )
+
+    assert 2 == parent.run()
+    assert ["no such module"] == errors
+
+
+def test_reports_that_are_none_are_not_heard() -> None:
+    child = (
+        "import os, threading; from afterword import lifeline; lifeline.on_cut(lambda: None);"
+        "os.write(lifeline._reports[0], b'[1]\\n{\\n\\xff\\n5\\n');"
+        "lifeline.report(grace='x', error=5);"
+        "raise SystemExit(2)"
+    )
+    errors: list[str] = []
+    parent = Supervisor(
+        [sys.executable, "-c", child], 1, tell=lambda line: None, tell_error=errors.append
+    )
+
+    assert (2, []) == (parent.run(), errors)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ import functools
 import os
 import shutil
 import sys
-import types
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +21,6 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is registered."""
     monkeypatch.setattr(names, "_registered", {})
     monkeypatch.setattr(names, "_duplicates", {})
-    monkeypatch.setattr(names, "_application_packages", set())
 
 
 def plain() -> None: ...
@@ -167,20 +164,6 @@ def test_5_two_functions_of_one_name_are_told_by_their_places() -> None:
         names.check_names()
 
     assert 2 == str(refusal.value).count(f"{__file__}:")
-
-
-def test_a_package_of_the_application_may_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container, where `pip install .` puts the application into site-packages."""
-    module = types.ModuleType("installed_app.jobs")
-    module.__file__ = str(Path(pytest.__file__).parent.parent / "installed_app" / "jobs.py")
-    exec("def work(): pass", module.__dict__)
-    work = module.__dict__["work"]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    with pytest.raises(NotStorable, match="installed package"):
-        names.storable(work)
-    names.allow_package("installed_app.main")
-
-    assert names.resolve(names.storable(work)) is work
 
 
 class EvilRepr:

@@ -38,9 +38,21 @@ def test_an_outcome_is_one_line(
     assert isinstance(outcome, Completed | Released) or line.getMessage().endswith("\n    why")
 
 
+def test_what_is_long_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry.put_back("id", "m:" + "f" * 100_000, "why\n" * 100_000)
+    [line] = caplog.records
+
+    assert len(line.getMessage()) < 10_000
+    assert "... (100,002 in all) reason=why" in line.getMessage()
+
+
 EVENTS: dict[str, Any] = {
     "ended": lambda: telemetry.ended("id", FORGED, 1, Failed(FORGED), 0.1),
     "lost_lease": lambda: telemetry.lost_lease("id", FORGED, 1),
+    "id": lambda: telemetry.lost_lease(FORGED, "m:f", 1),
+    "not_recovered": lambda: telemetry.not_recovered(FORGED, ValueError(FORGED)),
+    "schedule_failed": lambda: telemetry.schedule_failed(FORGED, ValueError(FORGED)),
+    "started": lambda: telemetry.started(FORGED, "power-loss", "worker", 1),
     "recovered": lambda: telemetry.recovered("id", FORGED, 1, 1, "queued"),
     "postponed": lambda: telemetry.postponed(ValueError(FORGED)),
     "forgotten": lambda: telemetry.forgotten("id", FORGED, 1, "queued"),

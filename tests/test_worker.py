@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.concurrency import run_in_threadpool
 
-from afterword import Afterword, JobState, task, telemetry, worker
+from afterword import Afterword, JobState, application, task, telemetry, worker
 from afterword.errors import StoreUnavailable
 from afterword.fastapi import BackgroundTasks
 from afterword.intake import Order
@@ -225,6 +225,8 @@ async def test_an_unknown_task_is_left_alone_until_it_is_known(
     """I25: As in a rolling deploy: the old release must not fail what the new one has added."""
     monkeypatch.setattr(worker, "UNKNOWN_FOR", 0.3)
     module = types.ModuleType("tomorrow")
+    monkeypatch.setattr(application, "_packages", {"tests", "tomorrow"})
+    application.is_own.cache_clear()
     job = NewJob(id=new_id(), task="tomorrow:work", arguments='{"text": "known"}')
     async with at_work(tmp_path, concurrency=1) as afterword:
         await store_jobs(afterword, [job])

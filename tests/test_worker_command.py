@@ -286,6 +286,25 @@ def test_ctrl_c_twice_kills_every_process(tmp_path: Path, store: Afterword) -> N
         assert 130 == worker.ends()
 
 
+def test_a_configuration_error_is_printed_once(tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
+    with commanding(tmp_path, "worker", "bare:app", "--processes", "3") as worker:
+        assert 2 == worker.ends()
+        assert 1 == worker.said().count("afterword: bare:app has no Afterword")
+
+
+def test_processes_that_hang_at_their_start_are_killed(tmp_path: Path) -> None:
+    source = "import pathlib, time\npathlib.Path('hangs').touch()\ntime.sleep(600)\n"
+    (tmp_path / "hangs_site.py").write_text(source)
+    arguments = ("worker", "hangs_site:app", "--processes", "2", "--grace", "0.3")
+    with commanding(tmp_path, *arguments) as worker:
+        wait_until((tmp_path / "hangs").exists, description="it is being imported")
+        worker.signal(signal.SIGTERM)
+
+        assert 1 == worker.ends()
+        assert "was still starting" in worker.said()
+
+
 def test_a_change_of_the_source_restarts(tmp_path: Path, store: Afterword) -> None:
     source = tmp_path / "own_site.py"
     text = "from tests.work_site import app, note\n\n\ndef work() -> None:\n    note('old')\n"

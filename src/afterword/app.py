@@ -6,20 +6,27 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 from weakref import WeakSet
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from afterword import holdings, telemetry, upkeep
+from afterword import application, holdings, telemetry, upkeep
 from afterword.adder import ScriptTaskAdder
 from afterword.asgi import AfterwordMiddleware, require_asyncio
 from afterword.bind import AsyncBinding, Binding
 from afterword.call import Call
 from afterword.clock import Clock, StoreClock
 from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
-from afterword.errors import ConfigurationError, InjectionError, NoContainer, StoreError
+from afterword.errors import (
+    ConfigurationError,
+    InjectionError,
+    NoContainer,
+    NotStorable,
+    StoreError,
+)
 from afterword.fork import in_child
 from afterword.group_commit import GroupCommit
 from afterword.handle import Job
@@ -45,7 +52,7 @@ from afterword.retry import checked_retries
 from afterword.schedule import Missed, Overlap
 from afterword.scheduler import Planned, Scheduler
 from afterword.store import Store, open_store
-from afterword.task import allow_package, check_names, registered, require_callable
+from afterword.task import check_names, declare, declare_all, registered, require_callable
 from afterword.task_options import NO_OPTIONS, CallOptions
 from afterword.termination import Termination
 from afterword.threads import refuse_event_loop
@@ -101,6 +108,8 @@ class Afterword(ScriptTaskAdder):
             503. Default: 5.
         injectors: what fills the parameters of tasks, beside what is found by itself (FastAPI's
             `Depends`; Wireup and dishka, if the application has been set up for them).
+        tasks: modules whose functions stored jobs may call, and single functions, beside those of
+            the application's own modules (see `afterword.application`).
 
     Raises:
         ConfigurationError: an option has a value it cannot have.
@@ -132,6 +141,7 @@ class Afterword(ScriptTaskAdder):
         redact: Callable[[str], str] | None = None,
         store_timeout: float = 5.0,
         injectors: Sequence[Injector] = (),
+        tasks: Sequence[ModuleType | Callable[..., Any]] = (),
         clock: Clock | None = None,
     ) -> None:
         check_choice("order", order, get_args(Order))
@@ -183,10 +193,19 @@ class Afterword(ScriptTaskAdder):
         self._started_late = False  # by a request: nothing tells that the application ends
         self.in_lifespan = False
         self.drained = True  # whether the last stop could end every attempt
-        allow_package(sys._getframe(1).f_globals.get("__name__", ""))
+        (application.include if app else application.include_script)(self._made_in())
+        declare_all(tasks)
         in_child(self._forget)
         if app is not None:
             self._install(app)
+
+    def _made_in(self) -> str:
+        """The module that creates this object: neither this one, nor that of a subclass."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_locals.get("self") is self:
+            frame = frame.f_back
+        name = "" if frame is None else frame.f_globals.get("__name__", "")
+        return application.stable_name(name)
 
     def _install(self, app: Starlette) -> None:
         if not isinstance(app, Starlette):
@@ -283,6 +302,11 @@ class Afterword(ScriptTaskAdder):
         """True once jobs can be stored and run here, until the application ends."""
         return self.intake.started
 
+    @property
+    def grace(self) -> float:
+        """Seconds a shutdown waits for running attempts."""
+        return self._grace
+
     # ------------------------------------------------------------------ adding jobs
 
     def new_job(self, call: Call) -> NewJob:
@@ -329,6 +353,8 @@ class Afterword(ScriptTaskAdder):
 
         def plan(func: F) -> F:
             require_callable(func)
+            with contextlib.suppress(NotStorable):  # the start says so, with what it is about
+                declare(func)
             self._planned.append(
                 Planned(
                     func=func,
@@ -389,8 +415,9 @@ class Afterword(ScriptTaskAdder):
 
         Args:
             authorize: a dependency of all routes; it raises `HTTPException`, or returns False, to
-                refuse. May only be left out in development: with `FastAPI(debug=True)`, or the
-                environment variable `AFTERWORD_DEV=1`.
+                refuse, and returns anything else to grant (`afterword.access`). May only be left
+                out in development: with `FastAPI(debug=True)`, or the environment variable
+                `AFTERWORD_DEV=1`.
             prefix: where the routes are.
             tags: what they are listed under in the API's documentation.
             show_errors: what clients see of a task's error: the exception's type and "message",

@@ -8,12 +8,12 @@ nothing and trusts nothing.
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from types import NoneType
 from typing import Any
 
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, safe_repr
 from afterword.job import JobRecord, JobState
 
 FORMAT = 2
@@ -21,6 +21,10 @@ _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _COUNTS = ("attempt", "lost", "interrupted", "failures")
 _INSTANTS = ("created_at", "run_at", "started_at", "finished_at")
 _JSON = ("options", "progress", "result")  # as text
+_TEXTS = (  # any of these may hold something that a store cannot keep
+    *("task", "queue", "arguments", "worker", "error", "unique_key", "limit_key", "cancelling"),
+    *_JSON,
+)
 _OF_FORMAT_1: dict[str, Any] = {  # which did not have these fields yet
     **dict.fromkeys(("unique_key", "limit_key", "cancelling", *_JSON), None),
     "tags": [],
@@ -37,11 +41,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """The last line: how many jobs came before it."""
-
-    jobs: int
+class CutOff(ConfigurationError):
+    """The end of the file is missing; what came before it is whole."""
 
 
 def header() -> str:
@@ -88,7 +89,7 @@ def read(lines: Iterable[str]) -> Iterator[JobRecord]:
         else:
             yield _record({**known, **values}, number)
     if not ended:
-        raise ConfigurationError(
+        raise CutOff(
             f"The file was cut off: the last line, which counts the jobs, is missing after"
             f" {number} lines. Export again, and import that: what is there already stays as it is."
         )
@@ -160,17 +161,31 @@ def _check(job: JobRecord) -> None:
         value = getattr(job, name)
         if value is not None and not _ID.fullmatch(value):
             raise ValueError(f"{name} is a UUID, not {value!r}")
+    if job.after == job.id:
+        raise ValueError(f"job {job.id} is to follow itself")
     for name in ("task", "queue"):
         if not getattr(job, name):
             raise ValueError(f"{name} is empty")
+    for name in _TEXTS:
+        _check_text(name, getattr(job, name))
+    for tag in job.tags:
+        _check_text("a tag", tag)
     if job.on_failure not in ("stop", "continue"):
         raise ValueError(f"on_failure is 'stop' or 'continue', not {job.on_failure!r}")
     if job.state.final and job.finished_at is None:
         raise ValueError(f"a {job.state} job has finished_at, but this one has not")
-    if not all(type(tag) is str for tag in job.tags):
-        raise ValueError(f"tags are texts, not {list(job.tags)!r}")
     _check_numbers(job)
     _check_json(job)
+
+
+def _check_text(name: str, text: object) -> None:
+    """Refuse what not every store can keep."""
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise ValueError(f"tags are texts, but one is a {type(text).__name__}")
+    if "\0" in text or (not text.isascii() and text != text.encode(errors="replace").decode()):
+        raise ValueError(f"{name} holds NUL or half a surrogate pair: {safe_repr(text)}")
 
 
 def _check_numbers(job: JobRecord) -> None:
@@ -190,6 +205,54 @@ def _check_json(job: JobRecord) -> None:
 
 def _wrong(number: int, why: str) -> ConfigurationError:
     return ConfigurationError(f"Line {number} of the file cannot be imported: {why}.")
+
+
+# ---------------------------------------------------------------------- all of them together
+
+
+def check_together(jobs: Iterable[JobRecord]) -> dict[str, str]:
+    """Refuse jobs that cannot be in one store; reads all of them.
+
+    Returns:
+        The unique keys of the unfinished ones, and whose they are.
+
+    Raises:
+        ConfigurationError: two unfinished jobs have one unique key, or some wait for each other.
+    """
+    keys: dict[str, str] = {}
+    after: dict[str, str] = {}
+    for job in jobs:
+        if job.state.final:
+            continue
+        if job.after is not None:
+            after[job.id] = job.after
+        # A job that was asked to end leaves its key to the next one.
+        if job.unique_key is None or job.cancelling is not None:
+            continue
+        other = keys.setdefault(job.unique_key, job.id)
+        if other != job.id:
+            raise ConfigurationError(
+                f"The file cannot be imported: the unfinished jobs {other} and {job.id} both have"
+                f" the unique key {safe_repr(job.unique_key)}. Remove one of them from the file,"
+                " and count its last line down."
+            )
+    _refuse_circles(after)
+    return keys
+
+
+def _refuse_circles(after: dict[str, str]) -> None:
+    ended: set[str] = set()  # these wait for nothing that waits for them
+    for first in after:
+        waiting, job = set[str](), first
+        while job in after and job not in ended:
+            if job in waiting:
+                raise ConfigurationError(
+                    f"The file cannot be imported: job {job} is to follow jobs that follow it, so"
+                    " none of them would ever run. Set `after` of one of them to null."
+                )
+            waiting.add(job)
+            job = after[job]
+        ended |= waiting
 
 
 # ---------------------------------------------------------------------- in the right order

@@ -22,7 +22,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError
-from pydantic_core import PydanticSerializationError, ValidationError
+from pydantic_core import ErrorDetails, PydanticSerializationError, ValidationError
 
 from afterword.errors import (
     ArgumentError,
@@ -30,9 +30,9 @@ from afterword.errors import (
     InjectedArgumentError,
     NotStorable,
     PayloadTooLarge,
-    safe_repr,
+    kind_of,
 )
-from afterword.payload import PAYLOAD_LIMIT, measure, same, too_large
+from afterword.payload import PAYLOAD_LIMIT, measure, same, too_large, why_not_json
 from afterword.scalars import SCALARS, Scalars, scalars_of
 
 _CONFIG = ConfigDict(
@@ -142,11 +142,11 @@ class Plan:
             first = error.errors(include_url=False, include_context=False)[0]
             name = str(first["loc"][0])
             if name in self.plain:
-                path, value, reason = _path(first["loc"]), first["input"], str(first["msg"])
+                path, value, reason = _path(first["loc"]), first["input"], _rule_of(first)
                 raise _unstorable(self.func, path, value, reason) from None
             raise ArgumentError(
-                f"{_name(self.func)}{self.signature} was added with {_path(first['loc'])}="
-                f"{safe_repr(first['input'])}: {first['msg']}."
+                f"{_name(self.func)}{self.signature} was added with {_path(first['loc'])}"
+                f" {kind_of(first['input'])}: {first['msg']}."
                 " Pass a value of the annotated type, or change the annotation."
             ) from None
 
@@ -163,7 +163,8 @@ class Plan:
                     f" which UTF-8 has no bytes for ({error}). Pass valid text, or bytes."
                 ) from None
             names = ", ".join(values)
-            raise _unstorable(self.func, names, list(values.values()), str(error)) from None
+            reason = why_not_json(error)
+            raise _unstorable(self.func, names, list(values.values()), reason) from None
         except ValueError as error:
             raise ArgumentValueError(f"{_name(self.func)} cannot be stored: {error}.") from None
 
@@ -177,7 +178,7 @@ class Plan:
             reason = "JSON would change it"
         for name, value in values.items():
             if name not in back or not same(value, back[name]):
-                came = f", it would come back as {safe_repr(back[name])}" if name in back else ""
+                came = f", it would come back {kind_of(back[name])}" if name in back else ""
                 raise _unstorable(self.func, name, value, reason + came)
 
     def complete(
@@ -328,7 +329,7 @@ def _call_of(signature: inspect.Signature) -> str:
 
 def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str) -> NotStorable:
     return NotStorable(
-        f"The argument {path!r} of {_name(func)} is {safe_repr(value)}, which cannot be stored and"
+        f"The argument {path!r} of {_name(func)} is {kind_of(value)}, which cannot be stored and"
         f" read back: {reason}. Pass what identifies it (an id, a path) and load it in the task."
     )
 
@@ -340,6 +341,12 @@ def _name(func: Callable[..., Any]) -> str:
 def _path(location: tuple[int | str, ...]) -> str:
     """`kwargs.user.session` of pydantic's location, without its names for types."""
     return ".".join(str(part) for part in location if part not in ("dict", "list", "nullable"))
+
+
+def _rule_of(first: ErrorDetails) -> str:
+    """The rule of pydantic's that a value breaks; what a user's validator says may quote it."""
+    users = ("value_error", "assertion_error")
+    return "its validator refuses it" if first["type"] in users else str(first["msg"])
 
 
 def _first(error: Exception) -> str:

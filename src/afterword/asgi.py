@@ -72,9 +72,10 @@ class AfterwordMiddleware:
         if outer is not None and outer.intake is self.host.intake:
             await self.app(scope, receive, send)
             return
-        lives_on = (outer is not None and outer.intake.started) or not is_of_test_client(scope)
-        if lives_on and not self.host.intake.started:
-            await self.host.start_late()
+        if not self.host.intake.started:
+            in_outer = outer is not None and outer.intake.started
+            if in_outer or not is_of_test_client(scope):
+                await self.host.start_late()
         try:
             await _Exchange(self.app, self.host, scope, send).run(receive)
         finally:
@@ -141,7 +142,8 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._closed = False  # a WebSocket's end was sent
-        key = RequestKey.of(scope, host.intake.rules.idempotent)
+        idempotent = host.intake.rules.idempotent
+        key = RequestKey.of(scope, idempotent) if idempotent else None
         self.outbox = scope[_OUTBOX] = Outbox(host.intake, key=key)
 
     async def run(self, receive: Receive) -> None:
@@ -158,10 +160,11 @@ class _Exchange:
             if not self._owes_refusal:
                 raise
         else:
-            await self._finish()
+            if not outbox.end_if_empty():
+                await self._finish()
         finally:
             current_outbox.reset(token)
-        if self._owes_refusal:
+        if outbox.refused and self._owes_refusal:
             await self._refuse()
 
     # ------------------------------------------------------------------ before the first byte

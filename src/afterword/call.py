@@ -9,7 +9,7 @@ from typing import Any, Required, TypedDict
 from starlette.datastructures import UploadFile
 
 from afterword.arguments import Plan, plan
-from afterword.errors import ArgumentError, ConfigurationError, safe_repr
+from afterword.errors import ArgumentError, ConfigurationError, kind_of
 from afterword.injection import Injection
 from afterword.job import DEFAULTS, Delay, JobOptions, NewJob, new_id
 from afterword.options import checked_rate
@@ -120,7 +120,7 @@ def _limit_key(name: str, options: TaskOptions, planned: Plan, call: Call) -> st
     key = options.key(**{each: bound.arguments[each] for each in _asked(options.key)})
     if not isinstance(key, str | int) or isinstance(key, bool):
         raise ConfigurationError(
-            f"The key of {name} must give text or a whole number, but it gave {safe_repr(key)}."
+            f"The key of {name} must give text or a whole number, but it gave one {kind_of(key)}."
         )
     return fixed(f"{name}:{key}")
 

@@ -149,3 +149,12 @@ def safe_repr(value: object) -> str:
     except Exception:
         return f"<unprintable {type(value).__qualname__}>"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def kind_of(value: object) -> str:
+    """What kind of value an argument or a result is, for a message that must not quote it.
+
+    >>> kind_of("s3cret")
+    'of the type str'
+    """
+    return f"of the type {type(value).__qualname__}"

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from afterword import application
 from afterword import outcome as outcomes
 from afterword.context import NATIVES, TaskContext, current
 from afterword.errors import AfterwordError
@@ -28,7 +29,7 @@ from afterword.processes import Ending as ProcessEnding
 from afterword.processes import child
 from afterword.progress import EVERY, Progress
 from afterword.store import Claim
-from afterword.task import options_of
+from afterword.task import options_of, trust
 from afterword.workplace import Workplace
 
 HANDLER = f"{__name__}:run"
@@ -54,6 +55,7 @@ def request_of(attempt: Attempt, retries: int | None) -> dict[str, Any]:
         "claim": asdict(attempt.claim),
         "started_at": attempt.context.started_at,
         "retries": retries,
+        "application": application.known(),
     }
 
 
@@ -109,6 +111,8 @@ class _Context(TaskContext):
 def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
     """Run an attempt, and return its outcome as JSON."""
     claim = Claim(**{**request["claim"], "tags": tuple(request["claim"]["tags"])})
+    application.adopt(request["application"])
+    trust(claim.task)
     place = Workplace(
         injection=_injection(), natives=NATIVES, note=lambda each: _send_later(each, send)
     )

@@ -75,7 +75,7 @@ class JobOptions:
             known = {name: said[name] for name in cls.__slots__ if name in said}
             rate = known.get("rate")
             return cls(**{**known, "rate": (int(rate[0]), float(rate[1])) if rate else None})
-        except (ValueError, TypeError, AttributeError, LookupError):
+        except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
             return DEFAULTS
 
 

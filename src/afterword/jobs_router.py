@@ -16,10 +16,11 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, ParamSpec, get_args
 
+from afterword.access import require_granted
 from afterword.errors import ConfigurationError, MissingExtra, StoreUnavailable, safe_repr
 
 try:
-    from fastapi import APIRouter, Depends, Header, HTTPException, Path, Response, params
+    from fastapi import APIRouter, Depends, Header, Path, Response, params
 except ImportError as error:
     raise MissingExtra("afterword.jobs_router", "fastapi") from error
 
@@ -217,9 +218,7 @@ def _guards(authorize: object, development: bool) -> list[Any]:
         authorize = Depends(authorize)
 
     async def allowed(answer: Any = authorize) -> None:
-        # A dependency's answer counts for nothing, but whoever answers False means "no".
-        if answer is False:
-            raise HTTPException(403, "Forbidden")
+        await require_granted(answer)
 
     return [Depends(allowed)]
 

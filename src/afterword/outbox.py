@@ -466,6 +466,15 @@ class Outbox:
             for each in forgotten:
                 telemetry.never_confirmed(each.job.task)
 
+    def end_if_empty(self) -> bool:
+        """End it as most requests end, which add nothing; False: there is more to do."""
+        with self._lock:
+            if self.entries or self._storing or self.bound is not None:
+                return False
+            self.over = True
+            self.run_in_request = self.background_tasks = None
+            return True
+
     def end(self) -> None:
         """The request is over: let everything go, now or as soon as the store has answered.
 
@@ -500,9 +509,12 @@ class Outbox:
                 )
                 cancelled = _taken(entries, State.DISCARDED) if self.stopped else []
                 ready, waiting = _released(entries)
-        self.intake.release(ready, waiting)
-        self.intake.discard(discarded)
-        self.intake.cancel(cancelled)
+        if ready or waiting:
+            self.intake.release(ready, waiting)
+        if discarded:
+            self.intake.discard(discarded)
+        if cancelled:
+            self.intake.cancel(cancelled)
 
     def _release(self, entries: Sequence[Entry]) -> None:
         with self._lock:

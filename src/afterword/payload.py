@@ -5,16 +5,20 @@ gigabyte or a list that contains itself costs nothing.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
-from afterword.errors import ArgumentValueError, NotStorable, PayloadTooLarge, safe_repr
+from afterword.errors import ArgumentValueError, NotStorable, PayloadTooLarge, kind_of, safe_repr
 
 PAYLOAD_LIMIT = 256 * 1024  # bytes of JSON per job
 DEPTH_LIMIT = 64  # nested containers
+# What pydantic says before it quotes the value.
+_RULE = re.compile(r"^Unable to serialize unknown type: .*|Expected `[^`]*`")
 _BITS_OF_4300_DIGITS = 14_284  # what Python itself agrees to read back from text
 
 
@@ -39,7 +43,7 @@ def measure(
             size = measure(item, inner, models=models, depth=depth + 1, size=size)
     elif isinstance(value, Iterator):
         raise NotStorable(
-            f"The argument {path!r} is {safe_repr(value)}, which can be read only once, so storing"
+            f"The argument {path!r} is {kind_of(value)}, which can be read only once, so storing"
             " it would leave nothing for the task. Pass a list."
         )
     elif models and (isinstance(value, BaseModel) or is_dataclass(value)):
@@ -117,6 +121,13 @@ def _equal(one: Any, other: Any) -> bool:
 def _compares_by_identity(value: Any) -> bool:
     comparison: object = type(value).__eq__
     return comparison is object.__eq__ and hasattr(value, "__dict__")
+
+
+def why_not_json(error: BaseException) -> str:
+    """Why pydantic could not write a value as JSON, without the value."""
+    text = str(error) if isinstance(error, PydanticSerializationError) else ""
+    known = _RULE.search(text)
+    return known[0] if known else type(error).__qualname__
 
 
 def too_large(met: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 
-from afterword.errors import AfterwordError, PayloadTooLarge
+from afterword.errors import AfterwordError, PayloadTooLarge, kind_of
 from afterword.outcome import reason_of
-from afterword.payload import PAYLOAD_LIMIT, measure
+from afterword.payload import PAYLOAD_LIMIT, measure, why_not_json
 
 RESULT_LIMIT = PAYLOAD_LIMIT  # bytes of JSON
 
@@ -36,7 +36,8 @@ def encode_result(func: Callable[..., Any], value: object) -> str | None:
     except PayloadTooLarge as error:
         raise _too_large("more") from error
     except BaseException as error:  # a stranger's object may raise anything
-        raise ResultNotKept(f"JSON has no form for it ({_said(error)})") from error
+        why = f"JSON has no form for it, which is {kind_of(value)} ({_said(error)})"
+        raise ResultNotKept(why) from error
     if len(text) > RESULT_LIMIT:
         raise _too_large(f"{len(text):,} bytes")
     return text.decode()
@@ -50,11 +51,11 @@ def _too_large(met: str) -> ResultNotKept:
 
 
 def _said(error: BaseException) -> str:
-    """The error in one line."""
-    text = " ".join(
-        reason_of(error).replace("The argument ", "").replace("the argument ", "").split()
-    )
-    return text[:300] or type(error).__qualname__
+    """Why, in one line; only our own errors do not quote what was returned."""
+    if not isinstance(error, AfterwordError):
+        return why_not_json(error)
+    text = reason_of(error).replace("The argument ", "").replace("the argument ", "")
+    return " ".join(text.split())[:300]
 
 
 def decode_result(func: Callable[..., Any] | None, text: str | None) -> Any:

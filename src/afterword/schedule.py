@@ -98,6 +98,7 @@ def plan_firing(schedule: Schedule, due_at: float, now: float) -> Firing:
     """
     if now < due_at:
         return Firing((), due_at, 0)
+    due_at = max(due_at, 0.0)  # rules know no times before 1970
     passed = schedule.rule.passed(due_at, now, schedule.limit)
     newest = (due_at, *passed.newest)[-schedule.limit :]
     on_time = newest[bisect_left(newest, now - schedule.grace) :]

@@ -9,13 +9,13 @@ own, made from the schedule's name and the time.
 Only what this process's code has is looked after: a schedule that is removed from the code stops.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from afterword import telemetry
 from afterword.call import Call, new_job
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, StoreUnavailable
 from afterword.group_commit import GroupCommit
 from afterword.injection import Injection
 from afterword.job import NewJob
@@ -120,10 +120,29 @@ class Scheduler:
         )
 
     def _tick(self, store: Store) -> None:
-        rules = {each.name: each.rule.text for each in self._schedules.values()}
+        try:
+            self._fire_due(store, self._rules_of(self._schedules))
+        except StoreUnavailable:
+            raise
+        except Exception:  # one of them: none of the others waits for it
+            for name in self._schedules:
+                self._fire_alone(store, name)
+
+    def _rules_of(self, names: Iterable[str]) -> Mapping[str, str]:
+        return {name: self._schedules[name].rule.text for name in names}
+
+    def _fire_due(self, store: Store, rules: Mapping[str, str]) -> None:
         with store.transaction():
             for due in store.due(rules):
                 self._fire(store, due)
+
+    def _fire_alone(self, store: Store, name: str) -> None:
+        try:
+            self._fire_due(store, self._rules_of([name]))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            telemetry.schedule_failed(name, error)
 
     def _fire(self, store: Store, due: Due) -> None:
         schedule = self._schedules[due.name]

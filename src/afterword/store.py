@@ -40,6 +40,7 @@ from afterword.records import (
     TaskRecord,
     WorkerRecord,
 )
+from afterword.url import masked
 
 STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
 MAX_LOST = 3  # workers that may die with a job before it counts as poison
@@ -498,7 +499,7 @@ def open_store(url: str) -> Store:
     """
     if not isinstance(url, str):
         raise ConfigurationError(
-            f"A store URL is text such as 'sqlite:///jobs.db', but this is {url!r}."
+            f"A store URL is text such as 'sqlite:///jobs.db', but this is {masked(url)}."
         )
     scheme = url.partition(":")[0]
     if scheme in ("sqlite", "sqlite+pysqlite"):
@@ -512,6 +513,6 @@ def open_store(url: str) -> Store:
         return PostgresStore(url)
     raise ConfigurationError(
         "A store URL starts with one of ['sqlite://', 'sqlite+pysqlite://', 'postgresql://'], but"
-        f" this one starts with {scheme!r}. Examples: sqlite:///jobs.db (relative path),"
+        f" this one is {masked(url)}. Examples: sqlite:///jobs.db (relative path),"
         " sqlite:////var/lib/app/jobs.db (absolute), postgresql://user:password@host/database."
     )

@@ -6,10 +6,14 @@
                     └──▶ the first signal ──────▶ drained; the second Ctrl-C kills
 
 Everything that happens becomes an event in one queue, which the main thread takes from: a signal,
-the end of a child, a change of the source. A child is told to drain by cutting its `lifeline`.
+the end of a child, a change of the source, a report. A child is told to drain by cutting its
+`lifeline`; it is killed when its time for that is over: the grace time of its application, if it
+has reported that, and some seconds to shut down; while it is still starting, the grace time alone.
 Children have a process group of their own, so that a terminal's Ctrl-C comes to the parent only.
 """
 
+import contextlib
+import json
 import os
 import queue
 import signal
@@ -21,14 +25,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from types import FrameType
+from typing import Any
 
+from afterword.lifeline import VARIABLE
+
+DEFAULT_GRACE = 20.0  # seconds, as of `Afterword`
+SHUT_DOWN_WITHIN = 15.0  # seconds a child may take for everything else, once its grace is over
+REPORTS_WITHIN = 1.0  # seconds until what a child has reported is taken, once it is gone
 FIRST_DELAY = 0.1  # seconds until a child that has died is started again; doubled each time
 LAST_DELAY = 10.0
 PROVEN_AFTER = 30.0  # seconds of life after which the next delay is the first again
 USAGE = 2  # exit code: started again, it would only say the same again
 KILLED = 130  # exit code after the second Ctrl-C; what a shell expects
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_GROUP_OF_ITS_OWN = 0 if os.name == "posix" else None
+_GROUP_OF_ITS_OWN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,9 @@ class Child:
     due_at: float | None = None  # monotonic; to be started then
     delay: float = FIRST_DELAY
     draining: bool = False  # to be replaced
+    grace: float | None = None  # as it has reported, once it has started
+    cut_at: float | None = None  # monotonic; told to drain
+    killed: bool = False  # because that took too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,14 @@ class Ended:
 
     child: Child
     code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A child has told something; see `lifeline.report`."""
+
+    child: Child
+    said: dict[str, Any]
 
 
 class After(Enum):
@@ -98,7 +119,7 @@ def describe(code: int) -> str:
         return f"signal {-code}"
 
 
-Event = Signalled | Changed | Ended
+Event = Signalled | Changed | Ended | Reported
 
 
 @dataclass(slots=True)
@@ -110,6 +131,8 @@ class Supervisor:
         processes: how many.
         reload: a child that fails waits for a change of the source (`changed`).
         tell: takes a line for the person who watches.
+        tell_error: takes the configuration error of the children, once.
+        grace: seconds a child may take to drain that has not reported its own grace time.
 
     Example:
         >>> import sys
@@ -122,10 +145,13 @@ class Supervisor:
     processes: int
     tell: Callable[[str], object]
     reload: bool = False
+    tell_error: Callable[[str], object] = print
+    grace: float = DEFAULT_GRACE
     _events: "queue.SimpleQueue[Event]" = field(default_factory=queue.SimpleQueue)
     _children: list[Child] = field(default_factory=list)
     _stopping: bool = False
     _code: int = 0
+    _errors: set[str] = field(default_factory=set)  # that have been told
 
     def changed(self, what: str) -> None:
         """Have every child drain and start again; from any thread."""
@@ -140,6 +166,7 @@ class Supervisor:
                     self._start(child)
                 while not self._over:
                     self._handle(self._next_event())
+                    self._kill_late()
                     self._start_due()
             finally:
                 self._kill_all()
@@ -163,8 +190,9 @@ class Supervisor:
         self._events.put(Signalled(number))
 
     def _next_event(self) -> Event | None:
-        """The next event; None if a child is due before it comes."""
-        due = [child.due_at for child in self._children if child.due_at is not None]
+        """The next event; None if a child is due before it comes, to be started or killed."""
+        times = [at for each in self._children for at in (each.due_at, self._kill_at(each))]
+        due = [at for at in times if at is not None]
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
         if os.name == "nt":  # a wait without end would not notice Ctrl-C there
             timeout = min(1.0, timeout or 1.0)
@@ -181,27 +209,40 @@ class Supervisor:
                 self._replace_all(what)
             case Ended(child, code):
                 self._on_ended(child, code)
+            case Reported(child, said):
+                self._on_reported(child, said)
 
     # ------------------------------------------------------------------ one child
 
     def _start(self, child: Child) -> None:
         child.due_at, child.draining = None, False
+        child.grace, child.cut_at, child.killed = None, None, False
         child.started_at = time.monotonic()
         try:
-            process = subprocess.Popen(  # noqa: S603
-                self.command, stdin=subprocess.PIPE, process_group=_GROUP_OF_ITS_OWN
-            )
+            process, reports = _new_process(self.command)
         except OSError as error:
             self._start_later(child, f"could not be started: {error}")
             return
         child.process = process
-        threading.Thread(
-            target=self._wait, args=(child, process), name="afterword-child", daemon=True
-        ).start()
+        listener = _thread(self._listen, child, reports)
+        _thread(self._wait, child, process, listener)
         self.tell(f"worker {child.number} started pid={process.pid}")
 
-    def _wait(self, child: Child, process: "subprocess.Popen[bytes]") -> None:
-        self._events.put(Ended(child, process.wait()))
+    def _listen(self, child: Child, reports: int | None) -> None:
+        """In a thread: what a child reports."""
+        if reports is None:
+            return
+        with open(reports, "rb") as lines:  # noqa: PTH123 - a descriptor
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    self._events.put(Reported(child, json.loads(line)))
+
+    def _wait(
+        self, child: Child, process: "subprocess.Popen[bytes]", listener: threading.Thread
+    ) -> None:
+        code = process.wait()
+        listener.join(REPORTS_WITHIN)  # first what it has said; others may keep the pipe open
+        self._events.put(Ended(child, code))
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -216,6 +257,14 @@ class Supervisor:
         self.tell(f"worker {child.number} {reason}; it starts again in {child.delay:g} s")
         child.due_at = now + child.delay
         child.delay = min(child.delay * 2, LAST_DELAY)
+
+    def _on_reported(self, child: Child, said: dict[str, Any]) -> None:
+        match said:
+            case {"grace": int() | float() as grace}:
+                child.grace = grace
+            case {"error": str() as error} if error not in self._errors:
+                self._errors.add(error)
+                self.tell_error(error)
 
     def _on_ended(self, child: Child, code: int) -> None:
         cut_lifeline(child)
@@ -262,6 +311,7 @@ class Supervisor:
         if self._stopping:
             return
         self.tell(f"{what} has changed: the workers drain and start again")
+        self._errors.clear()
         for child in self._children:
             child.delay = FIRST_DELAY
             if child.process is None:
@@ -269,6 +319,28 @@ class Supervisor:
             else:
                 child.draining = True
                 cut_lifeline(child)
+
+    def _kill_at(self, child: Child) -> float | None:
+        """When a child that was told to drain has had its time; monotonic."""
+        if child.process is None or child.cut_at is None or child.killed:
+            return None
+        if child.grace is None:
+            return child.cut_at + self.grace
+        return child.cut_at + child.grace + SHUT_DOWN_WITHIN
+
+    def _kill_late(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            kill_at = self._kill_at(child)
+            if kill_at is None or kill_at > now or child.process is None:
+                continue
+            did = "has not ended" if child.grace is not None else "was still starting"
+            self.tell(
+                f"worker {child.number} {did} {now - (child.cut_at or now):.0f} s after it was told"
+                " to drain: it is killed; others take over what it was running"
+            )
+            child.killed = True
+            child.process.kill()
 
     def _kill_all(self) -> None:
         for child in self._children:
@@ -278,5 +350,34 @@ class Supervisor:
 
 def cut_lifeline(child: Child) -> None:
     """Have a child's process drain; harmless when it has been told, or is gone."""
+    if child.cut_at is None:
+        child.cut_at = time.monotonic()
     if child.process is not None and child.process.stdin is not None:
         child.process.stdin.close()
+
+
+def _new_process(command: Sequence[str]) -> "tuple[subprocess.Popen[bytes], int | None]":
+    """Start a child; the pipe on which it reports, where there can be one."""
+    if os.name == "nt":
+        return subprocess.Popen(command, stdin=subprocess.PIPE), None  # noqa: S603
+    reports, its_end = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.PIPE,
+            process_group=_GROUP_OF_ITS_OWN,
+            pass_fds=[its_end],
+            env={**os.environ, VARIABLE: str(its_end)},
+        )
+    except OSError:
+        os.close(reports)
+        raise
+    finally:
+        os.close(its_end)
+    return process, reports
+
+
+def _thread(target: Callable[..., None], *args: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=args, name="afterword-child", daemon=True)
+    thread.start()
+    return thread

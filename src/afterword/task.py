@@ -3,22 +3,27 @@
 A job holds no code, only a reference `module:qualname`. Stored text must never decide what is
 imported or called, so a reference resolves only to
 
-- a function registered with `@task`, or
+- a function that the application has registered: with `@task`, with `every`, or by
+  `Afterword(tasks=[...])`;
+- one that it has added in this very process; or
 - a Python function that an already imported module *of the application* defines under that very
-  name: not of the standard library, and not of site-packages, unless it belongs to the package in
-  which `Afterword(...)` was created (applications are installed there, too).
+  name. Which modules these are: `afterword.application`.
 """
 
 import functools
 import inspect
-import sys
-import sysconfig
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar, Unpack, overload
 
-from afterword.errors import DuplicateTask, NotStorable, UnknownTask, safe_repr
+from afterword import application
+from afterword.errors import (
+    ConfigurationError,
+    DuplicateTask,
+    NotStorable,
+    UnknownTask,
+    safe_repr,
+)
 from afterword.task_options import TaskOptions, TaskOptionsDict
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,7 +33,7 @@ _DEFAULTS = TaskOptions()
 _registered: dict[str, Function] = {}
 _options: dict[str, TaskOptions] = {}
 _duplicates: dict[str, Function] = {}
-_application_packages: set[str] = set()
+_added: dict[str, Function] = {}  # outside of the application's own modules
 
 
 @overload
@@ -63,6 +68,19 @@ def task(*func: Any, **options: Any) -> Any:
 
 
 def _register(options: TaskOptions, func: F) -> F:
+    declare(func)
+    options.check_for(func)
+    _options[reference(func)] = options
+    return func
+
+
+def declare(func: Function) -> None:
+    """Let stored text call a function, as `@task` does, but without options.
+
+    Raises:
+        NotStorable: the function has no name under which another process could find it.
+        TypeError: not a function, or one that yields.
+    """
     require_callable(func)
     name = reference(func)
     if "<" in name:
@@ -71,9 +89,27 @@ def _register(options: TaskOptions, func: F) -> F:
     if known is not func:
         _registered[name] = func
         _duplicates[name] = known
-    options.check_for(func)
-    _options[name] = options
-    return func
+
+
+def declare_all(tasks: object) -> None:
+    """What `Afterword(tasks=[...])` names: functions, and modules that define some.
+
+    Raises:
+        ConfigurationError: something else.
+    """
+    if not isinstance(tasks, list | tuple):
+        raise ConfigurationError(f"{_TASKS} but it is {safe_repr(tasks)}. {_TASKS_EXAMPLE}")
+    for each in tasks:
+        if isinstance(each, types.ModuleType):
+            application.include_module(each)
+        elif callable(each):
+            declare(each)
+        else:
+            raise ConfigurationError(f"{_TASKS} but it has {safe_repr(each)}. {_TASKS_EXAMPLE}")
+
+
+_TASKS = "tasks must be a list of modules and functions,"
+_TASKS_EXAMPLE = "Example: import company.mail; Afterword(app, tasks=[company.mail])."
 
 
 def options_of(name: str) -> TaskOptions:
@@ -82,7 +118,7 @@ def options_of(name: str) -> TaskOptions:
 
 
 def registered() -> dict[str, Function]:
-    """The functions registered with `@task`, by name."""
+    """The functions that the application has registered, by name."""
     return dict(_registered)
 
 
@@ -145,23 +181,8 @@ def is_async(func: Callable[..., Any]) -> bool:
 
 def reference(func: Function) -> str:
     """The name a job keeps of a function: `module:qualname`."""
-    module = _stable_module_name(getattr(func, "__module__", None) or "")
+    module = application.stable_name(getattr(func, "__module__", None) or "")
     return f"{module}:{getattr(func, '__qualname__', '<unnamed>')}"
-
-
-def _stable_module_name(module: str) -> str:
-    """`__main__` is another module in every program: use the name it can be imported by."""
-    return _importable_name_of_main() if module == "__main__" else module
-
-
-@functools.cache
-def _importable_name_of_main() -> str:
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
-    file = getattr(main, "__file__", None)
-    return Path(file).stem if file else "__main__"
 
 
 def storable(func: Function, unwrap: Callable[[Function], Function] | None = None) -> str:
@@ -178,18 +199,24 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
         return name
     if not isinstance(func, types.FunctionType) or "<" in name:
         raise NotStorable(unnamed(func))
-    if not _is_same(func, _find(name), unwrap):
+    found = _find(name)
+    if found is None or not _is_same(func, found, unwrap):
         raise NotStorable(
             f"{name!r} is not what that module holds under this name now (redefined, reloaded or"
             " made at run time), so a worker would call something else."
             " Give the function a name of its own at the top of a module."
         )
-    if not _belongs_to_application(name.partition(":")[0]):
+    module = name.partition(":")[0]
+    if not application.may_be_added(module):
         raise NotStorable(
-            f"{name!r} belongs to the standard library or an installed package, and stored text"
-            f" must not call those. Register it with afterword.task({func.__qualname__}),"
-            " or wrap it in a function of your own."
+            f"{name!r} is in none of the application's own modules ({application.described()}), and"
+            " stored text calls no others. Let it call this one, in the module that creates"
+            " Afterword, so that each process knows:\n"
+            f"    Afterword(app, tasks=[{module}])  # all functions that this module defines\n"
+            f"    afterword.task({module}.{func.__qualname__})  # this function only"
         )
+    if not application.is_own(module):
+        _added[name] = found
     return name
 
 
@@ -203,10 +230,13 @@ def _is_same(
 
 def unnamed(func: Function) -> str:
     """Why a lambda, a closure, a method or a partial cannot be stored."""
-    kind = "functools.partial" if isinstance(func, functools.partial) else safe_repr(func)
+    # Not its repr: that of a method has that of its object, with all the values in it.
+    name = getattr(func, "__qualname__", None)
+    kind = f"a {type(func).__module__}.{type(func).__qualname__}"
+    what = repr(name) if isinstance(name, str) else kind
     return (
-        f"A stored task must be a function at the top of a module, but this is {kind}, which no"
-        " other process can find by name. Use a plain `def` and pass what it needs as arguments."
+        f"A stored task must be a function at the top of a module, but {what} is none, so no other"
+        " process can find it by name. Use a plain `def` and pass what it needs as arguments."
     )
 
 
@@ -219,19 +249,28 @@ def resolve(name: str) -> Function:
     if func := _registered.get(name):
         return func
     func = _find(name)
-    if func is None or not _belongs_to_application(name.partition(":")[0]):
+    if func is not None and not application.is_own(name.partition(":")[0]):
+        func = _added.get(name)
+    if func is None:
         raise UnknownTask(
-            f"No function of this application is called {name!r}. Jobs find functions in imported"
-            " modules only: was it renamed or removed, or does nothing import its module?"
+            f"No function of this application is called {safe_repr(name)}. Jobs find functions that"
+            " are registered, and those of the application's own modules, as far as they are"
+            " imported: was it renamed or removed, does nothing import its module, or is that to be"
+            " named in Afterword(tasks=[...])? See: afterword doctor --app module:app"
         )
     return func
 
 
+def trust(name: str) -> None:
+    """In a child process: let this task be called, because the parent has found it."""
+    func = _find(name)
+    if func is not None:
+        _registered.setdefault(name, func)
+
+
 def _find(name: str) -> Function | None:
     module_name, _, qualname = name.partition(":")
-    found: Any = sys.modules.get(module_name)
-    if found is None and module_name == _importable_name_of_main():
-        found = sys.modules["__main__"]
+    found: Any = application.find_module(module_name)
     for part in qualname.split("."):
         # vars() and not getattr(): stored text must not run a property or a __getattr__.
         found = vars(found).get(part) if isinstance(found, types.ModuleType | type) else None
@@ -239,32 +278,3 @@ def _find(name: str) -> Function | None:
     if isinstance(found, types.FunctionType) and reference(found) == name:
         return found
     return None
-
-
-def allow_package(module: str) -> None:
-    """Count the package of this module as part of the application, wherever it is installed."""
-    _application_packages.add(module.partition(".")[0])
-
-
-@functools.cache
-def _library_folders() -> tuple[Path, ...]:
-    paths = sysconfig.get_paths()
-    return tuple(
-        Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")
-    )
-
-
-def _belongs_to_application(module_name: str) -> bool:
-    top = module_name.partition(".")[0]
-    if top in _application_packages:
-        return True
-    return top not in sys.stdlib_module_names and not _is_installed(module_name)
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_installed(module_name: str) -> bool:
-    module = sys.modules.get(module_name)
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return False
-    return any(folder in Path(file).resolve().parents for folder in _library_folders())

@@ -1,7 +1,8 @@
 """Events become log lines here, and nowhere else.
 
-A line is: verb, job id, task, attempt, then key=value. Arguments never appear in it. The logger is
-`afterword`; its level and handlers are the application's business.
+A line is: verb, job id, task, attempt, then key=value. Arguments and results never appear in it,
+and what is long is cut. The logger is `afterword`; its level and handlers are the application's
+business.
 """
 
 import logging
@@ -11,6 +12,7 @@ import traceback
 from afterword.outcome import Completed, Outcome, describe, summarize
 
 logger = logging.getLogger("afterword")
+LINE_LIMIT = 2_000  # characters of each value in a line
 
 _warned: set[str] = set()
 _warned_lock = threading.Lock()
@@ -55,28 +57,27 @@ def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float
     error = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):
-        detail = f"\n{indented(error)}" if error else ""
-        line = "%s job=%s task=%s attempt=%d seconds=%.3f%s"
-        _log(level, line, verb, job_id, printable(task), attempt, seconds, detail)
+        line = "%s job=%s task=%s attempt=%d seconds=%.3f"
+        _log(level, line, verb, job_id, task, attempt, seconds, detail=error)
 
 
 def result_not_kept(task: str, reason: str) -> None:
     """A task has returned what cannot be stored; its job is completed; said once per task."""
     if _first_time(f"result of {task}"):
         line = "result_not_kept task=%s: the job is completed, but what it returned is lost: %s"
-        _log(logging.WARNING, line, printable(task), printable(reason))
+        _log(logging.WARNING, line, task, reason)
 
 
 def overrun(job_id: str, task: str, attempt: int, *, slot_freed: bool) -> None:
     """An attempt is over on record, but its code goes on: nobody can stop a thread."""
     freed = "another thread takes its place" if slot_freed else "degraded: it keeps its slot"
     line = "overrun job=%s task=%s attempt=%d: its time is over, its code still runs; %s"
-    _log(logging.WARNING, line, job_id, printable(task), attempt, freed)
+    _log(logging.WARNING, line, job_id, task, attempt, freed)
 
 
 def lost_lease(job_id: str, task: str, attempt: int) -> None:
     """An attempt's outcome was refused: the job has been given to somebody else."""
-    _log(logging.WARNING, "lost_lease job=%s task=%s attempt=%d", job_id, printable(task), attempt)
+    _log(logging.WARNING, "lost_lease job=%s task=%s attempt=%d", job_id, task, attempt)
 
 
 def missed(name: str, count: int, policy: str) -> None:
@@ -87,7 +88,22 @@ def missed(name: str, count: int, policy: str) -> None:
 def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> None:
     """A job was taken from a lost worker."""
     line = "recovered job=%s task=%s attempt=%d lost=%d state=%s"
-    _log(logging.WARNING, line, job_id, printable(task), attempt, lost, state)
+    _log(logging.WARNING, line, job_id, task, attempt, lost, state)
+
+
+def not_recovered(job_id: str, error: BaseException) -> None:
+    """The store refuses to take a job from its lost worker; said once for each."""
+    if _first_time(f"recovery of {job_id}"):
+        line = "not_recovered job=%s: look at its row, which somebody has edited: %s"
+        _log(logging.ERROR, line, job_id, summarize(error))
+
+
+def schedule_failed(name: str, error: BaseException) -> None:
+    """A schedule could not make its jobs; it tries again, and the others go on. Said once."""
+    reason = summarize(error)
+    if _first_time(f"schedule {name}: {reason}"):
+        line = "schedule_failed schedule=%s: %s"
+        _log(logging.ERROR, line, name, reason)
 
 
 def freed(missing: int) -> None:
@@ -97,12 +113,12 @@ def freed(missing: int) -> None:
 
 def claim_failed(error: BaseException) -> None:
     """The worker could not ask the store for jobs; it will try again."""
-    _log(logging.WARNING, "claim_failed: %s", printable(summarize(error)))
+    _log(logging.WARNING, "claim_failed: %s", summarize(error))
 
 
 def settle_failed(job_id: str, error: BaseException) -> None:
     """An outcome could not be written, and writing it again would not help."""
-    _log(logging.ERROR, "settle_failed job=%s: %s", job_id, printable(summarize(error)))
+    _log(logging.ERROR, "settle_failed job=%s: %s", job_id, summarize(error))
 
 
 def postponed(error: BaseException) -> None:
@@ -123,8 +139,8 @@ def put_back(job_id: str, task: str, reason: str) -> None:
         logging.WARNING,
         "put_back job=%s task=%s reason=%s",
         job_id,
-        printable(task),
-        printable(reason),
+        task,
+        reason,
     )
 
 
@@ -134,15 +150,15 @@ def not_durable(task: str, reason: str) -> None:
         _log(
             logging.WARNING,
             "not_durable task=%s: it runs in the request, as with FastAPI. %s",
-            printable(task),
-            printable(reason),
+            task,
+            reason,
         )
 
 
 def not_injectable(task: str, reason: str) -> None:
     """A registered task uses a framework that no application of this process is set up for."""
     line = "not_injectable task=%s: its jobs would be refused here. %s"
-    _log(logging.WARNING, line, printable(task), printable(reason))
+    _log(logging.WARNING, line, task, reason)
 
 
 def not_started() -> None:
@@ -190,7 +206,7 @@ def not_run(task: str) -> None:
 
 def task_failed(task: str, error: str) -> None:
     """A task that ran in its request raised."""
-    _log(logging.ERROR, "failed task=%s in its request\n%s", printable(task), indented(error))
+    _log(logging.ERROR, "failed task=%s in its request", task, detail=error)
 
 
 def not_committed(jobs: int) -> None:
@@ -201,20 +217,18 @@ def not_committed(jobs: int) -> None:
 
 def failed_after_completion(job_id: str, task: str, attempt: int, outcome: Outcome) -> None:
     """A task completed its job itself, and then raised or was cancelled; the job is completed."""
-    line = "failed_after_completion job=%s task=%s attempt=%d%s"
-    error = getattr(outcome, "error", None)
-    detail = f"\n{indented(error)}" if error else ""
-    _log(logging.WARNING, line, job_id, printable(task), attempt, detail)
+    line = "failed_after_completion job=%s task=%s attempt=%d"
+    _log(logging.WARNING, line, job_id, task, attempt, detail=getattr(outcome, "error", None))
 
 
 def not_stored(reason: str) -> None:
     """A request was answered with 503, or a late task was not kept."""
-    _log(logging.ERROR, "not_stored reason=%s", printable(reason))
+    _log(logging.ERROR, "not_stored reason=%s", reason)
 
 
 def step_failed(error: Exception) -> None:
     """A periodic step of the store's thread raised; it will be taken again."""
-    _log(logging.WARNING, "step_failed: %s", printable(summarize(error)))
+    _log(logging.WARNING, "step_failed: %s", summarize(error))
 
 
 def old_sqlite(version: str, path: str) -> None:
@@ -226,7 +240,7 @@ def old_sqlite(version: str, path: str) -> None:
             " the store keeps a rollback journal, which is slower. Use a Python with SQLite"
             " 3.51.3 or newer, or give the store a file of its own.",
             version,
-            printable(path),
+            path,
         )
 
 
@@ -236,14 +250,14 @@ def wal_grows(path: str, size: int) -> None:
         logging.WARNING,
         "wal_grows store=%s bytes=%d: a program holds a read transaction open for long, so the WAL"
         " cannot be emptied. End it; the file shrinks by itself.",
-        printable(path),
+        path,
         size,
     )
 
 
 def answer_refused(error: BaseException) -> None:
     """The store's thread has an answer or an error that nobody took."""
-    _log(logging.ERROR, "answer_refused\n%s", indented(describe(error, whole=True)))
+    _log(logging.ERROR, "answer_refused", detail=describe(error, whole=True))
 
 
 def indented(error: str) -> str:
@@ -264,10 +278,29 @@ def printable(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def _log(level: int, line: str, *values: object) -> None:
-    """Log a line; what the application's handlers and filters raise is their affair, not ours."""
+def brief(text: str) -> str:
+    """Text for a line of the log, of which not more than 2,000 characters are shown.
+
+    >>> brief("x" * 3_000)[-25:]
+    'xxxxxx... (3,000 in all)'
+    """
+    if len(text) <= LINE_LIMIT:
+        return printable(text)
+    return f"{printable(text[:LINE_LIMIT])}... ({len(text):,} in all)"
+
+
+def _log(level: int, line: str, *values: object, detail: str | None = None) -> None:
+    """Log a line; what the application's handlers and filters raise is their affair, not ours.
+
+    Args:
+        values: those that are text may come from the store, so they are made printable and brief.
+        detail: the lines below it, such as a traceback.
+    """
+    shown = [brief(each) if isinstance(each, str) else each for each in values]
+    if detail:
+        line, shown = f"{line}\n%s", [*shown, indented(detail)]
     try:
-        logger.log(level, line, *values)
+        logger.log(level, line, *shown)
     except Exception:
         if logging.raiseExceptions:  # as logging itself does it
             traceback.print_exc()

@@ -75,6 +75,7 @@ class Worker:
         self._group = group
         self._leases = leases
         self._queues = queues
+        self._redact = redact
         self._retries = retries
         self._clock = clock or Clock()
         self._reports = Reports(group)
@@ -316,6 +317,7 @@ class Worker:
 
     def _put_back(self, claim: Claim, reason: str, delay: float) -> None:
         """Leave a job to those who can run it; when nobody could for a week, it fails."""
+        reason = self._redact(reason)
         telemetry.put_back(claim.id, claim.task, reason)
         if claim.parked > PARK_LIMIT:
             self._fail(claim, reason)
@@ -324,7 +326,7 @@ class Worker:
 
     def _fail(self, claim: Claim, reason: str) -> None:
         """Nobody could ever run it."""
-        outcome = Failed(reason)
+        outcome = Failed(self._redact(reason))
         telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
         self._group.insist(settling([Settlement(claim, outcome)]))
 

@@ -1,6 +1,8 @@
 """Handles of jobs: what they know, when they ask, and what they say when there is nobody to ask."""
 
 import asyncio
+import contextvars
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from afterword import Afterword, Job, JobState, current_task
-from afterword.errors import NotInstalled, UnknownJob
+from afterword.errors import NotInstalled, UnknownJob, WouldBlock
 from afterword.fastapi import BackgroundTasks
 from afterword.handle import ProgressRecord
 from afterword.job import new_id
@@ -162,7 +164,7 @@ async def test_a_call_that_cannot_be_stored_says_so_when_it_is_asked(file_url: s
             with pytest.raises(NotInstalled, match="could not be stored"):
                 await ask()
         with pytest.raises(NotInstalled):
-            job.wait_sync()
+            await asyncio.to_thread(job.wait_sync)
 
     assert not job.durable
     assert (JobState.QUEUED, None) == (job.state, job.result)
@@ -186,25 +188,33 @@ def test_without_a_lifespan_there_is_nobody_to_ask(tmp_path: Path) -> None:
     assert ["x"] == seen
 
 
-async def test_who_waits_for_what_is_not_stored_yet_is_told_so(file_url: str) -> None:
-    """In its own request: the answer, with which it is stored, would wait for it."""
+async def test_who_waits_for_a_job_of_its_own_request_is_told_so(file_url: str) -> None:
+    """The job starts when the request is over, and that would wait for the job."""
     errors: list[Exception] = []
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         job = background_tasks.add_task(note, "x")
-        for ask in (job.wait_sync, job.cancel_sync):
-            try:
-                ask()
-            except UnknownJob as error:
-                errors.append(error)
+
+        def ask() -> None:
+            for call in (job.wait_sync, job.cancel_sync):
+                try:
+                    call()
+                except (UnknownJob, WouldBlock) as error:
+                    errors.append(error)
+
+        context = contextvars.copy_context()  # as that of a `def` route, in its thread
+        thread = threading.Thread(target=context.run, args=(ask,))
+        thread.start()
+        thread.join()
         return [job]
 
     async with serving(file_url, add) as site:
         await site.post()
         await site.jobs[0].wait(20)
 
-    assert 2 == len(errors)
-    assert "A request's job is stored when its answer starts" in str(errors[0])
+    assert [WouldBlock, UnknownJob] == [type(error) for error in errors]
+    assert "await afterword.add_task(func); await job.wait()  # correct!" in str(errors[0])
+    assert "A request's job is stored when its answer starts" in str(errors[1])
     assert ["x"] == seen
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from afterword import lifeline
 from afterword.cli.exit_code import ExitCode, exit_code_of
 from afterword.errors import AfterwordError, MissingExtra
 from afterword.telemetry import printable
@@ -25,13 +26,16 @@ def main() -> None:
     try:
         _commands()
     except AfterwordError as error:
-        _tell(error)
-        sys.exit(exit_code_of(error))
+        code = exit_code_of(error)
+        # Of several processes of a worker each has the same one: their parent says it once.
+        if code is not ExitCode.USAGE or not lifeline.report(error=str(error)):
+            print_error(str(error))
+        sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
 
 
-def _tell(error: AfterwordError) -> None:
+def print_error(error: str) -> None:
     """Each line of the message for itself: what is quoted in it must not move a cursor."""
     for line in f"afterword: {error}".splitlines():
         print(printable(line), file=sys.stderr)

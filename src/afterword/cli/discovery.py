@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from afterword.app import Afterword
+from afterword.application import include
 from afterword.asgi import AfterwordMiddleware
 from afterword.errors import ConfigurationError
 
@@ -156,6 +157,7 @@ def load(target: Target) -> Application:
         ConfigurationError: there is no such module, no such application, or no Afterword in it.
     """
     module = _imported(target)
+    include(target.module)  # also if the Afterword is made elsewhere
     name = target.name or _only_name(vars(module), target)
     asgi = _attribute(module, name, target)
     full_name = f"{target.module}:{name}"

@@ -8,20 +8,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.text import Text
 
+from afterword.application import described
 from afterword.cli import output
+from afterword.cli.discovery import find_application
 from afterword.cli.document import document
 from afterword.cli.duration import show_instant, show_span
 from afterword.cli.exit_code import ExitCode, exit_code_of
 from afterword.cli.health import STALE, Snapshot, due_jobs_wait, is_forgotten, look_at, serves
-from afterword.cli.options import Json, Url, clock, opened, store_url
+from afterword.cli.options import Json, Url, chosen, clock, opened
 from afterword.errors import ConfigurationError, StoreError
 from afterword.store import Store
 from afterword.stores.sqlite.path import file_system
+from afterword.task import registered
 from afterword.telemetry import printable
 
 Level = Literal["ok", "note", "problem"]
@@ -42,7 +45,18 @@ class Finding:
     fix: str = ""
 
 
-def doctor(url: Url = None, json: Json = False) -> None:
+def doctor(
+    url: Url = None,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            "--app",
+            metavar="MODULE:APP",
+            help="Import this application, use its store, and list what stored jobs may call.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Look at everything, and say what to mend.
 
     At the installation, the store, its workers and queues. The exit status is 1 if there is a
@@ -51,11 +65,12 @@ def doctor(url: Url = None, json: Json = False) -> None:
     \b
     Examples:
       afterword doctor
+      afterword doctor --app main:app
       afterword doctor --json | jq 'select(.level == "problem")'
     """
     code, problems = ExitCode.OK, 0
     try:
-        for finding in _findings(url):
+        for finding in _findings(url, app):
             problems += finding.level == "problem"
             _show(finding, json)
     except (StoreError, ConfigurationError) as error:
@@ -78,21 +93,19 @@ def _show(finding: Finding, json: bool) -> None:
         output.stdout.print(Text(f"         {finding.fix}", "bold"))
 
 
-def _findings(url: str | None) -> Iterator[Finding]:
+def _findings(url: str | None, app: str | None) -> Iterator[Finding]:
     yield from installation()
-    yield Finding("url", "ok", _without_password(store_url(url)))
-    with opened(url) as store:
+    usual = None
+    if app is not None:
+        usual = find_application(app).afterword._store
+        yield from tasks()
+    store = chosen(url, usual)
+    yield Finding("url", "ok", store.url)
+    with opened(url, usual) as store:
         yield Finding("store", "ok", f"{store.url}, survives {store.durability}")
         yield from _file(store)
         yield from _server(store)
         yield from conditions(look_at(store, clock.now()))
-
-
-def _without_password(url: str) -> str:
-    """The URL without what stands between a colon and the @ of its host."""
-    scheme, separator, rest = url.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}"
 
 
 # ---------------------------------------------------------------------- the installation
@@ -110,6 +123,13 @@ def installation() -> Iterator[Finding]:
             yield Finding(f"extra {extra}", "note", f"without {', '.join(missing)}", fix)
         else:
             yield Finding(f"extra {extra}", "ok", "installed")
+
+
+def tasks() -> Iterator[Finding]:
+    """What stored jobs may call in an application that has been imported."""
+    names = ", ".join(sorted(registered())) or "none"
+    yield Finding("registered tasks", "ok", names)
+    yield Finding("modules of tasks", "ok", f"all functions of {described()}")
 
 
 # ---------------------------------------------------------------------- where the store is

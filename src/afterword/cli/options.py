@@ -16,6 +16,7 @@ from afterword.errors import ConfigurationError
 from afterword.job import JobState
 from afterword.records import Filter
 from afterword.store import Store, open_store
+from afterword.url import masked
 
 clock = Clock()
 
@@ -123,12 +124,17 @@ def opened(url: str | None, usual: Store | None = None) -> Iterator[Store]:
     Args:
         usual: the one to take, still closed, if no URL was typed.
     """
-    store = usual if usual and not url else open_store(store_url(url))
+    store = chosen(url, usual)
     store.open(create=False)
     try:
         yield store
     finally:
         store.close()
+
+
+def chosen(url: str | None, usual: Store | None = None) -> Store:
+    """The store that the command is about, still closed; see `opened`."""
+    return usual if usual and not url else open_store(store_url(url))
 
 
 def store_url(url: str | None) -> str:
@@ -149,7 +155,7 @@ def _project_url() -> str | None:
         ) from error
     if url is not None and not isinstance(url, str):
         raise ConfigurationError(
-            f"url in [tool.afterword] of pyproject.toml must be text, but it is {url!r}."
+            f"url in [tool.afterword] of pyproject.toml must be text, but it is {masked(url)}."
             ' Example: url = "sqlite:///jobs.db"'
         )
     return url

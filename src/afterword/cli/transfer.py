@@ -1,9 +1,11 @@
 """`afterword export` and `import`: all jobs of a store, as lines of text."""
 
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -13,7 +15,7 @@ from afterword import archive
 from afterword.cli import output
 from afterword.cli.options import Json, Url, opened
 from afterword.cli.pages import pages
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, safe_repr
 from afterword.job import JobRecord
 from afterword.records import Filter
 from afterword.store import Store
@@ -91,9 +93,9 @@ def import_(
 ) -> None:
     """Add the jobs of an export to another store.
 
-    One that `afterword db migrate` has made. Jobs that are there already are left as they are, so
-    an import can be repeated. Running jobs are queued again; queued ones start as soon as a worker
-    sees them.
+    One that `afterword db migrate` has made. The whole file is checked first: if one line cannot be
+    imported, none is. Jobs that are there already are left as they are, so an import can be
+    repeated. Running jobs are queued again; queued ones start as soon as a worker sees them.
 
     \b
     Examples:
@@ -101,6 +103,8 @@ def import_(
       afterword export | afterword import --url postgresql://db/app
     """
     with opened(url) as store, _reading(file) as source:
+        _check(store, archive.read(source))
+        source.seek(0)
         added, known = _import_all(store, archive.read(source))
     if json:
         output.print_document({"imported": added, "already_there": known})
@@ -109,19 +113,56 @@ def import_(
 
 
 @contextmanager
-def _reading(file: Path) -> Iterator[Iterable[str]]:
+def _reading(file: Path) -> Iterator[TextIO]:
+    """The file, or a copy of what cannot be read twice."""
     try:
         if file != _STANDARD:
             with file.open(encoding="utf-8") as source:
-                yield source
+                if source.seekable():
+                    yield source
+                else:
+                    with _copy(source) as copy:
+                        yield copy
             return
         if sys.stdin is None:
             raise ConfigurationError("Standard input is closed. Name the file to import.")
         sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # whatever the locale
-        yield sys.stdin
+        with _copy(sys.stdin) as copy:
+            yield copy
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise ConfigurationError(f"{file} cannot be read: {reason}.") from error
+
+
+@contextmanager
+def _copy(source: TextIO) -> Iterator[TextIO]:
+    """Without a name, and for its owner only: arguments may be secrets."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as copy:
+        shutil.copyfileobj(source, copy)
+        copy.seek(0)
+        yield copy
+
+
+def _check(store: Store, records: Iterator[JobRecord]) -> None:
+    """Refuse the file before anything of it is imported.
+
+    Raises:
+        ConfigurationError: a line cannot be imported; or a job cannot, because of another.
+    """
+    for key, job_id in archive.check_together(_as_far_as_it_goes(records)).items():
+        other = store.with_key(key, ended=False)
+        if other is not None and other.id != job_id and not store.get([job_id]):
+            raise ConfigurationError(
+                f"The file cannot be imported: the unfinished job {other.id} of the store has the"
+                f" unique key {safe_repr(key)} of job {job_id}. Wait until it has ended, or end it:"
+                f" afterword cancel {other.id}"
+            )
+
+
+def _as_far_as_it_goes(records: Iterator[JobRecord]) -> Iterator[JobRecord]:
+    """That the end is missing is told once what is there has been imported."""
+    with suppress(archive.CutOff):
+        yield from records
 
 
 def _import_all(store: Store, records: Iterator[JobRecord]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from afterword import supervisor
-from afterword.cli import worker_process
+from afterword.cli import print_error, worker_process
 from afterword.cli.discovery import Target, locate
 from afterword.errors import MissingExtra
 
@@ -91,7 +91,14 @@ def worker(
     target = locate(app)
     configure_logging(level)
     command = _command(app, names, concurrency, grace, level)
-    parent = supervisor.Supervisor(command, processes, tell=logger.info, reload=reload)
+    parent = supervisor.Supervisor(
+        command,
+        processes,
+        tell=logger.info,
+        tell_error=print_error,
+        reload=reload,
+        grace=supervisor.DEFAULT_GRACE if grace is None else grace,
+    )
     if reload:
         _watch(target, parent)
     raise typer.Exit(parent.run())

@@ -129,6 +129,7 @@ async def _work_until(stop: Stop, application: Application) -> None:
             f"The lifespan of {application.name} did not reach its Afterword: ASGI middleware"
             " around the application has to pass on scopes of the type 'lifespan'."
         )
+    lifeline.report(grace=afterword.grace)
     silent_for = max(SILENT_LEASES * afterword.lease, SILENT_AT_LEAST)
     watchdog = Watchdog(lambda: afterword.pulse, silent_for, _end)
     watchdog.start()

@@ -9,7 +9,7 @@ import time
 
 from fastapi import FastAPI
 
-from afterword import Afterword
+from afterword import Afterword, task
 from afterword.demo.ledger import write_line
 from afterword.fastapi import BackgroundTasks
 
@@ -27,12 +27,14 @@ async def place_order(number: int, background_tasks: BackgroundTasks) -> dict[st
     return {job.id: job.task for job in jobs}
 
 
+@task
 def pack_order(number: int) -> None:
     """A `def` task."""
     time.sleep(0.02 + number % 5 / 100)  # 20 to 60 ms
     write_line("pack_order", number)
 
 
+@task
 async def send_receipt(number: int, to: str) -> None:
     """An `async def` task."""
     await asyncio.sleep(0.01 + number % 3 / 100)  # 10 to 30 ms

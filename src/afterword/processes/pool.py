@@ -10,7 +10,6 @@ Callers and the children's threads meet here, under one lock, which is never hel
 called back. All that is done under it is quick.
 """
 
-import sys
 import threading
 import time
 from collections import deque
@@ -18,13 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from afterword.application import find_module
 from afterword.errors import ConfigurationError, UnknownTask
 from afterword.fork import in_child
 from afterword.processes import logs, wire
 from afterword.processes.call import Call, OnEnd, OnMessage, call_back
 from afterword.processes.ending import Ending
 from afterword.processes.process import END_WITHIN, Child
-from afterword.task import _importable_name_of_main
 
 IDLE_SECONDS = 60.0
 _CANCEL = wire.encode({"cancel": True})
@@ -247,7 +246,7 @@ class Processes:
 
 def _require_imported(module: str) -> None:
     """A request comes from stored data: it may choose a module, but bring in none (I26)."""
-    if module not in sys.modules and module != _importable_name_of_main():
+    if find_module(module) is None:
         raise UnknownTask(
             f"A child process imports only what its parent has imported, but {module!r} is not."
             " Import it where the application is made."

@@ -95,8 +95,10 @@ class Starts:
     def read(
         cls, at: str | None, freed: Sequence[float] | None, reserved: float | None
     ) -> "Starts":
-        """As a store keeps them."""
-        return cls(tuple(json.loads(at)) if at else (), tuple(freed or ()), reserved)
+        """As a store keeps them; what somebody else wrote there is not heard."""
+        known = json.loads(at) if at else []
+        given = tuple(map(float, known)) if _are_times(known) else ()
+        return cls(given, tuple(freed or ()), reserved)
 
     @property
     def text(self) -> str:
@@ -136,6 +138,12 @@ class Starts:
         if owned > now:
             return (owned,) * count
         return tuple(at for at in self.at if at <= now)[-count:]
+
+
+def _are_times(values: object) -> bool:
+    return isinstance(values, list) and all(
+        type(each) in (int, float) and 0 <= each <= _LAST_SLOT for each in values
+    )
 
 
 def over_rate(

@@ -6,13 +6,19 @@ is dead, at once and without a clock. Where there is no `flock` (Windows), lease
 
 A lock file gets its final name only after it is locked: a visible file with a free lock is always
 a dead worker's.
+
+The ids of other workers come from the store, and anybody who can write that may have made them up.
+An id that no worker gives itself names no file: its lease alone decides. So it does where a file
+cannot be looked at.
 """
 
+import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, StoreCorrupt, safe_repr
 
 try:
     import fcntl
@@ -20,6 +26,11 @@ except ImportError:  # Windows
     has_locks = False
 else:
     has_locks = True
+
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a worker or a store
+_OPEN = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_OPEN |= getattr(os, "O_NONBLOCK", 0)  # whatever kind of file it is
 
 
 def shared_directory(identity: str) -> Path | None:
@@ -30,7 +41,13 @@ def shared_directory(identity: str) -> Path | None:
 
     Raises:
         ConfigurationError: somebody else has made it, who could then pretend that we are dead.
+        StoreCorrupt: the identity is none that a store gives itself.
     """
+    if not _NAME.fullmatch(identity):
+        raise StoreCorrupt(
+            "The identity of a store is made of up to 64 letters and digits, but this one is"
+            f" {safe_repr(identity)}. Restore the row of the table `store` from a backup."
+        )
     user = os.getuid() if has_locks else 0
     directory = Path(tempfile.gettempdir()) / f"afterword-{user}"
     try:
@@ -58,20 +75,31 @@ class Locks:
         self._held: dict[str, int] = {}
 
     def hold(self, worker: str) -> None:
-        """Keep this worker's lock until `drop`, or until the process dies."""
+        """Keep this worker's lock until `drop`, or until the process dies.
+
+        Raises:
+            ConfigurationError: the id cannot name a file.
+        """
+        if not _NAME.fullmatch(worker):
+            raise ConfigurationError(
+                "A worker's id is made of 1 to 64 letters, digits, '_' and '-', but this one is"
+                f" {safe_repr(worker)}."
+            )
         if self._directory is None:
             return
         self._directory.mkdir(mode=0o700, exist_ok=True)
         unlocked = self._directory / f"{worker}.new"
-        descriptor = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(unlocked, os.O_CREAT | _OPEN, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         unlocked.rename(self._directory / f"{worker}.lock")
         self._held[worker] = descriptor
 
     def drop(self, worker: str) -> None:
-        """Give the lock up, if it is ours, and remove its file."""
-        if self._directory is not None:
-            (self._directory / f"{worker}.lock").unlink(missing_ok=True)
+        """Give the lock up, if it is ours, and remove its file if that can be done."""
+        file = self._file(worker)
+        if file is not None:
+            with contextlib.suppress(OSError):  # another user's, a directory: it stays
+                file.unlink(missing_ok=True)
         descriptor = self._held.pop(worker, None)
         if descriptor is not None:
             os.close(descriptor)
@@ -87,20 +115,25 @@ class Locks:
         self.drop_all()
 
     def is_dead(self, worker: str) -> bool:
-        """Whether this worker's process is known to have ended."""
-        if self._directory is None or worker in self._held:
+        """Whether this worker's process is known to have ended; if not, its lease decides."""
+        file = self._file(worker)
+        if file is None or worker in self._held:
             return False
         try:
-            descriptor = os.open(self._directory / f"{worker}.lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return (
-                False  # it is on another machine, or on a system without locks: its lease decides
-            )
+            descriptor = os.open(file, _OPEN)
+        except OSError:  # it is on another machine; or the file is another user's, or no file
+            return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:  # it is held, or there are no locks here
             return False
         else:
             return True
         finally:
             os.close(descriptor)
+
+    def _file(self, worker: str) -> Path | None:
+        """The lock file of a worker, if there can be one."""
+        if self._directory is None or not _NAME.fullmatch(worker):
+            return None
+        return self._directory / f"{worker}.lock"

@@ -160,10 +160,17 @@ def record(row: Row) -> JobRecord:
 def tags_of(stored: str | Sequence[str] | None) -> tuple[str, ...]:
     """A job's tags: JSON in SQLite, an array in PostgreSQL.
 
-    >>> tags_of('["a", "b"]'), tags_of(None)
-    (('a', 'b'), ())
+    >>> tags_of('["a", "b"]'), tags_of(None), tags_of("5")
+    (('a', 'b'), (), ())
     """
-    return tuple(json.loads(stored) if isinstance(stored, str) else stored or ())
+    return texts_of(json.loads(stored) if isinstance(stored, str) else stored)
+
+
+def texts_of(stored: object) -> tuple[str, ...]:
+    """The texts of a list; what somebody else wrote there is not heard."""
+    if not isinstance(stored, list | tuple):
+        return ()
+    return tuple(each for each in stored if isinstance(each, str))
 
 
 def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecord]:
@@ -232,7 +239,7 @@ def worker_record(row: Row) -> WorkerRecord:
         id=worker,
         host=host,
         pid=pid,
-        queues=tuple(queues),
+        queues=texts_of(queues),
         concurrency=concurrency,
         running=running,
         joined_at=as_datetime(joined_at),

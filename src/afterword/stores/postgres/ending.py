@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from afterword import telemetry
+from afterword.errors import StoreError, StoreUnavailable
 from afterword.job import JobState
 from afterword.outcome import Cancelled
 from afterword.store import (
@@ -172,11 +174,17 @@ class Ending(Adding):
         dead = [worker for worker in members if self._locks.is_dead(worker)]
         if not dead and not lost and held_by is None:
             return []  # the usual case
-        with self.transaction():
-            gone = [worker for (worker,) in self._write("expel", {"dead": dead})]
-            rows = self._write("lost", {"limit": limit, "held_by": held_by, "known": list(known)})
-            fates = [_fate(Lost(*row), lease) for row in rows]
-            recovered = self._recover(fates)
+        values = {"limit": limit, "held_by": held_by, "known": list(known)}
+        try:
+            with self.transaction():
+                gone, fates = self._lost(dead, values, lease)
+                recovered = self._recover(fates)
+        except StoreUnavailable:
+            raise
+        except StoreError:  # the database refuses to move one of them
+            with self.transaction():
+                gone, fates = self._lost(dead, values, lease)
+            recovered = [each for fate in fates for each in self._recover_apart(fate)]
         for worker in gone:
             self._locks.drop(worker)
         return recovered
@@ -193,6 +201,23 @@ class Ending(Adding):
                 if end_followers(self._writer, missing, failed):
                     self._announce()
         return len(missing)
+
+    def _lost(
+        self, dead: Sequence[str], values: Values, lease: float
+    ) -> tuple[Sequence[str], Sequence[Fate]]:
+        """The workers that are gone, and what becomes of the jobs of lost workers."""
+        gone = [worker for (worker,) in self._write("expel", {"dead": dead})]
+        return gone, [_fate(Lost(*row), lease) for row in self._write("lost", values)]
+
+    def _recover_apart(self, fate: Fate) -> Sequence[Recovered]:
+        try:
+            with self.transaction():
+                return self._recover([fate])
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            telemetry.not_recovered(fate.job.id, error)
+            return []
 
     def _recover(self, fates: Sequence[Fate]) -> Sequence[Recovered]:
         """What became of lost jobs; those that the failed ones have stopped are left out."""

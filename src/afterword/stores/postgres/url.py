@@ -25,13 +25,14 @@ def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
     Raises:
         ConfigurationError: not such a URL.
     """
-    scheme, _, rest = url.partition("://")
+    _, separator, rest = url.partition("://")
     try:
-        given = conninfo.conninfo_to_dict(f"postgresql://{rest}")
-    except psycopg.ProgrammingError:
+        given = conninfo.conninfo_to_dict(f"postgresql{separator}{rest}")
+        _refuse_misread(rest, given)
+    except (psycopg.ProgrammingError, ValueError):
         # libpq quotes parts of the URL, perhaps of the password: neither text nor cause is kept.
         raise ConfigurationError(
-            f"A PostgreSQL URL is {scheme}://user:password@host:5432/database, with the options of"
+            "A PostgreSQL URL is postgresql://user:password@host:5432/database, with the options of"
             " libpq behind a '?'. This one cannot be read: special characters in the user's name"
             " or password must be percent-encoded ('@' is %40, '/' is %2F)."
         ) from None
@@ -42,6 +43,21 @@ def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
         **_KEEPALIVE,
     }
     return {**defaults, **given, **_ALWAYS}
+
+
+def _refuse_misread(rest: str, given: Mapping[str, object]) -> None:
+    """Refuse a password with an unescaped '@' or '/': libpq takes its end for a host or a path.
+
+    It would be shown as such, and sent to a name server.
+
+    Raises:
+        ValueError: it is one.
+    """
+    credentials, _, place = rest.partition("?")[0].partition("@")
+    misplaced = "@" in f"{given.get('host', '')}{place}" or (place and "/" in credentials)
+    ports = str(given.get("port") or "").replace(",", "")
+    if misplaced or (ports and not ports.isdecimal()):
+        raise ValueError
 
 
 def shown(parameters: Mapping[str, object]) -> str:

@@ -255,6 +255,20 @@ class Database:
                 finally:
                     self._in_transaction = False
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Inside a transaction: undo what is written inside, and nothing else, if that fails."""
+        with self.errors():
+            self.connection.execute("SAVEPOINT afterword")
+            try:
+                yield
+            except BaseException:
+                if self.connection.in_transaction:  # not if the whole of it has been undone
+                    self.connection.execute("ROLLBACK TO afterword")
+                    self.connection.execute("RELEASE afterword")
+                raise
+            self.connection.execute("RELEASE afterword")
+
     @property
     def in_transaction(self) -> bool:
         """Whether some thread is inside a transaction."""

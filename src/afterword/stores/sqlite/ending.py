@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 
+from afterword import telemetry
+from afterword.errors import StoreError, StoreUnavailable
 from afterword.job import JobState
 from afterword.outcome import Cancelled, Completed
 from afterword.store import STOPPED, Cancelling, Claim, Putback, Recovered, Report, Settlement
@@ -148,8 +150,8 @@ class Ending(Acting, Adding):
             gone = self._gone()  # again under the lock: a lease may have been renewed meanwhile
             for worker in gone:
                 self._take_off(worker)
-            rows = self._database.write("lost", values)
-            recovered = [each for row in rows if (each := self._recover(Lost(*row), now, lease))]
+            lost = [Lost(*row) for row in self._database.write("lost", values)]
+            recovered = [each for job in lost if (each := self._recover_apart(job, now, lease))]
         for worker in gone:
             self._locks.drop(worker)
         self._ready = self._ready or bool(recovered)
@@ -192,6 +194,17 @@ class Ending(Acting, Adding):
             for worker, expires_at, lease in rows
             if self._sightings.note(worker, expires_at) >= lease or self._locks.is_dead(worker)
         ]
+
+    def _recover_apart(self, job: Lost, now: float, lease: float) -> Recovered | None:
+        """As `_recover`; a job that the database refuses to move keeps nobody else's."""
+        try:
+            with self._database.savepoint():
+                return self._recover(job, now, lease)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            telemetry.not_recovered(job.id, error)
+            return None
 
     def _recover(self, job: Lost, now: float, lease: float) -> Recovered | None:
         """What became of a lost job; None if the poison before it has stopped it just now."""

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from afterword.errors import ConfigurationError
+from afterword.url import masked
 
 # Locks and shared memory do not work across machines, and WAL needs both.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -38,13 +39,13 @@ def path_of(url: str) -> Path:
     name = rest.removeprefix("/")
     if name in ("", ":memory:"):
         raise ConfigurationError(
-            f"Stored jobs must outlive the process, but {url!r} names a database in memory."
+            f"Stored jobs must outlive the process, but {masked(url)} names a database in memory."
             f" Name a file: {scheme}:///jobs.db"
         )
     if not rest.startswith("/") or "?" in name or name.startswith("file:"):
         raise ConfigurationError(
-            f"A SQLite URL is {scheme}:/// and a path, without host, options or file:, not {url!r}."
-            f" Example: {scheme}:///jobs.db (relative path),"
+            f"A SQLite URL is {scheme}:/// and a path, without host, options or file:, not"
+            f" {masked(url)}. Example: {scheme}:///jobs.db (relative path),"
             f" {scheme}:////var/lib/app/jobs.db (absolute)."
         )
     return Path(os.path.realpath(name))
