@@ -5,25 +5,10 @@ its line goes, and with it what asks for it.
 """
 
 KNOWN = {
-    "shared_goes_on": (
-        "A job that a second call was given (a repeated request, one key twice in one request) is"
-        " not stopped any more when one before it fails."
-    ),
-    "follows_unstored": (
-        "What is added while the call before it is being stored follows a job that never comes to"
-        " be, if that cannot be stored, or another one has its unique key: the order is lost."
-    ),
     "refused_is_counted": (
-        "With an Idempotency-Key, a call that could not be stored behind the request, or that was"
-        " rolled back, is counted: when the request is repeated, a job is stored twice."
-    ),
-    "dropped_unheard": (
-        "When storing fails in a WebSocket, what another coroutine has added meanwhile is dropped,"
-        " and its own send goes out as if it were stored."
-    ),
-    "here_stops_all": (
-        'With order="concurrent", a call that fails in its request cancels jobs that were added'
-        " before it."
+        "With an Idempotency-Key: a request that is repeated gets the job of the first one, in a"
+        " transaction of its own on a bare connection, and rolls that back. Nothing tells of it, so"
+        " the call is counted, and the next try is stored as another job."
     ),
 }
 

@@ -145,6 +145,7 @@ class _Exchange:
         idempotent = host.intake.rules.idempotent
         key = RequestKey.of(scope, idempotent) if idempotent else None
         self.outbox = scope[_OUTBOX] = Outbox(host.intake, key=key)
+        self.outbox.messages = scope["type"] == "websocket"
 
     async def run(self, receive: Receive) -> None:
         outbox = self.outbox

@@ -54,7 +54,7 @@ async def _run(outbox: "Outbox", entry: "Entry") -> None:
     try:
         if outbox.durable:
             await _wait_for_those_before(outbox, entry)
-        if outbox.stopped:
+        if outbox.stopped:  # by one before it, which it follows
             return
     except asyncio.CancelledError:
         telemetry.not_run(entry.job.task)
@@ -62,7 +62,7 @@ async def _run(outbox: "Outbox", entry: "Entry") -> None:
     try:
         await outbox.call(entry)
     except Exception as error:
-        outbox.failed = True
+        outbox.failed_at = outbox.failed_at or entry
         if not outbox.durable:
             raise  # not started: as with FastAPI, a test client sees the error
         # Started: an error that reached the server would close the client's connection.
@@ -87,7 +87,8 @@ async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:
         records = await outbox.intake.keeper.records(ids)
         if all(record.state.final for record in records):
             completed = all(record.state is JobState.COMPLETED for record in records)
-            outbox.failed = outbox.failed or not completed
+            if not completed:
+                outbox.failed_at = outbox.failed_at or entry
             return
         if patience.is_over(records):
             telemetry.out_of_order(entry.job.task)

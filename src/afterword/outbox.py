@@ -13,7 +13,8 @@ lock, whichever thread or coroutine asks for it:
         ├──▶ run here                                       it cannot be stored
         └──▶ discarded                                      the request failed before its answer
 
-- Who asks for an entry to be stored while it is being stored waits for that same answer.
+- Who asks for an entry to be stored while it is being stored waits for that same answer. What is
+  added meanwhile is stored after it: only then is it known which job it follows.
 - The answer is taken in the store's thread by the entries (`_answered`), whether or not anything
   still waits for it. Once the outbox is over, it releases what it is told of.
 - Whoever acts on an entry takes the right to do so first, as a change of state, and awaits then.
@@ -24,11 +25,12 @@ once, those that the user puts on a Response when Starlette calls them.
 
 import asyncio
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import count
 from types import TracebackType
 from typing import Any
 
@@ -76,6 +78,8 @@ class Entry:
     job: NewJob
     handle: Job[Any]
     confirmed: bool
+    before: "Entry | None" = None  # what it follows, as long as that is to run
+    number: int = 0  # of the calls of its task, with an Idempotency-Key
     state: State = State.COLLECTED
     claim: Claim | None = None
 
@@ -113,7 +117,8 @@ class Outbox:
         self.over = over
         self.answered = False  # the first byte is out: what has been stored stays stored
         self.refused = False  # the store failed before the answer: the client gets a 503
-        self.failed = False  # a call that ran here, or what it waited for, failed
+        self.failed_at: Entry | None = None  # a call that ran here, or what it waited for, failed
+        self.messages = False  # a WebSocket: each message stores what has been added before
         self.in_doubt = False  # FastAPI before 0.118: the handler may have failed unnoticed
         self.entries: list[Entry] = []
         self.bound: JobSequence | None = None  # jobs that are left to transactions of the user's
@@ -122,8 +127,8 @@ class Outbox:
         self.run_in_request: Callable[[Callable[[], Awaitable[None]]], object] | None = None
         self._key = key
         self._lock = threading.RLock()
-        self._storing: list[Storing] = []
-        self._numbers: Counter[str] = Counter()  # calls of each task, with an Idempotency-Key
+        self._storing: Storing | None = None  # one after the other
+        self._numbers: defaultdict[str, set[int]] = defaultdict(set)  # with an Idempotency-Key
         self._request_id: str | None = None
         self._last: str | None = None  # the last job of the request, once that is over
 
@@ -137,11 +142,11 @@ class Outbox:
             StoreUnavailable: it was added behind the request, and could not be stored.
         """
         entry = self._collect(call, confirmed=confirmed)
-        if self.over:
+        while self.over and entry.durable and entry.state in (State.COLLECTED, State.STORING):
             with self._lock:
-                storing = self._begin_storing()
+                storing = self._storing or self._begin_storing()
             if storing is not None:
-                storing.wait_blocking()
+                storing.wait_blocking(raises=entry in storing.entries)
         return entry
 
     async def add_and_store(self, call: Call) -> Entry:
@@ -194,50 +199,74 @@ class Outbox:
     def _entry(
         self, call: Call, drafted: Draft, found: JobRecord | None, *, confirmed: bool
     ) -> Entry:
-        job = self._job(self._keyed(drafted), confirmed)
-        keeper = self.intake.keeper if job.durable else None
+        drafted, number = self._keyed(drafted)
+        durable = drafted.get("durable", True)
+        before = self._last_entry if durable else None
+        job = self._job(drafted, before, confirmed)
         handle = Job[Any](
             found.id if found else job.id,
             job.task,
-            keeper=keeper,
+            keeper=self.intake.keeper if durable else None,
             record=found,
-            durable=job.durable,
+            durable=durable,
             conflict=found is not None and differs(found, job),
             added_in=self,
         )
-        return Entry(self, call, job, handle, confirmed)
+        return Entry(self, call, job, handle, confirmed, before, number)
 
-    def _keyed(self, drafted: Draft) -> Draft:
-        """With an Idempotency-Key, the n-th call of a task has a key that a repetition has too."""
+    def _keyed(self, drafted: Draft) -> tuple[Draft, int]:
+        """With an Idempotency-Key, the n-th call of a task has a key that a repetition has too.
+
+        What could not be stored does not count: its number is given to the next call.
+        """
         if self._key is None or not drafted.get("durable", True) or drafted["unique_key"]:
-            return drafted
+            return drafted, 0
         task = drafted["task"]
-        self._numbers[task] += 1
-        key = self._key.of_call(task, self._numbers[task])
-        return drafted if key is None else {**drafted, "unique_key": key, "unique_ended": True}
+        number = next(each for each in count(1) if each not in self._numbers[task])
+        key = self._key.of_call(task, number)
+        if key is None:
+            return drafted, 0
+        self._numbers[task].add(number)
+        return {**drafted, "unique_key": key, "unique_ended": True}, number
 
-    def _job(self, drafted: Draft, confirmed: bool) -> NewJob:
-        """The job with its id, and its place in the order of the request."""
+    def _job(self, drafted: Draft, before: Entry | None, confirmed: bool) -> NewJob:
+        """The job with its id, and its place in the order of the request as it is now."""
         job_id = new_id()
         if not drafted.get("durable", True):
             return NewJob(**drafted, id=job_id)
         self._request_id = self._request_id or job_id
-        before = self._before if self.rules.order == "sequential" else None
+        after = before.handle.id if before else self._last
         job = NewJob(
             **drafted,
             id=job_id,
-            after=before,
+            after=after if self.rules.order == "sequential" else None,
             on_failure=self.rules.on_failure,
-            request_id=None if self.over and before is None else self._request_id,
+            request_id=None if self.over and after is None else self._request_id,
         )
         return replace(job, held=True) if self._must_be_held(job, confirmed) else job
 
     @property
-    def _before(self) -> str | None:
-        """The job that the next one waits for: the last of the request's own, if it has any."""
+    def _last_entry(self) -> Entry | None:
+        """The call that the next one follows: the last of the request's own, if it has any."""
         durable = [each for each in reversed(self.entries) if each.durable]
-        own = next((each.job.id for each in durable if each.state in _OWN), self._last)
-        return own or next((each.handle.id for each in durable if each.state is State.OTHERS), None)
+        own = next((each for each in durable if each.state in _OWN), None)
+        return own or next((each for each in durable if each.state is State.OTHERS), None)
+
+    def _place(self, entry: Entry) -> None:
+        """Let a job follow what is there: the call before it may have come to nothing.
+
+        Another job may have its key, or it could not be stored; then the one before that counts.
+        """
+        before = entry.before
+        others: str | None = None
+        while before is not None and before.state not in _OWN:
+            if before.state is State.OTHERS:
+                others = others or before.handle.id
+            before = before.before
+        after = before.job.id if before else self._last or others
+        if self.rules.order == "sequential" and after != entry.job.after:
+            held = entry.job.held or not self.over
+            entry.job = replace(entry.job, after=after, held=held)
 
     def _must_be_held(self, job: NewJob, confirmed: bool) -> bool:
         """True unless something else keeps the job from starting while the request goes on.
@@ -296,25 +325,28 @@ class Outbox:
         Raises:
             StoreError: let it pass; the client gets a 503.
         """
-        if not self.entries and not self._storing:
+        if not self.entries:
             return
-        with self._lock:
-            earlier = list(self._storing)
-            storing = self._begin_storing(asyncio.get_running_loop())
-        for each in earlier:
-            await each.join()
-        if storing is not None:
-            await storing.wait()
+        mine = [each for each in self.entries if each.durable]
+        while any(each.state in (State.COLLECTED, State.STORING) for each in mine):
+            with self._lock:
+                earlier = self._storing
+                storing = earlier or self._begin_storing(asyncio.get_running_loop())
+            if storing is None:
+                return
+            await (storing.join() if storing is earlier else storing.wait())
 
     def _begin_storing(self, loop: asyncio.AbstractEventLoop | None = None) -> Storing | None:
         entries = [e for e in self.entries if e.state is State.COLLECTED and e.durable]
-        if not entries:
+        if self._storing is not None or not entries:
             return None
+        for each in entries:
+            self._place(each)
         for each in entries:
             each.state = State.STORING
         storing = Storing(entries, self.intake, self._lock, self._answered, self._taken_back)
-        self._storing.append(storing)
-        storing.begin(loop)
+        self._storing = storing
+        storing.begin(loop)  # which has its answer already, if the store is not in use
         return storing
 
     def _answered(
@@ -322,7 +354,7 @@ class Outbox:
     ) -> None:
         """The store's answer; in its thread, or where the time was over."""
         with self._lock:
-            self._storing.remove(storing)
+            self._storing = None
             if error is None:
                 for each, answer in zip(storing.entries, answers, strict=True):
                     self._note(each, answer, storing)
@@ -343,20 +375,33 @@ class Outbox:
             entry.state = State.HELD
         else:
             entry.state = State.RELEASED if own else State.OTHERS
+        if entry.confirmed:
+            self._confirm_same(entry)
+
+    def _confirm_same(self, entry: Entry) -> None:
+        """What this call was given may be another one's of this request, which then has to run."""
+        for each in self.entries:
+            if entry.state is State.OTHERS and each.job.id == entry.handle.id:
+                each.confirmed = True
 
     def _note_failure(self, entries: Sequence[Entry]) -> None:
         again = self.answered and not self.over  # they may be stored with the next part of it
         for each in entries:
             each.state = State.COLLECTED if again else State.GIVEN_UP
+            if not again:
+                self._numbers[each.job.task].discard(each.number)
         if not (self.answered or self.over):
             self.refused = True
-            self.drop()
+            if not self.messages:  # what other coroutines have added is stored with their messages
+                self.drop()
 
     def _taken_back(self, storing: Storing) -> None:
         """The only caller that waited was cancelled, early enough; under the lock."""
-        self._storing.remove(storing)
+        self._storing = None
         for each in storing.entries:
             each.state = State.GIVEN_UP if self.over else State.COLLECTED
+            if self.over:
+                self._numbers[each.job.task].discard(each.number)
 
     # ------------------------------------------------------------------ calls that run here
 
@@ -369,7 +414,9 @@ class Outbox:
         if self._take_to_run_now(entry):
             await self.call(entry)
             return
-        entry.confirmed = True
+        with self._lock:
+            entry.confirmed = True
+            self._confirm_same(entry)
         if entry.runs_here:
             await inline.run_until(self, entry)
 
@@ -420,8 +467,9 @@ class Outbox:
 
     @property
     def stopped(self) -> bool:
-        """True if a failure stops what has yet to run."""
-        return self.failed and self.rules.on_failure == "stop"
+        """True if a failure stops what comes after it."""
+        ordered = self.rules.order == "sequential" and self.rules.on_failure == "stop"
+        return ordered and self.failed_at is not None
 
     # ------------------------------------------------------------------ the end
 
@@ -469,7 +517,7 @@ class Outbox:
     def end_if_empty(self) -> bool:
         """End it as most requests end, which add nothing; False: there is more to do."""
         with self._lock:
-            if self.entries or self._storing or self.bound is not None:
+            if self.entries or self.bound is not None:
                 return False
             self.over = True
             self.run_in_request = self.background_tasks = None
@@ -482,12 +530,12 @@ class Outbox:
         collector, which cost a quarter of its time (`scripts/bench R`).
         """
         with self._lock:
-            self._last = self._before
+            last = self._last_entry
+            self._last = last.handle.id if last else None
             self.over = True
             not_run = [each for each in self.entries if each.runs_here]
             for each in not_run:
                 each.state = State.DISCARDED
-            self._begin_storing()
             if self.bound is not None:
                 self.bound.forget_connections()
             self.run_in_request = self.background_tasks = None
@@ -498,23 +546,26 @@ class Outbox:
     def _let_go(self) -> None:
         """Release what is held, discard what nothing confirmed; keep what is being stored."""
         with self._lock:
+            self._begin_storing()
             entries = self.entries
             self.entries = [each for each in entries if each.state is State.STORING]
-            if all(each.confirmed for each in entries) and not self.stopped:
-                ready, waiting = _released(entries)
-                discarded = cancelled = []
-            else:
-                discarded = _taken(
-                    [each for each in entries if not each.confirmed], State.DISCARDED
-                )
-                cancelled = _taken(entries, State.DISCARDED) if self.stopped else []
-                ready, waiting = _released(entries)
+            unconfirmed = [each for each in entries if not each.confirmed]
+            discarded = _taken(unconfirmed, State.DISCARDED) if unconfirmed else []
+            cancelled = _taken(self._behind_failure(entries), State.DISCARDED)
+            ready, waiting = _released(entries)
         if ready or waiting:
             self.intake.release(ready, waiting)
         if discarded:
             self.intake.discard(discarded)
         if cancelled:
             self.intake.cancel(cancelled)
+
+    def _behind_failure(self, entries: list[Entry]) -> list[Entry]:
+        """What a call that failed here stops: all that was added after it."""
+        if not self.stopped or self.failed_at is None:
+            return []
+        position = entries.index(self.failed_at) + 1 if self.failed_at in entries else 0
+        return entries[position:]
 
     def _release(self, entries: Sequence[Entry]) -> None:
         with self._lock:

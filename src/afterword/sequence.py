@@ -129,5 +129,7 @@ class JobSequence:
         rows = yield self._intake.group.store.keyed(job.unique_key)
         for job_id, ended, task, arguments in rows:
             if str(job_id) != job.id and (job.unique_ended or not ended):
+                if not ended:
+                    yield self._intake.group.store.sharing(str(job_id), job)
                 return str(job_id), (task, arguments) != (job.task, job.arguments)
         return None

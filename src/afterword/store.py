@@ -255,8 +255,9 @@ class Store(Protocol):
         """Store jobs; a `held` one is running, attempt 1, for `held_by`: its `held_claim`.
 
         One whose id is there, or whose unique key an unfinished job has, is not added. What was to
-        follow it follows what it would have followed, or else that other job. The other job is
-        shared from then on: `discard` puts it back, and no failure before it stops it.
+        follow it follows what it would have followed, or else that other job. If another request
+        has added that one, it is shared from then on: `discard` puts it back, and no failure before
+        it stops it (but for `unique_ended` jobs, whose requests have the same order).
 
         A running job that has been asked to end gives up its key (but not to `unique_ended` jobs):
         the next one with it is added, and claimed when it has ended.
@@ -453,6 +454,9 @@ class Store(Protocol):
 
         The unfinished one comes first, then the latest ended one.
         """
+
+    def sharing(self, job_id: str, job: NewJob) -> Statement:
+        """What gives a job there instead of this one, as `add` does."""
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles an attempt there; the first statement returns a row if it was still ours."""

@@ -108,13 +108,17 @@ class Storing:
         if self.error is not None:
             raise self.error
 
-    def wait_blocking(self) -> None:
-        """The same for a thread for which the operation was begun."""
+    def wait_blocking(self, *, raises: bool) -> None:
+        """The same for a thread.
+
+        Args:
+            raises: the entry that it waits for is among these, so that their error is its own.
+        """
         answered = threading.Event()
         if self._operation.call_at_answer(answered.set) and not answered.wait(self._timeout):
             self._expire()
             answered.wait()
-        if self.error is not None:
+        if raises and self.error is not None:
             raise self.error
 
     def _expire(self) -> None:

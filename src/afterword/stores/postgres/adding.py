@@ -47,7 +47,8 @@ class Adding(Writing):
     def _present(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
         """What is there instead of these jobs, which were not added."""
         rows = self._write("present", new_rows(jobs, None))
-        shared = self._share([other for place, other, _ in rows if other != jobs[place - 1].id])
+        others = [(other, jobs[place - 1]) for place, other, _ in rows]
+        shared = self._share([(other, job) for other, job in others if other != job.id])
         there = {each.id: each for each in records(self._writer, [other for _, other, _ in rows])}
         found = {
             place - 1: Added(other, False, conflict, found=there.get(other))
@@ -60,13 +61,18 @@ class Adding(Writing):
             found.update(zip(gone, again, strict=True))
         return [found[place] for place in range(len(jobs))]
 
-    def _share(self, ids: Sequence[str]) -> set[str]:
-        """Those of these jobs that are there to be given to another request as well."""
-        if not ids:
+    def _share(self, others: Sequence[tuple[str, NewJob]]) -> set[str]:
+        """Give jobs that are there instead of these; returns those that still are."""
+        if not others:
             return set()
-        wanted = {"ids": sorted(set(ids))}
-        unfinished = {row[0] for row in self._write("share", wanted)}
-        return unfinished | {row[0] for row in self._write("ended", wanted)}
+        ids = [other for other, _ in others]
+        given = {
+            "ids": ids,
+            "request_ids": [job.request_id for _, job in others],
+            "unique_ended": [job.unique_ended for _, job in others],
+        }
+        unfinished = {row[0] for row in self._write("share", given)}
+        return unfinished | {row[0] for row in self._write("ended", {"ids": ids})}
 
     def _settle_in(self, jobs: Sequence[NewJob], answers: Sequence[Added]) -> None:
         """Let the new jobs wait for what is there, and for nothing else."""

@@ -38,6 +38,11 @@ class InTheirTransaction:
         """What returns the jobs with this unique key, the unfinished one first."""
         return Statement(text_of("keyed"), {"key": unique_key})
 
+    def sharing(self, job_id: str, job: NewJob) -> Statement:
+        """What gives a job that is there instead of this one."""
+        given = {"request_ids": [job.request_id], "unique_ended": [job.unique_ended]}
+        return Statement(text_of("share"), {**given, "ids": [job_id]})
+
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles a completed attempt there."""
         final = final_rows([(settlement, JobState.COMPLETED)])

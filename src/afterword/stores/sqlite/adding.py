@@ -62,6 +62,6 @@ class Adding(Writing):
     def _present(self, row: Values) -> Added:
         ((other, conflict),) = self._database.write("present", row)
         if other != row["id"]:
-            self._database.write("share", {"id": other})
+            self._database.write("share", {**row, "other": other})
         (found,) = self._database.write("get", {"ids": json.dumps([other])})
         return Added(other, False, bool(conflict), found=record(found))

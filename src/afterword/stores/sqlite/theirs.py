@@ -43,6 +43,11 @@ class InTheirTransaction:
         """What returns the jobs with this unique key, the unfinished one first."""
         return Statement(sql("keyed"), {"key": unique_key})
 
+    def sharing(self, job_id: str, job: NewJob) -> Statement:
+        """What gives a job that is there instead of this one."""
+        row = {"request_id": job.request_id, "unique_ended": int(job.unique_ended)}
+        return Statement(sql("share"), {**row, "other": job_id})
+
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """What settles an attempt; the first statement returns a row if it was still ours."""
         state, now = final_state(settlement.outcome), self._clock.now()

@@ -1,10 +1,14 @@
 -- Everything that waits, directly or not, for these failed jobs and is to stop with them.
-WITH RECURSIVE stopped (id) AS (
-    SELECT id FROM afterword.jobs WHERE after = ANY (CAST(:ids AS uuid[])) AND on_failure = 'stop'
+WITH RECURSIVE stopped (id, request_id, ends) AS (
+    SELECT id, request_id, on_failure = 'stop' FROM afterword.jobs
+    WHERE after = ANY (CAST(:ids AS uuid[])) AND (on_failure = 'stop' OR shared)
     UNION
-    SELECT job.id FROM afterword.jobs AS job JOIN stopped ON job.after = stopped.id WHERE job.on_failure = 'stop'
+    -- What another request was given does not stop, but what its own request has added behind it does.
+    SELECT job.id, job.request_id, job.on_failure = 'stop'
+    FROM afterword.jobs AS job JOIN stopped ON job.after = stopped.id
+    WHERE (job.on_failure = 'stop' OR job.shared) AND (stopped.ends OR job.request_id = stopped.request_id)
 ),
-ended AS (DELETE FROM afterword.jobs WHERE id IN (SELECT id FROM stopped) RETURNING *)
+ended AS (DELETE FROM afterword.jobs WHERE id IN (SELECT id FROM stopped WHERE ends) RETURNING *)
 INSERT INTO afterword.history (
     id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
     tags, unique_key, limit_key, options, failures, progress, created_at, started_at, finished_at

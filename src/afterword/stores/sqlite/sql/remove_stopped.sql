@@ -1,6 +1,3 @@
-WITH RECURSIVE stopped (id) AS (
-    SELECT :id
-    UNION -- not ALL: rows edited into a circle must not keep it going
-    SELECT job.id FROM afterword_jobs AS job JOIN stopped ON job.after = stopped.id WHERE job.on_failure = 'stop'
-)
-DELETE FROM afterword_jobs WHERE id IN (SELECT id FROM stopped)
+-- The job that did not complete, and what stop.sql has moved to the history with it.
+DELETE FROM afterword_jobs
+WHERE id = :id OR id IN (SELECT id FROM afterword_history WHERE finished_at = :now)
