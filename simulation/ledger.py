@@ -68,7 +68,6 @@ class Chain:
     """What one request, or one binding, adds in its order."""
 
     attempts: list["Attempt"] = field(default_factory=list)
-    together: bool = False  # by several coroutines
 
 
 @dataclass(slots=True, eq=False)
@@ -246,34 +245,14 @@ class Ledger:
         for attempt in story.attempts:
             if attempt.chain is None or attempt.add.unique or attempt.said == "refused":
                 continue
-            if self._may_follow_unstored(attempt.chain):
-                continue
             if mine is None and self._is_for_later(attempt.chain):
                 continue  # what runs in its request does not wait for what is for later
             position = attempt.chain.attempts.index(attempt)
-            for number, earlier in enumerate(attempt.chain.attempts[:position]):
+            for earlier in attempt.chain.attempts[:position]:
                 if earlier.said != "refused":
-                    goes_on = self._goes_on(mine, attempt.chain.attempts[number + 1 : position + 1])
-                    self._check_earlier(run, mine, earlier, stops=not goes_on)
+                    self._check_earlier(run, mine, earlier)
             if mine is None and not attempt.keyed:
                 self._check_none_later(run, attempt.chain.attempts[position + 1 :])
-
-    def _may_follow_unstored(self, chain: Chain) -> bool:
-        outage = any(isinstance(each, Outage) for each in self.scenario.faults)
-        shared = any(self._is_shared(each) for each in chain.attempts)
-        return is_known("follows_unstored") and chain.together and (outage or shared)
-
-    def _goes_on(self, mine: Row | None, behind: Sequence[Attempt]) -> bool:
-        """Whether one of these jobs, of one request, was given to another call as well."""
-        if mine is None or not is_known("shared_goes_on"):
-            return False
-        shared = [each for each in behind if self._is_shared(each)]
-        rows = [row for each in shared for row in self.rows(each.add.token)]
-        return any(row.request_id == mine.request_id for row in rows)
-
-    def _is_shared(self, attempt: Attempt) -> bool:
-        """Whether its job may be another call's as well."""
-        return len(self.story(attempt.add.token).attempts) > 1
 
     def _is_for_later(self, chain: Chain) -> bool:
         """Whether a job of it does not start soon."""
@@ -281,7 +260,7 @@ class Ledger:
             each.add.delay is not None or each.add.kind == "flaky" for each in chain.attempts
         )
 
-    def _check_earlier(self, run: Run, mine: Row | None, earlier: Attempt, *, stops: bool) -> None:
+    def _check_earlier(self, run: Run, mine: Row | None, earlier: Attempt) -> None:
         if earlier.add.how == "here":
             return
         row = self._row_of(earlier, mine)
@@ -290,7 +269,7 @@ class Ledger:
         name = earlier.add.token
         if not row.final:
             self.broken("order", f"{run.token} begins before {name} has ended ({row.state})")
-        elif row.state != "completed" and stops and self._stops(earlier):
+        elif row.state != "completed" and self._stops(earlier):
             self.broken("stop", f"{run.token} begins although {name} before it {row.state}")
 
     def _row_of(self, earlier: Attempt, mine: Row | None) -> Row | None:
@@ -400,15 +379,13 @@ class Ledger:
         for attempt in story.attempts:
             chain = attempt.chain.attempts if attempt.chain else []
             before = chain[: chain.index(attempt)] if attempt in chain else []
-            if self.scenario.order == "concurrent":
-                before = [each for each in chain if each.add.how == "here"]
             before = [*before, *(each for chain in attempt.behind for each in chain.attempts)]
             if any(self._may_fail(each) for each in before if each is not attempt):
                 return True
         return any(each.chain is None and each.add.unique for each in story.attempts)
 
     def _may_fail(self, attempt: Attempt) -> bool:
-        if self.scenario.order == "concurrent" and not is_known("here_stops_all"):
+        if self.scenario.order == "concurrent":
             return False
         poisoned = any(row.poisoned for row in self.rows(attempt.add.token))
         return attempt.add.kind == "fails" or attempt.add.unique is not None or poisoned
