@@ -530,8 +530,6 @@ class Outbox:
         collector, which cost a quarter of its time (`scripts/bench R`).
         """
         with self._lock:
-            last = self._last_entry
-            self._last = last.handle.id if last else None
             self.over = True
             not_run = [each for each in self.entries if each.runs_here]
             for each in not_run:
@@ -547,6 +545,8 @@ class Outbox:
         """Release what is held, discard what nothing confirmed; keep what is being stored."""
         with self._lock:
             self._begin_storing()
+            last = self._last_entry
+            self._last = last.handle.id if last else self._last
             entries = self.entries
             self.entries = [each for each in entries if each.state is State.STORING]
             unconfirmed = [each for each in entries if not each.confirmed]

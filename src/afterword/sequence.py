@@ -37,6 +37,7 @@ class _Written:
     id: str
     task: str
     connection: Connection | None
+    own: bool  # False: it is another job, which had the unique key
 
     def is_undecided_for(self, other: Connection) -> bool:
         """True while its transaction, which the other connection does not see, is open."""
@@ -90,7 +91,8 @@ class JobSequence:
             other = yield from self._other(job)  # another transaction may have been faster
         job_id, conflict = (job.id, False) if other is None else other
         added.handle.note_stored(job_id, conflict=conflict)
-        self._written = [*self._written, _Written(job_id, job.task, connection)][-KNOWN:]
+        written = _Written(job_id, job.task, connection, own=other is None)
+        self._written = [*self._written, written][-KNOWN:]
 
     def _keep_existing(
         self, asked: Sequence[str], rows: Sequence[Row], connection: Connection
@@ -111,7 +113,8 @@ class JobSequence:
         if self._outbox is not None:
             number = 1 + sum(1 for each in self._written if each.task == task)
             drafted = self._outbox.keyed_in_transaction(drafted, number)
-        before = [each.id for each in self._written if each.id in unfinished]
+        there = [each for each in self._written if each.id in unfinished]
+        before = [each.id for each in there if each.own] or [each.id for each in there]
         self._first = self._first or job_id
         request_id = self._outbox.request_id_of(job_id) if self._outbox else self._first
         return NewJob(
