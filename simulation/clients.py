@@ -17,7 +17,6 @@ from sqlalchemy.pool import NullPool
 
 from afterword.background import BackgroundTasks as ByHand
 from afterword.errors import StoreError
-from simulation.known import is_known
 from simulation.ledger import Attempt, Chain
 from simulation.primitives import STANDS
 from simulation.process import Process, delivering
@@ -431,7 +430,6 @@ class SocketDelivery(Delivery):
         }
         self.attempts: list[Attempt] = []
         self._connected = False
-        self.chain.together = True
         delivering.set(self)
         await self.process.app(scope, self._receive, self._send)
 
@@ -464,9 +462,6 @@ class SocketDelivery(Delivery):
             if self.world.random.random() < 0.3:
                 await asyncio.sleep(self.ledger.choose((0.0, 0.001)))
             await websocket.send_text(add.token)
-            if self.simulation.disturbed and is_known("dropped_unheard"):
-                attempt.unsure()
-                continue
             attempt.promise()
             self.ledger.check_durable([attempt])
 

@@ -68,7 +68,6 @@ class Chain:
     """What one request, or one binding, adds in its order."""
 
     attempts: list["Attempt"] = field(default_factory=list)
-    together: bool = False  # by several coroutines
 
 
 @dataclass(slots=True, eq=False)
@@ -246,10 +245,6 @@ class Ledger:
         for attempt in story.attempts:
             if attempt.chain is None or attempt.add.unique or attempt.said == "refused":
                 continue
-            if self._is_shared(attempt.chain) and is_known("shared_goes_on"):
-                continue
-            if attempt.chain.together and self._has_outage and is_known("follows_unstored"):
-                continue
             if mine is None and self._is_for_later(attempt.chain):
                 continue  # what runs in its request does not wait for what is for later
             position = attempt.chain.attempts.index(attempt)
@@ -258,14 +253,6 @@ class Ledger:
                     self._check_earlier(run, mine, earlier)
             if mine is None and not attempt.keyed:
                 self._check_none_later(run, attempt.chain.attempts[position + 1 :])
-
-    @property
-    def _has_outage(self) -> bool:
-        return any(isinstance(each, Outage) for each in self.scenario.faults)
-
-    def _is_shared(self, chain: Chain) -> bool:
-        """Whether a job of it may be another call's as well."""
-        return any(len(self.story(each.add.token).attempts) > 1 for each in chain.attempts)
 
     def _is_for_later(self, chain: Chain) -> bool:
         """Whether a job of it does not start soon."""
@@ -392,15 +379,13 @@ class Ledger:
         for attempt in story.attempts:
             chain = attempt.chain.attempts if attempt.chain else []
             before = chain[: chain.index(attempt)] if attempt in chain else []
-            if self.scenario.order == "concurrent":
-                before = [each for each in chain if each.add.how == "here"]
             before = [*before, *(each for chain in attempt.behind for each in chain.attempts)]
             if any(self._may_fail(each) for each in before if each is not attempt):
                 return True
         return any(each.chain is None and each.add.unique for each in story.attempts)
 
     def _may_fail(self, attempt: Attempt) -> bool:
-        if self.scenario.order == "concurrent" and not is_known("here_stops_all"):
+        if self.scenario.order == "concurrent":
             return False
         poisoned = any(row.poisoned for row in self.rows(attempt.add.token))
         return attempt.add.kind == "fails" or attempt.add.unique is not None or poisoned

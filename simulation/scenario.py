@@ -224,7 +224,7 @@ class Maker:
         self._random = Random(f"scenario {seed}")
         # Its theme: how often calls have a key, cannot be stored, and are for later.
         self._keys = self._random.choice((("k",), ("k", "l")))
-        self._unique = self._random.choice((0.0, 0.15, 0.5))
+        self._unique = self._random.choice((0.0, 0.15, 0.6))
         self._here = self._random.choice((0.0, 0.2, 0.7))
         self._later = self._random.choice((0.0, 0.1, 0.4))
 
@@ -269,7 +269,9 @@ class Maker:
         how = random.choice(hows) if hows else "injected"
         if self._chance(self._unique):
             key = random.choice(self._keys)
-            return Add(f"u.{key}", "quick", how, unique=key)
+            # One that takes its time is still there when others come.
+            later = random.choice((None, None, 0.05, 1.0))
+            return Add(f"u.{key}", "quick", how, unique=key, delay=later)
         later = random.choice((0.05, 1.0, 3600.0, 3600.0)) if self._chance(self._later) else None
         return Add(token, kind, how, delay=later)
 
