@@ -13,11 +13,6 @@ from tests.helpers import wait_until
 from tests.life.site import note, seen
 
 
-def unstorable(text: str) -> Any:
-    """A function that cannot be stored."""
-    return lambda: note(text)
-
-
 @pytest.mark.parametrize("started", [True, False], ids=["started", "bare"])
 @pytest.mark.parametrize("storable", [True, False], ids=["storable", "unstorable"])
 def test_a_job_may_be_the_background_of_a_response(
@@ -29,9 +24,9 @@ def test_a_job_may_be_the_background_of_a_response(
 
     @app.get("/")
     async def route(background_tasks: BackgroundTasks) -> Response:
-        if storable:
-            return Response("ok", background=background_tasks.add_task(note, "x"))
-        return Response("ok", background=background_tasks.add_task(unstorable("x")))
+        func: Any = note if storable else lambda text: note(text)  # noqa: PLW0108
+        job: Any = background_tasks.add_task(func, "x")
+        return Response("ok", background=job)
 
     client = TestClient(app)
     if started:

@@ -72,8 +72,8 @@ async def test_a_job_that_another_request_was_given_runs_though_one_before_it_fa
         unique = background_tasks.options(unique="k")
         if seen:
             return [unique.add_task(note, "U")]
-        jobs = [background_tasks.add_task(wait_at_gate_then_fail, "A"), unique.add_task(note, "U")]
-        return [*jobs, background_tasks.add_task(note, "D")]
+        first = background_tasks.add_task(wait_at_gate_then_fail, "A")
+        return [first, unique.add_task(note, "U"), background_tasks.add_task(note, "D")]
 
     async with serving(store_url, add) as site:
         first = await site.post()
