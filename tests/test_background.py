@@ -1,70 +1,46 @@
 """BackgroundTask, BackgroundTasks and the outbox, without a server."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from afterword.chain import Chain
+from starlette.applications import Starlette
 from starlette.background import BackgroundTask as StarletteBackgroundTask
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.datastructures import UploadFile
 
-from afterword import NotStorable
+from afterword import Afterword, JobState, NotStorable
 from afterword.background import BackgroundTask, BackgroundTasks
-from afterword.bind import Binding
-from afterword.clock import Clock
 from afterword.errors import ArgumentError
-from afterword.group_commit import GroupCommit
-from afterword.injection import Injection
 from afterword.job import NewJob
-from afterword.keeper import Keeper
-from afterword.outbox import Entry, Outbox, Rules, current_outbox
-from afterword.store import open_store
+from afterword.outbox import Outbox, State, current_outbox
 from tests.sites import note, note_async, noted
 
-
-class Carrier:
-    """Keeps a list of what an outbox asks of whoever carries it."""
-
-    def __init__(self) -> None:
-        self.asked: list[object] = []
-
-    async def run_until(self, entry: Entry) -> None:
-        self.asked.append(entry)
-
-    async def store(self) -> None:
-        self.asked.append("store")
-
-    def store_late(self, outbox: Outbox) -> None:
-        self.asked.append(outbox)
-
-    def bind(self, connection: object, chain: Chain) -> Binding:
-        raise NotImplementedError
-
-    def now(self) -> float:
-        return 0.0
-
-    async def call(self, entry: Entry) -> None:
-        self.asked.append(entry)
-
-    @property
-    def injection(self) -> Injection:
-        """Of an application without any framework."""
-        return Injection()
-
-    @property
-    def keeper(self) -> Keeper:
-        """Of a store that nobody has opened."""
-        return Keeper(GroupCommit(open_store("sqlite:///nowhere.db")), Clock())
+MakeOutbox = Callable[..., Outbox]
 
 
 def take_any(**kwargs: Any) -> None:
     noted.append(f"{kwargs}")
 
 
-def outbox(rules: Rules | None = None, *, durable: bool = True) -> Outbox:
-    return Outbox(rules or Rules(), durable=durable, carrier=Carrier())
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[MakeOutbox]:
+    """What makes the outbox of a request, of an application with these options."""
+    made: list[Afterword] = []
+
+    def make(*, started: bool = True, **options: Any) -> Outbox:
+        url = f"sqlite:///{tmp_path / f'{len(made)}.db'}"
+        made.append(afterword := Afterword(Starlette(), url, **options))
+        afterword.keeper.store()
+        afterword.intake.started = started  # no worker: what is stored stays as it is
+        return Outbox(afterword.intake)
+
+    yield make
+    for each in made:
+        each.intake.started = False
+        each.close()
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +49,7 @@ def nothing_noted() -> None:
 
 
 @pytest.fixture
-def request_outbox() -> Iterator[Outbox]:
+def request_outbox(outbox: MakeOutbox) -> Iterator[Outbox]:
     """An outbox as the middleware would have put it there."""
     each = outbox()
     token = current_outbox.set(each)
@@ -164,14 +140,14 @@ def test_the_injected_tasks_are_confirmed_at_once(request_outbox: Outbox) -> Non
 
 
 def test_a_closed_request_takes_no_tasks_of_a_response(request_outbox: Outbox) -> None:
-    request_outbox.closed = True
+    request_outbox.end()
     asyncio.run(BackgroundTask(note, "ran")())
 
     assert ["ran"] == noted
     assert [] == request_outbox.entries
 
 
-def test_one_instance_per_request(request_outbox: Outbox) -> None:
+def test_one_instance_per_request(request_outbox: Outbox, outbox: MakeOutbox) -> None:
     assert BackgroundTasks.of_request(request_outbox) is BackgroundTasks.of_request(request_outbox)
     assert BackgroundTasks.of_request(outbox()) is not BackgroundTasks.of_request(request_outbox)
 
@@ -185,7 +161,11 @@ def added(each: Outbox, count: int) -> list[NewJob]:
     return [entry.job for entry in each.entries]
 
 
-def test_each_job_waits_for_the_one_before() -> None:
+def states(each: Outbox) -> list[State]:
+    return [entry.state for entry in each.entries]
+
+
+def test_each_job_waits_for_the_one_before(outbox: MakeOutbox) -> None:
     first, second, third = added(outbox(), 3)
 
     assert [None, first.id, second.id] == [first.after, second.after, third.after]
@@ -193,14 +173,14 @@ def test_each_job_waits_for_the_one_before() -> None:
     assert {first.id} == {first.request_id, second.request_id, third.request_id}
 
 
-def test_concurrent_jobs_wait_for_nobody() -> None:
-    jobs = added(outbox(Rules(order="concurrent")), 3)
+def test_concurrent_jobs_wait_for_nobody(outbox: MakeOutbox) -> None:
+    jobs = added(outbox(order="concurrent"), 3)
 
     assert [None] * 3 == [job.after for job in jobs]
     assert all(job.held for job in jobs)
 
 
-def test_a_job_behind_a_call_that_is_not_stored_is_held() -> None:
+def test_a_job_behind_a_call_that_is_not_stored_is_held(outbox: MakeOutbox) -> None:
     each = outbox()
     BackgroundTasks.of_request(each).add_task(note, "stored")
     BackgroundTasks.of_request(each).add_task(lambda: None)
@@ -211,17 +191,25 @@ def test_a_job_behind_a_call_that_is_not_stored_is_held() -> None:
     assert last.held
 
 
-def test_the_rule_for_failures_is_part_of_the_job() -> None:
+def test_a_job_behind_a_unique_one_is_held(outbox: MakeOutbox) -> None:
+    """That one may turn out to be somebody else's, and then nothing holds what is behind it."""
+    each = outbox()
+    BackgroundTasks.of_request(each).options(unique="k").add_task(note, "unique")
+    first, last = added(each, 1)
+
+    assert first.id == last.after
+    assert last.held
+
+
+def test_the_rule_for_failures_is_part_of_the_job(outbox: MakeOutbox) -> None:
     assert ["stop"] == [job.on_failure for job in added(outbox(), 1)]
-    assert ["continue"] == [
-        job.on_failure for job in added(outbox(Rules(on_failure="continue")), 1)
-    ]
+    assert ["continue"] == [job.on_failure for job in added(outbox(on_failure="continue"), 1)]
 
 
 # ---------------------------------------------------------------------- what is not stored
 
 
-def test_the_first_call_that_is_not_stored_asks_to_be_run_once() -> None:
+def test_the_first_call_that_is_not_stored_asks_to_be_run_once(outbox: MakeOutbox) -> None:
     asked: list[object] = []
     each = outbox()
     each.run_in_request = asked.append
@@ -231,8 +219,8 @@ def test_the_first_call_that_is_not_stored_asks_to_be_run_once() -> None:
     assert [each.run_unstorable] == asked
 
 
-def test_strict_refuses_what_cannot_be_stored() -> None:
-    each = outbox(Rules(strict=True))
+def test_strict_refuses_what_cannot_be_stored(outbox: MakeOutbox) -> None:
+    each = outbox(strict=True)
 
     with pytest.raises(NotStorable, match="at the top of a module"):
         BackgroundTasks.of_request(each).add_task(lambda: None)
@@ -240,18 +228,19 @@ def test_strict_refuses_what_cannot_be_stored() -> None:
     assert [] == each.entries
 
 
-def test_an_application_that_was_not_started_stores_nothing() -> None:
-    each = outbox(durable=False)
+def test_an_application_that_was_not_started_stores_nothing(outbox: MakeOutbox) -> None:
+    each = outbox(started=False)
     job = BackgroundTasks.of_request(each).add_task(note, "runs in the request")
+    asyncio.run(each.store())
 
     assert not job.durable
-    assert [] == each.unstored
+    assert [State.COLLECTED] == states(each)
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_an_upload_is_refused(durable: bool) -> None:
+@pytest.mark.parametrize("started", [True, False])
+def test_an_upload_is_refused(started: bool, outbox: MakeOutbox) -> None:
     with pytest.raises(ArgumentError, match="Save it first"):
-        BackgroundTasks.of_request(outbox(durable=durable)).add_task(  # type: ignore[call-overload]
+        BackgroundTasks.of_request(outbox(started=started)).add_task(  # type: ignore[call-overload]
             take_any,
             upload=UploadFile(file=None),  # type: ignore[arg-type]
         )
@@ -260,35 +249,44 @@ def test_an_upload_is_refused(durable: bool) -> None:
 # ---------------------------------------------------------------------- success and failure
 
 
-def test_a_failure_before_the_answer_drops_everything() -> None:
+def test_a_failure_before_the_answer_drops_everything(outbox: MakeOutbox) -> None:
     each = outbox()
     added(each, 2)
     each.drop_if_failed(RuntimeError())
 
-    assert [] == each.unstored
+    assert [State.DISCARDED] * 2 == states(each)
 
 
-def test_success_drops_nothing() -> None:
+def test_success_drops_nothing(outbox: MakeOutbox) -> None:
     each = outbox()
     added(each, 2)
     each.drop_if_failed(None)
 
-    assert 2 == len(each.unstored)
+    assert [State.COLLECTED] * 2 == states(each)
 
 
-def test_a_failure_after_the_answer_drops_nothing() -> None:
+def test_a_failure_after_the_answer_drops_nothing(outbox: MakeOutbox) -> None:
     each = outbox()
     each.answered = True
     added(each, 1)
     each.drop_if_failed(RuntimeError())
 
-    assert 1 == len(each.unstored)
+    assert [State.COLLECTED] == states(each)
 
 
-def test_after_the_request_a_task_is_stored_at_once() -> None:
+def test_what_has_been_stored_is_held_until_the_end(outbox: MakeOutbox) -> None:
     each = outbox()
-    each.closed = True
-    added(each, 1)
+    first, second = added(each, 2)
+    asyncio.run(each.store())
 
-    assert isinstance(each.carrier, Carrier)
-    assert [each] == each.carrier.asked
+    assert [State.HELD, State.RELEASED] == states(each)  # the second waits for the first
+    assert [first.id, second.id] == each.stored_ids
+
+
+def test_after_the_request_a_task_is_stored_at_once(outbox: MakeOutbox) -> None:
+    each = outbox()
+    each.end()
+    job = BackgroundTasks.of_request(each).add_task(note, "late")
+    (stored,) = each.intake.keeper.store().get([job.id])
+
+    assert JobState.QUEUED is stored.state

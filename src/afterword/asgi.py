@@ -165,7 +165,7 @@ class _Exchange:
                 await self._finish()
         finally:
             current_outbox.reset(token)
-        if outbox.refused and self._owes_refusal:
+        if outbox.refusal and self._owes_refusal:
             await self._refuse()
 
     # ------------------------------------------------------------------ before the first byte
@@ -185,7 +185,8 @@ class _Exchange:
     @property
     def _owes_refusal(self) -> bool:
         """True while the client still has to be told, the application having told it nothing."""
-        return self.outbox.refused and not (self.outbox.answered or self._closed)
+        refused = self.outbox.refusal is not None
+        return refused and not (self.outbox.answered or self._closed)
 
     async def _refuse(self) -> None:
         if self._scope["type"] == "websocket":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, SchemaSerializer, core_schema
 
 from afterword.errors import NotInstalled, UnknownJob, WouldBlock
 from afterword.job import JobRecord, JobState
@@ -61,6 +61,12 @@ class AddedIn(Protocol):
 
     async def run_unstorable(self) -> None:
         """Run the calls of the request that could not be stored."""
+
+
+_ANSWER = core_schema.typed_dict_schema(
+    {name: core_schema.typed_dict_field(core_schema.str_schema()) for name in ("id", "state")}
+)
+_SERIALIZATION = core_schema.plain_serializer_function_ser_schema(dict, return_schema=_ANSWER)
 
 
 class Job(Generic[R]):
@@ -144,6 +150,9 @@ class Job(Generic[R]):
 
     # ------------------------------------------------------------------ in an answer
 
+    # For a job inside of what a route returns, whose annotation does not tell of it.
+    __pydantic_serializer__ = SchemaSerializer(core_schema.any_schema(serialization=_SERIALIZATION))
+
     async def __call__(self) -> None:
         """Do what Starlette expects of `Response(background=...)`.
 
@@ -165,18 +174,7 @@ class Job(Generic[R]):
         cls, source: Any, handler: Callable[[Any], CoreSchema]
     ) -> CoreSchema:
         """A route may say that it returns a Job: the answer has its id and its state."""
-        answer = core_schema.typed_dict_schema(
-            {
-                "id": core_schema.typed_dict_field(core_schema.str_schema()),
-                "state": core_schema.typed_dict_field(core_schema.str_schema()),
-            }
-        )
-        return core_schema.is_instance_schema(
-            cls,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                dict, return_schema=answer
-            ),
-        )
+        return core_schema.is_instance_schema(cls, serialization=_SERIALIZATION)
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -51,6 +51,11 @@ class Operation:
         """Whether it is in the store; certain once it has been answered or abandoned."""
         return self._state == "committing" and self.error is None
 
+    @property
+    def in_doubt(self) -> bool:
+        """True if it failed so late that it may be in the store all the same."""
+        return self._state == "committing" and self.error is not None
+
     def mark_answered(self) -> Sequence[Callable[[], object]]:
         """Note that the answer is there; returns what `call_at_answer` has collected."""
         with self._lock:

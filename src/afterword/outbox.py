@@ -116,7 +116,7 @@ class Outbox:
         self.durable = intake.started or over
         self.over = over
         self.answered = False  # the first byte is out: what has been stored stays stored
-        self.refused = False  # the store failed before the answer: the client gets a 503
+        self.refusal: BaseException | None = None  # the store failed: the client is refused
         self.failed_at: Entry | None = None  # a call that ran here, or what it waited for, failed
         self.messages = False  # a WebSocket: each message stores what has been added before
         self.in_doubt = False  # FastAPI before 0.118: the handler may have failed unnoticed
@@ -327,6 +327,8 @@ class Outbox:
         """
         if not self.entries:
             return
+        if self.refusal is not None and self.messages:
+            raise self.refusal  # no message tells of success any more
         mine = [each for each in self.entries if each.durable]
         while any(each.state in (State.COLLECTED, State.STORING) for each in mine):
             with self._lock:
@@ -359,7 +361,7 @@ class Outbox:
                 for each, answer in zip(storing.entries, answers, strict=True):
                     self._note(each, answer, storing)
             else:
-                self._note_failure(storing.entries)
+                self._note_failure(storing, error)
             over = self.over
         if error is not None:
             telemetry.not_stored(str(error))
@@ -384,16 +386,15 @@ class Outbox:
             if entry.state is State.OTHERS and each.job.id == entry.handle.id:
                 each.confirmed = True
 
-    def _note_failure(self, entries: Sequence[Entry]) -> None:
+    def _note_failure(self, storing: Storing, error: BaseException) -> None:
         again = self.answered and not self.over  # they may be stored with the next part of it
-        for each in entries:
+        for each in storing.entries:
             each.state = State.COLLECTED if again else State.GIVEN_UP
-            if not again:
+            if not (again or storing.in_doubt):
                 self._numbers[each.job.task].discard(each.number)
         if not (self.answered or self.over):
-            self.refused = True
-            if not self.messages:  # what other coroutines have added is stored with their messages
-                self.drop()
+            self.refusal = error
+            self.drop()
 
     def _taken_back(self, storing: Storing) -> None:
         """The only caller that waited was cancelled, early enough; under the lock."""
@@ -510,7 +511,7 @@ class Outbox:
             for each in forgotten:
                 if each.state is State.COLLECTED:
                     each.state = State.DISCARDED
-        if not (failed or self.refused):
+        if not (failed or self.refusal):
             for each in forgotten:
                 telemetry.never_confirmed(each.job.task)
 
@@ -531,6 +532,8 @@ class Outbox:
         """
         with self._lock:
             self.over = True
+            if self.refusal is not None:
+                self.drop()
             not_run = [each for each in self.entries if each.runs_here]
             for each in not_run:
                 each.state = State.DISCARDED
@@ -561,7 +564,12 @@ class Outbox:
             self.intake.cancel(cancelled)
 
     def _behind_failure(self, entries: list[Entry]) -> list[Entry]:
-        """What a call that failed here stops: all that was added after it."""
+        """What a call that failed here stops: all that was added after it.
+
+        A request that is refused has stored nothing, whatever it had stored before its answer.
+        """
+        if self.refusal is not None and not (self.answered or self.messages):
+            return entries
         if not self.stopped or self.failed_at is None:
             return []
         position = entries.index(self.failed_at) + 1 if self.failed_at in entries else 0

@@ -49,6 +49,11 @@ class Storing:
         self._waiters = 0
         self._future: asyncio.Future[Any] | None = None
 
+    @property
+    def in_doubt(self) -> bool:
+        """True if it failed, and is stored perhaps."""
+        return self._operation.in_doubt
+
     def begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Hand the operation to the store; under the lock, so that operations keep their order.
 

@@ -115,9 +115,13 @@ async def started(afterword: Afterword) -> AsyncIterator[Afterword]:
 async def request(app: ASGIApp, path: str = "/", **scope: Any) -> list[Message]:
     """A request as a server hands it over; what was sent."""
     sent: list[Message] = []
+    first: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if first:
+            return first.pop()
+        await asyncio.Event().wait()  # the client stays
+        raise AssertionError
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -129,7 +133,7 @@ async def request(app: ASGIApp, path: str = "/", **scope: Any) -> list[Message]:
 async def connect(app: ASGIApp, path: str = "/") -> list[Message]:
     """A WebSocket connection of a client that only listens; what was sent."""
     sent: list[Message] = []
-    first = [{"type": "websocket.connect"}]
+    first: list[Message] = [{"type": "websocket.connect"}]
 
     async def receive() -> Message:
         if first:

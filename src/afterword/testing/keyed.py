@@ -174,6 +174,69 @@ def check_followers_of_what_a_batch_adds_once(store: Store) -> None:
     expect([last.id], ids(claim(store)), "claims")
 
 
+def check_what_was_not_added_leaves_no_gap(store: Store) -> None:
+    """Of a chain whose middle is another's, the last follows, and stops with, the first."""
+    join(store, "ann")
+    store.add([other := _keyed(run_at=FUTURE)])
+    first = a_job()
+    again = _keyed(after=first.id)
+    last = a_job(after=again.id)
+    expect([True, False, True], added(store, [first, again, last]), "added")
+    expect(first.id, record(store, last.id).after, "what the last one follows")
+    attempt = claim_of(store, first)
+    expect([], list(claim(store)), "claims while the first one runs")
+    end(store, attempt, Failed("error"))
+    expect([JobState.QUEUED, JobState.CANCELLED], states(store, [other, last]), "states")
+
+
+def check_what_was_not_added_behind_what_has_ended(store: Store) -> None:
+    """If the first one of such a chain has ended, the last follows the other's job."""
+    attempt = running(store)
+    end(store, attempt, Completed())
+    store.add([other := _keyed(run_at=FUTURE)])
+    again = _keyed(after=attempt.id)
+    last = a_job(after=again.id)
+    expect([False, True], added(store, [again, last]), "added")
+    expect(other.id, record(store, last.id).after, "what the last one follows")
+    expect([], list(claim(store)), "claims while the other one waits")
+
+
+def check_a_shared_job_is_not_discarded(store: Store) -> None:
+    """A held job that another request was given, too, is put back by `discard`, and runs."""
+    join(store, "ann", "bob")
+    alone, job = a_job(held=True), _keyed(held=True)
+    store.add([alone, job], held_by="ann")
+    expect([Added(job.id, False)], list(store.add([_keyed()])), "another request's")
+    store.discard([held_claim(each, "ann", PAST) for each in (alone, job)])
+    expect([None, JobState.QUEUED], states(store, [alone, job]), "states")
+    expect([job.id], ids(claim(store, "bob")), "claims")
+
+
+def check_a_shared_job_is_not_cancelled(store: Store) -> None:
+    """Nor is it by `discard` with a reason, which ends the others as cancelled."""
+    join(store, "ann", "bob")
+    alone, job = a_job(held=True), _keyed(held=True)
+    store.add([alone, job], held_by="ann")
+    store.add([_keyed()])
+    store.discard([held_claim(each, "ann", PAST) for each in (alone, job)], "it stops here")
+    expect([JobState.CANCELLED, JobState.QUEUED], states(store, [alone, job]), "states")
+    expect("it stops here", record(store, alone.id).error, "the reason")
+    expect([job.id], ids(claim(store, "bob")), "claims")
+
+
+def check_no_failure_before_a_shared_job_stops_it(store: Store) -> None:
+    """It waits for what it follows, and runs whatever becomes of that; its followers go with it."""
+    attempt = running(store)
+    job = _keyed(after=attempt.id)
+    alone = a_job(after=attempt.id)
+    store.add([job, alone])
+    store.add([_keyed()])
+    expect([], list(claim(store)), "claims while the first one runs")
+    end(store, attempt, Failed("error"))
+    expect([JobState.QUEUED, JobState.CANCELLED], states(store, [job, alone]), "states")
+    expect([job.id], ids(claim(store)), "claims")
+
+
 def check_followers_of_what_has_ended(store: Store) -> None:
     """Who was to follow a job that was not added because of an ended one is ready."""
     _ended(store)

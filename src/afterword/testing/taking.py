@@ -24,6 +24,7 @@ from afterword.testing.kit import (
     running,
     stale,
     state,
+    states,
 )
 
 
@@ -303,6 +304,19 @@ def check_discard_closes_the_gap(store: Store) -> None:
     expect(first.id, record(store, last.id).after, "after")
     end(store, claim_of(store, first), Failed("error"))
     expect(JobState.CANCELLED, state(store, last.id), "state of the last")
+
+
+def check_discard_with_a_reason_cancels(store: Store) -> None:
+    """With a reason a held job ends as cancelled, and stops what follows it."""
+    join(store, "ann")
+    first = a_job(held=True)
+    second = a_job(after=first.id)
+    store.add([first, second], held_by="ann")
+    expect([True], list(store.discard([held_claim(first, "ann", PAST)], "stopped")), "discarded")
+    expect([JobState.CANCELLED] * 2, states(store, [first, second]), "states")
+    expect("stopped", record(store, first.id).error, "the reason")
+    expect([], list(claim(store)), "claims")
+    expect([False], list(store.discard([held_claim(first, "ann", PAST)], "again")), "once more")
 
 
 def check_discard_is_fenced(store: Store) -> None:
