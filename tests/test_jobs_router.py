@@ -514,7 +514,11 @@ def test_what_can_be_awaited_is_awaited_before_it_is_judged(tmp_path: Path, auth
     assert (403, 200) == (refused, granted)
 
 
-@pytest.mark.parametrize("answer", [None, True, "user", 0, "", {}, [], object()], ids=repr)
+@pytest.mark.parametrize(
+    "answer",
+    [None, True, "user", 0, "", {}, [], object()],
+    ids=lambda each: f"{type(each).__name__}-{each!s:.4}",
+)
 def test_whatever_is_not_false_grants(tmp_path: Path, answer: object) -> None:
     """As with FastAPI: a dependency that returns a user has let them in."""
     with serving(tmp_path, authorize=lambda: answer) as api:
