@@ -83,7 +83,7 @@ def test_task_still_takes_one_function(arguments: Any) -> None:
 
 
 def test_the_jobs_of_a_request_take_the_queue_of_their_task() -> None:
-    jobs = [new_job(Call(func, ("a",)), now=0.0, injection=Injection()) for func in (send, note)]
+    jobs = [new_job(Call(func, ("a",)), Injection()) for func in (send, note)]
 
     assert ["mail", "default"] == [job.queue for job in jobs]
 

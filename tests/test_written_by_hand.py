@@ -259,7 +259,7 @@ def test_a_schedule_that_cannot_make_its_jobs_keeps_no_other_one(
         )
         for func in (dust, sweep)
     ]
-    scheduler = Scheduler(GroupCommit(store), planned, store.now())
+    scheduler = Scheduler(GroupCommit(store), planned)
     scheduler._declare(store)
     scheduler._models["dust"] = a_job(tags=("\0",), run_at=-1.0)  # which no store takes
     past = "1000000000" if "sqlite" in store.url else "to_timestamp(1000000000)"
@@ -277,7 +277,7 @@ def test_a_schedule_whose_next_time_cannot_be_goes_on(
 ) -> None:
     afterword = Afterword(url=store.url)
     afterword.every("0 * * * *", name="sweep")(sweep)
-    scheduler = Scheduler(GroupCommit(store), afterword._planned, store.now())
+    scheduler = Scheduler(GroupCommit(store), afterword._planned)
     scheduler._declare(store)
     write("UPDATE afterword_cursors SET next_at = ?", next_at)
     scheduler._tick(store)

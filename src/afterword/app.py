@@ -481,7 +481,7 @@ class Afterword(ScriptTaskAdder):
     async def _start(self) -> None:
         check_names()
         self.check_injection()
-        scheduler = Scheduler(self._group, self._planned, self._clock.now())
+        scheduler = Scheduler(self._group, self._planned)
         await asyncio.to_thread(self._group.start)
         try:
             if self.intake.works:

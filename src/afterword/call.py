@@ -45,12 +45,12 @@ class Draft(TypedDict, total=False):
     durable: bool
 
 
-def new_job(call: Call, *, now: float, injection: Injection) -> NewJob:
+def new_job(call: Call, injection: Injection) -> NewJob:
     """The job of a call that has no others before it; see `draft`."""
-    return NewJob(id=new_id(), **draft(call, now=now, injection=injection))
+    return NewJob(id=new_id(), **draft(call, injection))
 
 
-def draft(call: Call, *, now: float, injection: Injection) -> Draft:
+def draft(call: Call, injection: Injection) -> Draft:
     """The part of a job that its call decides.
 
     Args:

@@ -164,7 +164,7 @@ class TaskContext(TaskAdder):
 
     def new_job(self, call: Call) -> NewJob:
         """The job of a call; it is not added."""
-        return new_job(call, now=self._place.now(), injection=self._place.injection)
+        return new_job(call, self._place.injection)
 
     def keep(self, jobs: Sequence[NewJob]) -> None:
         """Add jobs, as of `add_task`."""

@@ -117,7 +117,7 @@ class Intake:
 
     def new_job(self, call: Call) -> NewJob:
         """The job of a call that has no others before it; it is not added."""
-        return new_job(call, now=self.now(), injection=self.injection)
+        return new_job(call, self.injection)
 
     async def add(self, call: Call) -> Job[Any]:
         """`Afterword.add_task`."""

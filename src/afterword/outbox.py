@@ -182,7 +182,7 @@ class Outbox:
                 )
             return unstored_draft(call, injection)
         try:
-            return draft(call, now=self.intake.now(), injection=injection)
+            return draft(call, injection)
         except NotStorable as error:
             if self.rules.strict or self.over or call.options is not NO_OPTIONS:
                 raise
@@ -222,11 +222,14 @@ class Outbox:
         if self._key is None or not drafted.get("durable", True) or drafted["unique_key"]:
             return drafted, 0
         task = drafted["task"]
-        number = next(each for each in count(1) if each not in self._numbers[task])
+        taken = self._numbers[task]
+        number = len(taken) + 1
+        if number in taken:  # one before was given back
+            number = next(each for each in count(1) if each not in taken)
         key = self._key.of_call(task, number)
         if key is None:
             return drafted, 0
-        self._numbers[task].add(number)
+        taken.add(number)
         return {**drafted, "unique_key": key, "unique_ended": True}, number
 
     def _job(self, drafted: Draft, before: Entry | None, confirmed: bool) -> NewJob:

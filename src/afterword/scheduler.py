@@ -65,10 +65,10 @@ class Planned:
             overlap=self.overlap,
         )
 
-    def job(self, schedule: Schedule, now: float) -> NewJob:
+    def job(self, schedule: Schedule) -> NewJob:
         """What each of its occurrences is a copy of."""
         call = Call(self.func, self.args, self.kwargs, self.said)
-        job = new_job(call, now=now, injection=self.injection)
+        job = new_job(call, self.injection)
         return replace(job, tags=(*job.tags, f"schedule:{schedule.name}"))
 
 
@@ -84,7 +84,7 @@ class Scheduler:
         NotStorable, ArgumentError: a schedule's call cannot be stored.
     """
 
-    def __init__(self, group: GroupCommit, planned: Sequence[Planned], now: float) -> None:
+    def __init__(self, group: GroupCommit, planned: Sequence[Planned]) -> None:
         self._group = group
         self._schedules: dict[str, Schedule] = {}
         self._models: dict[str, NewJob] = {}  # of which each job is a copy
@@ -96,7 +96,7 @@ class Scheduler:
                     f' {schedule.name!r}. Example: @afterword.every("0 9 * * *", name="mornings").'
                 )
             self._schedules[schedule.name] = schedule
-            self._models[schedule.name] = each.job(schedule, now)
+            self._models[schedule.name] = each.job(schedule)
 
     def start(self) -> None:
         """Declare the schedules, and look after them from now on."""

@@ -74,7 +74,7 @@ class JobSequence:
 
     def add(self, call: Call) -> Added:
         """A call that is to be written; nothing of the sequence has changed yet."""
-        drafted = draft(call, now=self._intake.now(), injection=self._intake.injection)
+        drafted = draft(call, self._intake.injection)
         return Added(drafted, Job(new_id(), drafted["task"], keeper=self._intake.keeper))
 
     def writing(self, added: Added, connection: Connection) -> Steps[None]:
