@@ -170,4 +170,4 @@ def _job_of(planned: Sequence[Planned], name: str, application: str) -> NewJob:
     if name not in known:
         raise NotFound(f"{application} has no schedule {name!r}. It has {sorted(known)}.")
     each, schedule = known[name]
-    return each.job(schedule, clock.now())
+    return each.job(schedule)
