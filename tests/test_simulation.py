@@ -44,8 +44,8 @@ def test_a_fault_that_is_put_back_is_one_of_the_present_source(
 ) -> None:
     source = mutant.apply(tmp_path)
 
-    compared = [path for path in (ROOT / "src").rglob("*.py") if _differs(path, source)]
-    assert compared
+    files = [path for kind in ("*.py", "*.sql") for path in (ROOT / "src").rglob(kind)]
+    assert [path for path in files if _differs(path, source)]
 
 
 def _differs(path: Path, source: Path) -> bool:
