@@ -131,9 +131,10 @@ class StoreMachine(RuleBasedStateMachine):
         known = sorted(self.model.jobs)
         after = known[before % len(known)] if known and before is not None else None
         worker = self.pick(index)
-        jobs = []
+        jobs, request_id = [], new_id()
         for on_failure, key in zip(rules, keys, strict=False):
             said = {"priority": priority, "unique_key": key, **_limited(limit)}
+            said["request_id"] = request_id
             jobs.append(a_job(after=after, held=held, on_failure=on_failure, **said))
             after = jobs[-1].id
         expected = self.model_add(jobs, limit, worker)
@@ -141,13 +142,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     def model_add(self, jobs: list[NewJob], limit: int | None, worker: str) -> list[Added]:
         answers: dict[str, Added] = {}
+        others: dict[str, tuple[str | None, str]] = {}  # what each would have followed, and is
         for job in jobs:
+            after, instead = others.get(job.after or "", (job.after, None))
             if holder := self.model.holder(job.unique_key):
+                self.model.share(holder, job.request_id)
                 answers[job.id] = Added(holder.id, False)
+                others[job.id] = (after, holder.id)
                 continue
-            after = answers[job.after].id if job.after in answers else job.after
+            before = self.model.jobs.get(after or "")
+            after = after if before and not before.state.final else instead
             row = ModelJob(job.id, job.priority, job.on_failure, after)
             row.unique_key, row.limit = job.unique_key, limit
+            row.request_id = job.request_id
             self.model.add(row)
             waits = job.held and self.model.is_to_end(job.unique_key)
             answers[job.id] = Added(job.id, True, waits=waits)
@@ -225,7 +232,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(index=_index)
     def discard(self, index: int) -> None:
         claim = self.pick_claim(index)
+        job = self.model.fenced(claim)
         expected = self.model.discard(claim)
+        if job is not None:  # one that is shared is put back
+            self.attempts[job.id] = job.attempt
         expect([expected], list(self.store.discard([claim])), f"discard of {claim}")
 
     # ------------------------------------------------------------------ what people do

@@ -34,6 +34,8 @@ class ModelJob:
     stopped: bool = False  # cancelled because of the one before
     cancelling: str | None = None
     unique_key: str | None = None
+    request_id: str | None = None
+    shared: bool = False  # another request was given it
     limit: int | None = None  # of the jobs with this same limit
     tries: dict[int, str] = field(default_factory=dict)  # the attempts that did not end it
 
@@ -80,6 +82,11 @@ class Model:
         """True if a running job with this key has been asked to end."""
         jobs = [job for job in self.jobs.values() if job.cancelling and not job.state.final]
         return unique_key is not None and unique_key in {job.unique_key for job in jobs}
+
+    def share(self, job: ModelJob, request_id: str | None) -> None:
+        """Another request is given this job: neither can take it back."""
+        if job.request_id != request_id:
+            job.shared, job.on_failure = True, "continue"
 
     def running_with(self, limit: int) -> int:
         """How many jobs that share this limit run."""
@@ -146,11 +153,19 @@ class Model:
         """The end of a job, and of those that stop with it."""
         job.state, job.stopped, job.cancelling = state, False, None
         for follower in self.followers(job.id):
-            if state is not JobState.COMPLETED and follower.on_failure == "stop":
-                self.end(follower, JobState.CANCELLED)
-                follower.stopped = True
-            else:
+            if state is JobState.COMPLETED or not self.stop(follower):
                 follower.after = None
+
+    def stop(self, job: ModelJob) -> bool:
+        """Cancel a job behind a failure; one that is shared goes on, its own request's do not."""
+        if job.on_failure == "stop":
+            self.end(job, JobState.CANCELLED)
+            job.stopped = True
+        elif job.shared:
+            for follower in self.followers(job.id):
+                if follower.request_id == job.request_id:
+                    self.stop(follower)
+        return job.stopped
 
     def followers(self, job_id: str) -> list[ModelJob]:
         """The unfinished jobs right behind this one."""
@@ -160,7 +175,10 @@ class Model:
     def discard(self, claim: Claim) -> bool:
         """The job is gone, its followers move up."""
         job = self.fenced(claim)
-        if job is not None:
+        if job is not None and job.shared:
+            job.attempt -= 1
+            self.queue(job, due=True)
+        elif job is not None:
             self.forget(job)
         return job is not None
 
@@ -179,7 +197,7 @@ class Model:
             job.unique_key = None
         if job.attempt > 0:
             job.tries.setdefault(job.attempt, job.state.value)
-        job.state, job.worker, job.stopped = JobState.QUEUED, None, False
+        job.state, job.worker, job.stopped, job.shared = JobState.QUEUED, None, False, False
         job.lost = job.failures = 0
         for follower in stopped:
             self.retry(follower)
