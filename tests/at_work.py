@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,9 @@ async def store_jobs(afterword: Afterword, jobs: Sequence[NewJob]) -> list[Claim
     worker = afterword._leases.worker
     await afterword._group.run(adding(jobs, worker), 20.0)
     return [held_claim(job, worker, 0.0) for job in jobs if job.held]
+
+
+def asked(job: Job[Any]) -> Job[Any]:
+    """Ask the store about a job at once, as `refresh_sync` does where no event loop runs."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(job.refresh_sync).result()

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from afterword import Job, JobRecord, JobState, task
 from afterword.fastapi import BackgroundTasks
-from tests.at_work import wait_for
+from tests.at_work import asked, wait_for
 from tests.life.site import (
     job_of,
     note,
@@ -64,7 +64,7 @@ async def test_in_a_route(store_url: str) -> None:
         (job,) = site.jobs
         check((await job.refresh()).record, ("b", "task"))
         await wait_for(
-            lambda: job.refresh_sync().state is JobState.QUEUED, description="its request is over"
+            lambda: asked(job).state is JobState.QUEUED, description="its request is over"
         )
 
 
@@ -127,7 +127,7 @@ async def test_in_a_transaction_on_postgresql(postgres_url: str) -> None:
             binding = afterword.bind(connection).options(**OPTIONS)
             job = await binding.add_task(note, "x")
             await connection.commit()
-        check(job.refresh_sync().record)
+        check(asked(job).record)
 
 
 def test_i8_a_transaction_finds_the_job_that_is_there(tmp_path: Path) -> None:

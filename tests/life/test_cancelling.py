@@ -16,7 +16,7 @@ from afterword import Afterword, Job, JobState, current_task, task
 from afterword.fastapi import BackgroundTasks
 from afterword.outcome import Retry
 from afterword.store import STOPPED, Settlement, open_store
-from tests.at_work import wait_for
+from tests.at_work import asked, wait_for
 from tests.life.process import started
 from tests.life.site import (
     gate,
@@ -62,7 +62,7 @@ async def test_what_waits_for_its_next_attempt_is_cancelled_at_once(store_url: s
     async with working(store_url) as afterword:
         job = await afterword.add_task(fail_and_wait)
         await wait_for(
-            lambda: seen and job.refresh_sync().state is JobState.QUEUED,
+            lambda: seen and asked(job).state is JobState.QUEUED,
             description="it waits for its next attempt",
         )
         answer = await job.cancel()
@@ -122,7 +122,7 @@ class Held:
         """The job, as soon as it is in the store."""
 
         def is_there() -> bool:
-            return bool(self.job and self.job.refresh_sync().record)
+            return bool(self.job and asked(self.job).record)
 
         await wait_for(is_there, description="the job is stored")
         assert self.job

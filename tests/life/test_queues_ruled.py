@@ -8,7 +8,7 @@ import pytest
 
 from afterword import Job, JobState
 from afterword.fastapi import BackgroundTasks
-from tests.at_work import wait_for
+from tests.at_work import asked, wait_for
 from tests.life.site import note, script, seen, serving, store_of, working
 from tests.life.tasks import begin_and_end, clear, most_at_once, names, send
 
@@ -134,9 +134,7 @@ async def test_a_paused_job_can_be_cancelled(store_url: str) -> None:
     async with working(store_url) as afterword:
         store_of(afterword).pause(["default"])
         job = await afterword.add_task(note, "never")
-        await wait_for(
-            lambda: job.refresh_sync().state is JobState.QUEUED, description="it is not started"
-        )
+        await wait_for(lambda: asked(job).state is JobState.QUEUED, description="it is not started")
         answer = await job.cancel()
         store_of(afterword).resume(["default"])
         await (await afterword.add_task(note, "other")).wait(20)

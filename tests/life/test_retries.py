@@ -9,7 +9,7 @@ import pytest
 
 from afterword import Cancel, Job, JobState, Retry, current_task, task
 from afterword.fastapi import BackgroundTasks
-from tests.at_work import wait_for
+from tests.at_work import asked, wait_for
 from tests.life.process import started
 from tests.life.site import (
     fail,
@@ -177,7 +177,7 @@ async def test_a_task_says_when_it_is_to_be_tried_again(store_url: str) -> None:
     async with working(store_url) as afterword:
         job = await afterword.add_task(be_patient, 0.4)
         await wait_for(lambda: seen, description="it has run once")
-        await wait_for(lambda: job.refresh_sync().state is JobState.QUEUED, description="it waits")
+        await wait_for(lambda: asked(job).state is JobState.QUEUED, description="it waits")
         waiting = job.error or ""
         await job.wait(20)
 
@@ -296,7 +296,7 @@ async def test_a_task_says_whether_it_may_run_again_when_its_worker_died(
 ) -> None:
     """I10: at least once; with `on_crash="fail"` at most once, whatever its retries."""
     with script(store_url) as afterword:
-        job = afterword.add_task_sync(func, "x")
+        job = await afterword.add_task(func, "x")
         with started("work", store_url, lease=1.0) as process:
             await wait_for(lambda: names(ledger, "begin"), description="it runs")
             process.kill()
@@ -305,7 +305,7 @@ async def test_a_task_says_whether_it_may_run_again_when_its_worker_died(
             await wait_for(
                 lambda: (
                     len(names(ledger, "begin")) == runs
-                    and job.refresh_sync().state is state
+                    and asked(job).state is state
                     and job.attempt == runs
                 ),
                 description="it has been recovered",

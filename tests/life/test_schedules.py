@@ -475,7 +475,7 @@ async def test_scripts_have_no_schedules(file_url: str) -> None:
     """They are never started; declaring one is harmless."""
     with script(file_url) as afterword:
         afterword.every(seconds=1)(note)
-        job: Job[Any] = afterword.add_task_sync(note, "x")
+        job: Job[Any] = await afterword.add_task(note, "x")
         found = [each.id for each in store_of(afterword).find()]
 
     assert [job.id] == found

@@ -69,7 +69,7 @@ async def test_what_is_added_after_a_cancellation_runs(store_url: str) -> None:
             (cancelled,) = store_of(people).cancel(ids, "not wanted any more")
             (new,) = await site.post()
             (third,) = await site.post()
-            handle = people.options(unique="key").add_task_sync(wait_at_gate, "fourth")
+            handle = await people.options(unique="key").add_task(wait_at_gate, "fourth")
         between = list(seen)
         gate.set()
         states = [(await (await job_of(site.afterword, old)).wait(20)).state]
