@@ -70,9 +70,7 @@ def main(part: str) -> int:
         rows.append(row)
         missed += not found
     if not part:
-        head = (
-            "| fault put back | seeds until found | broken first | seconds |\n|---|---|---|---|\n"
-        )
+        head = "| fault put back | seeds until found | broken first |\n|---|---|---|\n"
         table = head + "".join(f"{row}\n" for row in rows)
         PAGE.write_text(_TABLE.sub(lambda _: table, PAGE.read_text()))
     return missed

@@ -33,7 +33,7 @@ class Admitting(Writing):
 
     def rules(self, worker: str) -> QueueRules:
         """The rules of queues, for a worker."""
-        ((version, noted, names),) = self._database.read("rules", {"worker": worker})
+        ((version, noted, names),) = self._database.look("rules", {"worker": worker})
         return QueueRules(version, noted, frozenset(json.loads(names)))
 
     def take_note(self, worker: str, version: int | None) -> None:
