@@ -64,6 +64,7 @@ class State(StrEnum):
     GIVEN_UP = "given up"  # not stored, and not to be stored any more
 
 
+_PENDING = frozenset({State.COLLECTED, State.STORING})
 _UNRELEASED = frozenset({State.COLLECTED, State.STORING, State.HELD})
 _OWN = _UNRELEASED | {State.RELEASED}  # there is a job of its own, or there will be
 _STORED = frozenset({State.HELD, State.RELEASED, State.OTHERS})
@@ -142,7 +143,7 @@ class Outbox:
             StoreUnavailable: it was added behind the request, and could not be stored.
         """
         entry = self._collect(call, confirmed=confirmed)
-        while self.over and entry.durable and entry.state in (State.COLLECTED, State.STORING):
+        while self.over and entry.durable and entry.state in _PENDING:
             with self._lock:
                 storing = self._storing or self._begin_storing()
             if storing is not None:
@@ -251,9 +252,13 @@ class Outbox:
     @property
     def _last_entry(self) -> Entry | None:
         """The call that the next one follows: the last of the request's own, if it has any."""
-        durable = [each for each in reversed(self.entries) if each.durable]
-        own = next((each for each in durable if each.state in _OWN), None)
-        return own or next((each for each in durable if each.state is State.OTHERS), None)
+        others: Entry | None = None
+        for each in reversed(self.entries):
+            if each.job.durable and each.state in _OWN:
+                return each
+            if each.state is State.OTHERS:
+                others = others or each
+        return others
 
     def _place(self, entry: Entry) -> None:
         """Let a job follow what is there: the call before it may have come to nothing.
@@ -320,7 +325,7 @@ class Outbox:
     @property
     def unfinished(self) -> bool:
         """True if something has yet to be stored, or to run here."""
-        return any(each.state in (State.COLLECTED, State.STORING) for each in self.entries)
+        return any(each.state in _PENDING for each in self.entries)
 
     async def store(self) -> None:
         """Make durable what has been collected, and wait for what is being stored already.
@@ -332,8 +337,8 @@ class Outbox:
             return
         if self.refusal is not None and self.messages:
             raise self.refusal  # no message tells of success any more
-        mine = [each for each in self.entries if each.durable]
-        while any(each.state in (State.COLLECTED, State.STORING) for each in mine):
+        mine = [each for each in self.entries if each.job.durable and each.state in _PENDING]
+        while [each for each in mine if each.state in _PENDING]:
             with self._lock:
                 earlier = self._storing
                 storing = earlier or self._begin_storing(asyncio.get_running_loop())
@@ -342,7 +347,7 @@ class Outbox:
             await (storing.join() if storing is earlier else storing.wait())
 
     def _begin_storing(self, loop: asyncio.AbstractEventLoop | None = None) -> Storing | None:
-        entries = [e for e in self.entries if e.state is State.COLLECTED and e.durable]
+        entries = [e for e in self.entries if e.state is State.COLLECTED and e.job.durable]
         if self._storing is not None or not entries:
             return None
         for each in entries:
