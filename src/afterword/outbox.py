@@ -540,17 +540,26 @@ class Outbox:
         """
         with self._lock:
             self.over = True
-            if self.refusal is not None:
-                self.drop()
+            refused = self._take_refused()
             not_run = [each for each in self.entries if each.runs_here]
             for each in not_run:
                 each.state = State.DISCARDED
             if self.bound is not None:
                 self.bound.forget_connections()
             self.run_in_request = self.background_tasks = None
+        if refused:
+            self.intake.cancel(refused)
         self._let_go()
         for each in not_run:
             telemetry.not_run(each.job.task)
+
+    def _take_refused(self) -> list[Claim]:
+        """A request that is refused has stored nothing, whatever it had before its answer."""
+        if self.refusal is None:
+            return []
+        self.drop()
+        told = self.answered or self.messages
+        return [] if told else _taken(self.entries, State.DISCARDED)
 
     def _let_go(self) -> None:
         """Release what is held, discard what nothing confirmed; keep what is being stored."""
@@ -572,12 +581,7 @@ class Outbox:
             self.intake.cancel(cancelled)
 
     def _behind_failure(self, entries: list[Entry]) -> list[Entry]:
-        """What a call that failed here stops: all that was added after it.
-
-        A request that is refused has stored nothing, whatever it had stored before its answer.
-        """
-        if self.refusal is not None and not (self.answered or self.messages):
-            return entries
+        """What a call that failed here stops: all that was added after it."""
         if not self.stopped or self.failed_at is None:
             return []
         position = entries.index(self.failed_at) + 1 if self.failed_at in entries else 0
