@@ -80,6 +80,7 @@ class JobSequence:
     def writing(self, added: Added, connection: Connection) -> Steps[None]:
         """The statements that write a call; its handle knows the job then."""
         yield from self._intake.transactions.verifying(connection)
+        yield from self._intake.transactions.reserving()
         store = self._intake.group.store
         asked = self.ids
         rows = (yield store.known(asked)) if asked else []

@@ -446,6 +446,9 @@ class Store(Protocol):
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs (queued, not held) on a connection that is not the store's own."""
 
+    def reserving(self) -> Sequence[Statement]:
+        """What has to come first there, where something is read before it is written."""
+
     def known(self, ids: Sequence[str]) -> Statement:
         """What returns (id, ended) of those of these jobs that exist there."""
 

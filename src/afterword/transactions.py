@@ -60,6 +60,10 @@ class Transactions:
         if not announced:
             yield from _executing(self._group.store.announcing())
 
+    def reserving(self) -> Steps[None]:
+        """Begin to write, where a transaction that reads first could be refused."""
+        yield from _executing(self._group.store.reserving())
+
     def completing(self, settlement: Settlement) -> Steps[bool]:
         """Settle an attempt, if it is still ours."""
         first, *others = self._group.store.completing(settlement)

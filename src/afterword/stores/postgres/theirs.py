@@ -30,6 +30,10 @@ class InTheirTransaction:
             Statement(text_of("unblock"), moved),
         ]
 
+    def reserving(self) -> Sequence[Statement]:
+        """Nothing: a transaction may write whatever it has read."""
+        return []
+
     def known(self, ids: Sequence[str]) -> Statement:
         """What returns which of these jobs exist, and whether they have ended."""
         return Statement(text_of("known"), {"ids": list(ids)})

@@ -35,6 +35,10 @@ class InTheirTransaction:
         rows = [new_row(job, None, now, after_key=keys.get(job.after or "")) for job in jobs]
         return [Statement(_without_answer("add"), row) for row in rows]
 
+    def reserving(self) -> Sequence[Statement]:
+        """What makes the transaction a writing one."""
+        return [Statement(sql("reserve"), {})]
+
     def known(self, ids: Sequence[str]) -> Statement:
         """What returns which of these jobs exist, and whether they have ended."""
         return Statement(sql("known"), {"ids": json.dumps(list(ids))})
