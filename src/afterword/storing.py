@@ -88,14 +88,7 @@ class Storing:
         future, self._future = self._future, None
         if future is None:
             raise RuntimeError("the operation was begun for nobody in an event loop")
-        expiry = future.get_loop().call_later(self._timeout, self._expire)
-        try:
-            await future
-        except asyncio.CancelledError:
-            self._leave()
-            raise
-        finally:
-            expiry.cancel()
+        await self._await(future)
 
     async def join(self) -> None:
         """Wait for the same answer, as somebody else."""
@@ -105,17 +98,20 @@ class Storing:
             waits = self._operation.call_at_answer(lambda: _wake(loop, future))
             self._waiters += waits
         if waits:
-            # A time of its own: the one for whom it was begun may have left.
-            expiry = loop.call_later(self._timeout, self._expire)
-            try:
-                await future
-            except asyncio.CancelledError:
-                self._leave()
-                raise
-            finally:
-                expiry.cancel()
+            await self._await(future)
         if self.error is not None:
             raise self.error
+
+    async def _await(self, future: "asyncio.Future[Any]") -> None:
+        """Wait in a time of one's own: the caller for whom it was begun may have left."""
+        expiry = future.get_loop().call_later(self._timeout, self._expire)
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._leave()
+            raise
+        finally:
+            expiry.cancel()
 
     def wait_blocking(self, *, raises: bool) -> None:
         """The same for a thread.
