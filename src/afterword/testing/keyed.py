@@ -206,7 +206,7 @@ def check_a_shared_job_is_not_discarded(store: Store) -> None:
     join(store, "ann", "bob")
     alone, job = a_job(held=True), _keyed(held=True)
     store.add([alone, job], held_by="ann")
-    expect([Added(job.id, False)], list(store.add([_keyed()])), "another request's")
+    expect([Added(job.id, False)], list(store.add([_keyed(request_id="another")])), "answers")
     store.discard([held_claim(each, "ann", PAST) for each in (alone, job)])
     expect([None, JobState.QUEUED], states(store, [alone, job]), "states")
     expect([job.id], ids(claim(store, "bob")), "claims")
@@ -217,7 +217,7 @@ def check_a_shared_job_is_not_cancelled(store: Store) -> None:
     join(store, "ann", "bob")
     alone, job = a_job(held=True), _keyed(held=True)
     store.add([alone, job], held_by="ann")
-    store.add([_keyed()])
+    store.add([_keyed(request_id="another")])
     store.discard([held_claim(each, "ann", PAST) for each in (alone, job)], "it stops here")
     expect([JobState.CANCELLED, JobState.QUEUED], states(store, [alone, job]), "states")
     expect("it stops here", record(store, alone.id).error, "the reason")
@@ -230,7 +230,7 @@ def check_no_failure_before_a_shared_job_stops_it(store: Store) -> None:
     job = _keyed(after=attempt.id)
     alone = a_job(after=attempt.id)
     store.add([job, alone])
-    store.add([_keyed()])
+    store.add([_keyed(request_id="another")])
     expect([], list(claim(store)), "claims while the first one runs")
     end(store, attempt, Failed("error"))
     expect([JobState.QUEUED, JobState.CANCELLED], states(store, [job, alone]), "states")
@@ -286,7 +286,7 @@ def check_a_key_is_free_when_its_job_is_to_end(store: Store) -> None:
     """Of a running job that was asked to end, the next one with its key is added, and waits."""
     join(store, "bob")
     for outcome in (*_FINAL, Retry(0.0, "error"), Released()):
-        old = _to_end(store, f"ann after {outcome}")
+        old = _to_end(store, new_id())
         job, other = _keyed(), _keyed()
         expect([Added(job.id, True)], list(store.add([job])), "the next one")
         expect([Added(job.id, False)], list(store.add([other])), "the one after that")
@@ -305,13 +305,13 @@ def check_the_end_of_one_that_was_to_end_is_told(store: Store) -> None:
         "recover": lambda old: lose(store, old),
     }
     for what, way in ways.items():
-        old = _to_end(store, f"ann before {what}")
+        old, other = _to_end(store, new_id()), new_id()
         store.add([job := _keyed()])
-        join(store, f"bob before {what}")
-        expect([], all_claims(store, f"bob before {what}"), "claims before its end")
+        join(store, other)
+        expect([], all_claims(store, other), "claims before its end")
         way(old)
         expect(True, store.changed(), f"changed after {what}")
-        end(store, claim_of(store, job, f"bob before {what}"), Completed())
+        end(store, claim_of(store, job, other), Completed())
 
 
 def check_a_held_job_waits_for_one_that_is_to_end(store: Store) -> None:

@@ -456,7 +456,7 @@ def check_a_change_returns_when_it_is_noted(store: Store) -> None:
 
 def check_who_starts_nothing_is_not_waited_for(store: Store) -> None:
     """Workers that run no jobs, have said so, have left, or whose lease is over."""
-    store.join("stores only", LONG)
+    store.join("stores-only", LONG)
     for worker, lease in (("drained", LONG), ("left", LONG), ("hangs", 0.0)):
         store.join(worker, lease, ["default"], 1)
     store.take_note("drained", None)

@@ -71,7 +71,10 @@ def check_recover_takes_from_the_lost_only(store: Store) -> None:
 
 def check_recover_what_a_worker_has_lost_track_of(store: Store) -> None:
     """A living worker says which of its jobs it knows of; the others are lost."""
-    known, forgotten, others = running(store, "ann"), running(store, "ann"), running(store, "bob")
+    join(store, "ann")
+    store.add([a_job(), a_job()])
+    known, forgotten = claim(store)
+    others = running(store, "bob")
     taken = store.recover(BATCH, LONG, "ann", [known.id])
     expect([forgotten.id], [each.id for each in taken], "recovered")
     expect(False, end(store, forgotten, Completed()), "settled after that")

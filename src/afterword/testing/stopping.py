@@ -69,7 +69,7 @@ def check_what_is_to_end_is_not_queued_again(store: Store) -> None:
         "retry": lambda attempt: end(store, attempt, Retry(0.0, "error")),
         "interruption": lambda attempt: end(store, attempt, Released()),
         "release": lambda attempt: store.release([Putback(attempt)])[0],
-        "release for later": lambda attempt: store.release([Putback(attempt, LONG, "why")])[0],
+        "release-for-later": lambda attempt: store.release([Putback(attempt, LONG, "why")])[0],
     }
     for what, way in ways.items():
         attempt = running(store, what)

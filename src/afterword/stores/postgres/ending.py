@@ -147,7 +147,7 @@ class Ending(Adding):
         failed = [row[0] for row in rows if row[4] != JobState.COMPLETED]
         free = end_followers(self._writer, failed, failed) or free
         # What was cancelled may be waited for by the next one with its key.
-        if free or any(limited or row[3] == JobState.CANCELLED for *row, limited in rows):
+        if free or any(limited or state == JobState.CANCELLED for *_, state, limited in rows):
             self._announce()
         return {row[:4] for row in rows}
 
