@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from afterword import application
+from afterword.tasks import application
 from tests import command_line
 from tests.postgres import Cluster, Server, some_server
 from tests.stores import KINDS, MakeStore, stores_in, stores_on

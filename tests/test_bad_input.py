@@ -40,7 +40,6 @@ from afterword import (
     JobRecord,
     JobState,
     NotStorable,
-    application,
     task,
     telemetry,
 )
@@ -53,11 +52,12 @@ from afterword.errors import (
     StoreCorrupt,
 )
 from afterword.fastapi import BackgroundTask, BackgroundTasks
-from afterword.intake import Order
+from afterword.request.intake import Order
+from afterword.tasks import application
 from tests.at_work import url_in, wait_for
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 
-task_module = sys.modules["afterword.task"]  # `afterword.task` is the decorator
+task_module = sys.modules["afterword.tasks.registry"]  # `afterword.task` is the decorator
 
 ran: list[Any] = []
 

@@ -6,12 +6,12 @@ from contextlib import closing
 
 import pytest
 
-from afterword.group_commit import GroupCommit
-from afterword.job import NewJob, new_id
-from afterword.keeper import Keeper
-from afterword.operation import calling
-from afterword.store import Store, open_store
-from afterword.stores.postgres import PostgresStore
+from afterword.client.group_commit import GroupCommit
+from afterword.client.inquiries import Keeper
+from afterword.client.operation import calling
+from afterword.model.job import NewJob, new_id
+from afterword.store.postgres import PostgresStore
+from afterword.store.protocol import Store, open_store
 from afterword.testing import CHECKS, Check, run_check
 from tests.at_work import wait_for
 from tests.life.site import note, script, working
