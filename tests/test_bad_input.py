@@ -579,7 +579,7 @@ def test_10000_tasks_of_one_request_are_stored_at_once_and_run(
     order: Order, awaited: int, tmp_path: Path
 ) -> None:
     app = FastAPI()
-    afterword = Afterword(app, url_in(tmp_path), order=order)
+    afterword = Afterword(app, url_in(tmp_path), order=order, store_timeout=60.0)
 
     @app.post("/")
     async def add(background_tasks: BackgroundTasks) -> None:

@@ -39,14 +39,15 @@ LISTENER = """
 WORKER = """
     import asyncio
     from starlette.applications import Starlette
-    from afterword import Afterword, worker
+    from afterword import Afterword
     from afterword.store import postgres, sqlite
+    from afterword.worker import worker
     from tests.test_bells import greet
 
     worker.POLL_EVERY = postgres._LOOK_EVERY = sqlite._LOOK_EVERY = 3600.0
 
     async def main():
-        afterword = Afterword(Starlette(), url=sys.argv[1])
+        afterword = Afterword(Starlette(), url=sys.argv[1], tasks=[greet])
         await afterword.start()
         await asyncio.sleep(0.5)  # until it listens, and has looked for the first time
         print("ready", flush=True)

@@ -91,7 +91,7 @@ def test_the_limits_of_a_session_are_ours(server: Server, hostile_url: str) -> N
             )
             found: dict[str, str] = dict(rows.fetchall())
 
-    assert ("8000", "4000") == (found["statement_timeout"], found["lock_timeout"])
+    assert ("8000", "50") == (found["statement_timeout"], found["lock_timeout"])
     assert "8000" == found["idle_in_transaction_session_timeout"]
     assert ("0", "0") == (found["idle_session_timeout"], found.get("transaction_timeout", "0"))
     assert ("ISO, DMY", "UTC", "pg_catalog") == (

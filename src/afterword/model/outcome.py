@@ -120,8 +120,11 @@ def _is_other_caller(frame: FrameType) -> bool:
     return _OTHER_CALLERS.match(frame.f_globals.get("__name__", "")) is not None
 
 
-# As the code itself says where it is from.
-_PACKAGE = os.path.join(os.path.dirname(describe.__code__.co_filename), "")  # noqa: PTH118, PTH120
+# As the code itself says where it is from: this module is afterword/model/outcome.py.
+_PACKAGE = os.path.join(  # noqa: PTH118
+    os.path.dirname(os.path.dirname(describe.__code__.co_filename)),  # noqa: PTH120
+    "",
+)
 _DEMO = os.path.join(_PACKAGE, "demo", "")  # noqa: PTH118
 
 
