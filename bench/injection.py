@@ -26,7 +26,7 @@ from afterword.model.threads import Threads
 from afterword.store.protocol import Claim
 from afterword.worker.context import NATIVES, TaskContext
 from afterword.worker.executor import Targets, conclude, prepare, run_async, run_sync
-from afterword.worker.workplace import Workplace
+from afterword.worker.services import WorkerServices
 from bench import injected
 from bench.options import Options
 from bench.result import Result
@@ -88,7 +88,7 @@ async def _time(once: Once) -> Figure:
 def _attempts() -> Sequence[Case]:
     afterword = injected.application("sqlite:///unused.db")
     natives = {**NATIVES, **natives_of(afterword)}
-    place = Workplace(injection=afterword.injection, natives=natives)
+    place = WorkerServices(injection=afterword.injection, natives=natives)
     targets, threads = Targets(afterword.injection), Threads(4)
     loop, context = asyncio.get_running_loop(), contextvars.Context()
 

@@ -131,7 +131,7 @@ class Cluster(Server):
         self._binaries = binaries or _of_the_wheel(version)
         self._settings = {**SETTINGS, **QUICK, **settings}
         self._server: subprocess.Popen[bytes] | None = None
-        self._keeper = subprocess.Popen(
+        self._inquiries = subprocess.Popen(
             ["/bin/sh", "-c", KEEPER, "keeper", str(self.folder)],
             stdin=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C is for the tests only
@@ -151,7 +151,7 @@ class Cluster(Server):
         """Stop it, and remove what is left."""
         if self._server is not None:
             self.stop("immediate")
-        self._keeper.communicate()
+        self._inquiries.communicate()
 
     def start(self, *, wait: bool = True) -> None:
         """Start the server, and wait until it takes connections."""

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from afterword.client.group_commit import GroupCommit
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.client.operation import calling
 from afterword.model.job import NewJob, new_id
 from afterword.store.postgres import PostgresStore
@@ -180,14 +180,14 @@ async def test_a_job_is_waited_for_while_the_server_restarts(
 ) -> None:
     url = cluster.new_database()
     looks: list[int] = []
-    completed = Keeper._completed
+    completed = Inquiries._completed
 
-    def counted(self: Keeper, ids: Sequence[str]) -> bool | None:
+    def counted(self: Inquiries, ids: Sequence[str]) -> bool | None:
         done = completed(self, ids)
         looks.append(len(looks))
         return done
 
-    monkeypatch.setattr(Keeper, "_completed", counted)
+    monkeypatch.setattr(Inquiries, "_completed", counted)
     with script(url) as other:
         job = await asyncio.to_thread(other.add_task_sync, note, "x")
         wait = asyncio.to_thread(job.wait_sync, 60) if blocking else job.wait(60)

@@ -15,11 +15,10 @@ from starlette.middleware import Middleware
 
 from afterword import telemetry
 from afterword.client import holdings, upkeep
-from afterword.client.adder import ScriptTaskAdder
-from afterword.client.call import Call
+from afterword.client.call import Call, ScriptTaskAdder
 from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
 from afterword.client.operation import calling
 from afterword.errors import (
@@ -170,14 +169,14 @@ class Afterword(ScriptTaskAdder):
         self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
         self._group = GroupCommit(self._store, self._clock)
         self._group.on_open = self._set_clock
-        self.keeper = Keeper(self._group, self._clock)
+        self.inquiries = Inquiries(self._group, self._clock)
         self._transactions = Transactions(self._group)
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
         self.intake = Intake(
             group=self._group,
             leases=self._leases,
-            keeper=self.keeper,
+            inquiries=self.inquiries,
             transactions=self._transactions,
             clock=self._clock,
             injection=self.injection,
@@ -391,17 +390,17 @@ class Afterword(ScriptTaskAdder):
 
     async def job(self, job_id: str) -> Job[Any] | None:
         """A job by its id, as the store knows it now; None if it does not (any more)."""
-        return self._handle(await self.keeper.record(job_id))
+        return self._handle(await self.inquiries.record(job_id))
 
     def job_sync(self, job_id: str) -> Job[Any] | None:
         """`job` for threads and scripts."""
         refuse_event_loop("afterword.job_sync(id)", "await afterword.job(id)")
-        return self._handle(self.keeper.record_sync(job_id))
+        return self._handle(self.inquiries.record_sync(job_id))
 
     def _handle(self, record: JobRecord | None) -> Job[Any] | None:
         if record is None:
             return None
-        return Job(record.id, record.task, keeper=self.keeper, record=record)
+        return Job(record.id, record.task, inquiries=self.inquiries, record=record)
 
     def jobs_router(
         self,
@@ -438,7 +437,7 @@ class Afterword(ScriptTaskAdder):
 
         debug = self._app is not None and self._app.debug
         return jobs_router(
-            self.keeper,
+            self.inquiries,
             authorize=authorize,
             development=debug or os.environ.get("AFTERWORD_DEV") == "1",
             prefix=prefix,
@@ -508,13 +507,13 @@ class Afterword(ScriptTaskAdder):
                 retries=self._retries,
                 injection=self.injection,
                 natives=_in_task().natives_of(self),
-                keeper=self.keeper,
+                inquiries=self.inquiries,
                 clock=self._clock,
             )
             # Pipes of other processes are opened there: files, which the loop must not wait for.
             await asyncio.to_thread(self._worker.listen)
             self._worker.start()
-            self.keeper.on_cancel = self._worker.look_for_orders
+            self.inquiries.on_cancel = self._worker.look_for_orders
             # Which queues are paused or limited is known before the first job can be offered.
             await asyncio.to_thread(self._group.run_blocking, calling(self._worker.look_for_orders))
             if self._queue_limits:
@@ -593,7 +592,7 @@ class Afterword(ScriptTaskAdder):
         if not left:
             await self._tell_store(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
-        self._worker = self.intake.worker = self.keeper.on_cancel = None
+        self._worker = self.intake.worker = self.inquiries.on_cancel = None
         self._starting, self._started_late = None, False
 
     async def _stop_mounted(self) -> None:
@@ -623,7 +622,7 @@ class Afterword(ScriptTaskAdder):
         self._group.stop_timers()
         if not left:  # as in `stop`
             await self._tell_store(self._leases.stop)
-        self._worker = self.keeper.on_cancel = None
+        self._worker = self.inquiries.on_cancel = None
         self._started_late = False
         return left
 

@@ -15,15 +15,14 @@ from typing import Any
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
 from afterword.app import Afterword
-from afterword.client.adder import ScriptTaskAdder
-from afterword.client.call import Call
+from afterword.client.call import Call, ScriptTaskAdder
 from afterword.client.handle import Job
 from afterword.injection.scope import Provided
 from afterword.request.background import BackgroundTasks, TasksOfTask
 from afterword.request.outbox import Entry, Outbox
 from afterword.store.protocol import Claim
 from afterword.worker.context import NATIVES, TaskContext, current
-from afterword.worker.workplace import Make, Workplace
+from afterword.worker.services import Make, WorkerServices
 
 
 def natives_of(afterword: Afterword) -> Mapping[type, Make]:
@@ -51,7 +50,7 @@ def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Jo
         placed = replace(job, after=after, on_failure=rules.on_failure, request_id=first)
         context.keep([placed])
         added.append(job.id)
-        return Job(job.id, job.task, keeper=afterword.keeper)
+        return Job(job.id, job.task, inquiries=afterword.inquiries)
 
     return add
 
@@ -70,7 +69,7 @@ class AfterwordOfTask(ScriptTaskAdder):
     def _keep(self, call: Call) -> Job[Any]:
         job = self._context.new_job(call)
         self._context.keep([job])
-        return Job(job.id, job.task, keeper=self._afterword.keeper)
+        return Job(job.id, job.task, inquiries=self._afterword.inquiries)
 
     async def _keep_async(self, call: Call) -> Job[Any]:
         return self._keep(call)
@@ -85,13 +84,13 @@ def in_request(afterword: Afterword, entry: Entry) -> Iterator[Provided]:
         StarletteBackgroundTasks: _tasks_of_request,
         Afterword: lambda _: afterword,
     }
-    place = Workplace(
+    services = WorkerServices(
         injection=afterword.injection,
         natives=natives,
-        keeper=afterword.keeper,
+        inquiries=afterword.inquiries,
         now=afterword.intake.now,
     )
-    context = _InRequest(entry, place, afterword.intake.now())
+    context = _InRequest(entry, services, afterword.intake.now())
     token = current.set(context)
     try:
         yield context.provided
@@ -106,9 +105,9 @@ def _tasks_of_request(context: "_InRequest") -> BackgroundTasks:
 class _InRequest(TaskContext):
     """The only attempt at a call that is not stored; what it adds is the request's."""
 
-    def __init__(self, entry: Entry, place: Workplace, started_at: float) -> None:
+    def __init__(self, entry: Entry, services: WorkerServices, started_at: float) -> None:
         job = entry.job
-        super().__init__(Claim(job.id, 1, "", job.task, "{}", started_at), place, started_at)
+        super().__init__(Claim(job.id, 1, "", job.task, "{}", started_at), services, started_at)
         self.outbox: Outbox = entry.outbox
 
     def _add_call(self, call: Call) -> Job[Any]:

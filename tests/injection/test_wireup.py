@@ -26,7 +26,7 @@ from afterword.injection.needs import NOTHING, Injection
 from afterword.store.protocol import Claim
 from afterword.tasks.registry import reference
 from afterword.worker.context import TaskContext
-from afterword.worker.workplace import Workplace
+from afterword.worker.services import WorkerServices
 from tests.injection import services
 from tests.injection.attempts import attempt, attempt_in_loop, run, stored
 from tests.injection.depending import both_kinds
@@ -580,7 +580,7 @@ def test_wireup_and_depends_in_one_task(injection: Injection) -> None:
 
 def _context() -> TaskContext:
     claim = Claim("the id", 1, "worker", "task", "{}", 0.0)
-    return TaskContext(claim, Workplace(), 0.0)
+    return TaskContext(claim, WorkerServices(), 0.0)
 
 
 def test_a_service_takes_the_context_of_the_attempt(injection: Injection) -> None:

@@ -196,7 +196,7 @@ class Outbox:
         key = drafted.get("unique_key")
         if key is None or self.over:
             return None
-        return self.intake.keeper.find_unique(key, ended=False)
+        return self.intake.inquiries.find_unique(key, ended=False)
 
     def _entry(
         self, call: Call, drafted: Draft, found: JobRecord | None, *, confirmed: bool
@@ -208,7 +208,7 @@ class Outbox:
         handle = Job[Any](
             found.id if found else job.id,
             job.task,
-            keeper=self.intake.keeper if durable else None,
+            inquiries=self.intake.inquiries if durable else None,
             record=found,
             durable=durable,
             conflict=found is not None and differs(found, job),

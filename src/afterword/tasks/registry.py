@@ -209,8 +209,8 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
     module = name.partition(":")[0]
     if not application.may_be_added(module):
         raise NotStorable(
-            f"{name!r} is in none of the application's own modules, and stored text calls no others."
-            " Let it call this one, in the module that creates Afterword, so that each process"
+            f"{name!r} is in none of the application's own modules, and stored text calls no"
+            " others. Allow this one, in the module that creates Afterword, so that each process"
             " knows:\n"
             f"    Afterword(app, tasks=[{module}])  # all functions that this module defines\n"
             f"    afterword.task({module}.{func.__qualname__})  # this function only\n"

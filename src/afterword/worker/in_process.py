@@ -30,7 +30,7 @@ from afterword.worker.executor import Attempt, Ending, Targets, conclude, prepar
 from afterword.worker.processes import Ending as ProcessEnding
 from afterword.worker.processes import child
 from afterword.worker.progress import EVERY, Progress
-from afterword.worker.workplace import Workplace
+from afterword.worker.services import WorkerServices
 
 HANDLER = f"{__name__}:run"
 BEGUN = "begun"  # what a child says first: from then on the attempt's time counts
@@ -113,10 +113,10 @@ def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
     claim = Claim(**{**request["claim"], "tags": tuple(request["claim"]["tags"])})
     application.adopt(request["application"])
     trust(claim.task)
-    place = Workplace(
+    services = WorkerServices(
         injection=_injection(), natives=NATIVES, note=lambda each: _send_later(each, send)
     )
-    context = _Context(claim, place, request["started_at"])
+    context = _Context(claim, services, request["started_at"])
     attempt = prepare(claim, context, _targets(), request["retries"])
     send({"kind": BEGUN})
     outcome = conclude(attempt, _run(attempt), None)

@@ -6,7 +6,7 @@ threads run `def` attempts; the store's thread calls back when an outcome is on 
 An attempt takes a slot until its function has returned, and its lease is kept until its outcome is
 on record. Usually the one is right before the other. Where code does not end when its time is over,
 the attempt ends without it: on record at its limit, while the code keeps its thread, and whatever
-it comes to is dropped. It ends once: whoever takes its `_Running.pen` writes the outcome.
+it comes to is dropped. It ends once: whoever takes its `_Running.outcome_right` writes the outcome.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from afterword.worker.in_process import BEGUN, HANDLER, PROGRESS, conclude_proce
 from afterword.worker.processes import Call, Processes
 from afterword.worker.processes import Ending as ProcessEnding
 from afterword.worker.progress import Reports
-from afterword.worker.settlements import Ends
+from afterword.worker.settlements import SettlementQueue
 
 NOT_STORED = "the outcome of the attempt could not be stored"
 CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
@@ -59,17 +59,17 @@ class _Running:
     call: Call | None = None  # in a child process
     limit: asyncio.TimerHandle | None = None
     replaced: bool = False  # its thread's place has been given to another one
-    pen: list[None] = field(default_factory=lambda: [None])
+    outcome_right: list[None] = field(default_factory=lambda: [None])
 
     @property
     def context(self) -> TaskContext:
         """What the task knows of itself."""
         return self.attempt.context
 
-    def take_pen(self) -> bool:
+    def take_outcome_right(self) -> bool:
         """Whether the outcome is the caller's to write; for one caller, in whatever thread."""
         try:
-            self.pen.pop()
+            self.outcome_right.pop()
         except IndexError:
             return False
         return True
@@ -109,7 +109,7 @@ class Runner:
         self._on_empty = on_empty
         self._on_loop_ends = on_loop_ends
         self._retries = retries
-        self._ends = Ends(group, self._on_settled)
+        self._settlements = SettlementQueue(group, self._on_settled)
         self._threads = Threads(concurrency)
         self._processes = Processes(min(concurrency, _cores()), HANDLER)
         self.closing = False  # the process is about to end
@@ -227,7 +227,7 @@ class Runner:
             self._in_loop(running.limit.cancel)
         self._active.discard(running)
         self._on_free()
-        if not running.take_pen():
+        if not running.take_outcome_right():
             return
         interruption = running.interruption
         try:
@@ -238,7 +238,7 @@ class Runner:
 
     def _end(self, running: _Running, ending: Ending) -> None:
         """The function has returned: its slot is free, and the attempt ends, if it has not yet."""
-        mine = running.take_pen()
+        mine = running.take_outcome_right()
         if running.limit is not None and mine:
             self._in_loop(running.limit.cancel)
         if running.replaced and not mine:
@@ -292,7 +292,7 @@ class Runner:
     def _end_without(self, running: _Running) -> None:
         """End an attempt whose code goes on; if it has a thread, another one takes its place."""
         running.replaced = running.task is None and self._threads.replace_one()
-        if not running.take_pen():  # it has returned in this very moment
+        if not running.take_outcome_right():  # it has returned in this very moment
             if running.replaced:
                 self._threads.keep_one()
             return
@@ -344,7 +344,9 @@ class Runner:
         children = children if isinstance(outcome, Completed) else ()
         seconds = running.context.seconds
         settlement = Settlement(running.attempt.claim, outcome, tuple(children), seconds=seconds)
-        self._reports.write_last(running.context.said_progress, lambda: self._ends.add(settlement))
+        self._reports.write_last(
+            running.context.said_progress, lambda: self._settlements.add(settlement)
+        )
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
         """The task has put its completion on record itself, whatever it did afterwards."""
@@ -378,7 +380,7 @@ class Runner:
             self._forget(settlement.claim)  # not even that: its job counts as lost (`holdings`)
             return
         reason = f"{NOT_STORED}: {summarize(error)}"
-        self._ends.add(replace(settlement, outcome=Failed(reason), children=()))
+        self._settlements.add(replace(settlement, outcome=Failed(reason), children=()))
 
     def _forget(self, claim: Claim) -> None:
         running = self._running.get(claim.id)

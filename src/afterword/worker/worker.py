@@ -2,7 +2,7 @@
 
 Two ways lead here. Jobs of this process's own requests are offered and start at once: adding them
 gave this worker attempt 1 already. Everything else is claimed from the store, as many as slots are
-free and a few more (`prefetch`), whenever the store's thread says that something may be
+free and a few more (`claims`), whenever the store's thread says that something may be
 claimable, and once a second. What has a limit or a rate is always claimed: only the store knows
 what runs elsewhere.
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from afterword import telemetry
 from afterword.client.group_commit import GroupCommit
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
 from afterword.client.operation import calling, releasing, settling, waking
 from afterword.errors import InjectionError, StoreError, UnknownTask
@@ -27,13 +27,12 @@ from afterword.store.protocol import Claim, Putback, Settlement, Store
 from afterword.tasks.policy import Why
 from afterword.tasks.registry import names_with_executor
 from afterword.transactions.statements import Transactions
-from afterword.worker.claims import Claims
+from afterword.worker.claims import GIVE_BACK_AFTER, Claims
 from afterword.worker.context import NATIVES, TaskContext
 from afterword.worker.executor import Targets, prepare
-from afterword.worker.prefetch import GIVE_BACK_AFTER
 from afterword.worker.progress import Reports
 from afterword.worker.runner import Runner
-from afterword.worker.workplace import Make, Workplace
+from afterword.worker.services import Make, WorkerServices
 
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
 UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
@@ -54,7 +53,7 @@ class Worker:
         retries: of tasks that say nothing about it.
         injection: what the application's functions are given.
         natives: what makes that which is injected by its annotation alone, beside the attempt.
-        keeper: whom the handles of jobs ask that tasks add.
+        inquiries: whom the handles of jobs ask that tasks add.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Worker:
         retries: int | None = None,
         injection: Injection | None = None,
         natives: Mapping[type, Make] | None = None,
-        keeper: Keeper | None = None,
+        inquiries: Inquiries | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.concurrency = concurrency
@@ -79,17 +78,17 @@ class Worker:
         self._retries = retries
         self._clock = clock or Clock()
         self._reports = Reports(group)
-        self._place = Workplace(
+        self._services = WorkerServices(
             injection=injection or Injection(),
             natives={**NATIVES, **(natives or {})},
             transactions=Transactions(group),
-            keeper=keeper,
+            inquiries=inquiries,
             note=self._reports.note,
             write_now=self._reports.write_now,
             now=self._clock.now,
             monotonic=self._clock.monotonic,
         )
-        self._targets = Targets(self._place.injection)
+        self._targets = Targets(self._services.injection)
         self._runner = Runner(
             group,
             self._reports,
@@ -303,7 +302,7 @@ class Worker:
 
     def _start(self, claim: Claim) -> None:
         try:
-            context = TaskContext(claim, self._place, self._clock.now())
+            context = TaskContext(claim, self._services, self._clock.now())
             attempt = prepare(claim, context, self._targets, self._retries)
         except UnknownTask as error:
             self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR

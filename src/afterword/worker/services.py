@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.injection.needs import Injection
 from afterword.model.clock import Clock
 from afterword.transactions.statements import Transactions
@@ -14,14 +14,14 @@ Make = Callable[[Any], Any]  # of what is provided, for the TaskContext of an at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
+class WorkerServices:
     """What the attempts of one worker share; by default that of a process without a store.
 
     Args:
         injection: what the application's functions are given.
         natives: what makes that which is injected by its annotation alone.
         transactions: what the store can do on a task's own connection.
-        keeper: whom the handles of added jobs ask.
+        inquiries: whom the handles of added jobs ask.
         note: told that an attempt's progress has changed.
         write_now: writes what has not been written of an attempt's progress; blocks.
         now: seconds since 1970.
@@ -31,7 +31,7 @@ class Workplace:
     injection: Injection = field(default_factory=Injection)
     natives: Mapping[type, Make] = field(default_factory=dict)
     transactions: Transactions | None = None
-    keeper: Keeper | None = None
+    inquiries: Inquiries | None = None
     note: Callable[[Progress], object] = id
     write_now: Callable[[Progress], object] = id
     now: Callable[[], float] = Clock().now
