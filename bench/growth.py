@@ -16,9 +16,9 @@ from typing import Any
 import apsw
 import psycopg
 
-from afterword.job import NewJob, new_id
-from afterword.outcome import Completed
-from afterword.store import Settlement, Store, open_store
+from afterword.model.job import NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Settlement, Store, open_store
 from bench.options import Options
 from bench.result import Result
 
@@ -190,7 +190,7 @@ def _fill_sqlite(url: str, queued: int, ended: int) -> None:
 
 def _plan(url: str) -> str:
     """How the server runs a claim, as it says itself."""
-    from afterword.stores.postgres.session import PLANS, sql
+    from afterword.store.postgres.session import PLANS, sql
 
     values = {
         "worker": "again",

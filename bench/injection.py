@@ -21,12 +21,12 @@ from starlette.requests import Request
 from wireup import inject_from_container
 
 from afterword import Progress
-from afterword.context import NATIVES, TaskContext
-from afterword.executor import Targets, conclude, prepare, run_async, run_sync
 from afterword.in_task import natives_of
-from afterword.store import Claim
-from afterword.threads import Threads
-from afterword.workplace import Workplace
+from afterword.model.threads import Threads
+from afterword.store.protocol import Claim
+from afterword.worker.context import NATIVES, TaskContext
+from afterword.worker.executor import Targets, conclude, prepare, run_async, run_sync
+from afterword.worker.workplace import Workplace
 from bench import injected
 from bench.options import Options
 from bench.result import Result

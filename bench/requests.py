@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from afterword.job import JobState
-from afterword.store import open_store
+from afterword.model.job import JobState
+from afterword.store.protocol import open_store
 from bench.catalogue import Kind
 from bench.environments import ROOT
 from bench.options import Options

@@ -14,9 +14,9 @@ from pathlib import Path
 import apsw
 
 from afterword.errors import AfterwordError
-from afterword.job import NewJob, new_id
-from afterword.outcome import Completed
-from afterword.store import Settlement, open_store
+from afterword.model.job import NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Settlement, open_store
 from chaos.findings import Finding, judge
 from chaos.lab import SQLITE, Lab
 from chaos.storm import seconds_until, storm

@@ -3,7 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
-from afterword.store import Store, open_store
+from afterword.store.protocol import Store, open_store
 from tests.crash.fleet import Fleet, sqlite_in
 from tests.postgres import Cluster, Server
 

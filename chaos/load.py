@@ -15,9 +15,9 @@ from statistics import quantiles
 import apsw
 import psycopg
 
-from afterword.job import NewJob, new_id
-from afterword.outcome import Completed
-from afterword.store import Settlement, Store
+from afterword.model.job import NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Settlement, Store
 from chaos.findings import Finding
 from chaos.lab import SQLITE, Lab
 from chaos.storm import wait_ended

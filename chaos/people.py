@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from afterword.job import NewJob, new_id
-from afterword.store import Store
+from afterword.model.job import NewJob, new_id
+from afterword.store.protocol import Store
 from chaos.findings import Finding
 from chaos.lab import Lab
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from afterword import JobState
-from afterword.store import MAX_LOST
+from afterword.store.protocol import MAX_LOST
 from chaos.findings import Finding, judge
 from chaos.lab import Lab
 from chaos.storm import accepted

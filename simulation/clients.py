@@ -15,8 +15,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from afterword.background import BackgroundTasks as ByHand
 from afterword.errors import StoreError
+from afterword.request.background import BackgroundTasks as ByHand
 from simulation.ledger import Attempt, Chain
 from simulation.primitives import STANDS
 from simulation.process import Process, delivering

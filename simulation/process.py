@@ -14,7 +14,7 @@ from starlette.responses import Response
 from afterword import Afterword
 from afterword.errors import StoreError
 from afterword.fastapi import BackgroundTasks
-from afterword.lifespan import Lifespan
+from afterword.process.lifespan import Lifespan
 from simulation.loop import SimulatedLoop
 from simulation.store import PatientConnection, SimulatedStore
 from simulation.world import Owner

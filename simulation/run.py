@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import afterword.job
-import afterword.telemetry
-from afterword.stores import sqlite
+from afterword.model import job as model_job
+from afterword.store import sqlite
 from simulation import tasks
 from simulation.clients import DELIVERIES, Delivery
 from simulation.ledger import Ledger
@@ -91,8 +90,8 @@ class Simulation:
         World.current = self.world
         tasks.use(self.ledger)
         random.seed(self.schedule)
-        afterword.job._random.seed(self.schedule)
-        afterword.job._stamps._last = 0
+        model_job._random.seed(self.schedule)
+        model_job._stamps._last = 0
         try:
             self._run()
         except Livelock as error:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from afterword.errors import StoreInterrupted, StoreUnavailable
-from afterword.job import NewJob
-from afterword.store import Added
-from afterword.stores.sqlite import SQLiteStore
-from afterword.stores.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite
-from afterword.stores.sqlite.path import path_of
+from afterword.model.job import NewJob
+from afterword.store.protocol import Added
+from afterword.store.sqlite import SQLiteStore
+from afterword.store.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite
+from afterword.store.sqlite.path import path_of
 from simulation.world import World
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import apsw
 from starlette.applications import Starlette
 
 from afterword import Afterword, Job, JobRecord
-from afterword.job import NewJob
-from afterword.operation import adding
-from afterword.store import Claim, held_claim
+from afterword.client.operation import adding
+from afterword.model.job import NewJob
+from afterword.store.protocol import Claim, held_claim
 
 HasId = NewJob | Job[Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from afterword.cli import main
-from afterword.job import JobRecord, NewJob, new_id
-from afterword.outcome import Completed, Failed, Outcome
-from afterword.store import Claim, Settlement, Store, open_store
+from afterword.model.job import JobRecord, NewJob, new_id
+from afterword.model.outcome import Completed, Failed, Outcome
+from afterword.store.protocol import Claim, Settlement, Store, open_store
 from tests.postgres import Server
 from tests.stores import SCHEMES
 

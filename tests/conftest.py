@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from afterword import application
+from afterword.tasks import application
 from tests import command_line, in_memory
 from tests.hostile import hostile_database
 from tests.postgres import Cluster, Server, some_server

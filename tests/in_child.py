@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from afterword.processes import child
+from afterword.worker.processes import child
 
 Values = dict[str, Any]
 Send = Callable[[Values], None]

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from afterword.job import NewJob, new_id
-from afterword.outcome import Completed
-from afterword.store import Settlement, held_claim, open_store
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.job import NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Settlement, held_claim, open_store
+from afterword.store.sqlite import SQLiteStore
 
 STORES = 10  # opened by `open`
 STEP = 0.05  # seconds between them

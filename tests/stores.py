@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from afterword.job import new_id
-from afterword.store import Store, open_store
+from afterword.model.job import new_id
+from afterword.store.protocol import Store, open_store
 from tests.postgres import Server
 
 KINDS = ("sqlite", "pysqlite", "postgres")

@@ -5,10 +5,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterword.clock import Clock
-from afterword.job import JobOptions, NewJob, new_id
-from afterword.stores.admission import Starts
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.clock import Clock
+from afterword.model.job import JobOptions, NewJob, new_id
+from afterword.store.admission import Starts
+from afterword.store.sqlite import SQLiteStore
 
 PERIOD = 60.0
 NOW = 1_000.0

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from afterword import Afterword, AfterwordError, JobState, NotStorable
 from afterword.errors import ArgumentError, ConfigurationError, WouldBlock
 from afterword.fastapi import BackgroundTasks
-from afterword.job import NewJob
+from afterword.model.job import NewJob
 from tests.at_work import at_work, ended, url_in
 from tests.helpers import ROOT, wait_until
 

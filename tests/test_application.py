@@ -13,13 +13,14 @@ from types import ModuleType
 import pytest
 from fastapi import FastAPI
 
-from afterword import Afterword, NotStorable, application, task
+from afterword import Afterword, NotStorable, task
 from afterword.errors import ConfigurationError, DuplicateTask, UnknownTask
-from afterword.task import resolve, storable
+from afterword.tasks import application
+from afterword.tasks.registry import resolve, storable
 from tests.command_line import Shell
 from tests.helpers import ROOT
 
-names = sys.modules["afterword.task"]
+names = sys.modules["afterword.tasks.registry"]
 CODE = "def work() -> None: ...\n"
 MAIN = (
     "from fastapi import FastAPI\nfrom afterword import Afterword\n"
@@ -210,7 +211,7 @@ def test_system_packages_of_a_virtual_environment(place: Path) -> None:
     """As the interpreter itself sees them, in a process of its own."""
     code = (
         "import library, main\n"
-        "from afterword.task import resolve\n"
+        "from afterword.tasks.registry import resolve\n"
         "from afterword.errors import UnknownTask\n"
         "print(resolve('main:work').__module__)\n"
         "try: resolve('library:work')\n"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from afterword import archive
 from afterword.errors import ConfigurationError
-from afterword.job import JobRecord, JobState, new_id
+from afterword.model.job import JobRecord, JobState, new_id
+from afterword.store import archive
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)

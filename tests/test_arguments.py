@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from typing_extensions import TypedDict
 
-from afterword.arguments import plan
 from afterword.errors import (
     ArgumentError,
     ArgumentValueError,
     InjectedArgumentError,
     NotStorable,
 )
-from afterword.payload import PAYLOAD_LIMIT, measure, same
+from afterword.tasks.arguments import plan
+from afterword.tasks.payload import PAYLOAD_LIMIT, measure, same
 
 if TYPE_CHECKING:
     from nowhere import OnlyForTypeCheckers  # type: ignore[import-not-found]

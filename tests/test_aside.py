@@ -8,14 +8,14 @@ from contextlib import contextmanager, suppress
 import psycopg
 import pytest
 
-from afterword import aside
+from afterword.client import aside
+from afterword.client.group_commit import GroupCommit
+from afterword.client.operation import Operation, adding, calling, settling
 from afterword.errors import StoreLocked, StoreUnavailable
-from afterword.group_commit import GroupCommit
-from afterword.job import JobState, NewJob, new_id
-from afterword.operation import Operation, adding, calling, settling
-from afterword.outcome import Completed
-from afterword.store import Added, Settlement, Store, held_claim
-from afterword.stores.postgres import PostgresStore
+from afterword.model.job import JobState, NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.postgres import PostgresStore
+from afterword.store.protocol import Added, Settlement, Store, held_claim
 from tests.helpers import wait_until
 from tests.test_ends import Settled
 

@@ -12,10 +12,10 @@ from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.datastructures import UploadFile
 
 from afterword import Afterword, JobState, NotStorable
-from afterword.background import BackgroundTask, BackgroundTasks
 from afterword.errors import ArgumentError
-from afterword.job import NewJob
-from afterword.outbox import Outbox, State, current_outbox
+from afterword.model.job import NewJob
+from afterword.request.background import BackgroundTask, BackgroundTasks
+from afterword.request.outbox import Outbox, State, current_outbox
 from tests.sites import note, note_async, noted
 
 MakeOutbox = Callable[..., Outbox]

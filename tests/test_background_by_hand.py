@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from afterword import Afterword, JobState
-from afterword.background import BackgroundTask, BackgroundTasks
+from afterword.request.background import BackgroundTask, BackgroundTasks
 from tests.helpers import wait_until
 
 done: list[str] = []

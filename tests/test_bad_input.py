@@ -40,7 +40,6 @@ from afterword import (
     JobRecord,
     JobState,
     NotStorable,
-    application,
     task,
     telemetry,
 )
@@ -53,11 +52,12 @@ from afterword.errors import (
     StoreCorrupt,
 )
 from afterword.fastapi import BackgroundTask, BackgroundTasks
-from afterword.intake import Order
+from afterword.request.intake import Order
+from afterword.tasks import application
 from tests.at_work import url_in, wait_for
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 
-task_module = sys.modules["afterword.task"]  # `afterword.task` is the decorator
+task_module = sys.modules["afterword.tasks.registry"]  # `afterword.task` is the decorator
 
 ran: list[Any] = []
 
@@ -579,7 +579,7 @@ def test_10000_tasks_of_one_request_are_stored_at_once_and_run(
     order: Order, awaited: int, tmp_path: Path
 ) -> None:
     app = FastAPI()
-    afterword = Afterword(app, url_in(tmp_path), order=order)
+    afterword = Afterword(app, url_in(tmp_path), order=order, store_timeout=60.0)
 
     @app.post("/")
     async def add(background_tasks: BackgroundTasks) -> None:

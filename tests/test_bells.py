@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from afterword import Afterword
-from afterword.job import JobState
-from afterword.outcome import Failed
-from afterword.store import Store, open_store
-from afterword.stores import bells as module
-from afterword.stores.bells import Bells
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.job import JobState
+from afterword.model.outcome import Failed
+from afterword.store import bells as module
+from afterword.store.bells import Bells
+from afterword.store.protocol import Store, open_store
+from afterword.store.sqlite import SQLiteStore
 from afterword.testing.kit import FUTURE, a_job, claim_of, end, join
 from tests.helpers import ROOT, wait_until
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has n
 
 LISTENER = """
     from pathlib import Path
-    from afterword.stores.bells import Bells
+    from afterword.store.bells import Bells
 
     bells = Bells(Path(sys.argv[1]))
     print(bells.listen(lambda: print("heard", flush=True)), flush=True)
@@ -39,14 +39,15 @@ LISTENER = """
 WORKER = """
     import asyncio
     from starlette.applications import Starlette
-    from afterword import Afterword, worker
-    from afterword.stores import postgres, sqlite
+    from afterword import Afterword
+    from afterword.store import postgres, sqlite
+    from afterword.worker import worker
     from tests.test_bells import greet
 
     worker.POLL_EVERY = postgres._LOOK_EVERY = sqlite._LOOK_EVERY = 3600.0
 
     async def main():
-        afterword = Afterword(Starlette(), url=sys.argv[1])
+        afterword = Afterword(Starlette(), url=sys.argv[1], tasks=[greet])
         await afterword.start()
         await asyncio.sleep(0.5)  # until it listens, and has looked for the first time
         print("ready", flush=True)
@@ -251,7 +252,7 @@ def test_a_script_that_wants_sigpipe_is_not_ended_by_a_dead_listener(
         ringer = """
             import signal
             from pathlib import Path
-            from afterword.stores.bells import Bells
+            from afterword.store.bells import Bells
 
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             bells = Bells(Path(sys.argv[1]))
@@ -271,7 +272,7 @@ def test_a_script_that_wants_sigpipe_is_not_ended_by_a_dead_listener(
 def test_a_forked_child_leaves_its_parents_bells_alone(bells: Bells, folder: Path) -> None:
     parent = """
         from pathlib import Path
-        from afterword.stores.bells import Bells
+        from afterword.store.bells import Bells
 
         print("ready", flush=True)
         bells = Bells(Path(sys.argv[1]))

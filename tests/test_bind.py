@@ -36,7 +36,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker finds a job by looking now and then: it has to be told."""
-    monkeypatch.setattr("afterword.worker.POLL_EVERY", 3600.0)
+    monkeypatch.setattr("afterword.worker.worker.POLL_EVERY", 3600.0)
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 
 from afterword import Afterword, JobState
-from afterword.connections.parameters import numbered, pyformat
 from afterword.errors import ArgumentError, ConfigurationError, NotInstalled, NotStorable
 from afterword.fastapi import BackgroundTasks
 from afterword.starlette import BackgroundTasks as ByHand
+from afterword.store.postgres.parameters import numbered, pyformat
 from tests.helpers import wait_until
 from tests.sites import fail, note, noted
 
@@ -250,7 +250,7 @@ def test_workers_are_told_at_the_end_of_the_request(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that says nothing of its commit needs no NOTIFY within the transaction."""
-    monkeypatch.setattr("afterword.worker.POLL_EVERY", 3600.0)
+    monkeypatch.setattr("afterword.worker.worker.POLL_EVERY", 3600.0)
     noted.clear()
     app = FastAPI()
     Afterword(app, postgres_url)

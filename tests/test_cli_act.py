@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from afterword.cli import acting
-from afterword.job import JobOptions, JobState, new_id
+from afterword.model.job import JobOptions, JobState, new_id
 from tests.command_line import Shell
 from tests.pty_session import PtySession
 

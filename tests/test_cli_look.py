@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from afterword.job import new_id
+from afterword.model.job import new_id
 from tests.command_line import WORKER, Shell
 
 UNKNOWN = "01a20513-3665-7354-9284-afba1b0dace4"  # no job of any test has this id

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from afterword.cli import maintain, transfer
-from afterword.job import JobRecord, JobState, NewJob, new_id
-from afterword.store import Store, open_store
+from afterword.model.job import JobRecord, JobState, NewJob, new_id
+from afterword.store.protocol import Store, open_store
 from tests.command_line import KINDS, Shell, new_url
 
 # ---------------------------------------------------------------------- check

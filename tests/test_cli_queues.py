@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from afterword.recurrence import NEVER
-from afterword.store import Declared, Due
+from afterword.schedules.recurrence import NEVER
+from afterword.store.protocol import Declared, Due
 from tests.command_line import ALL_KINDS, WORKER, Shell
 
 pytestmark = pytest.mark.parametrize("shell", ALL_KINDS, indirect=True)

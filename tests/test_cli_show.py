@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from afterword.job import JobOptions, new_id
-from afterword.outcome import Completed, Failed, Released, Retry
-from afterword.store import Report, Settlement
+from afterword.model.job import JobOptions, new_id
+from afterword.model.outcome import Completed, Failed, Released, Retry
+from afterword.store.protocol import Report, Settlement
 from tests.command_line import ALL_KINDS, WORKER, Shell
 
 UNKNOWN = "01a20513-3665-7354-9284-afba1b0dace4"  # no job of any test has this id

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from afterword.outcome import Completed, Failed, Retry
-from afterword.store import Claim, Declared, Report, Settlement
+from afterword.model.outcome import Completed, Failed, Retry
+from afterword.store.protocol import Claim, Declared, Report, Settlement
 from tests.command_line import COMMAND, WORKER, Shell, opened
 from tests.pty_session import PtySession
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from afterword.cli import duration, failures, health, progress, said, waiting
 from afterword.cli.health import Snapshot
 from afterword.cli.waiting import Surroundings
-from afterword.handle import ProgressRecord
-from afterword.job import JobOptions, JobRecord, JobState, new_id
-from afterword.records import QueueRecord, ScheduleRecord, WorkerRecord
+from afterword.client.handle import ProgressRecord
+from afterword.model.job import JobOptions, JobRecord, JobState, new_id
+from afterword.model.records import QueueRecord, ScheduleRecord, WorkerRecord
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from afterword.clock import Clock
-from afterword.job import Delay, JobState
-from afterword.outcome import Completed, Retry
-from afterword.store import Claim, Putback, Settlement, Store
-from afterword.stores.postgres import PostgresStore
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.clock import Clock
+from afterword.model.job import Delay, JobState
+from afterword.model.outcome import Completed, Retry
+from afterword.store.postgres import PostgresStore
+from afterword.store.protocol import Claim, Putback, Settlement, Store
+from afterword.store.sqlite import SQLiteStore
 from afterword.testing.kit import a_job, expect_between, record
 
 HOUR = 3600.0

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 
 from afterword import Afterword, Job, JobRecord, JobState, current_task
-from afterword.context import TaskContext
+from afterword.client.operation import calling
 from afterword.errors import AfterwordError, ConfigurationError, LostLease, NotInTask
-from afterword.operation import calling
+from afterword.worker.context import TaskContext
 from tests.at_work import at_work, ended, wait_for
 from tests.dying import AFTER, BEFORE, complete_then_die, dying_process, tell
 from tests.sites import note, noted
@@ -37,7 +37,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the test before, and workers that look for lost jobs often."""
-    monkeypatch.setattr("afterword.worker.POLL_EVERY", 0.05)
+    monkeypatch.setattr("afterword.worker.worker.POLL_EVERY", 0.05)
     SEEN.clear()
     noted.clear()
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from afterword.job import NewJob, new_id
-from afterword.store import Added, Settlement
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.job import NewJob, new_id
+from afterword.store.protocol import Added, Settlement
+from afterword.store.sqlite import SQLiteStore
 from afterword.testing import CHECKS, Check, check_store, run_check
 from tests.stores import KINDS, MakeStore, stores_in, stores_on
 

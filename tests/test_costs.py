@@ -20,13 +20,13 @@ import pytest
 from fastapi import FastAPI
 
 from afterword import Afterword, JobState
+from afterword.client.group_commit import GroupCommit
 from afterword.fastapi import BackgroundTasks
-from afterword.group_commit import GroupCommit
-from afterword.job import NewJob, new_id
-from afterword.outcome import Completed
-from afterword.store import Claim, Settlement, Store, open_store
-from afterword.stores.postgres.session import TimedConnection
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.job import NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.postgres.session import TimedConnection
+from afterword.store.protocol import Claim, Settlement, Store, open_store
+from afterword.store.sqlite import SQLiteStore
 from tests.at_work import wait_for
 from tests.life.site import script, store_of, working
 

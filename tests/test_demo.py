@@ -16,9 +16,9 @@ import pytest
 
 from afterword.demo.load import Answer
 from afterword.demo.report import Leftovers, Report, as_json, report
-from afterword.job import NewJob, new_id
-from afterword.outcome import Completed
-from afterword.store import Settlement, held_claim, open_store
+from afterword.model.job import NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Settlement, held_claim, open_store
 from tests.helpers import wait_until
 
 DEMO = [str(Path(sys.executable).with_name("afterword")), "demo"]

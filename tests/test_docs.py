@@ -23,8 +23,8 @@ from textwrap import dedent
 
 import pytest
 
-from afterword.arguments import plan
 from afterword.errors import ArgumentError
+from afterword.tasks.arguments import plan
 from tests.helpers import ROOT
 
 PAGES = [
@@ -90,7 +90,7 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     module = types.ModuleType(f"page_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     # What a page registers with `task` is registered for its own blocks only.
-    monkeypatch.setattr(sys.modules["afterword.task"], "_registered", {})
+    monkeypatch.setattr(sys.modules["afterword.tasks.registry"], "_registered", {})
     for block in _marked("run"):
         if block.page == page:
             # As many lines before it as in the page: a traceback points to the right one.

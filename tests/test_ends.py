@@ -9,14 +9,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from afterword.ends import Ends
+from afterword.client.group_commit import GroupCommit
+from afterword.client.operation import adding, calling, releasing
 from afterword.errors import StoreError
-from afterword.group_commit import GroupCommit
-from afterword.job import JobState, NewJob, new_id
-from afterword.operation import adding, calling, releasing
-from afterword.outcome import Completed, Failed, Outcome
-from afterword.store import Claim, Putback, Settlement, Store, held_claim
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.job import JobState, NewJob, new_id
+from afterword.model.outcome import Completed, Failed, Outcome
+from afterword.store.protocol import Claim, Putback, Settlement, Store, held_claim
+from afterword.store.sqlite import SQLiteStore
+from afterword.worker.settlements import Ends
 from tests.helpers import wait_until
 
 WORKER = "0123456789abcdef"
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Ailing:
 
 @pytest.fixture
 def group(store: Ailing, monkeypatch: pytest.MonkeyPatch) -> Iterator[GroupCommit]:
-    monkeypatch.setattr("afterword.group_commit.INSIST_EVERY", 0.02)
+    monkeypatch.setattr("afterword.client.group_commit.INSIST_EVERY", 0.02)
     group = GroupCommit(store)
     group.start()
     group.run_blocking(calling(lambda store: store.join(WORKER, 3600.0)))
@@ -152,7 +152,7 @@ def test_an_outcome_that_can_never_be_stored_is_answered(store: Ailing, group: G
 def test_what_was_postponed_is_tried_when_the_group_stops(
     store: Ailing, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterword.group_commit.INSIST_EVERY", 3600.0)
+    monkeypatch.setattr("afterword.client.group_commit.INSIST_EVERY", 3600.0)
     (claim,) = held(group)
     group.stop_timers()  # with the long interval from here on
     store.unwell = True

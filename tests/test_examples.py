@@ -24,7 +24,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from starlette.testclient import TestClient
 
 from afterword import Afterword, Job, JobRecord, JobState
-from afterword.handle import ProgressRecord
+from afterword.client.handle import ProgressRecord
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 
 EXAMPLES = ROOT / "examples"

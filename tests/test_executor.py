@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from afterword import JobState, task
-from afterword.outcome import ERROR_LIMIT
+from afterword.model.outcome import ERROR_LIMIT
 from tests.at_work import at_work, ended, wait_for
 
 pytestmark = pytest.mark.anyio

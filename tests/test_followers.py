@@ -10,11 +10,19 @@ import apsw
 import psycopg
 import pytest
 
-from afterword.connections.parameters import pyformat
-from afterword.job import JobState, NewJob
-from afterword.outcome import Completed, Failed
-from afterword.store import STOPPED, Claim, Settlement, Statement, Store, held_claim, open_store
-from afterword.stores.postgres import PostgresStore
+from afterword.model.job import JobState, NewJob
+from afterword.model.outcome import Completed, Failed
+from afterword.store.postgres import PostgresStore
+from afterword.store.postgres.parameters import pyformat
+from afterword.store.protocol import (
+    STOPPED,
+    Claim,
+    Settlement,
+    Statement,
+    Store,
+    held_claim,
+    open_store,
+)
 from afterword.testing.kit import a_chain, a_job, record, state
 from tests.helpers import wait_until
 from tests.postgres import Server, database_of

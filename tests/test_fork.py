@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from afterword import JobState
-from afterword.store import open_store
-from afterword.stores.locks import Locks
+from afterword.store.locks import Locks
+from afterword.store.protocol import open_store
 from tests.helpers import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
@@ -62,8 +62,8 @@ def test_a_lock_dies_with_the_parent_although_a_child_lives(tmp_path: Path) -> N
         """
         import time
         from pathlib import Path
-        from afterword.stores.locks import Locks
-        from afterword.fork import in_child
+        from afterword.store.locks import Locks
+        from afterword.model.fork import in_child
 
         locks = Locks(Path(sys.argv[1]))
         in_child(locks.forget)

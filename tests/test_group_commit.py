@@ -12,14 +12,14 @@ from pathlib import Path
 import apsw
 import pytest
 
+from afterword.client.group_commit import MAX_BATCH, GroupCommit
+from afterword.client.operation import Operation, adding, calling, settling
 from afterword.errors import StoreError, StoreUnavailable
-from afterword.group_commit import MAX_BATCH, GroupCommit
-from afterword.job import JobState, NewJob, new_id
-from afterword.operation import Operation, adding, calling, settling
-from afterword.outcome import Completed
-from afterword.store import Added, Settlement, Store, held_claim
-from afterword.stores.sqlite import SQLiteStore, drivers
-from afterword.stores.sqlite.database import Database
+from afterword.model.job import JobState, NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Added, Settlement, Store, held_claim
+from afterword.store.sqlite import SQLiteStore, drivers
+from afterword.store.sqlite.database import Database
 from tests.helpers import wait_until
 
 
@@ -540,7 +540,7 @@ class Delicate(SQLiteStore):
 def test_what_is_too_much_for_the_store_is_taken_in_smaller_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterword.group_commit.INSIST_EVERY", 0.02)
+    monkeypatch.setattr("afterword.client.group_commit.INSIST_EVERY", 0.02)
     group = GroupCommit(store := Delicate(tmp_path / "jobs.db"))
     group.start()
     for _ in range(64):

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from afterword import JobState
-from afterword.job import NewJob, new_id
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.job import NewJob, new_id
+from afterword.store.sqlite import SQLiteStore
 from tests.at_work import at_work, edit, ended, url_in
 
 ran: list[int] = []

@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from afterword import JobState
-from afterword.job import NewJob, new_id
-from afterword.operation import adding, calling
-from afterword.store import Store
+from afterword.client.operation import adding, calling
+from afterword.model.job import NewJob, new_id
+from afterword.store.protocol import Store
 from tests.at_work import record, store_jobs, wait_for
 from tests.helpers import wait_until
 from tests.life.site import gate, note, seen, store_of, wait_at_gate, working

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from afterword import Afterword, Cancel, Job, JobState, Retry, current_task, task
-from afterword.runner import Runner
+from afterword.worker.runner import Runner
 from tests.at_work import at_work, ended, record, wait_for
 from tests.helpers import is_gone
 
@@ -145,7 +145,7 @@ async def test_who_waits_for_a_process_does_not_lose_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit counts from the start of the code, not from the wait for a free process."""
-    monkeypatch.setattr("afterword.runner._cores", lambda: 1)
+    monkeypatch.setattr("afterword.worker.runner._cores", lambda: 1)
     async with at_work(tmp_path) as afterword:
         first = await afterword.add_task(compute, 3 * 10**7)
         second = await afterword.options(timeout=5).add_task(compute, 10)

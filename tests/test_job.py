@@ -10,12 +10,12 @@ import uuid
 
 import pytest
 
-from afterword.job import JobState, NewJob, new_id
+from afterword.model.job import JobState, NewJob, new_id
 
 SEEDED = """
 import os, random
 random.seed(1)
-from afterword.job import new_id
+from afterword.model.job import new_id
 ids = [new_id()]
 random.seed(1)
 ids.append(new_id())

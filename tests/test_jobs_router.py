@@ -20,10 +20,10 @@ from starlette.testclient import TestClient
 from afterword import Afterword, Job, JobState
 from afterword.errors import ConfigurationError
 from afterword.fastapi import Accepted, BackgroundTasks
-from afterword.job import new_id
-from afterword.job_status import MESSAGE_LIMIT, message_of
-from afterword.outcome import Completed, Failed, Outcome, Retry, describe, truncate
-from afterword.store import Claim, Report, Settlement, Store, open_store
+from afterword.model.job import new_id
+from afterword.model.outcome import Completed, Failed, Outcome, Retry, describe, truncate
+from afterword.request.job_status import MESSAGE_LIMIT, message_of
+from afterword.store.protocol import Claim, Report, Settlement, Store, open_store
 from tests.helpers import Server, running, wait_until
 
 PROBLEM = "application/problem+json"
@@ -663,7 +663,7 @@ def test_tags_are_the_users_choice(tmp_path: Path) -> None:
 
 def test_a_store_that_is_busy(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody holds a lock: problem details, and when to try again."""
-    monkeypatch.setattr("afterword.stores.sqlite.drivers.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     job = api.add(nothing, "s3cret")
     with closing(apsw.Connection(str(tmp_path / "jobs.db"))) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -6,12 +6,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from afterword.clock import Clock
-from afterword.group_commit import GroupCommit
-from afterword.job import NewJob, new_id
-from afterword.leases import Leases, new_worker_id
-from afterword.operation import calling
-from afterword.stores.sqlite import SQLiteStore, drivers
+from afterword.client.group_commit import GroupCommit
+from afterword.client.leases import Leases, new_worker_id
+from afterword.client.operation import calling
+from afterword.model.clock import Clock
+from afterword.model.job import NewJob, new_id
+from afterword.store.sqlite import SQLiteStore, drivers
 from tests.helpers import wait_until
 
 LEASE = 0.5  # seconds

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from afterword.errors import StoreUnavailable
-from afterword.lifespan import Lifespan, LifespanFailed
+from afterword.process.lifespan import Lifespan, LifespanFailed
 from tests.at_work import wait_for
 
 events: list[str] = []

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from afterword.errors import StoreUnavailable
-from afterword.job import NewJob, new_id
-from afterword.stores.sqlite import SQLiteStore, database
+from afterword.model.job import NewJob, new_id
+from afterword.store.sqlite import SQLiteStore, database
 from tests.helpers import Server, running, wait_until
 
 SCHEMES = ["sqlite", "sqlite+pysqlite"]

@@ -6,9 +6,9 @@ import apsw
 import psycopg
 import pytest
 
-from afterword.job import JobState, NewJob, new_id
-from afterword.outcome import Completed
-from afterword.store import Settlement, Store, open_store
+from afterword.model.job import JobState, NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Settlement, Store, open_store
 
 LONG = 3600.0
 # What releases without `fence` do when they queue a job again, and when they claim it.

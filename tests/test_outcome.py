@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterword.errors import UnknownTask
-from afterword.outcome import (
+from afterword.model.outcome import (
     ERROR_LIMIT,
     describe,
     summarize,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterword import Cancel, Retry
-from afterword.job import JobOptions
-from afterword.outcome import (
+from afterword.model.job import JobOptions
+from afterword.model.outcome import (
     MAX_INTERRUPTED,
     NEVER_ENDS,
     Cancelled,
@@ -18,10 +18,10 @@ from afterword.outcome import (
     Outcome,
     Released,
 )
-from afterword.outcome import Retry as Again
-from afterword.policy import ASKED_RETRIES, Interruption, Policy, Why, decide, policy_of
-from afterword.retry import Backoff, Delays
-from afterword.task_options import TaskOptions
+from afterword.model.outcome import Retry as Again
+from afterword.tasks.options import TaskOptions
+from afterword.tasks.policy import ASKED_RETRIES, Interruption, Policy, Why, decide, policy_of
+from afterword.tasks.retry import Backoff, Delays
 
 SHUTDOWN = Interruption(Why.SHUTDOWN)
 LATE = Interruption(Why.TIMEOUT, "the attempt took longer than 3 seconds")

@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from afterword.connections.parameters import pyformat
+from afterword.client.group_commit import GroupCommit
+from afterword.client.operation import adding
 from afterword.errors import (
     ConfigurationError,
     SchemaTooNew,
@@ -19,14 +20,13 @@ from afterword.errors import (
     StoreInterrupted,
     StoreUnavailable,
 )
-from afterword.group_commit import GroupCommit
-from afterword.job import JobOptions, JobState, NewJob, new_id
-from afterword.operation import adding
-from afterword.outcome import Completed
-from afterword.store import Claim, Declared, Putback, Settlement, open_store
-from afterword.stores import migrations
-from afterword.stores.postgres import PostgresStore, _statements, session
-from afterword.stores.postgres.session import text_of
+from afterword.model.job import JobOptions, JobState, NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store import migrations
+from afterword.store.postgres import PostgresStore, _statements, session
+from afterword.store.postgres.parameters import pyformat
+from afterword.store.postgres.session import text_of
+from afterword.store.protocol import Claim, Declared, Putback, Settlement, open_store
 from afterword.testing.kit import added
 from tests.helpers import wait_until
 from tests.postgres import Cluster, Server, database_of
@@ -635,7 +635,7 @@ def test_starts_that_count_no_more_are_purged(store: PostgresStore, server: Serv
 def test_what_the_first_schema_held_is_kept(postgres_url: str) -> None:
     """The migration adds; jobs that run, wait or have ended go on as they were."""
     ids = [new_id() for _ in range(3)]
-    first = migrations.load("afterword.stores.postgres")[0]
+    first = migrations.load("afterword.store.postgres")[0]
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         for statement in _statements(first):
             connection.execute(statement.encode())

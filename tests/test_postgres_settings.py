@@ -9,12 +9,12 @@ from contextlib import closing
 
 import pytest
 
-from afterword.group_commit import GroupCommit
-from afterword.job import NewJob, new_id
-from afterword.keeper import Keeper
-from afterword.operation import calling
-from afterword.store import Store, open_store
-from afterword.stores.postgres import PostgresStore
+from afterword.client.group_commit import GroupCommit
+from afterword.client.inquiries import Keeper
+from afterword.client.operation import calling
+from afterword.model.job import NewJob, new_id
+from afterword.store.postgres import PostgresStore
+from afterword.store.protocol import Store, open_store
 from tests.at_work import wait_for
 from tests.hostile import SETTINGS
 from tests.life.site import note, script, working
@@ -50,7 +50,7 @@ def test_the_limits_of_a_session_are_ours(server: Server, hostile_url: str) -> N
             )
             found: dict[str, str] = dict(rows.fetchall())
 
-    assert ("8000", "4000") == (found["statement_timeout"], found["lock_timeout"])
+    assert ("8000", "50") == (found["statement_timeout"], found["lock_timeout"])
     assert "8000" == found["idle_in_transaction_session_timeout"]
     assert ("0", "0") == (found["idle_session_timeout"], found.get("transaction_timeout", "0"))
     assert ("ISO, DMY", "UTC", "pg_catalog") == (

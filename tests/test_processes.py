@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from afterword.errors import ConfigurationError, UnknownTask
-from afterword.processes import Call, Ending, Processes, pool, process
-from afterword.processes.ending import describe
+from afterword.worker.processes import Call, Ending, Processes, pool, process
+from afterword.worker.processes.ending import describe
 from tests import in_child
 from tests.helpers import ROOT, is_gone, wait_until
 
@@ -641,7 +641,7 @@ def program(folder: Path, body: str, *options: str) -> "subprocess.Popen[str]":
         import json, os, sys, threading, time
         from tests import in_child
         from tests.in_child import handle
-        from afterword.processes import Processes
+        from afterword.worker.processes import Processes
 
         def run(pool, do, seconds=60):
             told, ended = [], threading.Event()

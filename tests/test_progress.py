@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from afterword import Afterword, JobState, Progress, TaskContext, current_task, task
+from afterword.client.handle import ProgressRecord
 from afterword.errors import StoreUnavailable
-from afterword.handle import ProgressRecord
-from afterword.progress import MESSAGE_LIMIT, Reports
-from afterword.store import Claim, Report, Store
+from afterword.store.protocol import Claim, Report, Store
+from afterword.worker.progress import MESSAGE_LIMIT, Reports
 from tests.at_work import at_work, ended, record, wait_for
 
 CLAIM = Claim("id", 1, "worker", "app:send", "{}", 0.0)

@@ -8,11 +8,11 @@ import pytest
 from starlette.applications import Starlette
 
 from afterword import Afterword, AfterwordError, JobState, task
-from afterword.call import Call, new_job
+from afterword.client.call import Call, new_job
 from afterword.errors import ConfigurationError
-from afterword.injection import Injection
-from afterword.task import options_of
-from afterword.task_options import TaskOptions
+from afterword.injection.needs import Injection
+from afterword.tasks.options import TaskOptions
+from afterword.tasks.registry import options_of
 from tests.at_work import at_work, ended, record, wait_for
 from tests.sites import note, serving
 

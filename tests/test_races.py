@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from afterword.job import JobOptions, JobState, NewJob, new_id
-from afterword.outcome import Completed, Outcome, Released, Retry
-from afterword.records import Filter
-from afterword.store import Added, Declared, Settlement, Store, open_store
+from afterword.model.job import JobOptions, JobState, NewJob, new_id
+from afterword.model.outcome import Completed, Outcome, Released, Retry
+from afterword.model.records import Filter
+from afterword.store.protocol import Added, Declared, Settlement, Store, open_store
 from tests.helpers import wait_until
 
 T = TypeVar("T")

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterword.errors import ConfigurationError
-from afterword.retry import MAX_DELAY, MAX_RETRIES, Backoff, Delays, as_backoff, checked_retries
+from afterword.tasks.retry import (
+    MAX_DELAY,
+    MAX_RETRIES,
+    Backoff,
+    Delays,
+    as_backoff,
+    checked_retries,
+)
 
 CHANCES = st.floats(0, 1, exclude_max=True)
 FAILURES = st.integers(1, 10**30)

@@ -11,9 +11,9 @@ from annotated_types import MinLen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afterword.arguments import Plan, plan
 from afterword.errors import AfterwordError
-from afterword.payload import PAYLOAD_LIMIT, same
+from afterword.tasks.arguments import Plan, plan
+from afterword.tasks.payload import PAYLOAD_LIMIT, same
 
 
 def take_anything(first, second=None, *, third=3):  # type: ignore[no-untyped-def]

@@ -20,9 +20,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from afterword.errors import ConfigurationError
-from afterword.job import first_id, new_id
-from afterword.recurrence import NEVER, Cron, Every, Passed, Rule, as_rule
-from afterword.schedule import Firing, Missed, Schedule, occurrence_id, plan_firing
+from afterword.model.job import first_id, new_id
+from afterword.schedules.recurrence import NEVER, Cron, Every, Passed, Rule, as_rule
+from afterword.schedules.schedule import Firing, Missed, Schedule, occurrence_id, plan_firing
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
@@ -508,7 +508,7 @@ import sys, zoneinfo
 zoneinfo.reset_tzpath([])
 sys.modules["tzdata"] = None
 from afterword.errors import MissingExtra
-from afterword.recurrence import Cron
+from afterword.schedules.recurrence import Cron
 print(Cron("* * * * *").words)
 try:
     Cron("* * * * *", "Europe/Berlin")

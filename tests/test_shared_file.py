@@ -14,11 +14,11 @@ import pytest
 
 from afterword import telemetry
 from afterword.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
-from afterword.job import JobState, NewJob, new_id
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry
-from afterword.store import STOPPED, Claim, Putback, Settlement, Statement, open_store
-from afterword.stores.sqlite import SQLiteStore, drivers
-from afterword.stores.sqlite.drivers import Apsw, Pysqlite, has_wal_reset_race
+from afterword.model.job import JobState, NewJob, new_id
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Retry
+from afterword.store.protocol import STOPPED, Claim, Putback, Settlement, Statement, open_store
+from afterword.store.sqlite import SQLiteStore, drivers
+from afterword.store.sqlite.drivers import Apsw, Pysqlite, has_wal_reset_race
 
 SOUND, RACY = (3, 51, 3), (3, 40, 1)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from afterword.clock import Clock
 from afterword.errors import (
     ConfigurationError,
     SchemaTooNew,
@@ -23,13 +22,14 @@ from afterword.errors import (
     StoreError,
     StoreUnavailable,
 )
-from afterword.job import JobOptions, JobState, NewJob, new_id
-from afterword.outcome import Completed
-from afterword.records import Filter
-from afterword.store import Settlement, Statement, open_store
-from afterword.stores.sqlite import SQLiteStore, drivers, looking
-from afterword.stores.sqlite.database import sql
-from afterword.stores.sqlite.path import check_path, file_system, path_of
+from afterword.model.clock import Clock
+from afterword.model.job import JobOptions, JobState, NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.model.records import Filter
+from afterword.store.protocol import Settlement, Statement, open_store
+from afterword.store.sqlite import SQLiteStore, drivers, looking
+from afterword.store.sqlite.database import sql
+from afterword.store.sqlite.path import check_path, file_system, path_of
 from tests.helpers import ROOT
 
 FUTURE = 4_000_000_000.0

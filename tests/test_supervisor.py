@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from afterword import supervisor
-from afterword.supervisor import After, Supervisor, after, describe
-from afterword.watchdog import EXIT_CODE, Watchdog
+from afterword.process import supervisor
+from afterword.process.supervisor import After, Supervisor, after, describe
+from afterword.process.watchdog import EXIT_CODE, Watchdog
 from tests.helpers import wait_until
 
 PARENT = """
 import sys
-from afterword.supervisor import Supervisor
+from afterword.process.supervisor import Supervisor
 child, processes, reload, *change = sys.argv[1:]
 parent = Supervisor([sys.executable, "-c", child], int(processes), print, reload == "1")
 if change:
@@ -31,7 +31,7 @@ sys.exit(parent.run())
 # Lives until its lifeline is cut, and says so.
 LIVES = """
 import os, threading
-from afterword import lifeline
+from afterword.process import lifeline
 def note(word):
     with open("ledger", "a") as ledger:
         ledger.write(f"{word} {os.getpid()}\\n")
@@ -228,7 +228,7 @@ def test_a_child_that_hangs_at_its_start_is_killed_when_the_grace_time_is_over()
 
 DRAINS_SLOWLY = """
 import threading, time
-from afterword import lifeline
+from afterword.process import lifeline
 cut = threading.Event()
 lifeline.on_cut(cut.set)
 lifeline.report(grace=GRACE)
@@ -257,7 +257,8 @@ def test_a_child_that_does_not_end_after_its_grace_time_is_killed(
 
 def test_the_configuration_error_of_the_children_is_told_once() -> None:
     child = (
-        "import sys, threading; from afterword import lifeline; lifeline.on_cut(lambda: None);"
+        "import sys, threading; from afterword.process import lifeline;"
+        "lifeline.on_cut(lambda: None);"
         "lifeline.report(error='no such module'); sys.exit(2)"
     )
     errors: list[str] = []
@@ -271,7 +272,8 @@ def test_the_configuration_error_of_the_children_is_told_once() -> None:
 
 def test_reports_that_are_none_are_not_heard() -> None:
     child = (
-        "import os, threading; from afterword import lifeline; lifeline.on_cut(lambda: None);"
+        "import os, threading; from afterword.process import lifeline;"
+        "lifeline.on_cut(lambda: None);"
         "os.write(lifeline._reports[0], b'[1]\\n{\\n\\xff\\n5\\n');"
         "lifeline.report(grace='x', error=5);"
         "raise SystemExit(2)"
@@ -346,7 +348,7 @@ def test_i38_a_process_whose_store_thread_hangs_ends(tmp_path: Path) -> None:
 import time
 from starlette.applications import Starlette
 from afterword import Afterword
-from afterword.watchdog import Watchdog, end_process
+from afterword.process.watchdog import Watchdog, end_process
 import asyncio
 async def main():
     afterword = Afterword(Starlette(), "sqlite:///jobs.db", lease=0.5)

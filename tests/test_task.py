@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from afterword import NotStorable, task
 from afterword.errors import DuplicateTask, UnknownTask
 
-names: Any = sys.modules["afterword.task"]  # `afterword.task` is the decorator
+names: Any = sys.modules["afterword.tasks.registry"]  # `afterword.task` is the decorator
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from afterword import telemetry
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
 
 FORGED = "x\nERROR failed job=forged\r\x1b[2J\u2028\x85"
 

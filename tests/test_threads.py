@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from afterword.threads import Threads
+from afterword.model.threads import Threads
 from tests.helpers import wait_until
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from afterword import JobState, upkeep
-from afterword.job import NewJob, new_id
+from afterword import JobState
+from afterword.client import upkeep
+from afterword.model.job import NewJob, new_id
 from tests.at_work import at_work, edit, ended, record, store_jobs, wait_for
 
 pytestmark = pytest.mark.anyio

@@ -18,12 +18,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.concurrency import run_in_threadpool
 
-from afterword import Afterword, JobState, application, task, telemetry, worker
+from afterword import Afterword, JobState, task, telemetry
 from afterword.errors import StoreUnavailable
 from afterword.fastapi import BackgroundTasks
-from afterword.intake import Order
-from afterword.job import NewJob, new_id
-from afterword.policy import Why
+from afterword.model.job import NewJob, new_id
+from afterword.request.intake import Order
+from afterword.tasks import application
+from afterword.tasks.policy import Why
+from afterword.worker import worker
 from tests.at_work import at_work, edit, ended, record, store_jobs, url_in, wait_for
 from tests.helpers import wait_until
 
@@ -247,7 +249,7 @@ async def test_a_task_that_is_registered_later_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "UNKNOWN_FOR", 0.1)
-    registered = sys.modules["afterword.task"].__dict__["_registered"]
+    registered = sys.modules["afterword.tasks.registry"].__dict__["_registered"]
     monkeypatch.setitem(registered, "nothing:of-it", note)
     job = NewJob(id=new_id(), task="json:dumps", arguments='{"obj": 1}')
     async with at_work(tmp_path) as afterword:
@@ -475,7 +477,7 @@ async def test_an_outcome_waits_for_a_store_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is locked by somebody else for longer than the store waits."""
-    monkeypatch.setattr("afterword.stores.sqlite.drivers.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     async with at_work(tmp_path, concurrency=1) as afterword:
         job = await afterword.add_task(wait_at_gate, "once")
         await wait_for(lambda: ran, description="the task has started")
@@ -495,7 +497,7 @@ async def test_a_job_without_a_free_slot_is_given_back_to_a_store_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Giving it back is tried until it works; else it would be held for as long as we live."""
-    monkeypatch.setattr("afterword.stores.sqlite.drivers.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     async with at_work(tmp_path, concurrency=1) as afterword:
         await afterword.add_task(wait_at_gate, "slot")
         await wait_for(lambda: ran, description="the slot is taken")

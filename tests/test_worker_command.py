@@ -322,8 +322,8 @@ def test_a_change_of_the_source_restarts(tmp_path: Path, store: Afterword) -> No
 
 
 def _adding(task: str) -> Any:
-    from afterword.job import NewJob, new_id
-    from afterword.operation import adding
+    from afterword.client.operation import adding
+    from afterword.model.job import NewJob, new_id
 
     return adding([NewJob(id=new_id(), task=task)], None)
 

@@ -9,15 +9,15 @@ import apsw
 import pytest
 
 from afterword import Afterword, JobState, telemetry
+from afterword.client.group_commit import GroupCommit
 from afterword.errors import ConfigurationError, StoreCorrupt
-from afterword.group_commit import GroupCommit
-from afterword.injection import Injection
-from afterword.job import JobOptions, NewJob, new_id
-from afterword.outcome import Completed
-from afterword.recurrence import as_rule
-from afterword.scheduler import Planned, Scheduler
-from afterword.store import Settlement, Store, open_store
-from afterword.stores.locks import Locks, shared_directory
+from afterword.injection.needs import Injection
+from afterword.model.job import JobOptions, NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.schedules.recurrence import as_rule
+from afterword.schedules.scheduler import Planned, Scheduler
+from afterword.store.locks import Locks, shared_directory
+from afterword.store.protocol import Settlement, Store, open_store
 
 LONG = 3600.0
 Write = Callable[..., None]

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelAsyncSession
 
 from afterword import current_task
-from afterword.job import NewJob
+from afterword.model.job import NewJob
 
 CREATE = "CREATE TABLE IF NOT EXISTS effects (name TEXT NOT NULL)"
 

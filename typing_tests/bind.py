@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from afterword import Afterword, Job, current_task
-from afterword.bind import AsyncBinding, Binding
 from afterword.fastapi import BackgroundTasks
+from afterword.request.bind import AsyncBinding, Binding
 
 
 def send(to: str, *, retries: int = 3) -> None: ...

@@ -20,10 +20,10 @@ from afterword import (
     current_task,
     task,
 )
+from afterword.client.handle import ProgressRecord
 from afterword.fastapi import Accepted, BackgroundTask, BackgroundTasks
-from afterword.handle import ProgressRecord
-from afterword.injectors.dishka import DishkaInjector
-from afterword.injectors.wireup import WireupInjector
+from afterword.injection.injectors.dishka import DishkaInjector
+from afterword.injection.injectors.wireup import WireupInjector
 
 
 def send(to: str, *, retries: int = 3) -> None: ...

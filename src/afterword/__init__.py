@@ -11,13 +11,13 @@
 """
 
 from afterword.app import Afterword
-from afterword.context import TaskContext, current_task
+from afterword.client.handle import Job
 from afterword.errors import AfterwordError, NotStorable
-from afterword.handle import Job
-from afterword.job import JobRecord, JobState
-from afterword.progress import Progress
-from afterword.signals import Cancel, Retry
-from afterword.task import task
+from afterword.model.control import Cancel, Retry
+from afterword.model.job import JobRecord, JobState
+from afterword.tasks.registry import task
+from afterword.worker.context import TaskContext, current_task
+from afterword.worker.progress import Progress
 
 __all__ = [
     "Afterword",

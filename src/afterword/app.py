@@ -13,13 +13,15 @@ from weakref import WeakSet
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from afterword import application, holdings, telemetry, upkeep
-from afterword.adder import ScriptTaskAdder
-from afterword.asgi import AfterwordMiddleware, require_asyncio
-from afterword.bind import AsyncBinding, Binding
-from afterword.call import Call
-from afterword.clock import Clock, StoreClock
-from afterword.connections.kinds import AsyncSession, Awaited, Synchronous
+from afterword import telemetry
+from afterword.client import holdings, upkeep
+from afterword.client.adder import ScriptTaskAdder
+from afterword.client.call import Call
+from afterword.client.group_commit import GroupCommit
+from afterword.client.handle import Job
+from afterword.client.inquiries import Keeper
+from afterword.client.leases import Leases
+from afterword.client.operation import calling
 from afterword.errors import (
     ConfigurationError,
     InjectionError,
@@ -27,18 +29,9 @@ from afterword.errors import (
     NotStorable,
     StoreError,
 )
-from afterword.fork import in_child
-from afterword.group_commit import GroupCommit
-from afterword.handle import Job
-from afterword.idempotency import Whose
-from afterword.injection import Injector, checked_injectors, native, refused_by_all
-from afterword.injectors import injection_of
-from afterword.intake import Intake, OnFailure, Order, Rules
-from afterword.job import JobRecord, NewJob
-from afterword.keeper import Keeper
-from afterword.leases import Leases
-from afterword.operation import calling
-from afterword.options import (
+from afterword.injection.injectors import injection_of
+from afterword.injection.needs import Injector, checked_injectors, native, refused_by_all
+from afterword.model.checks import (
     check_callable,
     check_choice,
     check_flag,
@@ -46,24 +39,33 @@ from afterword.options import (
     checked_queues,
     queue_limits,
 )
-from afterword.outcome import redacting
-from afterword.recurrence import as_rule
-from afterword.retry import checked_retries
-from afterword.schedule import Missed, Overlap
-from afterword.scheduler import Planned, Scheduler
-from afterword.store import Store, open_store
-from afterword.task import check_names, declare, declare_all, registered, require_callable
-from afterword.task_options import NO_OPTIONS, CallOptions
-from afterword.termination import Termination
-from afterword.threads import refuse_event_loop
-from afterword.transactions import Transactions
-from afterword.worker import Worker
+from afterword.model.clock import Clock, StoreClock
+from afterword.model.fork import in_child
+from afterword.model.job import JobRecord, NewJob
+from afterword.model.outcome import redacting
+from afterword.model.threads import refuse_event_loop
+from afterword.process.termination import Termination
+from afterword.request.bind import AsyncBinding, Binding
+from afterword.request.idempotency import Whose
+from afterword.request.intake import Intake, OnFailure, Order, Rules
+from afterword.request.middleware import AfterwordMiddleware, require_asyncio
+from afterword.schedules.recurrence import as_rule
+from afterword.schedules.schedule import Missed, Overlap
+from afterword.schedules.scheduler import Planned, Scheduler
+from afterword.store.protocol import Store, open_store
+from afterword.tasks import application
+from afterword.tasks.options import NO_OPTIONS, CallOptions
+from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
+from afterword.tasks.retry import checked_retries
+from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
+from afterword.transactions.statements import Transactions
+from afterword.worker.worker import Worker
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
     from fastapi.params import Depends
 
-    from afterword.job_status import ShowErrors
+    from afterword.request.job_status import ShowErrors
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,7 +111,7 @@ class Afterword(ScriptTaskAdder):
         injectors: what fills the parameters of tasks, beside what is found by itself (FastAPI's
             `Depends`; Wireup and dishka, if the application has been set up for them).
         tasks: modules whose functions stored jobs may call, and single functions, beside those of
-            the application's own modules (see `afterword.application`).
+            the application's own modules (see `afterword.tasks.application`).
 
     Raises:
         ConfigurationError: an option has a value it cannot have.
@@ -415,7 +417,7 @@ class Afterword(ScriptTaskAdder):
 
         Args:
             authorize: a dependency of all routes; it raises `HTTPException`, or returns False, to
-                refuse, and returns anything else to grant (`afterword.access`). May only be left
+                refuse, and returns anything else to grant (`request.access`). May only be left
                 out in development: with `FastAPI(debug=True)`, or the environment variable
                 `AFTERWORD_DEV=1`.
             prefix: where the routes are.
@@ -432,7 +434,7 @@ class Afterword(ScriptTaskAdder):
         Example:
             app.include_router(afterword.jobs_router(authorize=current_user))
         """
-        from afterword.jobs_router import jobs_router
+        from afterword.request.jobs_router import jobs_router
 
         debug = self._app is not None and self._app.debug
         return jobs_router(

@@ -34,13 +34,13 @@ from starlette.background import BackgroundTask as AnyBackgroundTask
 from starlette.routing import NoMatchFound
 from starlette.types import Receive, Scope, Send
 
-from afterword import background
-from afterword.background import BackgroundTask
-from afterword.handle import Job
-from afterword.job_status import AcceptedJob
-from afterword.jobs_router import JOB_ROUTE
-from afterword.options import check_number
-from afterword.outbox import Outbox
+from afterword.client.handle import Job
+from afterword.model.checks import check_number
+from afterword.request import background
+from afterword.request.background import BackgroundTask
+from afterword.request.job_status import AcceptedJob
+from afterword.request.jobs_router import JOB_ROUTE
+from afterword.request.outbox import Outbox
 
 __all__ = ["Accepted", "BackgroundTask", "BackgroundTasks"]
 
@@ -72,7 +72,7 @@ async def provide_before_0_121(
 
 
 def _outbox(connection: HTTPConnection, in_request: FastAPIBackgroundTasks) -> Outbox:
-    outbox: Outbox | None = connection.scope.get("afterword.outbox")
+    outbox: Outbox | None = connection.scope.get("afterword.request.outbox")
     if outbox is None:
         raise NotInstalled(
             "afterword.fastapi.BackgroundTasks needs Afterword in the application that serves the"
@@ -148,7 +148,7 @@ class Accepted(JSONResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Store what the request has added, then answer."""
-        outbox: Outbox | None = scope.get("afterword.outbox")
+        outbox: Outbox | None = scope.get("afterword.request.outbox")
         if outbox is not None:
             await outbox.store()
         self.body = self.render(self._content)
@@ -178,7 +178,7 @@ def _place(scope: Scope) -> str | None:
 
 
 if TYPE_CHECKING:
-    from afterword.background import BackgroundTasks
+    from afterword.request.background import BackgroundTasks
 else:
     _knows_scopes = "scope" in inspect.signature(Depends).parameters  # since 0.121
     BackgroundTasks = Annotated[

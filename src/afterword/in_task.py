@@ -14,16 +14,16 @@ from typing import Any
 
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
-from afterword.adder import ScriptTaskAdder
 from afterword.app import Afterword
-from afterword.background import BackgroundTasks, TasksOfTask
-from afterword.call import Call
-from afterword.context import NATIVES, TaskContext, current
-from afterword.handle import Job
-from afterword.outbox import Entry, Outbox
-from afterword.scope import Provided
-from afterword.store import Claim
-from afterword.workplace import Make, Workplace
+from afterword.client.adder import ScriptTaskAdder
+from afterword.client.call import Call
+from afterword.client.handle import Job
+from afterword.injection.scope import Provided
+from afterword.request.background import BackgroundTasks, TasksOfTask
+from afterword.request.outbox import Entry, Outbox
+from afterword.store.protocol import Claim
+from afterword.worker.context import NATIVES, TaskContext, current
+from afterword.worker.workplace import Make, Workplace
 
 
 def natives_of(afterword: Afterword) -> Mapping[type, Make]:

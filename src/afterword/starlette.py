@@ -6,6 +6,6 @@ async def signup(request):
     return JSONResponse({"ok": True}, background=BackgroundTask(send_welcome_email, "a@b.example"))
 """
 
-from afterword.background import BackgroundTask, BackgroundTasks
+from afterword.request.background import BackgroundTask, BackgroundTasks
 
 __all__ = ["BackgroundTask", "BackgroundTasks"]

@@ -9,7 +9,7 @@ import logging
 import threading
 import traceback
 
-from afterword.outcome import Completed, Outcome, describe, summarize
+from afterword.model.outcome import Completed, Outcome, describe, summarize
 
 logger = logging.getLogger("afterword")
 LINE_LIMIT = 2_000  # characters of each value in a line

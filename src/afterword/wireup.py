@@ -12,9 +12,9 @@ from typing import NoReturn
 
 from wireup import injectable
 
-from afterword.context import TaskContext
 from afterword.errors import NotInTask
-from afterword.progress import Progress
+from afterword.worker.context import TaskContext
+from afterword.worker.progress import Progress
 
 __all__ = ["progress", "task_context"]
 

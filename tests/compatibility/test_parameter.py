@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from afterword import background
 from afterword.errors import NotInstalled
 from afterword.fastapi import BackgroundTask, BackgroundTasks
+from afterword.request import background
 from tests.compatibility.conftest import Serve
 from tests.compatibility.versions import HAS_FUNCTION_SCOPE
 from tests.sites import note, note_async

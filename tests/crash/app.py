@@ -34,10 +34,10 @@ from pydantic import BaseModel
 
 from afterword import Afterword
 from afterword.fastapi import BackgroundTasks
-from afterword.job import NewJob
-from afterword.outcome import Released, Retry
-from afterword.store import Added, Claim, Settlement
-from afterword.stores import postgres, sqlite
+from afterword.model.job import NewJob
+from afterword.model.outcome import Released, Retry
+from afterword.store import postgres, sqlite
+from afterword.store.protocol import Added, Claim, Settlement
 from tests.crash import tasks
 from tests.crash.ledger import is_occurrence, number_of
 

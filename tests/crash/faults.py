@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from afterword.store import MAX_LOST
+from afterword.store.protocol import MAX_LOST
 from tests.crash.fleet import Clients, Fleet
 from tests.crash.ledger import Verdict, number_of
 from tests.helpers import Server, wait_until

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from afterword import JobRecord, JobState
-from afterword.store import MAX_LOST
+from afterword.store.protocol import MAX_LOST
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from afterword.arguments import plan
-from afterword.injection import Injection
-from afterword.lifecycle import Run, run_sync, uninterrupted
-from afterword.task import is_async
+from afterword.injection.lifecycle import Run, run_sync, uninterrupted
+from afterword.injection.needs import Injection
+from afterword.tasks.arguments import plan
+from afterword.tasks.registry import is_async
 
 T = TypeVar("T")
 Function = Callable[..., Any]

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 import pytest
 from fastapi import FastAPI
 
-from afterword.injection import Injection
-from afterword.injectors import injection_of
+from afterword.injection.injectors import injection_of
+from afterword.injection.needs import Injection
 from tests.injection.depending import Context, Log
 
 # The environment with the oldest FastAPI has neither.
@@ -52,5 +52,5 @@ def anyio_backend() -> str:
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is registered as a task in this test is forgotten after it."""
     for name in ("_registered", "_options"):
-        kept = getattr(sys.modules["afterword.task"], name)
-        monkeypatch.setattr(sys.modules["afterword.task"], name, dict(kept))
+        kept = getattr(sys.modules["afterword.tasks.registry"], name)
+        monkeypatch.setattr(sys.modules["afterword.tasks.registry"], name, dict(kept))

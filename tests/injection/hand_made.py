@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
-from afterword.injection import Injection
-from afterword.signature import hints
+from afterword.injection.needs import Injection
+from afterword.tasks.signature import hints
 
 Function = Callable[..., Any]
 

@@ -9,16 +9,16 @@ from fastapi import Depends, FastAPI, Header
 from pydantic import SecretStr
 
 from afterword import Afterword, NotStorable, Progress, TaskContext, task
-from afterword.call import Call
+from afterword.client.call import Call
 from afterword.errors import (
     ArgumentError,
     ConfigurationError,
     InjectedArgumentError,
     InjectionError,
 )
-from afterword.executor import Targets
 from afterword.fastapi import BackgroundTasks
-from afterword.injection import NOTHING
+from afterword.injection.needs import NOTHING
+from afterword.worker.executor import Targets
 from tests.at_work import url_in
 from tests.injection.hand_made import HandMade, Marker
 from tests.sites import serving

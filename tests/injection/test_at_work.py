@@ -12,8 +12,8 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 
 from afterword import Afterword, Job, JobState, current_task, task
-from afterword.lifespan import Lifespan
-from afterword.operation import calling
+from afterword.client.operation import calling
+from afterword.process.lifespan import Lifespan
 from tests.at_work import ended, record, url_in, wait_for
 from tests.injection.working import add, working
 

@@ -11,11 +11,11 @@ import pytest
 from fastapi import Depends, FastAPI, Query, Request
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
-from afterword import background
 from afterword.errors import InjectionError
 from afterword.fastapi import BackgroundTasks
-from afterword.injection import NOTHING, Injection
-from afterword.injectors import injection_of
+from afterword.injection.injectors import injection_of
+from afterword.injection.needs import NOTHING, Injection
+from afterword.request import background
 from tests.compatibility.versions import HAS_FUNCTION_SCOPE
 from tests.injection import postponed
 from tests.injection.attempts import attempt, attempt_in_loop, run, stored

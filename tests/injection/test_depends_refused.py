@@ -24,7 +24,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2PasswordBearer, Sec
 from pydantic import BaseModel, Field
 
 from afterword.errors import InjectionError
-from afterword.injection import Injection
+from afterword.injection.needs import Injection
 from tests.compatibility.versions import HAS_FUNCTION_SCOPE
 from tests.injection.attempts import attempt, stored
 

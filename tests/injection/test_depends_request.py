@@ -8,8 +8,8 @@ from fastapi import Depends, FastAPI, Request
 from starlette.requests import HTTPConnection
 
 from afterword.errors import TaskRequestError
-from afterword.injection import Injection
-from afterword.injectors.request import TaskRequest
+from afterword.injection.injectors.request import TaskRequest
+from afterword.injection.needs import Injection
 from tests.injection.attempts import attempt
 
 

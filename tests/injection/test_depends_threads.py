@@ -10,7 +10,7 @@ import anyio
 import pytest
 from fastapi import Depends
 
-from afterword.injection import Injection
+from afterword.injection.needs import Injection
 from tests.injection.attempts import attempt, attempt_in_loop
 from tests.injection.depending import Log
 

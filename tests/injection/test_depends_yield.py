@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends
 
-from afterword.injection import Injection
+from afterword.injection.needs import Injection
 from tests.injection.attempts import attempt
 from tests.injection.depending import Log, both_kinds
 

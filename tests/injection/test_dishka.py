@@ -23,11 +23,11 @@ from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
 
 from afterword import Progress, TaskContext
+from afterword.client.handle import ProgressRecord
 from afterword.errors import InjectedArgumentError, InjectionError
-from afterword.handle import ProgressRecord
-from afterword.injection import NOTHING, Injection
-from afterword.injectors import injection_of
-from afterword.injectors.dishka import DishkaInjector
+from afterword.injection.injectors import injection_of
+from afterword.injection.injectors.dishka import DishkaInjector
+from afterword.injection.needs import NOTHING, Injection
 from tests.injection.attempts import attempt, run, stored
 from tests.injection.depending import Context, both_kinds
 from tests.injection.working import add, working

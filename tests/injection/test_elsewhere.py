@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from afterword.handle import ProgressRecord
-from afterword.job import JobState
-from afterword.store import open_store
+from afterword.client.handle import ProgressRecord
+from afterword.model.job import JobState
+from afterword.store.protocol import open_store
 from tests.helpers import ROOT, wait_until
 
 SITE = "tests.injection.elsewhere_site"

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import pytest
 
 from afterword.errors import ArgumentError, InjectedArgumentError, InjectionError
-from afterword.injection import NOTHING, Injection
-from afterword.task import reference
+from afterword.injection.needs import NOTHING, Injection
+from afterword.tasks.registry import reference
 from tests.injection.attempts import attempt, run, stored
 from tests.injection.hand_made import HandMade, Marker, Wrapper, injection_of
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends, FastAPI
 
-from afterword.injection import Injection
-from afterword.injectors import injection_of
+from afterword.injection.injectors import injection_of
+from afterword.injection.needs import Injection
 from tests.helpers import ROOT
 from tests.injection.attempts import attempt
 from tests.injection.hand_made import HandMade, Marker
@@ -49,8 +49,8 @@ def _python(source: str, without: list[str]) -> Any:
 def test_without_any_framework() -> None:
     source = """
 from afterword import Afterword
-from afterword.injection import NOTHING
-from afterword.injectors import injection_of
+from afterword.injection.needs import NOTHING
+from afterword.injection.injectors import injection_of
 from starlette.applications import Starlette
 
 def plain(x: int): ...
@@ -69,7 +69,7 @@ with injection.of(native).sync_scope({set: "context"}) as values:
 def test_nothing_is_imported_that_the_application_does_not_use() -> None:
     source = """
 import afterword
-from afterword.injectors import injection_of
+from afterword.injection.injectors import injection_of
 
 def task(x: int): ...
 
@@ -86,8 +86,8 @@ def test_wireup_without_fastapi() -> None:
     pytest.importorskip("wireup")
     source = """
 import wireup
-from afterword.injectors import injection_of
-from afterword.lifecycle import run_sync
+from afterword.injection.injectors import injection_of
+from afterword.injection.lifecycle import run_sync
 from starlette.applications import Starlette
 from wireup import Injected
 from wireup.integration.starlette import setup

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Header
 from afterword import Afterword, JobState, Progress, TaskContext, current_task
 from afterword.errors import ConfigurationError
 from afterword.fastapi import BackgroundTask, BackgroundTasks
-from afterword.task import reference
+from afterword.tasks.registry import reference
 from tests.injection.hand_made import HandMade, Marker
 from tests.sites import serving
 

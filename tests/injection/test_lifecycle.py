@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from afterword.lifecycle import Run, run_sync, uninterrupted
+from afterword.injection.lifecycle import Run, run_sync, uninterrupted
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional, Union
 import pytest
 from typing_extensions import TypeAliasType
 
-from afterword.signature import hint, hints, name_of, parameters, resolved
+from afterword.tasks.signature import hint, hints, name_of, parameters, resolved
 
 Alias = TypeAliasType("Alias", Annotated[int, "alias"])
 

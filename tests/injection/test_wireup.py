@@ -19,14 +19,14 @@ from wireup.integration.fastapi import WireupRoute, WireupTask, inject
 
 import afterword.wireup
 from afterword import Progress
-from afterword.context import TaskContext
 from afterword.errors import InjectedArgumentError, InjectionError, NotInTask
-from afterword.injection import NOTHING, Injection
-from afterword.injectors import injection_of
-from afterword.injectors.wireup import WireupInjector
-from afterword.store import Claim
-from afterword.task import reference
-from afterword.workplace import Workplace
+from afterword.injection.injectors import injection_of
+from afterword.injection.injectors.wireup import WireupInjector
+from afterword.injection.needs import NOTHING, Injection
+from afterword.store.protocol import Claim
+from afterword.tasks.registry import reference
+from afterword.worker.context import TaskContext
+from afterword.worker.workplace import Workplace
 from tests.injection import services
 from tests.injection.attempts import attempt, attempt_in_loop, run, stored
 from tests.injection.depending import both_kinds

@@ -13,7 +13,7 @@ from wireup import Injected
 from wireup.integration.fastapi import WireupTask
 
 from afterword import Afterword, JobState, NotStorable, task
-from afterword.handle import ProgressRecord
+from afterword.client.handle import ProgressRecord
 from tests.injection import services
 from tests.injection.services import Greeter
 from tests.injection.wireup_site import TASKS, fastapi_app, seen, starlette_app

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from afterword import Afterword, Job
 from afterword.fastapi import BackgroundTasks
-from afterword.store import Store
+from afterword.store.protocol import Store
 
 seen: list[Any] = []
 gate = threading.Event()

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 
 from afterword import Afterword, JobState, Retry, task
-from afterword.background import BackgroundTasks
 from afterword.errors import ConfigurationError
+from afterword.request.background import BackgroundTasks
 from tests.life.site import note, script, store_of, working
 
 # What a shell, a URL, a database or a list would take apart.

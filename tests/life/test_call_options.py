@@ -294,7 +294,7 @@ async def test_a_queue_of_the_call_is_served_by_who_serves_it(store_url: str) ->
 
 
 async def test_jobs_are_found_by_their_tags(store_url: str) -> None:
-    from afterword.records import Filter
+    from afterword.model.records import Filter
 
     async with working(store_url, worker=False) as afterword:
         tagged = await afterword.options(tags=["customer:42"]).add_task(with_options, "x")

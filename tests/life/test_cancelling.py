@@ -14,8 +14,8 @@ from fastapi import Depends, FastAPI
 
 from afterword import Afterword, Job, JobState, current_task, task
 from afterword.fastapi import BackgroundTasks
-from afterword.outcome import Retry
-from afterword.store import STOPPED, Settlement, open_store
+from afterword.model.outcome import Retry
+from afterword.store.protocol import STOPPED, Settlement, open_store
 from tests.at_work import asked, wait_for
 from tests.life.process import started
 from tests.life.site import (

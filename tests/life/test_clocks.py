@@ -5,7 +5,7 @@ import time
 import pytest
 
 from afterword import JobState, Retry, current_task
-from afterword.clock import Clock
+from afterword.model.clock import Clock
 from tests.life.site import note, seen, store_of, working
 
 pytestmark = pytest.mark.anyio

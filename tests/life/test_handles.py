@@ -12,11 +12,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from afterword import Afterword, Job, JobState, current_task
+from afterword.client.handle import ProgressRecord
 from afterword.errors import NotInstalled, UnknownJob, WouldBlock
 from afterword.fastapi import BackgroundTasks
-from afterword.handle import ProgressRecord
-from afterword.job import new_id
-from afterword.store import Report, open_store
+from afterword.model.job import new_id
+from afterword.store.protocol import Report, open_store
 from tests.at_work import wait_for
 from tests.life.site import (
     fail,

@@ -15,10 +15,10 @@ import pytest
 from pydantic import BaseModel, model_serializer
 
 from afterword import Job, JobState, task
-from afterword.job import NewJob, new_id
-from afterword.outcome import Completed
-from afterword.results import RESULT_LIMIT
-from afterword.store import Settlement, open_store
+from afterword.model.job import NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Settlement, open_store
+from afterword.tasks.results import RESULT_LIMIT
 from tests.life.site import job_of, script, working
 
 pytestmark = pytest.mark.anyio

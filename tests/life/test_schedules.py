@@ -14,13 +14,13 @@ import time_machine
 from starlette.applications import Starlette
 
 from afterword import Afterword, Job, JobRecord, JobState, NotStorable, task
-from afterword.clock import Clock
 from afterword.errors import ArgumentError, ConfigurationError
-from afterword.job import first_id
-from afterword.records import Filter
-from afterword.schedule import occurrence_id
-from afterword.store import Declared, Due, Store, open_store
-from afterword.stores.sqlite import SQLiteStore
+from afterword.model.clock import Clock
+from afterword.model.job import first_id
+from afterword.model.records import Filter
+from afterword.schedules.schedule import occurrence_id
+from afterword.store.protocol import Declared, Due, Store, open_store
+from afterword.store.sqlite import SQLiteStore
 from tests.at_work import wait_for
 from tests.helpers import wait_until
 from tests.life.process import Process, end, start

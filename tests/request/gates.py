@@ -9,8 +9,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message
 
 from afterword import Afterword, JobRecord
-from afterword.operation import calling
-from afterword.store import Store
+from afterword.client.operation import calling
+from afterword.store.protocol import Store
 from tests.at_work import wait_for
 
 PATIENCE = 30.0  # seconds

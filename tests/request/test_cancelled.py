@@ -12,12 +12,12 @@ import pytest
 from fastapi import FastAPI
 
 from afterword import Afterword, JobState
-from afterword.call import Call
+from afterword.client.call import Call
+from afterword.client.operation import adding, calling
 from afterword.fastapi import BackgroundTasks
-from afterword.job import NewJob, new_id
-from afterword.operation import adding, calling
-from afterword.outbox import Outbox
-from afterword.task import reference
+from afterword.model.job import NewJob, new_id
+from afterword.request.outbox import Outbox
+from afterword.tasks.registry import reference
 from tests.life.site import note, seen
 from tests.request.gates import (
     LOOP_NAMES,

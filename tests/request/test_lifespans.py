@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from afterword import Afterword
-from afterword.asgi import require_asyncio
 from afterword.errors import ConfigurationError, NotStarted
 from afterword.fastapi import BackgroundTasks
+from afterword.request.middleware import require_asyncio
 from tests.helpers import Server, running, wait_until
 from tests.life.site import note, seen
 from tests.request.gates import request

@@ -66,7 +66,7 @@ async def test_a_call_that_runs_in_the_request_waits_for_nothing_that_does_not_s
     options: Any, file_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The request comes to an end, and so does the application."""
-    monkeypatch.setattr("afterword.inline.PATIENCE", 0.2)
+    monkeypatch.setattr("afterword.request.inline.PATIENCE", 0.2)
     app = FastAPI()
     afterword = Afterword(app, file_url)
 

@@ -9,9 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from afterword import lifeline
 from afterword.cli.exit_code import ExitCode, exit_code_of
 from afterword.errors import AfterwordError, MissingExtra
+from afterword.process import lifeline
 from afterword.telemetry import printable
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from afterword.cli.acting import Act, act_on, act_on_all
 from afterword.cli.options import Json, Url, opened
 from afterword.cli.pages import known_id
 from afterword.errors import ConfigurationError
-from afterword.job import FINAL_STATES, JobState
-from afterword.store import Store
+from afterword.model.job import FINAL_STATES, JobState
+from afterword.store.protocol import Store
 
 Ids = Annotated[
     list[str] | None,

@@ -19,11 +19,11 @@ from afterword.cli.duration import show_instant
 from afterword.cli.exit_code import ExitCode
 from afterword.cli.health import COUNT_LIMIT, capped
 from afterword.cli.pages import full_id, pages
-from afterword.clock import as_datetime
 from afterword.errors import ConfigurationError
-from afterword.job import JobState
-from afterword.records import Filter
-from afterword.store import Store
+from afterword.model.clock import as_datetime
+from afterword.model.job import JobState
+from afterword.model.records import Filter
+from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
 BATCH = 1_000  # jobs per transaction

@@ -9,7 +9,7 @@ from afterword.cli.exit_code import ExitCode
 from afterword.cli.health import serves
 from afterword.cli.options import Json, Url, opened
 from afterword.errors import ConfigurationError, StoreError
-from afterword.store import Store
+from afterword.store.protocol import Store
 
 
 def check(

@@ -25,9 +25,9 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from afterword.app import Afterword
-from afterword.application import include
-from afterword.asgi import AfterwordMiddleware
 from afterword.errors import ConfigurationError
+from afterword.request.middleware import AfterwordMiddleware
+from afterword.tasks.application import include
 
 VARIABLE = "AFTERWORD_APP"
 _FILES = ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py")

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from afterword.application import described
 from afterword.cli import output
 from afterword.cli.discovery import find_application
 from afterword.cli.document import document
@@ -22,9 +21,10 @@ from afterword.cli.exit_code import ExitCode, exit_code_of
 from afterword.cli.health import STALE, Snapshot, due_jobs_wait, is_forgotten, look_at, serves
 from afterword.cli.options import Json, Url, chosen, clock, opened
 from afterword.errors import ConfigurationError, StoreError
-from afterword.store import Store
-from afterword.stores.sqlite.path import file_system
-from afterword.task import registered
+from afterword.store.protocol import Store
+from afterword.store.sqlite.path import file_system
+from afterword.tasks.application import described
+from afterword.tasks.registry import registered
 from afterword.telemetry import printable
 
 Level = Literal["ok", "note", "problem"]

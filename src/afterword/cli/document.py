@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from afterword.job import JobRecord
+from afterword.model.job import JobRecord
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from afterword.job import JobRecord
+from afterword.model.job import JobRecord
 
 _LINE_LIMIT = 300  # characters: more would only tell alike errors apart
 _HEADER = "Traceback (most recent call last):"

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from afterword.cli.duration import show_instant, show_span
-from afterword.job import JobRecord, JobState
-from afterword.records import Filter, QueueRecord, ScheduleRecord, WorkerRecord
-from afterword.store import Store
+from afterword.model.job import JobRecord, JobState
+from afterword.model.records import Filter, QueueRecord, ScheduleRecord, WorkerRecord
+from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
 COUNT_LIMIT = 10_000  # no state is counted further

@@ -13,7 +13,7 @@ from afterword.cli.options import Before, Json, Url, clock, opened
 from afterword.cli.output import Grid
 from afterword.cli.pages import known_id, newest, pages
 from afterword.cli.progress import in_words, progress_of
-from afterword.job import JobRecord, JobState
+from afterword.model.job import JobRecord, JobState
 
 _FAILURES = 10_000  # how many are looked at
 _WIDE = 140  # columns from which a terminal gets whole ids

@@ -11,12 +11,12 @@ import typer
 
 from afterword.app import DEFAULT_URL
 from afterword.cli.duration import parse_since, parse_span
-from afterword.clock import Clock
 from afterword.errors import ConfigurationError
-from afterword.job import JobState
-from afterword.records import Filter
-from afterword.store import Store, open_store
-from afterword.url import masked
+from afterword.model.clock import Clock
+from afterword.model.job import JobState
+from afterword.model.records import Filter
+from afterword.store.protocol import Store, open_store
+from afterword.store.url import masked
 
 clock = Clock()
 

@@ -14,9 +14,9 @@ from afterword.cli.health import COUNT_LIMIT, Snapshot, capped, look_at, serves
 from afterword.cli.options import Json, Url, clock, opened, parsed_since
 from afterword.cli.output import Grid
 from afterword.cli.queues import queue_grid
-from afterword.job import JobState
-from afterword.records import TaskRecord, WorkerRecord
-from afterword.store import Store
+from afterword.model.job import JobState
+from afterword.model.records import TaskRecord, WorkerRecord
+from afterword.store.protocol import Store
 
 _QUEUES_IN_STATUS = 20
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from afterword.cli.exit_code import NotFound
 from afterword.errors import ConfigurationError
-from afterword.job import JobRecord
-from afterword.records import Filter
-from afterword.store import Store
+from afterword.model.job import JobRecord
+from afterword.model.records import Filter
+from afterword.store.protocol import Store
 
 PAGE = 500  # jobs
 _SHORTEST = 8  # characters of an id that are taken for its beginning

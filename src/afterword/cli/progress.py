@@ -2,8 +2,8 @@
 
 import math
 
-from afterword.handle import ProgressRecord
-from afterword.job import JobRecord
+from afterword.client.handle import ProgressRecord
+from afterword.model.job import JobRecord
 from afterword.telemetry import printable
 
 _WIDTH = 20  # characters of a bar

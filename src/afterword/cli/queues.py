@@ -16,9 +16,9 @@ from afterword.cli.health import Snapshot
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb
 from afterword.cli.output import Grid
 from afterword.errors import ConfigurationError
-from afterword.options import check_queue, queue_limits
-from afterword.records import QueueRecord
-from afterword.store import Store
+from afterword.model.checks import check_queue, queue_limits
+from afterword.model.records import QueueRecord
+from afterword.store.protocol import Store
 
 _NUMBERS = ("due", "scheduled", "waiting", "running")
 

@@ -8,19 +8,19 @@ from typing import Annotated, Any, Unpack
 import typer
 
 from afterword.app import Afterword
-from afterword.arguments import plan
-from afterword.call import Call
 from afterword.cli import output
 from afterword.cli.health import serves
 from afterword.cli.options import Url, opened, parsed_span
 from afterword.cli.pages import one
 from afterword.cli.watch import watch_until_final
+from afterword.client.call import Call
 from afterword.errors import ArgumentError, ArgumentValueError, ConfigurationError, PayloadTooLarge
-from afterword.job import JobOptions, NewJob, new_id
-from afterword.payload import PAYLOAD_LIMIT, measure, too_large
-from afterword.store import Added, Store
-from afterword.task import resolve
-from afterword.task_options import CallOptions, CallOptionsDict
+from afterword.model.job import JobOptions, NewJob, new_id
+from afterword.store.protocol import Added, Store
+from afterword.tasks.arguments import plan
+from afterword.tasks.options import CallOptions, CallOptionsDict
+from afterword.tasks.payload import PAYLOAD_LIMIT, measure, too_large
+from afterword.tasks.registry import resolve
 
 _EXAMPLE = 'Example: afterword run app.mail:send --json \'{"to": "ada@example.org"}\''
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from afterword.cli.duration import show_span
-from afterword.job import DEFAULTS, JobOptions, JobRecord
+from afterword.model.job import DEFAULTS, JobOptions, JobRecord
 
 
 def options_of(job: JobRecord) -> JobOptions:

@@ -17,10 +17,10 @@ from afterword.cli.health import is_forgotten, is_overdue
 from afterword.cli.look import NARROW, narrower_than
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb, require_utf8
 from afterword.cli.output import Grid
-from afterword.job import NewJob
-from afterword.records import ScheduleRecord
-from afterword.recurrence import NEVER
-from afterword.scheduler import Planned
+from afterword.model.job import NewJob
+from afterword.model.records import ScheduleRecord
+from afterword.schedules.recurrence import NEVER
+from afterword.schedules.scheduler import Planned
 
 schedules = typer.Typer(rich_markup_mode=None)
 

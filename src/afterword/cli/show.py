@@ -18,9 +18,9 @@ from afterword.cli.pages import newest, one
 from afterword.cli.progress import bar, in_words, progress_of
 from afterword.cli.said import limit_of, said_of
 from afterword.cli.waiting import why
-from afterword.job import JobRecord, JobState
-from afterword.records import AttemptRecord, Filter
-from afterword.store import Store
+from afterword.model.job import JobRecord, JobState
+from afterword.model.records import AttemptRecord, Filter
+from afterword.store.protocol import Store
 from afterword.telemetry import indented
 
 _NEIGHBOURS = 20  # of one request, shown beside a job

@@ -19,11 +19,11 @@ from afterword.cli.options import Url, clock, opened
 from afterword.cli.output import Grid, as_table
 from afterword.cli.overview import status_facts, worker_grid
 from afterword.cli.queues import queue_grid
-from afterword.clock import as_datetime
 from afterword.errors import StoreUnavailable
-from afterword.job import JobRecord, JobState
-from afterword.records import Filter
-from afterword.store import Store
+from afterword.model.clock import as_datetime
+from afterword.model.job import JobRecord, JobState
+from afterword.model.records import Filter
+from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
 _LATEST = 8  # jobs per list

@@ -11,14 +11,14 @@ from typing import Annotated, TextIO
 
 import typer
 
-from afterword import archive
 from afterword.cli import output
 from afterword.cli.options import Json, Url, opened
 from afterword.cli.pages import pages
 from afterword.errors import ConfigurationError, safe_repr
-from afterword.job import JobRecord
-from afterword.records import Filter
-from afterword.store import Store
+from afterword.model.job import JobRecord
+from afterword.model.records import Filter
+from afterword.store import archive
+from afterword.store.protocol import Store
 
 _BATCH = 500  # jobs per transaction, a few more if they belong together
 _STANDARD = Path("-")

@@ -8,9 +8,9 @@ from afterword.cli.failures import last_line
 from afterword.cli.health import serves
 from afterword.cli.output import many
 from afterword.cli.said import options_of, rate_of
-from afterword.job import JobRecord, JobState
-from afterword.records import Filter, QueueRecord
-from afterword.store import Store
+from afterword.model.job import JobRecord, JobState
+from afterword.model.records import Filter, QueueRecord
+from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
 _RUNNING = 500  # jobs of a task among which those with the same limit are looked for

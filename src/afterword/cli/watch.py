@@ -22,8 +22,8 @@ from afterword.cli.pages import one
 from afterword.cli.progress import progress_of, share_of
 from afterword.cli.show import JobId
 from afterword.cli.waiting import why
-from afterword.job import JobRecord, JobState
-from afterword.store import Store
+from afterword.model.job import JobRecord, JobState
+from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
 _LOOK_EVERY = 0.2  # seconds

@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from afterword import supervisor
 from afterword.cli import print_error, worker_process
 from afterword.cli.discovery import Target, locate
 from afterword.errors import MissingExtra
+from afterword.process import supervisor
 
 logger = logging.getLogger("afterword")
 

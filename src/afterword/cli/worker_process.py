@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from afterword import lifeline
 from afterword.cli.discovery import Application, find_application
 from afterword.cli.exit_code import ExitCode
 from afterword.errors import ConfigurationError
-from afterword.fork import free_forks
-from afterword.lifespan import Lifespan
-from afterword.watchdog import Watchdog, end_process
+from afterword.model.fork import free_forks
+from afterword.process import lifeline
+from afterword.process.lifespan import Lifespan
+from afterword.process.watchdog import Watchdog, end_process
 
 logger = logging.getLogger("afterword")
 

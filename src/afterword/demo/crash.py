@@ -10,8 +10,8 @@ from afterword.demo import ledger
 from afterword.demo.load import Load
 from afterword.demo.report import Leftovers, Report, leftovers, report
 from afterword.demo.server import DemoFailed, Server
-from afterword.job import JobState
-from afterword.store import Store, open_store
+from afterword.model.job import JobState
+from afterword.store.protocol import Store, open_store
 
 APPLICATION = "afterword.demo.application:app"
 STORE = "afterword.db"

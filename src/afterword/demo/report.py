@@ -13,8 +13,8 @@ from pathlib import Path
 
 from afterword.demo.ledger import Line, read_lines
 from afterword.demo.load import Answer
-from afterword.job import JobRecord, JobState
-from afterword.store import Store
+from afterword.model.job import JobRecord, JobState
+from afterword.store.protocol import Store
 
 _PAGE = 1_000
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from afterword.store import Store
+from afterword.store.protocol import Store
 from afterword.testing import (
     acting,
     adding,

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from afterword.job import JobRecord, JobState, new_id
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import MAX_LOST, STOPPED, Report, Settlement, Store
+from afterword.model.job import JobRecord, JobState, new_id
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store.protocol import MAX_LOST, STOPPED, Report, Settlement, Store
 from afterword.testing.kit import (
     FUTURE,
     a_chain,

@@ -1,8 +1,8 @@
 """The contract of `Store.add`."""
 
-from afterword.job import Delay, JobState
-from afterword.outcome import Completed, Failed
-from afterword.store import Store, held_claim
+from afterword.model.job import Delay, JobState
+from afterword.model.outcome import Completed, Failed
+from afterword.store.protocol import Store, held_claim
 from afterword.testing.kit import (
     FUTURE,
     LONG,

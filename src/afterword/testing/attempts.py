@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from afterword.job import JobState, NewJob
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.records import AttemptRecord
-from afterword.store import Claim, Putback, Report, Settlement, Store
+from afterword.model.job import JobState, NewJob
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.records import AttemptRecord
+from afterword.store.protocol import Claim, Putback, Report, Settlement, Store
 from afterword.testing.kit import (
     BATCH,
     FUTURE,

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from afterword.job import JobRecord, JobState, NewJob
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import Claim, Settlement, Store, held_claim
+from afterword.model.job import JobRecord, JobState, NewJob
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store.protocol import Claim, Settlement, Store, held_claim
 from afterword.testing.kit import (
     LONG,
     PAST,

@@ -1,9 +1,9 @@
 """The contract of `Store.open`, `close` and `transaction`: together, durable, or not at all."""
 
 from afterword.errors import StoreError
-from afterword.job import JobState
-from afterword.outcome import Completed
-from afterword.store import Putback, Store, held_claim
+from afterword.model.job import JobState
+from afterword.model.outcome import Completed
+from afterword.store.protocol import Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
     LONG,

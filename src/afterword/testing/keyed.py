@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from afterword.job import JobState, NewJob, new_id
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import Added, Claim, Putback, Store, held_claim
+from afterword.model.job import JobState, NewJob, new_id
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store.protocol import Added, Claim, Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
     FUTURE,

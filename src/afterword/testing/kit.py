@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from afterword.errors import StoreError
-from afterword.job import JobOptions, JobRecord, JobState, NewJob, new_id
-from afterword.outcome import Outcome
-from afterword.store import Claim, Settlement, Store
+from afterword.model.job import JobOptions, JobRecord, JobState, NewJob, new_id
+from afterword.model.outcome import Outcome
+from afterword.store.protocol import Claim, Settlement, Store
 
 LONG = 3600.0  # seconds: a lease or a delay that does not end while a check runs
 PAST = 1.0  # seconds since 1970

@@ -4,10 +4,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from afterword.job import JobState, new_id
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Retry
-from afterword.records import Filter
-from afterword.store import Claim, Putback, Store
+from afterword.model.job import JobState, new_id
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Retry
+from afterword.model.records import Filter
+from afterword.store.protocol import Claim, Putback, Store
 from afterword.testing.kit import (
     BATCH,
     FUTURE,

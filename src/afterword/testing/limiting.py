@@ -4,10 +4,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from afterword.job import JobState, NewJob
-from afterword.outcome import Completed, Failed, Outcome, Released, Retry
-from afterword.records import QueueRecord
-from afterword.store import Claim, Putback, Store
+from afterword.model.job import JobState, NewJob
+from afterword.model.outcome import Completed, Failed, Outcome, Released, Retry
+from afterword.model.records import QueueRecord
+from afterword.store.protocol import Claim, Putback, Store
 from afterword.testing.kit import (
     BATCH,
     LONG,

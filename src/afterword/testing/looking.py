@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Sized
 
-from afterword.job import JobState, NewJob, new_id
-from afterword.outcome import Completed, Failed, Outcome
-from afterword.records import Filter, QueueRecord, TaskRecord
-from afterword.store import Store
+from afterword.model.job import JobState, NewJob, new_id
+from afterword.model.outcome import Completed, Failed, Outcome
+from afterword.model.records import Filter, QueueRecord, TaskRecord
+from afterword.store.protocol import Store
 from afterword.testing.kit import (
     BATCH,
     FUTURE,

@@ -4,9 +4,9 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 
-from afterword.job import JobState, new_id
-from afterword.outcome import MAX_INTERRUPTED, Completed, Released, Retry
-from afterword.store import MAX_LOST, Claim, Store
+from afterword.model.job import JobState, new_id
+from afterword.model.outcome import MAX_INTERRUPTED, Completed, Released, Retry
+from afterword.store.protocol import MAX_LOST, Claim, Store
 from afterword.testing.kit import (
     BATCH,
     FUTURE,

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from afterword.job import JobRecord, JobState, NewJob, new_id
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import (
+from afterword.model.job import JobRecord, JobState, NewJob, new_id
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store.protocol import (
     Added,
     Claim,
     Putback,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from afterword.job import JobState
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import MAX_LOST, Claim
+from afterword.model.job import JobState
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store.protocol import MAX_LOST, Claim
 from afterword.testing.kit import LONG
 
 _OF_ATTEMPTS = {Retry: "failed", Released: "interrupted"}

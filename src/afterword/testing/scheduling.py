@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from afterword.records import ScheduleRecord
-from afterword.store import Declared, Due, Store
+from afterword.model.records import ScheduleRecord
+from afterword.store.protocol import Declared, Due, Store
 from afterword.testing.kit import FUTURE, LONG, PAST, a_job, expect
 
 NIGHTLY = Declared(

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from afterword.job import JobState
-from afterword.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
-from afterword.store import Cancelling, Claim, Putback, Store, held_claim
+from afterword.model.job import JobState
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.store.protocol import Cancelling, Claim, Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
     LONG,

@@ -2,9 +2,9 @@
 
 import time
 
-from afterword.job import JobState, new_id
-from afterword.outcome import Cancelled, Completed, Failed, Released, Retry
-from afterword.store import Claim, Putback, Report, Settlement, Store, held_claim
+from afterword.model.job import JobState, new_id
+from afterword.model.outcome import Cancelled, Completed, Failed, Released, Retry
+from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
     FUTURE,

@@ -1,0 +1,102 @@
+"""Operations that met a lock of another transaction, until they can be tried again.
+
+The lock may be a user's: an open transaction that has added the same unique key, or a job behind
+the same predecessor. It lasts as long as their code wishes, so the store's thread does not wait for
+it. What met a lock rests here while the others go on. It is tried again after a pause that grows,
+and all the tries together take a small part of the thread's time.
+
+Of several operations with one unique key only the first is tried; the others follow when it has
+gone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from afterword.client.operation import Operation
+from afterword.errors import StoreLocked
+from afterword.model.clock import Clock
+
+FIRST_PAUSE, MAX_PAUSE = 0.05, 0.5  # seconds between two tries
+REST = 4  # times as long as a failed try took: the thread is left to the others for so long
+GIVE_UP_AFTER = 10.0  # seconds, for callers who have set no time of their own
+
+Batch = Sequence[Operation]
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """Operations that are tried together: nobody knows yet which of them meets the lock."""
+
+    batch: Batch
+    due: float  # monotonic
+
+
+class Aside:
+    """The operations that wait for a lock; for the store's thread alone."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: list[_Waiting] = []
+        self._kept: set[Operation] = set()  # all of those
+        self._followers: list[Operation] = []
+        self._rest_until = float("-inf")  # monotonic
+
+    def __contains__(self, operation: Operation) -> bool:
+        return operation in self._kept
+
+    @property
+    def due(self) -> float:
+        """When the next try is due (monotonic)."""
+        first = min((each.due for each in self._waiting), default=float("inf"))
+        return max(first, self._rest_until)
+
+    def put(self, batch: Batch, error: StoreLocked) -> None:
+        """Keep these until they are tried again, except those whose time for it is over."""
+        now = self._clock.monotonic()
+        for each in batch:
+            each.error = error
+            each.aside_since = each.aside_since or now
+        kept = [each for each in batch if now - (each.aside_since or now) < GIVE_UP_AFTER]
+        if kept:
+            waited = now - min(each.aside_since or now for each in kept)
+            pause = min(MAX_PAUSE, max(FIRST_PAUSE, waited))
+            self._waiting.append(_Waiting(kept, now + pause))
+            self._kept.update(kept)
+
+    def keep_followers(self, batch: Batch) -> Batch:
+        """Keep those that ask for a unique key which is waited for here; returns the others."""
+        wanted = {key for each in self._kept for key in each.unique_keys}
+        if not wanted:
+            return batch
+        followers = [each for each in batch if not wanted.isdisjoint(each.unique_keys)]
+        self._followers.extend(followers)
+        return [each for each in batch if each not in followers]
+
+    def take(self) -> Batch:
+        """What is due first, to be tried now."""
+        first = min(self._waiting, key=lambda each: each.due)
+        self._waiting.remove(first)
+        self._kept.difference_update(first.batch)
+        for each in first.batch:
+            each.error = None
+        return [each for each in first.batch if not each.abandoned]
+
+    def take_followers(self) -> Batch:
+        """What waited behind others, to be asked for its keys again."""
+        followers, self._followers = self._followers, []
+        return [each for each in followers if not each.abandoned]
+
+    def take_all(self) -> Batch:
+        """Everything, because nothing will be tried any more."""
+        kept, self._kept, self._waiting = list(self._kept), set(), []
+        return [*kept, *self.take_followers()]
+
+    def note_failed(self, seconds: float) -> None:
+        """A try took so long and met a lock again: leave the thread to the others for a while."""
+        self._rest_until = self._clock.monotonic() + REST * seconds
+
+    def note_done(self) -> None:
+        """A lock is gone, and perhaps the others with it: try everything at once."""
+        self._rest_until = float("-inf")
+        for each in self._waiting:
+            each.due = self._rest_until

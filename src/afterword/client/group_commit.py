@@ -1,0 +1,470 @@
+"""The store's one thread: many callers, one transaction.
+
+Whoever wants something of the store puts an operation into the queue: request handlers that store
+jobs, the worker that claims and settles, threads, scripts. The thread takes all operations that
+are waiting, runs them in one transaction, commits once, and wakes the callers. A hundred requests
+of the same millisecond share one fsync; user code can block the event loop as long as it likes.
+
+What can go wrong, and what happens then:
+
+- An operation is bad: the batch is rolled back and each operation is run in a transaction of its
+  own, so that only the bad one fails.
+- The store is unavailable (busy, full): all operations of the batch fail with StoreUnavailable.
+  Batches are then smaller for a while: where any write may fail, a large one hardly ever succeeds.
+- The connection to it is lost, surely before anything was written: the batch is repeated.
+- Another transaction holds a lock: who needs it is set aside (`aside`), and tried again.
+- A caller gives up waiting: until its batch begins to commit, its operation is taken out, so that
+  nothing of it is stored (`Operation.abandon`); afterwards it has to wait for the answer.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from afterword import telemetry
+from afterword.client.aside import Aside
+from afterword.client.operation import Done, Operation, waking
+from afterword.errors import (
+    StoreError,
+    StoreInterrupted,
+    StoreLocked,
+    StoreUnavailable,
+    is_final,
+)
+from afterword.model.clock import Clock
+from afterword.model.fork import in_child
+from afterword.model.outcome import summarize
+from afterword.store.protocol import Store
+
+MAX_BATCH = 1_000  # operations per transaction
+REPEATS = 3  # of a transaction whose connection was lost
+INSIST_EVERY = 1.0  # seconds between attempts at what must not get lost
+PART_WITHIN = 0.5  # seconds to find out which operations of a batch meet a lock
+
+
+@dataclass(slots=True)
+class _Timer:
+    due: float
+    interval: float
+    step: Callable[[Store], object]
+
+
+IsFinal = Callable[[BaseException], bool]
+
+
+class _Abandoned(Exception):
+    """Somebody gave up while the batch ran: run it again without them."""
+
+
+class GroupCommit:
+    """Owns the store's writing side for as long as it runs.
+
+    Args:
+        store: not yet opened; opened and closed by `start` and `stop`.
+        clock: for the timers.
+    """
+
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
+        self.store = store
+        self._clock = clock or Clock()
+        self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._timers = [self._insisting()]
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._postponed: queue.SimpleQueue[Operation] = queue.SimpleQueue()  # by any thread
+        self._last_error = ""  # of what was postponed
+        self._aside = Aside(self._clock)
+        self._part_until = 0.0  # monotonic
+        self._most = MAX_BATCH  # operations in the next transaction
+        self.on_open: Callable[[Store], object] | None = None  # called before the thread starts
+        in_child(self._forget)
+
+    # ------------------------------------------------------------------ start and stop
+
+    def start(self) -> None:
+        """Open the store and start the thread.
+
+        Raises:
+            StoreError: the store cannot be opened.
+        """
+        with self._starting:  # scripts add their first jobs from several threads at once
+            if self._thread is not None:
+                return
+            self.store.open()
+            if self.on_open is not None:
+                self._step(self.on_open)
+            self._thread = threading.Thread(target=self._run, name="afterword-store", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is in the queue, then close the store."""
+        with self._starting:
+            if self._thread is None:
+                return
+            self._insist_again(self.store)
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+            self._refuse_waiting()
+            self.stop_timers()
+            self.store.close()
+
+    def stop_timers(self) -> None:
+        """Call none of the callers' periodic steps any more; operations are still taken."""
+        self._timers = [self._insisting()]
+
+    def _forget(self) -> None:
+        """In a forked child: what was asked of the store is the parent's; start anew if asked."""
+        self._queue = queue.SimpleQueue()
+        self._starting = threading.Lock()
+        self._thread = None
+        self._postponed = queue.SimpleQueue()
+        self._aside = Aside(self._clock)
+        self.stop_timers()
+        self.store.forget()
+
+    @property
+    def running(self) -> bool:
+        """Whether operations are being taken."""
+        return self._thread is not None
+
+    def every(self, interval: float, step: Callable[[Store], object]) -> None:
+        """Call `step(store)` in the store's thread each `interval` seconds, beginning now."""
+        self._timers.append(_Timer(self._clock.monotonic(), interval, step))
+        self._queue.put(waking())
+
+    # ------------------------------------------------------------------ for callers
+
+    def submit(self, operation: Operation) -> None:
+        """Put an operation into the queue; never blocks. It fails if the store is not in use."""
+        self._queue.put(operation)
+        if self._thread is None:
+            self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
+        """Answer those whom no thread will answer: they would wait for ever."""
+        refused = []
+        while not self._queue.empty():
+            with contextlib.suppress(queue.Empty):  # somebody else is refusing, too
+                refused.append(self._queue.get_nowait())
+        operations = [operation for operation in refused if operation is not None]
+        _fail(operations, StoreUnavailable(f"The store {self.store.url} is not in use now."))
+        _deliver(operations)
+
+    def insist(self, operation: Operation, gives_up_on: IsFinal = is_final) -> None:
+        """Like `submit`, for what must not get lost: tried again until it is done.
+
+        Args:
+            gives_up_on: whether an error is answered, because to try again would not help.
+        """
+        done = operation.done or _report
+        operation.done = lambda result, error: self._answer_or_postpone(
+            operation, done, gives_up_on, result, error
+        )
+        self._queue.put(operation)
+
+    def _answer_or_postpone(
+        self,
+        operation: Operation,
+        done: Done,
+        gives_up_on: IsFinal,
+        result: Any,
+        error: BaseException | None,
+    ) -> None:
+        if error is not None and not gives_up_on(error):
+            self._say_postponed(error)
+            self._postponed.put(operation)
+            return
+        operation.done = None  # it refers to the operation, which keeps the claims it is about
+        done(result, error)
+
+    def _say_postponed(self, error: BaseException) -> None:
+        """Log an error that is not the usual one, but not for each operation and each second."""
+        text = summarize(error)
+        if not isinstance(error, StoreUnavailable) and text != self._last_error:
+            self._last_error = text
+            telemetry.postponed(error)
+
+    def _insisting(self) -> _Timer:
+        return _Timer(self._clock.monotonic(), INSIST_EVERY, self._insist_again)
+
+    def _insist_again(self, store: Store) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                operation = self._postponed.get_nowait()
+                operation.error = operation.aside_since = None
+                self._queue.put(operation)
+
+    async def run(self, operation: Operation, timeout: float | None = None) -> Any:
+        """Wait for an operation in an event loop.
+
+        A caller that is cancelled while its operation is being committed waits for the answer, so
+        that afterwards `operation.committed` is certain; then it is cancelled.
+
+        Raises:
+            StoreUnavailable: not committed within `timeout` seconds; nothing of it was stored.
+        """
+        loop = operation.loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        operation.done = lambda result, error: resolve(future, result, error)
+        expiry = loop.call_later(timeout, self._expire, operation, future) if timeout else None
+        self.submit(operation)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not (operation.abandon() or operation.abandoned):
+                await _answered(operation)
+            raise
+        finally:
+            if expiry is not None:
+                expiry.cancel()
+
+    def _expire(self, operation: Operation, future: "asyncio.Future[Any]") -> None:
+        if operation.abandon():
+            resolve(future, None, self.timed_out())
+
+    def timed_out(self) -> StoreError:
+        """The error of a caller that has taken its operation back."""
+        return StoreUnavailable(
+            f"The store {self.store.url} did not answer in time; nothing was stored."
+        )
+
+    def run_blocking(self, operation: Operation, timeout: float | None = None) -> Any:
+        """Wait for an operation in a thread; errors as in `run`."""
+        finished = threading.Event()
+        operation.done = lambda result, error: finished.set()
+        self.submit(operation)
+        if not finished.wait(timeout) and operation.abandon():
+            raise self.timed_out()
+        finished.wait()
+        if operation.error is not None:
+            raise operation.error
+        return operation.result
+
+    # ------------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while True:
+            batch, stopping = self._take()
+            self._perform(self._aside.keep_followers(batch))
+            if stopping:
+                _deliver(self._give_up_aside())
+                return
+            self._run_timers()
+            self._try_aside()
+
+    def _perform(self, batch: Sequence[Operation]) -> None:
+        """Commit a batch, and answer those that have not been set aside."""
+        self._part_until = self._clock.monotonic() + PART_WITHIN
+        self._commit(batch)
+        _deliver([each for each in batch if each not in self._aside])
+
+    def _try_aside(self) -> None:
+        """Try again what met a lock, if it is time."""
+        started = self._clock.monotonic()
+        if started < self._aside.due:
+            return
+        batch = self._aside.take()
+        self._perform(batch)
+        if any(each in self._aside for each in batch):
+            self._aside.note_failed(self._clock.monotonic() - started)
+            return
+        if batch:
+            self._aside.note_done()
+        for follower in self._aside.take_followers():
+            self._queue.put(follower)
+
+    def _give_up_aside(self) -> Sequence[Operation]:
+        batch = self._aside.take_all()
+        _fail(batch, StoreUnavailable(f"The store {self.store.url} was stopped meanwhile."))
+        return batch
+
+    def _take(self) -> tuple[list[Operation], bool]:
+        """All waiting operations, and whether the end of the queue was among them."""
+        batch: list[Operation] = []
+        try:
+            operation = self._queue.get(timeout=self._time_to_next_timer())
+            while operation is not None:
+                batch.append(operation)
+                if len(batch) >= self._most:
+                    return batch, False
+                operation = self._queue.get_nowait()
+        except queue.Empty:
+            return batch, False
+        return batch, True
+
+    def _commit(self, batch: Sequence[Operation], repeats: int = REPEATS) -> None:
+        try:
+            self._commit_together(batch)
+        except _Abandoned:
+            self._commit([each for each in batch if not each.abandoned])
+        except StoreInterrupted as error:
+            self._repeat(batch, error, repeats)
+        except StoreLocked as error:
+            self._part(batch, error)
+        except StoreUnavailable as error:
+            self._most = max(1, len(batch) // 2)
+            _fail(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            for operation in batch:
+                self._commit([operation])
+
+    def _repeat(self, batch: Sequence[Operation], error: StoreError, repeats: int) -> None:
+        """Commit a batch of which nothing was written; callers may give up meanwhile."""
+        if repeats == 0:
+            _fail(batch, error)
+            return
+        _undo_begin_commit(batch)
+        self._commit(batch, repeats - 1)
+
+    def _part(self, batch: Sequence[Operation], error: StoreLocked) -> None:
+        """Set aside who meets the lock, so that the others go on."""
+        half = len(batch) // 2
+        if half == 0 and batch[0].divisible:
+            _fail(batch, error)
+        elif half == 0 or self._clock.monotonic() > self._part_until:
+            self._aside.put(batch, error)
+        else:
+            self._commit(batch[:half])
+            self._commit(batch[half:])
+
+    def _commit_together(self, batch: Sequence[Operation]) -> None:
+        if not batch:
+            return
+        with self.store.transaction():
+            for group in _grouped(batch):
+                self._execute(group)
+            if [each for each in batch if not each.begin_commit()]:
+                _undo_begin_commit(batch)
+                raise _Abandoned
+        self._most = min(MAX_BATCH, 2 * self._most)
+
+    def _execute(self, group: Sequence[Operation]) -> None:
+        first = group[0]
+        if first.items is None:
+            for operation in group:
+                operation.result = operation.verb(self.store)
+            return
+        items = [item for operation in group for item in operation.items or ()]
+        results = iter(first.verb(self.store, items, first.option))
+        for operation in group:
+            operation.result = [next(results) for _ in operation.items or ()]
+
+    def _time_to_next_timer(self) -> float:
+        due = min(self._aside.due, *(timer.due for timer in self._timers))
+        return max(0.0, due - self._clock.monotonic())
+
+    def _run_timers(self) -> None:
+        now = self._clock.monotonic()
+        for timer in [timer for timer in self._timers if timer.due <= now]:
+            timer.due = now + timer.interval
+            self._step(timer.step)
+
+    def _step(self, step: Callable[[Store], object]) -> None:
+        try:
+            step(self.store)
+        except Exception as error:
+            telemetry.step_failed(error)
+
+
+# ---------------------------------------------------------------------- helpers
+
+
+def _grouped(batch: Sequence[Operation]) -> list[list[Operation]]:
+    """Operations of one verb and option together, verbs in the order of their first operation.
+
+    Two operations on the same job are never in one batch in an order that matters: who adds, then
+    settles, waits for the answer in between.
+    """
+    groups: dict[Any, list[Operation]] = defaultdict(list)
+    for operation in batch:
+        groups[operation.verb, operation.option].append(operation)
+    return list(groups.values())
+
+
+def _undo_begin_commit(batch: Sequence[Operation]) -> None:
+    for operation in batch:
+        operation.undo_begin_commit()
+
+
+def _fail(batch: Sequence[Operation], error: BaseException) -> None:
+    for operation in batch:
+        operation.error = error
+
+
+def _deliver(batch: Sequence[Operation]) -> None:
+    """Tell every caller; each event loop is woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Operation]] = defaultdict(list)
+    for operation in batch:
+        if operation.abandoned:
+            continue
+        _take(operation)
+        if operation.loop is None:
+            _call_done([operation])
+        else:
+            by_loop[operation.loop].append(operation)
+    for loop, operations in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_call_done, operations)
+        except RuntimeError:
+            continue  # the loop was closed before it got its answers: nobody waits for them
+
+
+def _take(operation: Operation) -> None:
+    """Hand over the answer, whether or not anything still waits for it."""
+    take, operation.take = operation.take, None
+    if take is not None:
+        try:
+            take(operation.result, operation.error)
+        except Exception as error:  # a caller's mistake must not stop those who come after it
+            telemetry.answer_refused(error)
+    for wake in operation.mark_answered():
+        wake()
+
+
+def _call_done(operations: Sequence[Operation]) -> None:
+    for operation in operations:
+        try:
+            if operation.done is not None:
+                operation.done(operation.result, operation.error)
+        except Exception as error:  # a caller's mistake must not stop those who come after it
+            telemetry.answer_refused(error)
+
+
+async def _answered(operation: Operation) -> None:
+    """Wait for the answer, however often the caller is cancelled meanwhile."""
+    loop, answered = asyncio.get_running_loop(), asyncio.Event()
+    if not operation.call_at_answer(lambda: _call_in(loop, answered.set)):
+        return
+    while not answered.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await answered.wait()
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nothing waits in it
+        loop.call_soon_threadsafe(callback)
+
+
+def _report(result: Any, error: BaseException | None) -> None:
+    """Nobody waits for the answer, so an error is only logged."""
+    if error is not None:
+        telemetry.answer_refused(error)
+
+
+def resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    """Answer a future, unless it was cancelled or answered before."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

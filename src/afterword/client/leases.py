@@ -1,0 +1,107 @@
+"""This process's membership in the store: its worker id, and the lease that must not run out.
+
+The lease is renewed from the store's thread, so a blocked event loop cannot stop it. When it is
+lost all the same (the process was stopped, the store was away too long), everything this process
+holds may already run elsewhere: `on_lost` is told, and the process joins again under a new id.
+Nothing may start under a lease that is not `valid`; nothing ends under one, the fence sees to it.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+
+from afterword.client.group_commit import GroupCommit
+from afterword.client.operation import calling
+from afterword.errors import StoreError
+from afterword.model.clock import Clock
+from afterword.store.protocol import Store
+
+RENEWALS = 5  # per lease: the third one in a row to fail still leaves time to stop
+
+
+class Leases:
+    """One worker id at a time, joined and renewed.
+
+    Args:
+        group: runs the renewals; started before this.
+        seconds: how long a lease lasts without renewal.
+        on_lost: called in the store's thread with the id whose lease was lost.
+    """
+
+    def __init__(
+        self,
+        group: GroupCommit,
+        seconds: float,
+        clock: Clock | None = None,
+        on_lost: Callable[[str], None] = lambda worker: None,
+    ) -> None:
+        self._group = group
+        self._clock = clock or Clock()
+        self._renewed_at = float("-inf")  # monotonic
+        self._given_up = False
+        self._queues: Sequence[str] = ()
+        self._concurrency = 0
+        self.seconds = seconds
+        self.on_lost = on_lost
+        self.beats = 0  # how often the store's thread has come by, whatever the store answered
+        self.worker = new_worker_id()
+
+    def start(self, queues: Sequence[str] = (), concurrency: int = 0) -> None:
+        """Join, under a new id, and renew from now on.
+
+        Args:
+            queues: what the worker of this process serves.
+            concurrency: how many attempts it runs at a time; 0 if this process only stores jobs.
+        """
+        self._queues, self._concurrency = queues, concurrency
+        self.worker = new_worker_id()
+        self._given_up = False
+        self._group.run_blocking(calling(self._join))
+        self._group.every(self.seconds / RENEWALS, self._renew)
+
+    def retire(self) -> None:
+        """Begin to shut down: what is not ended by then is no loss to be counted."""
+        self._group.run_blocking(calling(lambda store: store.retire(self.worker)))
+
+    def stop(self) -> None:
+        """Leave; what is still held is lost at once."""
+        self._group.run_blocking(calling(lambda store: store.leave(self.worker)))
+
+    @property
+    def valid(self) -> bool:
+        """Whether the lease surely holds, by this process's own monotonic clock."""
+        return self._clock.monotonic() < self._renewed_at + self.seconds
+
+    def _join(self, store: Store) -> None:
+        joined_at = self._clock.monotonic()
+        store.join(self.worker, self.seconds, self._queues, self._concurrency)
+        self._renewed_at = joined_at
+
+    def _renew(self, store: Store) -> None:
+        asked_at = self._clock.monotonic()
+        self.beats += 1
+        try:
+            if not self._given_up and store.renew(self.worker, self.seconds):
+                self._renewed_at = asked_at
+                return
+        except StoreError:
+            # Now, not when it was asked: a store that is busy takes its time to say so.
+            if self._clock.monotonic() > self._renewed_at + self.seconds / 2:
+                self._give_up()
+            raise
+        self._give_up()
+        store.leave(self.worker)
+        self.worker = new_worker_id()
+        self._join(store)
+        self._given_up = False
+
+    def _give_up(self) -> None:
+        """From here on, whatever this worker held belongs to whoever recovers it."""
+        if not self._given_up:
+            self._given_up = True
+            self._renewed_at = float("-inf")
+            self.on_lost(self.worker)
+
+
+def new_worker_id() -> str:
+    """Random for each start of a process: hosts, process ids and pod names come back."""
+    return secrets.token_hex(8)

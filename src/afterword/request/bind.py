@@ -1,0 +1,60 @@
+"""Transactional enqueue: jobs that exist if and only if the user's own transaction commits.
+
+A job is written on the user's connection as it is added, so that savepoints and rollbacks take it
+along; with an asynchronous session it is written right before the commit (`bound_session`). It is
+never held: once committed, any worker may take it, whatever becomes of this process.
+
+Who tells the workers, so that they need not find it by their next look:
+
+- a session, SQLAlchemy's or SQLModel's, after its commit;
+- the request, when it is over, for other connections;
+- else the database with the commit, where it can (PostgreSQL's NOTIFY).
+"""
+
+from typing import Any
+
+from afterword.client.adder import AsyncTaskAdder, TaskAdder
+from afterword.client.call import Call
+from afterword.client.handle import Job
+from afterword.request.sequence import JobSequence
+from afterword.transactions.connections import AsyncUserConnection, UserConnection, adapt
+from afterword.transactions.statements import Transactions, perform, perform_async
+
+Binding = TaskAdder  # adds jobs in the transaction of a session or a synchronous connection
+AsyncBinding = AsyncTaskAdder  # adds jobs in the transaction of an asynchronous connection
+
+
+def bind(
+    transactions: Transactions, connection: Any, sequence: JobSequence
+) -> Binding | AsyncBinding:
+    """An adder of the jobs of a sequence in the connection's transaction.
+
+    Raises:
+        ConfigurationError: the store or the connection is not of a kind for which this works.
+        StoreError: the store cannot be opened.
+    """
+    adapted = adapt(connection)
+    transactions.open()
+    if adapted.session is not None:
+        from afterword.request.bound_session import SessionJobs
+
+        jobs = SessionJobs.of(adapted.session, transactions)
+        at_once = adapted.session is connection
+        return Binding(lambda call: jobs.add(adapted.session, sequence, call, at_once=at_once))
+    if adapted.awaited:
+        return AsyncBinding(lambda call: _write_async(sequence, call, adapted))
+    return Binding(lambda call: _write(sequence, call, adapted))
+
+
+def _write(sequence: JobSequence, call: Call, connection: UserConnection) -> Job[Any]:
+    added = sequence.add(call)
+    perform(sequence.writing(added, connection), connection)
+    return added.handle
+
+
+async def _write_async(
+    sequence: JobSequence, call: Call, connection: AsyncUserConnection
+) -> Job[Any]:
+    added = sequence.add(call)
+    await perform_async(sequence.writing(added, connection), connection)
+    return added.handle

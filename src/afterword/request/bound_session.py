@@ -1,0 +1,130 @@
+"""The jobs that are added to SQLAlchemy sessions, and what the sessions' transactions do to them.
+
+A Session writes a job as it is added. An AsyncSession cannot, because `add_task` is not awaited:
+its jobs are collected, and written by its own `before_commit`, which runs where it can wait.
+
+    add_task ──▶ collected ──▶ before_commit ──▶ written ──▶ after_commit: the workers are told
+                     │                              │
+                     └── rolled back: forgotten     └── the savepoint it was written in is rolled
+                         (so in a savepoint)            back, the job was older: collected again
+
+A savepoint's release fires `before_commit` as well, and when a transaction is committed with a
+savepoint still open, its own `before_commit` comes first. So whatever is collected is written
+whenever one fires, and each job remembers where it was added and where it was written.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session, SessionTransaction
+
+from afterword import telemetry
+from afterword.client.call import Call
+from afterword.client.handle import Job
+from afterword.request.sequence import Added, JobSequence
+from afterword.transactions.connections.sqlalchemy import SQLAlchemyConnection
+from afterword.transactions.statements import Transactions, perform
+
+
+@dataclass(slots=True, eq=False)
+class _Added:
+    """A call of the present transaction, which may be a savepoint."""
+
+    call: Added
+    sequence: JobSequence
+    added_in: SessionTransaction
+    written_in: SessionTransaction | None = None
+
+
+class SessionJobs:
+    """The jobs of one session. It knows the session only while it has a transaction."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._added: list[_Added] = []
+        self._rolled_back = False
+        self._committed = False
+
+    @classmethod
+    def of(cls, session: Session, transactions: Transactions) -> "SessionJobs":
+        """The one instance of this session, however often it is bound."""
+        known = session.info.get(transactions)
+        if known is None:
+            known = session.info[transactions] = cls(transactions)
+            known._listen(session)
+        return cast(SessionJobs, known)
+
+    def _listen(self, session: Session) -> None:
+        event.listen(session, "before_commit", self._before_commit)
+        event.listen(session, "after_commit", self._after_commit)
+        event.listen(session, "after_rollback", self._after_rollback)
+        event.listen(session, "after_soft_rollback", self._after_soft_rollback)
+        event.listen(session, "after_transaction_end", self._after_transaction_end)
+
+    def add(
+        self, session: Session, sequence: JobSequence, call: Call, *, at_once: bool
+    ) -> Job[Any]:
+        """Add a call to the session's transaction; with `at_once` it is written now."""
+        added = sequence.add(call)
+        if not session.in_transaction():
+            session.begin()  # as session.add() does
+        each = _Added(added, sequence, _innermost(session))
+        if at_once:
+            self._write(session, [each])
+        self._added.append(each)
+        return added.handle
+
+    def _write(self, session: Session, unwritten: list[_Added]) -> None:
+        connection = SQLAlchemyConnection(session)
+        for each in unwritten:
+            perform(each.sequence.writing(each.call, connection), connection)
+            each.written_in = _innermost(session)
+
+    @property
+    def _unwritten(self) -> list[_Added]:
+        return [each for each in self._added if each.written_in is None]
+
+    # ------------------------------------------------------------------ what the session tells
+
+    def _before_commit(self, session: Session) -> None:
+        if unwritten := self._unwritten:
+            self._write(session, unwritten)
+
+    def _after_commit(self, session: Session) -> None:
+        if session.in_nested_transaction():
+            return
+        self._committed = True
+        if self._added:
+            self._transactions.announce()
+
+    def _after_rollback(self, session: Session) -> None:
+        self._rolled_back = True
+
+    def _after_soft_rollback(self, session: Session, ended: SessionTransaction) -> None:
+        """Forget what was added in it: these are the latest, nothing of a later one is left."""
+        kept = [each for each in self._added if not _is_within(each.added_in, ended)]
+        for each in kept:
+            if each.written_in and _is_within(each.written_in, ended):
+                each.written_in = None
+        self._added = kept
+
+    def _after_transaction_end(self, session: Session, ended: SessionTransaction) -> None:
+        if ended.parent is None:
+            if self._unwritten and not self._rolled_back:
+                telemetry.not_committed(len(self._unwritten))
+            self._added, self._committed = [], False
+        if ended.parent is None or ended.nested:
+            self._rolled_back = False
+
+
+def _innermost(session: Session) -> SessionTransaction:
+    current = session.get_nested_transaction() or session.get_transaction()
+    return cast(SessionTransaction, current)  # there is one: it has just been begun or used
+
+
+def _is_within(transaction: SessionTransaction, outer: SessionTransaction) -> bool:
+    each: SessionTransaction | None = transaction
+    while each is not None and each is not outer:
+        each = each.parent
+    return each is outer

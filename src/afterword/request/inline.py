@@ -1,0 +1,168 @@
+"""Calls that run in their request: they cannot be stored, or the application is not started.
+
+They run where Starlette would run them, and are given what a worker would give them.
+"""
+
+import asyncio
+import contextlib
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from anyio import from_thread
+from starlette.concurrency import run_in_threadpool
+
+from afterword import telemetry
+from afterword.client.call import Call
+from afterword.errors import StoreError
+from afterword.injection import lifecycle
+from afterword.injection.lifecycle import Run
+from afterword.injection.needs import Injection, Needs
+from afterword.injection.scope import Provided, Values
+from afterword.model.job import JobRecord, JobState
+from afterword.model.outcome import describe
+from afterword.tasks.registry import is_async
+
+if TYPE_CHECKING:
+    from afterword.request.intake import Intake
+    from afterword.request.outbox import Entry, Outbox
+
+Function = Callable[..., Any]
+PATIENCE = 5.0  # seconds a call waits while none of the jobs before it runs
+
+
+async def call_plainly(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Call a task as Starlette does: `async def` here, `def` in a thread."""
+    if is_async(func):
+        await func(*args, **kwargs)
+        return
+    result = await run_in_threadpool(functools.partial(func, *args, **kwargs))
+    if isinstance(result, Awaitable):
+        await result
+
+
+async def run_until(outbox: "Outbox", last: "Entry") -> None:
+    """Run the calls up to this one that could not be stored, each after those before it."""
+    if not (outbox.durable or outbox.intake.started):
+        telemetry.not_started()
+    for entry in outbox.to_run_until(last):
+        if outbox.take_to_run(entry):
+            await _run(outbox, entry)
+
+
+async def _run(outbox: "Outbox", entry: "Entry") -> None:
+    try:
+        if outbox.durable:
+            await _wait_for_those_before(outbox, entry)
+        if outbox.stopped:  # by one before it, which it follows
+            return
+    except asyncio.CancelledError:
+        telemetry.not_run(entry.job.task)
+        raise
+    try:
+        await outbox.call(entry)
+    except Exception as error:
+        outbox.failed_at = outbox.failed_at or entry
+        if not outbox.durable:
+            raise  # not started: as with FastAPI, a test client sees the error
+        # Started: an error that reached the server would close the client's connection.
+        telemetry.task_failed(entry.job.task, outbox.intake.redact(describe(error)))
+
+
+async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:
+    """Release the stored jobs before this call, and wait for them: the order is the promise.
+
+    Not for those that nothing starts now: one has a delay, or waits for its next attempt, its queue
+    is paused or served nowhere, the process is about to end. A request must come to an end.
+    """
+    if outbox.rules.order == "concurrent":
+        return
+    with contextlib.suppress(StoreError):  # logged; they are stored when the request is over
+        await outbox.store()
+    ids = outbox.release_before(entry)
+    if not ids:
+        return
+    patience = _Patience(outbox.intake)
+    while True:
+        records = await outbox.intake.keeper.records(ids)
+        if all(record.state.final for record in records):
+            completed = all(record.state is JobState.COMPLETED for record in records)
+            if not completed:
+                outbox.failed_at = outbox.failed_at or entry
+            return
+        if patience.is_over(records):
+            telemetry.out_of_order(entry.job.task)
+            return
+        await asyncio.sleep(patience.pause)
+
+
+class _Patience:
+    """How long a call waits for the jobs before it."""
+
+    def __init__(self, intake: "Intake") -> None:
+        self._intake = intake
+        self._running_at = intake.monotonic()
+        self.pause = 0.0005  # seconds until the next look, doubled each time up to 0.1
+
+    def is_over(self, records: Sequence[JobRecord]) -> bool:
+        """True if none of these jobs is running, and none is likely to start soon."""
+        self.pause = min(self.pause * 2, 0.1)
+        now = self._intake.monotonic()
+        unfinished = [record for record in records if not record.state.final]
+        stopping_since = self._intake.stopping_since
+        if any(record.state is JobState.RUNNING for record in unfinished):
+            self._running_at = now
+            return stopping_since is not None and now > stopping_since + self._intake.grace
+        if stopping_since is not None or now > self._running_at + PATIENCE:
+            return True
+        soon = self._intake.now() + PATIENCE
+        return any(record.run_at.timestamp() > soon for record in unfinished)
+
+
+async def call_injected(
+    injection: Injection,
+    provided: Provided,
+    call: Call,
+) -> None:
+    """Call a task with what it asks for, in a scope of its own: not in that of the request.
+
+    Raises:
+        InjectionError: something it asks for can never be had without a request.
+        TypeError: the arguments do not fit what is left of its signature.
+    """
+    inner = injection.unwrap(call.func)
+    needs = injection.of(inner)
+    if not needs and not needs.scoped:
+        await call_plainly(call.func, call.args, call.kwargs)
+        return
+    complete = _completing(inner, needs, call)
+    if needs.scoped and needs.all_sync and not is_async(inner):
+        await run_in_threadpool(lifecycle.run_sync, needs, provided, lambda v: _here(complete(v)))
+    else:
+        await Run(needs, provided)(lambda values: call_plainly(complete(values), (), {}))
+
+
+def _completing(func: Function, needs: Needs, call: Call) -> Callable[[Values], Function]:
+    """A function that takes the injected values, and returns the call with all its arguments."""
+    whole = inspect.signature(func)
+    rest = [each for each in whole.parameters.values() if each.name not in needs.names]
+    given = whole.replace(parameters=rest).bind(*call.args, **call.kwargs).arguments
+
+    def complete(values: Values) -> Function:
+        bound = whole.bind_partial()
+        bound.arguments.update({**given, **values})
+        return functools.partial(func, *bound.args, **bound.kwargs)
+
+    return complete
+
+
+def _here(func: Function) -> None:
+    """In the thread in which its dependencies have been entered."""
+    result = func()
+    if isinstance(result, Awaitable):
+        from_thread.run(_wait_for, result)
+
+
+async def _wait_for(awaitable: Awaitable[Any]) -> None:
+    await awaitable

@@ -1,0 +1,297 @@
+"""The status API: what a client may ask about its job, and how it cancels it.
+
+    GET    /jobs/{job_id}          how it is: always 200 for a job that is known
+    GET    /jobs/{job_id}/result   what it returned: 200, not yet 409, never 410
+    DELETE /jobs/{job_id}          end it: done 200, asked to 202, too late 409
+
+Whatever is wrong is told as problem details (RFC 9457) that carry the job's state. A client never
+sees arguments, the names of functions, or a traceback (unless `show_errors="full"`).
+
+An answer is built from one look at the store, in a thread, so the event loop never waits.
+"""
+
+import functools
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, ParamSpec, get_args
+
+from afterword.errors import ConfigurationError, MissingExtra, StoreUnavailable, safe_repr
+from afterword.request.access import require_granted
+
+try:
+    from fastapi import APIRouter, Depends, Header, Path, Response, params
+except ImportError as error:
+    raise MissingExtra("afterword.request.jobs_router", "fastapi") from error
+
+from afterword.client.handle import CANCELLED
+from afterword.client.inquiries import Keeper
+from afterword.model.checks import check_number
+from afterword.model.job import JobRecord, JobState
+from afterword.request.job_status import (
+    UNAVAILABLE,
+    UNKNOWN,
+    JobProblem,
+    JobStatus,
+    ShowErrors,
+    ended,
+    not_ended,
+    why_ended,
+)
+
+P = ParamSpec("P")
+
+JOB_ROUTE = "afterword_job"  # by this name `Accepted` finds where a job can be looked at
+
+
+# ---------------------------------------------------------------------- the answers
+
+# What a cache may keep, it must ask about; nothing of it is for others.
+_CACHE = {"Cache-Control": "private, no-cache"}
+
+
+class _Refused(Exception):
+    """The answer is a problem."""
+
+    def __init__(self, problem: JobProblem, retry_after: int | None = None) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+        self.retry_after = retry_after
+
+    def response(self) -> Response:
+        headers = dict(_CACHE)
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
+        return Response(
+            self.problem.model_dump_json(exclude_none=True),
+            self.problem.status,
+            headers,
+            media_type="application/problem+json",
+        )
+
+
+def _refusing(
+    endpoint: Callable[P, Awaitable[Response]],
+) -> Callable[P, Awaitable[Response]]:
+    """Turns what an endpoint raises into problem details."""
+
+    @functools.wraps(endpoint)
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> Response:
+        try:
+            return await endpoint(*args, **kwargs)
+        except _Refused as refused:
+            return refused.response()
+        except StoreUnavailable:
+            return _Refused(UNAVAILABLE, retry_after=1).response()
+
+    return answer
+
+
+JobId = Annotated[str, Path(description="The job's id", json_schema_extra={"format": "uuid"})]
+Tag = Annotated[str | None, Header(description="The ETag of an earlier answer")]
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class _Endpoints:
+    """The three routes. Room is left for a fourth, /events."""
+
+    def __init__(self, keeper: Keeper, show_errors: ShowErrors | None, retry_after: int) -> None:
+        self._keeper = keeper
+        self._show_errors = show_errors
+        self._retry_after = retry_after
+
+    @_refusing
+    async def status(self, job_id: JobId, if_none_match: Tag = None) -> Response:
+        """The state of a job, how far it has come, and why it failed.
+
+        Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`: as long as
+        nothing has changed, the answer is an empty 304.
+        """
+        answer = self._status(await self._record(job_id), 200)
+        tag = f'"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}"'
+        if if_none_match and _names(if_none_match, tag):
+            unchanged = {name: value for name, value in answer.headers.items() if name in _KEPT}
+            return Response(status_code=304, headers={**unchanged, "ETag": tag})
+        answer.headers["ETag"] = tag
+        return answer
+
+    @_refusing
+    async def result(self, job_id: JobId) -> Response:
+        """What a completed job has returned; null if that was nothing.
+
+        One that has not ended yet is a 409 with `Retry-After`; one that failed or was cancelled is
+        a 410, and will not have a result.
+        """
+        record = await self._record(job_id)
+        if not record.state.final:
+            raise _Refused(not_ended(record.state), self._retry_after)
+        problem = why_ended(record, self._show_errors)
+        if problem:
+            raise _Refused(problem)
+        # It is stored as JSON, so nothing is decoded, and no code of the user's is run.
+        return Response(record.result or "null", headers=_CACHE, media_type="application/json")
+
+    @_refusing
+    async def cancel(self, job_id: JobId) -> Response:
+        """A job that waits is cancelled at once (200). One that runs is asked to end (202).
+
+        It ends when it heeds that, and its status tells when. One that has ended is a 409.
+        """
+        known = await self._record(job_id)
+        cancelled = await self._keeper.cancel(known.id, CANCELLED)
+        record = await self._record(job_id)
+        if record.state.final and not (cancelled and record.state is JobState.CANCELLED):
+            raise _Refused(ended(record.state))  # before it was asked, or just as it was
+        return self._status(record, 200 if record.state.final else 202)
+
+    async def _record(self, job_id: str) -> JobRecord:
+        text = job_id.lower()
+        record = await self._keeper.record(text) if _ID.fullmatch(text) else None
+        if record is None:
+            raise _Refused(UNKNOWN)
+        return record
+
+    def _status(self, record: JobRecord, status: int) -> Response:
+        headers = dict(_CACHE)
+        if not record.state.final:
+            headers["Retry-After"] = str(self._retry_after)
+        body = JobStatus.of(record, self._show_errors).model_dump_json()
+        return Response(body, status, headers, media_type="application/json")
+
+
+def _names(header: str, tag: str) -> bool:
+    """Whether an If-None-Match names this tag."""
+    tags = {each.strip().removeprefix("W/") for each in header.split(",")}
+    return tag in tags or "*" in tags
+
+
+_KEPT = {"cache-control", "retry-after"}  # of an answer, when it is a 304
+
+
+# ---------------------------------------------------------------------- the router
+
+
+def jobs_router(
+    keeper: Keeper,
+    *,
+    authorize: Callable[..., Any] | params.Depends | None,
+    development: bool,
+    prefix: str,
+    tags: Sequence[str],
+    show_errors: ShowErrors | None,
+    retry_after: int,
+    include_in_schema: bool,
+) -> APIRouter:
+    """See `Afterword.jobs_router`."""
+    check_number("retry_after", retry_after, 0, 24 * 3600, whole=True)
+    _check_show_errors(show_errors)
+    router = APIRouter(
+        prefix=prefix,
+        tags=[*tags],
+        dependencies=_guards(authorize, development),
+        include_in_schema=include_in_schema,
+    )
+    _add_routes(router, _Endpoints(keeper, show_errors, retry_after))
+    return router
+
+
+def _check_show_errors(value: object) -> None:
+    if value is not None and value not in get_args(ShowErrors):
+        raise ConfigurationError(
+            f"show_errors must be one of {[*get_args(ShowErrors), None]}, but it is"
+            f" {safe_repr(value)}."
+        )
+
+
+def _guards(authorize: object, development: bool) -> list[Any]:
+    """The dependencies of all routes: who may ask."""
+    if authorize is None:
+        if not development:
+            raise ConfigurationError(_OPEN)
+        return []
+    if not isinstance(authorize, params.Depends):
+        if not callable(authorize):
+            raise ConfigurationError(
+                "authorize must be a dependency (a function that raises HTTPException to refuse),"
+                f" but it is {safe_repr(authorize)}."
+            )
+        authorize = Depends(authorize)
+
+    async def allowed(answer: Any = authorize) -> None:
+        await require_granted(answer)
+
+    return [Depends(allowed)]
+
+
+_OPEN = (
+    "jobs_router() without `authorize` is for development: anybody who can reach the application"
+    " could read the results of jobs and cancel them. Give it a dependency that refuses whom you"
+    " do not know:\n"
+    "    app.include_router(afterword.jobs_router(authorize=current_user))\n"
+    "For development, set the environment variable AFTERWORD_DEV=1, or use FastAPI(debug=True)."
+)
+
+
+def _add_routes(router: APIRouter, endpoints: _Endpoints) -> None:
+    path = "/{job_id}"
+    router.add_api_route(
+        path,
+        endpoints.status,
+        name=JOB_ROUTE,
+        operation_id="get_job",
+        summary="Look at a job",
+        response_model=JobStatus,
+        response_description="The job is known, whatever its state",
+        responses={
+            200: {"headers": _HEADERS},
+            304: {"description": "Nothing has changed", "headers": _HEADERS},
+            **_problems(404, 503),
+        },
+    )
+    router.add_api_route(
+        f"{path}/result",
+        endpoints.result,
+        name=f"{JOB_ROUTE}_result",
+        operation_id="get_job_result",
+        summary="Fetch the result of a job",
+        response_model=Any,
+        response_description="What the task returned, as JSON",
+        responses=_problems(404, 409, 410, 503),
+    )
+    router.add_api_route(
+        path,
+        endpoints.cancel,
+        methods=["DELETE"],
+        name=f"{JOB_ROUTE}_cancel",
+        operation_id="cancel_job",
+        summary="Cancel a job",
+        response_model=JobStatus,
+        response_description="The job is cancelled",
+        responses={
+            202: {"model": JobStatus, "description": "The job runs, and has been asked to end"},
+            **_problems(404, 409, 503),
+        },
+    )
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/problem+json": {"schema": _PROBLEM}}
+    return {
+        status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses
+    }
+
+
+_PROBLEM = {"$ref": f"#/components/schemas/{JobProblem.__name__}"}  # JobStatus takes it there
+_HEADERS = {
+    "ETag": {"description": "For If-None-Match", "schema": {"type": "string"}},
+    "Retry-After": {
+        "description": "Seconds after which to ask again; not for a job that has ended",
+        "schema": {"type": "integer"},
+    },
+}
+_DESCRIPTIONS = {
+    404: "There is no such job (any more)",
+    409: "Not in this state of the job",
+    410: "The job failed or was cancelled: it has no result",
+    503: "The jobs cannot be looked at now",
+}

@@ -1,0 +1,640 @@
+"""The outbox decides what becomes of each call that is added.
+
+One outbox belongs to a request, from its first line until everything that was added in it has been
+let go; what is added behind the request, or by `Afterword.add_task`, has one as well, which is over
+from the beginning. Each call is an entry with one state. It changes here only, under the outbox's
+lock, whichever thread or coroutine asks for it:
+
+    collected ──▶ storing ──▶ held ──▶ released            the worker's, or any worker's
+        │            │  │       └────▶ discarded            nothing confirmed it
+        │            │  ├──▶ somebody else's                another job has its unique key
+        │            │  └──▶ given up                       the store failed; the caller was told
+        │            └─────▶ collected                      taken back, its caller being cancelled
+        ├──▶ run here                                       it cannot be stored
+        └──▶ discarded                                      the request failed before its answer
+
+- Who asks for an entry to be stored while it is being stored waits for that same answer. What is
+  added meanwhile is stored after it: only then is it known which job it follows.
+- The answer is taken in the store's thread by the entries (`_answered`), whether or not anything
+  still waits for it. Once the outbox is over, it releases what it is told of.
+- Whoever acts on an entry takes the right to do so first, as a change of state, and awaits then.
+
+A call is confirmed when it is certain that it is to run: those of the injected `BackgroundTasks` at
+once, those that the user puts on a Response when Starlette calls them.
+"""
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import count
+from types import TracebackType
+from typing import Any
+
+from starlette.websockets import WebSocketDisconnect
+
+from afterword import telemetry
+from afterword.client.call import Call, Draft, draft, unstored_draft
+from afterword.client.handle import Job
+from afterword.errors import NotStarted, NotStorable
+from afterword.model.job import JobRecord, NewJob, new_id
+from afterword.request import inline
+from afterword.request.bind import AsyncBinding, Binding
+from afterword.request.idempotency import RequestKey
+from afterword.request.intake import Intake
+from afterword.request.sequence import JobSequence
+from afterword.request.storing import Storing
+from afterword.store.protocol import Added, Claim, held_claim
+from afterword.tasks.options import NO_OPTIONS
+from afterword.tasks.registry import reference
+
+
+class State(StrEnum):
+    """Where an entry is; see the drawing above."""
+
+    COLLECTED = "collected"  # in memory only
+    STORING = "storing"  # an operation of the store has it
+    HELD = "held"  # stored, and kept from the workers until the request is over
+    OTHERS = "others"  # not stored: another job has its unique key
+    RELEASED = "released"  # stored, and the workers' from here on
+    DISCARDED = "discarded"  # not to run
+    RUN_HERE = "run here"  # called in its request
+    GIVEN_UP = "given up"  # not stored, and not to be stored any more
+
+
+_PENDING = frozenset({State.COLLECTED, State.STORING})
+_UNRELEASED = frozenset({State.COLLECTED, State.STORING, State.HELD})
+_OWN = _UNRELEASED | {State.RELEASED}  # there is a job of its own, or there will be
+_STORED = frozenset({State.HELD, State.RELEASED, State.OTHERS})
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One added call. `claim` is set while it is held."""
+
+    outbox: "Outbox"
+    call: Call
+    job: NewJob
+    handle: Job[Any]
+    confirmed: bool
+    before: "Entry | None" = None  # what it follows, as long as that is to run
+    number: int = 0  # of the calls of its task, with an Idempotency-Key
+    state: State = State.COLLECTED
+    claim: Claim | None = None
+
+    @property
+    def durable(self) -> bool:
+        """False: it cannot be stored, and runs in the request."""
+        return self.job.durable
+
+    @property
+    def runs_here(self) -> bool:
+        """True for what is to run in the request, and has yet to."""
+        return self.confirmed and not self.durable and self.state is State.COLLECTED
+
+    @property
+    def stored(self) -> bool:
+        """True for what is in the store, under its own id or another."""
+        return self.state in _STORED
+
+
+class Outbox:
+    """The calls of one request, in the order they were added.
+
+    Args:
+        intake: where they are stored.
+        over: there is no request (any more): what is added is stored and released at once.
+        key: tells this request from others, if a client may repeat it.
+    """
+
+    def __init__(
+        self, intake: Intake, *, over: bool = False, key: RequestKey | None = None
+    ) -> None:
+        self.intake = intake
+        self.rules = intake.rules
+        self.durable = intake.started or over
+        self.over = over
+        self.answered = False  # the first byte is out: what has been stored stays stored
+        self.refusal: BaseException | None = None  # the store failed: the client is refused
+        self.failed_at: Entry | None = None  # a call that ran here, or what it waited for, failed
+        self.messages = False  # a WebSocket: each message stores what has been added before
+        self.in_doubt = False  # FastAPI before 0.118: the handler may have failed unnoticed
+        self.entries: list[Entry] = []
+        self.bound: JobSequence | None = None  # jobs that are left to transactions of the user's
+        self.background_tasks: object | None = None  # the one instance of this request
+        # Told of `run_unstorable` when the first call is added that cannot be stored.
+        self.run_in_request: Callable[[Callable[[], Awaitable[None]]], object] | None = None
+        self._key = key
+        self._lock = threading.RLock()
+        self._storing: Storing | None = None  # one after the other
+        self._numbers: defaultdict[str, set[int]] = defaultdict(set)  # with an Idempotency-Key
+        self._request_id: str | None = None
+        self._last: str | None = None  # the last job of the request, once that is over
+
+    # ------------------------------------------------------------------ adding
+
+    def add(self, call: Call, *, confirmed: bool = True) -> Entry:
+        """Collect a call; behind the request, store it before this returns.
+
+        Raises:
+            NotStorable, ArgumentError: as of `BackgroundTasks.add_task`.
+            StoreUnavailable: it was added behind the request, and could not be stored.
+        """
+        entry = self._collect(call, confirmed=confirmed)
+        while self.over and entry.durable and entry.state in _PENDING:
+            with self._lock:
+                storing = self._storing or self._begin_storing()
+            if storing is not None:
+                storing.wait_blocking(raises=entry in storing.entries)
+        return entry
+
+    async def add_and_store(self, call: Call) -> Entry:
+        """The same where it can be awaited that the call is stored."""
+        entry = self._collect(call, confirmed=True)
+        await self.store()
+        return entry
+
+    def _collect(self, call: Call, *, confirmed: bool) -> Entry:
+        drafted = self._draft(call)  # not under the lock: it runs code of the arguments' types
+        found = self._find_unique(drafted)
+        if self._key is not None:
+            self._key.resolve()
+        with self._lock:
+            entry = self._entry(call, drafted, found, confirmed=confirmed)
+            self.entries.append(entry)
+            ask = self.run_in_request if entry.runs_here else None
+            self.run_in_request = None if ask else self.run_in_request
+        if ask:
+            ask(self.run_unstorable)
+        return entry
+
+    def _draft(self, call: Call) -> Draft:
+        """The job of a call; one that is not durable if the call runs in the request."""
+        injection = self.intake.injection
+        if not self.durable:
+            if self.over:
+                raise NotStarted(
+                    f"{reference(call.func)} was added when its request was over, and the"
+                    " application's lifespan has not run: nothing would run it, or store it."
+                    " Serve the application with its lifespan; in a test, use"
+                    " `with TestClient(app) as client:`."
+                )
+            return unstored_draft(call, injection)
+        try:
+            return draft(call, injection)
+        except NotStorable as error:
+            if self.rules.strict or self.over or call.options is not NO_OPTIONS:
+                raise
+            telemetry.not_durable(reference(call.func), str(error))
+            return unstored_draft(call, injection)
+
+    def _find_unique(self, drafted: Draft) -> JobRecord | None:
+        """A hint, so that the id can be part of the answer; the store decides."""
+        key = drafted.get("unique_key")
+        if key is None or self.over:
+            return None
+        return self.intake.keeper.find_unique(key, ended=False)
+
+    def _entry(
+        self, call: Call, drafted: Draft, found: JobRecord | None, *, confirmed: bool
+    ) -> Entry:
+        drafted, number = self._keyed(drafted)
+        durable = drafted.get("durable", True)
+        before = self._last_entry if durable else None
+        job = self._job(drafted, before, confirmed)
+        handle = Job[Any](
+            found.id if found else job.id,
+            job.task,
+            keeper=self.intake.keeper if durable else None,
+            record=found,
+            durable=durable,
+            conflict=found is not None and differs(found, job),
+            added_in=self,
+        )
+        return Entry(self, call, job, handle, confirmed, before, number)
+
+    def _keyed(self, drafted: Draft) -> tuple[Draft, int]:
+        """With an Idempotency-Key, the n-th call of a task has a key that a repetition has too.
+
+        What could not be stored does not count: its number is given to the next call.
+        """
+        if self._key is None or not drafted.get("durable", True) or drafted["unique_key"]:
+            return drafted, 0
+        task = drafted["task"]
+        taken = self._numbers[task]
+        number = len(taken) + 1
+        if number in taken:  # one before was given back
+            number = next(each for each in count(1) if each not in taken)
+        key = self._key.of_call(task, number)
+        if key is None:
+            return drafted, 0
+        taken.add(number)
+        return {**drafted, "unique_key": key, "unique_ended": True}, number
+
+    def _job(self, drafted: Draft, before: Entry | None, confirmed: bool) -> NewJob:
+        """The job with its id, and its place in the order of the request as it is now."""
+        job_id = new_id()
+        if not drafted.get("durable", True):
+            return NewJob(**drafted, id=job_id)
+        self._request_id = self._request_id or job_id
+        after = before.handle.id if before else self._last
+        job = NewJob(
+            **drafted,
+            id=job_id,
+            after=after if self.rules.order == "sequential" else None,
+            on_failure=self.rules.on_failure,
+            request_id=None if self.over and after is None else self._request_id,
+        )
+        return replace(job, held=True) if self._must_be_held(job, confirmed) else job
+
+    @property
+    def _last_entry(self) -> Entry | None:
+        """The call that the next one follows: the last of the request's own, if it has any."""
+        others: Entry | None = None
+        for each in reversed(self.entries):
+            if each.job.durable and each.state in _OWN:
+                return each
+            if each.state is State.OTHERS:
+                others = others or each
+        return others
+
+    def _place(self, entry: Entry) -> None:
+        """Let a job follow what is there: the call before it may have come to nothing.
+
+        Another job may have its key, or it could not be stored; then the one before that counts.
+        """
+        before = entry.before
+        others: str | None = None
+        while before is not None and before.state not in _OWN:
+            if before.state is State.OTHERS:
+                others = others or before.handle.id
+            before = before.before
+        after = before.job.id if before else self._last or others
+        if self.rules.order == "sequential" and after != entry.job.after:
+            held = entry.job.held or not self.over
+            entry.job = replace(entry.job, after=after, held=held)
+
+    def _must_be_held(self, job: NewJob, confirmed: bool) -> bool:
+        """True unless something else keeps the job from starting while the request goes on.
+
+        A job that follows another one of this request waits for that one, which is held. But one
+        with a unique key may turn out to be somebody else's, and then nothing holds it.
+        """
+        if self.over:  # to start it here at once, if it can
+            at_once = job.after is None and job.run_at is None and job.limit_key is None
+            return at_once and self.intake.starts_here
+        last = self.entries[-1] if self.entries else None
+        follows = (
+            last is not None
+            and last.job.id == job.after
+            and last.confirmed
+            and last.job.unique_key is None
+            and last.state in _UNRELEASED
+        )
+        return not (follows and confirmed)
+
+    def bind(self, connection: Any) -> Binding | AsyncBinding:
+        """An adder of jobs of this request in a transaction of the user's."""
+        with self._lock:
+            if self.bound is None:
+                self.bound = JobSequence(self.intake, self)
+        return self.intake.bind(connection, self.bound)
+
+    def keyed_in_transaction(self, drafted: Draft, number: int) -> Draft:
+        """A call that is left to such a transaction, with its key if the client may repeat it.
+
+        Args:
+            number: of the calls of its task that the transactions of the request keep.
+        """
+        if self._key is None or drafted["unique_key"]:
+            return drafted
+        self._key.resolve()
+        key = self._key.of_call(drafted["task"], number, bound=True)
+        return drafted if key is None else {**drafted, "unique_key": key, "unique_ended": True}
+
+    def request_id_of(self, job_id: str) -> str:
+        """The id that the jobs of this request share: that of its first one."""
+        with self._lock:
+            self._request_id = self._request_id or job_id
+            return self._request_id
+
+    # ------------------------------------------------------------------ storing
+
+    @property
+    def unfinished(self) -> bool:
+        """True if something has yet to be stored, or to run here."""
+        return any(each.state in _PENDING for each in self.entries)
+
+    async def store(self) -> None:
+        """Make durable what has been collected, and wait for what is being stored already.
+
+        Raises:
+            StoreError: let it pass; the client gets a 503.
+        """
+        if not self.entries:
+            return
+        if self.refusal is not None and self.messages:
+            raise self.refusal  # no message tells of success any more
+        mine = [each for each in self.entries if each.job.durable and each.state in _PENDING]
+        while [each for each in mine if each.state in _PENDING]:
+            with self._lock:
+                earlier = self._storing
+                storing = earlier or self._begin_storing(asyncio.get_running_loop())
+            if storing is None:
+                return
+            await (storing.join() if storing is earlier else storing.wait())
+
+    def _begin_storing(self, loop: asyncio.AbstractEventLoop | None = None) -> Storing | None:
+        entries = [e for e in self.entries if e.state is State.COLLECTED and e.job.durable]
+        if self._storing is not None or not entries:
+            return None
+        for each in entries:
+            self._place(each)
+        for each in entries:
+            each.state = State.STORING
+        storing = Storing(entries, self.intake, self._lock, self._answered, self._taken_back)
+        self._storing = storing
+        storing.begin(loop)  # which has its answer already, if the store is not in use
+        return storing
+
+    def _answered(
+        self, storing: Storing, answers: Sequence[Added], error: BaseException | None
+    ) -> None:
+        """The store's answer; in its thread, or where the time was over."""
+        with self._lock:
+            self._storing = None
+            if error is None:
+                for each, answer in zip(storing.entries, answers, strict=True):
+                    self._note(each, answer, storing)
+            else:
+                self._note_failure(storing, error)
+            over = self.over
+        if error is not None:
+            telemetry.not_stored(str(error))
+        if over:
+            self._let_go()
+
+    def _note(self, entry: Entry, answer: Added, storing: Storing) -> None:
+        own = answer.id == entry.job.id  # also if it was there already: the fence will tell
+        found = None if own else answer.found
+        entry.handle.note_stored(answer.id, conflict=answer.conflict, found=found)
+        if own and entry.job.held:
+            entry.claim = held_claim(entry.job, storing.worker, storing.now, waits=answer.waits)
+            entry.state = State.HELD
+        else:
+            entry.state = State.RELEASED if own else State.OTHERS
+        if entry.confirmed:
+            self._confirm_same(entry)
+
+    def _confirm_same(self, entry: Entry) -> None:
+        """What this call was given may be another one's of this request, which then has to run."""
+        for each in self.entries:
+            if entry.state is State.OTHERS and each.job.id == entry.handle.id:
+                each.confirmed = True
+
+    def _note_failure(self, storing: Storing, error: BaseException) -> None:
+        again = self.answered and not self.over  # they may be stored with the next part of it
+        for each in storing.entries:
+            each.state = State.COLLECTED if again else State.GIVEN_UP
+            if not (again or storing.in_doubt):
+                self._numbers[each.job.task].discard(each.number)
+        if not (self.answered or self.over):
+            self.refusal = error
+            self.drop()
+
+    def _taken_back(self, storing: Storing) -> None:
+        """The only caller that waited was cancelled, early enough; under the lock."""
+        self._storing = None
+        for each in storing.entries:
+            each.state = State.GIVEN_UP if self.over else State.COLLECTED
+            if self.over:
+                self._numbers[each.job.task].discard(each.number)
+
+    # ------------------------------------------------------------------ calls that run here
+
+    async def confirm(self, entry: Entry) -> None:
+        """The task was called: Starlette does that after the body, and then it is to run.
+
+        A handler that calls it before it has answered wants it run there and then; so does
+        whoever calls it when the request is over, without having confirmed it.
+        """
+        if self._take_to_run_now(entry):
+            await self.call(entry)
+            return
+        with self._lock:
+            entry.confirmed = True
+            self._confirm_same(entry)
+        if entry.runs_here:
+            await inline.run_until(self, entry)
+
+    def _take_to_run_now(self, entry: Entry) -> bool:
+        with self._lock:
+            by_hand = not self.answered and entry.state is State.COLLECTED
+            late = self.over and not entry.confirmed and entry.state is State.DISCARDED
+            if not (by_hand or late):
+                return False
+            entry.state = State.RUN_HERE
+            for follower in self.entries:
+                if follower.job.after == entry.job.id and follower.state is State.COLLECTED:
+                    follower.job = replace(follower.job, after=entry.job.after, held=True)
+            return True
+
+    async def run_unstorable(self) -> None:
+        """Run, in their order, the confirmed calls that could not be stored."""
+        while here := [each for each in self.entries if each.runs_here]:
+            await inline.run_until(self, here[-1])  # which may have added more
+
+    def to_run_until(self, last: Entry) -> list[Entry]:
+        """The calls that are to run here, up to this one."""
+        with self._lock:
+            position = self.entries.index(last) if last in self.entries else -1
+            return [each for each in self.entries[: position + 1] if each.runs_here]
+
+    def take_to_run(self, entry: Entry) -> bool:
+        """True for the one who is to run this call."""
+        with self._lock:
+            taken = entry.runs_here
+            if taken:
+                entry.state = State.RUN_HERE
+            return taken
+
+    def release_before(self, entry: Entry) -> list[str]:
+        """Release the stored jobs that come before this call; their ids."""
+        with self._lock:
+            position = self.entries.index(entry) if entry in self.entries else 0
+            before = [each for each in self.entries[:position] if each.confirmed and each.stored]
+            ids = [each.handle.id for each in before]
+        self._release(before)
+        return ids
+
+    async def call(self, entry: Entry) -> None:
+        """Call it here, with what it is injected with."""
+        with self.intake.provide(entry) as provided:
+            await inline.call_injected(self.intake.injection, provided, entry.call)
+
+    @property
+    def stopped(self) -> bool:
+        """True if a failure stops what comes after it."""
+        ordered = self.rules.order == "sequential" and self.rules.on_failure == "stop"
+        return ordered and self.failed_at is not None
+
+    # ------------------------------------------------------------------ the end
+
+    def drop_if_failed(self, error: BaseException | None) -> None:
+        """Forget everything if the handler failed before it gave an answer."""
+        if error is not None and not self.answered and not isinstance(error, WebSocketDisconnect):
+            self.drop()
+
+    def leave(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """The same, as a callback on a stack of contexts."""
+        self.drop_if_failed(error)
+
+    def end_doubt(self, handled: BaseException | None) -> None:
+        """The answer starts: one that is given while an error is handled is an error's answer."""
+        if self.in_doubt and handled is not None:
+            self.drop(confirmed_only=True)
+
+    def drop(self, *, confirmed_only: bool = False) -> None:
+        """Forget what has not been stored."""
+        with self._lock:
+            for each in self.entries:
+                if each.state is State.COLLECTED and (each.confirmed or not confirmed_only):
+                    each.state = State.DISCARDED
+
+    def forget_unconfirmed(self, *, failed: bool) -> None:
+        """The response is out, and Starlette has called what it carries: the rest is not to run.
+
+        Args:
+            failed: the request ended with an error, so that this is no surprise.
+        """
+        with self._lock:
+            forgotten = [e for e in self.entries if not e.confirmed and e.state in _UNRELEASED]
+            for each in forgotten:
+                if each.state is State.COLLECTED:
+                    each.state = State.DISCARDED
+        if not (failed or self.refusal):
+            for each in forgotten:
+                telemetry.never_confirmed(each.job.task)
+
+    def end_if_empty(self) -> bool:
+        """End it as most requests end, which add nothing; False: there is more to do."""
+        with self._lock:
+            if self.entries or self.bound is not None:
+                return False
+            self.over = True
+            self.run_in_request = self.background_tasks = None
+            return True
+
+    def end(self) -> None:
+        """The request is over: let everything go, now or as soon as the store has answered.
+
+        Nothing must be left that refers to itself: a request with a cycle is freed by the garbage
+        collector, which cost a quarter of its time (`scripts/bench R`).
+        """
+        with self._lock:
+            self.over = True
+            refused = self._take_refused()
+            not_run = [each for each in self.entries if each.runs_here]
+            for each in not_run:
+                each.state = State.DISCARDED
+            if self.bound is not None:
+                self.bound.forget_connections()
+            self.run_in_request = self.background_tasks = None
+        if refused:
+            self.intake.cancel(refused)
+        self._let_go()
+        for each in not_run:
+            telemetry.not_run(each.job.task)
+
+    def _take_refused(self) -> list[Claim]:
+        """A request that is refused has stored nothing, whatever it had before its answer."""
+        if self.refusal is None:
+            return []
+        self.drop()
+        told = self.answered or self.messages
+        return [] if told else _taken(self.entries, State.DISCARDED)
+
+    def _let_go(self) -> None:
+        """Release what is held, discard what nothing confirmed; keep what is being stored."""
+        with self._lock:
+            self._begin_storing()
+            last = self._last_entry
+            self._last = last.handle.id if last else self._last
+            entries = self.entries
+            self.entries = [each for each in entries if each.state is State.STORING]
+            unconfirmed = [each for each in entries if not each.confirmed]
+            discarded = _taken(unconfirmed, State.DISCARDED) if unconfirmed else []
+            cancelled = _taken(self._behind_failure(entries), State.DISCARDED)
+            ready, waiting = _released(entries)
+        if ready or waiting:
+            self.intake.release(ready, waiting)
+        if discarded:
+            self.intake.discard(discarded)
+        if cancelled:
+            self.intake.cancel(cancelled)
+
+    def _behind_failure(self, entries: list[Entry]) -> list[Entry]:
+        """What a call that failed here stops: all that was added after it."""
+        if not self.stopped or self.failed_at is None:
+            return []
+        position = entries.index(self.failed_at) + 1 if self.failed_at in entries else 0
+        return entries[position:]
+
+    def _release(self, entries: Sequence[Entry]) -> None:
+        with self._lock:
+            ready, waiting = _released(entries)
+        self.intake.release(ready, waiting)
+
+    def withholds(self, job_id: str) -> bool:
+        """True in this very request, as long as the job cannot start because of it."""
+        if self.over or current_outbox.get() is not self:
+            return False
+        with self._lock:
+            return any(
+                each.handle.id == job_id and each.durable and each.state in _UNRELEASED
+                for each in self.entries
+            )
+
+    @property
+    def stored_ids(self) -> list[str]:
+        """The ids of the jobs that are in the store, and are to run."""
+        return [each.handle.id for each in self.entries if each.stored and each.confirmed]
+
+
+def _taken(entries: Sequence[Entry], state: State) -> list[Claim]:
+    """Take the claims of held entries, each once."""
+    claims = []
+    for each in entries:
+        if each.state is State.HELD and each.claim is not None:
+            claims.append(each.claim)
+            each.state, each.claim = state, None
+    return claims
+
+
+def _released(entries: Sequence[Entry]) -> tuple[list[Claim], list[Claim]]:
+    """The claims to release: those that may start at once, and those that wait for something."""
+    held = [each for each in entries if each.state is State.HELD]
+    at_once = [each for each in held if each.job.after is None and each.job.run_at is None]
+    return _taken(at_once, State.RELEASED), _taken(held, State.RELEASED)
+
+
+def differs(known: JobRecord, job: NewJob) -> bool:
+    """True if the job that is there is another call."""
+    return (known.task, known.arguments) != (job.task, job.arguments)
+
+
+current_outbox: ContextVar[Outbox | None] = ContextVar("afterword_outbox", default=None)
+
+
+def open_outbox() -> Outbox | None:
+    """The outbox of the request that is being handled here, if any."""
+    outbox = current_outbox.get()
+    return outbox if outbox is not None and not outbox.over else None

@@ -1,0 +1,139 @@
+"""The jobs that are added one after the other in transactions of the user's.
+
+Nothing is believed of them but their ids: which of them exist, and which job has a unique key, is
+asked of the database in that same transaction. So what was rolled back counts for nothing, be it
+the whole transaction or a part of it, and whether or not anything tells of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from afterword.client.call import Call, Draft, draft
+from afterword.client.handle import Job
+from afterword.model.job import NewJob, new_id
+from afterword.transactions.connections import AsyncUserConnection, Row, UserConnection
+from afterword.transactions.statements import Steps
+
+if TYPE_CHECKING:
+    from afterword.request.intake import Intake
+    from afterword.request.outbox import Outbox
+
+KNOWN = 100  # jobs: a savepoint that takes back more than these makes the next one follow nothing
+
+Connection = UserConnection | AsyncUserConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """One call, from its `add_task` until its job has been written."""
+
+    drafted: Draft
+    handle: Job[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    id: str
+    task: str
+    connection: Connection | None
+    own: bool  # False: it is another job, which had the unique key
+
+    def is_undecided_for(self, other: Connection) -> bool:
+        """True while its transaction, which the other connection does not see, is open."""
+        mine = self.connection
+        return mine is not None and mine.source is not other.source and mine.in_transaction
+
+
+class JobSequence:
+    """The jobs of one request, or of one connection outside of any.
+
+    Args:
+        intake: of the application.
+        outbox: of the request to which they belong, if any.
+    """
+
+    def __init__(self, intake: "Intake", outbox: "Outbox | None" = None) -> None:
+        self._intake, self._outbox = intake, outbox
+        self._written: list[_Written] = []
+        self._first: str | None = None
+
+    @property
+    def announced(self) -> bool:
+        """True if the workers are told anyway: by the request, when it is over."""
+        return self._outbox is not None and not self._outbox.over
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the latest jobs that were written; some may have been rolled back since."""
+        return [each.id for each in self._written]
+
+    def forget_connections(self) -> None:
+        """The request is over: keep nothing of the user's."""
+        self._written = [replace(each, connection=None) for each in self._written]
+
+    def add(self, call: Call) -> Added:
+        """A call that is to be written; nothing of the sequence has changed yet."""
+        drafted = draft(call, self._intake.injection)
+        return Added(drafted, Job(new_id(), drafted["task"], keeper=self._intake.keeper))
+
+    def writing(self, added: Added, connection: Connection) -> Steps[None]:
+        """The statements that write a call; its handle knows the job then."""
+        yield from self._intake.transactions.verifying(connection)
+        yield from self._intake.transactions.reserving()
+        store = self._intake.group.store
+        asked = self.ids
+        rows = (yield store.known(asked)) if asked else []
+        unfinished = self._keep_existing(asked, rows, connection)
+        job = self._job(added, unfinished)
+        other = yield from self._other(job)
+        if other is None:
+            yield from self._intake.transactions.adding([job], announced=self.announced)
+            other = yield from self._other(job)  # another transaction may have been faster
+        job_id, conflict = (job.id, False) if other is None else other
+        added.handle.note_stored(job_id, conflict=conflict)
+        written = _Written(job_id, job.task, connection, own=other is None)
+        self._written = [*self._written, written][-KNOWN:]
+
+    def _keep_existing(
+        self, asked: Sequence[str], rows: Sequence[Row], connection: Connection
+    ) -> set[str]:
+        """Forget what was rolled back; the ids of the jobs that have not ended."""
+        ended = {str(job_id): bool(is_ended) for job_id, is_ended in rows}
+        self._written = [
+            each
+            for each in self._written
+            if each.id in ended or each.id not in asked or each.is_undecided_for(connection)
+        ]
+        return {job_id for job_id, is_ended in ended.items() if not is_ended}
+
+    def _job(self, added: Added, unfinished: set[str]) -> NewJob:
+        """The job with its place: behind the last one that is there and has not ended."""
+        task, job_id, rules = added.drafted["task"], added.handle.id, self._intake.rules
+        drafted = added.drafted
+        if self._outbox is not None:
+            number = 1 + sum(1 for each in self._written if each.task == task)
+            drafted = self._outbox.keyed_in_transaction(drafted, number)
+        there = [each for each in self._written if each.id in unfinished]
+        before = [each.id for each in there if each.own] or [each.id for each in there]
+        self._first = self._first or job_id
+        request_id = self._outbox.request_id_of(job_id) if self._outbox else self._first
+        return NewJob(
+            **drafted,
+            id=job_id,
+            after=before[-1] if before and rules.order == "sequential" else None,
+            on_failure=rules.on_failure,
+            request_id=request_id,
+        )
+
+    def _other(self, job: NewJob) -> Steps[tuple[str, bool] | None]:
+        """The job that has the unique key of this one, and whether it is another call."""
+        if job.unique_key is None:
+            return None
+        rows = yield self._intake.group.store.keyed(job.unique_key)
+        for job_id, ended, task, arguments in rows:
+            if str(job_id) != job.id and (job.unique_ended or not ended):
+                if not ended:
+                    yield self._intake.group.store.sharing(str(job_id), job)
+                return str(job_id), (task, arguments) != (job.task, job.arguments)
+        return None

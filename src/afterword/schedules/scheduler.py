@@ -1,0 +1,183 @@
+"""Schedules become jobs. Every process does it, none has to, and there is no leader.
+
+The store knows for each schedule the next occurrence that has no job yet, its cursor. Whoever finds
+that it has come creates the jobs and moves the cursor on, in one transaction; for everybody else
+there is nothing to do. Should two ever get that far at the same time, the second one's cursor does
+not match, and its jobs would have the same ids as the first one's: an occurrence has an id of its
+own, made from the schedule's name and the time.
+
+Only what this process's code has is looked after: a schedule that is removed from the code stops.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from afterword import telemetry
+from afterword.client.call import Call, new_job
+from afterword.client.group_commit import GroupCommit
+from afterword.client.operation import calling
+from afterword.errors import ConfigurationError, StoreUnavailable
+from afterword.injection.needs import Injection
+from afterword.model.job import NewJob
+from afterword.schedules.recurrence import Rule
+from afterword.schedules.schedule import Missed, Overlap, Schedule, occurrence_id, plan_firing
+from afterword.store.protocol import Declared, Due, Store
+from afterword.tasks.options import NO_OPTIONS, CallOptions
+from afterword.tasks.registry import storable
+
+TICK_EVERY = 0.5  # seconds: by as much an occurrence may be late
+DECLARE_EVERY = 60.0  # seconds: so that people see which schedules still are in somebody's code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A schedule as the application's code declares it; its function may not have a name yet.
+
+    Args:
+        name: None: the function's, `module.qualname`.
+        injection: what the application's functions are given.
+        said: the options of each job.
+    """
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    rule: Rule
+    name: str | None
+    missed: Missed
+    limit: int
+    grace: float
+    injection: Injection
+    overlap: Overlap = "allow"
+    said: CallOptions = NO_OPTIONS
+
+    def schedule(self) -> Schedule:
+        """With its name, and its task's."""
+        task = storable(self.injection.unwrap(self.func), self.injection.unwrap)
+        return Schedule(
+            name=task.replace(":", ".") if self.name is None else self.name,
+            task=task,
+            rule=self.rule,
+            missed=self.missed,
+            limit=self.limit,
+            grace=self.grace,
+            overlap=self.overlap,
+        )
+
+    def job(self, schedule: Schedule) -> NewJob:
+        """What each of its occurrences is a copy of."""
+        call = Call(self.func, self.args, self.kwargs, self.said)
+        job = new_job(call, self.injection)
+        return replace(job, tags=(*job.tags, f"schedule:{schedule.name}"))
+
+
+class Scheduler:
+    """Creates the jobs of schedules, in the store's thread.
+
+    Args:
+        group: runs the store.
+        planned: what the application's code declares.
+
+    Raises:
+        ConfigurationError: two schedules have one name, or one cannot be.
+        NotStorable, ArgumentError: a schedule's call cannot be stored.
+    """
+
+    def __init__(self, group: GroupCommit, planned: Sequence[Planned]) -> None:
+        self._group = group
+        self._schedules: dict[str, Schedule] = {}
+        self._models: dict[str, NewJob] = {}  # of which each job is a copy
+        for each in planned:
+            schedule = each.schedule()
+            if schedule.name in self._schedules:
+                raise ConfigurationError(
+                    f"Each schedule must have a name of its own, but two are called"
+                    f' {schedule.name!r}. Example: @afterword.every("0 9 * * *", name="mornings").'
+                )
+            self._schedules[schedule.name] = schedule
+            self._models[schedule.name] = each.job(schedule)
+
+    def start(self) -> None:
+        """Declare the schedules, and look after them from now on."""
+        self._group.run_blocking(calling(self._declare))
+        self._group.every(TICK_EVERY, self._tick)
+        self._group.every(DECLARE_EVERY, self._declare)
+
+    def _declare(self, store: Store) -> None:
+        now = store.now()
+        store.declare(
+            [
+                Declared(
+                    name=each.name,
+                    task=each.task,
+                    rule=each.rule.text,
+                    words=each.rule.words,
+                    next_at=each.rule.next_after(now),
+                )
+                for each in self._schedules.values()
+            ]
+        )
+
+    def _tick(self, store: Store) -> None:
+        try:
+            self._fire_due(store, self._rules_of(self._schedules))
+        except StoreUnavailable:
+            raise
+        except Exception:  # one of them: none of the others waits for it
+            for name in self._schedules:
+                self._fire_alone(store, name)
+
+    def _rules_of(self, names: Iterable[str]) -> Mapping[str, str]:
+        return {name: self._schedules[name].rule.text for name in names}
+
+    def _fire_due(self, store: Store, rules: Mapping[str, str]) -> None:
+        with store.transaction():
+            for due in store.due(rules):
+                self._fire(store, due)
+
+    def _fire_alone(self, store: Store, name: str) -> None:
+        try:
+            self._fire_due(store, self._rules_of([name]))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            telemetry.schedule_failed(name, error)
+
+    def _fire(self, store: Store, due: Due) -> None:
+        schedule = self._schedules[due.name]
+        firing = plan_firing(schedule, due.next_at, due.now)
+        occurrences = _without_overlap(store, schedule, due, firing.occurrences)
+        last_at = occurrences[-1] if occurrences else None
+        if not store.advance(due, firing.next_at, last_at):
+            return
+        store.add(self._jobs(schedule, due, occurrences))
+        if firing.missed:
+            telemetry.missed(schedule.name, firing.missed, schedule.missed)
+
+    def _jobs(self, schedule: Schedule, due: Due, occurrences: Sequence[float]) -> list[NewJob]:
+        model = self._models[schedule.name]
+        jobs = [replace(model, id=occurrence_id(schedule.name, at)) for at in occurrences]
+        if schedule.overlap != "queue":
+            return jobs
+        befores = [_previous(schedule, due), *(job.id for job in jobs)]
+        return [
+            replace(job, after=before, on_failure="continue")
+            for job, before in zip(jobs, befores, strict=False)
+        ]
+
+
+def _previous(schedule: Schedule, due: Due) -> str | None:
+    """The id of the job of the latest occurrence that got one."""
+    return None if due.last_at is None else occurrence_id(schedule.name, due.last_at)
+
+
+def _without_overlap(
+    store: Store, schedule: Schedule, due: Due, occurrences: Sequence[float]
+) -> Sequence[float]:
+    """Those that get a job: of a schedule that skips the latest, if nothing of it is unfinished."""
+    if schedule.overlap != "skip":
+        return occurrences
+    before = _previous(schedule, due)
+    unfinished = [job for job in store.get([before] if before else []) if not job.state.final]
+    return [] if unfinished else occurrences[-1:]

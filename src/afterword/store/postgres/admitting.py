@@ -1,0 +1,193 @@
+"""Which jobs a worker gets: what is due, as far as limits and rates allow.
+
+One statement takes what is due, and passes over paused queues and what has reached its limit
+already. Several workers do so at the same time, and none of them sees what the others are taking.
+So if something was taken that has a limit or a rate, this is decided under a lock for its queue or
+key, which lasts until the commit: what is counted then cannot become more, and what is too much is
+put off. A job without a limit costs nothing of this.
+
+A lock that somebody else has is not waited for: all that is claimed and settled here would wait
+with it. What it guards is put off, and left alone for a moment.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from afterword.model.clock import Clock
+from afterword.model.job import new_fence
+from afterword.store.admission import (
+    Limited,
+    Place,
+    PutOff,
+    Starts,
+    over_limit,
+    over_rate,
+    remembered,
+)
+from afterword.store.postgres.rows import columns, fence
+from afterword.store.postgres.writing import Writing
+from afterword.store.protocol import Claim, QueueRules
+from afterword.store.rows import Row, claim_of
+
+_QUEUE, _KEY = "queue ", "key "  # what the names of locks begin with
+_LEAVE_FOR = 0.02  # seconds
+
+
+class Contested:
+    """The queues and keys on which somebody else was deciding a moment ago."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}  # monotonic, by the names of locks
+
+    def note(self, names: Iterable[str]) -> None:
+        """Leave these to somebody else for a moment."""
+        self._until.update(dict.fromkeys(names, self._clock.monotonic() + _LEAVE_FOR))
+
+    def names(self) -> set[str]:
+        """What is left to others now."""
+        now = self._clock.monotonic()
+        return {name for name, until in self._until.items() if until > now}
+
+    def over(self) -> bool:
+        """Whether it is time to look again at one of them; True once."""
+        left = self.names()
+        ended = len(left) < len(self._until)
+        self._until = {name: until for name, until in self._until.items() if name in left}
+        return ended
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A claim that may have to be put off.
+
+    Args:
+        limited: what its limit key asks for.
+        in_limited_queue: its queue has a limit of its own.
+    """
+
+    claim: Claim
+    limited: Limited | None
+    in_limited_queue: bool
+
+    @classmethod
+    def of(cls, claim: Claim, row: Row) -> "Taken | None":
+        """What claim.sql has returned; None if nothing can put it off."""
+        key, has_slot, in_limited_queue = row[-3:]
+        if key is None and not in_limited_queue:
+            return None
+        limited = None if key is None else Limited(claim, key, has_slot=has_slot)
+        return cls(claim, limited, in_limited_queue)
+
+    @property
+    def locks(self) -> set[str]:
+        """The names of what has to be ours before it may start."""
+        queue = {_QUEUE + self.claim.queue} if self.in_limited_queue else set()
+        return queue | ({_KEY + self.limited.key} if self.limited else set())
+
+
+class Admitting(Writing):
+    """The part of the PostgreSQL store that gives jobs out."""
+
+    _contested: Contested
+
+    def rules(self, worker: str) -> QueueRules:
+        """The rules of queues, for a worker."""
+        self._require_open()
+        ((version, noted, names),) = self._writer.ask("rules", {"worker": worker})
+        return QueueRules(version, noted, frozenset(names))
+
+    def take_note(self, worker: str, version: int | None) -> None:
+        """Say that this worker starts nothing against these rules any more."""
+        with self.transaction():
+            self._write("take_note", {"worker": worker, "version": version})
+
+    def claim(
+        self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
+    ) -> Sequence[Claim]:
+        """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
+        left_alone = self._contested.names()
+        values = {
+            "worker": worker,
+            "fence": new_fence(),
+            "queues": [each for each in queues if _QUEUE + each not in left_alone],
+            "limit": limit,
+            "skip": list(skip),
+            "skip_keys": [each.removeprefix(_KEY) for each in left_alone if each.startswith(_KEY)],
+        }
+        with self.transaction():
+            rows = sorted(self._write("claim", values))
+            claims = [claim_of(row[3:-2]) for row in rows]
+            taken = [Taken.of(claim, row) for claim, row in zip(claims, rows, strict=True)]
+            held_up = [each for each in taken if each is not None]
+            refused = self._refuse(held_up) if held_up else set()
+            # Others, behind these, may be claimed instead.
+            self._ready = self._ready or bool(refused)
+        return [claim for claim in claims if claim.id not in refused]
+
+    def next_in(self, queues: Sequence[str]) -> float | None:
+        """In how many seconds the next job of these queues is due that is not yet."""
+        self._require_open()
+        ((seconds,),) = self._writer.ask("next", {"queues": list(queues)})
+        return None if seconds is None else float(seconds)
+
+    def _refuse(self, taken: Sequence[Taken]) -> set[str]:
+        """Put off what may not start now; the ids."""
+        names = set[str]().union(*(each.locks for each in taken))
+        ours = {name for (name,) in self._write("reserve", {"names": sorted(names)})}
+        self._contested.note(names - ours)
+        refused = self._put_off([PutOff(each.claim) for each in taken if not each.locks <= ours])
+        sure = [each for each in taken if each.locks <= ours]
+        in_queues = [each.claim for each in sure if each.in_limited_queue]
+        refused |= self._put_off(self._over_queues(in_queues))
+        limited = [each.limited for each in sure if each.limited and each.claim.id not in refused]
+        return refused | self._refuse_limited(limited)
+
+    def _put_off(self, put_off: Sequence[PutOff]) -> set[str]:
+        if put_off:
+            rows = ((*fence(each.claim), each.at) for each in put_off)
+            self._write("put_off", columns("ids attempts workers fences slots", rows))
+        return {each.claim.id for each in put_off}
+
+    def _over_queues(self, claims: Sequence[Claim]) -> list[PutOff]:
+        if not claims:
+            return []
+        queues = sorted({claim.queue for claim in claims})
+        rows = self._write("running_in", {"queues": queues})
+        limits = {name: limit for name, limit, _ in rows}
+        places = [Place(claim, claim.queue, limits.get(claim.queue)) for claim in claims]
+        return over_limit(places, {name: running for name, _, running in rows})
+
+    def _refuse_limited(self, limited: Sequence[Limited]) -> set[str]:
+        if not limited:
+            return set()
+        keys = sorted({each.key for each in limited})
+        rows = self._write("running_with", {"keys": keys})
+        running = {key: count for key, count, *_ in rows}
+        starts = {key: Starts.read(*slots) for key, _, *slots, _ in rows}
+        refused = self._put_off(over_limit([each.place for each in limited], running))
+        left = [each for each in limited if each.claim.id not in refused]
+        return refused | self._refuse_early(left, starts, now=rows[0][-1])
+
+    def _refuse_early(
+        self, limited: Sequence[Limited], starts: Mapping[str, Starts], now: float
+    ) -> set[str]:
+        early, kept = over_rate(limited, starts, now)
+        refused = self._put_off(early)
+        if kept:
+            self._keep(kept, limited)
+            self._take_slots(each for each in limited if each.claim.id not in refused)
+        return refused
+
+    def _keep(self, kept: Mapping[str, Starts], limited: Sequence[Limited]) -> None:
+        rows = (
+            (key, each.text, json.dumps(each.freed), each.latest + remembered(limited, key))
+            for key, each in kept.items()
+        )
+        self._write("note_starts", columns("keys starts freed expire_ats", rows))
+
+    def _take_slots(self, started: Iterable[Limited]) -> None:
+        ids = [each.claim.id for each in started if each.rate and not each.has_slot]
+        if ids:
+            self._write("take_slots", {"ids": ids})

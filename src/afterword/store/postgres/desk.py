@@ -1,0 +1,92 @@
+"""The connection at which people are served: from any thread, one after the other."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from afterword.errors import StoreUnavailable
+from afterword.store.postgres.session import LOOKING, WRITING, Session, repeating
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Desk:
+    """Opened by the store, and connected when somebody comes.
+
+    Args:
+        session: used by nobody else.
+        writer: the store's own; a thread that is in its transaction is served there.
+    """
+
+    def __init__(self, session: Session, writer: Session) -> None:
+        self._session = session
+        self._writer = writer
+        self._lock = threading.Lock()
+        self.open = False
+
+    @property
+    def serves_writer(self) -> bool:
+        """True inside the store's own transaction, in its thread."""
+        return self._writer.serves_this_thread
+
+    @contextmanager
+    def looking(self) -> Iterator[Session]:
+        """A transaction that sees the store as it is at one moment."""
+        with self._served(LOOKING) as session:
+            yield session
+
+    @contextmanager
+    def acting(self) -> Iterator[Session]:
+        """One to change something in; part of the store's own transaction if there is one."""
+        if self.serves_writer:
+            yield self._writer
+            return
+        with self._served(WRITING) as session:
+            yield session
+
+    @contextmanager
+    def _served(self, begin: str) -> Iterator[Session]:
+        with self._lock:
+            if not self.open:
+                raise StoreUnavailable(f"The store {self._session.url} is not open.")
+            with self._session.transaction(begin):
+                yield self._session
+
+    def close(self) -> None:
+        """Close the connection; harmless when closed."""
+        with self._lock:
+            self.open = False
+            self._session.close()
+
+    def forget(self) -> None:
+        """In a forked child: be closed."""
+        self._lock = threading.Lock()
+        self._session.forget()
+        self.open = False
+
+
+class _HasDesk(Protocol):
+    """A part of the store, such as `Looking`."""
+
+    _desk: Desk
+
+
+S = TypeVar("S", bound=_HasDesk)
+
+
+def repeated(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """A verb for people that is called again if its connection was lost before it wrote anything.
+
+    Not within the store's own transaction: whoever has begun that repeats all of it.
+    """
+
+    @functools.wraps(verb)
+    def again(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if store._desk.serves_writer:
+            return verb(store, *args, **kwargs)
+        return repeating(lambda: verb(store, *args, **kwargs))
+
+    return again

@@ -1,0 +1,156 @@
+"""What people ask about jobs and workers, from any thread."""
+
+from collections.abc import Mapping, Sequence
+
+from afterword.model.clock import Clock
+from afterword.model.job import FINAL_STATES, JobRecord, JobState
+from afterword.model.records import (
+    AttemptRecord,
+    Filter,
+    QueueRecord,
+    Remark,
+    TaskRecord,
+    WorkerRecord,
+)
+from afterword.store.locks import Locks
+from afterword.store.postgres.desk import Desk, repeated
+from afterword.store.postgres.rows import conditions, filter_values, uuids
+from afterword.store.postgres.session import Session
+from afterword.store.protocol import EVERYTHING
+from afterword.store.rows import (
+    Row,
+    attempts_of,
+    queue_record,
+    record,
+    task_record,
+    worker_record,
+)
+
+# Where to look for jobs of which states.
+_PLACES = {
+    "find_unfinished": (JobState.QUEUED, JobState.RUNNING),
+    "find_ended": tuple(FINAL_STATES),
+}
+
+
+_SKEW = 5.0  # seconds
+_WEAK = "Set fsync and synchronous_commit to on, or jobs are lost when the server's machine fails."
+_SKEWED = "Set this machine's clock, say by NTP. Leases do not depend on it, but logs do."
+_OLD = "End it: while it lasts nothing is cleared, and claims get slower. See pg_stat_activity."
+_BLOATED = "Vacuum cannot keep up: look for long transactions, then VACUUM afterword.jobs."
+
+
+class Looking:
+    """The part of the PostgreSQL store that only looks."""
+
+    _clock: Clock
+    _desk: Desk
+    _locks: Locks
+
+    @repeated
+    def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
+        """The jobs with these ids."""
+        with self._desk.looking() as desk:
+            return records(desk, ids)
+
+    @repeated
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
+        """The attempts at a job, the first one first."""
+        with self._desk.looking() as desk:
+            found = records(desk, [job_id])
+            return attempts_of(found[0], desk.execute("attempts", {"id": job_id})) if found else []
+
+    @repeated
+    def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
+        """The job that has this unique key."""
+        values = {"key": unique_key, "limit": 1}
+        places = [("find_unfinished", " AND job.cancelling IS NULL")]
+        if ended:
+            places += [("find_unfinished", " AND job.cancelling IS NOT NULL"), ("find_ended", "")]
+        with self._desk.looking() as desk:
+            for each, asked_to_end in places:
+                for row in desk.execute(each, values, f"job.unique_key = :key{asked_to_end}"):
+                    return record(row)
+        return None
+
+    @repeated
+    def find(
+        self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None
+    ) -> Sequence[JobRecord]:
+        """A page of jobs, newest first."""
+        values = {**filter_values(wanted), "limit": limit, "before": before}
+        where = conditions(wanted, wanted.state)
+        if before is not None:
+            where += " AND job.id < CAST(:before AS uuid)"
+        rows: list[Row] = []
+        with self._desk.looking() as desk:
+            for statement, states in _PLACES.items():
+                if wanted.state is None or wanted.state in states:
+                    rows += desk.execute(statement, values, where)
+        return [record(row) for row in sorted(rows, key=_id, reverse=True)[:limit]]
+
+    @repeated
+    def count(
+        self, wanted: Filter = EVERYTHING, limit: int | None = None
+    ) -> Mapping[JobState, int]:
+        """How many jobs are in each state, as far as they are to be counted."""
+        values = {**filter_values(wanted), "limit": limit}
+        counts = dict.fromkeys(JobState, 0)
+        with self._desk.looking() as desk:
+            for state in JobState if wanted.state is None else [wanted.state]:
+                statement = "count_ended" if state.final else "count_unfinished"
+                (counts[state],) = desk.execute(statement, values, conditions(wanted, state))[0]
+        return counts
+
+    @repeated
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Who is on the list."""
+        with self._desk.looking() as desk:
+            rows = desk.execute("workers")
+        return [
+            worker_record((*row[:-1], row[-1] and not self._locks.is_dead(row[0]))) for row in rows
+        ]
+
+    @repeated
+    def queues(self) -> Sequence[QueueRecord]:
+        """The queues that have unfinished jobs."""
+        with self._desk.looking() as desk:
+            return [queue_record(row) for row in desk.execute("queues")]
+
+    @repeated
+    def tasks(self, since: float) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs, or jobs that ended since then."""
+        with self._desk.looking() as desk:
+            return [task_record(row) for row in desk.execute("tasks", {"since": since})]
+
+    @repeated
+    def examine(self) -> Sequence[Remark]:
+        """What the server says of itself."""
+        with (
+            self._desk.acting() as desk
+        ):  # the transactions of others are not to be seen as of once
+            before = self._clock.now()
+            ((version, settings, at, oldest, dead),) = desk.execute("examine")
+        skew = abs(at - (before + self._clock.now()) / 2)
+        weak = " off" in settings
+        return [
+            Remark("server", f"PostgreSQL {version}"),
+            Remark("durability", settings, _WEAK if weak else ""),
+            Remark("clock", f"{skew:.1f} s beside the server's", _SKEWED if skew > _SKEW else ""),
+            Remark(
+                "transactions", f"the oldest is {oldest:.0f} s old", _OLD if oldest > 60 else ""
+            ),
+            Remark("dead rows", f"{dead:,} in jobs", _BLOATED if dead > 1_000_000 else ""),
+        ]
+
+
+def records(session: Session, ids: Sequence[str]) -> Sequence[JobRecord]:
+    """The jobs with these ids, in any order."""
+    where = "job.id = ANY (CAST(:ids AS uuid[]))"
+    values = {"ids": uuids(ids), "limit": None}
+    return [record(row) for each in _PLACES for row in session.execute(each, values, where)]
+
+
+def _id(row: Row) -> str:
+    job_id: str = row[0]
+    return job_id

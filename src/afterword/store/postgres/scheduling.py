@@ -1,0 +1,56 @@
+"""Where schedules have got to, by the server's clock."""
+
+from collections.abc import Mapping, Sequence
+
+from afterword.model.records import ScheduleRecord
+from afterword.store.postgres.desk import Desk, repeated
+from afterword.store.postgres.rows import columns
+from afterword.store.postgres.writing import Writing
+from afterword.store.protocol import Declared, Due
+from afterword.store.rows import UNSEEN, advance_row, schedule_record
+
+
+class Scheduling(Writing):
+    """The part of the PostgreSQL store that knows the schedules."""
+
+    _desk: Desk
+
+    def now(self) -> float:
+        """The clock of the server, which all processes of the store share."""
+        self._require_open()
+        ((now,),) = self._writer.ask("now")
+        return float(now)
+
+    def declare(self, schedules: Sequence[Declared]) -> None:
+        """Make schedules known, or say that they are still there."""
+        last = {each.name: each for each in schedules}
+        rows = (
+            (each.name, each.task, each.rule, each.words, each.next_at) for each in last.values()
+        )
+        values = {**columns("names tasks rules words next_ats", rows), "unseen": UNSEEN}
+        with self.transaction():
+            self._write("declare_cursors", values)
+            self._write("declare", values)
+
+    def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
+        """Those with an occurrence to be dealt with, the earliest first."""
+        values = {"names": list(rules), "rules": list(rules.values())}
+        with self.transaction():
+            return [Due(*row) for row in self._write("due", values)]
+
+    def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
+        """Move a schedule on, unless somebody else has."""
+        with self.transaction():
+            return bool(self._write("advance", advance_row(due, next_at, last_at)))
+
+    @repeated
+    def schedules(self) -> Sequence[ScheduleRecord]:
+        """All of them, by name."""
+        with self._desk.looking() as desk:
+            return [schedule_record(row) for row in desk.execute("schedules")]
+
+    @repeated
+    def pause_schedule(self, name: str, paused: bool) -> bool:
+        """Let a schedule make no jobs, or make them again."""
+        with self._desk.acting() as desk:
+            return bool(desk.execute("pause_schedule", {"name": name, "paused": paused}))

@@ -1,0 +1,525 @@
+"""The store: where jobs rest, and the only place where the web half and the worker half meet.
+
+A store is synchronous and speaks in batches: each verb takes and returns sequences and is atomic;
+verbs called inside `with store.transaction():` are atomic together. One thread at a time uses a
+store (`GroupCommit` owns it); only the verbs for people may be called from any thread.
+
+A row's way:
+
+    add ─▶ queued ─────────────▶ claim ─▶ running ─▶ settle ─▶ history: completed, failed, cancelled
+     └───▶ held = running, attempt 1 ────────▲  │
+                                             │  ├──▶ release, Retry, Released: queued again
+                                             │  └──▶ recover: queued again, or failed (poison)
+
+A worker joins under a random id and with a lease, and renews it. A running job whose worker is
+gone, because it left, its lease ran out or its process died, is lost, and `recover` takes it.
+Time is counted by one clock, the store's: callers say how long ("in 60 seconds"), or give back an
+instant that the store has told them. Their own clocks may be wrong.
+
+Every write that ends an attempt must match the fence: job id, attempt, the worker that holds it and
+the number of its claim. It then says True; False means that the job was no longer ours, and nothing
+was changed. The number is given out once: the same worker may claim an attempt again that was given
+back, and a write that is repeated must not end it then.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from afterword.errors import ConfigurationError
+from afterword.model.job import JobRecord, JobState, NewJob, held_fence
+from afterword.model.outcome import Outcome
+from afterword.model.records import (
+    AttemptRecord,
+    Filter,
+    QueueRecord,
+    Remark,
+    ScheduleRecord,
+    TaskRecord,
+    WorkerRecord,
+)
+from afterword.store.url import masked
+
+STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
+MAX_LOST = 3  # workers that may die with a job before it counts as poison
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What has become of a job that was to be added.
+
+    Args:
+        id: its own, or that of the job which has its unique key.
+        added: False if it was there already, by its id or its unique key.
+        conflict: the job that is there has other arguments.
+        waits: it is held, but must not start before it was claimed: the job with its key has been
+            asked to end, and has not ended yet.
+        found: the job that is there, as the store knows it.
+    """
+
+    id: str
+    added: bool
+    conflict: bool = False
+    waits: bool = False
+    found: JobRecord | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Claim:
+    """A worker's right to one attempt at a job: the fence, and what is needed to run it.
+
+    `attempt` is the number for people; it is given back with an attempt that never started.
+    `fence` is the number that no other claim of this job ever had.
+    Who can end the attempt has this object; see `claimed_ids`.
+    """
+
+    id: str
+    attempt: int
+    worker: str
+    task: str
+    arguments: str
+    created_at: float
+    queue: str = "default"
+    options: str | None = None
+    tags: tuple[str, ...] = ()
+    failures: int = 0
+    interrupted: int = 0
+    limited: bool = False  # it has to be claimed to start; others wait for it to end
+    lost: int = 0  # how many workers were lost with this job
+    fence: int | None = None  # None: claimed by a release that has no such numbers
+    parked: float = 0.0  # seconds since a worker first could not run it; 0: none has met it yet
+
+    def __post_init__(self) -> None:
+        _claims[id(self)] = self
+
+
+_claims: WeakValueDictionary[int, Claim] = WeakValueDictionary()  # of this process
+
+
+def claimed_ids(worker: str) -> set[str]:
+    """The jobs for which there is a claim of this worker's in this process."""
+    claims = (reference() for reference in _claims.valuerefs())
+    return {claim.id for claim in claims if claim is not None and claim.worker == worker}
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of an attempt, and how many seconds it took.
+
+    `children` are jobs that the attempt adds: they exist if and only if its end is accepted.
+    """
+
+    claim: Claim
+    outcome: Outcome
+    children: Sequence[NewJob] = ()
+    seconds: float = field(default=0.0, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How far a running attempt has come, as JSON."""
+
+    claim: Claim
+    progress: str
+
+
+@dataclass(frozen=True, slots=True)
+class Putback:
+    """A claim given back before its attempt started: it does not count as one.
+
+    It may be claimed again after `delay` seconds. `reason` says why the job cannot be run here;
+    from the first such putback on `Claim.parked` counts, until an attempt starts.
+    """
+
+    claim: Claim
+    delay: float = 0.0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A job whose worker was lost, and what has become of it."""
+
+    id: str
+    task: str
+    attempt: int
+    lost: int
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """A running attempt that somebody wants to end, and why."""
+
+    id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """What a worker has to know of the rules of queues.
+
+    Args:
+        version: grows with each change of a rule.
+        noted: up to which version the worker has taken note; None: it starts nothing.
+        queues: those that are paused or limited, so that every job of theirs has to be claimed.
+    """
+
+    version: int
+    noted: int | None
+    queues: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A schedule as the code of a process has it; `next_at` counts if its rule is a new one.
+
+    During a deploy two releases may have different rules: then both go on, each with its own.
+    """
+
+    name: str
+    task: str
+    rule: str
+    words: str
+    next_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A schedule whose next occurrence has come: `next_at` is not after `now`.
+
+    `last_at` is the latest occurrence that got a job.
+    """
+
+    name: str
+    next_at: float
+    now: float
+    rule: str
+    last_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with `:name` parameters, and their values: what a user's own connection executes."""
+
+    sql: str
+    values: Mapping[str, Any]
+
+
+EVERYTHING = Filter()
+
+
+class Store(Protocol):
+    """What every store can do. `afterword.testing.check_store` is its contract as tests."""
+
+    url: str  # without password
+    durability: str  # "power-loss" or "process-crash": what a committed job survives
+    identity: str  # made with the store, and the same for all who have it open
+
+    def open(self, create: bool = True) -> None:
+        """Connect and migrate; refuse a schema that this release cannot work with.
+
+        With `create=False` nothing is created or migrated: a store that would need it is refused.
+        """
+
+    def close(self) -> None:
+        """Give up every connection and lock; harmless when closed."""
+
+    def forget(self) -> None:
+        """In a forked child: be closed, without touching what the parent goes on using."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make the verbs called inside durable together, or not at all."""
+
+    def join(
+        self, worker: str, lease: float, queues: Sequence[str] = (), concurrency: int = 0
+    ) -> None:
+        """Announce a worker; from now on it can hold jobs, for `lease` seconds unless renewed.
+
+        What it serves, and how many jobs at a time, is for people to see.
+        """
+
+    def renew(self, worker: str, lease: float) -> bool:
+        """Extend the worker's lease; False: it had lost it, and its jobs with it."""
+
+    def retire(self, worker: str) -> None:
+        """Note that a worker shuts down: what it does not end counts as interrupted, not lost."""
+
+    def leave(self, worker: str) -> None:
+        """Take a worker off the list; what it still held is lost at once."""
+
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
+        """Store jobs; a `held` one is running, attempt 1, for `held_by`: its `held_claim`.
+
+        One whose id is there, or whose unique key an unfinished job has, is not added. What was to
+        follow it follows what it would have followed, or else that other job. If another request
+        has added that one, it is shared from then on: `discard` puts it back, and no failure before
+        it stops it (but for `unique_ended` jobs, whose requests have the same order).
+
+        A running job that has been asked to end gives up its key (but not to `unique_ended` jobs):
+        the next one with it is added, and claimed when it has ended.
+        """
+
+    def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
+        """Give claims back that were never started; the attempt is not counted."""
+
+    def discard(self, claims: Sequence[Claim], reason: str | None = None) -> Sequence[bool]:
+        """Remove held jobs that are not to run after all; their followers move up.
+
+        With a reason they are not removed, but end as cancelled. A job that another request was
+        given, too, is put back instead, so that it runs.
+        """
+
+    def claim(
+        self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
+    ) -> Sequence[Claim]:
+        """Take due jobs by (priority, run_at, id), except the tasks to skip; attempt += 1.
+
+        Queues are served in the order given; a worker that has not joined gets nothing. No more
+        jobs are given out than the limits of their queues and keys allow, over all workers; what
+        has to wait for its rate is queued for the time it may start. Paused queues give nothing.
+        """
+
+    def next_in(self, queues: Sequence[str]) -> float | None:
+        """In how many seconds the next job of these queues is due that is not yet; None: none."""
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """Write outcomes under the fence; a final job moves to the history."""
+
+    def report(self, reports: Sequence[Report]) -> Sequence[bool]:
+        """Write how far running attempts have come, under the fence."""
+
+    def cancelling(self, worker: str) -> Sequence[Cancelling]:
+        """The running attempts of a worker that are to end."""
+
+    def rules(self, worker: str) -> QueueRules:
+        """The rules of queues, for a worker."""
+
+    def take_note(self, worker: str, version: int | None) -> None:
+        """Say that a worker starts nothing against these rules any more; None: nothing at all."""
+
+    def recover(
+        self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
+    ) -> Sequence[Recovered]:
+        """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled.
+
+        What the worker `held_by` holds, but for the jobs it knows of, is lost as well.
+        """
+
+    def free_followers(self, limit: int) -> int:
+        """Let jobs go on that wait for one that is not there; if that one failed, they stop.
+
+        There are none, unless a row was deleted by hand, say. Looks at up to `limit` jobs that
+        others wait for, those behind the last ones; returns how many were not there.
+        """
+
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete history that finished longer ago than `retention` seconds; returns how many."""
+
+    def now(self) -> float:
+        """The store's clock: seconds since 1970."""
+
+    def declare(self, schedules: Sequence[Declared]) -> None:
+        """Make schedules known; one with a changed rule starts anew from its `next_at`.
+
+        Each rule goes on where it had got to. It starts anew if no code had it for a while, and
+        some had another one.
+        """
+
+    def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
+        """Which of these have an occurrence to be dealt with; nobody else gets them.
+
+        Args:
+            rules: of the schedules that are looked after, by their names.
+        """
+
+    def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
+        """Move a schedule on; False: somebody else has, so that its occurrences are theirs."""
+
+    def announce(self) -> None:
+        """Jobs were committed on a connection that is not the store's: wake whoever waits."""
+
+    def listen(self, heard: Callable[[], object]) -> float:
+        """Call `heard`, from now on until `close`, whenever jobs may have become claimable.
+
+        It is called in any thread, returns at once, and need not be called for each job: it is a
+        hint. It tells of all who use such a store, this one included.
+
+        Returns:
+            How often, in seconds, `changed` has to be asked for what nobody tells.
+        """
+
+    def changed(self) -> bool:
+        """Whether jobs may have become claimable of which nobody was told; a hint, and cheap."""
+
+    # ------------------------------------------------------------------ for people, any thread
+
+    def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
+        """The jobs with these ids that exist, in any order."""
+
+    def find(
+        self, wanted: Filter = EVERYTHING, limit: int = 100, before: str | None = None
+    ) -> Sequence[JobRecord]:
+        """The newest jobs first, in pages: `before` is the last id of the page before."""
+
+    def count(
+        self, wanted: Filter = EVERYTHING, limit: int | None = None
+    ) -> Mapping[JobState, int]:
+        """How many jobs are in each state; no state is counted further than `limit`."""
+
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
+        """The attempts at a job, the first one first."""
+
+    def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
+        """The unfinished job that has this unique key, if it has not been asked to end.
+
+        With `ended`: or else the one that has been, or the latest that has ended.
+        """
+
+    def schedules(self) -> Sequence[ScheduleRecord]:
+        """The schedules that processes have made known, by name."""
+
+    def ruled(self) -> Sequence[str]:
+        """The queues that are paused or limited."""
+
+    def limit(self, queues: Mapping[str, int | None]) -> bool:
+        """How many jobs of these queues may run at the same time, over all workers.
+
+        Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
+        """
+
+    def pause(self, queues: Sequence[str]) -> bool:
+        """Let no worker start jobs of these queues any more.
+
+        Returns when that holds in every process: each live worker has taken note, or its lease is
+        over. False: not all have within a minute; or it was called in a transaction, which does
+        not wait.
+        """
+
+    def wait_noted(self, timeout: float) -> bool:
+        """Wait until the rules hold in every process; False: not within so many seconds."""
+
+    def resume(self, queues: Sequence[str]) -> None:
+        """Let the workers go on with these queues."""
+
+    def pause_schedule(self, name: str, paused: bool) -> bool:
+        """Let a schedule make no jobs, or make them again; False: it is not known."""
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Who is on the list, the longest there first."""
+
+    def queues(self) -> Sequence[QueueRecord]:
+        """The queues that have unfinished jobs, by name."""
+
+    def tasks(self, since: float) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs, or jobs that ended since then, by name."""
+
+    def examine(self) -> Sequence[Remark]:
+        """How the database is set up and how it fares, and what had better be changed."""
+
+    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+        """End queued jobs; their followers stop with them. Ask for the end of running ones.
+
+        False: it has ended already, or is not known.
+        """
+
+    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Queue jobs again that ended; the next attempt has the next number. False: not ended.
+
+        Followers that were cancelled because of them come back behind them.
+        """
+
+    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+        """Forget jobs that are not running; the followers of a queued one move up."""
+
+    def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
+        """Add jobs as another store knew them; a running one is queued again. False: is there."""
+
+    def script(self) -> str:
+        """All migrations as SQL, for those who run them by hand."""
+
+    # ------------------------------------------------------------------ in the user's transaction
+
+    def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
+        """What adds these jobs (queued, not held) on a connection that is not the store's own."""
+
+    def reserving(self) -> Sequence[Statement]:
+        """What has to come first there, where something is read before it is written."""
+
+    def known(self, ids: Sequence[str]) -> Statement:
+        """What returns (id, ended) of those of these jobs that exist there."""
+
+    def keyed(self, unique_key: str) -> Statement:
+        """What returns (id, ended, task, arguments) of the jobs there that have this key.
+
+        The unfinished one comes first, then the latest ended one.
+        """
+
+    def sharing(self, job_id: str, job: NewJob) -> Statement:
+        """What gives a job there instead of this one, as `add` does."""
+
+    def completing(self, settlement: Settlement) -> Sequence[Statement]:
+        """What settles an attempt there; the first statement returns a row if it was still ours."""
+
+    def identifying(self) -> Statement:
+        """What returns one row with `identity` there, if that connection reaches this store."""
+
+    def announcing(self) -> Sequence[Statement]:
+        """What, executed there, wakes those who wait for jobs when it commits; may be nothing."""
+
+
+def held_claim(job: NewJob, worker: str, now: float, *, waits: bool = False) -> Claim:
+    """The claim that adding a held job gave to its worker; see `Added.waits`."""
+    return Claim(
+        job.id,
+        1,
+        worker,
+        job.task,
+        job.arguments,
+        now,
+        job.queue,
+        job.options,
+        job.tags,
+        limited=waits or job.limit_key is not None,
+        fence=held_fence(job.id),
+    )
+
+
+def recovery_delay(lost: int, lease: float) -> float:
+    """Seconds a job waits after its `lost`-th lost worker: 0, then one lease, doubled each time.
+
+    >>> [recovery_delay(lost, lease=30) for lost in (1, 2, 3)]
+    [0.0, 30.0, 60.0]
+    """
+    return 0.0 if lost <= 1 else float(lease) * 2 ** (lost - 2)
+
+
+def open_store(url: str) -> Store:
+    """The store of a URL in SQLAlchemy's manner, not yet opened.
+
+    Raises:
+        ConfigurationError: unknown scheme, or a path that cannot be a store.
+        MissingExtra: the driver of this kind of store is not installed.
+    """
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            f"A store URL is text such as 'sqlite:///jobs.db', but this is {masked(url)}."
+        )
+    scheme = url.partition(":")[0]
+    if scheme in ("sqlite", "sqlite+pysqlite"):
+        from afterword.store.sqlite import SQLiteStore
+
+        return SQLiteStore.from_url(url)
+    # SQLAlchemy's name of a driver may follow: the application's own URL can be given as it is.
+    if scheme.partition("+")[0] in ("postgresql", "postgres"):
+        from afterword.store.postgres import PostgresStore
+
+        return PostgresStore(url)
+    raise ConfigurationError(
+        "A store URL starts with one of ['sqlite://', 'sqlite+pysqlite://', 'postgresql://'], but"
+        f" this one is {masked(url)}. Examples: sqlite:///jobs.db (relative path),"
+        " sqlite:////var/lib/app/jobs.db (absolute), postgresql://user:password@host/database."
+    )

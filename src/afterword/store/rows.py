@@ -1,0 +1,292 @@
+"""What the stores' rows have in common: how a job ends in them, and what they show to people."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from afterword.model.clock import as_datetime
+from afterword.model.job import JobOptions, JobRecord, JobState, first_id
+from afterword.model.outcome import (
+    MAX_INTERRUPTED,
+    NEVER_ENDS,
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    Released,
+    Retry,
+)
+from afterword.model.records import (
+    AttemptRecord,
+    Filter,
+    QueueRecord,
+    ScheduleRecord,
+    TaskRecord,
+    WorkerRecord,
+)
+from afterword.store.protocol import MAX_LOST, Claim, Due, recovery_delay
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Values = Mapping[str, Any]
+
+UNSEEN = 180.0  # seconds after which no running code has a rule that was not declared again
+INTERRUPTED = "interrupted by a shutdown"
+POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
+CRASHED = "its worker was lost, and its task is not to be run again after that (on_crash='fail')"
+
+# The columns that tables and statements have in this order; the times come behind them.
+COLUMNS = (
+    *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
+    *("worker", "after", "on_failure", "request_id", "error"),
+    *("tags", "unique_key", "limit_key", "options", "failures", "progress", "cancelling", "result"),
+)
+_FINAL: Mapping[type[Outcome], JobState] = {
+    Completed: JobState.COMPLETED,
+    Failed: JobState.FAILED,
+    Cancelled: JobState.CANCELLED,
+}
+
+
+def final_state(outcome: Outcome) -> JobState | None:
+    """The state a job ends in; None if it is to be queued again."""
+    return _FINAL.get(type(outcome))
+
+
+def final_error(outcome: Outcome) -> str | None:
+    """What is kept of why it did not complete."""
+    if isinstance(outcome, Cancelled):
+        return outcome.reason
+    return outcome.error if isinstance(outcome, Failed) else None
+
+
+def final_result(outcome: Outcome) -> str | None:
+    """What is kept of what it returned."""
+    return outcome.result if isinstance(outcome, Completed) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A job whose worker is gone, in the order of lost.sql's columns."""
+
+    id: str
+    attempt: int
+    worker: str
+    fence: int | None
+    task: str
+    lost: int
+    interrupted: int
+    options: str | None
+    cancelling: str | None
+    retired: bool  # its worker was shutting down, so that this is no loss to be counted
+
+    def outcome(self, lease: float) -> Outcome:
+        """What becomes of it."""
+        if self.cancelling is not None:
+            return Cancelled(self.cancelling)
+        if JobOptions.read(self.options).on_crash == "fail":
+            return Failed(CRASHED)
+        if self.retired:
+            return Released() if self.interrupted + 1 < MAX_INTERRUPTED else Failed(NEVER_ENDS)
+        if self.lost + 1 >= MAX_LOST:
+            return Failed(POISON)
+        reason = f"worker {self.worker} was lost during attempt {self.attempt}"
+        return Retry(recovery_delay(self.lost + 1, lease), reason)
+
+
+def attempt_outcome(outcome: Outcome) -> str:
+    """What an attempt came to whose job goes on."""
+    return "interrupted" if isinstance(outcome, Released) else "failed"
+
+
+def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
+    """Whether it was done to each of these; of two that are the same, the first had it.
+
+    >>> first_of_each(["a", "b", "a"], {"a"})
+    [True, False, False]
+    """
+    left = set(done)
+    answers = []
+    for each in wanted:
+        answers.append(each in left)
+        left.discard(each)
+    return answers
+
+
+def claim_of(row: Row) -> Claim:
+    """What a claim.sql returns, without what it is sorted by and what else decides on limits."""
+    job_id, attempt, worker, fence, task, arguments, created_at, queue, options, tags, *rest = row
+    failures, interrupted, lost, parked, limit_key = rest
+    return Claim(
+        job_id,
+        attempt,
+        worker,
+        task,
+        arguments,
+        created_at,
+        queue,
+        options,
+        tags_of(tags),
+        failures,
+        interrupted,
+        limit_key is not None,
+        lost,
+        fence,
+        parked,
+    )
+
+
+# ---------------------------------------------------------------------- for people
+
+
+def record(row: Row) -> JobRecord:
+    """A job: `COLUMNS`, and its times. A row edited by hand must not hide the others."""
+    *fields, created_at, run_at, started_at, finished_at = row
+    values = dict(zip(COLUMNS, fields, strict=True))
+    state = state_of(values["state"])
+    if state != values["state"]:
+        values["error"] = f"the store holds an unknown state: {values['state']!r}"
+    return JobRecord(
+        **{**values, "state": state, "tags": tags_of(values["tags"])},
+        created_at=as_datetime(created_at),
+        run_at=as_datetime(run_at),
+        started_at=_maybe_datetime(started_at),
+        finished_at=_maybe_datetime(finished_at),
+    )
+
+
+def tags_of(stored: str | Sequence[str] | None) -> tuple[str, ...]:
+    """A job's tags: JSON in SQLite, an array in PostgreSQL.
+
+    >>> tags_of('["a", "b"]'), tags_of(None), tags_of("5")
+    (('a', 'b'), (), ())
+    """
+    return texts_of(json.loads(stored) if isinstance(stored, str) else stored)
+
+
+def texts_of(stored: object) -> tuple[str, ...]:
+    """The texts of a list; what somebody else wrote there is not heard."""
+    if not isinstance(stored, list | tuple):
+        return ()
+    return tuple(each for each in stored if isinstance(each, str))
+
+
+def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecord]:
+    """The attempts at a job: those on record, and the last one, which is the job's own affair."""
+    known = [
+        AttemptRecord(
+            job_id=job_id,
+            attempt=attempt,
+            worker=worker,
+            outcome=outcome,
+            error=error,
+            started_at=_maybe_datetime(started_at),
+            ended_at=as_datetime(ended_at),
+        )
+        for job_id, attempt, worker, outcome, error, started_at, ended_at in rows
+    ]
+    if record.state is JobState.QUEUED or record.attempt in {0, *(each.attempt for each in known)}:
+        return known
+    last = AttemptRecord(
+        job_id=record.id,
+        attempt=record.attempt,
+        worker=record.worker,
+        outcome=record.state.value if record.state.final else None,
+        error=record.error,
+        started_at=record.started_at,
+        ended_at=record.finished_at,
+    )
+    return [*known, last]
+
+
+def advance_row(due: Due, next_at: float, last_at: float | None) -> Values:
+    """The values of advance.sql."""
+    return {
+        "name": due.name,
+        "rule": due.rule,
+        "seen_at": due.next_at,
+        "next_at": next_at,
+        "last_at": last_at,
+    }
+
+
+def schedule_record(row: Row) -> ScheduleRecord:
+    """What schedules.sql returns."""
+    name, task, rule, words, next_at, last_at, paused, seen_at = row
+    return ScheduleRecord(
+        name=name,
+        task=task,
+        rule=rule,
+        words=words,
+        next_at=as_datetime(next_at),
+        last_at=_maybe_datetime(last_at),
+        paused=bool(paused),
+        seen_at=as_datetime(seen_at),
+    )
+
+
+def state_of(text: str) -> JobState:
+    """A stored state; one that there is not counts as failed."""
+    return JobState(text) if text in list(JobState) else JobState.FAILED
+
+
+def worker_record(row: Row) -> WorkerRecord:
+    """A worker, in the order of the record's fields."""
+    worker, host, pid, queues, concurrency, running, joined_at, expires_at, retired, alive = row
+    return WorkerRecord(
+        id=worker,
+        host=host,
+        pid=pid,
+        queues=texts_of(queues),
+        concurrency=concurrency,
+        running=running,
+        joined_at=as_datetime(joined_at),
+        expires_at=as_datetime(expires_at),
+        retired=bool(retired),
+        alive=alive,
+    )
+
+
+def queue_record(row: Row) -> QueueRecord:
+    """What queues.sql returns."""
+    name, due, scheduled, waiting, running, oldest_at, paused, concurrency = row
+    return QueueRecord(
+        name=name,
+        due=due,
+        scheduled=scheduled,
+        waiting=waiting,
+        running=running,
+        oldest_at=_maybe_datetime(oldest_at),
+        paused=bool(paused),
+        concurrency=concurrency,
+    )
+
+
+def task_record(row: Row) -> TaskRecord:
+    """What tasks.sql returns."""
+    name, queued, running, completed, failed, cancelled, last_at = row
+    return TaskRecord(
+        name=name,
+        queued=queued,
+        running=running,
+        completed=completed,
+        failed=failed,
+        cancelled=cancelled,
+        last_at=_maybe_datetime(last_at),
+    )
+
+
+def _maybe_datetime(seconds: float | None) -> datetime | None:
+    return None if seconds is None else as_datetime(seconds)
+
+
+def first_id_since(wanted: Filter) -> str | None:
+    """The first id that a job may have which was added since then; clocks may differ by a day."""
+    return None if wanted.since is None else first_id(wanted.since - 24 * 3600)
+
+
+def maybe_timestamp(at: datetime | None) -> float | None:
+    """Seconds since 1970."""
+    return None if at is None else at.timestamp()

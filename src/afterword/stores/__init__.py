@@ -1,1 +1,0 @@
-"""The stores Afterword ships; each passes `afterword.testing.check_store`."""

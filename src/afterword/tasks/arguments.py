@@ -1,0 +1,356 @@
+"""The arguments of a job: bound, validated and encoded when it is added, decoded when it runs.
+
+A `Plan` is compiled once per function. It turns a call into one JSON object by parameter name,
+through one pydantic model made from the annotations, and back. What comes back must be what went
+in: `encode` decodes its own text and compares, so a type that JSON would silently change (a
+subclass, a secret, a union that guesses) is refused instead. Plain values of which this is certain
+take a shorter way (`afterword.tasks.scalars`).
+
+Parameters without an annotation take what JSON has: str, int, float, bool, None, list, dict.
+
+What is injected where the task runs (`injection.needs`) is no argument: it is left out of the
+signature, so that the caller's arguments are bound as if it were not there.
+"""
+
+import contextlib
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, create_model
+from pydantic.errors import PydanticSchemaGenerationError
+from pydantic_core import ErrorDetails, PydanticSerializationError, ValidationError
+
+from afterword.errors import (
+    ArgumentError,
+    ArgumentValueError,
+    InjectedArgumentError,
+    NotStorable,
+    PayloadTooLarge,
+    kind_of,
+)
+from afterword.tasks.payload import PAYLOAD_LIMIT, measure, same, too_large, why_not_json
+from afterword.tasks.scalars import SCALARS, Scalars, scalars_of
+
+_CONFIG = ConfigDict(
+    ser_json_bytes="base64",
+    val_json_bytes="base64",
+    ser_json_inf_nan="null",
+    arbitrary_types_allowed=False,
+    extra="forbid",
+)
+_STARS = {inspect.Parameter.VAR_POSITIONAL.value: "*", inspect.Parameter.VAR_KEYWORD.value: "**"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one function's arguments are stored."""
+
+    func: Callable[..., Any]
+    signature: inspect.Signature
+    model: type[BaseModel]
+    unstorable: Mapping[str, str]  # parameter: why no JSON can hold its type
+    plain: frozenset[str]  # parameters that take what JSON has, and nothing else
+    injected: frozenset[str]  # parameters that are no arguments
+    whole: inspect.Signature  # with these
+    scalars: Scalars | None = None  # the short way, if there is one
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """The call's arguments as JSON.
+
+        Raises:
+            ArgumentError: they do not fit the signature or its annotations.
+            InjectedArgumentError: a value for a parameter that is injected.
+            ArgumentValueError: a value JSON cannot hold. PayloadTooLarge: more than 256 KiB.
+            NotStorable: an argument that cannot be written down and read back unchanged.
+        """
+        text = self.scalars.encode(args, kwargs) if self.scalars else None
+        return self._encode(args, kwargs) if text is None else text
+
+    def _encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        given = self._bind(args, kwargs)
+        for name, value in given.items():
+            if name in self.unstorable:
+                raise _unstorable(self.func, name, value, self.unstorable[name])
+            measure(value, name, models=name not in self.plain)
+        values = self._validate(given)
+        text = self._dump(values)
+        if len(text) > PAYLOAD_LIMIT:
+            raise PayloadTooLarge(too_large(f"{len(text):,} bytes"))
+        # An annotation may convert (an int into a float); without one nothing may be changed.
+        plain = {name: given[name] for name in self.plain & given.keys()}
+        self._require_unchanged({**values, **plain}, text)
+        return text.decode()
+
+    def decode(self, text: str) -> tuple[list[Any], dict[str, Any]]:
+        """The positional and keyword arguments of a stored call.
+
+        Raises:
+            ArgumentError: the text does not fit the function as it is now.
+        """
+        scalars = self.scalars.decode(text) if self.scalars else None
+        return self._decode(text) if scalars is None else ([], scalars)
+
+    def _decode(self, text: str) -> tuple[list[Any], dict[str, Any]]:
+        try:
+            values = _values(self.model.__pydantic_validator__.validate_json(text))
+            return self._arrange(values)
+        except (ValidationError, TypeError) as error:
+            raise ArgumentError(
+                f"The stored arguments do not fit {_name(self.func)}{self.signature}:"
+                f" {_first(error)}. Was its signature changed after the job was added?"
+            ) from error
+
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        self._require_not_injected(self.injected & kwargs.keys())
+        try:
+            bound = self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            self._require_not_injected(self._injected_by_position(args, kwargs))
+            raise ArgumentError(
+                f"{_name(self.func)}{self.signature} was added with other arguments: {error}."
+            ) from None
+        given: dict[str, Any] = {}
+        for name, value in bound.items():
+            parameter = self.signature.parameters[name]
+            is_rest = parameter.kind is parameter.VAR_POSITIONAL
+            given[_key(parameter)] = list(value) if is_rest else value
+        return given
+
+    def _injected_by_position(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Set[str]:
+        """The injected parameters that the call would fill, if it fits the function as written."""
+        with contextlib.suppress(TypeError):
+            return self.injected & self.whole.bind(*args, **kwargs).arguments.keys()
+        return set()
+
+    def _require_not_injected(self, names: Set[str]) -> None:
+        if names:
+            name = _name(self.func)
+            raise InjectedArgumentError(
+                f"{name} was added with a value for {', '.join(sorted(names))}, which is injected"
+                " where the task runs, and made anew for each attempt. Leave it out:"
+                f" add_task({name}{_call_of(self.signature)})."
+            )
+
+    def _validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return _values(self.model.__pydantic_validator__.validate_python(given, strict=True))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            name = str(first["loc"][0])
+            if name in self.plain:
+                path, value, reason = _path(first["loc"]), first["input"], _rule_of(first)
+                raise _unstorable(self.func, path, value, reason) from None
+            raise ArgumentError(
+                f"{_name(self.func)}{self.signature} was added with {_path(first['loc'])}"
+                f" {kind_of(first['input'])}: {first['msg']}."
+                " Pass a value of the annotated type, or change the annotation."
+            ) from None
+
+    def _dump(self, values: dict[str, Any]) -> bytes:
+        model = self.model.model_construct(**_by_field(self.model, values))
+        try:
+            return self.model.__pydantic_serializer__.to_json(
+                model, by_alias=True, exclude_unset=True
+            )
+        except PydanticSerializationError as error:
+            if "surrogate" in str(error):
+                raise ArgumentValueError(
+                    f"{_name(self.func)} was added with text that holds half a surrogate pair,"
+                    f" which UTF-8 has no bytes for ({error}). Pass valid text, or bytes."
+                ) from None
+            names = ", ".join(values)
+            reason = why_not_json(error)
+            raise _unstorable(self.func, names, list(values.values()), reason) from None
+        except ValueError as error:
+            raise ArgumentValueError(f"{_name(self.func)} cannot be stored: {error}.") from None
+
+    def _require_unchanged(self, values: dict[str, Any], text: bytes) -> None:
+        try:
+            back = _values(self.model.__pydantic_validator__.validate_json(text))
+        except ValidationError as error:
+            back = {}
+            reason = f"its JSON cannot be read back ({_first(error)})"
+        else:
+            reason = "JSON would change it"
+        for name, value in values.items():
+            if name not in back or not same(value, back[name]):
+                came = f", it would come back {kind_of(back[name])}" if name in back else ""
+                raise _unstorable(self.func, name, value, reason + came)
+
+    def complete(
+        self, args: list[Any], kwargs: dict[str, Any], injected: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The decoded arguments with the injected ones, in their places: what to call it with."""
+        if not args:
+            return args, {**kwargs, **injected}
+        positional, by_name = list(args), {**kwargs, **injected}
+        for index, parameter in enumerate(self.whole.parameters.values()):
+            # Before what is passed by position, as in `f(db, *rest)`, nothing may be left out.
+            by_position = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            if by_position and parameter.name in injected and index < len(positional):
+                positional.insert(index, by_name.pop(parameter.name))
+        return positional, by_name
+
+    def _arrange(self, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
+        has_rest = any(key[0] == "*" and key[1] != "*" for key in values)
+        for parameter in self.signature.parameters.values():
+            key = _key(parameter)
+            if key not in values:
+                continue
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional.extend(values[key])
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                keywords.update(values[key])
+            elif parameter.kind is parameter.POSITIONAL_ONLY or (
+                has_rest and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            ):
+                positional.append(values[key])
+            else:
+                keywords[parameter.name] = values[key]
+        self.signature.bind(*positional, **keywords)
+        return positional, keywords
+
+
+@functools.lru_cache(maxsize=4096)
+def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Plan:
+    """The plan of a function, compiled once.
+
+    Args:
+        injected: the parameters that are no arguments, as of `afterword.injection.needs`.
+    """
+    whole = inspect.signature(func)
+    signature = whole.replace(
+        parameters=[each for each in whole.parameters.values() if each.name not in injected]
+    )
+    hints = _hints(func)
+    fields: dict[str, Any] = {}
+    unstorable: dict[str, str] = {}
+    plain: set[str] = set()
+    takes: dict[str, frozenset[type]] = {}
+    for index, parameter in enumerate(signature.parameters.values()):
+        key, hint = _key(parameter), hints.get(parameter.name, Any)
+        if _is_plain(hint):
+            plain.add(key)
+        takes[key] = SCALARS if key in plain else scalars_of(hint, parameter.default)
+        try:
+            annotation = _annotation(parameter, hints)
+            TypeAdapter(annotation)
+        except Exception as error:  # pydantic has many ways to say "I do not know this type"
+            unstorable[key] = _why(error)
+        else:
+            fields[f"p{index}"] = (annotation, Field(default=None, alias=key))
+    model = create_model("Arguments", __config__=_CONFIG, **fields)
+    unstorable_types = types.MappingProxyType(unstorable)
+    scalars = Scalars.of(signature, types.MappingProxyType(takes))
+    return Plan(
+        func, signature, model, unstorable_types, frozenset(plain), injected, whole, scalars
+    )
+
+
+def _hints(func: Callable[..., Any]) -> dict[str, Any]:
+    """The resolved annotations; those that only a type checker can resolve are left out."""
+    try:
+        return get_type_hints(func, include_extras=True)
+    except Exception:
+        raw = inspect.unwrap(func).__annotations__
+        namespace = getattr(func, "__globals__", {})
+        return {name: hint for name in raw if (hint := _resolved(raw[name], namespace)) is not None}
+
+
+def _resolved(annotation: Any, namespace: dict[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    probe = types.FunctionType((lambda: None).__code__, namespace)
+    probe.__annotations__ = {"it": annotation}
+    try:
+        return get_type_hints(probe, include_extras=True)["it"]
+    except Exception:
+        return None
+
+
+def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    annotation: Any = hints.get(parameter.name, Any)
+    if _is_plain(annotation):
+        annotation = JsonValue
+    if get_origin(annotation) is Iterable:
+        # pydantic would read an Iterable only as the task goes, and could not compare it.
+        annotation = Sequence[get_args(annotation)[0]]  # type: ignore[misc]
+    if parameter.default is None:
+        annotation = annotation | None  # `def f(name: str = None)`: what people mean
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return list.__class_getitem__(annotation)
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return dict.__class_getitem__((str, annotation))
+    return annotation
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a type, without pydantic's advice for its own users."""
+    if isinstance(error, PydanticSchemaGenerationError):
+        return "JSON has no form for its type"
+    return str(error).splitlines()[0]
+
+
+def _is_plain(annotation: Any) -> bool:
+    bare = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+    return bare is Any or bare is object or bare is JsonValue
+
+
+def _key(parameter: inspect.Parameter) -> str:
+    return _STARS.get(parameter.kind.value, "") + parameter.name
+
+
+def _values(model: BaseModel) -> dict[str, Any]:
+    fields = type(model).model_fields
+    values = model.__dict__
+    return {
+        str(fields[name].alias): values[name] for name in fields if name in model.model_fields_set
+    }
+
+
+def _by_field(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        str(field.alias): values[str(field.alias)]
+        for field in model.model_fields.values()
+        if field.alias in values
+    }
+
+
+def _call_of(signature: inspect.Signature) -> str:
+    """`, user_id, *rest`: the arguments of a call, by the names of the parameters."""
+    return "".join(f", {_key(parameter)}" for parameter in signature.parameters.values())
+
+
+def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str) -> NotStorable:
+    return NotStorable(
+        f"The argument {path!r} of {_name(func)} is {kind_of(value)}, which cannot be stored and"
+        f" read back: {reason}. Pass what identifies it (an id, a path) and load it in the task."
+    )
+
+
+def _name(func: Callable[..., Any]) -> str:
+    return getattr(func, "__qualname__", type(func).__qualname__)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`kwargs.user.session` of pydantic's location, without its names for types."""
+    return ".".join(str(part) for part in location if part not in ("dict", "list", "nullable"))
+
+
+def _rule_of(first: ErrorDetails) -> str:
+    """The rule of pydantic's that a value breaks; what a user's validator says may quote it."""
+    users = ("value_error", "assertion_error")
+    return "its validator refuses it" if first["type"] in users else str(first["msg"])
+
+
+def _first(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_context=False)[0]
+    return f"{_path(first['loc'])}: {first['msg']}" if first["loc"] else str(first["msg"])

@@ -1,0 +1,262 @@
+"""What can be said of a task, with `@task(...)`, and of one call, with `options(...)`."""
+
+import hashlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict, get_args
+
+from afterword.errors import ConfigurationError, safe_repr
+from afterword.model.checks import (
+    check_choice,
+    check_number,
+    check_queue,
+    checked_rate,
+    checked_tags,
+)
+from afterword.model.control import LONGEST, seconds_of
+from afterword.model.job import Delay, OnCrash
+from afterword.tasks.retry import Backoff, as_backoff, checked_retries
+
+Executor = Literal["process"]
+Pause = float | Sequence[float] | Backoff
+_LAST_TIME = 253_402_300_799.0  # the last second of the year 9999
+_KEY_LENGTH = 128  # longer keys are hashed
+_HASHED = "sha256:"  # no key of the code begins with this, or with the next, in the store
+IDEMPOTENT = "idempotency:"  # the keys of requests that a client may repeat
+
+
+class TaskOptionsDict(TypedDict, total=False):
+    """The keywords of `@task(...)`; see `TaskOptions`."""
+
+    queue: str
+    priority: int
+    retries: int | None
+    backoff: Pause
+    retry_on: type[BaseException] | tuple[type[BaseException], ...]
+    timeout: float | timedelta | None
+    executor: Executor | None
+    on_crash: OnCrash
+    tags: Sequence[str]
+    limit: int | None
+    rate: str | None
+    key: Callable[..., object] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What `@task(...)` says about each job of a task.
+
+    Args:
+        queue: the lane its jobs wait in until a worker that serves it takes them.
+        priority: of the due jobs of a queue those with the lowest number start first; -1000 to
+            1000. Default: 0.
+        retries: how often a job is tried again after an error. Default: as `Afterword(retries=)`
+            says, which is not at all.
+        backoff: how long to wait before that: seconds (doubled each time, up to an hour, and up to
+            half of it taken off by chance), a list of seconds, or a `Backoff`. Default: 1.
+        retry_on: the errors after which it makes sense. Default: every `Exception`.
+        timeout: seconds (or a timedelta) an attempt may take. Default: as long as it likes.
+        executor: "process" runs it in a process of its own, for work that computes. Default: the
+            event loop for `async def`, a thread for `def`.
+        on_crash: "retry" runs a job again whose worker died with it, "fail" does not, for what must
+            not be done twice. Default: "retry".
+        tags: words to find its jobs by.
+        limit: how many of its jobs may run at the same time, over all workers.
+        rate: how many of them may start in a time, over all workers: "10/s", "100/m".
+        key: makes `limit` and `rate` count apart what this function of its arguments tells apart;
+            it names those it needs: `key=lambda user_id: user_id`.
+
+    Raises:
+        ConfigurationError: an option has a value it cannot have.
+
+    Example:
+        >>> TaskOptions(retries=3, timeout=30, rate="100/m").rate
+        '100/m'
+    """
+
+    queue: str = "default"
+    priority: int = 0
+    retries: int | None = None
+    backoff: Any = field(default_factory=Backoff)
+    retry_on: Any = (Exception,)
+    timeout: Any = None
+    executor: Executor | None = None
+    on_crash: OnCrash = "retry"
+    tags: Any = ()
+    limit: int | None = None
+    rate: str | None = None
+    key: Callable[..., object] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, and put the rest into one form."""
+        check_queue(self.queue)
+        check_number("priority", self.priority, -1000, 1000, whole=True)
+        if self.retries is not None:
+            checked_retries(self.retries)
+        if self.executor is not None:
+            check_choice("executor", self.executor, get_args(Executor))
+        check_choice("on_crash", self.on_crash, get_args(OnCrash))
+        if self.limit is not None:
+            check_number("limit", self.limit, 1, 10_000, whole=True)
+        if self.rate is not None:
+            checked_rate(self.rate)
+        self._normalize()
+        if self.key is not None and not callable(self.key):
+            raise ConfigurationError(
+                f"key must be a function of the task's arguments, but it is {safe_repr(self.key)}."
+                " Example: @task(limit=1, key=lambda user_id: user_id)."
+            )
+        if self.key is not None and self.limit is None and self.rate is None:
+            raise ConfigurationError(
+                "key says what `limit` and `rate` count apart, but there is neither."
+                " Example: @task(limit=1, key=lambda user_id: user_id)."
+            )
+
+    def _normalize(self) -> None:
+        kinds = self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            raise ConfigurationError(
+                "retry_on must be an exception class or a tuple of them, but it is"
+                f" {safe_repr(self.retry_on)}. Example: retry_on=(ConnectionError, TimeoutError)."
+            )
+        values = {
+            "backoff": as_backoff(self.backoff),
+            "retry_on": kinds,
+            "timeout": checked_timeout(self.timeout),
+            "tags": checked_tags(self.tags),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def check_for(self, func: Callable[..., Any]) -> None:
+        """Refuse a `key` that asks for arguments which the function does not have."""
+        if self.key is None:
+            return
+        known = inspect.signature(func).parameters
+        strangers = [name for name in inspect.signature(self.key).parameters if name not in known]
+        if strangers:
+            raise ConfigurationError(
+                f"key is called with the arguments of {func.__qualname__} that it names, but that"
+                f" has none called {strangers}; it has {list(known)}."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What `options(...)` says of one call; what is None stays as the task has it.
+
+    Args:
+        delay: seconds (or a timedelta) before which it does not start.
+        run_at: the aware datetime before which it does not start.
+        queue, priority, retries, timeout: instead of the task's.
+        unique: while a job with this key has not ended, adding it again gives that job. Text of
+            any length; compared as it is written.
+        tags: beside the task's.
+
+    Raises:
+        ConfigurationError, ValueError: an option has a value it cannot have.
+    """
+
+    delay: Any = None
+    run_at: datetime | None = None
+    queue: str | None = None
+    priority: int | None = None
+    unique: str | None = None
+    retries: int | None = None
+    timeout: Any = None
+    tags: Any = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, and put the rest into one form."""
+        if self.queue is not None:
+            check_queue(self.queue)
+        if self.priority is not None:
+            check_number("priority", self.priority, -1000, 1000, whole=True)
+        if self.retries is not None:
+            checked_retries(self.retries)
+        unique: object = self.unique
+        if unique is not None and not (isinstance(unique, str) and unique):
+            raise ConfigurationError(
+                f"unique must be text, but it is {safe_repr(self.unique)}."
+                ' Example: unique=f"welcome:{user.id}".'
+            )
+        if self.delay is not None and self.run_at is not None:
+            raise ConfigurationError("Say either delay or run_at, but not both.")
+        if self.run_at is not None:
+            _check_run_at(self.run_at)
+        delay = None if self.delay is None else seconds_of(self.delay, "delay")
+        object.__setattr__(self, "delay", delay)
+        object.__setattr__(self, "timeout", checked_timeout(self.timeout))
+        object.__setattr__(self, "tags", checked_tags(self.tags))
+
+    @property
+    def start(self) -> float | Delay | None:
+        """When the job may start, for the store to count; None: at once."""
+        if self.run_at is not None:
+            return min(self.run_at.timestamp(), _LAST_TIME)
+        return Delay(self.delay) if self.delay else None
+
+    @property
+    def unique_key(self) -> str | None:
+        """The key as a store keeps it."""
+        return None if self.unique is None else fixed(self.unique)
+
+
+class CallOptionsDict(TypedDict, total=False):
+    """The keywords of `options(...)`; see `CallOptions`."""
+
+    delay: float | timedelta | None
+    run_at: datetime | None
+    queue: str | None
+    priority: int | None
+    unique: str | None
+    retries: int | None
+    timeout: float | timedelta | None
+    tags: Sequence[str]
+
+
+def fixed(key: str) -> str:
+    """A key of any length in at most 128 characters: a long or unprintable one as its SHA-256.
+
+    >>> fixed("welcome:42"), len(fixed("x" * 10_000))
+    ('welcome:42', 71)
+    """
+    plain = len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()
+    if plain and not key.startswith((_HASHED, IDEMPOTENT)):
+        return key
+    return f"{_HASHED}{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()}"
+
+
+def checked_timeout(timeout: object) -> float | None:
+    """Seconds an attempt may take, more than 0; None: any time."""
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if not _is_number(seconds) or not 0 < seconds <= LONGEST:  # type: ignore[operator]
+        raise ConfigurationError(
+            "timeout must be a number of seconds above 0, or a timedelta, but it is"
+            f" {safe_repr(timeout)}."
+        )
+    return float(seconds)  # type: ignore[arg-type]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_run_at(at: object) -> None:
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise ConfigurationError(
+            "run_at must be a datetime with a time zone, but it is"
+            f" {safe_repr(at)}.\n"
+            "    options(run_at=datetime(2030, 1, 1, 9))  # incorrect!\n"
+            "    options(run_at=datetime(2030, 1, 1, 9, tzinfo=UTC))  # correct!"
+        )
+    if at.timestamp() < 0:
+        raise ConfigurationError(f"run_at must be from 1970 to 9999, but it is {safe_repr(at)}.")
+
+
+NO_OPTIONS = CallOptions()

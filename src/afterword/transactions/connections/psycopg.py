@@ -1,0 +1,105 @@
+"""Connections of psycopg 3."""
+
+from typing import Literal
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from afterword.store.postgres.parameters import pyformat
+from afterword.store.protocol import Statement
+from afterword.transactions.connections import Row
+
+
+class PsycopgConnection:
+    """A synchronous connection. In autocommit mode, outside of a transaction, nothing is held."""
+
+    awaited: Literal[False] = False
+    session = None
+
+    def __init__(self, connection: psycopg.Connection[object]) -> None:
+        self._connection = connection
+        self.key = connection
+
+    @property
+    def source(self) -> psycopg.Connection[object]:
+        """The connection."""
+        return self._connection
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        return not self._connection.closed and not _is_idle(self._connection.info)
+
+    @property
+    def name(self) -> str:
+        """Where it is connected to."""
+        return f"postgresql: {self._connection.info.dsn}"
+
+    def execute(self, statement: Statement) -> list[Row]:
+        """Execute a statement; the connection's own factories are for the user's rows."""
+        with psycopg.Cursor(self._connection, row_factory=tuple_row) as cursor:
+            cursor.execute(pyformat(statement.sql).encode(), dict(statement.values))
+            return cursor.fetchall() if cursor.description else []
+
+    def begin(self) -> None:
+        """BEGIN, where psycopg does not do it by itself."""
+        if self._connection.autocommit and _is_idle(self._connection.info):
+            self._connection.execute(b"BEGIN")
+
+    def commit(self) -> None:
+        """Commit."""
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self._connection.rollback()
+
+
+class AsyncPsycopgConnection:
+    """An asynchronous connection; as the synchronous one."""
+
+    awaited: Literal[True] = True
+    session = None
+
+    def __init__(self, connection: psycopg.AsyncConnection[object]) -> None:
+        self._connection = connection
+        self.key = connection
+
+    @property
+    def source(self) -> psycopg.AsyncConnection[object]:
+        """The connection."""
+        return self._connection
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        return not self._connection.closed and not _is_idle(self._connection.info)
+
+    @property
+    def name(self) -> str:
+        """Where it is connected to."""
+        return f"postgresql: {self._connection.info.dsn}"
+
+    async def execute(self, statement: Statement) -> list[Row]:
+        """Execute a statement; the connection's own factories are for the user's rows."""
+        async with psycopg.AsyncCursor(self._connection, row_factory=tuple_row) as cursor:
+            await cursor.execute(pyformat(statement.sql).encode(), dict(statement.values))
+            return await cursor.fetchall() if cursor.description else []
+
+    async def begin(self) -> None:
+        """BEGIN, where psycopg does not do it by itself."""
+        if self._connection.autocommit and _is_idle(self._connection.info):
+            await self._connection.execute(b"BEGIN")
+
+    async def commit(self) -> None:
+        """Commit."""
+        await self._connection.commit()
+
+    async def rollback(self) -> None:
+        """Roll back."""
+        await self._connection.rollback()
+
+
+def _is_idle(info: psycopg.ConnectionInfo) -> bool:
+    return info.transaction_status is TransactionStatus.IDLE

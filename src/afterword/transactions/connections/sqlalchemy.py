@@ -1,0 +1,182 @@
+"""Connections and sessions of SQLAlchemy, those of SQLModel included."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import Connection, Engine, RootTransaction, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
+
+from afterword.errors import ConfigurationError
+from afterword.store.protocol import Statement
+from afterword.transactions.connections import Row
+
+T = TypeVar("T")
+
+_JOINED = (
+    "complete_in(...) commits, but this session takes part in a transaction that was begun on its"
+    " connection outside of the session, and that does not end with the session's commit. Give the"
+    " session its engine:\n"
+    "    with engine.begin() as connection, Session(connection) as session:  # incorrect!\n"
+    "    with Session(engine) as session:  # correct!"
+)
+
+
+class SQLAlchemyConnection:
+    """A Session or a Connection; in its transaction, which begins by itself."""
+
+    awaited: Literal[False] = False
+
+    def __init__(self, source: Session | Connection) -> None:
+        self._source = source
+        self.session = source if isinstance(source, Session) else None
+
+    @property
+    def source(self) -> Session | Connection:
+        """The session or the connection."""
+        return self._source
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        return self._source.in_transaction()
+
+    @property
+    def key(self) -> Engine:
+        """The engine."""
+        return _engine_of(self._source)
+
+    @property
+    def name(self) -> str:
+        """The engine's URL."""
+        return _name_of(self.key)
+
+    @property
+    def _connection(self) -> Connection:
+        return self._source.connection() if isinstance(self._source, Session) else self._source
+
+    def execute(self, statement: Statement) -> list[Row]:
+        """Execute a statement; nothing is flushed for it."""
+        result = self._connection.execute(_text(statement.sql), dict(statement.values))
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    def begin(self) -> None:
+        """It begins by itself, unless nothing ever does, or somebody else has begun it.
+
+        Raises:
+            ConfigurationError: the connection is in autocommit mode, or the session has joined a
+                transaction that its commit would not end.
+        """
+        if self._would_join:
+            raise ConfigurationError(_JOINED)
+        # What `get_isolation_level` says is the database's own, which knows no such level.
+        if self._connection._is_autocommit_isolation():
+            raise ConfigurationError(
+                "complete_in(...) needs a transaction, but this connection has the isolation level"
+                " AUTOCOMMIT. Use an engine with another one."
+            )
+
+    @property
+    def _would_join(self) -> bool:
+        """Whether the session, which has not begun, would begin inside another transaction."""
+        session = self.session
+        if session is None or session.in_transaction():
+            return False
+        bind = session.get_bind()
+        within = isinstance(bind, Connection) and bind.in_transaction()
+        return within and session.join_transaction_mode != "control_fully"
+
+    def commit(self) -> None:
+        """Commit, and flush before.
+
+        Raises:
+            ConfigurationError: the session had joined another transaction, which goes on.
+        """
+        root = self.root
+        self._source.commit()
+        require_ended(root)
+
+    @property
+    def root(self) -> RootTransaction | None:
+        """The transaction of the database, which has to end with the commit."""
+        return self._connection.get_transaction()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self._source.rollback()
+
+
+class AsyncSQLAlchemyConnection:
+    """An AsyncSession or an AsyncConnection: the same, in SQLAlchemy's greenlet."""
+
+    awaited: Literal[True] = True
+
+    def __init__(self, source: AsyncSession | AsyncConnection) -> None:
+        self._source = source
+        self.session = source.sync_session if isinstance(source, AsyncSession) else None
+
+    @property
+    def source(self) -> AsyncSession | AsyncConnection:
+        """The session or the connection."""
+        return self._source
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open."""
+        return self._source.in_transaction()
+
+    @property
+    def key(self) -> Engine:
+        """The engine."""
+        if isinstance(self._source, AsyncSession):
+            return _engine_of(self._source.sync_session)
+        return self._source.sync_engine
+
+    @property
+    def name(self) -> str:
+        """The engine's URL."""
+        return _name_of(self.key)
+
+    async def execute(self, statement: Statement) -> list[Row]:
+        """Execute a statement; nothing is flushed for it."""
+        return await self._run(lambda connection: connection.execute(statement))
+
+    async def begin(self) -> None:
+        """As `SQLAlchemyConnection.begin`."""
+        await self._run(SQLAlchemyConnection.begin)
+
+    async def commit(self) -> None:
+        """As `SQLAlchemyConnection.commit`."""
+        root = await self._run(lambda connection: connection.root)
+        await self._source.commit()
+        require_ended(root)
+
+    async def rollback(self) -> None:
+        """Roll back."""
+        await self._source.rollback()
+
+    async def _run(self, verb: Callable[[SQLAlchemyConnection], T]) -> T:
+        def run(source: Any) -> T:
+            return verb(SQLAlchemyConnection(source))
+
+        return await self._source.run_sync(run)
+
+
+def require_ended(root: RootTransaction | None) -> None:
+    """Refuse a commit that was none."""
+    if root is not None and root.is_active:
+        raise ConfigurationError(_JOINED)
+
+
+def _engine_of(source: Session | Connection) -> Engine:
+    return (source.get_bind() if isinstance(source, Session) else source).engine
+
+
+def _name_of(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
+@functools.cache
+def _text(sql: str) -> TextClause:
+    return text(sql)

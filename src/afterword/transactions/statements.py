@@ -1,0 +1,153 @@
+"""The store's statements in the users' transactions: jobs are added, attempts completed there.
+
+What is to be executed is decided here, by generators that yield statements and are sent the rows;
+`perform` and `perform_async` execute them, on a connection that blocks or on one that is awaited.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import TypeVar
+from weakref import WeakSet
+
+from afterword.client.group_commit import GroupCommit
+from afterword.client.operation import calling
+from afterword.errors import ConfigurationError
+from afterword.model.job import NewJob
+from afterword.store.protocol import Settlement, Statement, Store
+from afterword.transactions.connections import AsyncUserConnection, Row, UserConnection
+
+T = TypeVar("T")
+Either = UserConnection | AsyncUserConnection
+Steps = Generator[Statement, list[Row], T]
+
+
+class Transactions:
+    """What one store can have done in transactions that are not its own.
+
+    Args:
+        group: runs the store; started by the first who needs it.
+    """
+
+    def __init__(self, group: GroupCommit) -> None:
+        self._group = group
+        self._known: WeakSet[object] = WeakSet()  # what surely leads to our database
+        self._known_names: set[str] = set()
+
+    def open(self) -> None:
+        """Open the store, unless it is open; refuse one that no other connection can share.
+
+        Raises:
+            ConfigurationError: the store is a SQLite file of its own.
+            StoreError: it cannot be opened.
+        """
+        store = self._group.store
+        if store.url.startswith("sqlite:///"):
+            raise ConfigurationError(
+                "The store can take part in a transaction of yours only if it lives in the same"
+                f" database, but {store.url} is a file that this store keeps to itself."
+                " For a store in the application's own SQLite file say:"
+                ' Afterword(app, url="sqlite+pysqlite:///app.db")'
+            )
+        if not self._group.running:
+            self._group.start()
+
+    def announce(self) -> None:
+        """Jobs were committed, or followers set free: let the workers look; never blocks."""
+        self._group.submit(calling(_announce))
+
+    def adding(self, jobs: Sequence[NewJob], *, announced: bool) -> Steps[None]:
+        """Add jobs. `announced`: somebody will call `announce` after the commit."""
+        yield from _executing(self._group.store.adding(jobs))
+        if not announced:
+            yield from _executing(self._group.store.announcing())
+
+    def reserving(self) -> Steps[None]:
+        """Begin to write, where a transaction that reads first could be refused."""
+        yield from _executing(self._group.store.reserving())
+
+    def completing(self, settlement: Settlement) -> Steps[bool]:
+        """Settle an attempt, if it is still ours."""
+        first, *others = self._group.store.completing(settlement)
+        if not (yield first):
+            return False
+        yield from _executing(others)
+        return True
+
+    def verifying(self, connection: Either) -> Steps[None]:
+        """Refuse a connection that does not lead to the store's own database.
+
+        Raises:
+            ConfigurationError: it leads elsewhere.
+        """
+        key = connection.key
+        known: set[str] | WeakSet[object]
+        known = self._known_names if isinstance(key, str) else self._known
+        if key is not None and key in known:
+            return
+        try:
+            rows = yield self._group.store.identifying()
+        except Exception as error:
+            if not _has_no_store(error):
+                raise
+            raise self._elsewhere(connection) from error
+        if [(self._group.store.identity,)] != rows:
+            raise self._elsewhere(connection)
+        if key is not None:
+            known.add(key)  # type: ignore[arg-type]
+
+    def _elsewhere(self, connection: Either) -> ConfigurationError:
+        return ConfigurationError(
+            "The store can take part in a transaction of yours only if it lives in the same"
+            f" database, but the store is {self._group.store.url} and the connection leads to"
+            f" {connection.name}. Give Afterword the URL of that database."
+        )
+
+
+def perform(steps: Steps[T], connection: UserConnection) -> T:
+    """Execute what the steps ask for, on a connection that blocks."""
+    try:
+        statement = next(steps)
+        while True:
+            try:
+                rows = connection.execute(statement)
+            except Exception as error:
+                statement = steps.throw(error)
+            else:
+                statement = steps.send(rows)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def perform_async(steps: Steps[T], connection: AsyncUserConnection) -> T:
+    """The same on a connection that is awaited."""
+    try:
+        statement = next(steps)
+        while True:
+            try:
+                rows = await connection.execute(statement)
+            except Exception as error:
+                statement = steps.throw(error)
+            else:
+                statement = steps.send(rows)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _executing(statements: Sequence[Statement]) -> Steps[None]:
+    # `yield from` would send the rows to the sequence.
+    for statement in statements:  # noqa: UP028
+        yield statement
+
+
+def _announce(store: Store) -> None:
+    store.announce()
+
+
+def _has_no_store(error: Exception) -> bool:
+    """Whether a database says that it does not have (or does not show) the store's tables."""
+    cause = getattr(error, "orig", None) or error  # SQLAlchemy keeps the driver's own error there
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html: syntax, names and rights
+    return (getattr(cause, "sqlstate", None) or "").startswith("42") or "no such table" in str(
+        cause
+    )

@@ -1,0 +1,294 @@
+"""One attempt, from claim to outcome.
+
+An executor never raises and never writes: whatever user code does, the attempt ends as a value.
+`async def` tasks run in the worker's event loop, `def` tasks in one of its threads. What a request
+had in its context (its outbox, its state) is not there: an attempt may run on another machine.
+
+What a task is injected with is entered before it and left after it, in the same place: in the
+thread of a `def` task if all of it can be had there; else in the event loop, and only the `def`
+task itself goes to a thread.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from afterword import telemetry
+from afterword.injection import lifecycle
+from afterword.injection.lifecycle import Run, in_thread, uninterrupted
+from afterword.injection.needs import Injection, Needs
+from afterword.injection.scope import Values
+from afterword.model.outcome import Outcome
+from afterword.store.protocol import Claim
+from afterword.tasks.arguments import Plan, plan
+from afterword.tasks.policy import Interruption, Policy, Why, decide, policy_of
+from afterword.tasks.registry import is_async, options_of, resolve
+from afterword.tasks.results import ResultNotKept, encode_result
+from afterword.worker.context import TaskContext, current
+
+Submit = Callable[[Callable[[], None]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A task's function, and what it takes to call it."""
+
+    func: Callable[..., Any]
+    needs: Needs
+    plan: Plan
+    is_async: bool
+
+
+class Targets:
+    """The functions that a worker has met, each looked at once.
+
+    Args:
+        injection: what the application's functions are given.
+    """
+
+    def __init__(self, injection: Injection) -> None:
+        self._injection = injection
+        self._known: dict[Callable[..., Any], Target] = {}
+
+    def find(self, name: str) -> Target:
+        """The function of a task.
+
+        Raises:
+            UnknownTask: this application does not have the task.
+            InjectionError: what it needs can never be had here.
+        """
+        found = resolve(name)
+        target = self._known.get(found)
+        if target is None:
+            func = self._injection.unwrap(found)
+            needs = self._injection.of_task(name, func)
+            target = Target(func, needs, plan(func, needs.names), is_async(func))
+            self._known[found] = target
+        return target
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claim with its function and arguments found: ready to be called.
+
+    `run` is set if there is something to enter and leave in the event loop.
+    """
+
+    claim: Claim
+    context: TaskContext
+    target: Target
+    args: list[Any]
+    kwargs: dict[str, Any]
+    policy: Policy
+    run: Run | None
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether it runs in the event loop; else in a thread."""
+        return self.target.is_async or self.run is not None
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the function has ended, and what it was given is given back now."""
+        return self.context.leaving or (self.run is not None and self.run.leaving)
+
+    def cancel(self, why: BaseException, task: asyncio.Task[None]) -> None:
+        """Make it end, if it runs in the event loop, as that task; a thread can only be told."""
+        if self.run is not None and self.run.begun:
+            self.run.cancel(why, body=self.target.is_async)
+        else:
+            task.cancel()
+
+    def call(self) -> Any:
+        """Call a task that needs nothing that has to be given back."""
+        needs = self.target.needs
+        if not needs.names:
+            return self.target.func(*self.args, **self.kwargs)
+        return self.call_with(needs.values(self.context.provided))
+
+    def call_with(self, values: Values) -> Any:
+        """Call the task with what it is injected with."""
+        args, kwargs = self.target.plan.complete(self.args, self.kwargs, values)
+        return self.target.func(*args, **kwargs)
+
+    def require_wanted(self) -> None:
+        """The function has returned: if that does not count any more, what it did is undone."""
+        context = self.context
+        context.leaving = True  # before the question, so that who ends the attempt sees it
+        told = context.told_to_end
+        late = isinstance(told, TimeoutError)
+        if told is not None and (late or context.heeded or context.over):
+            raise told
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the function ended: with an error, or with a value."""
+
+    error: BaseException | None = None
+    value: Any = None
+
+
+def prepare(
+    claim: Claim, context: TaskContext, targets: Targets, retries: int | None = None
+) -> Attempt:
+    """Find the function, decode the arguments.
+
+    Args:
+        retries: what the application says of all its tasks.
+
+    Raises:
+        UnknownTask: this application does not have the task.
+        InjectionError: what it needs can never be had here.
+        ArgumentError: the stored arguments do not fit it.
+    """
+    target = targets.find(claim.task)
+    args, kwargs = target.plan.decode(claim.arguments)
+    policy = policy_of(
+        options_of(claim.task),
+        claim.options,
+        retries=retries,
+        failures=claim.failures,
+        interrupted=claim.interrupted,
+    )
+    needs, run = target.needs, None
+    if needs.scoped and (target.is_async or not needs.all_sync):
+        run = Run(needs, context.provided)
+    return Attempt(claim, context, target, args, kwargs, policy, run)
+
+
+# ---------------------------------------------------------------------- in the event loop
+
+
+async def run_async(attempt: Attempt, submit: Submit) -> Ending:
+    """Run an attempt in the event loop.
+
+    Args:
+        submit: gives a call to a thread of the worker.
+    """
+    current.set(attempt.context)
+    try:
+        if attempt.run is None:
+            return Ending(value=await attempt.call())
+        if attempt.target.is_async:
+            return Ending(value=await attempt.run(lambda values: _await(attempt, values)))
+        return Ending(value=await attempt.run(lambda values: _hop(attempt, values, submit)))
+    except BaseException as error:  # SystemExit and KeyboardInterrupt, too, would end the loop
+        return Ending(error)
+
+
+async def _await(attempt: Attempt, values: Values) -> Any:
+    value = await attempt.call_with(values)
+    attempt.require_wanted()
+    return value
+
+
+async def _hop(attempt: Attempt, values: Values, submit: Submit) -> Any:
+    """Call a `def` task in a thread, with what its dependencies have set in the context."""
+
+    def call() -> Ending:
+        try:
+            return Ending(value=attempt.call_with(values))
+        except BaseException as error:
+            return Ending(error)
+
+    ending = await uninterrupted(in_thread(submit, contextvars.copy_context(), call))
+    if ending.error is not None:
+        raise ending.error
+    value = ending.value
+    if isinstance(value, Awaitable):
+        value = await value
+    attempt.require_wanted()
+    return value
+
+
+# ---------------------------------------------------------------------- in a thread
+
+
+def run_sync(
+    attempt: Attempt, loop: asyncio.AbstractEventLoop, context: contextvars.Context
+) -> Ending:
+    """Run a `def` task in the calling thread; what it returns is awaited in the loop if need be."""
+    return context.run(_run_here, attempt, loop)
+
+
+def _run_here(attempt: Attempt, loop: asyncio.AbstractEventLoop) -> Ending:
+    current.set(attempt.context)
+    needs = attempt.target.needs
+    try:
+        if not needs.scoped:
+            return Ending(value=_awaited(attempt.call(), loop))
+        value = lifecycle.run_sync(
+            needs, attempt.context.provided, lambda values: _call_here(attempt, values, loop)
+        )
+        return Ending(value=value)
+    except BaseException as error:
+        return Ending(error)
+
+
+def _call_here(attempt: Attempt, values: Values, loop: asyncio.AbstractEventLoop) -> Any:
+    try:
+        value = _awaited(attempt.call_with(values), loop)
+    finally:
+        attempt.context.leaving = True
+    attempt.require_wanted()
+    return value
+
+
+def _awaited(value: Any, loop: asyncio.AbstractEventLoop) -> Any:
+    """What a function returned, or what its awaitable comes to in the loop."""
+    if not isinstance(value, Awaitable):
+        return value
+    ending = asyncio.run_coroutine_threadsafe(_ending_of(value), loop).result()
+    if ending.error is not None:
+        raise ending.error
+    return ending.value
+
+
+async def _ending_of(awaitable: Awaitable[Any]) -> Ending:
+    """How it ended, as a value: a SystemExit that got out would end the loop."""
+    try:
+        return Ending(value=await awaitable)
+    except BaseException as error:
+        return Ending(error)
+
+
+# ---------------------------------------------------------------------- its outcome
+
+
+def conclude(attempt: Attempt, ending: Ending, interruption: Interruption | None) -> Outcome:
+    """What becomes of the job.
+
+    Args:
+        interruption: that the attempt was told to end; it may have ended for reasons of its own.
+    """
+    return decide(
+        ending.error,
+        attempt.policy,
+        chance=random.random(),
+        interruption=interruption if _is_why(interruption, ending, attempt.context) else None,
+        result=_result(attempt, ending.value) if ending.error is None else None,
+    )
+
+
+def _is_why(interruption: Interruption | None, ending: Ending, context: TaskContext) -> bool:
+    """Whether the attempt ended because it was told to."""
+    if interruption is None:
+        return False
+    if ending.error is None:  # one that returns after its time is too late, whatever it returns
+        return context.heeded or interruption.why is Why.TIMEOUT
+    asked = interruption.why in (Why.CANCELLED, Why.TIMEOUT)
+    return asked or isinstance(ending.error, asyncio.CancelledError) or context.heeded
+
+
+def _result(attempt: Attempt, value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return encode_result(attempt.target.func, value)
+    except ResultNotKept as error:
+        telemetry.result_not_kept(attempt.claim.task, str(error))
+        return None

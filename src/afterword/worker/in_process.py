@@ -1,0 +1,161 @@
+"""An attempt in a child process: what the worker asks of it, and what comes back.
+
+Everything that needs the task's code happens in the child, which has it: arguments are decoded
+there, errors become text, and the policy decides there what is to become of the job. The worker
+gets an outcome, or the reason why there is none, and writes it. The task's progress is sent to it.
+
+In a child there is no application: of what can be injected only the attempt itself is there.
+"""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from afterword.errors import AfterwordError
+from afterword.injection.injectors import injection_of
+from afterword.injection.needs import Injection
+from afterword.model import outcome as outcomes
+from afterword.model.job import Delay, NewJob
+from afterword.model.outcome import Completed, Failed, Outcome, Retry
+from afterword.store.protocol import Claim
+from afterword.tasks import application
+from afterword.tasks.policy import Interruption
+from afterword.tasks.registry import options_of, trust
+from afterword.worker.context import NATIVES, TaskContext, current
+from afterword.worker.executor import Attempt, Ending, Targets, conclude, prepare, run_async
+from afterword.worker.processes import Ending as ProcessEnding
+from afterword.worker.processes import child
+from afterword.worker.progress import EVERY, Progress
+from afterword.worker.workplace import Workplace
+
+HANDLER = f"{__name__}:run"
+BEGUN = "begun"  # what a child says first: from then on the attempt's time counts
+PROGRESS = "progress"  # what its task says of itself
+_OUTCOMES: Mapping[str, type[Outcome]] = {
+    kind.__name__: kind
+    for kind in (Completed, Failed, outcomes.Cancelled, Retry, outcomes.Released)
+}
+
+
+class ProcessDied(AfterwordError, RuntimeError):
+    """The process of an attempt is gone: a signal, an exit, no memory; the message says which."""
+
+
+# ---------------------------------------------------------------------- the worker's side
+
+
+def request_of(attempt: Attempt, retries: int | None) -> dict[str, Any]:
+    """What a child is asked to run."""
+    return {
+        "module": attempt.claim.task.partition(":")[0],
+        "claim": asdict(attempt.claim),
+        "started_at": attempt.context.started_at,
+        "retries": retries,
+        "application": application.known(),
+    }
+
+
+def conclude_process(
+    attempt: Attempt, ending: ProcessEnding, interruption: Interruption | None
+) -> tuple[Outcome, list[NewJob]]:
+    """What becomes of the job, and the jobs that its task has added."""
+    if ending.value is not None:
+        children = [_job_of(each) for each in ending.value["jobs"]]
+        return _OUTCOMES[ending.value["kind"]](**ending.value["outcome"]), children
+    if interruption is not None:  # and so it was killed
+        return conclude(attempt, Ending(asyncio.CancelledError()), interruption), []
+    died = ProcessDied(ending.died or ending.error or "")
+    if options_of(attempt.claim.task).on_crash == "fail":
+        return Failed(f"{type(died).__name__}: {died}"), []
+    return conclude(attempt, Ending(died), None), []
+
+
+def _job_of(values: dict[str, Any]) -> NewJob:
+    """A job that came as JSON."""
+    run_at = values["run_at"]
+    run_at = Delay(**run_at) if isinstance(run_at, dict) else run_at
+    return NewJob(**{**values, "tags": tuple(values["tags"]), "run_at": run_at})
+
+
+# ---------------------------------------------------------------------- the child's side
+
+
+Send = Callable[[dict[str, Any]], None]
+
+
+@cache
+def _injection() -> Injection:
+    """What is injected in this process; and, for the jobs that a task adds, what in others."""
+    return injection_of()
+
+
+@cache
+def _targets() -> Targets:
+    """The functions that have run in this process."""
+    return Targets(_injection())
+
+
+class _Context(TaskContext):
+    """What a task in a child knows of itself; the store is the worker's."""
+
+    @property
+    def is_told_to_end(self) -> bool:
+        """Whether the worker has said so."""
+        return child.cancelled()
+
+
+def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
+    """Run an attempt, and return its outcome as JSON."""
+    claim = Claim(**{**request["claim"], "tags": tuple(request["claim"]["tags"])})
+    application.adopt(request["application"])
+    trust(claim.task)
+    place = Workplace(
+        injection=_injection(), natives=NATIVES, note=lambda each: _send_later(each, send)
+    )
+    context = _Context(claim, place, request["started_at"])
+    attempt = prepare(claim, context, _targets(), request["retries"])
+    send({"kind": BEGUN})
+    outcome = conclude(attempt, _run(attempt), None)
+    context.over = True
+    if context.said_progress is not None:
+        _send(context.said_progress, send)
+    children = context.children if isinstance(outcome, Completed) else []
+    return {
+        "kind": type(outcome).__name__,
+        "outcome": asdict(outcome),
+        "jobs": [asdict(each) for each in children],
+    }
+
+
+def _run(attempt: Attempt) -> Ending:
+    if attempt.target.is_async:
+        return asyncio.run(run_async(attempt, lambda call: threading.Thread(target=call).start()))
+    return contextvars.copy_context().run(_run_here, attempt)
+
+
+def _run_here(attempt: Attempt) -> Ending:
+    current.set(attempt.context)
+    try:
+        value = attempt.call()
+        if asyncio.iscoroutine(value):
+            return Ending(value=asyncio.run(value))
+        return Ending(value=value)
+    except BaseException as error:
+        return Ending(error)
+
+
+def _send_later(progress: Progress, send: Send) -> None:
+    """Whatever else it says until then is sent with it."""
+    timer = threading.Timer(EVERY, _send, (progress, send))
+    timer.daemon = True
+    timer.start()
+
+
+def _send(progress: Progress, send: Send) -> None:
+    report = progress.take()
+    if report is not None:
+        send({"kind": PROGRESS, "text": report.progress})

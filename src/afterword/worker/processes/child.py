@@ -1,0 +1,184 @@
+"""Inside a child process: runs one call after the other, and listens to its parent meanwhile.
+
+The main thread runs the calls, so a task may use signals and an event loop as in a program of its
+own. A second thread reads what the parent says. The pipes are this module's alone: a task that
+reads its standard input finds it empty, and what it prints goes to standard error.
+"""
+
+import contextlib
+import faulthandler
+import importlib
+import io
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from afterword.model.fork import free_forks
+from afterword.model.outcome import describe
+from afterword.worker.processes import logs, tether, wire
+
+Send = Callable[[dict[str, Any]], None]
+Handler = Callable[[dict[str, Any], Send], dict[str, Any]]
+
+_IMPORTING = (__name__, "importlib")  # whose frames say nothing about a failed import
+_cancelled = threading.Event()
+
+
+def cancelled() -> bool:
+    """Whether the parent wants the present call to end."""
+    return _cancelled.is_set()
+
+
+class Answers:
+    """The way to the parent: whole lines, from any thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+        self._lock = threading.Lock()
+        self._call = 0
+
+    def is_open(self) -> bool:
+        """Whether there is a parent: not in what a task has forked."""
+        return self._descriptor is not None
+
+    def close(self) -> None:
+        """After a fork, in its child: leave the pipe to the process whose it is."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._lock = None, threading.Lock()
+
+    def write(self, answer: dict[str, Any]) -> None:
+        """Say something that belongs to no call."""
+        line = wire.encode(answer)
+        with self._lock:
+            self._write(line)
+
+    def sending(self) -> Send:
+        """What a handler sends with; once its call has ended, that does nothing."""
+        call = self._call
+
+        def send(message: dict[str, Any]) -> None:
+            line = wire.encode({"sent": message})
+            with self._lock:
+                if call == self._call:
+                    self._write(line)
+
+        return send
+
+    def end(self, answer: dict[str, Any]) -> None:
+        """Say how the present call has ended."""
+        line = _encode(answer)
+        with self._lock:
+            self._call += 1
+            self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        if self._descriptor is not None:
+            try:
+                wire.write(self._descriptor, line)
+            except OSError:  # nobody listens: there is nothing left to work for
+                tether.end_group()
+
+
+def _encode(answer: dict[str, Any]) -> bytes:
+    try:
+        return wire.encode(answer)
+    except (TypeError, ValueError, RecursionError) as error:
+        return wire.encode({"error": f"The answer of a call must be JSON: {describe(error)}"})
+
+
+def main() -> None:
+    """Serve the parent until it is gone, or says that this is enough."""
+    tether.leave_signals_to_parent()
+    tether.end_with_parent()
+    free_forks()
+    orders, answers = _take_pipes()
+    _show_crashes()
+    logs.forward(lambda record: answers.write({"log": record}), answers.is_open)
+    calls: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(
+        target=_listen, args=(orders, calls), name="afterword-parent", daemon=True
+    ).start()
+    answers.write({"ready": os.getpid()})
+    while order := calls.get():
+        tether.leave_signals_to_parent()  # whatever the call before has made of them
+        answers.end(_run(order, answers.sending()))
+
+
+def _take_pipes() -> tuple[int, Answers]:
+    """Move the pipes out of the way of user code, and of what it starts."""
+    orders, answers = os.dup(0), Answers(os.dup(1))
+    empty = os.open(os.devnull, os.O_RDWR)
+    os.dup2(empty, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # the parent has no standard error
+        os.dup2(empty, 1)
+    os.close(empty)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a killed process flushes nothing
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _forget(orders, answers))
+    return orders, answers
+
+
+def _forget(orders: int, answers: Answers) -> None:
+    """In a process that a task has forked: the parent does not know it."""
+    os.close(orders)
+    answers.close()
+
+
+def _show_crashes() -> None:
+    """Have Python say on standard error where it was when a signal killed it."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # there is no standard error
+        faulthandler.enable()
+
+
+def _listen(orders: int, calls: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
+    """In a thread: take orders until the parent is gone."""
+    for order in wire.read(orders):
+        match order:
+            case {"call": _}:
+                _cancelled.clear()
+                calls.put(order)
+            case {"cancel": _}:
+                _cancelled.set()
+            case {"stop": _}:
+                calls.put(None)
+    tether.end_group()
+
+
+def _run(order: dict[str, Any], send: Send) -> dict[str, Any]:
+    """Run a call; whatever user code does, the answer is a value."""
+    request: dict[str, Any] = order["call"]
+    try:
+        importlib.import_module(request["module"])
+        handle = _function(order["handler"])
+    except BaseException as error:  # also a SystemExit: the module may be a script
+        return {"error": _not_imported(request["module"], error)}
+    logs.set_levels(order["levels"])
+    try:
+        return {"value": handle(request, send)}
+    except BaseException as error:
+        return {"error": describe(error, whole=True)}
+
+
+def _function(reference: str) -> Handler:
+    """The handler that the parent's code names."""
+    module, _, name = reference.partition(":")
+    handler: Handler = getattr(importlib.import_module(module), name)
+    return handler
+
+
+def _not_imported(module: str, error: BaseException) -> str:
+    frames = error.__traceback__
+    while frames and frames.tb_frame.f_globals.get("__name__", "").startswith(_IMPORTING):
+        frames = frames.tb_next
+    return (
+        f"The module {module!r} cannot be imported in a child process. If it is a script, start"
+        f' what it starts under `if __name__ == "__main__":`.\n'
+        f"{describe(error.with_traceback(frames))}"
+    )

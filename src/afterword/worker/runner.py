@@ -1,0 +1,399 @@
+"""The runner: attempts in motion, from their start until their outcome is on record.
+
+Three kinds of threads meet here: the event loop starts attempts and watches their time; task
+threads run `def` attempts; the store's thread calls back when an outcome is on record.
+
+An attempt takes a slot until its function has returned, and its lease is kept until its outcome is
+on record. Usually the one is right before the other. Where code does not end when its time is over,
+the attempt ends without it: on record at its limit, while the code keeps its thread, and whatever
+it comes to is dropped. It ends once: whoever takes its `_Running.pen` writes the outcome.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import contextvars
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from afterword import telemetry
+from afterword.client.group_commit import GroupCommit
+from afterword.injection.lifecycle import TEARDOWN_TIMEOUT
+from afterword.model.clock import Clock
+from afterword.model.job import NewJob
+from afterword.model.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    Retry,
+    describe,
+    summarize,
+)
+from afterword.model.threads import Threads
+from afterword.store.protocol import Cancelling, Claim, Settlement
+from afterword.tasks.policy import Interruption, Why
+from afterword.tasks.registry import options_of
+from afterword.worker.context import TaskContext
+from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync
+from afterword.worker.in_process import BEGUN, HANDLER, PROGRESS, conclude_process, request_of
+from afterword.worker.processes import Call, Processes
+from afterword.worker.processes import Ending as ProcessEnding
+from afterword.worker.progress import Reports
+from afterword.worker.settlements import Ends
+
+NOT_STORED = "the outcome of the attempt could not be stored"
+CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """An attempt, from its start until its outcome is on record."""
+
+    attempt: Attempt
+    task: asyncio.Task[None] | None = None
+    interruption: Interruption | None = None
+    call: Call | None = None  # in a child process
+    limit: asyncio.TimerHandle | None = None
+    replaced: bool = False  # its thread's place has been given to another one
+    pen: list[None] = field(default_factory=lambda: [None])
+
+    @property
+    def context(self) -> TaskContext:
+        """What the task knows of itself."""
+        return self.attempt.context
+
+    def take_pen(self) -> bool:
+        """Whether the outcome is the caller's to write; for one caller, in whatever thread."""
+        try:
+            self.pen.pop()
+        except IndexError:
+            return False
+        return True
+
+
+class Runner:
+    """Runs attempts in this process.
+
+    Args:
+        group: puts their outcomes on record.
+        reports: puts their progress on record.
+        concurrency: how many `def` attempts run at the same time.
+        redact: what may be kept of an error's text.
+        retries: of tasks that say nothing about it.
+        on_free: called, in any thread, when a slot is free again.
+        on_empty: called, in any thread, when nothing is running any more.
+        on_loop_ends: called in the event loop when all its tasks are cancelled, because it ends.
+    """
+
+    def __init__(
+        self,
+        group: GroupCommit,
+        reports: Reports,
+        *,
+        concurrency: int,
+        redact: Callable[[str], str],
+        retries: int | None,
+        clock: Clock,
+        on_free: Callable[[], None],
+        on_empty: Callable[[], None],
+        on_loop_ends: Callable[[], None],
+    ) -> None:
+        self._reports = reports
+        self._redact = redact
+        self._clock = clock
+        self._on_free = on_free
+        self._on_empty = on_empty
+        self._on_loop_ends = on_loop_ends
+        self._retries = retries
+        self._ends = Ends(group, self._on_settled)
+        self._threads = Threads(concurrency)
+        self._processes = Processes(min(concurrency, _cores()), HANDLER)
+        self.closing = False  # the process is about to end
+        self._running: dict[str, _Running] = {}  # until their outcome is on record
+        self._active: set[_Running] = set()  # until their function has returned
+
+    def start(self) -> None:
+        """Begin, in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.Context()  # nothing of whoever happens to start an attempt
+        self._canary = self._loop.create_task(self._await_end_of_loop())
+
+    def stop(self) -> None:
+        """Let the threads end after their present calls, and the processes at once."""
+        self._threads.stop()
+        self._processes.stop()
+        self._in_loop(self._canary.cancel)
+
+    async def _await_end_of_loop(self) -> None:
+        try:
+            await self._loop.create_future()
+        finally:
+            self._on_loop_ends()
+
+    @property
+    def loop_ends(self) -> bool:
+        """Whether every task of the event loop is being cancelled, as at the end of `asyncio.run`.
+
+        All are cancelled before the first of them goes on, so that the canary knows it in time.
+        """
+        return self._canary.cancelling() > 0 or self._canary.done()
+
+    @property
+    def busy(self) -> int:
+        """How many slots are taken."""
+        return len(self._active)
+
+    @property
+    def processes_busy(self) -> bool:
+        """Whether another attempt in a process would have to wait for one."""
+        running = sum(1 for each in self._active if each.call is not None)
+        return running >= self._processes.size
+
+    @property
+    def left(self) -> int:
+        """How many outcomes are not on record yet."""
+        return len(self._running)
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether some of what runs can be made to end."""
+        return any(running.task or running.call for running in self._running.values())
+
+    # ------------------------------------------------------------------ running
+
+    def run(self, attempt: Attempt) -> None:
+        """Start an attempt."""
+        running = _Running(attempt)
+        self._running[attempt.claim.id] = running
+        self._active.add(running)
+        if options_of(attempt.claim.task).executor == "process":
+            self._run_in_process(running)
+            return
+        self._limit(running)
+        if attempt.in_loop:
+            self._run_in_loop(running)
+        else:
+            self._threads.submit(lambda: self._run_sync(running))
+
+    def _run_in_loop(self, running: _Running) -> None:
+        coroutine = self._run_async(running)
+        try:
+            running.task = self._loop.create_task(coroutine, context=self._context.copy())
+        except Exception as error:  # of a task factory of the user's
+            coroutine.close()
+            self._end(running, Ending(error))
+        else:
+            running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
+
+    def _limit(self, running: _Running) -> None:
+        """The attempt's time begins."""
+        if running.attempt.policy.timeout is not None:
+            seconds = running.attempt.policy.timeout
+            running.limit = self._loop.call_later(seconds, self._expire, running)
+
+    async def _run_async(self, running: _Running) -> None:
+        self._end(running, await run_async(running.attempt, self._threads.submit))
+
+    def _end_unstarted(self, running: _Running, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never gets to end its attempt."""
+        if task.cancelled():
+            self._end(running, Ending(asyncio.CancelledError()))
+
+    def _run_sync(self, running: _Running) -> None:
+        self._end(running, run_sync(running.attempt, self._loop, self._context.copy()))
+
+    def _run_in_process(self, running: _Running) -> None:
+        def on_message(message: dict[str, Any]) -> None:
+            if message.get("kind") == BEGUN:
+                self._in_loop(lambda: self._limit(running))
+            elif message.get("kind") == PROGRESS:
+                running.context.progress.update(**json.loads(message["text"]))
+
+        def on_end(ending: ProcessEnding) -> None:
+            self._end_in_process(running, ending)
+
+        request = request_of(running.attempt, self._retries)
+        try:
+            running.call = self._processes.start(request, on_message, on_end)
+        except Exception as error:  # its module is none that a child could import
+            self._end(running, Ending(error))
+
+    def _end_in_process(self, running: _Running, ending: ProcessEnding) -> None:
+        if running.limit is not None:
+            self._in_loop(running.limit.cancel)
+        self._active.discard(running)
+        self._on_free()
+        if not running.take_pen():
+            return
+        interruption = running.interruption
+        try:
+            outcome, children = conclude_process(running.attempt, ending, interruption)
+        except Exception as error:  # as in `_conclude`
+            outcome, children = Failed(describe(error, whole=True)), []
+        self._settle(running, outcome, children)
+
+    def _end(self, running: _Running, ending: Ending) -> None:
+        """The function has returned: its slot is free, and the attempt ends, if it has not yet."""
+        mine = running.take_pen()
+        if running.limit is not None and mine:
+            self._in_loop(running.limit.cancel)
+        if running.replaced and not mine:
+            self._threads.leave()
+        self._active.discard(running)
+        self._on_free()
+        if mine:
+            self._conclude(running, ending)
+
+    def _conclude(self, running: _Running, ending: Ending) -> None:
+        interruption = running.interruption
+        ends = self.closing or self.loop_ends
+        if interruption is None and ends and _is_cut_off(ending):
+            interruption = Interruption(Why.SHUTDOWN)  # by whoever ends the event loop
+        try:
+            outcome = conclude(running.attempt, ending, interruption)
+        except Exception as error:  # of a class in `retry_on`, say; the job has to end all the same
+            outcome = Failed(describe(error, whole=True))
+        self._settle(running, outcome, running.context.children)
+
+    def _in_loop(self, callback: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed without a shutdown
+            self._loop.call_soon_threadsafe(callback)
+
+    # ------------------------------------------------------------------ making them end
+
+    def _expire(self, running: _Running) -> None:
+        """The time of an attempt is over; what follows its function has a time of its own."""
+        if running.attempt.leaving:
+            self._await_teardown(running)
+            return
+        seconds = running.attempt.policy.timeout or 0.0
+        reason = f"the attempt took longer than {seconds:g} seconds"
+        self._interrupt(running, Interruption(Why.TIMEOUT, reason))
+        if running.task is None and running.call is None:
+            self._give_up(running)
+        elif running.task is not None:
+            running.limit = self._loop.call_later(CANCEL_WITHIN, self._give_up, running)
+
+    def _give_up(self, running: _Running) -> None:
+        """Its time was over, and it goes on; what has yet to be given back is waited for."""
+        if running.attempt.leaving:
+            self._await_teardown(running)
+        else:
+            self._end_without(running)
+
+    def _await_teardown(self, running: _Running) -> None:
+        seconds = TEARDOWN_TIMEOUT + CANCEL_WITHIN
+        running.limit = self._loop.call_later(seconds, self._end_without, running)
+
+    def _end_without(self, running: _Running) -> None:
+        """End an attempt whose code goes on; if it has a thread, another one takes its place."""
+        running.replaced = running.task is None and self._threads.replace_one()
+        if not running.take_pen():  # it has returned in this very moment
+            if running.replaced:
+                self._threads.keep_one()
+            return
+        running.context.over = True
+        claim = running.attempt.claim
+        telemetry.overrun(claim.id, claim.task, claim.attempt, slot_freed=running.replaced)
+        if running.replaced:
+            self._active.discard(running)
+            self._on_free()
+        self._conclude(running, Ending(asyncio.CancelledError()))
+
+    def cancel(self, wanted: Iterable[Cancelling]) -> None:
+        """Somebody wants these attempts to end."""
+        for each in wanted:
+            running = self._running.get(each.id)
+            if running is not None and running.attempt.claim.attempt == each.attempt:
+                self._interrupt(running, Interruption(Why.CANCELLED, each.reason))
+
+    def interrupt_all(self, why: Why, worker: str | None = None) -> None:
+        """Make everything end that can be made to, or what one worker id has claimed."""
+        for running in list(self._running.values()):
+            if worker in (None, running.attempt.claim.worker):
+                self._interrupt(running, Interruption(why))
+
+    def _interrupt(self, running: _Running, interruption: Interruption) -> None:
+        """Cancel a coroutine, kill a process. A thread can only be told."""
+        if interruption.why is Why.LOST:
+            running.context.over = True
+        if running.interruption is not None or running.attempt.leaving:
+            return  # cancelled once; again would cut its tidying up short
+        running.interruption = interruption
+        running.context.told_to_end = interruption.error
+        if running.task is not None and not self._loop.is_closed():
+            running.attempt.cancel(running.context.told_to_end, running.task)
+        elif running.call is not None:
+            running.call.kill(interruption.reason or interruption.why.value)
+
+    # ------------------------------------------------------------------ on record
+
+    def _settle(self, running: _Running, outcome: Outcome, children: Sequence[NewJob]) -> None:
+        running.context.over = True
+        if isinstance(outcome, Failed | Retry):
+            outcome = replace(outcome, error=self._redact(outcome.error))
+        elif isinstance(outcome, Cancelled):
+            outcome = replace(outcome, reason=self._redact(outcome.reason))
+        if running.context.completed:
+            self._note_completed(running, outcome)
+            return
+        children = children if isinstance(outcome, Completed) else ()
+        seconds = running.context.seconds
+        settlement = Settlement(running.attempt.claim, outcome, tuple(children), seconds=seconds)
+        self._reports.write_last(running.context.said_progress, lambda: self._ends.add(settlement))
+
+    def _note_completed(self, running: _Running, outcome: Outcome) -> None:
+        """The task has put its completion on record itself, whatever it did afterwards."""
+        claim = running.attempt.claim
+        if not isinstance(outcome, Completed):
+            telemetry.failed_after_completion(claim.id, claim.task, claim.attempt, outcome)
+        seconds = running.context.seconds
+        telemetry.ended(claim.id, claim.task, claim.attempt, Completed(), seconds)
+        self._forget(claim)
+
+    def _on_settled(
+        self, settlement: Settlement, accepted: bool, error: BaseException | None
+    ) -> None:
+        """In the store's thread."""
+        claim = settlement.claim
+        if error is not None:
+            self._settle_without(settlement, error)
+            return
+        if accepted:
+            outcome, seconds = settlement.outcome, settlement.seconds
+            telemetry.ended(claim.id, claim.task, claim.attempt, outcome, seconds)
+        else:
+            telemetry.lost_lease(claim.id, claim.task, claim.attempt)
+        self._forget(claim)
+
+    def _settle_without(self, settlement: Settlement, error: BaseException) -> None:
+        """The store refuses this very outcome: the job ends all the same, as failed."""
+        telemetry.settle_failed(settlement.claim.id, error)
+        outcome = settlement.outcome
+        if isinstance(outcome, Failed) and outcome.error.startswith(NOT_STORED):
+            self._forget(settlement.claim)  # not even that: its job counts as lost (`holdings`)
+            return
+        reason = f"{NOT_STORED}: {summarize(error)}"
+        self._ends.add(replace(settlement, outcome=Failed(reason), children=()))
+
+    def _forget(self, claim: Claim) -> None:
+        running = self._running.get(claim.id)
+        if running is not None and running.attempt.claim is claim:
+            del self._running[claim.id]
+        if not self._running:
+            self._on_empty()
+
+
+def _is_cut_off(ending: Ending) -> bool:
+    return isinstance(ending.error, asyncio.CancelledError | concurrent.futures.CancelledError)
+
+
+def _cores() -> int:
+    """How many processes can compute at the same time."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

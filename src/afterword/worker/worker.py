@@ -1,0 +1,378 @@
+"""The worker: takes jobs, runs their attempts, puts the outcomes on record.
+
+Two ways lead here. Jobs of this process's own requests are offered and start at once: adding them
+gave this worker attempt 1 already. Everything else is claimed from the store, as many as slots are
+free and a few more (`prefetch`), whenever the store's thread says that something may be
+claimable, and once a second. What has a limit or a rate is always claimed: only the store knows
+what runs elsewhere.
+
+What becomes of an attempt once it has started: `afterword.worker.runner`.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from afterword import telemetry
+from afterword.client.group_commit import GroupCommit
+from afterword.client.inquiries import Keeper
+from afterword.client.leases import Leases
+from afterword.client.operation import calling, releasing, settling, waking
+from afterword.errors import InjectionError, StoreError, UnknownTask
+from afterword.injection.needs import Injection
+from afterword.model.clock import Clock
+from afterword.model.outcome import Failed, summarize
+from afterword.store.protocol import Claim, Putback, Settlement, Store
+from afterword.tasks.policy import Why
+from afterword.tasks.registry import names_with_executor
+from afterword.transactions.statements import Transactions
+from afterword.worker.claims import Claims
+from afterword.worker.context import NATIVES, TaskContext
+from afterword.worker.executor import Targets, prepare
+from afterword.worker.prefetch import GIVE_BACK_AFTER
+from afterword.worker.progress import Reports
+from afterword.worker.runner import Runner
+from afterword.worker.workplace import Make, Workplace
+
+POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
+UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
+PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
+PARK_LIMIT = 7 * 24 * 3600.0  # seconds for which nobody could run a job, after which it fails
+CANCEL_WITHIN = 2.0  # seconds an attempt has to end once a shutdown cancelled it
+LOOK_EVERY = 0.5  # seconds between looks for rules of queues, and attempts that are to end
+START_WITHIN = 0.02  # seconds that a look waits for a start which is under way
+
+
+class Worker:
+    """Runs jobs in this process.
+
+    Args:
+        concurrency: attempts at the same time.
+        queues: what it serves.
+        redact: what may be kept of an error's text.
+        retries: of tasks that say nothing about it.
+        injection: what the application's functions are given.
+        natives: what makes that which is injected by its annotation alone, beside the attempt.
+        keeper: whom the handles of jobs ask that tasks add.
+    """
+
+    def __init__(
+        self,
+        group: GroupCommit,
+        leases: Leases,
+        *,
+        concurrency: int,
+        queues: Sequence[str] = ("default",),
+        redact: Callable[[str], str] = str,
+        retries: int | None = None,
+        injection: Injection | None = None,
+        natives: Mapping[type, Make] | None = None,
+        keeper: Keeper | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.concurrency = concurrency
+        self._group = group
+        self._leases = leases
+        self._queues = queues
+        self._redact = redact
+        self._retries = retries
+        self._clock = clock or Clock()
+        self._reports = Reports(group)
+        self._place = Workplace(
+            injection=injection or Injection(),
+            natives={**NATIVES, **(natives or {})},
+            transactions=Transactions(group),
+            keeper=keeper,
+            note=self._reports.note,
+            write_now=self._reports.write_now,
+            now=self._clock.now,
+            monotonic=self._clock.monotonic,
+        )
+        self._targets = Targets(self._place.injection)
+        self._runner = Runner(
+            group,
+            self._reports,
+            concurrency=concurrency,
+            redact=redact,
+            retries=retries,
+            clock=self._clock,
+            on_free=self._on_free,
+            on_empty=self._on_empty,
+            on_loop_ends=self.stop_claiming,
+        )
+        self._claims = Claims(
+            group,
+            leases,
+            queues,
+            free=lambda: self.concurrency - self._runner.busy,
+            skipped=self._skipped,
+            on_claimed=lambda: self._in_loop(self._fill),
+            clock=self._clock,
+        )
+        self._claims.stopped = True  # until the start
+        self._process_tasks: Sequence[str] = ()
+        self._processes_busy = False  # there may be more to claim when one of them is free
+        self._ruled: frozenset[str] = frozenset()  # queues whose jobs have to be claimed
+        self._starting = threading.RLock()  # held by who starts a job, or changes what may start
+        self._unwanted: frozenset[str] = frozenset()  # jobs held here that somebody has cancelled
+        self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
+        self._next_poll: asyncio.Handle
+        self._draining = False
+        self._filling = False  # slots are about to be given to what waits for them
+
+    # ------------------------------------------------------------------ start and drain
+
+    def listen(self) -> None:
+        """Hear of jobs that others store; before `start`, in any thread: it opens files."""
+        self._look_every = self._group.store.listen(self._claims.ask)
+
+    def start(self) -> None:
+        """Begin to claim, in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._runner.start()
+        self._claims.stopped = False
+        self._process_tasks = names_with_executor("process")
+        self._emptied = asyncio.Event()
+        self._leases.on_lost = self._on_lost
+        self._group.every(self._look_every, self._notice)
+        self._group.every(LOOK_EVERY, self.look_for_orders)
+        self._reports.start()
+        self._next_poll = self._loop.call_soon(self._poll)
+
+    async def drain(self, grace: float) -> int:
+        """Stop claiming, let attempts end for `grace` seconds, then give them back.
+
+        Returns:
+            How many could not be ended: threads, and coroutines that ignore being cancelled.
+        """
+        self.stop_claiming()
+        with contextlib.suppress(StoreError):
+            # Behind the last claim, which gives back what it took.
+            await self._group.run(calling(lambda store: store.take_note(self._leases.worker, None)))
+        await self._wait_emptied(grace)
+        self._runner.interrupt_all(Why.SHUTDOWN)
+        await self._wait_emptied(CANCEL_WITHIN if self._runner.cancellable else 0.0)
+        await asyncio.to_thread(self._runner.stop)
+        return self._runner.left
+
+    def stop_claiming(self) -> None:
+        """Start nothing any more, whatever is added; to be called in the event loop's thread."""
+        self._draining = self._runner.closing = self._claims.stopped = True
+        self._next_poll.cancel()
+        self._give_back()
+
+    @property
+    def stranded(self) -> bool:
+        """Whether the event loop was closed without a shutdown."""
+        return self._loop.is_closed()
+
+    def leave_closed_loop(self) -> int:
+        """End what is left of a worker whose event loop was closed; blocks.
+
+        Returns:
+            How many attempts go on, in threads.
+        """
+        self._strand()
+        self._runner.interrupt_all(Why.SHUTDOWN)
+        self._runner.stop()
+        with contextlib.suppress(StoreError):
+            self._group.run_blocking(waking())  # behind the outcomes of what was cut off
+        return self._runner.left
+
+    def _strand(self) -> None:
+        """The loop was closed: nothing can start here any more, so others are to have it."""
+        self._draining = self._runner.closing = self._claims.stopped = True
+        self._give_back()
+
+    async def _wait_emptied(self, seconds: float) -> None:
+        self._emptied.clear()
+        if self._runner.left and seconds > 0:
+            try:
+                await asyncio.wait_for(self._emptied.wait(), seconds)
+            except TimeoutError:
+                return
+
+    # ------------------------------------------------------------------ taking jobs
+
+    def offer(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Start jobs that this process holds; returns those it has no room for."""
+        if not self._is_here:
+            return claims
+        with self._starting:
+            left = [claim for claim in claims if not self._take(claim)]
+        if any(claim.queue in self._queues for claim in left):
+            self._claims.more = True
+        return left
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether the caller is in the worker's event loop: another one cannot start attempts."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    @property
+    def _closing(self) -> bool:
+        """Whether nothing is to be started any more."""
+        return self._draining or self._runner.loop_ends
+
+    def _take(self, claim: Claim) -> bool:
+        if self._closing or self._free <= 0 or claim.queue not in self._queues:
+            return False
+        if claim.limited or claim.queue in self._ruled:
+            return False
+        if claim.task in self._skipped():
+            return False
+        if not self._may_start(claim):
+            return False
+        self._start(claim)
+        return True
+
+    @property
+    def _free(self) -> int:
+        taken = self._runner.busy + len(self._claims.waiting) + self._claims.promised
+        return self.concurrency - taken
+
+    def _poll(self) -> None:
+        """Ask although nothing hints at work."""
+        self._give_back()
+        self._claims.ask()
+        self._poll_later()
+
+    def _poll_later(self) -> None:
+        next_in = self._claims.next_in
+        pause = POLL_EVERY if next_in is None else min(POLL_EVERY, next_in)
+        pause = min(pause, GIVE_BACK_AFTER) if self._claims.waiting else pause
+        self._next_poll.cancel()
+        self._next_poll = self._loop.call_later(pause, self._poll)
+
+    def _fill(self) -> None:
+        """Give the free slots to what has been claimed."""
+        self._filling = False
+        with self._starting:
+            self._start_waiting()
+        self._give_back()
+        if self._draining:
+            return
+        self._poll_later()
+        if self._claims.more and self._claims.wanted > 0:
+            self._claims.ask()
+
+    def _start_waiting(self) -> None:
+        while self._claims.waiting and self._runner.busy < self.concurrency and not self._closing:
+            claim = self._claims.waiting.take()
+            if self._may_start(claim):
+                self._start(claim)
+            else:
+                self._group.insist(releasing([Putback(claim)]))
+
+    def _may_start(self, claim: Claim) -> bool:
+        """Whether it is still ours, and wanted."""
+        ours = claim.worker == self._leases.worker and self._leases.valid
+        return ours and claim.id not in self._unwanted
+
+    def _give_back(self) -> None:
+        """Let others have what has waited here for too long, or all of it at the end."""
+        with self._starting:
+            claims = self._claims.waiting.give_up(all_of_them=self._draining)
+        if claims:
+            self._group.insist(releasing([Putback(claim) for claim in claims]))
+
+    def _skipped(self) -> Sequence[str]:
+        """The tasks whose jobs are left to others, or to a later time."""
+        now = self._clock.monotonic()
+        unknown = [task for task, until in list(self._unknown.items()) if until > now]
+        # An attempt that waits for a process would keep a slot meanwhile.
+        self._processes_busy = bool(self._process_tasks) and self._runner.processes_busy
+        return [*unknown, *(self._process_tasks if self._processes_busy else ())]
+
+    def _notice(self, store: Store) -> None:
+        """In the store's thread: look for what nobody has told."""
+        if store.changed():
+            self._claims.ask()
+
+    def _in_loop(self, callback: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
+        except RuntimeError:  # the loop was closed without a shutdown
+            self._draining = self._claims.stopped = True
+
+    # ------------------------------------------------------------------ running them
+
+    def _start(self, claim: Claim) -> None:
+        try:
+            context = TaskContext(claim, self._place, self._clock.now())
+            attempt = prepare(claim, context, self._targets, self._retries)
+        except UnknownTask as error:
+            self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR
+            self._put_back(claim, summarize(error), delay=0.0)
+        except InjectionError as error:
+            self._fail(claim, summarize(error))
+        except Exception as error:  # whatever the arguments' own types raise
+            self._put_back(claim, summarize(error), delay=PARKED_FOR)
+        else:
+            self._runner.run(attempt)
+
+    def _put_back(self, claim: Claim, reason: str, delay: float) -> None:
+        """Leave a job to those who can run it; when nobody could for a week, it fails."""
+        reason = self._redact(reason)
+        telemetry.put_back(claim.id, claim.task, reason)
+        if claim.parked > PARK_LIMIT:
+            self._fail(claim, reason)
+        else:
+            self._group.insist(releasing([Putback(claim, delay, reason)]))
+
+    def _fail(self, claim: Claim, reason: str) -> None:
+        """Nobody could ever run it."""
+        outcome = Failed(self._redact(reason))
+        telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
+        self._group.insist(settling([Settlement(claim, outcome)]))
+
+    def _on_free(self) -> None:
+        self._claims.waiting.ended += 1
+        if self._claims.waiting and not self._filling:
+            self._filling = True
+            self._in_loop(self._fill)
+        if self._claims.more or self._processes_busy:
+            self._claims.ask()
+
+    def _on_empty(self) -> None:
+        if self._draining:
+            self._in_loop(self._emptied.set)
+
+    # ------------------------------------------------------------------ making them end
+
+    def look_for_orders(self, store: Store) -> None:
+        """In the store's thread: which queues people have paused, which attempts are to end."""
+        if self.stranded:
+            self._strand()
+        self._obey(store)
+        wanted = store.cancelling(self._leases.worker)
+        self._unwanted = frozenset(each.id for each in wanted)
+        if wanted and self._runner.left:
+            self._in_loop(lambda: self._runner.cancel(wanted))
+
+    def _obey(self, store: Store) -> None:
+        """Start nothing against the rules of queues any more, and then say so.
+
+        A start that is under way may still be one: it is waited for, but only for a moment, since
+        it may import the user's code. Then the next look will say so.
+        """
+        rules = store.rules(self._leases.worker)
+        self._ruled = rules.queues
+        if rules.noted in (None, rules.version) or not self._starting.acquire(timeout=START_WITHIN):
+            return
+        try:
+            # Claimed before the rule was changed, and not started yet.
+            claims = self._claims.waiting.take_out(rules.queues)
+        finally:
+            self._starting.release()
+        if claims:
+            self._group.insist(releasing([Putback(claim) for claim in claims]))
+        store.take_note(self._leases.worker, rules.version)
+
+    def _on_lost(self, worker: str) -> None:
+        """In the store's thread: what runs here may run elsewhere by now, so it is to stop."""
+        self._in_loop(lambda: self._runner.interrupt_all(Why.LOST, worker))
