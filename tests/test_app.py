@@ -310,7 +310,7 @@ async def test_what_is_wrong_raises_and_stores_nothing(tmp_path: Path, anyio_bac
             await afterword.add_task(lambda: None)
         with pytest.raises(ArgumentError):
             await afterword.add_task(note)  # type: ignore[call-overload]
-        with pytest.raises(TypeError, match="pass the function"):
+        with pytest.raises(TypeError, match="Pass the function"):
             await afterword.add_task(None)  # type: ignore[call-overload]
         with pytest.raises(TypeError, match="not iterated"):
             await afterword.add_task(generate)

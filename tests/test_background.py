@@ -108,7 +108,7 @@ def test_what_is_added_outside_of_a_request_is_not_durable() -> None:
 
 
 def test_only_functions_are_tasks() -> None:
-    with pytest.raises(TypeError, match="pass the function"):
+    with pytest.raises(TypeError, match="Pass the function"):
         BackgroundTask("note")  # type: ignore[arg-type]
 
 

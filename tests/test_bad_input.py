@@ -451,7 +451,7 @@ REFUSED = [
     refused("4-generator-object", TypeError, "this is a generator", generate()),
     refused("4-async-generator-object", TypeError, "async_generator", generate_async()),
     refused("4-awaitable", TypeError, "this is a Awaitable", Awaitable()),
-    refused("4-result", TypeError, "this is a NoneType: pass the function", None),
+    refused("4-result", TypeError, "this is a NoneType. Pass the function", None),
     refused("8-upload", ArgumentError, "write_bytes(", take_upload, UploadFile(io.BytesIO())),
     refused("8-upload-unannotated", ArgumentError, "add_task(", note, UploadFile(io.BytesIO())),
     refused(
@@ -641,7 +641,7 @@ def test_5_an_earlier_definition_of_a_name_is_not_stored(tmp_path: Path) -> None
     with Misused(tmp_path, strict=True).served() as app:
         app.add(Case(earlier))
 
-    assert "is not what that module holds under this name now" in str(app.error)
+    assert "must be what its module holds under its name" in str(app.error)
 
 
 MAIN = """

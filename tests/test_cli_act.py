@@ -311,7 +311,7 @@ def test_a_job_is_added_by_the_name_of_its_task(shell: Shell) -> None:
         (["shop:pack", "--delay", "36550d"], "delay must be"),
         (["shop:pack", "--delay", "soon"], "such as 90s"),
         (["shop:pack", "--unique", ""], "unique must be"),
-        (["shop:pack", "--tag", "a", "--tag", ""], "A tag is"),
+        (["shop:pack", "--tag", "a", "--tag", ""], "A tag must be"),
     ],
 )
 def test_what_cannot_be_a_job_is_a_usage_error(
