@@ -141,7 +141,7 @@ class Delivery:
         attempt = self.ledger.attempt(add, chain, keyed=keyed and add.unique is None)
         if add.unique:
             ended = [each.id for each in self.ledger.with_key(add.unique) if each.final]
-            attempt.jobs_before = frozenset(ended)
+            attempt.jobs_before = frozenset(ended) | self.ledger.to_end
         return attempt
 
     def _call(self, attempt: Attempt, adder: Any) -> Any:
@@ -601,9 +601,12 @@ class PeopleDelivery(Delivery):
         job_id, token = found
         self.ledger.meddled.add(token)
         if verb == "cancel":
-            store.cancel([job_id], "by a person")
+            (cancelled,) = store.cancel([job_id], "by a person")
+            if cancelled:
+                self.ledger.to_end.add(job_id)
         elif verb == "retry":
             self.ledger.deleted.discard(job_id)
+            self.ledger.to_end.discard(job_id)
             store.retry([job_id])
         elif verb == "delete":
             (deleted,) = store.delete([job_id])

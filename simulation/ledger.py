@@ -8,7 +8,6 @@ begins. "rule" is a pause, a limit or a rate; "lock" a lock of another transacti
 clock, "orphan" a job that waits for one that is not there.
 """
 
-import itertools
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -148,6 +147,8 @@ class Ledger:
         self.is_paused = False  # the queue "mail"
         self.limit: int | None = None  # of that queue
         self.stops_schedule = False
+        self.began_at = 0.0  # the store's time at which all processes had started
+        self.to_end: set[str] = set()  # ids of jobs that somebody has cancelled
         self.meddled: set[str] = set()  # tokens of jobs that were cancelled, deleted or retried
         self.deleted: set[str] = set()  # ids
         self.erased = False  # somebody has deleted a row by hand
@@ -196,7 +197,12 @@ class Ledger:
         """The id and the token of one that there is."""
         sql = " UNION ALL ".join(f"SELECT id, {_WORK} FROM {table}" for table in _TABLES)
         found = sorted(self._execute(sql, ()))
-        return self.choose(found) if found else None
+        running = [
+            each
+            for each in found
+            if any(run.job_id == each[0] for run in self._runs if run.goes_on)
+        ]
+        return self.choose(self.choose((running or found, found))) if found else None
 
     def erase(self, job_id: str) -> None:
         """Delete a queued job's row by hand."""
@@ -440,6 +446,8 @@ class Ledger:
         for each in attempts:
             if each.handle is None or not each.handle.durable:
                 continue
+            if each.handle.id in self.to_end & each.jobs_before:
+                self.broken("I8", f"{each.add.token} was promised as a job that was cancelled")
             is_there = self.row(each.handle.id) is not None or self._has_key_of(each)
             if not is_there and each.add.token not in self.meddled:
                 self.broken("I1", f"{each.add.token} is promised, but not in the store")
@@ -524,7 +532,7 @@ class Ledger:
 
     def _check_schedule(self, story: Story) -> None:
         """Each occurrence has one job, and between the first and the last none has been lost."""
-        rows, every = self.rows(SCHEDULE), self.scenario.every or 1
+        rows = self.rows(SCHEDULE)
         due = sorted(int(row.id[:8] + row.id[9:13], 16) // 1000 for row in rows)
         if len(set(due)) < len(due):
             self.broken("schedule", f"an occurrence was stored twice: {due}")
@@ -532,9 +540,17 @@ class Ledger:
             self._check_row(SCHEDULE, story, row)
         if self.stops_schedule or SCHEDULE in self.meddled or self.jumped_early:
             return
-        lost = [at for at, later in itertools.pairwise(due) if later - at > every]
+        for every in self.scenario.every[: len(self.scenario.roles)]:
+            self._check_none_lost(every, due)
+
+    def _check_none_lost(self, every: int, due: Sequence[int]) -> None:
+        """Between the start and the last occurrence that only this rule can have made."""
+        others = [each for each in self.scenario.every if each != every]
+        own = [at for at in due if not at % every and all(at % each for each in others)]
+        first = int(self.began_at) // every * every + every
+        lost = [at for at in range(first, max(own, default=0), every) if at not in due]
         if lost:
-            self.broken("schedule", f"what comes after {lost} was lost: {due}")
+            self.broken("schedule", f"of every {every} s {lost} were lost: {due}")
 
     @property
     def jumped_early(self) -> bool:

@@ -80,8 +80,9 @@ class Process(Owner):
             retention=scenario.retention or 7 * 86400.0,
         )
         if scenario.every:
+            seconds = scenario.every[self.place % len(scenario.every)]
             schedule = self.afterword.every(
-                seconds=scenario.every, name=SCHEDULE, missed="all", kwargs={"token": SCHEDULE}
+                seconds=seconds, name=SCHEDULE, missed="all", kwargs={"token": SCHEDULE}
             )
             schedule(scheduled)
         self.app.router.routes.extend(_routes.routes)  # looked at once: that takes milliseconds

@@ -88,7 +88,7 @@ class Simulation:
             isinstance(each, Hold) for each in scenario.faults
         )
         self.disturbed = any(
-            isinstance(each, Outage | Restart | Kill | Stall) for each in scenario.faults
+            isinstance(each, Outage | Restart | Kill | Stall | Hold) for each in scenario.faults
         )
 
     # ------------------------------------------------------------------ the whole of it
@@ -118,6 +118,7 @@ class Simulation:
         self._start_missing()
         self._until(lambda: self._up, "the start")
         self._began = self.world.now
+        self.ledger.began_at = self.world.now + self.world.wall_is_ahead
         self._schedule()
         self._until(lambda: self._all_over, "the requests")
         self._quiet = True
@@ -181,7 +182,7 @@ class Simulation:
             for each in self.scenario.faults
             if not isinstance(each, Jump)
         ]
-        return max([2.5 if self.scenario.every else 0.1, *ends])
+        return max([4.5 if self.scenario.every else 0.1, *ends])
 
     # ------------------------------------------------------------------ processes
 

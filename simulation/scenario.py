@@ -181,7 +181,7 @@ class Hold(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outage(_Line):
-    """For some time transactions fail: refused, failing, in doubt, interrupted, or slow."""
+    """For some time transactions fail: refused, failing, in doubt, interrupted, slow, broken."""
 
     at: float
     seconds: float
@@ -230,7 +230,8 @@ class Scenario:
     Args:
         roles: of the processes: "both", "web" or "worker"; only the first two get requests.
         skews: seconds by which the clock of each process's host is ahead of the store's.
-        every: seconds between two occurrences of a schedule that all processes have.
+        every: seconds between two occurrences of a schedule that all processes have; of two
+            releases with different rules, each process has one.
         retention: seconds for which ended jobs are kept.
     """
 
@@ -244,7 +245,7 @@ class Scenario:
     actors: tuple[Actor, ...]
     faults: tuple[Fault, ...]
     skews: tuple[float, ...] = ()
-    every: int | None = None
+    every: tuple[int, ...] = ()
     retention: float | None = None
 
     def lines(self) -> Sequence[str]:
@@ -260,7 +261,7 @@ class Scenario:
         if any(self.skews):
             head += f", clocks {', '.join(f'{each:+g} s' for each in self.skews)}"
         if self.every:
-            head += f", every {self.every} s a job"
+            head += f", every {' or '.join(map(str, self.every))} s a job"
         return [head, *map(str, self.actors), *map(str, self.faults)]
 
 
@@ -353,6 +354,8 @@ class Maker:
         holds = tuple(self._holds()) if beyond.random() < 0.3 else ()
         # What meets a lock can be told from the others only where nothing else goes wrong.
         faults = () if holds and beyond.random() < 0.7 else plain.faults
+        if not holds and beyond.random() < 0.1:
+            faults = (*faults, Outage(beyond.random() * 0.3, beyond.choice((0.01, 0.3)), "break"))
         return replace(
             plain,
             roles=roles,
@@ -361,7 +364,7 @@ class Maker:
             skews=tuple(beyond.choice((0.0, 3600.0, -3600.0, -8 * 86400.0)) for _ in roles)
             if beyond.random() < 0.3
             else (),
-            every=beyond.choice((1, 1, 2)) if beyond.random() < 0.25 else None,
+            every=beyond.choice(((1,), (2,), (2, 3))) if beyond.random() < 0.25 else (),
             retention=1.0 if not plain.idempotent and beyond.random() < 0.2 else None,
         )
 
@@ -411,7 +414,8 @@ class Maker:
             key = random.choice(self._keys)
             # One that takes its time is still there when others come.
             later = random.choice((None, None, 0.05, 1.0))
-            return Add(f"u.{key}", "quick", how, unique=key, delay=later)
+            slow = self._grown and self._beyond.random() < 0.3
+            return Add(f"u.{key}", "slow" if slow else "quick", how, unique=key, delay=later)
         later = random.choice((0.05, 1.0, 3600.0, 3600.0)) if self._chance(self._later) else None
         return Add(token, kind, how, delay=later)
 

@@ -59,7 +59,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
     for name, value in (
         ("roles", ("both",)),
         ("skews", ()),
-        ("every", None),
+        ("every", ()),
         ("retention", None),
         ("concurrency", 40),
         ("idempotent", False),

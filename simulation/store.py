@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from afterword.clock import Clock
-from afterword.errors import StoreInterrupted, StoreLocked, StoreUnavailable
+from afterword.errors import StoreError, StoreInterrupted, StoreLocked, StoreUnavailable
 from afterword.job import NewJob
 from afterword.store import Added, Settlement
 from afterword.stores.sqlite import SQLiteStore
@@ -123,6 +123,8 @@ class SimulatedStore(SQLiteStore):
 
     def _fail(self, fault: str | None) -> None:
         """Within the transaction, which is rolled back."""
+        if fault == "break":
+            raise StoreError("Simulated: the disk cannot be read just now.")
         if fault == "fail":
             raise StoreUnavailable("Simulated: the commit fails.")
         if fault == "interrupt":
