@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from afterword.errors import StoreInterrupted, StoreUnavailable
+from afterword.errors import StoreError, StoreInterrupted, StoreLocked, StoreUnavailable
+from afterword.model.clock import Clock
 from afterword.model.job import NewJob
-from afterword.store.protocol import Added
+from afterword.store.protocol import Added, Settlement
 from afterword.store.sqlite import SQLiteStore
 from afterword.store.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite
 from afterword.store.sqlite.path import path_of
@@ -26,19 +27,34 @@ if TYPE_CHECKING:
 BUSY_FOR = 10.0  # seconds; as the real drivers
 _LOOK_EVERY = 0.25
 _PATIENCE = 0.001  # seconds between two looks at a busy file
+_LOCK_TIMEOUT = 0.05  # seconds; as the PostgreSQL store's
+
+
+class ServerClock(Clock):
+    """The time of a database server: hosts may have another one."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        """The world's."""
+        return self._world.now + self._world.wall_is_ahead
+
+    def monotonic(self) -> float:
+        """The world's."""
+        return self._world.now
 
 
 class SimulatedStore(SQLiteStore):
     """A store whose transactions are the seed's to disturb."""
 
     def __init__(self, path: Path, driver: Driver) -> None:
-        super().__init__(path, driver=driver)
         self._world = _world()
+        super().__init__(path, clock=ServerClock(self._world), driver=driver)
         assert self._world.thread is not None
         owner: Any = self._world.thread.owner
         self._process: Process = owner
         self._process.store = self
-        self._outermost = True
         self._adding: list[NewJob] = []
         self._in_doubt = False
 
@@ -55,7 +71,25 @@ class SimulatedStore(SQLiteStore):
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         """Add them, and remember what this transaction has added."""
         self._adding.extend(jobs)
+        self._meet_locks([job.unique_key for job in jobs if job.unique_key])
         return super().add(jobs, held_by)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """End attempts, unless a user's transaction has added behind one of them."""
+        self._meet_locks([each.claim.arguments for each in settlements])
+        return super().settle(settlements)
+
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete history; the ledger keeps it, and looks whether it was old enough."""
+        with self._process.ledger.purging(retention):
+            return super().purge(retention, limit)
+
+    def _meet_locks(self, wanted: Sequence[str]) -> None:
+        """As PostgreSQL's server: wait for a user's lock, but not for long."""
+        if self._process.simulation.is_locked(wanted):
+            self._world.sleep(_LOCK_TIMEOUT)
+            if self._process.simulation.is_locked(wanted):
+                raise StoreLocked("Simulated: a user's transaction holds a lock.")
 
     def renew(self, worker: str, lease: float) -> bool:
         """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
@@ -65,40 +99,42 @@ class SimulatedStore(SQLiteStore):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """The same, with what may happen before, within and after."""
-        if self._database.in_transaction:
+        if self._database.serves_this_thread:
             with super().transaction():
                 yield
             return
         fault = self._process.fault()
-        self._adding = []
         self._take_time(fault)
         if fault == "refuse":
             raise StoreUnavailable("Simulated: the store refuses to begin.")
         with super().transaction():
+            self._adding = []
             self._at("begun")
             yield
             self._take_time(fault)
             self._at("committing")
             self._fail(fault)
+            added = self._adding
         self._at("committed")
         self._take_time(fault)
         if fault == "doubt":
-            self._doubt(committed=True)
+            self._process.ledger.doubt(added)
+            self._doubt()
 
     def _fail(self, fault: str | None) -> None:
         """Within the transaction, which is rolled back."""
+        if fault == "break":
+            raise StoreError("Simulated: the disk cannot be read just now.")
         if fault == "fail":
             raise StoreUnavailable("Simulated: the commit fails.")
         if fault == "interrupt":
             raise StoreInterrupted("Simulated: the connection is lost before the commit.")
         if fault == "doubt" and self._process.choose((True, False)):
-            self._doubt(committed=False)
+            self._doubt()
 
-    def _doubt(self, *, committed: bool) -> None:
+    def _doubt(self) -> None:
         """Nobody knows whether it was committed."""
         self._in_doubt = True
-        if committed:
-            self._process.ledger.doubt(self._adding)
         raise StoreUnavailable("Simulated: the connection was lost during the commit.")
 
     def _at(self, point: str) -> None:
