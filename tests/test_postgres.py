@@ -712,6 +712,6 @@ def test_only_what_writes_is_kept_from_reading_whole_tables(store: PostgresStore
         connection = asked.connection()
         return [connection.execute(f"SHOW {name}").fetchone() for name in session.PLANS]
 
-    with store._desk.looking() as people:
+    with store._people.looking() as people:
         assert [("on",)] * 3 == settings(people)
     assert [("off",)] * 3 == settings(store._writer)

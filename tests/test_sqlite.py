@@ -27,7 +27,7 @@ from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.model.records import Filter
 from afterword.store.protocol import Settlement, Statement, open_store
-from afterword.store.sqlite import SQLiteStore, drivers, looking
+from afterword.store.sqlite import SQLiteStore, drivers, queries
 from afterword.store.sqlite.database import sql
 from afterword.store.sqlite.path import check_path, file_system, path_of
 from tests.helpers import ROOT
@@ -627,8 +627,8 @@ def plan_of(store: SQLiteStore, statement: str, values: Mapping[str, object]) ->
 def test_a_page_of_a_long_history_is_read_from_an_index(
     store: SQLiteStore, wanted: Filter, index: str
 ) -> None:
-    statement = looking._parts("find", wanted, wanted.state)[-1]
-    plan = plan_of(store, statement, {**looking._values(wanted), "before": "~", "limit": 10})
+    statement = queries._parts("find", wanted, wanted.state)[-1]
+    plan = plan_of(store, statement, {**queries._values(wanted), "before": "~", "limit": 10})
 
     assert f"SEARCH afterword_history USING {index}" in plan
     assert "TEMP B-TREE" not in plan

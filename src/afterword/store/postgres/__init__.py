@@ -11,7 +11,7 @@ thread. A process that runs jobs has a third one, which listens.
 A worker on this machine whose process has died is noticed at once, by its lock file; one on another
 machine when its lease has run out.
 
-How jobs get in is in `adding.py`, who gets them in `admitting.py`, how they end in `ending.py`.
+How jobs get in is in `adding.py`, who gets them in `claiming.py`, how they end in `settling.py`.
 """
 
 import os
@@ -30,15 +30,15 @@ try:
 except ImportError as error:
     raise MissingExtra("A store in PostgreSQL", "afterword[postgres]") from error
 
-from afterword.store.postgres.acting import Acting
-from afterword.store.postgres.admitting import Admitting, Contested
-from afterword.store.postgres.desk import Desk
-from afterword.store.postgres.ending import FIRST_ID, Ending
-from afterword.store.postgres.looking import Looking
+from afterword.store.postgres.actions import Actions
+from afterword.store.postgres.claiming import Claiming, Contested
+from afterword.store.postgres.people import PeopleConnection
+from afterword.store.postgres.queries import Queries
 from afterword.store.postgres.scheduling import Scheduling
 from afterword.store.postgres.session import IMPATIENT, PLANS, Session, text_of
-from afterword.store.postgres.theirs import InTheirTransaction
+from afterword.store.postgres.settling import FIRST_ID, Settling
 from afterword.store.postgres.url import parameters_of, shown
+from afterword.store.postgres.user_transaction import UserTransaction
 from afterword.store.rows import Row
 
 _TIMEOUT = 10.0  # seconds one statement may take
@@ -48,7 +48,7 @@ _MIGRATE_WITHIN = 3600.0  # seconds, for a large history, or for somebody else t
 _MIGRATION_LOCK = 0x41465457  # "AFTW": the key of the advisory lock under which stores migrate
 
 
-class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTransaction):
+class PostgresStore(Queries, Actions, Claiming, Settling, Scheduling, UserTransaction):
     """A store in a PostgreSQL database.
 
     Args:
@@ -69,7 +69,9 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         self._clock = clock or Clock()
         settings = {**PLANS, **IMPATIENT}
         self._writer = Session(self._parameters, timeout, self._clock, settings)
-        self._desk = Desk(Session(self._parameters, timeout, self._clock), self._writer)
+        self._people = PeopleConnection(
+            Session(self._parameters, timeout, self._clock), self._writer
+        )
         self._listener = Listener(self._parameters, lambda pid: pid == self._writer.server_process)
         self._locks = Locks(None)  # until it is open
         self._opened = False
@@ -90,7 +92,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         except BaseException:
             self._writer.close()
             raise
-        self._opened = self._desk.open = True
+        self._opened = self._people.open = True
         self._ready = True
         if self._writer.pooled:
             telemetry.polling(self.url)
@@ -150,7 +152,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         self._heard = None
         self._listener.stop()
         self._writer.close()
-        self._desk.close()
+        self._people.close()
         self._locks.drop_all()
         self._opened = False
 
@@ -159,7 +161,7 @@ class PostgresStore(Looking, Acting, Admitting, Ending, Scheduling, InTheirTrans
         self._heard = None
         self._listener.forget()
         self._writer.forget()
-        self._desk.forget()
+        self._people.forget()
         self._locks.forget()
         self._opened = False
 

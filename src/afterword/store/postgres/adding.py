@@ -7,7 +7,7 @@ waits for its end, and then either finds that job or takes its place.
 from collections.abc import Mapping, Sequence
 
 from afterword.model.job import NewJob
-from afterword.store.postgres.looking import records
+from afterword.store.postgres.queries import records
 from afterword.store.postgres.rows import new_rows
 from afterword.store.postgres.writing import Writing
 from afterword.store.protocol import Added

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from afterword.model.records import ScheduleRecord
-from afterword.store.postgres.desk import Desk, repeated
+from afterword.store.postgres.people import PeopleConnection, repeated
 from afterword.store.postgres.rows import columns
 from afterword.store.postgres.writing import Writing
 from afterword.store.protocol import Declared, Due
@@ -13,7 +13,7 @@ from afterword.store.rows import UNSEEN, advance_row, schedule_record
 class Scheduling(Writing):
     """The part of the PostgreSQL store that knows the schedules."""
 
-    _desk: Desk
+    _people: PeopleConnection
 
     def now(self) -> float:
         """The clock of the server, which all processes of the store share."""
@@ -46,11 +46,11 @@ class Scheduling(Writing):
     @repeated
     def schedules(self) -> Sequence[ScheduleRecord]:
         """All of them, by name."""
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             return [schedule_record(row) for row in desk.execute("schedules")]
 
     @repeated
     def pause_schedule(self, name: str, paused: bool) -> bool:
         """Let a schedule make no jobs, or make them again."""
-        with self._desk.acting() as desk:
+        with self._people.acting() as desk:
             return bool(desk.execute("pause_schedule", {"name": name, "paused": paused}))

@@ -11,9 +11,9 @@ the application's own file the store therefore uses the standard library's sqlit
 does: `sqlite+pysqlite:///app.db`. Where that is an SQLite with the race, a rollback journal takes
 the place of WAL (`drivers.py`).
 
-The verbs are in modules by what they do: `adding`, `admitting` (claims), `ending`, `scheduling`;
-what people may ask is in `looking`, what they may do in `acting`, and what the application's own
-connection may execute in `theirs`.
+The verbs are in modules by what they do: `adding`, `claiming` (claims), `settling`, `scheduling`;
+what people may ask is in `queries`, what they may do in `actions`, and what the application's own
+connection may execute in `user_transaction`.
 
 Processes wake each other (`afterword.store.bells`). What nobody tells, because it was committed on
 a connection of the application's own, is found by looking, see `changed`.
@@ -28,15 +28,15 @@ from pathlib import Path
 from afterword.model.clock import Careful, Clock
 from afterword.store.bells import Bells
 from afterword.store.locks import Locks
-from afterword.store.sqlite.admitting import Admitting
+from afterword.store.sqlite.claiming import Claiming
 from afterword.store.sqlite.database import Database, script
 from afterword.store.sqlite.drivers import Apsw, Driver, Pysqlite
-from afterword.store.sqlite.ending import Ending
-from afterword.store.sqlite.looking import Looking
+from afterword.store.sqlite.lease_clock import LeaseClock
 from afterword.store.sqlite.path import path_of
+from afterword.store.sqlite.queries import Queries
 from afterword.store.sqlite.scheduling import Scheduling
-from afterword.store.sqlite.sightings import Sightings
-from afterword.store.sqlite.theirs import InTheirTransaction
+from afterword.store.sqlite.settling import Settling
+from afterword.store.sqlite.user_transaction import UserTransaction
 
 # Seconds between looks for commits of others, and where these cannot ring.
 _LOOK_EVERY, _LOOK_OFTEN = 0.25, 0.01
@@ -44,7 +44,7 @@ _LOOK_EVERY, _LOOK_OFTEN = 0.25, 0.01
 _DRIVERS: Mapping[str, Callable[[], Driver]] = {"sqlite": Apsw, "sqlite+pysqlite": Pysqlite}
 
 
-class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
+class SQLiteStore(Queries, Settling, Claiming, Scheduling, UserTransaction):
     """A store in one file.
 
     Args:
@@ -70,7 +70,7 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
         self._clock = clock or Clock()
         workers = path.with_name(path.name + "-workers")
         self._locks, self._bells = Locks(workers), Bells(workers)
-        self._sightings = Sightings(self._clock)
+        self._lease_clock = LeaseClock(self._clock)
         self._careful = Careful(self._clock)
         self._database = Database(path, self._driver)
         self._heard: Callable[[], object] | None = None
@@ -129,7 +129,7 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
         }
         with self.transaction():
             self._database.write("join", values)
-        self._sightings.note(worker, now + lease)
+        self._lease_clock.note(worker, now + lease)
 
     def renew(self, worker: str, lease: float) -> bool:
         """Extend the worker's lease, unless it has been taken off the list."""

@@ -22,7 +22,7 @@ from afterword.store.sqlite.rows import fence
 from afterword.store.sqlite.writing import Writing
 
 
-class Admitting(Writing):
+class Claiming(Writing):
     """The part of the SQLite store that gives jobs out.
 
     A claim runs while no other process writes, so what is counted here cannot change meanwhile.

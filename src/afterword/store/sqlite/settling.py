@@ -18,8 +18,9 @@ from afterword.store.protocol import (
     Settlement,
 )
 from afterword.store.rows import Lost, Values, final_state, first_of_each
-from afterword.store.sqlite.acting import Acting
+from afterword.store.sqlite.actions import Actions
 from afterword.store.sqlite.adding import Adding
+from afterword.store.sqlite.lease_clock import LeaseClock
 from afterword.store.sqlite.rows import (
     again_row,
     attempt_row,
@@ -29,17 +30,16 @@ from afterword.store.sqlite.rows import (
     lost_row,
     release_row,
 )
-from afterword.store.sqlite.sightings import Sightings
-from afterword.store.sqlite.theirs import followed_by
+from afterword.store.sqlite.user_transaction import followed_by
 
 _Key = tuple[str, int, str, int | None]  # what a write that ends an attempt must match
 
 
-class Ending(Acting, Adding):
+class Settling(Actions, Adding):
     """The part of the SQLite store that ends attempts."""
 
     _locks: Locks
-    _sightings: Sightings
+    _lease_clock: LeaseClock
     _limited: frozenset[str]  # queues with a limit of their own
     _looked_to: str  # the job that others wait for at which `free_followers` has ended
 
@@ -196,11 +196,11 @@ class Ending(Acting, Adding):
     def _gone(self) -> list[str]:
         """The workers that died or let their lease run out."""
         rows = self._database.write("leases", {})
-        self._sightings.forget_all_but({row[0] for row in rows})
+        self._lease_clock.forget_all_but({row[0] for row in rows})
         return [
             worker
             for worker, expires_at, lease in rows
-            if self._sightings.note(worker, expires_at) >= lease or self._locks.is_dead(worker)
+            if self._lease_clock.note(worker, expires_at) >= lease or self._locks.is_dead(worker)
         ]
 
     def _recover_apart(self, job: Lost, now: float, lease: float) -> Recovered | None:

@@ -66,7 +66,7 @@ def cancel_queued(session: Session, reasons: Mapping[str, str]) -> tuple[set[str
     return cancelled, end_followers(session, cancelled, cancelled)
 
 
-class Ending(Adding):
+class Settling(Adding):
     """The part of the PostgreSQL store that ends attempts."""
 
     _locks: Locks

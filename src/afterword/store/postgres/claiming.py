@@ -87,7 +87,7 @@ class Taken:
         return queue | ({_KEY + self.limited.key} if self.limited else set())
 
 
-class Admitting(Writing):
+class Claiming(Writing):
     """The part of the PostgreSQL store that gives jobs out."""
 
     _contested: Contested

@@ -8,7 +8,7 @@ from afterword.store.postgres.session import CHANNEL, text_of
 from afterword.store.protocol import Settlement, Statement
 
 
-class InTheirTransaction:
+class UserTransaction:
     """The part of the PostgreSQL store for connections that are the user's."""
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:

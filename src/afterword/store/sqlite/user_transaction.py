@@ -23,7 +23,7 @@ def followed_by(state: str) -> Sequence[str]:
     return COMPLETED if state == JobState.COMPLETED else NOT_COMPLETED
 
 
-class InTheirTransaction:
+class UserTransaction:
     """The part of the SQLite store for connections that are the user's: statements to execute."""
 
     _clock: Clock

@@ -44,7 +44,7 @@ _CONDITIONS = {
 _SLOW = "Writers and readers wait for each other. A Python with a newer SQLite would use a WAL."
 
 
-class Looking:
+class Queries:
     """The part of the SQLite store that only looks."""
 
     _database: Database

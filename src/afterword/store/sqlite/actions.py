@@ -9,11 +9,11 @@ from afterword.store.noting import NOTED_WITHIN, wait_noted
 from afterword.store.protocol import STOPPED
 from afterword.store.rows import first_of_each
 from afterword.store.sqlite.rows import restored_row
-from afterword.store.sqlite.theirs import NOT_COMPLETED
+from afterword.store.sqlite.user_transaction import NOT_COMPLETED
 from afterword.store.sqlite.writing import Writing
 
 
-class Acting(Writing):
+class Actions(Writing):
     """The part of the SQLite store that people's commands change jobs with."""
 
     _locks: Locks

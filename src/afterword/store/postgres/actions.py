@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from afterword.model.job import JobRecord
 from afterword.store.locks import Locks
 from afterword.store.noting import NOTED_WITHIN, wait_noted
-from afterword.store.postgres.desk import Desk, repeated
-from afterword.store.postgres.ending import cancel_queued, hold_place
+from afterword.store.postgres.people import PeopleConnection, repeated
 from afterword.store.postgres.rows import restored_rows, uuids
 from afterword.store.postgres.session import Session
+from afterword.store.postgres.settling import cancel_queued, hold_place
 from afterword.store.protocol import STOPPED
 from afterword.store.rows import first_of_each
 
 
-class Acting:
+class Actions:
     """The part of the PostgreSQL store that people's commands change jobs with."""
 
-    _desk: Desk
+    _people: PeopleConnection
     _locks: Locks
     _ready: bool
 
@@ -24,7 +24,7 @@ class Acting:
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
         wanted = uuids(ids)
-        with self._desk.acting() as desk:
+        with self._people.acting() as desk:
             desk.execute("lock", {"ids": wanted, "states": ["queued", "running"]})
             cancelled, free = cancel_queued(desk, dict.fromkeys(wanted, reason))
             asked = {row[0] for row in desk.execute("ask", {"ids": wanted, "reason": reason})}
@@ -36,7 +36,7 @@ class Acting:
     def retry(self, ids: Sequence[str]) -> Sequence[bool]:
         """Move jobs back from the history, and those that were cancelled because of them."""
         wanted = uuids(ids)
-        with self._desk.acting() as desk:
+        with self._people.acting() as desk:
             rows = desk.execute("again", {"ids": wanted, "stopped": STOPPED})
             again: dict[str, str | None] = dict(rows)
             if again:
@@ -49,7 +49,7 @@ class Acting:
     def delete(self, ids: Sequence[str]) -> Sequence[bool]:
         """Forget queued and ended jobs."""
         wanted = uuids(ids)
-        with self._desk.acting() as desk:
+        with self._people.acting() as desk:
             deleted = {row[0] for row in desk.execute("delete_ended", {"ids": wanted})}
             hold_place(desk, wanted, "queued")
             for job_id in wanted:
@@ -63,7 +63,7 @@ class Acting:
     @repeated
     def pause(self, queues: Sequence[str]) -> bool:
         """Let no worker start jobs of these queues; returns when none does."""
-        with self._desk.acting() as desk:
+        with self._people.acting() as desk:
             desk.execute("pause_queues", {"names": list(queues), "paused": True})
             ((version,),) = desk.execute("change_rules")
         return self._wait_noted(version, NOTED_WITHIN)
@@ -71,21 +71,21 @@ class Acting:
     @repeated
     def resume(self, queues: Sequence[str]) -> None:
         """Let the workers go on with these queues."""
-        with self._desk.acting() as desk:
+        with self._people.acting() as desk:
             desk.execute("pause_queues", {"names": list(queues), "paused": False})
             self._announce_if(desk, True)
 
     @repeated
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited."""
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             return [name for (name,) in desk.execute("ruled")]
 
     @repeated
     def limit(self, queues: Mapping[str, int | None]) -> bool:
         """How many jobs of these queues may run at the same time; returns when it holds."""
         values = {"names": list(queues), "concurrencies": list(queues.values())}
-        with self._desk.acting() as desk:
+        with self._people.acting() as desk:
             if not desk.execute("limit_queues", values):
                 return True
             ((version,),) = desk.execute("change_rules")
@@ -94,17 +94,17 @@ class Acting:
 
     def wait_noted(self, timeout: float) -> bool:
         """Wait until the rules hold in every process."""
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             ((version, _, _),) = desk.execute("rules", {"worker": ""})
         return self._wait_noted(version, timeout)
 
     def _wait_noted(self, version: int, timeout: float) -> bool:
-        inside = self._desk.serves_writer  # nobody can see a change before it is committed
+        inside = self._people.serves_writer  # nobody can see a change before it is committed
         return not inside and wait_noted(lambda: self._unaware(version), timeout)
 
     @repeated
     def _unaware(self, version: int) -> Sequence[str]:
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             rows = desk.execute("unaware", {"version": version})
         return [worker for (worker,) in rows if not self._locks.is_dead(worker)]
 
@@ -113,7 +113,7 @@ class Acting:
         """Add jobs as another store knew them; unfinished ones are queued."""
         unfinished = [each for each in records if not each.state.final]
         ended = [each for each in records if each.state.final]
-        with self._desk.acting() as desk:
+        with self._people.acting() as desk:
             queued = _restore_unfinished(desk, unfinished)
             kept = desk.execute("restore_ended", restored_rows(ended))
             _settle_in(desk, {each.id: each.after for each in unfinished if each.id in queued})

@@ -13,7 +13,7 @@ from afterword.model.records import (
     WorkerRecord,
 )
 from afterword.store.locks import Locks
-from afterword.store.postgres.desk import Desk, repeated
+from afterword.store.postgres.people import PeopleConnection, repeated
 from afterword.store.postgres.rows import conditions, filter_values, uuids
 from afterword.store.postgres.session import Session
 from afterword.store.protocol import EVERYTHING
@@ -40,23 +40,23 @@ _OLD = "End it: while it lasts nothing is cleared, and claims get slower. See pg
 _BLOATED = "Vacuum cannot keep up: look for long transactions, then VACUUM afterword.jobs."
 
 
-class Looking:
+class Queries:
     """The part of the PostgreSQL store that only looks."""
 
     _clock: Clock
-    _desk: Desk
+    _people: PeopleConnection
     _locks: Locks
 
     @repeated
     def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The jobs with these ids."""
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             return records(desk, ids)
 
     @repeated
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             found = records(desk, [job_id])
             return attempts_of(found[0], desk.execute("attempts", {"id": job_id})) if found else []
 
@@ -67,7 +67,7 @@ class Looking:
         places = [("find_unfinished", " AND job.cancelling IS NULL")]
         if ended:
             places += [("find_unfinished", " AND job.cancelling IS NOT NULL"), ("find_ended", "")]
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             for each, asked_to_end in places:
                 for row in desk.execute(each, values, f"job.unique_key = :key{asked_to_end}"):
                     return record(row)
@@ -83,7 +83,7 @@ class Looking:
         if before is not None:
             where += " AND job.id < CAST(:before AS uuid)"
         rows: list[Row] = []
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             for statement, states in _PLACES.items():
                 if wanted.state is None or wanted.state in states:
                     rows += desk.execute(statement, values, where)
@@ -96,7 +96,7 @@ class Looking:
         """How many jobs are in each state, as far as they are to be counted."""
         values = {**filter_values(wanted), "limit": limit}
         counts = dict.fromkeys(JobState, 0)
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             for state in JobState if wanted.state is None else [wanted.state]:
                 statement = "count_ended" if state.final else "count_unfinished"
                 (counts[state],) = desk.execute(statement, values, conditions(wanted, state))[0]
@@ -105,7 +105,7 @@ class Looking:
     @repeated
     def workers(self) -> Sequence[WorkerRecord]:
         """Who is on the list."""
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             rows = desk.execute("workers")
         return [
             worker_record((*row[:-1], row[-1] and not self._locks.is_dead(row[0]))) for row in rows
@@ -114,20 +114,20 @@ class Looking:
     @repeated
     def queues(self) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs."""
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             return [queue_record(row) for row in desk.execute("queues")]
 
     @repeated
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then."""
-        with self._desk.looking() as desk:
+        with self._people.looking() as desk:
             return [task_record(row) for row in desk.execute("tasks", {"since": since})]
 
     @repeated
     def examine(self) -> Sequence[Remark]:
         """What the server says of itself."""
         with (
-            self._desk.acting() as desk
+            self._people.acting() as desk
         ):  # the transactions of others are not to be seen as of once
             before = self._clock.now()
             ((version, settings, at, oldest, dead),) = desk.execute("examine")

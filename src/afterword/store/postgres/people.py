@@ -13,7 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Desk:
+class PeopleConnection:
     """Opened by the store, and connected when somebody comes.
 
     Args:
@@ -68,13 +68,13 @@ class Desk:
         self.open = False
 
 
-class _HasDesk(Protocol):
-    """A part of the store, such as `Looking`."""
+class _ServesPeople(Protocol):
+    """A part of the store, such as `Queries`."""
 
-    _desk: Desk
+    _people: PeopleConnection
 
 
-S = TypeVar("S", bound=_HasDesk)
+S = TypeVar("S", bound=_ServesPeople)
 
 
 def repeated(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
@@ -85,7 +85,7 @@ def repeated(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P]
 
     @functools.wraps(verb)
     def again(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if store._desk.serves_writer:
+        if store._people.serves_writer:
             return verb(store, *args, **kwargs)
         return repeating(lambda: verb(store, *args, **kwargs))
 
