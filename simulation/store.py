@@ -14,10 +14,11 @@ import apsw
 
 from afterword.errors import StoreInterrupted, StoreUnavailable
 from afterword.model.job import NewJob
-from afterword.store.protocol import Added
+from afterword.store.protocol import Added, Settlement
 from afterword.store.sqlite import SQLiteStore
-from afterword.store.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite
+from afterword.store.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite, PysqliteConnection
 from afterword.store.sqlite.path import path_of
+from afterword.store.sqlite.writer import News, Writer
 from simulation.world import World
 
 if TYPE_CHECKING:
@@ -28,49 +29,25 @@ _LOOK_EVERY = 0.25
 _PATIENCE = 0.001  # seconds between two looks at a busy file
 
 
-class SimulatedStore(SQLiteStore):
-    """A store whose transactions are the seed's to disturb."""
+class SimulatedWriter(Writer):
+    """A writer whose transactions are the seed's to disturb."""
 
-    def __init__(self, path: Path, driver: Driver) -> None:
-        super().__init__(path, driver=driver)
+    def __init__(self, path: Path, driver: Driver, news: News, process: "Process") -> None:
+        super().__init__(path, driver, news)
         self._world = _world()
-        assert self._world.thread is not None
-        owner: Any = self._world.thread.owner
-        self._process: Process = owner
-        self._process.store = self
-        self._outermost = True
-        self._adding: list[NewJob] = []
-        self._in_doubt = False
-
-    @classmethod
-    def from_url(cls, url: str) -> "SimulatedStore":
-        """The store of a URL."""
-        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
-
-    def listen(self, heard: Callable[[], object]) -> float:
-        """There are no other processes to hang up a bell for."""
-        self._heard = heard
-        return _LOOK_EVERY
-
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """Add them, and remember what this transaction has added."""
-        self._adding.extend(jobs)
-        return super().add(jobs, held_by)
-
-    def renew(self, worker: str, lease: float) -> bool:
-        """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
-        in_doubt, self._in_doubt = self._in_doubt, False
-        return super().renew(worker, lease) and not in_doubt
+        self._process = process
+        self.adding: list[NewJob] = []  # in this transaction
+        self.in_doubt = False
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """The same, with what may happen before, within and after."""
-        if self._database.in_transaction:
+        if self.in_transaction:
             with super().transaction():
                 yield
             return
         fault = self._process.fault()
-        self._adding = []
+        self.adding = []
         self._take_time(fault)
         if fault == "refuse":
             raise StoreUnavailable("Simulated: the store refuses to begin.")
@@ -96,9 +73,9 @@ class SimulatedStore(SQLiteStore):
 
     def _doubt(self, *, committed: bool) -> None:
         """Nobody knows whether it was committed."""
-        self._in_doubt = True
+        self.in_doubt = True
         if committed:
-            self._process.ledger.doubt(self._adding)
+            self._process.ledger.doubt(self.adding)
         raise StoreUnavailable("Simulated: the connection was lost during the commit.")
 
     def _at(self, point: str) -> None:
@@ -112,9 +89,50 @@ class SimulatedStore(SQLiteStore):
         if seconds:
             self._world.sleep(seconds)
 
+
+class SimulatedStore(SQLiteStore):
+    """A store with such a writer."""
+
+    def __init__(self, path: Path, driver: Driver) -> None:
+        world = _world()
+        assert world.thread is not None
+        owner: Any = world.thread.owner
+        self._process: Process = owner
+        self._process.store = self
+        super().__init__(path, driver=driver)
+
+    def _new_writer(self, driver: Driver) -> Writer:
+        self._simulated = SimulatedWriter(self.path, driver, self._news, self._process)
+        return self._simulated
+
+    @classmethod
+    def from_url(cls, url: str) -> "SimulatedStore":
+        """The store of a URL."""
+        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
+
+    def listen(self, heard: Callable[[], object]) -> float:
+        """There are no other processes to hang up a bell for."""
+        self._news.heard = heard
+        return _LOOK_EVERY
+
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
+        """Add them, and remember what this transaction has added."""
+        self._simulated.adding.extend(jobs)
+        return super().add(jobs, held_by)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """Settle them, and remember the jobs that they add."""
+        self._simulated.adding.extend(job for each in settlements for job in each.children)
+        return super().settle(settlements)
+
+    def renew(self, worker: str, lease: float) -> bool:
+        """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
+        in_doubt, self._simulated.in_doubt = self._simulated.in_doubt, False
+        return super().renew(worker, lease) and not in_doubt
+
     def die(self) -> None:
         """What the system does for a process that ends: roll back, close, unlock."""
-        for connection in (self._database._writer, self._database._reader):
+        for connection in (self._writer._connection, self._reader._connection):
             if connection is not None:
                 connection.close()
         self._locks.drop_all()
@@ -144,7 +162,7 @@ def patiently(call: Callable[[], Any]) -> Any:
         world.sleep(_PATIENCE)
 
 
-class PatientConnection(sqlite3.Connection):
+class PatientConnection(PysqliteConnection):
     """The standard library's, waiting in the world's time; the user's and the store's."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:

@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from afterword.errors import StoreUnavailable
 from afterword.store.postgres.session import LOOKING, WRITING, Session, repeating
+from afterword.store.postgres.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class PeopleConnection:
         writer: the store's own; a thread that is in its transaction is served there.
     """
 
-    def __init__(self, session: Session, writer: Session) -> None:
+    def __init__(self, session: Session, writer: Writer) -> None:
         self._session = session
         self._writer = writer
         self._lock = threading.Lock()
@@ -30,7 +31,7 @@ class PeopleConnection:
     @property
     def serves_writer(self) -> bool:
         """True inside the store's own transaction, in its thread."""
-        return self._writer.serves_this_thread
+        return self._writer.session.serves_this_thread
 
     @contextmanager
     def looking(self) -> Iterator[Session]:
@@ -42,10 +43,14 @@ class PeopleConnection:
     def acting(self) -> Iterator[Session]:
         """One to change something in; part of the store's own transaction if there is one."""
         if self.serves_writer:
-            yield self._writer
+            yield self._writer.session
             return
         with self._served(WRITING) as session:
             yield session
+
+    def claimable(self, session: Session) -> None:
+        """Note that something became claimable; all processes are told after the commit."""
+        self._writer.claimable(session)
 
     @contextmanager
     def _served(self, begin: str) -> Iterator[Session]:

@@ -9,7 +9,7 @@ from afterword.store.protocol import Settlement, Statement
 
 
 class UserTransaction:
-    """The part of the PostgreSQL store for connections that are the user's."""
+    """Makes the statements that the application executes in its own transaction."""
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs on another connection to this database."""
