@@ -17,8 +17,9 @@ from afterword.model.clock import Clock
 from afterword.model.job import NewJob
 from afterword.store.protocol import Added, Settlement
 from afterword.store.sqlite import SQLiteStore
-from afterword.store.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite
+from afterword.store.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite, PysqliteConnection
 from afterword.store.sqlite.path import path_of
+from afterword.store.sqlite.writer import News, Writer
 from simulation.world import World
 
 if TYPE_CHECKING:
@@ -45,61 +46,20 @@ class ServerClock(Clock):
         return self._world.now
 
 
-class SimulatedStore(SQLiteStore):
-    """A store whose transactions are the seed's to disturb."""
+class SimulatedWriter(Writer):
+    """A writer whose transactions are the seed's to disturb."""
 
-    def __init__(self, path: Path, driver: Driver) -> None:
+    def __init__(self, path: Path, driver: Driver, news: News, process: "Process") -> None:
+        super().__init__(path, driver, news)
         self._world = _world()
-        super().__init__(path, clock=ServerClock(self._world), driver=driver)
-        assert self._world.thread is not None
-        owner: Any = self._world.thread.owner
-        self._process: Process = owner
-        self._process.store = self
-        self._adding: list[NewJob] = []
-        self._in_doubt = False
-
-    @classmethod
-    def from_url(cls, url: str) -> "SimulatedStore":
-        """The store of a URL."""
-        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
-
-    def listen(self, heard: Callable[[], object]) -> float:
-        """There are no other processes to hang up a bell for."""
-        self._heard = heard
-        return _LOOK_EVERY
-
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """Add them, and remember what this transaction has added."""
-        self._adding.extend(jobs)
-        self._meet_locks([job.unique_key for job in jobs if job.unique_key])
-        return super().add(jobs, held_by)
-
-    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """End attempts, unless a user's transaction has added behind one of them."""
-        self._meet_locks([each.claim.arguments for each in settlements])
-        return super().settle(settlements)
-
-    def purge(self, retention: float, limit: int) -> int:
-        """Delete history; the ledger keeps it, and looks whether it was old enough."""
-        with self._process.ledger.purging(retention):
-            return super().purge(retention, limit)
-
-    def _meet_locks(self, wanted: Sequence[str]) -> None:
-        """As PostgreSQL's server: wait for a user's lock, but not for long."""
-        if self._process.simulation.is_locked(wanted):
-            self._world.sleep(_LOCK_TIMEOUT)
-            if self._process.simulation.is_locked(wanted):
-                raise StoreLocked("Simulated: a user's transaction holds a lock.")
-
-    def renew(self, worker: str, lease: float) -> bool:
-        """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
-        in_doubt, self._in_doubt = self._in_doubt, False
-        return super().renew(worker, lease) and not in_doubt
+        self._process = process
+        self.adding: list[NewJob] = []  # in this transaction
+        self.in_doubt = False
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """The same, with what may happen before, within and after."""
-        if self._database.serves_this_thread:
+        if self.in_transaction:
             with super().transaction():
                 yield
             return
@@ -108,13 +68,13 @@ class SimulatedStore(SQLiteStore):
         if fault == "refuse":
             raise StoreUnavailable("Simulated: the store refuses to begin.")
         with super().transaction():
-            self._adding = []
+            self.adding = []
             self._at("begun")
             yield
             self._take_time(fault)
             self._at("committing")
             self._fail(fault)
-            added = self._adding
+            added = self.adding
         self._at("committed")
         self._take_time(fault)
         if fault == "doubt":
@@ -133,8 +93,8 @@ class SimulatedStore(SQLiteStore):
             self._doubt()
 
     def _doubt(self) -> None:
-        """Nobody knows whether it was committed."""
-        self._in_doubt = True
+        """The caller cannot know whether it was committed."""
+        self.in_doubt = True
         raise StoreUnavailable("Simulated: the connection was lost during the commit.")
 
     def _at(self, point: str) -> None:
@@ -148,9 +108,65 @@ class SimulatedStore(SQLiteStore):
         if seconds:
             self._world.sleep(seconds)
 
+
+class SimulatedStore(SQLiteStore):
+    """A store with such a writer."""
+
+    def __init__(self, path: Path, driver: Driver) -> None:
+        world = _world()
+        assert world.thread is not None
+        owner: Any = world.thread.owner
+        self._process: Process = owner
+        self._process.store = self
+        self._world = world
+        super().__init__(path, clock=ServerClock(world), driver=driver)
+
+    def _new_writer(self, driver: Driver) -> Writer:
+        self._simulated = SimulatedWriter(self.path, driver, self._news, self._process)
+        return self._simulated
+
+    @classmethod
+    def from_url(cls, url: str) -> "SimulatedStore":
+        """The store of a URL."""
+        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
+
+    def listen(self, heard: Callable[[], object]) -> float:
+        """There are no other processes to hang up a bell for."""
+        self._news.heard = heard
+        return _LOOK_EVERY
+
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
+        """Add them, and remember what this transaction has added."""
+        self._simulated.adding.extend(jobs)
+        self._meet_locks([job.unique_key for job in jobs if job.unique_key])
+        return super().add(jobs, held_by)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """End attempts, unless a user's transaction has added behind one of them."""
+        self._meet_locks([each.claim.arguments for each in settlements])
+        self._simulated.adding.extend(job for each in settlements for job in each.children)
+        return super().settle(settlements)
+
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete history; the ledger keeps it, and looks whether it was old enough."""
+        with self._process.ledger.purging(retention):
+            return super().purge(retention, limit)
+
+    def _meet_locks(self, wanted: Sequence[str]) -> None:
+        """As PostgreSQL's server: wait for a user's lock, but not for long."""
+        if self._process.simulation.is_locked(wanted):
+            self._world.sleep(_LOCK_TIMEOUT)
+            if self._process.simulation.is_locked(wanted):
+                raise StoreLocked("Simulated: a user's transaction holds a lock.")
+
+    def renew(self, worker: str, lease: float) -> bool:
+        """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
+        in_doubt, self._simulated.in_doubt = self._simulated.in_doubt, False
+        return super().renew(worker, lease) and not in_doubt
+
     def die(self) -> None:
         """What the system does for a process that ends: roll back, close, unlock."""
-        for connection in (self._database._writer, self._database._reader):
+        for connection in (self._writer._connection, self._reader._connection):
             if connection is not None:
                 connection.close()
         self._locks.drop_all()
@@ -180,7 +196,7 @@ def patiently(call: Callable[[], Any]) -> Any:
         world.sleep(_PATIENCE)
 
 
-class PatientConnection(sqlite3.Connection):
+class PatientConnection(PysqliteConnection):
     """The standard library's, waiting in the world's time; the user's and the store's."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:

@@ -599,15 +599,15 @@ def counted_at_commits(afterword: Afterword) -> list[int]:
     """How many jobs the store holds at each of its commits, until there are some."""
     store: Any = afterword._store
     counts: list[int] = []
-    commit = store._database.commit
+    commit = store._writer.commit
 
     def count_then_commit() -> None:
         if not any(counts):
             stored = "SELECT count(*) FROM afterword_jobs"
-            counts.append(store._database.connection.execute(stored).fetchone()[0])
+            counts.append(store._writer.connection.execute(stored).fetchone()[0])
         commit()
 
-    store._database.commit = count_then_commit
+    store._writer.commit = count_then_commit
     return counts
 
 

@@ -45,7 +45,7 @@ def test_the_limits_of_a_session_are_ours(server: Server, hostile_url: str) -> N
         store.open()
         names = [*SETTINGS, "transaction_timeout"]
         with store.transaction():
-            rows = store._writer.connection().execute(
+            rows = store._writer.session.connection().execute(
                 "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)", [names]
             )
             found: dict[str, str] = dict(rows.fetchall())

@@ -71,8 +71,12 @@ class Locks:
     """
 
     def __init__(self, directory: Path | None) -> None:
-        self._directory = directory if has_locks else None
         self._held: dict[str, int] = {}
+        self.use(directory)
+
+    def use(self, directory: Path | None) -> None:
+        """Keep the locks in this directory from now on; none may be held."""
+        self._directory = directory if has_locks else None
 
     def hold(self, worker: str) -> None:
         """Keep this worker's lock until `drop`, or until the process dies.

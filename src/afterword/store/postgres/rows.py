@@ -13,11 +13,9 @@ from uuid import UUID
 from afterword.model.job import Delay, JobRecord, JobState, NewJob, held_fence
 from afterword.model.outcome import Outcome, Released, Retry
 from afterword.model.records import Filter
-from afterword.store import rows
-from afterword.store.protocol import Claim, Putback, Recovered, Report, Settlement
-from afterword.store.rows import INTERRUPTED, Lost, Values
-
-Fence = tuple[str, int, str, int | None]  # the job's id, the attempt, its worker, its number
+from afterword.store import parts, records
+from afterword.store.parts import INTERRUPTED, Fence, Lost, Values, fence_of
+from afterword.store.protocol import Putback, Recovered, Report, Settlement
 
 
 def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
@@ -68,16 +66,11 @@ def _tags(tags: Sequence[str]) -> str | None:
     return json.dumps(tags) if tags else None
 
 
-def fence(claim: Claim) -> Fence:
-    """What a write that ends an attempt must match."""
-    return claim.id, claim.attempt, claim.worker, claim.fence
-
-
 def release_rows(putbacks: Sequence[Putback]) -> Values:
     """The values of release.sql."""
     return columns(
         "ids attempts workers fences delays reasons",
-        ((*fence(each.claim), each.delay, each.reason) for each in putbacks),
+        ((*fence_of(each.claim), each.delay, each.reason) for each in putbacks),
     )
 
 
@@ -85,7 +78,7 @@ def report_rows(reports: Sequence[Report]) -> Values:
     """The values of report.sql."""
     return columns(
         "ids attempts workers fences progress",
-        ((*fence(each.claim), each.progress) for each in reports),
+        ((*fence_of(each.claim), each.progress) for each in reports),
     )
 
 
@@ -100,10 +93,10 @@ def final_rows(settlements: Sequence[tuple[Settlement, JobState]]) -> Values:
         _FINAL,
         (
             (
-                *fence(each.claim),
+                *fence_of(each.claim),
                 state.value,
-                rows.final_error(each.outcome),
-                rows.final_result(each.outcome),
+                parts.final_error(each.outcome),
+                parts.final_result(each.outcome),
                 each.seconds,
                 0,
             )
@@ -118,7 +111,7 @@ def again_rows(settlements: Sequence[Settlement]) -> Values:
         _AGAIN,
         (
             (
-                *fence(each.claim),
+                *fence_of(each.claim),
                 retry.delay if retry else None,
                 retry.error if retry else INTERRUPTED,
                 int(isinstance(each.outcome, Released)),
@@ -137,8 +130,8 @@ def attempt_rows(settlements: Sequence[Settlement]) -> Values:
         _ATTEMPTS,
         (
             (
-                *fence(each.claim),
-                rows.attempt_outcome(each.outcome),
+                *fence_of(each.claim),
+                parts.attempt_outcome(each.outcome),
                 retry.error if retry else INTERRUPTED,
                 each.seconds,
             )
@@ -166,7 +159,7 @@ class Fate:
     @property
     def state(self) -> JobState:
         """The state it is in then."""
-        return rows.final_state(self.outcome) or JobState.QUEUED
+        return parts.final_state(self.outcome) or JobState.QUEUED
 
     @property
     def fence(self) -> Fence:
@@ -177,7 +170,7 @@ class Fate:
     def error(self) -> str:
         """Why it did not end as it should."""
         retry = _retry(self.outcome)
-        return retry.error if retry else rows.final_error(self.outcome) or INTERRUPTED
+        return retry.error if retry else parts.final_error(self.outcome) or INTERRUPTED
 
     @property
     def recovered(self) -> Recovered:
@@ -224,7 +217,7 @@ def lost_attempt_rows(fates: Sequence[Fate]) -> Values:
 # ---------------------------------------------------------------------- for people
 
 
-def restored_rows(records: Sequence[JobRecord]) -> Values:
+def restored_rows(jobs: Sequence[JobRecord]) -> Values:
     """The values of restore_unfinished.sql and restore_ended.sql."""
     names = (
         "ids tasks arguments queues priorities states run_ats attempts lost interrupted workers"
@@ -258,10 +251,10 @@ def restored_rows(records: Sequence[JobRecord]) -> Values:
                 each.progress,
                 each.result,
                 each.created_at.timestamp(),
-                rows.maybe_timestamp(each.started_at),
-                rows.maybe_timestamp(each.finished_at),
+                records.maybe_timestamp(each.started_at),
+                records.maybe_timestamp(each.finished_at),
             )
-            for each in records
+            for each in jobs
         ),
     )
 
@@ -292,7 +285,7 @@ def conditions(wanted: Filter, state: JobState | None) -> str:
 def filter_values(wanted: Filter) -> dict[str, Any]:
     """The values of its condition."""
     values = {name: getattr(wanted, name) for name in _CONDITIONS}
-    values["first_id"] = rows.first_id_since(wanted)
+    values["first_id"] = records.first_id_since(wanted)
     return {name: value for name, value in values.items() if value is not None}
 
 

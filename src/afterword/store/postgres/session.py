@@ -36,9 +36,9 @@ from afterword.errors import (
     StoreUnavailable,
 )
 from afterword.model.clock import Clock
+from afterword.store.parts import Row, Values
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.postgres.url import shown
-from afterword.store.rows import Row, Values
 
 Answer = TypeVar("Answer")
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import apsw
 
 from afterword.errors import StoreCorrupt, StoreError, StoreRefused, StoreUnavailable
-from afterword.store.rows import Row, Values
+from afterword.store.parts import Row
 
 BUSY_TIMEOUT = 10.0  # seconds a writer waits for the other processes' transactions
 _LOCK_PAUSE = (0.0005, 0.003)  # seconds between two tries to get the lock, at random
@@ -49,6 +49,9 @@ class Connection(Protocol):
     def execute(self, statement: str, values: Any = ..., /) -> Rows:
         """One statement, with `:name` parameters."""
 
+    def executemany(self, statement: str, values: Iterable[Any], /) -> Iterable[Row]:
+        """Execute a statement once for each; all the rows they return."""
+
     def close(self) -> None:
         """Give the file up."""
 
@@ -63,11 +66,6 @@ class Driver(Protocol):
 
     def connect(self, path: Path) -> Connection:
         """Open a file that exists."""
-
-    def execute_many(
-        self, connection: Connection, statement: str, values: Iterable[Values]
-    ) -> list[Row]:
-        """Execute a statement once for each; all the rows they return."""
 
     def execute_script(self, connection: Connection, script: str) -> None:
         """Execute several statements, in the transaction that is open."""
@@ -92,13 +90,6 @@ class Apsw:
         connection.set_busy_handler(_wait_for_lock)
         return connection
 
-    def execute_many(
-        self, connection: Connection, statement: str, values: Iterable[Values]
-    ) -> list[Row]:
-        """Execute a statement once for each; all the rows they return."""
-        rows: list[Row] = connection.executemany(statement, values).fetchall()  # type: ignore[attr-defined]
-        return rows
-
     def execute_script(self, connection: Connection, script: str) -> None:
         """Execute several statements, in the transaction that is open."""
         connection.execute(script).fetchall()
@@ -106,6 +97,14 @@ class Apsw:
     def code(self, error: Exception) -> int:
         """SQLite's result code, without what extends it."""
         return int(getattr(error, "result", 0))
+
+
+class PysqliteConnection(sqlite3.Connection):
+    """The standard library's, whose own `executemany` throws the rows away."""
+
+    def executemany(self, statement: str, values: Iterable[Any], /) -> Iterable[Row]:  # type: ignore[override]
+        """Execute a statement once for each; all the rows they return."""
+        return [row for one in values for row in self.execute(statement, one).fetchall()]
 
 
 class Pysqlite:
@@ -126,13 +125,8 @@ class Pysqlite:
             timeout=BUSY_TIMEOUT,
             isolation_level=None,
             check_same_thread=False,
+            factory=PysqliteConnection,
         )
-
-    def execute_many(
-        self, connection: Connection, statement: str, values: Iterable[Values]
-    ) -> list[Row]:
-        """One by one: its own `executemany` throws the rows away."""
-        return [row for one in values for row in connection.execute(statement, one).fetchall()]
 
     def execute_script(self, connection: Connection, script: str) -> None:
         """One by one: its own `executescript` commits first."""

@@ -8,12 +8,13 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from afterword.errors import StoreUnavailable
 from afterword.store.postgres.session import LOOKING, WRITING, Session, repeating
+from afterword.store.postgres.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Desk:
+class PeopleConnection:
     """Opened by the store, and connected when somebody comes.
 
     Args:
@@ -21,7 +22,7 @@ class Desk:
         writer: the store's own; a thread that is in its transaction is served there.
     """
 
-    def __init__(self, session: Session, writer: Session) -> None:
+    def __init__(self, session: Session, writer: Writer) -> None:
         self._session = session
         self._writer = writer
         self._lock = threading.Lock()
@@ -30,7 +31,7 @@ class Desk:
     @property
     def serves_writer(self) -> bool:
         """True inside the store's own transaction, in its thread."""
-        return self._writer.serves_this_thread
+        return self._writer.session.serves_this_thread
 
     @contextmanager
     def looking(self) -> Iterator[Session]:
@@ -42,10 +43,14 @@ class Desk:
     def acting(self) -> Iterator[Session]:
         """One to change something in; part of the store's own transaction if there is one."""
         if self.serves_writer:
-            yield self._writer
+            yield self._writer.session
             return
         with self._served(WRITING) as session:
             yield session
+
+    def claimable(self, session: Session) -> None:
+        """Note that something became claimable; all processes are told after the commit."""
+        self._writer.claimable(session)
 
     @contextmanager
     def _served(self, begin: str) -> Iterator[Session]:
@@ -68,13 +73,13 @@ class Desk:
         self.open = False
 
 
-class _HasDesk(Protocol):
-    """A part of the store, such as `Looking`."""
+class _ServesPeople(Protocol):
+    """A part of the store, such as `Queries`."""
 
-    _desk: Desk
+    _people: PeopleConnection
 
 
-S = TypeVar("S", bound=_HasDesk)
+S = TypeVar("S", bound=_ServesPeople)
 
 
 def repeated(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
@@ -85,7 +90,7 @@ def repeated(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P]
 
     @functools.wraps(verb)
     def again(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if store._desk.serves_writer:
+        if store._people.serves_writer:
             return verb(store, *args, **kwargs)
         return repeating(lambda: verb(store, *args, **kwargs))
 

@@ -8,7 +8,7 @@ when this process has looked on for as long as it lasts and has seen no renewal.
 from afterword.model.clock import Clock
 
 
-class Sightings:
+class LeaseClock:
     """The last signs of life of the workers of one store."""
 
     def __init__(self, clock: Clock) -> None:

@@ -1,23 +1,11 @@
 """What the stores' rows have in common: how a job ends in them, and what they show to people."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
 
 from afterword.model.clock import as_datetime
-from afterword.model.job import JobOptions, JobRecord, JobState, first_id
-from afterword.model.outcome import (
-    MAX_INTERRUPTED,
-    NEVER_ENDS,
-    Cancelled,
-    Completed,
-    Failed,
-    Outcome,
-    Released,
-    Retry,
-)
+from afterword.model.job import JobRecord, JobState, first_id
 from afterword.model.records import (
     AttemptRecord,
     Filter,
@@ -26,16 +14,8 @@ from afterword.model.records import (
     TaskRecord,
     WorkerRecord,
 )
-from afterword.store.protocol import MAX_LOST, Claim, Due, recovery_delay
-
-T = TypeVar("T")
-Row = tuple[Any, ...]
-Values = Mapping[str, Any]
-
-UNSEEN = 180.0  # seconds after which no running code has a rule that was not declared again
-INTERRUPTED = "interrupted by a shutdown"
-POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
-CRASHED = "its worker was lost, and its task is not to be run again after that (on_crash='fail')"
+from afterword.store.parts import Row
+from afterword.store.protocol import Claim
 
 # The columns that tables and statements have in this order; the times come behind them.
 COLUMNS = (
@@ -43,76 +23,6 @@ COLUMNS = (
     *("worker", "after", "on_failure", "request_id", "error"),
     *("tags", "unique_key", "limit_key", "options", "failures", "progress", "cancelling", "result"),
 )
-_FINAL: Mapping[type[Outcome], JobState] = {
-    Completed: JobState.COMPLETED,
-    Failed: JobState.FAILED,
-    Cancelled: JobState.CANCELLED,
-}
-
-
-def final_state(outcome: Outcome) -> JobState | None:
-    """The state a job ends in; None if it is to be queued again."""
-    return _FINAL.get(type(outcome))
-
-
-def final_error(outcome: Outcome) -> str | None:
-    """What is kept of why it did not complete."""
-    if isinstance(outcome, Cancelled):
-        return outcome.reason
-    return outcome.error if isinstance(outcome, Failed) else None
-
-
-def final_result(outcome: Outcome) -> str | None:
-    """What is kept of what it returned."""
-    return outcome.result if isinstance(outcome, Completed) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A job whose worker is gone, in the order of lost.sql's columns."""
-
-    id: str
-    attempt: int
-    worker: str
-    fence: int | None
-    task: str
-    lost: int
-    interrupted: int
-    options: str | None
-    cancelling: str | None
-    retired: bool  # its worker was shutting down, so that this is no loss to be counted
-
-    def outcome(self, lease: float) -> Outcome:
-        """What becomes of it."""
-        if self.cancelling is not None:
-            return Cancelled(self.cancelling)
-        if JobOptions.read(self.options).on_crash == "fail":
-            return Failed(CRASHED)
-        if self.retired:
-            return Released() if self.interrupted + 1 < MAX_INTERRUPTED else Failed(NEVER_ENDS)
-        if self.lost + 1 >= MAX_LOST:
-            return Failed(POISON)
-        reason = f"worker {self.worker} was lost during attempt {self.attempt}"
-        return Retry(recovery_delay(self.lost + 1, lease), reason)
-
-
-def attempt_outcome(outcome: Outcome) -> str:
-    """What an attempt came to whose job goes on."""
-    return "interrupted" if isinstance(outcome, Released) else "failed"
-
-
-def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
-    """Whether it was done to each of these; of two that are the same, the first had it.
-
-    >>> first_of_each(["a", "b", "a"], {"a"})
-    [True, False, False]
-    """
-    left = set(done)
-    answers = []
-    for each in wanted:
-        answers.append(each in left)
-        left.discard(each)
-    return answers
 
 
 def claim_of(row: Row) -> Claim:
@@ -199,17 +109,6 @@ def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecor
         ended_at=record.finished_at,
     )
     return [*known, last]
-
-
-def advance_row(due: Due, next_at: float, last_at: float | None) -> Values:
-    """The values of advance.sql."""
-    return {
-        "name": due.name,
-        "rule": due.rule,
-        "seen_at": due.next_at,
-        "next_at": next_at,
-        "last_at": last_at,
-    }
 
 
 def schedule_record(row: Row) -> ScheduleRecord:

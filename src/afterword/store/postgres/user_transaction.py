@@ -8,8 +8,8 @@ from afterword.store.postgres.session import CHANNEL, text_of
 from afterword.store.protocol import Settlement, Statement
 
 
-class InTheirTransaction:
-    """The part of the PostgreSQL store for connections that are the user's."""
+class UserTransaction:
+    """Makes the statements that the application executes in its own transaction."""
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs on another connection to this database."""

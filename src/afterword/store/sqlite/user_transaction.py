@@ -8,25 +8,19 @@ import json
 from collections.abc import Sequence
 
 from afterword.model.clock import Clock
-from afterword.model.job import JobState, NewJob
+from afterword.model.job import NewJob
+from afterword.store.parts import final_state
 from afterword.store.protocol import Settlement, Statement
-from afterword.store.rows import final_state
-from afterword.store.sqlite.database import sql
-from afterword.store.sqlite.rows import again_row, final_row, new_row
-
-COMPLETED = ("remove", "follow")
-NOT_COMPLETED = ("stop", "follow_stopped", "remove_stopped")
+from afterword.store.sqlite.adding import new_row
+from afterword.store.sqlite.settling import again_row, final_row, followed_by
+from afterword.store.sqlite.writer import sql
 
 
-def followed_by(state: str) -> Sequence[str]:
-    """The statements behind the one that ended a job in this state."""
-    return COMPLETED if state == JobState.COMPLETED else NOT_COMPLETED
+class UserTransaction:
+    """Makes the statements that the application executes in its own transaction."""
 
-
-class InTheirTransaction:
-    """The part of the SQLite store for connections that are the user's: statements to execute."""
-
-    _clock: Clock
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
         """What adds these jobs, queued."""
