@@ -1,9 +1,9 @@
-"""What a task is given of its application, if it asks for it: `BackgroundTasks` and `Afterword`.
+"""The application's `BackgroundTasks` and `Afterword` as parameters of tasks.
 
     async def register(email: str, background_tasks: BackgroundTasks) -> None:
         background_tasks.add_task(send_welcome, email)
 
-A function, or a dependency, may be used by routes and tasks alike. In a task, what it adds is
+Routes and tasks may share such a function or dependency. In a task, the jobs that it adds are
 stored with the completion of the attempt, or not at all: see `TaskContext.add_task`.
 """
 
@@ -26,7 +26,7 @@ from afterword.worker.services import Make, WorkerServices
 
 
 def natives_of(afterword: Afterword) -> Mapping[type, Make]:
-    """The makers of these for an attempt, by their types."""
+    """Return the functions that make these values for an attempt, by type."""
 
     def tasks(context: TaskContext) -> BackgroundTasks:
         return TasksOfTask(_in_order(afterword, context), afterword.bind)
@@ -39,7 +39,7 @@ def natives_of(afterword: Afterword) -> Mapping[type, Make]:
 
 
 def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Job[Any]]:
-    """Add as in a request: the next job starts when the one before has ended."""
+    """Return a function that adds jobs as in a request, each to run after the one before."""
     rules = afterword.intake.rules
     added: list[str] = []
 
@@ -56,14 +56,14 @@ def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Jo
 
 
 class AfterwordOfTask(ScriptTaskAdder):
-    """The application's Afterword as a task is given it: what is added becomes the task's."""
+    """The application's Afterword in a task: the jobs that it adds belong to the attempt."""
 
     def __init__(self, afterword: Afterword, context: TaskContext) -> None:
         super().__init__(self._keep_async, self._keep)
         self._afterword, self._context = afterword, context
 
     def __getattr__(self, name: str) -> Any:
-        """Everything but adding is the application's, as it is now."""
+        """Delegate everything but adding to the application's Afterword."""
         return getattr(self._afterword, name)
 
     def _keep(self, call: Call) -> Job[Any]:
@@ -77,7 +77,7 @@ class AfterwordOfTask(ScriptTaskAdder):
 
 @contextlib.contextmanager
 def in_request(afterword: Afterword, entry: Entry) -> Iterator[Provided]:
-    """Run a call that is not stored, in its request, as if a worker did."""
+    """Set up the context in which a call that is not stored runs in its request, as in a worker."""
     natives: dict[type, Make] = {
         **NATIVES,
         BackgroundTasks: _tasks_of_request,
@@ -103,7 +103,7 @@ def _tasks_of_request(context: "_InRequest") -> BackgroundTasks:
 
 
 class _InRequest(TaskContext):
-    """The only attempt at a call that is not stored; what it adds is the request's."""
+    """The only attempt at a call that is not stored; jobs that it adds belong to the request."""
 
     def __init__(self, entry: Entry, services: WorkerServices, started_at: float) -> None:
         job = entry.job

@@ -603,7 +603,7 @@ def test_a_service_that_takes_the_context_is_for_tasks_only(app: FastAPI) -> Non
     wireup.integration.fastapi.setup(app.state.wireup_container, app)
     with TestClient(app) as client:
         for path, name in (("/", "TaskContext"), ("/progress", "Progress")):
-            with pytest.raises(NotInTask, match=f"{name} in a task only"):
+            with pytest.raises(NotInTask, match=f"{name} only in a task"):
                 client.get(path)
 
 
