@@ -15,7 +15,7 @@ from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
-from afterword.client.operation import discarding, releasing
+from afterword.client.operation import calling, discarding, releasing
 from afterword.errors import NotStarted
 from afterword.injection.needs import Injection
 from afterword.injection.scope import Provided
@@ -184,8 +184,14 @@ class Intake:
         if claims:
             self.group.insist(discarding(claims))
 
-    def cancel(self, claims: Sequence[Claim]) -> None:
-        """End held jobs as cancelled, because an earlier task of their request failed."""
+    def cancel(self, claims: Sequence[Claim], followers: Sequence[str] = ()) -> None:
+        """End held jobs as cancelled, because an earlier task of their request failed.
+
+        Args:
+            followers: the ids of queued jobs that wait for them; cancelled first.
+        """
+        if followers:
+            self.group.insist(calling(lambda store: store.cancel(followers, STOPPED)))
         if claims:
             self.group.insist(discarding(claims, STOPPED))
 
