@@ -595,7 +595,7 @@ class PeopleDelivery(Delivery):
         self.world.note(f"{self.name}: {act.verb} is done")
 
     def _change_job(self, verb: str) -> None:
-        found, store = self.ledger.some_job(), self.process.store
+        found, store = self.ledger.some_job(verb), self.process.store
         if found is None or store is None:
             return
         job_id, token = found

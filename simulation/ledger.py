@@ -193,8 +193,11 @@ class Ledger:
         purged = [each for each in self._purged.values() if each.token == token]
         return [*found, *(each for each in purged if each.id not in there)]
 
-    def some_job(self) -> tuple[str, str] | None:
-        """The id and the token of one that there is."""
+    def some_job(self, verb: str) -> tuple[str, str] | None:
+        """The id and the token of one that there is; to be deleted, one that waits."""
+        queued = sorted((each[0], each[2]) for each in self.unfinished() if each[1] == "queued")
+        if verb in ("delete", "erase") and queued:
+            return self.choose(queued)
         sql = " UNION ALL ".join(f"SELECT id, {_WORK} FROM {table}" for table in _TABLES)
         found = sorted(self._execute(sql, ()))
         running = [
@@ -364,7 +367,8 @@ class Ledger:
 
     def _check_beside(self, run: Run, row: Row | None, before: Sequence[Run]) -> None:
         """A job runs once at a time, unless its worker was lost, and no longer when deleted."""
-        if run.job_id in self.deleted:
+        again = run.token == SCHEDULE and len(self.scenario.every) > 1  # the other release's
+        if run.job_id in self.deleted and not again:
             self.broken("deleted", f"{run.token} begins, but has been deleted")
         if row is None or row.lost or run.token in self.meddled:
             return

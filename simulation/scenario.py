@@ -364,7 +364,7 @@ class Maker:
             skews=tuple(beyond.choice((0.0, 3600.0, -3600.0, -8 * 86400.0)) for _ in roles)
             if beyond.random() < 0.3
             else (),
-            every=beyond.choice(((1,), (2,), (2, 3))) if beyond.random() < 0.25 else (),
+            every=beyond.choice(((1,), (2, 3), (2, 3))) if beyond.random() < 0.25 else (),
             retention=1.0 if not plain.idempotent and beyond.random() < 0.2 else None,
         )
 
@@ -379,12 +379,14 @@ class Maker:
             )
             for verb in verbs
         )
-        return People("people", beyond.choice((0.0, 0.01, beyond.random() * SPAN)), acts)
+        at = beyond.choice((0.0, 0.0, 0.01, 0.05, beyond.random() * SPAN))
+        return People("people", at, acts)
 
     def _holds(self) -> Iterator[Hold]:
         beyond = self._beyond
         for _ in range(beyond.randint(1, 2)):
-            at, seconds = beyond.random() * 0.2, beyond.choice((0.1, 0.6, 3.0))
+            at = beyond.choice((0.0, 0.01, beyond.random() * 0.2))
+            seconds = beyond.choice((0.1, 0.6, 3.0))
             if beyond.random() < 0.6:
                 yield Hold(at, seconds, key=beyond.choice(self._keys))
             else:

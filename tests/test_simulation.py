@@ -10,7 +10,7 @@ import pytest
 
 from simulation.mutating import ROOT, Mutant, mutants, search
 
-SEEDS = 400
+SEEDS = 300
 PARTS = 4  # shared by the processes of pytest-xdist
 
 
