@@ -29,7 +29,7 @@ from tests.helpers import ROOT
 
 PAGES = [
     page
-    for page in (ROOT / "README.md", ROOT / "examples/README.md", *(ROOT / "docs").rglob("*.md"))
+    for page in (*ROOT.glob("*.md"), ROOT / "examples/README.md", *(ROOT / "docs").rglob("*.md"))
     if page.exists()
 ]
 _BLOCK = re.compile(
