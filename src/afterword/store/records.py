@@ -1,4 +1,4 @@
-"""What the stores' rows have in common: how a job ends in them, and what they show to people."""
+"""From rows to claims, and to the records that people see."""
 
 import json
 from collections.abc import Sequence
@@ -14,15 +14,9 @@ from afterword.model.records import (
     TaskRecord,
     WorkerRecord,
 )
+from afterword.store.columns import COLUMNS
 from afterword.store.parts import Row
 from afterword.store.protocol import Claim
-
-# The columns that tables and statements have in this order; the times come behind them.
-COLUMNS = (
-    *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
-    *("worker", "after", "on_failure", "request_id", "error"),
-    *("tags", "unique_key", "limit_key", "options", "failures", "progress", "cancelling", "result"),
-)
 
 
 def claim_of(row: Row) -> Claim:

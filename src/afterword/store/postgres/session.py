@@ -36,6 +36,7 @@ from afterword.errors import (
     StoreUnavailable,
 )
 from afterword.model.clock import Clock
+from afterword.store.columns import filled
 from afterword.store.parts import Row, Values
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.postgres.url import shown
@@ -65,6 +66,16 @@ _OURS = {
 }
 # Settings that end idle connections and long transactions, and the first server that has each.
 _ENDING = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
+# The form of a job's columns where people see them, and where they are stored as they were given.
+_SHOWN = {name: f"CAST({name} AS text)" for name in ("id", "arguments", "after", "options")}
+_GIVEN = {
+    "arguments": "CAST(arguments AS json)",
+    "options": "CAST(options AS json)",
+    "tags": "CASE WHEN tags IS NOT NULL"
+    " THEN ARRAY(SELECT json_array_elements_text(CAST(tags AS json))) END",
+    "run_at": "to_timestamp(run_at)",
+    "created_at": "to_timestamp(created_at)",
+}
 REPEATS = 3  # of what was interrupted before anything was written
 _PATIENCE = 10.0  # seconds to find out what became of a COMMIT
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
@@ -456,5 +467,6 @@ def sql(statement: str, where: str = "") -> str:
 
 @functools.cache
 def text_of(statement: str) -> str:
-    """The text of sql/<statement>.sql, its parameters written `:name`."""
-    return (resources.files(__package__) / "sql" / f"{statement}.sql").read_text()
+    """Return the text of sql/<statement>.sql, columns filled in, parameters written `:name`."""
+    text = (resources.files(__package__) / "sql" / f"{statement}.sql").read_text()
+    return filled(text, _SHOWN, _GIVEN)

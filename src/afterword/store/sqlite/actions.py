@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from afterword.model.clock import Clock
 from afterword.model.job import JobRecord
+from afterword.store.columns import COLUMNS
 from afterword.store.locks import Locks
 from afterword.store.noting import NOTED_WITHIN, wait_noted
 from afterword.store.parts import Values, first_of_each
 from afterword.store.protocol import STOPPED
-from afterword.store.records import COLUMNS, maybe_timestamp
+from afterword.store.records import maybe_timestamp
 from afterword.store.sqlite.reader import Reader
 from afterword.store.sqlite.settling import Settling
 from afterword.store.sqlite.writer import Writer

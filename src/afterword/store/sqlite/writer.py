@@ -12,9 +12,12 @@ from pathlib import Path
 from afterword import telemetry
 from afterword.errors import StoreUnavailable
 from afterword.store.bells import Bells
+from afterword.store.columns import filled
 from afterword.store.parts import Row, Values
 from afterword.store.sqlite.drivers import Connection, Driver, as_ours
 
+# As bytes: they may be damaged.
+_SHOWN = {"arguments": "CAST(arguments AS BLOB)"}
 WAL_LIMIT = 64 * 1024 * 1024  # bytes a WAL file keeps after a checkpoint
 _WARN_EVERY = 60.0  # seconds
 # Seconds between looks for commits of others, and where these cannot ring.
@@ -262,8 +265,9 @@ class Writer:
 
 @functools.cache
 def sql(statement: str) -> str:
-    """Return the text of sql/<statement>.sql."""
-    return (resources.files(__package__) / "sql" / f"{statement}.sql").read_text()
+    """Return the text of sql/<statement>.sql, its columns filled in."""
+    text = (resources.files(__package__) / "sql" / f"{statement}.sql").read_text()
+    return filled(text, _SHOWN, given={})
 
 
 def _identity_of(path: Path) -> tuple[int, int] | None:

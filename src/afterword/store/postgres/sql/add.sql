@@ -1,15 +1,10 @@
-INSERT INTO afterword.jobs (
-    id, task, arguments, queue, priority, state, run_at, attempt, worker, fence, after, on_failure, request_id, tags, unique_key, limit_key,
-    options, created_at
-)
+INSERT INTO afterword.jobs ({said}, state, run_at, attempt, worker, fence, after, unique_key, created_at)
 SELECT
-    id, task, CAST(arguments AS json), queue, priority,
+    {given.said},
     CASE WHEN worker IS NULL THEN 'queued' ELSE 'running' END,
     CASE WHEN delayed THEN clock_timestamp() + run_at * interval '1 second' ELSE coalesce(to_timestamp(run_at), now()) END,
     CASE WHEN worker IS NULL THEN 0 ELSE 1 END,
-    worker, fence, after, on_failure, request_id,
-    CASE WHEN tags IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(CAST(tags AS json))) END,
-    unique_key, limit_key, CAST(options AS json), now()
+    worker, fence, after, unique_key, now()
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:tasks AS text[]), CAST(:arguments AS text[]), CAST(:queues AS text[]), CAST(:priorities AS integer[]),
     CAST(:run_ats AS double precision[]), CAST(:delayed AS boolean[]), CAST(:workers AS text[]), CAST(:fences AS bigint[]), CAST(:afters AS uuid[]), CAST(:on_failures AS text[]), CAST(:request_ids AS text[]),

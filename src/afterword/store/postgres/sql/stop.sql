@@ -9,12 +9,7 @@ WITH RECURSIVE stopped (id, request_id, ends) AS (
     WHERE (job.on_failure = 'stop' OR job.shared) AND (stopped.ends OR job.request_id = stopped.request_id)
 ),
 ended AS (DELETE FROM afterword.jobs WHERE id IN (SELECT id FROM stopped WHERE ends) RETURNING *)
-INSERT INTO afterword.history (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
-    tags, unique_key, limit_key, options, failures, progress, created_at, started_at, finished_at
-)
-SELECT
-    id, task, arguments, queue, priority, 'cancelled', run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, :reason,
-    tags, unique_key, limit_key, options, failures, progress, created_at, NULL, now()
+INSERT INTO afterword.history ({kept}, state, lost, error, started_at, finished_at)
+SELECT {kept}, 'cancelled', lost, :reason, NULL, now()
 FROM ended
 RETURNING CAST(id AS text)
