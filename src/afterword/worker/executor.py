@@ -132,6 +132,9 @@ class Ending:
     value: Any = None
 
 
+Wait = Callable[[Awaitable[Any]], Ending]
+
+
 def prepare(
     claim: Claim, context: TaskContext, targets: Targets, retries: int | None = None
 ) -> Attempt:
@@ -208,52 +211,60 @@ async def _hop(attempt: Attempt, values: Values, submit: Submit) -> Any:
 # ---------------------------------------------------------------------- in a thread
 
 
-def run_sync(
-    attempt: Attempt, loop: asyncio.AbstractEventLoop, context: contextvars.Context
-) -> Ending:
-    """Run a `def` task in the calling thread; what it returns is awaited in the loop if need be."""
-    return context.run(_run_here, attempt, loop)
+def run_sync(attempt: Attempt, wait: Wait, context: contextvars.Context) -> Ending:
+    """Run a `def` task in the calling thread.
+
+    Args:
+        wait: takes the awaitable that such a task may return, and returns how it ended.
+        context: the context variables that the task sees.
+    """
+    return context.run(_run_here, attempt, wait)
 
 
-def _run_here(attempt: Attempt, loop: asyncio.AbstractEventLoop) -> Ending:
+def waiting_in(loop: asyncio.AbstractEventLoop) -> Wait:
+    """Await what a task returns in the worker's event loop; to be called in another thread."""
+    return lambda value: asyncio.run_coroutine_threadsafe(ending_of(value), loop).result()
+
+
+async def ending_of(awaitable: Awaitable[Any]) -> Ending:
+    """Await it, and return how it ended: a SystemExit that got out would end the loop."""
+    try:
+        return Ending(value=await awaitable)
+    except BaseException as error:
+        return Ending(error)
+
+
+def _run_here(attempt: Attempt, wait: Wait) -> Ending:
     current.set(attempt.context)
     needs = attempt.target.needs
     try:
         if not needs.scoped:
-            return Ending(value=_awaited(attempt.call(), loop))
+            return Ending(value=_awaited(attempt.call(), wait))
         value = lifecycle.run_sync(
-            needs, attempt.context.provided, lambda values: _call_here(attempt, values, loop)
+            needs, attempt.context.provided, lambda values: _call_here(attempt, values, wait)
         )
         return Ending(value=value)
     except BaseException as error:
         return Ending(error)
 
 
-def _call_here(attempt: Attempt, values: Values, loop: asyncio.AbstractEventLoop) -> Any:
+def _call_here(attempt: Attempt, values: Values, wait: Wait) -> Any:
     try:
-        value = _awaited(attempt.call_with(values), loop)
+        value = _awaited(attempt.call_with(values), wait)
     finally:
         attempt.context.leaving = True
     attempt.require_wanted()
     return value
 
 
-def _awaited(value: Any, loop: asyncio.AbstractEventLoop) -> Any:
-    """What a function returned, or what its awaitable comes to in the loop."""
+def _awaited(value: Any, wait: Wait) -> Any:
+    """Return what a function returned, or the result of its awaitable."""
     if not isinstance(value, Awaitable):
         return value
-    ending = asyncio.run_coroutine_threadsafe(_ending_of(value), loop).result()
+    ending = wait(value)
     if ending.error is not None:
         raise ending.error
     return ending.value
-
-
-async def _ending_of(awaitable: Awaitable[Any]) -> Ending:
-    """How it ended, as a value: a SystemExit that got out would end the loop."""
-    try:
-        return Ending(value=await awaitable)
-    except BaseException as error:
-        return Ending(error)
 
 
 # ---------------------------------------------------------------------- its outcome

@@ -25,8 +25,17 @@ from afterword.store.protocol import Claim
 from afterword.tasks import application
 from afterword.tasks.policy import Interruption
 from afterword.tasks.registry import options_of, trust
-from afterword.worker.context import NATIVES, TaskContext, current
-from afterword.worker.executor import Attempt, Ending, Targets, conclude, prepare, run_async
+from afterword.worker.context import NATIVES, TaskContext
+from afterword.worker.executor import (
+    Attempt,
+    Ending,
+    Targets,
+    conclude,
+    ending_of,
+    prepare,
+    run_async,
+    run_sync,
+)
 from afterword.worker.processes import Ending as ProcessEnding
 from afterword.worker.processes import child
 from afterword.worker.progress import EVERY, Progress
@@ -134,18 +143,7 @@ def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
 def _run(attempt: Attempt) -> Ending:
     if attempt.target.is_async:
         return asyncio.run(run_async(attempt, lambda call: threading.Thread(target=call).start()))
-    return contextvars.copy_context().run(_run_here, attempt)
-
-
-def _run_here(attempt: Attempt) -> Ending:
-    current.set(attempt.context)
-    try:
-        value = attempt.call()
-        if asyncio.iscoroutine(value):
-            return Ending(value=asyncio.run(value))
-        return Ending(value=value)
-    except BaseException as error:
-        return Ending(error)
+    return run_sync(attempt, lambda it: asyncio.run(ending_of(it)), contextvars.copy_context())
 
 
 def _send_later(progress: Progress, send: Send) -> None:

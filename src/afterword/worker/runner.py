@@ -38,7 +38,7 @@ from afterword.store.protocol import Cancelling, Claim, Settlement
 from afterword.tasks.policy import Interruption, Why
 from afterword.tasks.registry import options_of
 from afterword.worker.context import TaskContext
-from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync
+from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync, waiting_in
 from afterword.worker.in_process import BEGUN, HANDLER, PROGRESS, conclude_process, request_of
 from afterword.worker.processes import Call, Processes
 from afterword.worker.processes import Ending as ProcessEnding
@@ -119,6 +119,7 @@ class Runner:
     def start(self) -> None:
         """Begin, in the running event loop."""
         self._loop = asyncio.get_running_loop()
+        self._wait = waiting_in(self._loop)
         self._context = contextvars.Context()  # nothing of whoever happens to start an attempt
         self._canary = self._loop.create_task(self._await_end_of_loop())
 
@@ -204,7 +205,7 @@ class Runner:
             self._end(running, Ending(asyncio.CancelledError()))
 
     def _run_sync(self, running: _Running) -> None:
-        self._end(running, run_sync(running.attempt, self._loop, self._context.copy()))
+        self._end(running, run_sync(running.attempt, self._wait, self._context.copy()))
 
     def _run_in_process(self, running: _Running) -> None:
         def on_message(message: dict[str, Any]) -> None:
