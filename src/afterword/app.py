@@ -58,6 +58,7 @@ from afterword.tasks.registry import check_names, declare, declare_all, register
 from afterword.tasks.retry import checked_retries
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.transactions.statements import Transactions
+from afterword.worker.services import WorkerSettings
 from afterword.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -508,12 +509,14 @@ class Afterword(ScriptTaskAdder):
             self._worker = Worker(
                 self._group,
                 self._leases,
-                concurrency=self._concurrency,
-                queues=self._queues,
-                redact=self.redact,
-                retries=self._retries,
+                WorkerSettings(
+                    concurrency=self._concurrency,
+                    queues=self._queues,
+                    redact=self.redact,
+                    retries=self._retries,
+                ),
                 injection=self.injection,
-                natives=_in_task().natives_of(self),
+                builtins=_in_task().builtins_of(self),
                 inquiries=self.inquiries,
                 clock=self._clock,
             )

@@ -21,11 +21,11 @@ from afterword.injection.scope import Provided
 from afterword.request.background import BackgroundTasks, TasksOfTask
 from afterword.request.outbox import Entry, Outbox
 from afterword.store.protocol import Claim
-from afterword.worker.context import NATIVES, TaskContext, current
+from afterword.worker.context import BUILTINS, TaskContext, current
 from afterword.worker.services import Make, WorkerServices
 
 
-def natives_of(afterword: Afterword) -> Mapping[type, Make]:
+def builtins_of(afterword: Afterword) -> Mapping[type, Make]:
     """Return the functions that make these values for an attempt, by type."""
 
     def tasks(context: TaskContext) -> BackgroundTasks:
@@ -78,15 +78,15 @@ class AfterwordOfTask(ScriptTaskAdder):
 @contextlib.contextmanager
 def in_request(afterword: Afterword, entry: Entry) -> Iterator[Provided]:
     """Set up the context in which a call that is not stored runs in its request, as in a worker."""
-    natives: dict[type, Make] = {
-        **NATIVES,
+    builtins: dict[type, Make] = {
+        **BUILTINS,
         BackgroundTasks: _tasks_of_request,
         StarletteBackgroundTasks: _tasks_of_request,
         Afterword: lambda _: afterword,
     }
     services = WorkerServices(
         injection=afterword.injection,
-        natives=natives,
+        builtins=builtins,
         inquiries=afterword.inquiries,
         now=afterword.intake.now,
     )

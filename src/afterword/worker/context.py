@@ -29,7 +29,7 @@ from afterword.transactions.connections import adapt
 from afterword.transactions.connections.kinds import Awaited, Synchronous
 from afterword.transactions.statements import Transactions
 from afterword.worker.progress import Progress
-from afterword.worker.services import Make, Natives, WorkerServices
+from afterword.worker.services import Builtins, Make, WorkerServices
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -149,7 +149,7 @@ class TaskContext(TaskAdder):
     @property
     def provided(self) -> Provided:
         """What is injected by its annotation alone, made when it is asked for."""
-        return Natives(self, self._services.natives)
+        return Builtins(self, self._services.builtins)
 
     # ------------------------------------------------------------------ jobs of its own
 
@@ -249,7 +249,7 @@ class _Logger(logging.LoggerAdapter[logging.Logger]):
         return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
-NATIVES: Mapping[type, Make] = {
+BUILTINS: Mapping[type, Make] = {
     TaskContext: lambda context: context,
     Progress: lambda context: context.progress,
 }

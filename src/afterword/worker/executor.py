@@ -1,12 +1,12 @@
 """One attempt, from claim to outcome.
 
 An executor never raises and never writes: whatever user code does, the attempt ends as a value.
-`async def` tasks run in the worker's event loop, `def` tasks in one of its threads. What a request
-had in its context (its outbox, its state) is not there: an attempt may run on another machine.
+`async def` tasks run in the worker's event loop, `def` tasks in one of its threads. They do not see
+the context variables of the request, because an attempt may run on another machine.
 
-What a task is injected with is entered before it and left after it, in the same place: in the
-thread of a `def` task if all of it can be had there; else in the event loop, and only the `def`
-task itself goes to a thread.
+Dependencies are entered before the task and left after it, in the same place: in the thread of a
+`def` task if all of them are synchronous; otherwise in the event loop, and only the `def` task
+itself runs in a thread.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Submit = Callable[[Callable[[], None]], object]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A task's function, and what it takes to call it."""
+    """A task's function with everything that is needed to call it."""
 
     func: Callable[..., Any]
     needs: Needs
@@ -43,10 +43,10 @@ class Target:
 
 
 class Targets:
-    """The functions that a worker has met, each looked at once.
+    """The functions that a worker has run; each is analysed once.
 
     Args:
-        injection: what the application's functions are given.
+        injection: the injection of the application.
     """
 
     def __init__(self, injection: Injection) -> None:
@@ -54,11 +54,11 @@ class Targets:
         self._known: dict[Callable[..., Any], Target] = {}
 
     def find(self, name: str) -> Target:
-        """The function of a task.
+        """Return the function of a task.
 
         Raises:
             UnknownTask: this application does not have the task.
-            InjectionError: what it needs can never be had here.
+            InjectionError: a dependency can never be provided here.
         """
         found = resolve(name)
         target = self._known.get(found)
@@ -72,9 +72,9 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A claim with its function and arguments found: ready to be called.
+    """A claim with its function and arguments, ready to be called.
 
-    `run` is set if there is something to enter and leave in the event loop.
+    `run` is set if dependencies have to be entered and left in the event loop.
     """
 
     claim: Claim
@@ -87,37 +87,37 @@ class Attempt:
 
     @property
     def in_loop(self) -> bool:
-        """Whether it runs in the event loop; else in a thread."""
+        """True if it runs in the event loop; otherwise it runs in a thread."""
         return self.target.is_async or self.run is not None
 
     @property
     def leaving(self) -> bool:
-        """Whether the function has ended, and what it was given is given back now."""
+        """True once the function has ended and its dependencies are being closed."""
         return self.context.leaving or (self.run is not None and self.run.leaving)
 
     def cancel(self, why: BaseException, task: asyncio.Task[None]) -> None:
-        """Make it end, if it runs in the event loop, as that task; a thread can only be told."""
+        """Cancel it, if it runs in the event loop as that asyncio task."""
         if self.run is not None and self.run.begun:
             self.run.cancel(why, body=self.target.is_async)
         else:
             task.cancel()
 
     def call(self) -> Any:
-        """Call a task that needs nothing that has to be given back."""
+        """Call a task whose dependencies need no closing."""
         needs = self.target.needs
         if not needs.names:
             return self.target.func(*self.args, **self.kwargs)
         return self.call_with(needs.values(self.context.provided))
 
     def call_with(self, values: Values) -> Any:
-        """Call the task with what it is injected with."""
+        """Call the task with its dependencies."""
         args, kwargs = self.target.plan.complete(self.args, self.kwargs, values)
         return self.target.func(*args, **kwargs)
 
     def require_wanted(self) -> None:
-        """The function has returned: if that does not count any more, what it did is undone."""
+        """Raise, so that dependencies roll back, if the attempt was told to end meanwhile."""
         context = self.context
-        context.leaving = True  # before the question, so that who ends the attempt sees it
+        context.leaving = True  # first, so that the thread that ends the attempt sees it
         told = context.told_to_end
         late = isinstance(told, TimeoutError)
         if told is not None and (late or context.heeded or context.over):
@@ -126,7 +126,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the function ended: with an error, or with a value."""
+    """The end of the function: an error, or a value."""
 
     error: BaseException | None = None
     value: Any = None
@@ -141,7 +141,7 @@ def prepare(
     """Find the function, decode the arguments.
 
     Args:
-        retries: what the application says of all its tasks.
+        retries: the application's default for tasks that set none.
 
     Raises:
         UnknownTask: this application does not have the task.
@@ -190,7 +190,7 @@ async def _await(attempt: Attempt, values: Values) -> Any:
 
 
 async def _hop(attempt: Attempt, values: Values, submit: Submit) -> Any:
-    """Call a `def` task in a thread, with what its dependencies have set in the context."""
+    """Call a `def` task in a thread, with the context variables of its dependencies."""
 
     def call() -> Ending:
         try:
@@ -271,10 +271,10 @@ def _awaited(value: Any, wait: Wait) -> Any:
 
 
 def conclude(attempt: Attempt, ending: Ending, interruption: Interruption | None) -> Outcome:
-    """What becomes of the job.
+    """Return the outcome of the attempt.
 
     Args:
-        interruption: that the attempt was told to end; it may have ended for reasons of its own.
+        interruption: the request to end, if there was one; the attempt may have ended without it.
     """
     return decide(
         ending.error,
@@ -286,7 +286,7 @@ def conclude(attempt: Attempt, ending: Ending, interruption: Interruption | None
 
 
 def _is_why(interruption: Interruption | None, ending: Ending, context: TaskContext) -> bool:
-    """Whether the attempt ended because it was told to."""
+    """Return True if the attempt ended because it was told to."""
     if interruption is None:
         return False
     if ending.error is None:  # one that returns after its time is too late, whatever it returns

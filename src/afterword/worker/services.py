@@ -1,6 +1,6 @@
-"""What the attempts of one worker share, and what it gives to those who ask by annotation alone."""
+"""The settings of a worker, and the services that its attempts share."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,26 +10,43 @@ from afterword.model.clock import Clock
 from afterword.transactions.statements import Transactions
 from afterword.worker.progress import Progress
 
-Make = Callable[[Any], Any]  # of what is provided, for the TaskContext of an attempt
+Make = Callable[[Any], Any]  # makes a value to inject, from the TaskContext of an attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """Settings that the application chose for its worker.
+
+    Args:
+        concurrency: attempts at the same time.
+        queues: the queues that the worker serves.
+        redact: removes from an error's text what must not be stored.
+        retries: for tasks that do not set their own; None: no default.
+    """
+
+    concurrency: int
+    queues: Sequence[str] = ("default",)
+    redact: Callable[[str], str] = str
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerServices:
-    """What the attempts of one worker share; by default that of a process without a store.
+    """Services for the attempts of one worker; the defaults suit a process without a store.
 
     Args:
-        injection: what the application's functions are given.
-        natives: what makes that which is injected by its annotation alone.
-        transactions: what the store can do on a task's own connection.
-        inquiries: whom the handles of added jobs ask.
-        note: told that an attempt's progress has changed.
-        write_now: writes what has not been written of an attempt's progress; blocks.
-        now: seconds since 1970.
-        monotonic: seconds that never go back.
+        injection: the injection of the application.
+        builtins: makers of values that are injected by their type alone.
+        transactions: the store's statements for a task's own connection.
+        inquiries: answers the handles of added jobs.
+        note: called when the progress of an attempt has changed.
+        write_now: writes the progress that has not been written yet; blocks.
+        now: returns seconds since 1970.
+        monotonic: returns seconds that never go back.
     """
 
     injection: Injection = field(default_factory=Injection)
-    natives: Mapping[type, Make] = field(default_factory=dict)
+    builtins: Mapping[type, Make] = field(default_factory=dict)
     transactions: Transactions | None = None
     inquiries: Inquiries | None = None
     note: Callable[[Progress], object] = id
@@ -38,8 +55,8 @@ class WorkerServices:
     monotonic: Callable[[], float] = Clock().monotonic
 
 
-class Natives(Mapping[type, Any]):
-    """What is provided for one attempt: each made once, when it is asked for."""
+class Builtins(Mapping[type, Any]):
+    """Values that one attempt injects by type: each made once, when it is first needed."""
 
     def __init__(self, context: object, makers: Mapping[type, Make]) -> None:
         self._context, self._makers = context, makers
