@@ -79,7 +79,7 @@ def test_a_span_is_shown_in_its_order_of_magnitude(seconds: float) -> None:
     shown = duration.show_span(seconds).replace("min", "m").replace(" ", "")
 
     assert duration.parse_span(shown) <= seconds
-    assert duration.parse_span(shown) >= seconds * 0.9 - 1
+    assert duration.parse_span(shown) >= seconds * 0.5 - 1
 
 
 @pytest.mark.parametrize(
@@ -245,6 +245,7 @@ def test_a_limit_that_has_room_is_no_reason(running: int) -> None:
         '{"limit":"a","retries":[],"timeout":"x","rate":[1]}',
         '{"rate":["a",2]}',
         '{"limit":true,"timeout":NaN,"rate":[1,Infinity]}',
+        f'{{"limit":1{"0" * 400},"retries":1{"0" * 400}}}',  # beyond every float
         "[" * 100_000,
         "[]",
         "",
