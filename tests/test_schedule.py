@@ -433,9 +433,7 @@ def test_an_expression_that_cannot_be_is_refused_at_once(expression: Any, why: s
 def test_a_time_that_is_always_skipped_is_refused() -> None:
     """On the last Sunday of March, Berlin's clocks never show 2:xx."""
     assert Cron("* 2 * 3 0L", "UTC").next_after(NOW) < NEVER
-    with pytest.raises(
-        ConfigurationError, match=r"must occur within 50 years, but '\* 2 \* 3 0L' does not"
-    ):
+    with pytest.raises(ConfigurationError, match=r"within 50 years, but '\* 2 \* 3 0L' does not"):
         Cron("* 2 * 3 0L", "Europe/Berlin")
 
 

@@ -43,9 +43,9 @@ def said(option: str, values: list[Any], number: int) -> list[Any]:
 
 EVERYWHERE = [
     *said("queue", NO_WORDS, 31),
-    *said("priority", [-1001, 1001, 10**9, 1.0, "1", True, math.nan], 51),
+    *said("priority", [-1001, 1001, 10**9, 10**400, 1.0, "1", True, math.nan], 51),
     *said("retries", [-1, 10**9, 1.5, "3", True], 28),
-    *said("timeout", [0, -1, math.nan, math.inf, True, "5", timedelta(0), 1e20], 27),
+    *said("timeout", [0, -1, math.nan, math.inf, True, "5", timedelta(0), 1e20, 10**400], 27),
     *said("tags", ["word", ["x"] * 21, [""], [5], ["a\n"], ["x" * 101], 5, {"a"}], 31),
 ]
 OF_A_CALL = [

@@ -294,10 +294,10 @@ class Supervisor:
     def _on_signal_taken(self, number: int) -> None:
         name = signal.Signals(number).name
         if not self._stopping:
-            self.tell(f"{name}: the workers drain; Ctrl-C once more ends them at once")
+            self.tell(f"{name}: the workers drain; a second Ctrl-C ends them at once")
             self._drain_all()
         elif number == signal.SIGINT:
-            self.tell(f"{name}: the workers are killed; others take over what they were running")
+            self.tell(f"{name}: the workers are killed; others recover their running jobs")
             self._code = KILLED
             self._kill_all()
 
@@ -337,7 +337,7 @@ class Supervisor:
             did = "has not ended" if child.grace is not None else "was still starting"
             self.tell(
                 f"worker {child.number} {did} {now - (child.cut_at or now):.0f} s after it was told"
-                " to drain: it is killed; others take over what it was running"
+                " to drain: it is killed; others recover its running jobs"
             )
             child.killed = True
             child.process.kill()
