@@ -37,7 +37,7 @@ async def order(
 
 @app.get("/jobs/{job_id}")
 async def show(job_id: UUID) -> dict[str, str | int | None]:
-    """What has become of a job."""
+    """Show the state of a job."""
     job = await afterword.job(str(job_id))
     if job is None:
         raise HTTPException(404, "No such job")
