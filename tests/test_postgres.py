@@ -220,7 +220,7 @@ def test_a_worker_that_may_hold_more_than_it_knows_starts_afresh(
         patch.setattr(session, "_PATIENCE", 0.1)
         patch.setattr(session.Session, "_status_of", lambda *_: None)  # away for long
         proxy.cut_answers(to=COMMIT)
-        with pytest.raises(StoreUnavailable, match="nobody can say"):
+        with pytest.raises(StoreUnavailable, match="It is unknown"):
             store.add([a_job(held=True)], held_by="ann")
 
     assert [False, True] == [store.renew("ann", LONG), store.renew("ann", LONG)]
@@ -231,7 +231,7 @@ def test_after_a_crash_the_number_of_a_transaction_may_be_anothers(cluster: Clus
     with through(cluster.new_database()) as (proxy, url):
         store = PostgresStore(url, timeout=1.0)
         store.open()
-        with pytest.raises(StoreUnavailable, match="nobody can say"):
+        with pytest.raises(StoreUnavailable, match="It is unknown"):
             _crash_before_the_commit(store, job, cluster, proxy)
 
         assert [] == store.get([job.id])

@@ -1,4 +1,4 @@
-"""What the parts of the stores have in common.
+"""Parts of the stores: what all of them use.
 
 A store is made of parts, small objects that each do some of its verbs over one writer: `Adding`,
 `Claiming`, `Settling`, `Upkeep`, `Scheduling`, `Queries`, `Actions` and `UserTransaction`.

@@ -20,7 +20,7 @@ from afterword.store.protocol import Claim
 
 
 def claim_of(row: Row) -> Claim:
-    """What a claim.sql returns, without what it is sorted by and what else decides on limits."""
+    """Make a claim of a row of claim.sql, without the columns that sort it or decide on limits."""
     job_id, attempt, worker, fence, task, arguments, created_at, queue, options, tags, *rest = row
     failures, interrupted, lost, parked, limit_key = rest
     return Claim(
@@ -71,14 +71,14 @@ def tags_of(stored: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def texts_of(stored: object) -> tuple[str, ...]:
-    """The texts of a list; what somebody else wrote there is not heard."""
+    """Return the texts of a list; anything else is ignored."""
     if not isinstance(stored, list | tuple):
         return ()
     return tuple(each for each in stored if isinstance(each, str))
 
 
 def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecord]:
-    """The attempts at a job: those on record, and the last one, which is the job's own affair."""
+    """Return the attempts at a job: those on record, and the last one, which the job keeps."""
     known = [
         AttemptRecord(
             job_id=job_id,
@@ -106,7 +106,7 @@ def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecor
 
 
 def schedule_record(row: Row) -> ScheduleRecord:
-    """What schedules.sql returns."""
+    """Make the record of a row of schedules.sql."""
     name, task, rule, words, next_at, last_at, paused, seen_at = row
     return ScheduleRecord(
         name=name,
@@ -121,7 +121,7 @@ def schedule_record(row: Row) -> ScheduleRecord:
 
 
 def state_of(text: str) -> JobState:
-    """A stored state; one that there is not counts as failed."""
+    """Return a stored state; an unknown one counts as failed."""
     return JobState(text) if text in list(JobState) else JobState.FAILED
 
 
@@ -143,7 +143,7 @@ def worker_record(row: Row) -> WorkerRecord:
 
 
 def queue_record(row: Row) -> QueueRecord:
-    """What queues.sql returns."""
+    """Make the record of a row of queues.sql."""
     name, due, scheduled, waiting, running, oldest_at, paused, concurrency = row
     return QueueRecord(
         name=name,
@@ -158,7 +158,7 @@ def queue_record(row: Row) -> QueueRecord:
 
 
 def task_record(row: Row) -> TaskRecord:
-    """What tasks.sql returns."""
+    """Make the record of a row of tasks.sql."""
     name, queued, running, completed, failed, cancelled, last_at = row
     return TaskRecord(
         name=name,
@@ -176,7 +176,7 @@ def _maybe_datetime(seconds: float | None) -> datetime | None:
 
 
 def first_id_since(wanted: Filter) -> str | None:
-    """The first id that a job may have which was added since then; clocks may differ by a day."""
+    """Return the first id of jobs added since then; clocks may differ by a day."""
     return None if wanted.since is None else first_id(wanted.since - 24 * 3600)
 
 

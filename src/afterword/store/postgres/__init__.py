@@ -11,7 +11,9 @@ thread. A process that runs jobs has a third one, which listens.
 A worker on this machine whose process has died is noticed at once, by its lock file; one on another
 machine when its lease has run out.
 
-How jobs get in is in `adding.py`, who gets them in `claiming.py`, how they end in `settling.py`.
+The store is made of parts over one writer (`writer`): `adding`, `claiming`, `settling`, `upkeep`
+(workers, and jobs of lost ones) and `scheduling`; `queries` and `actions` serve people, and
+`user_transaction` makes statements for the application's own connection.
 """
 
 from collections.abc import Callable
@@ -124,7 +126,7 @@ class PostgresStore:
     # ------------------------------------------------------------------ news
 
     def listen(self, heard: Callable[[], object]) -> float:
-        """Have the listener tell what it hears; a pooler forgets who listens, so we look."""
+        """Start the listener; behind a pooler, which forgets it, `changed` is asked more often."""
         self._writer.heard = self._listener.on_heard = heard
         if self._writer.session.pooled:
             return _LOOK_OFTEN

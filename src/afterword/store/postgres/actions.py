@@ -1,4 +1,4 @@
-"""What people do to jobs, from any thread; every step is fenced by the state it starts from."""
+"""Changes that people make to jobs, from any thread; each is fenced by the state it starts from."""
 
 from collections.abc import Mapping, Sequence
 
@@ -84,7 +84,7 @@ class Actions:
 
     @repeated
     def limit(self, queues: Mapping[str, int | None]) -> bool:
-        """How many jobs of these queues may run at the same time; returns when it holds."""
+        """Set how many jobs of these queues may run at a time; returns when it holds."""
         values = {"names": list(queues), "concurrencies": list(queues.values())}
         with self._people.acting() as session:
             if not session.execute("limit_queues", values):
@@ -100,7 +100,7 @@ class Actions:
         return self._wait_noted(version, timeout)
 
     def _wait_noted(self, version: int, timeout: float) -> bool:
-        inside = self._people.serves_writer  # nobody can see a change before it is committed
+        inside = self._people.serves_writer  # no worker sees a change before it is committed
         return not inside and wait_noted(lambda: self._unaware(version), timeout)
 
     @repeated

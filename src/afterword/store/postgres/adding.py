@@ -1,7 +1,7 @@
-"""How jobs get in: each once, and of those with one unique key only one at a time.
+"""Add jobs: each once, and of those with one unique key only one at a time.
 
-Which one that is decides the index. Whoever adds a key that another transaction has just added
-waits for its end, and then either finds that job or takes its place.
+The index decides which one that is. A transaction that adds a key which another one has just added
+waits for the end of that, and then either finds that job or takes its place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,13 +43,13 @@ class Adding:
         return [answers[place] for place in range(len(jobs))]
 
     def _waiting(self, jobs: Sequence[NewJob], held_by: str | None) -> set[str]:
-        """The held jobs that may not start before another one with their key has ended."""
+        """Return the held jobs that may not start before another one with their key has ended."""
         keyed = [job.id for job in jobs if job.held and held_by and job.unique_key is not None]
         rows = self._writer.execute("waiting", {"ids": keyed}) if keyed else []
         return {row[0] for row in rows}
 
     def _present(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
-        """What is there instead of these jobs, which were not added."""
+        """Answer for jobs that were not added, with those that are there instead."""
         rows = self._writer.execute("present", new_rows(jobs, None))
         others = [(other, jobs[place - 1]) for place, other, _ in rows]
         shared = self._share([(other, job) for other, job in others if other != job.id])
@@ -80,7 +80,7 @@ class Adding:
         return unfinished | {row[0] for row in self._writer.execute("ended", {"ids": ids})}
 
     def _settle_in(self, jobs: Sequence[NewJob], answers: Sequence[Added]) -> None:
-        """Let the new jobs wait for what is there, and for nothing else."""
+        """Let the new jobs wait for jobs that are there, and for nothing else."""
         new = {answer.id for answer in answers if answer.added}
         followers = [job for job in jobs if job.after is not None and job.id in new]
         if all(job.after in new for job in followers):
@@ -101,7 +101,7 @@ class Adding:
 def place_behind(
     job: NewJob, others: Mapping[str, tuple[str | None, str]]
 ) -> tuple[str | None, str | None]:
-    """The job that a follower waits for, and the one that it waits for if that has ended.
+    """Return the job that a follower waits for, and the one to wait for if that has ended.
 
     Args:
         others: the jobs that were not added, because of their unique keys: what each would have

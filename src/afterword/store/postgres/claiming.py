@@ -1,4 +1,4 @@
-"""Which jobs a worker gets: what is due, as far as limits and rates allow.
+"""Claims: a worker gets the jobs that are due, as far as limits and rates allow.
 
 One statement takes what is due, and passes over paused queues and what has reached its limit
 already. Several workers do so at the same time, and none of them sees what the others are taking.
@@ -6,8 +6,8 @@ So if something was taken that has a limit or a rate, this is decided under a lo
 key, which lasts until the commit: what is counted then cannot become more, and what is too much is
 put off. A job without a limit costs nothing of this.
 
-A lock that somebody else has is not waited for: all that is claimed and settled here would wait
-with it. What it guards is put off, and left alone for a moment.
+A lock that another process holds is not waited for: everything that is claimed and settled here
+would wait, too. The jobs that it guards are put off, and left alone for a moment.
 """
 
 import json
@@ -36,23 +36,23 @@ _LEAVE_FOR = 0.02  # seconds
 
 
 class Contested:
-    """The queues and keys on which somebody else was deciding a moment ago."""
+    """The queues and keys on which another process was deciding a moment ago."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._until: dict[str, float] = {}  # monotonic, by the names of locks
 
     def note(self, names: Iterable[str]) -> None:
-        """Leave these to somebody else for a moment."""
+        """Leave these to the other process for a moment."""
         self._until.update(dict.fromkeys(names, self._clock.monotonic() + _LEAVE_FOR))
 
     def names(self) -> set[str]:
-        """What is left to others now."""
+        """Return those that are left to others now."""
         now = self._clock.monotonic()
         return {name for name, until in self._until.items() if until > now}
 
     def over(self) -> bool:
-        """Whether it is time to look again at one of them; True once."""
+        """True, once, when it is time to look again at one of them."""
         left = self.names()
         ended = len(left) < len(self._until)
         self._until = {name: until for name, until in self._until.items() if name in left}
@@ -74,7 +74,7 @@ class Taken:
 
     @classmethod
     def of(cls, claim: Claim, row: Row) -> "Taken | None":
-        """What claim.sql has returned; None if nothing can put it off."""
+        """Read a row of claim.sql; None if nothing can put the claim off."""
         key, has_slot, in_limited_queue = row[-3:]
         if key is None and not in_limited_queue:
             return None
@@ -83,7 +83,7 @@ class Taken:
 
     @property
     def locks(self) -> set[str]:
-        """The names of what has to be ours before it may start."""
+        """The names of the locks that it needs before it may start."""
         queue = {_QUEUE + self.claim.queue} if self.in_limited_queue else set()
         return queue | ({_KEY + self.limited.key} if self.limited else set())
 
@@ -101,12 +101,12 @@ class Claiming:
         self.contested = Contested(clock)
 
     def rules(self, worker: str) -> QueueRules:
-        """The rules of queues, for a worker."""
+        """Return the rules of queues, for a worker."""
         ((version, noted, names),) = self._writer.ask("rules", {"worker": worker})
         return QueueRules(version, noted, frozenset(names))
 
     def take_note(self, worker: str, version: int | None) -> None:
-        """Say that this worker starts nothing against these rules any more."""
+        """Note that this worker starts nothing against these rules any more."""
         with self._writer.transaction():
             self._writer.execute("take_note", {"worker": worker, "version": version})
 
@@ -134,12 +134,12 @@ class Claiming:
         return [claim for claim in claims if claim.id not in refused]
 
     def next_in(self, queues: Sequence[str]) -> float | None:
-        """In how many seconds the next job of these queues is due that is not yet."""
+        """Return the seconds until the next job of these queues becomes due."""
         ((seconds,),) = self._writer.ask("next", {"queues": list(queues)})
         return None if seconds is None else float(seconds)
 
     def _refuse(self, taken: Sequence[Taken]) -> set[str]:
-        """Put off what may not start now; the ids."""
+        """Put off the claims that may not start now; return their ids."""
         names = set[str]().union(*(each.locks for each in taken))
         ours = {name for (name,) in self._writer.execute("reserve", {"names": sorted(names)})}
         if left := names - ours:

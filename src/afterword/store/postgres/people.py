@@ -1,4 +1,4 @@
-"""The connection at which people are served: from any thread, one after the other."""
+"""The connection for people: used from any thread, by one at a time."""
 
 import functools
 import threading
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class PeopleConnection:
-    """Opened by the store, and connected when somebody comes.
+    """A second connection, made when it is first needed.
 
     Args:
-        session: used by nobody else.
+        session: used by nothing else.
         writer: the store's own; a thread that is in its transaction is served there.
     """
 
@@ -35,13 +35,13 @@ class PeopleConnection:
 
     @contextmanager
     def looking(self) -> Iterator[Session]:
-        """A transaction that sees the store as it is at one moment."""
+        """Open a transaction that sees the store as it is at one moment."""
         with self._served(LOOKING) as session:
             yield session
 
     @contextmanager
     def acting(self) -> Iterator[Session]:
-        """One to change something in; part of the store's own transaction if there is one."""
+        """Open a transaction for changes, or join the store's own one of this thread."""
         if self.serves_writer:
             yield self._writer.session
             return
@@ -83,9 +83,9 @@ S = TypeVar("S", bound=_ServesPeople)
 
 
 def repeated(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """A verb for people that is called again if its connection was lost before it wrote anything.
+    """Call a verb for people again if its connection was lost before it wrote anything.
 
-    Not within the store's own transaction: whoever has begun that repeats all of it.
+    Not within the store's own transaction: its caller repeats all of it.
     """
 
     @functools.wraps(verb)

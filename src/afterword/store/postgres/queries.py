@@ -1,4 +1,4 @@
-"""What people ask about jobs and workers, from any thread."""
+"""Queries of people, from any thread."""
 
 from collections.abc import Mapping, Sequence
 
@@ -95,7 +95,7 @@ class Queries:
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
-        """How many jobs are in each state, as far as they are to be counted."""
+        """Count the jobs in each state, as far as they are to be counted."""
         values = {**filter_values(wanted), "limit": limit}
         counts = dict.fromkeys(JobState, 0)
         with self._people.looking() as session:
@@ -106,7 +106,7 @@ class Queries:
 
     @repeated
     def workers(self) -> Sequence[WorkerRecord]:
-        """Who is on the list."""
+        """Return the workers on the list."""
         with self._people.looking() as session:
             rows = session.execute("workers")
         return [
@@ -127,7 +127,7 @@ class Queries:
 
     @repeated
     def examine(self) -> Sequence[Remark]:
-        """What the server says of itself."""
+        """Report on the server, as it sees itself."""
         # Not `looking`: that would show the other transactions as they were when it began.
         with self._people.acting() as session:
             before = self._clock.now()

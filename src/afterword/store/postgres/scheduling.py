@@ -1,4 +1,4 @@
-"""Where schedules have got to, by the server's clock."""
+"""The positions of schedules, by the server's clock."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ class Scheduling:
         return float(now)
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known, or say that they are still there."""
+        """Make schedules known, or note that they are still there."""
         last = {each.name: each for each in schedules}
         rows = (
             (each.name, each.task, each.rule, each.words, each.next_at) for each in last.values()
@@ -35,13 +35,13 @@ class Scheduling:
             self._writer.execute("declare", values)
 
     def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
-        """Those with an occurrence to be dealt with, the earliest first."""
+        """Return those with an occurrence to deal with, the earliest first."""
         values = {"names": list(rules), "rules": list(rules.values())}
         with self._writer.transaction():
             return [Due(*row) for row in self._writer.execute("due", values)]
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
-        """Move a schedule on, unless somebody else has."""
+        """Move a schedule on, unless another process has."""
         with self._writer.transaction():
             return bool(self._writer.execute("advance", advance_row(due, next_at, last_at)))
 

@@ -67,7 +67,7 @@ class Schema:
         self._session.close()  # the next connection has the usual limits
 
     def durability(self) -> str:
-        """Return what a committed job survives, by the server's settings."""
+        """Return the durability of a commit, by the server's settings."""
         settings = ("fsync", "full_page_writes", "synchronous_commit")
         rows = self._session.connection().execute(
             "SELECT setting FROM pg_settings WHERE name = ANY (%s)", [list(settings)]
@@ -82,7 +82,7 @@ def script() -> str:
 
 
 def statements_of(migration: migrations.Migration) -> Sequence[str]:
-    """A migration, and the note that it was applied; the first makes the place for both."""
+    """Return a migration's statements, and the note of it; the first makes the place for both."""
     note = (
         "INSERT INTO afterword.migrations (version, oldest)"  # noqa: S608 - two numbers
         f" VALUES ({migration.version}, {migration.oldest})"

@@ -1,4 +1,4 @@
-"""How attempts end: outcomes, workers that were lost, and what becomes of those who waited."""
+"""End attempts: give back, take out, settle or cancel them; stop or free their followers."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -26,7 +26,7 @@ from afterword.store.protocol import STOPPED, Cancelling, Claim, Putback, Report
 
 
 def end_followers(session: Session, ended: Iterable[str], failed: Collection[str]) -> bool:
-    """Stop or free those who waited for jobs that have ended; whether some may run now."""
+    """Stop or free the followers of jobs that have ended; True if some may run now."""
     ids, stopping = set(ended), list(failed)
     while stopping:
         # And again behind those: until one is locked, a job may still be added behind it.
@@ -39,8 +39,8 @@ def end_followers(session: Session, ended: Iterable[str], failed: Collection[str
 def hold_place(session: Session, ids: Sequence[str], state: str) -> None:
     """Lock jobs that are about to be taken out, so that their followers can move up.
 
-    First what they wait for, in the order in which those lock who end it. Whoever adds behind these
-    jobs now is waited for, and seen by the next statement.
+    First the jobs they wait for, in the order in which these are locked to be ended. A transaction
+    that adds behind these jobs now is waited for, and seen by the next statement.
     """
     held = {row[0] for row in session.execute("hold_before", {"ids": ids})}
     locked = session.execute("lock", {"ids": ids, "states": [state]})
@@ -49,7 +49,7 @@ def hold_place(session: Session, ids: Sequence[str], state: str) -> None:
 
 
 def cancel_queued(session: Session, reasons: Mapping[str, str]) -> tuple[set[str], bool]:
-    """End those of these jobs that are queued: which ones, and whether others may run now."""
+    """End those of these jobs that are queued; return them, and True if others may run now."""
     values = {"ids": list(reasons), "reasons": list(reasons.values())}
     cancelled = {row[0] for row in session.execute("cancel", values)}
     return cancelled, end_followers(session, cancelled, cancelled)
@@ -74,7 +74,7 @@ class Settling:
         return first_of_each([fence_of(each.claim) for each in putbacks], released)
 
     def queue_again(self, statement: str, again: Values) -> set[Fence]:
-        """Queue running jobs again, except those that somebody wanted to end: they have."""
+        """Queue running jobs again, or cancel those that were asked to end."""
         rows = self._writer.execute(statement, again)
         unwanted = {job_id: reason for job_id, *_, reason in rows if reason is not None}
         if unwanted:
@@ -131,9 +131,9 @@ class Settling:
         return accepted
 
     def finish(self, final: Values) -> set[Fence]:
-        """Move jobs to the history, and tell those who waited for them or for their place."""
+        """Move jobs to the history, and free the jobs that waited for them or for their place."""
         finishing = self._writer.send("finish", final)
-        # Sent along, though nobody knows yet which ones were ours: who is still there frees nobody.
+        # Sent along before it is known which ones were ours: a job that is still there frees none.
         states = zip(final["ids"], final["states"], strict=True)
         completed = [job_id for job_id, state in states if state == JobState.COMPLETED]
         free = bool(completed and self._writer.execute("follow", {"ids": completed}))
@@ -146,14 +146,14 @@ class Settling:
         return {row[:4] for row in rows}
 
     def report(self, reports: Sequence[Report]) -> Sequence[bool]:
-        """Write how far running attempts have come; of two for one attempt, the last counts."""
+        """Write the progress of running attempts; of two for one attempt, the last counts."""
         last = {fence_of(each.claim): each for each in reports}
         with self._writer.transaction():
             accepted = set(self._writer.execute("report", report_rows(list(last.values()))))
         return [fence_of(each.claim) in accepted for each in reports]
 
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
-        """The attempts of a worker that somebody wants to end."""
+        """Return the running attempts of a worker that were asked to end."""
         return [Cancelling(*row) for row in self._writer.ask("cancelling", {"worker": worker})]
 
 

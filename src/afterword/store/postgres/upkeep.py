@@ -1,4 +1,4 @@
-"""Workers come and go; jobs of lost workers, and history that is too old."""
+"""The list of workers, jobs of lost workers, and history that is too old."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ class Upkeep:
     def join(
         self, worker: str, lease: float, queues: Sequence[str] = (), concurrency: int = 0
     ) -> None:
-        """Announce a worker, and hold its lock from before anyone can see it."""
+        """Announce a worker, and hold its lock before it can be seen."""
         with self._writer.session.errors(), self._lock_errors():
             self._locks.hold(worker)
         values = {
@@ -53,7 +53,7 @@ class Upkeep:
     def renew(self, worker: str, lease: float) -> bool:
         """Extend the worker's lease, unless it has been taken off the list.
 
-        A commit of which nobody knows the end may have given this worker jobs: it starts afresh.
+        A commit in doubt may have given this worker jobs: it starts afresh.
         """
         with self._writer.transaction():
             renewed = bool(self._writer.execute("renew", {"worker": worker, "lease": lease}))
@@ -101,7 +101,7 @@ class Upkeep:
         return recovered
 
     def free_followers(self, limit: int) -> int:
-        """Look for what waits for a job that is not there, and go on from there the next time."""
+        """Free jobs that wait for one that is not there; the next call goes on behind these."""
         values = {"last": self._looked_to, "limit": limit}
         ((looked, last, missing),) = self._writer.ask("missing", values)
         self._looked_to = last if looked == limit else _FIRST_ID
@@ -115,7 +115,7 @@ class Upkeep:
     def _lost(
         self, dead: Sequence[str], values: Values, lease: float
     ) -> tuple[Sequence[str], Sequence[Fate]]:
-        """The workers that are gone, and what becomes of the jobs of lost workers."""
+        """Return the workers that are gone, and decide on the jobs of lost workers."""
         gone = [worker for (worker,) in self._writer.execute("expel", {"dead": dead})]
         return gone, [_fate(Lost(*row), lease) for row in self._writer.execute("lost", values)]
 
@@ -130,7 +130,7 @@ class Upkeep:
             return []
 
     def _recover(self, fates: Sequence[Fate]) -> Sequence[Recovered]:
-        """What became of lost jobs; those that the failed ones have stopped are left out."""
+        """Recover lost jobs; those that a failed one has stopped are left out of the answer."""
         ending = [each for each in fates if each.state.final]
         again = [each for each in fates if not each.state.final]
         done = self._settling.finish(lost_final_rows(ending)) if ending else set()

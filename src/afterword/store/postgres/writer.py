@@ -11,7 +11,7 @@ from afterword.store.postgres.session import Session
 
 
 class Writer:
-    """The connection of the store's thread, and who is told of its commits.
+    """The connection of the store's thread; after its commits this process is woken.
 
     Args:
         session: used by no other thread.

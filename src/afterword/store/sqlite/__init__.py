@@ -11,12 +11,12 @@ the application's own file the store therefore uses the standard library's sqlit
 does: `sqlite+pysqlite:///app.db`. Where that is an SQLite with the race, a rollback journal takes
 the place of WAL (`drivers.py`).
 
-The verbs are in modules by what they do: `adding`, `claiming` (claims), `settling`, `scheduling`;
-what people may ask is in `queries`, what they may do in `actions`, and what the application's own
-connection may execute in `user_transaction`.
+The store is made of parts over one writer (`writer`): `adding`, `claiming`, `settling`, `upkeep`
+(workers, and jobs of lost ones) and `scheduling`; `queries` and `actions` serve people, and
+`user_transaction` makes statements for the application's own connection.
 
-Processes wake each other (`afterword.store.bells`). What nobody tells, because it was committed on
-a connection of the application's own, is found by looking, see `changed`.
+Processes wake each other (`afterword.store.bells`). Commits on a connection of the application's
+own ring no bell; `changed` finds them.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,8 +48,8 @@ class SQLiteStore:
 
     Args:
         path: the file; created, readable by its owner only, when it does not exist.
-        clock: whose time leases and due times are measured in.
-        driver: what opens it. Default: apsw, in a file of its own.
+        clock: measures leases and due times.
+        driver: the library that opens the file. Default: apsw, in a file of its own.
 
     Example:
         >>> store = SQLiteStore(Path("jobs.db"))
@@ -89,7 +89,7 @@ class SQLiteStore:
 
     @classmethod
     def from_url(cls, url: str) -> "SQLiteStore":
-        """The store that a `sqlite:///` or `sqlite+pysqlite:///` URL names."""
+        """Make the store that a `sqlite:///` or `sqlite+pysqlite:///` URL names."""
         return cls(path_of(url), driver=_DRIVERS[url.partition(":")[0]]())
 
     # ------------------------------------------------------------------ open and close
@@ -112,7 +112,7 @@ class SQLiteStore:
         self._locks.forget()
 
     def script(self) -> str:
-        """All migrations as SQL."""
+        """Return all migrations as SQL."""
         return script(self._driver)
 
     # ------------------------------------------------------------------ the verbs of its parts

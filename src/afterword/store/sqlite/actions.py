@@ -1,4 +1,4 @@
-"""What people do to jobs, from any thread; every step is fenced by the state it starts from."""
+"""Changes that people make to jobs, from any thread; each is fenced by the state it starts from."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ class Actions:
         return [name for name, paused, concurrency in rules if paused or concurrency is not None]
 
     def limit(self, queues: Mapping[str, int | None]) -> bool:
-        """How many jobs of these queues may run at the same time; returns when it holds."""
+        """Set how many jobs of these queues may run at a time; returns when it holds."""
         limits = ({"name": name, "concurrency": number} for name, number in queues.items())
         with self._writer.transaction():
             if not self._writer.write_many("limit_queue", limits):
@@ -102,7 +102,7 @@ class Actions:
         return self._wait_noted(version, timeout)
 
     def _wait_noted(self, version: int, timeout: float) -> bool:
-        inside = self._writer.serves_this_thread  # nobody sees a change before it is committed
+        inside = self._writer.serves_this_thread  # no worker sees a change before it is committed
         return not inside and wait_noted(lambda: self._unaware(version), timeout)
 
     def _unaware(self, version: int) -> Sequence[str]:
@@ -136,7 +136,7 @@ class Actions:
 
 
 def _is_possible(job_id: str) -> bool:
-    """Whether the driver can write it at all: half a surrogate is no job's id."""
+    """Return True if the driver can write it at all: half a surrogate is no job's id."""
     return job_id.isascii()
 
 

@@ -1,4 +1,4 @@
-"""How jobs get into the store."""
+"""Add jobs."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Adding:
     def _add_in_order(
         self, jobs: Sequence[NewJob], held_by: str | None, now: float
     ) -> Sequence[Added]:
-        """Add one by one; what was to follow a job that is there already follows the one before."""
+        """Add one by one; a follower of a job that is there already follows the one before it."""
         others: dict[str, NewJob] = {}  # the jobs that were not added, by their ids
         answers: list[Added] = []
         for job in jobs:
@@ -47,7 +47,7 @@ class Adding:
         return answers
 
     def _add_all(self, jobs: Sequence[NewJob], held_by: str | None, now: float) -> Sequence[Added]:
-        """The usual case: nothing but its id tells whether a job is there already."""
+        """Add jobs without unique keys, the usual case: only its id can be there already."""
         rows = (new_row(job, held_by, now) for job in jobs)
         added = {row[0] for row in self._writer.write_many("add", rows)}
         if len(added) == len(jobs):
@@ -72,7 +72,7 @@ class Adding:
 
 
 def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None = None) -> Values:
-    """The row of a job that is added at this time.
+    """Return the row of a job that is added at this time.
 
     Args:
         after_key: of its predecessor, if that may not have been added because of it.
@@ -103,7 +103,7 @@ def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None 
 
 
 def _start(run_at: float | Delay | None, now: float) -> float:
-    """The time of a job's first start."""
+    """Return the time of a job's first start."""
     if isinstance(run_at, Delay):
         return now + run_at.seconds
     return now if run_at is None else run_at

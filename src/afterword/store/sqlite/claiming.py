@@ -1,4 +1,4 @@
-"""Which jobs a worker gets: what is due, as far as limits and rates allow.
+"""Claims: a worker gets the jobs that are due, as far as limits and rates allow.
 
 See `afterword.store.admission`.
 """
@@ -35,12 +35,12 @@ class Claiming:
         self.limited_queues = frozenset[str]()  # those with a limit, at the last claim
 
     def rules(self, worker: str) -> QueueRules:
-        """The rules of queues, for a worker."""
+        """Return the rules of queues, for a worker."""
         ((version, noted, names),) = self._writer.look("rules", {"worker": worker})
         return QueueRules(version, noted, frozenset(json.loads(names)))
 
     def take_note(self, worker: str, version: int | None) -> None:
-        """Say that this worker starts nothing against these rules any more."""
+        """Note that this worker starts nothing against these rules any more."""
         with self._writer.transaction():
             self._writer.write("take_note", {"worker": worker, "version": version})
 
@@ -74,12 +74,12 @@ class Claiming:
         return claims
 
     def _lanes(self, queues: Sequence[str]) -> Sequence[tuple[str, int]]:
-        """The queues and priorities that have ready jobs, in their order."""
+        """Return the queues and priorities that have ready jobs, in their order."""
         ((lanes,),) = self._writer.write("lanes", {"queues": json.dumps(list(queues))})
         return [(queue, priority) for queue, priority in json.loads(lanes)]
 
     def _take(self, values: Values) -> Sequence[Row]:
-        """Take what is due of one lane, in its order."""
+        """Take the due jobs of one lane, in its order."""
         ((found,),) = self._writer.write("claim", values)
         rows = sorted(json.loads(found.decode(errors="replace")))
         ids = json.dumps([job_id for _, job_id, *_ in rows])
@@ -88,13 +88,13 @@ class Claiming:
         return rows
 
     def next_in(self, queues: Sequence[str]) -> float | None:
-        """In how many seconds the next job of these queues is due that is not yet."""
+        """Return the seconds until the next job of these queues becomes due."""
         now = self._clock.now()
         ((at,),) = self._writer.write("next", {"queues": json.dumps(list(queues)), "now": now})
         return None if at is None else float(at) - now
 
     def _rooms(self, queues: Sequence[str]) -> Mapping[str, int]:
-        """How many more jobs may start in those of these queues that have a rule."""
+        """Count, for those of these queues that have a rule, how many more jobs may start."""
         rules = self._writer.write("queue_rules", {})
         self.limited_queues = frozenset(
             name for name, _, concurrency in rules if concurrency is not None
@@ -110,7 +110,7 @@ class Claiming:
         return int(count)
 
     def _admitted(self, rows: Sequence[Row], now: float) -> Sequence[Claim]:
-        """The claims of these rows that may start now; the others are put off."""
+        """Return the claims of these rows that may start now; the others are put off."""
         limited = [
             Limited(claim_of(row[1:-1]), limit_key, has_slot=slot_at is not None)
             for row in rows
@@ -121,7 +121,7 @@ class Claiming:
         return [claim for row in rows if (claim := claim_of(row[1:-1])).id not in refused]
 
     def _refuse(self, limited: Sequence[Limited], now: float) -> set[str]:
-        """Put off what may not start now; the ids."""
+        """Put off the claims that may not start now; return their ids."""
         keys = {each.key for each in limited}
         running = {key: self._running("running_with", {"key": key}) for key in keys}
         refused = self._put_off(over_limit([each.place for each in limited], running))

@@ -107,7 +107,7 @@ class StoreFile:
         self._writer.forget()
 
     def _connect(self, create: bool) -> Connection:
-        """A connection; waits for processes that open or close the same file at this moment.
+        """Connect; wait for processes that open or close the same file at this moment.
 
         SQLite itself does not: it calls no busy handler when it changes the journal mode.
         """
@@ -131,7 +131,7 @@ class StoreFile:
         return isinstance(error, self._driver.error) and self._driver.code(error) == drivers.BUSY
 
     def _refuse_busy(self) -> None:
-        """Say what keeps the file busy, if it is the journal that must be changed."""
+        """Explain why the file stays busy, if its journal must be changed."""
         if has_wal_reset_race(self._driver.version):
             raise ConfigurationError(
                 f"SQLite {_dotted(self._driver.version)}, which this Python's sqlite3 has, can"
@@ -202,7 +202,7 @@ class StoreFile:
 
 
 def script(driver: Driver) -> str:
-    """All migrations as SQL, for those who run them by hand."""
+    """Return all migrations as SQL, to be run by hand."""
     steps = [text for each in load(__package__) for text in (each.sql, _noted(each))]
     mark = [] if driver.shares else [f"PRAGMA application_id = {_APPLICATION_ID};"]
     return "\n".join(["BEGIN IMMEDIATE;", *steps, *mark, "COMMIT;", ""])

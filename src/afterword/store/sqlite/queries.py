@@ -1,4 +1,4 @@
-"""What people ask the store, from any thread: on a connection that only reads."""
+"""Queries of people, from any thread, on a connection that only reads."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -82,7 +82,7 @@ class Queries:
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
-        """How many jobs are in each state: all of them at the same moment."""
+        """Count the jobs in each state: all of them at the same moment."""
         states = [wanted.state] if wanted.state else list(JobState)
         sums = ["+".join(_parts("count", wanted, state)) for state in states]
         values = {**_values(wanted), "limit": _ANY if limit is None else limit}
@@ -93,7 +93,7 @@ class Queries:
         return {**dict.fromkeys(JobState, 0), **counted}
 
     def workers(self) -> Sequence[WorkerRecord]:
-        """Who is on the list, and whether their processes live."""
+        """Return the workers on the list; `alive` says that their processes live."""
         now = self._clock.now()
         return [
             worker_record(
@@ -116,7 +116,7 @@ class Queries:
         return [task_record(row) for row in self._reader.read("tasks", {"since": since})]
 
     def examine(self) -> Sequence[Remark]:
-        """What the library says of the file."""
+        """Report on the file, as the library sees it."""
         ((version, journal),) = self._reader.read_text(
             "SELECT sqlite_version(), journal_mode FROM pragma_journal_mode", {}
         )
@@ -125,13 +125,13 @@ class Queries:
 
 
 def record(row: Row) -> JobRecord:
-    """What get.sql and the find_ statements return; its arguments as bytes: it may be damaged."""
+    """Make the record of a row; its arguments come as bytes, which may be damaged."""
     job_id, task, arguments, *rest = row
     return records.record((job_id, task, arguments.decode(errors="replace"), *rest))
 
 
 def _parts(verb: str, wanted: Filter, state: JobState | None) -> list[str]:
-    """The statements that look for jobs of a state (None: any), one for each table with such."""
+    """Return the statements that look for jobs of a state (None: any), one for each table."""
     parts = []
     if state is None or not state.final:
         parts.append(_statement(f"{verb}_unfinished", wanted, _stated(state)))
@@ -143,7 +143,7 @@ def _parts(verb: str, wanted: Filter, state: JobState | None) -> list[str]:
 
 
 def _stated(state: JobState | None) -> str:
-    """The condition, in the words of the index that is to be used for it."""
+    """Return the condition, in the words of the index to be used for it."""
     if state is None:
         return "TRUE"
     also = " AND state <> 'completed'" if state in (JobState.FAILED, JobState.CANCELLED) else ""

@@ -1,4 +1,4 @@
-"""Where schedules have got to; what they make of it is in `afterword.schedules.scheduler`."""
+"""The positions of schedules; `afterword.schedules.scheduler` makes the jobs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Scheduling:
         return self._clock.now()
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known, or say that they are still there."""
+        """Make schedules known, or note that they are still there."""
         now = self._clock.now()
         with self._writer.transaction():
             for each in schedules:
@@ -35,12 +35,12 @@ class Scheduling:
                 self._writer.write("declare", values)
 
     def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
-        """Those with an occurrence to be dealt with, the earliest first."""
+        """Return those with an occurrence to deal with, the earliest first."""
         values = {"rules": json.dumps(dict(rules)), "now": self._clock.now()}
         return [Due(*row) for row in self._writer.write("due", values)]
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
-        """Move a schedule on, unless somebody else has."""
+        """Move a schedule on, unless another process has."""
         values = advance_row(due, next_at, last_at)
         with self._writer.transaction():
             if not self._writer.write("advance", values):

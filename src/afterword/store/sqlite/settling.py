@@ -1,4 +1,4 @@
-"""How attempts end: given back, taken out, settled or cancelled."""
+"""End attempts: give back, take out, settle or cancel them."""
 
 import json
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ class Settling:
         return True
 
     def execute_behind(self, statements: Sequence[str], values: Values) -> None:
-        """Execute what follows the end of a job; a row that is returned is a job that may run."""
+        """Execute the statements behind the end of a job; each row is a job that may run now."""
         for statement in statements:
             if self._writer.write(statement, values):
                 self._writer.claimable()
@@ -147,7 +147,7 @@ class Settling:
         return True
 
     def report(self, reports: Sequence[Report]) -> Sequence[bool]:
-        """Write how far running attempts have come."""
+        """Write the progress of running attempts."""
         with self._writer.transaction():
             return [self._report(each) for each in reports]
 
@@ -161,13 +161,13 @@ class Settling:
 
 
 def release_row(putback: Putback, now: float) -> Values:
-    """The values of release.sql."""
+    """Return the values of release.sql."""
     again = {"at": now + putback.delay, "reason": putback.reason, "now": now}
     return {**fence_values(putback.claim), **again}
 
 
 def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
-    """The values of finish.sql, and of the statements behind it."""
+    """Return the values of finish.sql, and of the statements behind it."""
     return {
         **fence_values(settlement.claim),
         "state": state.value,
@@ -186,7 +186,7 @@ def completed_row(settlement: Settlement, now: float) -> Row:
 
 
 def again_row(settlement: Settlement, now: float) -> Values:
-    """The values of requeue.sql."""
+    """Return the values of requeue.sql."""
     outcome = settlement.outcome
     retry = outcome if isinstance(outcome, Retry) else None
     return {
@@ -200,7 +200,7 @@ def again_row(settlement: Settlement, now: float) -> Values:
 
 
 def attempt_row(settlement: Settlement, now: float) -> Values:
-    """The values of attempt.sql, of an attempt whose job goes on."""
+    """Return the values of attempt.sql, for an attempt whose job goes on."""
     again = again_row(settlement, now)
     outcome = attempt_outcome(settlement.outcome)
     return {**again, "outcome": outcome, "started_at": now - settlement.seconds, "now": now}

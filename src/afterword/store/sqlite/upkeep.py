@@ -1,4 +1,4 @@
-"""Workers come and go; jobs of lost workers, and history that is too old."""
+"""The list of workers, jobs of lost workers, and history that is too old."""
 
 import json
 import os
@@ -43,7 +43,7 @@ class Upkeep:
     def join(
         self, worker: str, lease: float, queues: Sequence[str] = (), concurrency: int = 0
     ) -> None:
-        """Announce a worker, and hold its lock from before anyone can see it."""
+        """Announce a worker, and hold its lock before it can be seen."""
         with self._writer.errors():
             self._locks.hold(worker)
         now = self._clock.now()
@@ -116,7 +116,7 @@ class Upkeep:
         return recovered
 
     def free_followers(self, limit: int) -> int:
-        """Look for what waits for a job that is not there, and go on from there the next time."""
+        """Free jobs that wait for one that is not there; the next call goes on behind these."""
         rows = self._reader.read("missing", {"last": self._looked_to, "limit": limit})
         self._looked_to = rows[-1][0] if len(rows) == limit else ""
         missing = [after for after, is_missing in rows if is_missing]
@@ -127,7 +127,7 @@ class Upkeep:
         return len(missing)
 
     def _free_behind(self, job_id: str) -> None:
-        """Let go on what waits for this job, or end it with it, if the job is still not there."""
+        """Let the followers of this job go on, or stop them, if it is still not there."""
         values = {
             "id": job_id,
             "ids": json.dumps([job_id]),
@@ -143,7 +143,7 @@ class Upkeep:
             self._writer.write(statement, {"worker": worker})
 
     def _gone(self) -> list[str]:
-        """The workers that died or let their lease run out."""
+        """Return the workers that died or let their lease run out."""
         rows = self._writer.write("leases", {})
         self._lease_clock.forget_all_but({row[0] for row in rows})
         return [
@@ -153,7 +153,7 @@ class Upkeep:
         ]
 
     def _recover_apart(self, job: Lost, now: float, lease: float) -> Recovered | None:
-        """As `_recover`; a job that the database refuses to move keeps nobody else's."""
+        """Recover one job; if the database refuses to move it, the others still are."""
         try:
             with self._writer.savepoint():
                 return self._recover(job, now, lease)
@@ -164,7 +164,7 @@ class Upkeep:
             return None
 
     def _recover(self, job: Lost, now: float, lease: float) -> Recovered | None:
-        """What became of a lost job; None if the poison before it has stopped it just now."""
+        """Recover a lost job; None if a failed job before it has stopped it just now."""
         outcome = job.outcome(lease)
         state = final_state(outcome)
         lost = job.lost + (not job.retired)
@@ -181,7 +181,7 @@ class Upkeep:
 
 
 def lost_row(job: Lost, outcome: Outcome, now: float, *, lost: bool) -> Values:
-    """The values of requeue.sql and attempt.sql, or of finish.sql, for a job without a worker."""
+    """Return the values of requeue.sql and attempt.sql, or of finish.sql, for a lost job."""
     retry = outcome if isinstance(outcome, Retry) else None
     return {
         "id": job.id,

@@ -47,7 +47,7 @@ class News:
         return _LOOK_EVERY if self._bells.listen(heard) else _LOOK_OFTEN
 
     def tell(self) -> None:
-        """Wake those who wait for jobs, here and in other processes."""
+        """Wake all that wait for jobs, here and in other processes."""
         self._bells.ring()
         if self.heard is None:
             self._untold = True

@@ -12,14 +12,14 @@ FROM unnest(
 ) WITH ORDINALITY AS new (
     id, task, arguments, queue, priority, run_at, delayed, worker, fence, after, on_failure, request_id, tags, unique_key, unique_ended, limit_key, options, place
 )
--- One look into an index for each, in a form that the planner cannot turn into reading all of the history.
+-- One look into an index for each: the planner cannot turn this form into a scan of the history.
 WHERE (SELECT history.id FROM afterword.history WHERE history.id = new.id) IS NULL
     AND (
         unique_key IS NULL OR NOT unique_ended
         OR (SELECT count(*) FROM afterword.history WHERE history.unique_key = new.unique_key) = 0
         AND (SELECT count(*) FROM afterword.jobs WHERE jobs.unique_key = new.unique_key AND jobs.cancelling IS NOT NULL) = 0
     )
--- Whoever adds the same key waits here for the first one: in one order, so that no two wait for each other.
+-- Transactions that add the same key wait here for the first one; in one order, or two could wait for each other.
 ORDER BY unique_key, place
-ON CONFLICT DO NOTHING -- by its id, or by its unique key
+ON CONFLICT DO NOTHING -- of its id, or of its unique key
 RETURNING CAST(id AS text)

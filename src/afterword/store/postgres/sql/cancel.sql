@@ -4,7 +4,7 @@ WITH ended AS (
     WHERE job.id = wanted.id AND job.state = 'queued'
     RETURNING job.*, wanted.reason
 ),
--- Their slots, if these have not come yet, are for those that come next.
+-- Free their slots, if these lie ahead, for the jobs that come next.
 freed AS (
     UPDATE afterword.rates SET freed = rates.freed || given.slots
     FROM (

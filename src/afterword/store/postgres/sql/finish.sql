@@ -14,6 +14,6 @@ noted AS (
 )
 SELECT
     CAST(id AS text), attempt, worker, fence, state,
-    -- Whether others may have waited for its place.
+    -- True if others may have waited for its place.
     limit_key IS NOT NULL OR queue IN (SELECT name FROM afterword.queues WHERE concurrency IS NOT NULL)
 FROM ended

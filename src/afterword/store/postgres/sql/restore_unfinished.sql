@@ -1,4 +1,4 @@
--- A job whose unique key another one has is left out, unless it can do without.
+-- A job whose unique key another job has is left out; without :keyed, it is added without its key.
 INSERT INTO afterword.jobs (
     {said}, state, run_at, attempt, lost, interrupted, after, error, failures, progress, created_at, unique_key
 )

@@ -1,4 +1,4 @@
--- Back from the history; a job whose unique key another one has by now is left out, unless it can do without.
+-- Queue jobs of the history again. One whose unique key another job has by now is left out; without :keyed, it is added without its key.
 INSERT INTO afterword.jobs ({said}, state, attempt, interrupted, after, created_at, run_at, unique_key)
 SELECT
     {said}, 'queued', attempt, interrupted, after, created_at,

@@ -1,9 +1,9 @@
--- Everything that waits, directly or not, for these failed jobs and is to stop with them.
+-- End the jobs that wait, directly or not, for these failed ones, and stop with them.
 WITH RECURSIVE stopped (id, request_id, ends) AS (
     SELECT id, request_id, on_failure = 'stop' FROM afterword.jobs
     WHERE after = ANY (CAST(:ids AS uuid[])) AND (on_failure = 'stop' OR shared)
     UNION
-    -- What another request was given does not stop, but what its own request has added behind it does.
+    -- A job that another request shares does not stop, but those that its own request added behind it do.
     SELECT job.id, job.request_id, job.on_failure = 'stop'
     FROM afterword.jobs AS job JOIN stopped ON job.after = stopped.id
     WHERE (job.on_failure = 'stop' OR job.shared) AND (stopped.ends OR job.request_id = stopped.request_id)

@@ -2,6 +2,6 @@
 INSERT INTO afterword_history ({kept}, state, lost, result, started_at, finished_at)
 SELECT {job.kept}, 'completed', lost, ended.value ->> 5, ended.value ->> 4, :now
 FROM json_each(:ended) AS ended
-CROSS JOIN afterword_jobs AS job -- in this order: the jobs are looked up
+CROSS JOIN afterword_jobs AS job -- in this order, so that the jobs are found by their ids
 WHERE job.id = ended.value ->> 0 AND job.attempt = ended.value ->> 1 AND job.worker IS ended.value ->> 2 AND job.fence IS ended.value ->> 3
 RETURNING id

@@ -1,4 +1,4 @@
--- A job that has ended, and those that were cancelled with it, directly or not, which wait for it again.
+-- Queue a job that has ended again, and behind it those that were cancelled with it, directly or not.
 WITH RECURSIVE again (id) AS (
     SELECT :id
     UNION -- not ALL: rows edited into a circle must not keep it going
