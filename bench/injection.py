@@ -21,12 +21,12 @@ from starlette.requests import Request
 from wireup import inject_from_container
 
 from afterword import Progress
-from afterword.in_task import natives_of
+from afterword.in_task import builtins_of
 from afterword.model.threads import Threads
 from afterword.store.protocol import Claim
-from afterword.worker.context import NATIVES, TaskContext
-from afterword.worker.executor import Targets, conclude, prepare, run_async, run_sync
-from afterword.worker.workplace import Workplace
+from afterword.worker.context import BUILTINS, TaskContext
+from afterword.worker.executor import Targets, conclude, prepare, run_async, run_sync, waiting_in
+from afterword.worker.services import WorkerServices
 from bench import injected
 from bench.options import Options
 from bench.result import Result
@@ -87,8 +87,8 @@ async def _time(once: Once) -> Figure:
 
 def _attempts() -> Sequence[Case]:
     afterword = injected.application("sqlite:///unused.db")
-    natives = {**NATIVES, **natives_of(afterword)}
-    place = Workplace(injection=afterword.injection, natives=natives)
+    builtins = {**BUILTINS, **builtins_of(afterword)}
+    place = WorkerServices(injection=afterword.injection, builtins=builtins)
     targets, threads = Targets(afterword.injection), Threads(4)
     loop, context = asyncio.get_running_loop(), contextvars.Context()
 
@@ -100,7 +100,7 @@ def _attempts() -> Sequence[Case]:
             if attempt.in_loop:
                 ending = await run_async(attempt, threads.submit)
             else:
-                ending = run_sync(attempt, loop, context.copy())
+                ending = run_sync(attempt, waiting_in(loop), context.copy())
             if ending.error is not None:
                 raise ending.error
             return conclude(attempt, ending, None)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Generator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException, WebSocket
@@ -17,10 +18,23 @@ from sqlalchemy.pool import NullPool
 
 from afterword.errors import StoreError
 from afterword.request.background import BackgroundTasks as ByHand
-from simulation.ledger import Attempt, Chain
+from simulation.ledger import SCHEDULE, Attempt, Chain
 from simulation.primitives import STANDS
 from simulation.process import Process, delivering
-from simulation.scenario import Add, Bound, Call, Cut, Direct, Late, Pause, Request, Socket, Step
+from simulation.scenario import (
+    Act,
+    Add,
+    Bound,
+    Call,
+    Cut,
+    Direct,
+    Late,
+    Pause,
+    People,
+    Request,
+    Socket,
+    Step,
+)
 from simulation.tasks import KINDS, unstorable
 
 if TYPE_CHECKING:
@@ -109,6 +123,12 @@ class Delivery:
         if self._gone is not None:
             self._gone.set()
 
+    def check_unrelated(self, attempts: Sequence[Attempt]) -> None:
+        """Who meets no lock of others is not refused because of one."""
+        if self.simulation.only_locks and not any(each.add.unique for each in attempts):
+            names = [each.add.token for each in attempts]
+            self.ledger.broken("lock", f"{names} were refused because of the locks of others")
+
     def again(self) -> None:
         """Try once more, a little later."""
         if self.repeats > 0:
@@ -121,7 +141,7 @@ class Delivery:
         attempt = self.ledger.attempt(add, chain, keyed=keyed and add.unique is None)
         if add.unique:
             ended = [each.id for each in self.ledger.with_key(add.unique) if each.final]
-            attempt.jobs_before = frozenset(ended)
+            attempt.jobs_before = frozenset(ended) | self.ledger.to_end
         return attempt
 
     def _call(self, attempt: Attempt, adder: Any) -> Any:
@@ -143,6 +163,7 @@ class Delivery:
                 attempt.handle = await self._call(attempt, self.process.afterword)
         except StoreError:
             attempt.refuse()
+            self.check_unrelated([attempt])
         except TimeoutError:
             attempt.unsure()
         else:
@@ -235,6 +256,7 @@ class RequestDelivery(Delivery):
                 for each in self._in_flight:
                     each.promise()
         if self.status == 503:
+            self.check_unrelated(self.attempts)
             self.again()
 
     def lost(self) -> None:
@@ -517,8 +539,87 @@ class _Blocking:
         return _Blocking(self._adder.options(**options))
 
 
+# ---------------------------------------------------------------------- people
+
+
+class PeopleDelivery(Delivery):
+    """A person who acts in one process; if that goes, in another one."""
+
+    actor: People
+    _done = 0  # acts
+
+    def _start(self) -> None:
+        self.world.note(f"{self.name} begins")
+        _threading.Thread(target=self._act, name=self.name).start()
+
+    def lost(self) -> None:
+        """Go on elsewhere, with the act that was under way."""
+        super().lost()
+        self._go_on_elsewhere()
+
+    def _go_on_elsewhere(self) -> None:
+        left = replace(self.actor, acts=self.actor.acts[self._done :])
+        self.simulation.deliver(left, 0, after=_AGAIN_AFTER)
+
+    def _act(self) -> None:
+        for act in self.actor.acts:
+            _time.sleep(act.after)
+            try:
+                self._do(act)
+            except StoreError as error:
+                self.world.note(f"{self.name} {act.verb} fails: {type(error).__name__}")
+                self._leave()
+                self._go_on_elsewhere()
+                return
+            self._done += 1
+        self._leave()
+
+    def _do(self, act: Act) -> None:
+        self.world.note(f"{self.name}: {act}")
+        ledger, store = self.ledger, self.process.store
+        assert store is not None
+        if act.verb == "pause":
+            ledger.is_paused = store.pause(["mail"])
+        elif act.verb == "resume":
+            ledger.is_paused = False
+            store.resume(["mail"])
+        elif act.verb == "limit":
+            ledger.limit = None
+            if store.limit({"mail": act.number}):
+                ledger.limit = act.number
+        elif act.verb in ("tick", "end"):
+            ledger.stops_schedule = ledger.stops_schedule or act.verb == "tick"
+            store.pause_schedule(SCHEDULE, act.verb == "end")
+        else:
+            self._change_job(act.verb)
+        self.world.note(f"{self.name}: {act.verb} is done")
+
+    def _change_job(self, verb: str) -> None:
+        found, store = self.ledger.some_job(verb), self.process.store
+        if found is None or store is None:
+            return
+        job_id, token = found
+        self.ledger.meddled.add(token)
+        if verb == "cancel":
+            (cancelled,) = store.cancel([job_id], "by a person")
+            if cancelled:
+                self.ledger.to_end.add(job_id)
+        elif verb == "retry":
+            self.ledger.deleted.discard(job_id)
+            self.ledger.to_end.discard(job_id)
+            store.retry([job_id])
+        elif verb == "delete":
+            (deleted,) = store.delete([job_id])
+            if deleted:
+                self.ledger.deleted.add(job_id)
+        else:
+            self.ledger.erased = True
+            self.ledger.erase(job_id)
+
+
 DELIVERIES: dict[type, type[Delivery]] = {
     Request: RequestDelivery,
     Socket: SocketDelivery,
     Call: CallDelivery,
+    People: PeopleDelivery,
 }

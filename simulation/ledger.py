@@ -4,11 +4,13 @@ The ledger is outside of all processes, so it survives them. The numbers in the 
 of the invariants: I1 durable before the answer, I2 nothing of a failed handler, I3 all jobs of a
 request or none, I4 nothing behind a 503, I6 bound jobs follow their transaction, I8 one job for a
 key, I9 every promised job ends, I10 no run without a cause, I13 the attempt is on record before it
-begins.
+begins. "rule" is a pause, a limit or a rate; "lock" a lock of another transaction, "clock" a host's
+clock, "orphan" a job that waits for one that is not there.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -17,13 +19,21 @@ from typing import Any, TypeVar
 import apsw
 
 from simulation.known import is_known
-from simulation.scenario import Add, Outage, Scenario, Stall
+from simulation.scenario import RULED, Add, Jump, Outage, Scenario, Stall
+from simulation.store import patiently
 from simulation.world import Owner, World
 
 T = TypeVar("T")
 FINAL = ("completed", "failed", "cancelled")
 MAX_LOST = 3
-_COLUMNS = "id, state, attempt, lost, failures, interrupted, request_id, error, unique_key, worker"
+SCHEDULE = "tick"  # the name of the schedule, and the token of its jobs
+LATE = 60.0  # seconds: nobody asks for a time between this and an hour
+RATE, PERIOD = 2, 1.0  # of `tasks.rated`
+_WORK = "json_extract(arguments, '$.token')"
+_COLUMNS = (
+    "id, state, attempt, lost, failures, interrupted, request_id, error, unique_key, worker,"
+    f" run_at, {_WORK}"
+)
 _TABLES = ("afterword_jobs", "afterword_history")
 
 
@@ -41,6 +51,8 @@ class Row:
     error: str | None
     unique_key: str | None
     worker: str | None
+    run_at: float
+    token: str
 
     @property
     def final(self) -> bool:
@@ -60,7 +72,14 @@ class Run:
     job_id: str | None
     attempt: int
     owner: Owner
+    kind: str = ""
     ended: str | None = None  # completed, failed, cut
+    ended_at: float = 0.0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its code is under way."""
+        return self.ended is None and not self.owner.dead
 
 
 @dataclass(slots=True, eq=False)
@@ -124,6 +143,19 @@ class Ledger:
         self._path = path
         self._connection: Any = None
         self._random = Random(f"ledger {scenario.seed}")
+        # What people have done, as far as they were told.
+        self.is_paused = False  # the queue "mail"
+        self.limit: int | None = None  # of that queue
+        self.stops_schedule = False
+        self.began_at = 0.0  # the store's time at which all processes had started
+        self.to_end: set[str] = set()  # ids of jobs that somebody has cancelled
+        self.meddled: set[str] = set()  # tokens of jobs that were cancelled, deleted or retried
+        self.deleted: set[str] = set()  # ids
+        self.erased = False  # somebody has deleted a row by hand
+        self.jumped = any(isinstance(each, Jump) for each in scenario.faults)
+        self._runs: list[Run] = []
+        self._slots: dict[str, float] = {}  # of the runs that have a rate
+        self._purged: dict[str, Row] = {}
 
     def choose(self, choices: Sequence[T]) -> T:
         """One of them, by the seed."""
@@ -156,17 +188,62 @@ class Ledger:
 
     def rows(self, token: str) -> list[Row]:
         """The jobs of a token."""
-        return self._rows("json_extract(arguments, '$.token') = ?", token)
+        found = self._rows(f"{_WORK} = ?", token)
+        there = {each.id for each in found}
+        purged = [each for each in self._purged.values() if each.token == token]
+        return [*found, *(each for each in purged if each.id not in there)]
+
+    def some_job(self, verb: str) -> tuple[str, str] | None:
+        """The id and the token of one that there is; to be deleted, one that waits."""
+        queued = sorted((each[0], each[2]) for each in self.unfinished() if each[1] == "queued")
+        if verb in ("delete", "erase") and queued:
+            return self.choose(queued)
+        sql = " UNION ALL ".join(f"SELECT id, {_WORK} FROM {table}" for table in _TABLES)
+        found = sorted(self._execute(sql, ()))
+        running = [
+            each
+            for each in found
+            if any(run.job_id == each[0] for run in self._runs if run.goes_on)
+        ]
+        return self.choose(self.choose((running or found, found))) if found else None
+
+    def erase(self, job_id: str) -> None:
+        """Delete a queued job's row by hand."""
+        sql = "DELETE FROM afterword_jobs WHERE id = ? AND state = 'queued'"
+        patiently(lambda: self._execute(sql, (job_id,)))
+        if self.scenario.shared:
+            self._connection.commit()
+
+    @contextmanager
+    def purging(self, retention: float) -> Iterator[None]:
+        """A process deletes history: keep what it deletes, and look whether it was old enough."""
+        before = {each.id: each for each in self._history()}
+        yield
+        left = {each.id for each in self._history()}
+        for row in before.values():
+            if row.id not in left:
+                self._purged[row.id] = row
+                self._check_age(row, retention)
+
+    def _history(self) -> list[Row]:
+        return [Row(*each) for each in self._execute(f"SELECT {_COLUMNS} FROM {_TABLES[1]}", ())]
+
+    def _check_age(self, row: Row, retention: float) -> None:
+        if self.jumped or row.token in self.meddled:
+            return
+        ends = [each.ended_at for each in self.story(row.token).runs if each.job_id == row.id]
+        age = self.world.now - max(ends, default=0.0)
+        if age < retention - 0.01:
+            self.broken("purge", f"{row.token} is purged {age:g} s after its end")
 
     def row(self, job_id: str) -> Row | None:
         """A job by its id."""
         found = self._rows("id = ?", job_id)
-        return found[0] if found else None
+        return found[0] if found else self._purged.get(job_id)
 
     def unfinished(self) -> list[tuple[str, str, str, float, str | None]]:
         """What has not ended: id, state, token, when it is due, what it waits for."""
-        work = "json_extract(arguments, '$.token')"
-        sql = f"SELECT id, state, {work}, run_at, after FROM afterword_jobs"
+        sql = f"SELECT id, state, {_WORK}, run_at, after FROM afterword_jobs"
         return list(self._execute(sql, ()))
 
     def with_key(self, key: str) -> list[Row]:
@@ -191,28 +268,80 @@ class Ledger:
         if self._connection is not None:
             self._connection.close()
 
+    def check_orphans(self) -> None:
+        """Nothing waits for what is not there, or for a time that nobody has asked for."""
+        now = self.world.now + self.world.wall_is_ahead
+        unfinished = self.unfinished()
+        ids = {each[0] for each in unfinished}
+        for job_id, state, token, run_at, after in unfinished:
+            if after is not None and after not in ids and not self.erased:
+                self.broken("orphan", f"{token} (job {job_id[-6:]}) waits for what is not there")
+            asked = any(each.add.delay for each in self.story(token).attempts)
+            if state == "queued" and not self.jumped and not asked and run_at > now + LATE:
+                self.broken("clock", f"{token} is to begin in {run_at - now:.0f} s")
+
     # ------------------------------------------------------------------ runs
 
     def begin(self, token: str, job_id: str | None, attempt: int) -> Run:
         """A task begins."""
         assert self.world.thread is not None
-        run = Run(token, job_id, attempt, self.world.thread.owner)
-        self.world.note(f"begins {token} attempt {attempt}")
         story = self.story(token)
+        kind = story.attempts[0].add.kind if story.attempts else ""
+        run = Run(token, job_id, attempt, self.world.thread.owner, kind)
+        self.world.note(f"begins {token} attempt {attempt}")
         if job_id is not None:
             self._check_begin(run, story)
+            self._check_rules(run)
         self._check_order(run, story)
         story.runs.append(run)
+        self._runs.append(run)
         return run
+
+    def _check_rules(self, run: Run) -> None:
+        """Pauses, limits and rates hold, but for a process that slept longer than its lease."""
+        if getattr(run.owner, "slept", 0.0) > 1.0:
+            return
+        if run.kind == "mail":
+            if self.is_paused:
+                self.broken("rule", f"{run.token} begins, but its queue is paused")
+            if self.limit is not None:
+                self._check_limit(run, self.limit)
+        elif run.kind == "single":
+            self._check_limit(run, 1)
+        elif run.kind == "rated":
+            self._check_rate(run)
+
+    def _check_limit(self, run: Run, limit: int) -> None:
+        others = [each for each in self._runs if each.kind == run.kind and self._has_place(each)]
+        if len(others) >= limit:
+            names = ", ".join(each.token for each in others)
+            self.broken("rule", f"{run.token} begins beside {names}: the limit is {limit}")
+
+    def _has_place(self, run: Run) -> bool:
+        """Whether it goes on, and is still the store's attempt."""
+        row = self.row(run.job_id) if run.goes_on and run.job_id else None
+        return row is not None and (row.state, row.attempt) == ("running", run.attempt)
+
+    def _check_rate(self, run: Run) -> None:
+        rows = self._execute("SELECT slot_at FROM afterword_jobs WHERE id = ?", (run.job_id,))
+        if self.jumped or not rows or rows[0][0] is None:
+            return
+        self._slots[f"{run.job_id} {run.attempt}"] = rows[0][0]
+        slots = sorted(self._slots.values())
+        for first, last in zip(slots, slots[RATE:], strict=False):
+            if last - first < PERIOD - 0.001:
+                self.broken("rule", f"{run.token}: {RATE + 1} times within {last - first:g} s")
+        if rows[0][0] > self.world.now + self.world.wall_is_ahead + 0.001:
+            self.broken("rule", f"{run.token} begins before its time")
 
     def end(self, run: Run, *, failed: bool = False) -> None:
         """A task comes to its end."""
-        run.ended = "failed" if failed else "completed"
+        run.ended, run.ended_at = "failed" if failed else "completed", self.world.now
         self.world.note(f"ends {run.token} {run.ended}")
 
     def cut(self, run: Run) -> None:
         """A task is cancelled."""
-        run.ended = "cut"
+        run.ended, run.ended_at = "cut", self.world.now
         if not run.owner.dead:
             self.world.note(f"cut {run.token}")
 
@@ -225,12 +354,26 @@ class Ledger:
             self.broken("I13", f"{name} begins attempt {run.attempt}, but the store has {row}")
             return
         before = [each for each in story.runs if each.job_id == run.job_id]
+        self._check_beside(run, row, before)
         if any(each.attempt == run.attempt for each in before):
             self.broken("I10", f"{name} begins attempt {run.attempt} twice")
-        if row is not None and run.attempt - 1 > row.lost + row.failures + row.interrupted:
+        causes = 0 if row is None else row.lost + row.failures + row.interrupted
+        if row is not None and run.attempt - 1 > causes and run.token not in self.meddled:
             self.broken("I10", f"{name} begins attempt {run.attempt} without a cause: {row}")
+        if run.token == SCHEDULE:
+            return
         if not story.count("open", "promised", "unsure") and not story.doubted:
             self.broken("I4", f"{name} begins, but nobody was told so: all were refused")
+
+    def _check_beside(self, run: Run, row: Row | None, before: Sequence[Run]) -> None:
+        """A job runs once at a time, unless its worker was lost, and no longer when deleted."""
+        again = run.token == SCHEDULE and len(self.scenario.every) > 1  # the other release's
+        if run.job_id in self.deleted and not again:
+            self.broken("deleted", f"{run.token} begins, but has been deleted")
+        if row is None or row.lost or run.token in self.meddled:
+            return
+        if any(each.goes_on for each in before):
+            self.broken("I10", f"{run.token} begins attempt {run.attempt} beside another one")
 
     def _is_on_record(self, run: Run, row: Row) -> bool:
         """Whether this attempt was given out; a process that slept may begin one it has lost."""
@@ -247,6 +390,8 @@ class Ledger:
                 continue
             if mine is None and self._is_for_later(attempt.chain):
                 continue  # what runs in its request does not wait for what is for later
+            if is_known("cancelled_between") and self._is_meddled_with(attempt.chain):
+                continue
             position = attempt.chain.attempts.index(attempt)
             for earlier in attempt.chain.attempts[:position]:
                 if earlier.said != "refused":
@@ -254,14 +399,19 @@ class Ledger:
             if mine is None and not attempt.keyed:
                 self._check_none_later(run, attempt.chain.attempts[position + 1 :])
 
+    def _is_meddled_with(self, chain: Chain) -> bool:
+        """Whether a person has cancelled, deleted or retried a job of it."""
+        return any(each.add.token in self.meddled for each in chain.attempts)
+
     def _is_for_later(self, chain: Chain) -> bool:
         """Whether a job of it does not start soon."""
         return any(
-            each.add.delay is not None or each.add.kind == "flaky" for each in chain.attempts
+            each.add.delay is not None or each.add.kind in ("flaky", *RULED)
+            for each in chain.attempts
         )
 
     def _check_earlier(self, run: Run, mine: Row | None, earlier: Attempt) -> None:
-        if earlier.add.how == "here":
+        if earlier.add.how == "here" or earlier.add.token in self.meddled:
             return
         row = self._row_of(earlier, mine)
         if row is None:
@@ -300,7 +450,10 @@ class Ledger:
         for each in attempts:
             if each.handle is None or not each.handle.durable:
                 continue
-            if self.row(each.handle.id) is None and not self._has_key_of(each):
+            if each.handle.id in self.to_end & each.jobs_before:
+                self.broken("I8", f"{each.add.token} was promised as a job that was cancelled")
+            is_there = self.row(each.handle.id) is not None or self._has_key_of(each)
+            if not is_there and each.add.token not in self.meddled:
                 self.broken("I1", f"{each.add.token} is promised, but not in the store")
 
     def _has_key_of(self, attempt: Attempt) -> bool:
@@ -316,7 +469,9 @@ class Ledger:
             self._check_together([each for each in attempts if self._is_plain(each)])
         for token, story in self.stories.items():
             attempts = story.attempts
-            if attempts and attempts[0].add.how == "here":
+            if token == SCHEDULE:
+                self._check_schedule(story)
+            elif attempts and attempts[0].add.how == "here":
                 self._check_here(token, story)
             elif attempts and attempts[0].add.unique:
                 self._check_unique(token, story)
@@ -325,7 +480,8 @@ class Ledger:
 
     def _is_plain(self, attempt: Attempt) -> bool:
         """Whether a job of this token can only be this attempt's."""
-        alone = len(self.story(attempt.add.token).attempts) == 1
+        token = attempt.add.token
+        alone = len(self.story(token).attempts) == 1 and token not in self.meddled
         return alone and attempt.add.how == "injected" and not attempt.add.unique
 
     def _check_together(self, attempts: Sequence[Attempt]) -> None:
@@ -340,6 +496,8 @@ class Ledger:
         promised, unsure = story.count("promised"), story.count("unsure", "open")
         most = promised + unsure + story.doubted
         keyed = any(each.keyed for each in story.attempts)
+        if keyed and token in self.meddled:
+            most, keyed = len(rows), False  # what has been deleted may be stored again
         if keyed and is_known("refused_is_counted") and self._was_refused(story):
             most = len(rows)
             keyed = False
@@ -349,7 +507,7 @@ class Ledger:
             self.broken(
                 rule, f"{token} was stored {len(rows)} times, but its callers were told {said}"
             )
-        if promised and not rows:
+        if promised and not rows and token not in self.meddled:
             self.broken("I9", f"{token} was promised, and is not in the store")
         for row in rows:
             self._check_row(token, story, row)
@@ -369,13 +527,44 @@ class Ledger:
             self.broken("I10", f"{token} ran {len(runs)} times in {row.attempt} attempts")
         if row.state == "completed" and not any(each.ended == "completed" for each in runs):
             self.broken("I9", f"{token} is completed, but never ran to its end")
-        if row.state == "failed" and not row.poisoned and story.attempts[0].add.kind != "fails":
+        may_fail = bool(story.attempts) and story.attempts[0].add.kind == "fails"
+        if row.state == "failed" and not row.poisoned and not may_fail:
             self.broken("I9", f"{token} failed: {row.error}")
-        if row.state == "cancelled" and not self._may_be_stopped(story):
+        stopped = token in self.meddled or self._may_be_stopped(story)
+        if row.state == "cancelled" and not stopped:
             self.broken("I9", f"{token} was cancelled: {row.error}")
 
+    def _check_schedule(self, story: Story) -> None:
+        """Each occurrence has one job, and between the first and the last none has been lost."""
+        rows = self.rows(SCHEDULE)
+        due = sorted(int(row.id[:8] + row.id[9:13], 16) // 1000 for row in rows)
+        if len(set(due)) < len(due):
+            self.broken("schedule", f"an occurrence was stored twice: {due}")
+        for row in rows:
+            self._check_row(SCHEDULE, story, row)
+        if self.stops_schedule or SCHEDULE in self.meddled or self.jumped_early:
+            return
+        for every in self.scenario.every[: len(self.scenario.roles)]:
+            self._check_none_lost(every, due)
+
+    def _check_none_lost(self, every: int, due: Sequence[int]) -> None:
+        """Between the start and the last occurrence that only this rule can have made."""
+        others = [each for each in self.scenario.every if each != every]
+        own = [at for at in due if not at % every and all(at % each for each in others)]
+        first = int(self.began_at) // every * every + every
+        lost = [at for at in range(first, max(own, default=0), every) if at not in due]
+        if lost:
+            self.broken("schedule", f"of every {every} s {lost} were lost: {due}")
+
+    @property
+    def jumped_early(self) -> bool:
+        """Whether the clock was set before the end."""
+        return any(isinstance(each, Jump) for each in self.scenario.faults)
+
     def _may_be_stopped(self, story: Story) -> bool:
-        """Whether something before it in its order can have failed."""
+        """Whether something before it in its order can have failed, or a person cancelled it."""
+        if any(each.add.token in self.meddled for each in story.attempts):
+            return True
         for attempt in story.attempts:
             chain = attempt.chain.attempts if attempt.chain else []
             before = chain[: chain.index(attempt)] if attempt in chain else []
@@ -388,14 +577,15 @@ class Ledger:
         if self.scenario.order == "concurrent":
             return False
         poisoned = any(row.poisoned for row in self.rows(attempt.add.token))
-        return attempt.add.kind == "fails" or attempt.add.unique is not None or poisoned
+        may_end = attempt.add.kind == "fails" or attempt.add.token in self.meddled
+        return may_end or attempt.add.unique is not None or poisoned
 
     def _check_unique(self, token: str, story: Story) -> None:
         for attempt in story.attempts:
             if attempt.said != "promised" or attempt.handle is None:
                 continue
             row = self.row(attempt.handle.id)
-            if row is None and not self._has_key_of(attempt):
+            if row is None and not self._has_key_of(attempt) and token not in self.meddled:
                 self.broken(
                     "I8", f"{token} was promised as job {attempt.handle.id[-6:]}, which is gone"
                 )

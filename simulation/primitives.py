@@ -284,7 +284,8 @@ def _now() -> float:
 
 def _wall() -> float:
     world = _world()
-    return world.now + world.wall_is_ahead
+    skew = world.thread.owner.skew if world.thread is not None else 0.0
+    return world.now + world.wall_is_ahead + skew
 
 
 def _tokens(nbytes: int = 32) -> str:

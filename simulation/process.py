@@ -15,8 +15,10 @@ from afterword import Afterword
 from afterword.errors import StoreError
 from afterword.fastapi import BackgroundTasks
 from afterword.process.lifespan import Lifespan
+from simulation.ledger import SCHEDULE
 from simulation.loop import SimulatedLoop
 from simulation.store import PatientConnection, SimulatedStore
+from simulation.tasks import scheduled
 from simulation.world import Owner
 
 if TYPE_CHECKING:
@@ -26,12 +28,18 @@ T = TypeVar("T")
 GRACE = 5.0  # seconds a shutdown waits for attempts
 PATIENCE = 2.0  # seconds the server waits for requests when it is to stop
 LEASE = 3.0  # seconds
+STORE_TIMEOUT = 1.0  # seconds
 
 
 class Process(Owner):
     """From its start to its end, however that comes."""
 
-    def __init__(self, simulation: "Simulation", number: int) -> None:
+    def __init__(self, simulation: "Simulation", number: int, place: int) -> None:
+        scenario = simulation.scenario
+        self.place = place  # among the processes of the scenario
+        self.role = scenario.roles[place]
+        self.skew = scenario.skews[place] if scenario.skews else 0.0
+        self.slept = 0.0  # seconds for which it was stopped, at most
         self.simulation = simulation
         self.world = simulation.world
         self.ledger = simulation.ledger
@@ -66,8 +74,17 @@ class Process(Owner):
             concurrency=scenario.concurrency,
             lease=LEASE,
             grace=GRACE,
-            store_timeout=1.0,
+            store_timeout=STORE_TIMEOUT,
+            worker=self.role != "web",
+            queues=("default", "mail"),
+            retention=scenario.retention or 7 * 86400.0,
         )
+        if scenario.every:
+            seconds = scenario.every[self.place % len(scenario.every)]
+            schedule = self.afterword.every(
+                seconds=seconds, name=SCHEDULE, missed="all", kwargs={"token": SCHEDULE}
+            )
+            schedule(scheduled)
         self.app.router.routes.extend(_routes.routes)  # looked at once: that takes milliseconds
         lifespan = Lifespan(self.app)
         try:

@@ -8,7 +8,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ from simulation.clients import DELIVERIES, Delivery
 from simulation.ledger import Ledger
 from simulation.process import Process
 from simulation.scenario import (
+    Act,
     Actor,
     Cut,
     Fault,
+    Hold,
     Jump,
     Kill,
     Maker,
     Outage,
+    People,
     Restart,
     Scenario,
     Stall,
@@ -72,15 +75,19 @@ class Simulation:
         self.numbers = itertools.count(1)
         self.processes: list[Process] = []  # that have been started, and not ended
         self._process_numbers = itertools.count(1)
-        self._missing = scenario.processes  # that are to be started, now or later
+        self._missing = list(range(len(scenario.roles)))  # places to be filled, now or later
         self._waiting = 0  # deliveries that have yet to reach a process
         self._began = 0.0
         self._quiet = self._closing = False
         self._cuts: list[tuple[str, int, Delivery, Cut]] = []
         self._reached: dict[str, int] = {}
         self._kills: list[Kill] = []
+        self._holding: list[Hold] = []
+        self.only_locks = not scenario.shared and all(
+            isinstance(each, Hold) for each in scenario.faults
+        )
         self.disturbed = any(
-            isinstance(each, Outage | Restart | Kill | Stall) for each in scenario.faults
+            isinstance(each, Outage | Restart | Kill | Stall | Hold) for each in scenario.faults
         )
 
     # ------------------------------------------------------------------ the whole of it
@@ -110,21 +117,36 @@ class Simulation:
         self._start_missing()
         self._until(lambda: self._up, "the start")
         self._began = self.world.now
+        self.ledger.began_at = self.world.now + self.world.wall_is_ahead
         self._schedule()
         self._until(lambda: self._all_over, "the requests")
         self._quiet = True
         self._until(lambda: self._up, "the start")
+        self._allow_everything()
         for _ in range(_LIVES):
             self._drain()
             self._stop()
             if self.ledger.violations or not self.ledger.unfinished():
                 break
-            self._closing, self._missing = False, 1
+            self._closing, self._missing = False, list(range(len(self.scenario.roles)))
             self._start_missing()  # a thread that nobody waited for has added something at the end
             self._until(lambda: self._up, "the start")
         if not self.ledger.violations:
             self._check_left(("queued", "running"))
             self.ledger.check_all()
+
+    def _allow_everything(self) -> None:
+        """Take back what people have forbidden, and end the schedule: the rest is to run."""
+        acts = [Act("resume"), Act("limit"), Act("tick"), Act("end")]
+        wanted = acts if self.scenario.every else acts[:2]
+        if self.ledger.violations or not (self.scenario.every or self._has_people):
+            return
+        self.deliver(People("end", 0.0, tuple(wanted)), 0, after=0.0)
+        self._until(lambda: self._all_over, "the people's acts")
+
+    @property
+    def _has_people(self) -> bool:
+        return any(isinstance(each, People) for each in self.scenario.actors)
 
     def _until(self, done: Callable[[], bool], what: str) -> bool:
         """Go on until then; it must not take for ever."""
@@ -159,14 +181,13 @@ class Simulation:
             for each in self.scenario.faults
             if not isinstance(each, Jump)
         ]
-        return max([0.1, *ends])
+        return max([4.5 if self.scenario.every else 0.1, *ends])
 
     # ------------------------------------------------------------------ processes
 
     def _start_missing(self) -> None:
         while self._missing:
-            self._missing -= 1
-            process = Process(self, next(self._process_numbers))
+            process = Process(self, next(self._process_numbers), self._missing.pop(0))
             self.processes.append(process)
             process.start()
             self._watch(process)
@@ -182,16 +203,16 @@ class Simulation:
 
     def _replace(self, process: Process) -> None:
         self._end(process)
-        self._missing += 1
+        self._missing.append(process.place)
         self.world.at(self.world.now + RESTART_AFTER, self._start_missing)
 
     def _end(self, process: Process) -> None:
         self.processes.remove(process)
         process.die()
 
-    def _any(self) -> Process | None:
+    def _any(self, roles: tuple[str, ...] = ("both", "web", "worker")) -> Process | None:
         """One of those that are up."""
-        up = [each for each in self.processes if each.up]
+        up = [each for each in self.processes if each.up and each.role in roles]
         return self.world.random.choice(up) if up else None
 
     def _kill(self, process: Process | None) -> None:
@@ -209,6 +230,7 @@ class Simulation:
         if process is not None:
             self.world.note(f"process {process.number} is stopped for {seconds:g} s")
             process.frozen = True
+            process.slept = max(process.slept, seconds)
             self.world.at(self.world.now + seconds, lambda: self._thaw(process))
 
     def _thaw(self, process: Process) -> None:
@@ -236,10 +258,26 @@ class Simulation:
             self._stall(fault.seconds)
         elif isinstance(fault, Jump):
             self._jump(fault.seconds)
+        elif isinstance(fault, Hold):
+            self._hold(fault)
+
+    def _hold(self, hold: Hold) -> None:
+        self.world.note(f"a user's transaction holds {hold.key or hold.token}")
+        self._holding.append(hold)
+        self.world.at(self.world.now + hold.seconds, lambda: self._holding.remove(hold))
+
+    def is_locked(self, wanted: Sequence[str]) -> bool:
+        """Whether a user's transaction holds one of these keys, or one of these jobs."""
+        return any(
+            each.key in wanted or (each.token and f'"{each.token}"' in text)
+            for each in self._holding
+            for text in wanted or ("",)
+        )
 
     def _jump(self, seconds: float) -> None:
         self.world.note(f"the clock jumps by {seconds:g} s")
         self.world.wall_is_ahead += seconds
+        self.ledger.jumped = True
 
     def deliver(self, actor: Actor, repeats: int, after: float) -> None:
         """Have an actor try, as soon as there is a process."""
@@ -248,7 +286,7 @@ class Simulation:
 
     def _deliver(self, actor: Actor, repeats: int) -> None:
         self._waiting -= 1
-        process = self._any()
+        process = self._any() if isinstance(actor, People) else self._any(("both", "web"))
         if process is None:
             self.deliver(actor, repeats, CONNECT_AGAIN)
         else:
@@ -311,6 +349,7 @@ class Simulation:
 
     def _look(self) -> None:
         now = self.world.now + self.world.wall_is_ahead
+        self.ledger.check_orphans()
         due = [each for each in self.ledger.unfinished() if each[1] == "running" or each[3] <= now]
         self._drained = not due or self._all_wait_for_later(due, now)
         if not self._drained:

@@ -4,8 +4,8 @@ Every action is one line of text, so a scenario that fails can be read; and ever
 out, so it can be made small (`shrink`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
@@ -137,8 +137,51 @@ class Call(_Line):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Act(_Line):
+    """One thing that a person does: a verb, and its number or the queue's limit.
+
+    Args:
+        verb: pause, resume or limit the queue "mail"; pause or resume the schedule; cancel, retry
+            or delete one of the jobs that there are; "erase" deletes its row by hand.
+        after: seconds that pass before.
+        number: the limit; None: none.
+    """
+
+    verb: str
+    after: float = 0.0
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class People(_Line):
+    """A person at the command line of one process after the other."""
+
+    name: str
+    at: float
+    acts: tuple[Act, ...]
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Hold(_Line):
+    """An open transaction of a user holds what others need: a unique key, or a job's row.
+
+    The store is SQLite, but says then what PostgreSQL says.
+
+    Args:
+        key: the unique key that it has added, too.
+        token: the jobs behind which it has added another one.
+    """
+
+    at: float
+    seconds: float
+    key: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Outage(_Line):
-    """For some time transactions fail: refused, failing, in doubt, interrupted, or slow."""
+    """For some time transactions fail: refused, failing, in doubt, interrupted, slow, broken."""
 
     at: float
     seconds: float
@@ -176,13 +219,21 @@ class Jump(_Line):
     seconds: float
 
 
-Actor = Request | Socket | Call
-Fault = Outage | Kill | Restart | Stall | Jump
+Actor = Request | Socket | Call | People
+Fault = Outage | Kill | Restart | Stall | Jump | Hold
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """All of it."""
+    """All of it.
+
+    Args:
+        roles: of the processes: "both", "web" or "worker"; only the first two get requests.
+        skews: seconds by which the clock of each process's host is ahead of the store's.
+        every: seconds between two occurrences of a schedule that all processes have; of two
+            releases with different rules, each process has one.
+        retention: seconds for which ended jobs are kept.
+    """
 
     seed: int
     shared: bool  # the store lives in the application's own file (sqlite+pysqlite)
@@ -190,18 +241,27 @@ class Scenario:
     on_failure: str
     idempotent: bool
     concurrency: int
-    processes: int
+    roles: tuple[str, ...]
     actors: tuple[Actor, ...]
     faults: tuple[Fault, ...]
+    skews: tuple[float, ...] = ()
+    every: tuple[int, ...] = ()
+    retention: float | None = None
 
     def lines(self) -> Sequence[str]:
         """As text."""
         store = "sqlite+pysqlite" if self.shared else "sqlite"
         options = f"order={self.order}, on_failure={self.on_failure}"
         options += f", idempotent={self.idempotent}, concurrency={self.concurrency}"
+        if self.retention is not None:
+            options += f", retention={self.retention:g}"
         head = f"Afterword(app, {store}, {options})"
-        if self.processes > 1:
-            head += f", in {self.processes} processes"
+        if self.roles != ("both",):
+            head += f", in processes of the kinds {', '.join(self.roles)}"
+        if any(self.skews):
+            head += f", clocks {', '.join(f'{each:+g} s' for each in self.skews)}"
+        if self.every:
+            head += f", every {' or '.join(map(str, self.every))} s a job"
         return [head, *map(str, self.actors), *map(str, self.faults)]
 
 
@@ -214,6 +274,32 @@ _ENDINGS = {
     "stream": ("return", "return", "raise", "body fails", "body fails"),
 }
 DELAYS = (0.0, 0.0, 0.0, 0.0005, 0.001, 0.005, 0.02, 0.1)
+_ROLES = (
+    ("both",),
+    ("both", "both"),
+    ("web", "worker"),
+    ("both", "worker"),
+    ("web", "worker", "worker"),
+    ("both", "both", "worker"),
+)
+RULED = (
+    "mail",
+    "mail",
+    "single",
+    "rated",
+)  # kinds of tasks with a queue of their own, a limit, a rate
+_VERBS = (
+    "pause",
+    "pause",
+    "limit",
+    "limit",
+    "cancel",
+    "cancel",
+    "retry",
+    "delete",
+    "erase",
+    "tick",
+)
 
 
 class Maker:
@@ -227,6 +313,10 @@ class Maker:
         self._unique = self._random.choice((0.0, 0.15, 0.6))
         self._here = self._random.choice((0.0, 0.2, 0.7))
         self._later = self._random.choice((0.0, 0.1, 0.4))
+        # What goes beyond requests has choices of its own, so that the others stay what they were.
+        self._beyond = Random(f"beyond {seed}")
+        self._grown = self._beyond.random() < 0.6
+        self._ruled = self._beyond.choice((0.0, 0.3, 0.8)) if self._grown else 0.0
 
     def make(self) -> Scenario:
         """The scenario."""
@@ -237,17 +327,70 @@ class Maker:
         makers: list[Callable[[str], Actor]] = [self._request, self._socket, self._call]
         kinds = random.sample([self._request, *makers], 2)
         actors = [random.choice(kinds)(f"r{n}") for n in range(random.randint(1, 4))]
-        return Scenario(
+        order = random.choice(("sequential", "sequential", "concurrent"))
+        on_failure = random.choice(("stop", "stop", "continue"))
+        concurrency = random.choice((1, 2, 40))
+        roles = random.choice((("both",), ("both",), ("both",), ("both", "both")))
+        actors = [self._with_key(each) if idempotent else each for each in actors]
+        faults = self._faults()
+        plain = Scenario(
             seed=self._seed,
             shared=self._shared,
-            order=random.choice(("sequential", "sequential", "concurrent")),
-            on_failure=random.choice(("stop", "stop", "continue")),
+            order=order,
+            on_failure=on_failure,
             idempotent=idempotent,
-            concurrency=random.choice((1, 2, 40)),
-            processes=random.choice((1, 1, 1, 2)),
-            actors=tuple(self._with_key(each) if idempotent else each for each in actors),
-            faults=tuple(self._faults()),
+            concurrency=concurrency,
+            roles=roles,
+            actors=tuple(actors),
+            faults=tuple(faults),
         )
+        return self._grow(plain) if self._grown else plain
+
+    def _grow(self, plain: Scenario) -> Scenario:
+        """The same with more processes, people, and what runs by itself."""
+        beyond = self._beyond
+        roles = beyond.choice(_ROLES)
+        people = (self._people(),) if beyond.random() < 0.6 else ()
+        holds = tuple(self._holds()) if beyond.random() < 0.3 else ()
+        # What meets a lock can be told from the others only where nothing else goes wrong.
+        faults = () if holds and beyond.random() < 0.7 else plain.faults
+        if not holds and beyond.random() < 0.1:
+            faults = (*faults, Outage(beyond.random() * 0.3, beyond.choice((0.01, 0.3)), "break"))
+        return replace(
+            plain,
+            roles=roles,
+            actors=(*plain.actors, *people),
+            faults=(*faults, *holds),
+            skews=tuple(beyond.choice((0.0, 3600.0, -3600.0, -8 * 86400.0)) for _ in roles)
+            if beyond.random() < 0.3
+            else (),
+            every=beyond.choice(((1,), (2, 3), (2, 3))) if beyond.random() < 0.25 else (),
+            retention=1.0 if not plain.idempotent and beyond.random() < 0.2 else None,
+        )
+
+    def _people(self) -> People:
+        beyond = self._beyond
+        verbs = beyond.choices(_VERBS, k=beyond.randint(1, 4))
+        acts = tuple(
+            Act(
+                verb,
+                beyond.choice((0.0, 0.001, 0.05, 0.3)),
+                beyond.choice((1, 2, None)) if verb == "limit" else None,
+            )
+            for verb in verbs
+        )
+        at = beyond.choice((0.0, 0.0, 0.01, 0.05, beyond.random() * SPAN))
+        return People("people", at, acts)
+
+    def _holds(self) -> Iterator[Hold]:
+        beyond = self._beyond
+        for _ in range(beyond.randint(1, 2)):
+            at = beyond.choice((0.0, 0.01, beyond.random() * 0.2))
+            seconds = beyond.choice((0.1, 0.6, 3.0))
+            if beyond.random() < 0.6:
+                yield Hold(at, seconds, key=beyond.choice(self._keys))
+            else:
+                yield Hold(at, seconds, token=beyond.choice(("r0.1", "r1.1", "r0.1.1", "r0.2")))
 
     def _chance(self, probability: float) -> bool:
         return self._random.random() < probability
@@ -264,6 +407,8 @@ class Maker:
     def _add(self, token: str, *, hows: Sequence[str] = (), plain: bool = False) -> Add:
         random = self._random
         kind = random.choice(("quick", "quick", "thread", "slow", "fails", "flaky"))
+        if self._ruled and self._beyond.random() < self._ruled:
+            kind = self._beyond.choice(RULED)
         if plain:
             return Add(token, kind)
         how = random.choice(hows) if hows else "injected"
@@ -271,7 +416,8 @@ class Maker:
             key = random.choice(self._keys)
             # One that takes its time is still there when others come.
             later = random.choice((None, None, 0.05, 1.0))
-            return Add(f"u.{key}", "quick", how, unique=key, delay=later)
+            slow = self._grown and self._beyond.random() < 0.3
+            return Add(f"u.{key}", "slow" if slow else "quick", how, unique=key, delay=later)
         later = random.choice((0.05, 1.0, 3600.0, 3600.0)) if self._chance(self._later) else None
         return Add(token, kind, how, delay=later)
 

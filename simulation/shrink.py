@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from simulation.run import Result, run_scenario
-from simulation.scenario import Add, Bound, Direct, Late, Request, Scenario, Socket
+from simulation.scenario import Add, Bound, Direct, Late, People, Request, Scenario, Socket
 
 SCHEDULES = 6  # tried for each candidate
 MOST_RUNS = 1_000
@@ -57,7 +57,10 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         for smaller in _smaller_actor(actor):
             yield replace(scenario, actors=_with(scenario.actors, position, smaller))
     for name, value in (
-        ("processes", 1),
+        ("roles", ("both",)),
+        ("skews", ()),
+        ("every", ()),
+        ("retention", None),
         ("concurrency", 40),
         ("idempotent", False),
         ("shared", False),
@@ -81,6 +84,8 @@ def _smaller_actor(actor: Any) -> Iterator[Any]:
         yield from (
             replace(actor, steps=steps) for steps in _smaller_all(actor.steps, _smaller_step)
         )
+    elif isinstance(actor, People):
+        yield from (replace(actor, acts=acts) for acts in _without_one(actor.acts) if acts)
     elif isinstance(actor, Socket):
         yield from (
             replace(actor, senders=each) for each in _smaller_all(actor.senders, _smaller_adds)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from afterword.errors import StoreInterrupted, StoreUnavailable
+from afterword.errors import StoreError, StoreInterrupted, StoreLocked, StoreUnavailable
+from afterword.model.clock import Clock
 from afterword.model.job import NewJob
-from afterword.store.protocol import Added
+from afterword.store.protocol import Added, Settlement
 from afterword.store.sqlite import SQLiteStore
-from afterword.store.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite
+from afterword.store.sqlite.drivers import BUSY, Apsw, Driver, Pysqlite, PysqliteConnection
 from afterword.store.sqlite.path import path_of
+from afterword.store.sqlite.writer import News, Writer
 from simulation.world import World
 
 if TYPE_CHECKING:
@@ -26,79 +28,73 @@ if TYPE_CHECKING:
 BUSY_FOR = 10.0  # seconds; as the real drivers
 _LOOK_EVERY = 0.25
 _PATIENCE = 0.001  # seconds between two looks at a busy file
+_LOCK_TIMEOUT = 0.05  # seconds; as the PostgreSQL store's
 
 
-class SimulatedStore(SQLiteStore):
-    """A store whose transactions are the seed's to disturb."""
+class ServerClock(Clock):
+    """The time of a database server: hosts may have another one."""
 
-    def __init__(self, path: Path, driver: Driver) -> None:
-        super().__init__(path, driver=driver)
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        """The world's."""
+        return self._world.now + self._world.wall_is_ahead
+
+    def monotonic(self) -> float:
+        """The world's."""
+        return self._world.now
+
+
+class SimulatedWriter(Writer):
+    """A writer whose transactions are the seed's to disturb."""
+
+    def __init__(self, path: Path, driver: Driver, news: News, process: "Process") -> None:
+        super().__init__(path, driver, news)
         self._world = _world()
-        assert self._world.thread is not None
-        owner: Any = self._world.thread.owner
-        self._process: Process = owner
-        self._process.store = self
-        self._outermost = True
-        self._adding: list[NewJob] = []
-        self._in_doubt = False
-
-    @classmethod
-    def from_url(cls, url: str) -> "SimulatedStore":
-        """The store of a URL."""
-        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
-
-    def listen(self, heard: Callable[[], object]) -> float:
-        """There are no other processes to hang up a bell for."""
-        self._heard = heard
-        return _LOOK_EVERY
-
-    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """Add them, and remember what this transaction has added."""
-        self._adding.extend(jobs)
-        return super().add(jobs, held_by)
-
-    def renew(self, worker: str, lease: float) -> bool:
-        """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
-        in_doubt, self._in_doubt = self._in_doubt, False
-        return super().renew(worker, lease) and not in_doubt
+        self._process = process
+        self.adding: list[NewJob] = []  # in this transaction
+        self.in_doubt = False
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """The same, with what may happen before, within and after."""
-        if self._database.in_transaction:
+        if self.in_transaction:
             with super().transaction():
                 yield
             return
         fault = self._process.fault()
-        self._adding = []
         self._take_time(fault)
         if fault == "refuse":
             raise StoreUnavailable("Simulated: the store refuses to begin.")
         with super().transaction():
+            self.adding = []
             self._at("begun")
             yield
             self._take_time(fault)
             self._at("committing")
             self._fail(fault)
+            added = self.adding
         self._at("committed")
         self._take_time(fault)
         if fault == "doubt":
-            self._doubt(committed=True)
+            self._process.ledger.doubt(added)
+            self._doubt()
 
     def _fail(self, fault: str | None) -> None:
         """Within the transaction, which is rolled back."""
+        if fault == "break":
+            raise StoreError("Simulated: the disk cannot be read just now.")
         if fault == "fail":
             raise StoreUnavailable("Simulated: the commit fails.")
         if fault == "interrupt":
             raise StoreInterrupted("Simulated: the connection is lost before the commit.")
         if fault == "doubt" and self._process.choose((True, False)):
-            self._doubt(committed=False)
+            self._doubt()
 
-    def _doubt(self, *, committed: bool) -> None:
-        """Nobody knows whether it was committed."""
-        self._in_doubt = True
-        if committed:
-            self._process.ledger.doubt(self._adding)
+    def _doubt(self) -> None:
+        """The caller cannot know whether it was committed."""
+        self.in_doubt = True
         raise StoreUnavailable("Simulated: the connection was lost during the commit.")
 
     def _at(self, point: str) -> None:
@@ -112,9 +108,65 @@ class SimulatedStore(SQLiteStore):
         if seconds:
             self._world.sleep(seconds)
 
+
+class SimulatedStore(SQLiteStore):
+    """A store with such a writer."""
+
+    def __init__(self, path: Path, driver: Driver) -> None:
+        world = _world()
+        assert world.thread is not None
+        owner: Any = world.thread.owner
+        self._process: Process = owner
+        self._process.store = self
+        self._world = world
+        super().__init__(path, clock=ServerClock(world), driver=driver)
+
+    def _new_writer(self, driver: Driver) -> Writer:
+        self._simulated = SimulatedWriter(self.path, driver, self._news, self._process)
+        return self._simulated
+
+    @classmethod
+    def from_url(cls, url: str) -> "SimulatedStore":
+        """The store of a URL."""
+        return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
+
+    def listen(self, heard: Callable[[], object]) -> float:
+        """There are no other processes to hang up a bell for."""
+        self._news.heard = heard
+        return _LOOK_EVERY
+
+    def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
+        """Add them, and remember what this transaction has added."""
+        self._simulated.adding.extend(jobs)
+        self._meet_locks([job.unique_key for job in jobs if job.unique_key])
+        return super().add(jobs, held_by)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """End attempts, unless a user's transaction has added behind one of them."""
+        self._meet_locks([each.claim.arguments for each in settlements])
+        self._simulated.adding.extend(job for each in settlements for job in each.children)
+        return super().settle(settlements)
+
+    def purge(self, retention: float, limit: int) -> int:
+        """Delete history; the ledger keeps it, and looks whether it was old enough."""
+        with self._process.ledger.purging(retention):
+            return super().purge(retention, limit)
+
+    def _meet_locks(self, wanted: Sequence[str]) -> None:
+        """As PostgreSQL's server: wait for a user's lock, but not for long."""
+        if self._process.simulation.is_locked(wanted):
+            self._world.sleep(_LOCK_TIMEOUT)
+            if self._process.simulation.is_locked(wanted):
+                raise StoreLocked("Simulated: a user's transaction holds a lock.")
+
+    def renew(self, worker: str, lease: float) -> bool:
+        """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
+        in_doubt, self._simulated.in_doubt = self._simulated.in_doubt, False
+        return super().renew(worker, lease) and not in_doubt
+
     def die(self) -> None:
         """What the system does for a process that ends: roll back, close, unlock."""
-        for connection in (self._database._writer, self._database._reader):
+        for connection in (self._writer._connection, self._reader._connection):
             if connection is not None:
                 connection.close()
         self._locks.drop_all()
@@ -144,7 +196,7 @@ def patiently(call: Callable[[], Any]) -> Any:
         world.sleep(_PATIENCE)
 
 
-class PatientConnection(sqlite3.Connection):
+class PatientConnection(PysqliteConnection):
     """The standard library's, waiting in the world's time; the user's and the store's."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:

@@ -73,12 +73,38 @@ async def flaky(token: str) -> None:
         raise TaskFails
 
 
+@task(queue="mail")
+async def mail(token: str) -> None:
+    """In a queue that people pause and limit."""
+    await slow(token)
+
+
+@task(limit=1)
+async def single(token: str) -> None:
+    """One at a time, over all processes."""
+    await slow(token)
+
+
+@task(rate="2/s")
+async def rated(token: str) -> None:
+    """Two begin in a second, over all processes."""
+    _ledger().end(_begin(token))
+
+
+async def scheduled(token: str) -> None:
+    """An occurrence of the schedule."""
+    await slow(token)
+
+
 KINDS: dict[str, Callable[..., Any]] = {
     "quick": quick,
     "slow": slow,
     "thread": thread,
     "fails": fails,
     "flaky": flaky,
+    "mail": mail,
+    "single": single,
+    "rated": rated,
 }
 
 

@@ -67,6 +67,7 @@ class Owner:
 
     dead = False
     frozen = False  # stopped: its threads get no turns
+    skew = 0.0  # seconds by which the clock of its host is ahead
 
 
 class World:

@@ -13,7 +13,7 @@ from afterword.cli import main
 from afterword.model.job import JobRecord, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
 from afterword.store.protocol import Claim, Settlement, Store, open_store
-from tests.postgres import Server, database_of
+from tests.postgres import Server
 from tests.stores import SCHEMES
 
 COMMAND = str(Path(sys.executable).with_name("afterword"))
@@ -25,12 +25,12 @@ ALL_KINDS = ("sqlite", "pysqlite", "postgres")
 
 
 def new_url(kind: str, folder: Path, request: pytest.FixtureRequest, name: str = "jobs") -> str:
-    """The URL of a store that is yet to be made."""
+    """The URL of a store in which nothing is."""
     if kind != "postgres":
         return f"{SCHEMES[kind]}:///{folder / name}.db"
     url: str = request.getfixturevalue("shared_url")
     server: Server = request.getfixturevalue("server")
-    server.execute("DROP SCHEMA IF EXISTS afterword CASCADE", database_of(url))
+    server.renew(url)
     return url
 
 

@@ -1,5 +1,6 @@
 """The PostgreSQL server that tests share, databases on it, and the stores they run on."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,13 +8,18 @@ from pathlib import Path
 import pytest
 
 from afterword.tasks import application
-from tests import command_line
+from tests import command_line, in_memory
+from tests.hostile import hostile_database
 from tests.postgres import Cluster, Server, some_server
 from tests.stores import KINDS, MakeStore, stores_in, stores_on
 
 # Who is started in the background by a shell ignores Ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+in_memory.use_memory()
+# Or each process that a test starts would compile again what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 application.include(__name__)  # what tests run without an `Afterword(...)` is the application's
 
@@ -43,6 +49,13 @@ def cluster() -> Iterator[Cluster]:
 def shared_url(server: Server) -> Iterator[str]:
     """One database for all who empty it before they use it."""
     with server.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def hostile_url(server: Server) -> Iterator[str]:
+    """One database with settings that nobody expects, for all who empty it."""
+    with hostile_database(server) as url:
         yield url
 
 

@@ -43,6 +43,32 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] %d ",
 }
 
+# A store as its migrations leave it, with another identity. To make the tables again costs three
+# times as much. `migrations` is looked at because a test may have noted one more.
+AS_NEW = """
+DO $$
+DECLARE
+    name text;
+BEGIN
+    IF to_regclass('afterword.store') IS NULL THEN
+        RETURN;
+    ELSIF NOT EXISTS (SELECT FROM afterword.store)
+        OR (SELECT max(version) FROM afterword.migrations) > 90
+    THEN
+        DROP SCHEMA afterword CASCADE;
+        RETURN;
+    END IF;
+    FOR name IN
+        SELECT tablename FROM pg_catalog.pg_tables
+        WHERE schemaname = 'afterword' AND tablename NOT IN ('migrations', 'store')
+    LOOP
+        EXECUTE format('DELETE FROM afterword.%I', name);
+    END LOOP;
+    UPDATE afterword.store SET identity = gen_random_uuid()::text;
+END
+$$
+"""
+
 # Waits until the tests' process has ended, however it did, then tidies up after it.
 KEEPER = """
 cat >/dev/null
@@ -79,6 +105,10 @@ class Server:
         name = f"test_{uuid.uuid4().hex[:12]}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return self.url(name)
+
+    def renew(self, url: str) -> None:
+        """Empty the store in a database, if there is one, so that it is as a new one."""
+        self.execute(AS_NEW, database_of(url))
 
     def drop(self, url: str) -> None:
         """Drop a database, whoever is connected to it."""
@@ -131,7 +161,7 @@ class Cluster(Server):
         self._binaries = binaries or _of_the_wheel(version)
         self._settings = {**SETTINGS, **QUICK, **settings}
         self._server: subprocess.Popen[bytes] | None = None
-        self._keeper = subprocess.Popen(
+        self._inquiries = subprocess.Popen(
             ["/bin/sh", "-c", KEEPER, "keeper", str(self.folder)],
             stdin=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C is for the tests only
@@ -151,7 +181,7 @@ class Cluster(Server):
         """Stop it, and remove what is left."""
         if self._server is not None:
             self.stop("immediate")
-        self._keeper.communicate()
+        self._inquiries.communicate()
 
     def start(self, *, wait: bool = True) -> None:
         """Start the server, and wait until it takes connections."""

@@ -124,7 +124,7 @@ def test_constructing_writes_nothing(tmp_path: Path) -> None:
 def test_twice_for_one_application_is_refused(tmp_path: Path) -> None:
     app = FastAPI()
     Afterword(app, url_in(tmp_path))
-    with pytest.raises(ConfigurationError, match="twice for the same application"):
+    with pytest.raises(ConfigurationError, match="must be called once per application"):
         Afterword(app, url_in(tmp_path))
 
 
@@ -137,7 +137,7 @@ def test_after_the_first_request_it_is_too_late(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("app", ["main:app", object(), TestClient, lambda: None])
 def test_anything_else_is_no_application(app: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="takes a FastAPI or Starlette application"):
+    with pytest.raises(ConfigurationError, match="needs a FastAPI or Starlette application"):
         Afterword(app, url_in(tmp_path))
 
 
@@ -310,7 +310,7 @@ async def test_what_is_wrong_raises_and_stores_nothing(tmp_path: Path, anyio_bac
             await afterword.add_task(lambda: None)
         with pytest.raises(ArgumentError):
             await afterword.add_task(note)  # type: ignore[call-overload]
-        with pytest.raises(TypeError, match="pass the function"):
+        with pytest.raises(TypeError, match="Pass the function"):
             await afterword.add_task(None)  # type: ignore[call-overload]
         with pytest.raises(TypeError, match="not iterated"):
             await afterword.add_task(generate)

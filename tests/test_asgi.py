@@ -160,8 +160,8 @@ async def test_a_mounted_application_with_an_afterword_of_its_own_keeps_its_own_
     afterword = Afterword(outer, f"sqlite:///{tmp_path / 'outer.db'}")
     await afterword.start()
     await get(outer, "/inner/", state={})
-    jobs = [job.task for job in mounted.keeper.store().find()]
-    others = afterword.keeper.store().find()
+    jobs = [job.task for job in mounted.inquiries.store().find()]
+    others = afterword.inquiries.store().find()
     await afterword.stop()  # which nothing tells the mounted one
 
     assert ["tests.sites:note"] == jobs

@@ -33,7 +33,7 @@ def outbox(tmp_path: Path) -> Iterator[MakeOutbox]:
     def make(*, started: bool = True, **options: Any) -> Outbox:
         url = f"sqlite:///{tmp_path / f'{len(made)}.db'}"
         made.append(afterword := Afterword(Starlette(), url, **options))
-        afterword.keeper.store()
+        afterword.inquiries.store()
         afterword.intake.started = started  # no worker: what is stored stays as it is
         return Outbox(afterword.intake)
 
@@ -108,7 +108,7 @@ def test_what_is_added_outside_of_a_request_is_not_durable() -> None:
 
 
 def test_only_functions_are_tasks() -> None:
-    with pytest.raises(TypeError, match="pass the function"):
+    with pytest.raises(TypeError, match="Pass the function"):
         BackgroundTask("note")  # type: ignore[arg-type]
 
 
@@ -287,6 +287,6 @@ def test_after_the_request_a_task_is_stored_at_once(outbox: MakeOutbox) -> None:
     each = outbox()
     each.end()
     job = BackgroundTasks.of_request(each).add_task(note, "late")
-    (stored,) = each.intake.keeper.store().get([job.id])
+    (stored,) = each.intake.inquiries.store().get([job.id])
 
     assert JobState.QUEUED is stored.state

@@ -451,7 +451,7 @@ REFUSED = [
     refused("4-generator-object", TypeError, "this is a generator", generate()),
     refused("4-async-generator-object", TypeError, "async_generator", generate_async()),
     refused("4-awaitable", TypeError, "this is a Awaitable", Awaitable()),
-    refused("4-result", TypeError, "this is a NoneType: pass the function", None),
+    refused("4-result", TypeError, "this is a NoneType. Pass the function", None),
     refused("8-upload", ArgumentError, "write_bytes(", take_upload, UploadFile(io.BytesIO())),
     refused("8-upload-unannotated", ArgumentError, "add_task(", note, UploadFile(io.BytesIO())),
     refused(
@@ -599,15 +599,15 @@ def counted_at_commits(afterword: Afterword) -> list[int]:
     """How many jobs the store holds at each of its commits, until there are some."""
     store: Any = afterword._store
     counts: list[int] = []
-    commit = store._database.commit
+    commit = store._writer.commit
 
     def count_then_commit() -> None:
         if not any(counts):
             stored = "SELECT count(*) FROM afterword_jobs"
-            counts.append(store._database.connection.execute(stored).fetchone()[0])
+            counts.append(store._writer.connection.execute(stored).fetchone()[0])
         commit()
 
-    store._database.commit = count_then_commit
+    store._writer.commit = count_then_commit
     return counts
 
 
@@ -641,7 +641,7 @@ def test_5_an_earlier_definition_of_a_name_is_not_stored(tmp_path: Path) -> None
     with Misused(tmp_path, strict=True).served() as app:
         app.add(Case(earlier))
 
-    assert "is not what that module holds under this name now" in str(app.error)
+    assert "must be what its module holds under its name" in str(app.error)
 
 
 MAIN = """

@@ -235,7 +235,7 @@ def test_without_a_terminal_all_needs_a_yes(shell: Shell) -> None:
     done = shell.run("retry", "--all")
 
     assert (2, "") == (done.code, done.out)
-    assert "would retry 1 failed jobs" in done.err
+    assert "changes 1 failed jobs" in done.err
     assert "--yes" in done.err
     assert {"failed": 1} == states(shell)
 
@@ -292,7 +292,7 @@ def test_a_job_is_added_by_the_name_of_its_task(shell: Shell) -> None:
     assert 0 == done.code
     assert ("shop:pack", '{"order":7}', "default") == (job.task, job.arguments, job.queue)
     assert JobState.QUEUED is job.state
-    assert "without --app nothing checks" in done.err
+    assert "without --app, task and arguments are not checked" in done.err
     assert "No worker serves the queue default now" in done.err
 
 
@@ -301,7 +301,7 @@ def test_a_job_is_added_by_the_name_of_its_task(shell: Shell) -> None:
     [
         (["shop"], "module:function"),
         (["shop:pack\n"], "module:function"),
-        (["shop:pack", "--json", "{"], "must be JSON"),
+        (["shop:pack", "--json", "{"], "must be valid JSON"),
         (["shop:pack", "--json", "[1]"], "must be an object"),
         (["shop:pack", "--queue", "m a i l"], "A queue's name"),
         (["shop:pack", "--priority", "1001"], "priority must be"),
@@ -311,7 +311,7 @@ def test_a_job_is_added_by_the_name_of_its_task(shell: Shell) -> None:
         (["shop:pack", "--delay", "36550d"], "delay must be"),
         (["shop:pack", "--delay", "soon"], "such as 90s"),
         (["shop:pack", "--unique", ""], "unique must be"),
-        (["shop:pack", "--tag", "a", "--tag", ""], "A tag is"),
+        (["shop:pack", "--tag", "a", "--tag", ""], "A tag must be"),
     ],
 )
 def test_what_cannot_be_a_job_is_a_usage_error(

@@ -33,10 +33,10 @@ def test_status_counts_and_names_what_is_wrong(shell: Shell) -> None:
     done = shell.run("status")
 
     assert 1 == done.code
-    assert "problem  no worker serves the queue mail, in which 1 due job waits" in done.lines
+    assert "problem  no worker serves the queue mail: 1 due job waits" in done.lines
     assert "1 queued, 0 running, 1 completed, 0 failed, 0 cancelled" in done.out
     assert "1 with 4 slots, 0 running" in done.out
-    assert "mail     1          0        0        0      -  0 s         nobody" == done.lines[-1]
+    assert "mail     1          0        0        0      -  0 s         no worker" == done.lines[-1]
 
 
 def test_status_for_a_program(shell: Shell) -> None:
@@ -124,7 +124,7 @@ def test_jobs_are_listed_newest_first_in_pages(shell: Shell) -> None:
     second = ids(shell, "--limit", "3", "--before", added[2])
 
     assert added[:1:-1] == [line.split()[0] for line in first.lines[1:]]
-    assert f"the next page: --before {added[2]}" in first.err
+    assert f"The next page: --before {added[2]}" in first.err
     assert added[1::-1] == second
 
 

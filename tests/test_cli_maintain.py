@@ -101,7 +101,7 @@ def test_the_doctor_looks_at_the_file(shell: Shell, tmp_path: Path) -> None:
 
     assert ("ok", "ok", "ok") == (closed["file"], closed["rights"], closed["disk"])
     assert 0 == done.code
-    assert "others may open it (644)" in done.out
+    assert "other users may open it (644)" in done.out
     assert "chmod go=" in done.out
 
 
@@ -232,7 +232,7 @@ def test_a_running_job_is_queued_again_elsewhere(shell: Shell, other: Store) -> 
     shell.run("import", "jobs.jsonl", "--url", other.url)
 
     [job] = other.get([running.id])
-    assert "stop the workers first" in exported.err
+    assert "Stop the workers first" in exported.err
     assert (JobState.QUEUED, 1) == (job.state, job.attempt)
 
 
@@ -297,7 +297,7 @@ def test_a_file_that_was_cut_off_is_imported_as_far_as_it_goes(
     [
         ({"task": "a:\ud800"}, "Line 3 of the file cannot be imported: task holds"),
         ({"queue": "a\0"}, "Line 3 of the file cannot be imported: queue holds"),
-        ({"unique_key": "key"}, "the unfinished job {taken} of the store has the unique key 'key'"),
+        ({"unique_key": "key"}, "job {taken} of the store have the same one, 'key'"),
         ({"after": "{id}"}, "Line 3 of the file cannot be imported: job {id} is to follow itself"),
     ],
     ids=str,

@@ -310,7 +310,7 @@ def test_an_ambiguous_beginning_is_refused(shell: Shell) -> None:
     done = shell.run("show", job_id[:8])
 
     assert (2, "") == (done.code, done.out)
-    assert "several begin with" in done.err
+    assert "several ids begin with" in done.err
 
 
 @pytest.mark.parametrize("typed", ["01234567", "0123456", "nonsense", "-x", "", UNKNOWN])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterword.cli import duration, failures, health, progress, said, waiting
+from afterword.cli import duration, failures, health, job_options, progress, waiting
 from afterword.cli.health import Snapshot
 from afterword.cli.waiting import Surroundings
 from afterword.client.handle import ProgressRecord
@@ -79,7 +79,7 @@ def test_a_span_is_shown_in_its_order_of_magnitude(seconds: float) -> None:
     shown = duration.show_span(seconds).replace("min", "m").replace(" ", "")
 
     assert duration.parse_span(shown) <= seconds
-    assert duration.parse_span(shown) >= seconds * 0.9 - 1
+    assert duration.parse_span(shown) >= seconds * 0.5 - 1
 
 
 @pytest.mark.parametrize(
@@ -245,6 +245,7 @@ def test_a_limit_that_has_room_is_no_reason(running: int) -> None:
         '{"limit":"a","retries":[],"timeout":"x","rate":[1]}',
         '{"rate":["a",2]}',
         '{"limit":true,"timeout":NaN,"rate":[1,Infinity]}',
+        f'{{"limit":1{"0" * 400},"retries":1{"0" * 400}}}',  # beyond every float
         "[" * 100_000,
         "[]",
         "",
@@ -253,7 +254,7 @@ def test_a_limit_that_has_room_is_no_reason(running: int) -> None:
 def test_options_that_nobody_can_have_said_are_not_heard(options: str) -> None:
     job = record(limit_key="disk", options=options)
 
-    assert ("", "disk") == (said.said_of(job), said.limit_of(job))
+    assert ("", "disk") == (job_options.options_in_words(job), job_options.limit_of(job))
 
 
 # ---------------------------------------------------------------------- progress
@@ -368,7 +369,7 @@ def test_a_served_queue_is_no_problem() -> None:
 def test_a_queue_that_nobody_serves_is_a_problem(idle: WorkerRecord) -> None:
     found = snapshot([queue(due=3)], [idle])
 
-    assert ["no worker serves the queue default, in which 3 due jobs wait"] == found.problems
+    assert ["no worker serves the queue default: 3 due jobs wait"] == found.problems
     assert ["default"] == [each.name for each in found.unserved]
 
 
@@ -383,7 +384,7 @@ def test_a_job_that_is_due_for_too_long_is_a_problem() -> None:
 def test_a_worker_that_went_with_its_jobs_is_a_problem() -> None:
     found = snapshot([], [worker(alive=False, running=2), worker()])
 
-    assert ["the worker w1 on here is gone and still holds 2 running jobs"] == found.problems
+    assert ["the worker w1 on here is gone, but still holds 2 running jobs"] == found.problems
 
 
 def test_jobs_in_a_paused_queue_are_a_note_and_no_problem() -> None:
@@ -391,7 +392,7 @@ def test_jobs_in_a_paused_queue_are_a_note_and_no_problem() -> None:
 
     found = snapshot([paused], [])
 
-    assert ([], ["the queue default is paused, and in it 3 due jobs wait"]) == (
+    assert ([], ["the queue default is paused: 3 due jobs wait"]) == (
         found.problems,
         found.notes,
     )
@@ -410,7 +411,7 @@ def test_a_schedule_that_makes_no_jobs_is_a_problem() -> None:
     found = snapshot([], [], schedule(due=6))
 
     assert [
-        "the schedule sweep has made no job since it was due at 2026-11-22 11:54:00Z"
+        "the schedule sweep has created no job since it was due at 2026-11-22 11:54:00Z"
     ] == found.problems
 
 

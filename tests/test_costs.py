@@ -77,7 +77,7 @@ def count(store: Store, monkeypatch: pytest.MonkeyPatch) -> Count:
         return True
 
     if isinstance(store, SQLiteStore):
-        store._database.connection.exec_trace = one  # type: ignore[attr-defined]
+        store._writer.connection.exec_trace = one  # type: ignore[attr-defined]
     else:
         execute = TimedConnection.execute
 

@@ -145,7 +145,7 @@ def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
     done = run("--folder", str(tmp_path), folder=tmp_path)
 
     assert 2 == done.returncode
-    assert "--folder must be a new or an empty directory" in done.stderr
+    assert "--folder must be a new or empty directory" in done.stderr
     assert ["precious.txt"] == [each.name for each in tmp_path.iterdir()]
 
 
@@ -176,7 +176,7 @@ def test_a_lost_task_is_a_failure_and_everything_is_kept(tmp_path: Path) -> None
     assert re.search(r"^lost +2 *$", done.stdout, re.MULTILINE)
     assert "2 promised tasks did not run" in done.stderr
     [folder] = tmp_path.glob("afterword-demo-*")
-    assert f"Everything that was left is in {folder}" in done.stderr
+    assert f"The store, the ledger and the log are in {folder}" in done.stderr
     assert (folder / "afterword.db").exists()
 
 

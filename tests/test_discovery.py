@@ -162,8 +162,8 @@ app = Wrapper(Wrapper(app))
     [
         (None, "nowhere:app", "no module 'nowhere'"),
         (None, "nowhere.py", "There is no file"),
-        (None, "not a module!", "module:app or by a path"),
-        (None, "sub.:app", "module:app or by a path"),
+        (None, "not a module!", "module:app or by the path"),
+        (None, "sub.:app", "module:app or by the path"),
         ("", "empty", "it has none"),
         ("app = 5", "number:app", "but it is of type int"),
         ("def app(): ...", "factory:app", "app = app()"),
@@ -176,7 +176,7 @@ app = Wrapper(Wrapper(app))
         (
             "from starlette.applications import Starlette\napp = Starlette()",
             "without",
-            "has no Afterword",
+            "must have an Afterword",
         ),
         (
             "class Circle:\n    def __call__(self): ...\napp = Circle()\napp.app = app",

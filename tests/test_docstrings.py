@@ -1,10 +1,42 @@
-"""The examples in the docstrings run, and say what comes out."""
+"""Docstrings begin with a verb or a noun; their examples run, and say what comes out."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parent.parent / "src" / "afterword"
+
+# A docstring that begins with one of these asks or hints where it should say what the thing is.
+QUESTIONS = {
+    *("What", "Whether", "Who", "Whoever", "Whose", "That", "Which"),
+    *("How", "Where", "When", "Nobody", "Somebody"),
+}
+UNFINISHED = {"request", "client", "store", "worker", "transactions"}
+UNFINISHED_MODULES = {SOURCE / "testing" / "machine.py", SOURCE / "testing" / "model.py"}
+FOLDERS = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+
+
+@pytest.mark.parametrize("room", sorted({*FOLDERS, "."} - UNFINISHED))
+def test_a_docstring_begins_with_a_verb_or_a_noun(room: str) -> None:
+    """In every module, class and function of a room; "." is the package's own folder."""
+    modules = {*(SOURCE / room).glob("*.py" if room == "." else "**/*.py")} - UNFINISHED_MODULES
+    questions = [each for module in sorted(modules) for each in _questions(module)]
+
+    assert [] == questions
+
+
+def _questions(module: Path) -> Iterator[str]:
+    """The docstrings of a module that begin with a question word, with their places."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            words = (ast.get_docstring(node) or "").split(maxsplit=1)
+            if words and words[0].strip(",.:;") in QUESTIONS:
+                name = getattr(node, "name", "the module")
+                yield f"{module.relative_to(SOURCE)}, {name}: {ast.get_docstring(node)}"
 
 
 def test_the_examples_in_docstrings_run(tmp_path: Path) -> None:

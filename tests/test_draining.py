@@ -100,7 +100,7 @@ def records(url: str) -> list[JobRecord]:
     """Every job of the store, as another program sees it."""
     script = Afterword(None, url)
     try:
-        return list(script.keeper.store().find(limit=1_000))
+        return list(script.inquiries.store().find(limit=1_000))
     finally:
         script.close()
 

@@ -16,7 +16,7 @@ from afterword.model.job import JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
 from afterword.store.protocol import Claim, Putback, Settlement, Store, held_claim
 from afterword.store.sqlite import SQLiteStore
-from afterword.worker.settlements import Ends
+from afterword.worker.settlements import SettlementQueue
 from tests.helpers import wait_until
 
 WORKER = "0123456789abcdef"
@@ -77,7 +77,7 @@ class Settled:
 
     def __init__(self, group: GroupCommit) -> None:
         self.answers: list[tuple[str, bool, BaseException | None]] = []
-        self._ends = Ends(group, self._on_settled)
+        self._ends = SettlementQueue(group, self._on_settled)
 
     def add(self, claim: Claim, outcome: Outcome | None = None) -> None:
         self._ends.add(Settlement(claim, outcome or Completed()))

@@ -371,7 +371,7 @@ def test_schedule(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
         job = client.post("/reports").json()["job"]
         reported = ended(client, module, job)
         wait_until(lambda: client.get("/drafts").json() == [], description="the draft is gone")
-        planned = {each.name: each.rule for each in module.afterword.keeper.store().schedules()}
+        planned = {each.name: each.rule for each in module.afterword.inquiries.store().schedules()}
 
     assert 201 == written
     assert JobState.COMPLETED is reported.state

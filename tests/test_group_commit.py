@@ -19,17 +19,18 @@ from afterword.model.job import JobState, NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.store.protocol import Added, Settlement, Store, held_claim
 from afterword.store.sqlite import SQLiteStore, drivers
-from afterword.store.sqlite.database import Database
+from afterword.store.sqlite.drivers import Driver
+from afterword.store.sqlite.writer import News, Writer
 from tests.helpers import wait_until
 
 
-class CountingDatabase(Database):
+class CountingWriter(Writer):
     """Counts its commits, and lets a test stop one half-way."""
 
     commits = 0
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, drivers.Apsw())
+    def __init__(self, path: Path, driver: Driver, news: News) -> None:
+        super().__init__(path, driver, news)
         self.committing = threading.Event()
         self.may_commit = threading.Event()
         self.may_commit.set()
@@ -42,11 +43,11 @@ class CountingDatabase(Database):
 
 
 class CountingStore(SQLiteStore):
-    """A store on such a database."""
+    """A store with such a writer."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._database = self.counting = CountingDatabase(path)
+    def _new_writer(self, driver: Driver) -> Writer:
+        self.counting = CountingWriter(self.path, driver, self._news)
+        return self.counting
 
     @property
     def commits(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from afterword.errors import StoreUnavailable
 from afterword.model.job import NewJob, new_id
-from afterword.store.sqlite import SQLiteStore, database
+from afterword.store.sqlite import SQLiteStore, writer
 from tests.helpers import Server, running, wait_until
 
 SCHEMES = ["sqlite", "sqlite+pysqlite"]
@@ -146,12 +146,12 @@ def test_a_store_can_be_used_without_create(store: SQLiteStore, path: Path) -> N
 def test_f20_a_wal_that_cannot_be_emptied_is_warned_of_once_a_minute(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_WAL_LIMIT", 100_000)
+    monkeypatch.setattr(writer, "WAL_LIMIT", 100_000)
     caplog.set_level(logging.WARNING)
     store, reader = SQLiteStore(path), SQLiteStore(path)
     store.open()
     reader.open()
-    with_snapshot = reader._database._reader
+    with_snapshot = reader._reader._connection
     assert with_snapshot is not None
     with_snapshot.execute("BEGIN")
     with_snapshot.execute("SELECT count(*) FROM afterword_jobs").fetchall()

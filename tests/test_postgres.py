@@ -23,8 +23,9 @@ from afterword.errors import (
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.store import migrations
-from afterword.store.postgres import PostgresStore, _statements, session
+from afterword.store.postgres import PostgresStore, session
 from afterword.store.postgres.parameters import pyformat
+from afterword.store.postgres.schema import statements_of
 from afterword.store.postgres.session import text_of
 from afterword.store.protocol import Claim, Declared, Putback, Settlement, open_store
 from afterword.testing.kit import added
@@ -219,7 +220,7 @@ def test_a_worker_that_may_hold_more_than_it_knows_starts_afresh(
         patch.setattr(session, "_PATIENCE", 0.1)
         patch.setattr(session.Session, "_status_of", lambda *_: None)  # away for long
         proxy.cut_answers(to=COMMIT)
-        with pytest.raises(StoreUnavailable, match="nobody can say"):
+        with pytest.raises(StoreUnavailable, match="It is unknown"):
             store.add([a_job(held=True)], held_by="ann")
 
     assert [False, True] == [store.renew("ann", LONG), store.renew("ann", LONG)]
@@ -230,7 +231,7 @@ def test_after_a_crash_the_number_of_a_transaction_may_be_anothers(cluster: Clus
     with through(cluster.new_database()) as (proxy, url):
         store = PostgresStore(url, timeout=1.0)
         store.open()
-        with pytest.raises(StoreUnavailable, match="nobody can say"):
+        with pytest.raises(StoreUnavailable, match="It is unknown"):
             _crash_before_the_commit(store, job, cluster, proxy)
 
         assert [] == store.get([job.id])
@@ -498,7 +499,7 @@ def test_a_key_that_is_given_up_meanwhile_is_waited_for(postgres_url: str) -> No
 
 def _waits_for_lock(store: PostgresStore) -> bool:
     waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return bool(store._writer.connection().execute(waiting).fetchall())
+    return bool(store._writer.session.connection().execute(waiting).fetchall())
 
 
 @pytest.mark.usefixtures("patient")
@@ -637,7 +638,7 @@ def test_what_the_first_schema_held_is_kept(postgres_url: str) -> None:
     ids = [new_id() for _ in range(3)]
     first = migrations.load("afterword.store.postgres")[0]
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        for statement in _statements(first):
+        for statement in statements_of(first):
             connection.execute(statement.encode())
         connection.execute(
             "INSERT INTO afterword.jobs (id, task, arguments, queue, priority, state, run_at,"
@@ -712,6 +713,6 @@ def test_only_what_writes_is_kept_from_reading_whole_tables(store: PostgresStore
         connection = asked.connection()
         return [connection.execute(f"SHOW {name}").fetchone() for name in session.PLANS]
 
-    with store._desk.looking() as people:
+    with store._people.looking() as people:
         assert [("on",)] * 3 == settings(people)
-    assert [("off",)] * 3 == settings(store._writer)
+    assert [("off",)] * 3 == settings(store._writer.session)

@@ -1,4 +1,7 @@
-"""PostgreSQL as people have set it up: a store depends on none of the settings of its database."""
+"""PostgreSQL as people have set it up: a store depends on none of the settings of its database.
+
+That the whole contract holds on such a database is in test_contract.py.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -7,68 +10,24 @@ from contextlib import closing
 import pytest
 
 from afterword.client.group_commit import GroupCommit
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.client.operation import calling
 from afterword.model.job import NewJob, new_id
 from afterword.store.postgres import PostgresStore
 from afterword.store.protocol import Store, open_store
-from afterword.testing import CHECKS, Check, run_check
 from tests.at_work import wait_for
+from tests.hostile import SETTINGS
 from tests.life.site import note, script, working
-from tests.postgres import Cluster, Server, database_of
+from tests.postgres import Cluster, Server
 from tests.stores import stores_on
 
 pytestmark = pytest.mark.anyio
-
-# Settings that a role or a database may have, each of which has stopped or spoilt something.
-SETTINGS = {
-    "TimeZone": "'Pacific/Kiritimati'",  # fourteen hours before UTC
-    "DateStyle": "'SQL, DMY'",
-    "IntervalStyle": "sql_standard",
-    "bytea_output": "escape",
-    "extra_float_digits": "-15",
-    "array_nulls": "off",
-    "search_path": "mischief, pg_catalog",
-    "client_encoding": "LATIN1",
-    "default_transaction_isolation": "serializable",
-    "default_transaction_deferrable": "on",
-    "statement_timeout": "'700ms'",
-    "lock_timeout": "'1ms'",
-    "idle_in_transaction_session_timeout": "'300ms'",
-    "idle_session_timeout": "'500ms'",
-}
-MISCHIEF = """
-CREATE SCHEMA mischief;
-CREATE FUNCTION mischief.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT to_timestamp(0)';
-CREATE FUNCTION mischief.clock_timestamp() RETURNS timestamptz LANGUAGE sql
-    AS 'SELECT to_timestamp(0)';
-CREATE FUNCTION mischief.to_timestamp(double precision) RETURNS timestamptz LANGUAGE sql
-    AS 'SELECT pg_catalog.to_timestamp(0)';
-"""
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Afterword runs in asyncio."""
     return "asyncio"
-
-
-@pytest.fixture(scope="session")
-def hostile_url(server: Server) -> Iterator[str]:
-    """A database with settings that nobody expects."""
-    with server.database() as url:
-        name = database_of(url)
-        server.execute(MISCHIEF, name)
-        for setting, value in SETTINGS.items():
-            server.execute(f"ALTER DATABASE {name} SET {setting} = {value}")
-        yield url
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_contract_holds_whatever_the_database_is_set_to(
-    check: Check, server: Server, hostile_url: str
-) -> None:
-    run_check(check, stores_on(server, hostile_url))
 
 
 def test_text_of_any_script_is_kept(server: Server, hostile_url: str) -> None:
@@ -86,7 +45,7 @@ def test_the_limits_of_a_session_are_ours(server: Server, hostile_url: str) -> N
         store.open()
         names = [*SETTINGS, "transaction_timeout"]
         with store.transaction():
-            rows = store._writer.connection().execute(
+            rows = store._writer.session.connection().execute(
                 "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)", [names]
             )
             found: dict[str, str] = dict(rows.fetchall())
@@ -180,14 +139,14 @@ async def test_a_job_is_waited_for_while_the_server_restarts(
 ) -> None:
     url = cluster.new_database()
     looks: list[int] = []
-    completed = Keeper._completed
+    completed = Inquiries._completed
 
-    def counted(self: Keeper, ids: Sequence[str]) -> bool | None:
+    def counted(self: Inquiries, ids: Sequence[str]) -> bool | None:
         done = completed(self, ids)
         looks.append(len(looks))
         return done
 
-    monkeypatch.setattr(Keeper, "_completed", counted)
+    monkeypatch.setattr(Inquiries, "_completed", counted)
     with script(url) as other:
         job = await asyncio.to_thread(other.add_task_sync, note, "x")
         wait = asyncio.to_thread(job.wait_sync, 60) if blocking else job.wait(60)

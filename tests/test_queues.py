@@ -54,9 +54,9 @@ def test_options_belong_to_the_task_and_the_function_stays_plain() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a,b", "ä", "x" * 65, "a\n", None, 5, ["mail"]])
 def test_a_name_that_cannot_be_is_refused(name: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"A queue's name is 1 to 64 letters"):
+    with pytest.raises(ConfigurationError, match=r"A queue's name must be 1 to 64 letters"):
         task(queue=name)
-    with pytest.raises(ConfigurationError, match=r"A queue's name is 1 to 64 letters"):
+    with pytest.raises(ConfigurationError, match=r"A queue's name must be 1 to 64 letters"):
         Afterword(Starlette(), queues=["default", name])
 
 

@@ -412,7 +412,7 @@ def test_the_zone_is_utc_unless_another_is_said() -> None:
         ("0 0 * * ²L", "bad day-of-week"),
         ("0 0 31 2 *", "bad day-of-month, or one that none of its months has"),
         ("0 0 31 4,6,9,11 *", "bad day-of-month, or one that none of its months has"),
-        ("0 0 */31 * 1#5", "does not within 50 years"),  # the first, which is a fifth Monday
+        ("0 0 */31 * 1#5", "must occur within 50 years"),  # the first, which is a fifth Monday
         ("1 * * * * " * 1000, "no text of up to 256 characters"),
         ("1" * 10_000, "no text of up to 256 characters"),
         ("1" * 200 + " * * * *", "bad minute"),
@@ -433,7 +433,7 @@ def test_an_expression_that_cannot_be_is_refused_at_once(expression: Any, why: s
 def test_a_time_that_is_always_skipped_is_refused() -> None:
     """On the last Sunday of March, Berlin's clocks never show 2:xx."""
     assert Cron("* 2 * 3 0L", "UTC").next_after(NOW) < NEVER
-    with pytest.raises(ConfigurationError, match=r"must occur, but '\* 2 \* 3 0L' does not"):
+    with pytest.raises(ConfigurationError, match=r"within 50 years, but '\* 2 \* 3 0L' does not"):
         Cron("* 2 * 3 0L", "Europe/Berlin")
 
 
@@ -611,7 +611,7 @@ def test_seconds_make_every() -> None:
     [
         ({}, "either a cron expression or seconds, but neither was given"),
         ({"expression": "* * * * *", "seconds": 5}, "but both were given"),
-        ({"seconds": 5, "timezone": "Europe/Berlin"}, "A time zone belongs to a cron expression"),
+        ({"seconds": 5, "timezone": "Europe/Berlin"}, "A time zone needs a cron expression"),
         ({"expression": "* * * * *", "timezone": ""}, "Area/City that this computer knows"),
         ({"expression": ""}, "cannot be read: it has 0"),
         ({"seconds": 0}, "seconds must be a whole number from 1"),
@@ -638,7 +638,7 @@ def test_a_name_may_be_what_functions_are_called(name: str) -> None:
     ["", "x" * 201, "../x", "a:b", "a b", "\N{PARTY POPPER}", "a\n", "'; DROP", "\0", "é", None, 5],
 )
 def test_a_name_that_shells_and_urls_would_take_apart_is_refused(name: Any) -> None:
-    with pytest.raises(ConfigurationError, match="A schedule's name is 1 to 200 letters"):
+    with pytest.raises(ConfigurationError, match="A schedule's name must be 1 to 200 letters"):
         schedule(name=name)
 
 

@@ -170,7 +170,7 @@ def test_f22_an_old_release_keeps_a_rollback_journal_and_says_so_once(
     for store in stores:
         store.open()
         store.add([a_job()])
-    durable = stores[0]._database.connection.execute("PRAGMA synchronous").fetchone()[0]
+    durable = stores[0]._writer.connection.execute("PRAGMA synchronous").fetchone()[0]
     for store in stores:
         store.close()
 

@@ -27,9 +27,9 @@ from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.model.records import Filter
 from afterword.store.protocol import Settlement, Statement, open_store
-from afterword.store.sqlite import SQLiteStore, drivers, looking
-from afterword.store.sqlite.database import sql
+from afterword.store.sqlite import SQLiteStore, drivers, queries
 from afterword.store.sqlite.path import check_path, file_system, path_of
+from afterword.store.sqlite.writer import sql
 from tests.helpers import ROOT
 
 FUTURE = 4_000_000_000.0
@@ -59,7 +59,7 @@ def process(*arguments: object) -> "subprocess.Popen[str]":
 
 
 def pragma(store: SQLiteStore, name: str) -> object:
-    return store._database.connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return store._writer.connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 def fill(path: Path, jobs: int = 300) -> None:
@@ -203,7 +203,7 @@ def test_the_database_refuses_nonsense(store: SQLiteStore, column: str, value: o
     before = store.get([job.id])
 
     with pytest.raises(apsw.ConstraintError):
-        store._database.connection.execute(f"UPDATE afterword_jobs SET {column} = ?", (value,))
+        store._writer.connection.execute(f"UPDATE afterword_jobs SET {column} = ?", (value,))
     assert before == store.get([job.id])
 
 
@@ -211,7 +211,7 @@ def test_the_database_refuses_a_job_that_waits_for_itself(store: SQLiteStore) ->
     store.add([a_job()])
 
     with pytest.raises(apsw.ConstraintError):
-        store._database.connection.execute("UPDATE afterword_jobs SET after = id")
+        store._writer.connection.execute("UPDATE afterword_jobs SET after = id")
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "failed", "nonsense"])
@@ -224,7 +224,7 @@ def test_the_history_refuses_nonsense(store: SQLiteStore, state: str) -> None:
     store.settle([Settlement(each, Completed()) for each in claims])
 
     with pytest.raises(apsw.ConstraintError):
-        store._database.connection.execute("UPDATE afterword_history SET state = ?", (state,))
+        store._writer.connection.execute("UPDATE afterword_history SET state = ?", (state,))
 
 
 def test_errors_of_the_driver_become_ours(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +381,7 @@ def test_a_local_file_system_is_taken(path: Path) -> None:
 
 def test_f18_text_that_is_no_text_is_damage(store: SQLiteStore) -> None:
     store.add([a_job()])
-    store._database.connection.execute("UPDATE afterword_jobs SET task = CAST(x'ff' AS TEXT)")
+    store._writer.connection.execute("UPDATE afterword_jobs SET task = CAST(x'ff' AS TEXT)")
 
     with pytest.raises(StoreCorrupt, match="is damaged"):
         store.find()
@@ -458,7 +458,7 @@ def test_starts_that_count_no_more_are_purged(store: SQLiteStore) -> None:
 
     store.purge(60.0, 100)
 
-    assert [("60.0",)] == store._database.read_text("SELECT key FROM afterword_rates", {})
+    assert [("60.0",)] == store._reader.read_text("SELECT key FROM afterword_rates", {})
 
 
 # ---------------------------------------------------------------------- in the user's transaction
@@ -574,7 +574,7 @@ def test_the_stores_thread_does_not_wait_for_what_people_read(store: SQLiteStore
         found = [store.recover(10, 60.0), store.cancelling("ann")]
         return [*found, store.claim("ann", ["default"], 1)]
 
-    with ThreadPoolExecutor(1) as pool, store._database._reading:  # as long as a read takes
+    with ThreadPoolExecutor(1) as pool, store._reader._lock:  # as long as a read takes
         *others, claims = pool.submit(work).result(timeout=30)
 
     assert [[], []] == others
@@ -609,7 +609,7 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
 
 
 def plan_of(store: SQLiteStore, statement: str, values: Mapping[str, object]) -> str:
-    rows = store._database.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+    rows = store._writer.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
     return "\n".join(str(row[3]) for row in rows)
 
 
@@ -627,8 +627,8 @@ def plan_of(store: SQLiteStore, statement: str, values: Mapping[str, object]) ->
 def test_a_page_of_a_long_history_is_read_from_an_index(
     store: SQLiteStore, wanted: Filter, index: str
 ) -> None:
-    statement = looking._parts("find", wanted, wanted.state)[-1]
-    plan = plan_of(store, statement, {**looking._values(wanted), "before": "~", "limit": 10})
+    statement = queries._parts("find", wanted, wanted.state)[-1]
+    plan = plan_of(store, statement, {**queries._values(wanted), "before": "~", "limit": 10})
 
     assert f"SEARCH afterword_history USING {index}" in plan
     assert "TEMP B-TREE" not in plan

@@ -338,7 +338,7 @@ def _adding(task: str) -> Any:
         (["nowhere:app", "--processes", "2"], "no module 'nowhere'"),
         (["tests.work_site:work"], "it is a function"),
         ([], "No application was found"),
-        ([TARGET, "--queues", "a b"], "A queue's name is"),
+        ([TARGET, "--queues", "a b"], "A queue's name must be"),
         ([TARGET, "--queues", "a,a"], "each queue once"),
         ([TARGET, "--grace", "-1"], "grace must be a number of seconds"),
         ([TARGET, "--concurrency", "0"], "--concurrency"),

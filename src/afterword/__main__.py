@@ -1,4 +1,4 @@
-"""`python -m afterword`: the command line, for where its script is not on the PATH."""
+"""`python -m afterword`: the command line, if its script is not on the PATH."""
 
 from afterword.cli import main
 

@@ -1,4 +1,4 @@
-"""`Afterword`: the façade, and the only module besides the CLI that knows every role."""
+"""`Afterword`: the façade; besides the CLI, the only module that imports every room."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,10 @@ from starlette.middleware import Middleware
 
 from afterword import telemetry
 from afterword.client import holdings, upkeep
-from afterword.client.adder import ScriptTaskAdder
-from afterword.client.call import Call
+from afterword.client.call import Call, ScriptTaskAdder
 from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
 from afterword.client.operation import calling
 from afterword.errors import (
@@ -59,6 +58,7 @@ from afterword.tasks.registry import check_names, declare, declare_all, register
 from afterword.tasks.retry import checked_retries
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.transactions.statements import Transactions
+from afterword.worker.services import WorkerSettings
 from afterword.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "sqlite:///afterword.db"
 SET_CLOCK_EVERY = 30.0  # seconds
-WRONG_CLOCK = 5.0  # seconds by which a host's clock may differ from the store's without a word
+WRONG_CLOCK = 5.0  # seconds by which a host's clock may differ from the store's without a warning
 
 _applications: "WeakSet[Afterword]" = WeakSet()  # of this process
 
@@ -82,39 +82,42 @@ class Afterword(ScriptTaskAdder):
 
     Args:
         app: a FastAPI or Starlette application; None for a script that only adds jobs.
-        url: the store. Default: the environment's `AFTERWORD_URL`, else `sqlite:///afterword.db`.
-        concurrency: attempts that run at the same time in this process. Default: 40.
-        order: "sequential" runs the jobs of one request one after the other, in the order they
-            were added; "concurrent" makes them independent of each other.
-        on_failure: what a failed job does to the later ones of its request: "stop" cancels them,
-            "continue" does not.
+        url: the store. Default: the environment variable `AFTERWORD_URL`, else
+            `sqlite:///afterword.db`.
+        concurrency: the most attempts that run at the same time in this process. Default: 40.
+        order: "sequential" runs the jobs of one request one after the other, in the order in which
+            they were added; "concurrent" makes them independent of each other.
+        on_failure: the effect of a failed job on the later ones of its request: "stop" cancels
+            them, "continue" does not.
         strict: refuse calls that cannot be stored. Default: they run in their request, with a
             warning.
-        lease: seconds after which the jobs of a process that hangs are given to another one.
-            (A process that died is noticed at once where the store can tell.) Default: 30.
-        grace: seconds a shutdown waits for running attempts before it gives them back. Default: 20.
+        lease: seconds after which the jobs of a hanging process are given to another one. (The
+            death of a process is noticed at once where the store can detect it.) Default: 30.
+        grace: seconds for which a shutdown waits for running attempts before it releases them.
+            Default: 20.
         retention: seconds for which finished jobs are kept. Default: 7 days.
-        worker: False only stores jobs here and lets other processes run them.
-        queues: what the worker serves; the first one first, the others with the slots it leaves.
-            With numbers, {"mail": 5, "reports": 1}, that is how many jobs of a queue may run at
-            the same time, over all processes (None: any number). Default: "default".
-        retries: how often a job is tried again after an error, if its task does not say.
-            Default: 0.
-        idempotent: takes a request's `Idempotency-Key` header as the unique key of its jobs: a
-            client that repeats its request gets the same jobs. A function of the request tells
-            whose key it is, such as the user's name: nobody meets the jobs of others. If it returns
-            None, the header is not heeded. With True, keys are told apart by method and path only.
-        redact: takes the text of a task's error before it is stored or logged, and returns what may
-            be kept of it. Default: all of it, up to 16 KiB.
+        worker: False only stores jobs here; other processes run them.
+        queues: the queues that the worker serves: the first has priority, the others get the
+            remaining slots. As a mapping, {"mail": 5, "reports": 1}, it also limits the jobs of a
+            queue that run at the same time, over all processes (None: no limit). Default:
+            "default".
+        retries: the most retries of a job after errors, for tasks without `retries`. Default: 0.
+        idempotent: use a request's `Idempotency-Key` header as the unique key of its jobs, so that
+            a client that repeats its request gets the same jobs. Pass a function of the request
+            that returns the owner of the key, such as the user's name, so that no user can reach
+            another's jobs. If it returns None, the header is ignored. With True, only method and
+            path separate the keys.
+        redact: takes the text of a task's error before it is stored or logged, and returns the text
+            to keep. Default: all of it, up to 16 KiB.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
             503. Default: 5.
-        injectors: what fills the parameters of tasks, beside what is found by itself (FastAPI's
-            `Depends`; Wireup and dishka, if the application has been set up for them).
-        tasks: modules whose functions stored jobs may call, and single functions, beside those of
+        injectors: fill the parameters of tasks, in addition to those that are found automatically
+            (FastAPI's `Depends`; Wireup and dishka, if the application is set up for them).
+        tasks: modules whose functions stored jobs may call, and single functions, in addition to
             the application's own modules (see `afterword.tasks.application`).
 
     Raises:
-        ConfigurationError: an option has a value it cannot have.
+        ConfigurationError: an option has an invalid value.
 
     Example:
         >>> from fastapi import FastAPI
@@ -170,14 +173,14 @@ class Afterword(ScriptTaskAdder):
         self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
         self._group = GroupCommit(self._store, self._clock)
         self._group.on_open = self._set_clock
-        self.keeper = Keeper(self._group, self._clock)
+        self.inquiries = Inquiries(self._group, self._clock)
         self._transactions = Transactions(self._group)
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
         self.intake = Intake(
             group=self._group,
             leases=self._leases,
-            keeper=self.keeper,
+            inquiries=self.inquiries,
             transactions=self._transactions,
             clock=self._clock,
             injection=self.injection,
@@ -192,9 +195,9 @@ class Afterword(ScriptTaskAdder):
         self._planned: list[Planned] = []
         self._termination = Termination(self._stop_claiming)
         self._starting: asyncio.Lock | None = None
-        self._started_late = False  # by a request: nothing tells that the application ends
+        self._started_late = False  # by a request: nothing announces the application's end
         self.in_lifespan = False
-        self.drained = True  # whether the last stop could end every attempt
+        self.drained = True  # True if the last stop could end every attempt
         (application.include if app else application.include_script)(self._made_in())
         declare_all(tasks)
         in_child(self._forget)
@@ -202,7 +205,7 @@ class Afterword(ScriptTaskAdder):
             self._install(app)
 
     def _made_in(self) -> str:
-        """The module that creates this object: neither this one, nor that of a subclass."""
+        """Return the module that creates this object: neither this one, nor that of a subclass."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_locals.get("self") is self:
             frame = frame.f_back
@@ -212,29 +215,31 @@ class Afterword(ScriptTaskAdder):
     def _install(self, app: Starlette) -> None:
         if not isinstance(app, Starlette):
             raise ConfigurationError(
-                "Afterword(app) takes a FastAPI or Starlette application, but this is a"
-                f" {type(app).__qualname__}."
+                "Afterword(app) needs a FastAPI or Starlette application, but this is a"
+                f" {type(app).__qualname__}. Pass the application itself."
             )
         if app.middleware_stack is not None:
             raise ConfigurationError(
-                "Afterword(app) must be called before the application serves its first request;"
-                " put it right behind `app = FastAPI()`."
+                "Afterword(app) must be called before the application serves its first request,"
+                " but this one has served some. Put the call right after `app = FastAPI()`."
             )
         installed: list[object] = [each.cls for each in app.user_middleware]
         if AfterwordMiddleware in installed:
             raise ConfigurationError(
-                "Afterword(app) was called twice for the same application; keep one."
+                "Afterword(app) must be called once per application, but this is the second call."
+                " Keep one."
             )
-        # The last one is the innermost: later `add_middleware` calls go around it.
+        # The last middleware is the innermost: later `add_middleware` calls wrap it.
         app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
         self._wrap_lifespan(app)
         _applications.add(self)
 
     def _wrap_lifespan(self, app: Starlette) -> None:
-        """Start with the application's lifespan also where that is entered by hand.
+        """Start with the application's lifespan even if that is entered by hand.
 
-        An application that is mounted in another one gets no lifespan of a server: the other one's
-        may enter `app.router.lifespan_context(app)`, which does not pass the middleware.
+        A server does not run the lifespan of an application that is mounted in another one. The
+        lifespan of the other may enter `app.router.lifespan_context(app)`, which bypasses the
+        middleware.
         """
         entered = app.router.lifespan_context
 
@@ -260,12 +265,12 @@ class Afterword(ScriptTaskAdder):
         concurrency: int | None = None,
         grace: float | None = None,
     ) -> None:
-        """Run jobs in this process, also with `worker=False`; called before the start.
+        """Run jobs in this process, even with `worker=False`; call it before the start.
 
-        `afterword worker` does it. What is None stays as the application has it.
+        `afterword worker` calls it. None keeps the application's value.
 
         Raises:
-            ConfigurationError: a value is one it cannot have.
+            ConfigurationError: a value is invalid.
         """
         self._set_worker(
             self._queues if queues is None else queues,
@@ -286,33 +291,33 @@ class Afterword(ScriptTaskAdder):
 
     @property
     def url(self) -> str:
-        """Where the store is, without a password."""
+        """The URL of the store, without its password."""
         return self._store.url
 
     @property
     def pulse(self) -> int:
-        """How often the store's thread has come by; it stands still when that thread hangs."""
+        """A counter of the store's thread, which stops when that thread hangs."""
         return self._leases.beats
 
     @property
     def lease(self) -> float:
-        """Seconds after which the jobs of a process that hangs are given to another one."""
+        """Seconds after which the jobs of a hanging process are given to another one."""
         return self._lease
 
     @property
     def started(self) -> bool:
-        """True once jobs can be stored and run here, until the application ends."""
+        """Return True while jobs can be stored and run here: from the start until the end."""
         return self.intake.started
 
     @property
     def grace(self) -> float:
-        """Seconds a shutdown waits for running attempts."""
+        """Seconds for which a shutdown waits for running attempts."""
         return self._grace
 
     # ------------------------------------------------------------------ adding jobs
 
     def new_job(self, call: Call) -> NewJob:
-        """The job of a call outside of a request; it is not added."""
+        """Make the job of a call outside of a request, without adding it."""
         return self.intake.new_job(call)
 
     def every(
@@ -330,32 +335,34 @@ class Afterword(ScriptTaskAdder):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
-        """Run a function at times, by cron (`every("*/5 * * * *")`) or `every(seconds=30)`.
+        """Schedule a function by cron, `every("*/5 * * * *")`, or by interval, `every(seconds=30)`.
 
         Each occurrence becomes one job, however many processes have the schedule.
 
         Args:
-            expression: cron, five fields.
-            seconds: instead of it, how many seconds (or a timedelta) lie between two occurrences.
-            timezone: whose clock the expression means. Default: UTC.
-            name: which schedule of the store it is. Default: the function's, `module.qualname`.
-            missed: what becomes of occurrences that nobody was there for: "skip", "one", "all".
-            limit: of "all", how many at most.
+            expression: a cron expression of five fields.
+            seconds: instead of it, the seconds (or a timedelta) between two occurrences.
+            timezone: the time zone of the expression. Default: UTC.
+            name: the name of the schedule in the store. Default: that of the function,
+                `module.qualname`.
+            missed: the treatment of occurrences while no process was running: "skip" gives them no
+                job, "one" one job for the latest, "all" a job for each.
+            limit: the most jobs that "all" creates at once.
             grace: seconds by which an occurrence may be late before it counts as missed.
-            overlap: what becomes of an occurrence while the job of the one before has not ended:
-                "allow" gives it a job all the same, "skip" none, "queue" one that waits.
-            unique: the unique key of each job: while an unfinished job has it, none is added.
+            overlap: the treatment of an occurrence while the job of the previous one has not ended:
+                "allow" gives it a job, "skip" none, "queue" a job that waits for the other.
+            unique: the unique key of each job: none is added while an unfinished job has it.
             args, kwargs: the arguments of each job.
 
         Raises:
-            ConfigurationError: something of it cannot be.
+            ConfigurationError: one of them has an invalid value.
         """
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
-        said = NO_OPTIONS if unique is None else CallOptions(unique=unique)
+        call_options = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
         def plan(func: F) -> F:
             require_callable(func)
-            with contextlib.suppress(NotStorable):  # the start says so, with what it is about
+            with contextlib.suppress(NotStorable):  # the start raises it, with more context
                 declare(func)
             self._planned.append(
                 Planned(
@@ -369,7 +376,7 @@ class Afterword(ScriptTaskAdder):
                     grace=grace,
                     injection=self.injection,
                     overlap=overlap,
-                    said=said,
+                    call_options=call_options,
                 )
             )
             return func
@@ -386,22 +393,22 @@ class Afterword(ScriptTaskAdder):
     def bind(self, connection: Synchronous) -> Binding: ...
 
     def bind(self, connection: Any) -> Binding | AsyncBinding:
-        """`BackgroundTasks.bind` for code outside of a request."""
+        """Bind a connection or session, as `BackgroundTasks.bind` does, outside of a request."""
         return self.intake.bind(connection)
 
     async def job(self, job_id: str) -> Job[Any] | None:
-        """A job by its id, as the store knows it now; None if it does not (any more)."""
-        return self._handle(await self.keeper.record(job_id))
+        """Look up a job by its id; None if the store does not have it (any more)."""
+        return self._handle(await self.inquiries.record(job_id))
 
     def job_sync(self, job_id: str) -> Job[Any] | None:
-        """`job` for threads and scripts."""
+        """Look up a job as `job` does, in threads and scripts."""
         refuse_event_loop("afterword.job_sync(id)", "await afterword.job(id)")
-        return self._handle(self.keeper.record_sync(job_id))
+        return self._handle(self.inquiries.record_sync(job_id))
 
     def _handle(self, record: JobRecord | None) -> Job[Any] | None:
         if record is None:
             return None
-        return Job(record.id, record.task, keeper=self.keeper, record=record)
+        return Job(record.id, record.task, inquiries=self.inquiries, record=record)
 
     def jobs_router(
         self,
@@ -413,22 +420,22 @@ class Afterword(ScriptTaskAdder):
         retry_after: int = 1,
         include_in_schema: bool = True,
     ) -> "APIRouter":
-        """The status API for FastAPI: look at a job, fetch its result, cancel it.
+        """Make the status API for FastAPI: routes to look at a job, fetch its result, cancel it.
 
         Args:
-            authorize: a dependency of all routes; it raises `HTTPException`, or returns False, to
-                refuse, and returns anything else to grant (`request.access`). May only be left
-                out in development: with `FastAPI(debug=True)`, or the environment variable
+            authorize: a dependency of all routes. Raising `HTTPException` or returning False denies
+                access; returning anything else grants it (`request.access`). It may be left out
+                only in development: with `FastAPI(debug=True)`, or the environment variable
                 `AFTERWORD_DEV=1`.
-            prefix: where the routes are.
-            tags: what they are listed under in the API's documentation.
-            show_errors: what clients see of a task's error: the exception's type and "message",
-                the "full" traceback, or None.
+            prefix: the path prefix of the routes.
+            tags: the tags of the routes in the API's documentation.
+            show_errors: the part of a task's error that clients see: the exception's type and
+                "message", the "full" traceback, or None.
             retry_after: seconds after which a client may ask again. Default: 1.
-            include_in_schema: whether they are in the API's documentation.
+            include_in_schema: True lists the routes in the API's documentation.
 
         Raises:
-            ConfigurationError: anybody could use it, or an option has a value it cannot have.
+            ConfigurationError: `authorize` is missing, or an option has an invalid value.
             MissingExtra: FastAPI is not installed.
 
         Example:
@@ -438,7 +445,7 @@ class Afterword(ScriptTaskAdder):
 
         debug = self._app is not None and self._app.debug
         return jobs_router(
-            self.keeper,
+            self.inquiries,
             authorize=authorize,
             development=debug or os.environ.get("AFTERWORD_DEV") == "1",
             prefix=prefix,
@@ -449,7 +456,7 @@ class Afterword(ScriptTaskAdder):
         )
 
     def close(self) -> None:
-        """End a script's use of the store; an application does this by itself."""
+        """Close the store, at the end of a script; an application does this by itself."""
         self._group.stop()
 
     # ------------------------------------------------------------------ start and stop
@@ -458,8 +465,8 @@ class Afterword(ScriptTaskAdder):
         """Open the store and start to run jobs; the application's lifespan calls it.
 
         Raises:
-            DuplicateTask: two functions registered as tasks have one name.
-            InjectionError: a registered task asks for something that it can never be given.
+            DuplicateTask: two functions registered as tasks have the same name.
+            InjectionError: a registered task has a parameter that can never be injected.
             StoreError: the store cannot be used.
         """
         require_asyncio()
@@ -472,9 +479,9 @@ class Afterword(ScriptTaskAdder):
             await self._start()
 
     async def start_late(self) -> None:
-        """Start at a request: no lifespan has passed through here, but the event loop will live on.
+        """Start at a request, if the lifespan has not run but the event loop will live on.
 
-        That is the case with a server that has no lifespan, and for an application that is mounted
+        This happens with a server without lifespan support, and for an application that is mounted
         in another one.
         """
         await self.start()
@@ -502,23 +509,26 @@ class Afterword(ScriptTaskAdder):
             self._worker = Worker(
                 self._group,
                 self._leases,
-                concurrency=self._concurrency,
-                queues=self._queues,
-                redact=self.redact,
-                retries=self._retries,
+                WorkerSettings(
+                    concurrency=self._concurrency,
+                    queues=self._queues,
+                    redact=self.redact,
+                    retries=self._retries,
+                ),
                 injection=self.injection,
-                natives=_in_task().natives_of(self),
-                keeper=self.keeper,
+                builtins=_in_task().builtins_of(self),
+                inquiries=self.inquiries,
                 clock=self._clock,
             )
-            # Pipes of other processes are opened there: files, which the loop must not wait for.
+            # It opens pipes of other processes: file access, which must not block the event loop.
             await asyncio.to_thread(self._worker.listen)
             self._worker.start()
-            self.keeper.on_cancel = self._worker.look_for_orders
-            # Which queues are paused or limited is known before the first job can be offered.
+            self.inquiries.on_cancel = self._worker.look_for_orders
+            # The paused and limited queues must be known before the first job is offered.
             await asyncio.to_thread(self._group.run_blocking, calling(self._worker.look_for_orders))
             if self._queue_limits:
-                with contextlib.suppress(StoreError):  # they hold here; elsewhere a moment later
+                # If that fails, the limits apply here now, and elsewhere a moment later.
+                with contextlib.suppress(StoreError):
                     await asyncio.to_thread(self._store.wait_noted, self.intake.store_timeout)
         if self._planned:
             await asyncio.to_thread(scheduler.start)
@@ -534,14 +544,13 @@ class Afterword(ScriptTaskAdder):
         )
 
     def check_injection(self) -> None:
-        """Refuse registered tasks that ask for something they can never be given.
+        """Refuse registered tasks with parameters that can never be injected; `start` calls it.
 
-        `start` does it. A task that another application of this process can run is not refused; one
-        that asks for a framework which this application does not use may be another's, and a line
-        in the log says so.
+        A task is accepted if another application of this process can run it. A task that needs a
+        framework which is not set up here may belong to another process: it is only logged.
 
         Raises:
-            InjectionError: with all of them, each with the parameter and the way out.
+            InjectionError: lists all such tasks, each with its parameter and the way out.
         """
         others = [each.injection for each in _applications if each is not self]
         refused = refused_by_all([self.injection, *others], registered())
@@ -558,9 +567,9 @@ class Afterword(ScriptTaskAdder):
             telemetry.clock_differs(fast, self._store.url)
 
     def _stop_claiming(self) -> None:
-        """A signal wants the process to end: what runs may end, and nothing else starts."""
+        """Begin to drain at the signal: running attempts may end, and nothing else starts."""
         self.intake.stopping_since = self.intake.stopping_since or self.intake.monotonic()
-        if self._started_late:  # nothing else will tell: what is cut off from now on is no loss
+        if self._started_late:  # no `stop` will follow: attempts cut off from now on are not lost
             worker = self._leases.worker
             self._group.submit(calling(lambda store: store.retire(worker)))
         if self._worker is not None:
@@ -571,7 +580,7 @@ class Afterword(ScriptTaskAdder):
         self._group.run_blocking(calling(lambda store: store.limit(self._queue_limits)))
 
     async def stop(self) -> None:
-        """Drain the worker and close the store; harmless when stopped."""
+        """Drain the worker and close the store; no-op if it is stopped."""
         if not self.started:
             return
         if self._stranded:
@@ -582,36 +591,37 @@ class Afterword(ScriptTaskAdder):
         self.intake.stopping_since = self.intake.stopping_since or self.intake.monotonic()
         await self._stop_mounted()
         self._termination.stop()
-        await self._tell_store(self._leases.retire)  # whatever is cut off from now on is no loss
+        await self._tell_store(self._leases.retire)  # attempts cut off from now on are not lost
         await self.intake.wait_unfinished(self._grace)
         left = await self._worker.drain(self._grace) if self._worker else 0
         self.drained = not left
         telemetry.stopped(self._leases.worker, left)
         self._group.stop_timers()  # from here on the lease is not renewed
-        # A thread cannot be stopped. Its job is not given away while it may still run: it goes with
-        # the lease, or with the lock when the process ends; until then its outcome is welcome.
+        # A thread cannot be stopped, and its job must not be given away while it may still run. The
+        # job is recovered when the lease expires, or when the process ends and frees its lock;
+        # until then its outcome is accepted.
         if not left:
             await self._tell_store(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
-        self._worker = self.intake.worker = self.keeper.on_cancel = None
+        self._worker = self.intake.worker = self.inquiries.on_cancel = None
         self._starting, self._started_late = None, False
 
     async def _stop_mounted(self) -> None:
-        """Stop those that requests have started in this event loop: nothing else tells them."""
+        """Stop the applications that requests started in this event loop; nothing else does."""
         for each in list(_applications):
             if each is not self and each._started_late and each._loop is self._loop:
                 await each.stop()
 
     @property
     def _stranded(self) -> bool:
-        """Whether the event loop of the last start was closed without a stop."""
+        """Return True if the event loop of the last start was closed without a stop."""
         return self.started and self._loop.is_closed()
 
     async def _leave_closed_loop(self) -> int:
-        """What `stop` would have done, as far as it can be done now; harmless if it was done.
+        """Make up for a missing `stop`, as far as that is possible; no-op if there was one.
 
         Returns:
-            How many attempts could not be ended, because they go on in threads.
+            The number of attempts that could not be ended, because they go on in threads.
         """
         if not self._stranded:
             return 0
@@ -623,26 +633,24 @@ class Afterword(ScriptTaskAdder):
         self._group.stop_timers()
         if not left:  # as in `stop`
             await self._tell_store(self._leases.stop)
-        self._worker = self.keeper.on_cancel = None
+        self._worker = self.inquiries.on_cancel = None
         self._started_late = False
         return left
 
     async def _tell_store(self, farewell: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(farewell)
-        except (
-            StoreError
-        ) as error:  # whoever recovers next will find our lock free, or our lease over
+        except StoreError as error:  # the next recovery finds our lock free, or our lease expired
             telemetry.step_failed(error)
 
     def _forget(self) -> None:
-        """In a forked child: not started, whatever the parent is."""
+        """Reset to "not started", in a forked child."""
         self.intake.forget()
         self._worker = None
 
 
 def _in_task() -> Any:
-    """What tasks are given of their application; it knows this module."""
+    """Import `in_task` late, because it imports this module."""
     from afterword import in_task
 
     return in_task

@@ -1,24 +1,24 @@
-"""Everything Afterword raises, in one tree.
+"""All exceptions of Afterword, in one tree.
 
 AfterwordError
-├── ConfigurationError (ValueError)      an option of Afterword(...) that cannot be
+├── ConfigurationError (ValueError)      an option has an invalid value
 ├── NotInstalled (RuntimeError)          BackgroundTasks used without Afterword(app)
 ├── MissingExtra (ImportError)           an optional part is not installed
-├── NotStorable (TypeError)              a call that cannot be written down, with strict=True
+├── NotStorable (TypeError)              a call that cannot be stored, with strict=True
 ├── ArgumentError (TypeError)            arguments that do not fit the task's signature
 │   └── InjectedArgumentError            a value for a parameter that is injected
 ├── InjectionError (TypeError)           a parameter that can never be injected in a worker
-│   └── NoContainer                      ... from a framework that this application does not use
-├── TaskRequestError (RuntimeError)      in a task, a dependency asked its Request for the request
+│   └── NoContainer                      its framework is not set up in this application
+├── TaskRequestError (RuntimeError)      a dependency of a task used a part of the request
 ├── ArgumentValueError (ValueError)      a value that JSON cannot hold (NaN, half a surrogate, ...)
 │   └── PayloadTooLarge
 ├── DuplicateTask (ValueError)           two functions with one name
 ├── UnknownTask (LookupError)            a stored name that no function of this application has
-├── UnknownJob (LookupError)             a job that is not in the store: not yet, or not any more
+├── UnknownJob (LookupError)             a job that is not in the store (yet, or any more)
 ├── NotStarted (RuntimeError)            a job that no worker of this application would run
 ├── WouldBlock (RuntimeError)            a call that would block the event loop, or wait for itself
 ├── NotInTask (RuntimeError)             current_task() where no task is running
-├── LostLease (RuntimeError)             complete_in(...) for a job that is somebody else's by now
+├── LostLease (RuntimeError)             complete_in(...) for a job that another worker has by now
 └── StoreError (RuntimeError)
     ├── StoreUnavailable                 busy, full, read-only, gone: the same call may work later
     │   ├── StoreInterrupted             the connection was lost before anything was written
@@ -34,7 +34,7 @@ class AfterwordError(Exception):
 
 
 class ConfigurationError(AfterwordError, ValueError):
-    """An option has a value it cannot have."""
+    """An option has an invalid value."""
 
 
 class NotInstalled(AfterwordError, RuntimeError):
@@ -50,11 +50,11 @@ class MissingExtra(AfterwordError, ImportError):
 
 
 class NotStorable(AfterwordError, TypeError):
-    """A call that cannot be written down, so it could only run in memory."""
+    """A call cannot be stored, so it could only run in memory."""
 
 
 class ArgumentError(AfterwordError, TypeError):
-    """Arguments that do not fit the task's signature."""
+    """Arguments do not fit the task's signature."""
 
 
 class InjectedArgumentError(ArgumentError):
@@ -62,19 +62,19 @@ class InjectedArgumentError(ArgumentError):
 
 
 class InjectionError(AfterwordError, TypeError):
-    """A task asks for something that can never be had in a worker."""
+    """A task has a parameter that can never be injected in a worker."""
 
 
 class NoContainer(InjectionError):
-    """A task asks a framework for something, and this application does not use the framework."""
+    """A task needs a framework that is not set up in this application."""
 
 
 class TaskRequestError(AfterwordError, RuntimeError):
-    """A dependency asked for a part of the request, and the task runs without one."""
+    """A dependency used a part of the request, but a task runs without a request."""
 
 
 class ArgumentValueError(AfterwordError, ValueError):
-    """An argument has the right type and a value that cannot be stored."""
+    """An argument has the right type, but its value cannot be stored."""
 
 
 class PayloadTooLarge(ArgumentValueError):
@@ -90,7 +90,7 @@ class UnknownTask(AfterwordError, LookupError):
 
 
 class UnknownJob(AfterwordError, LookupError):
-    """A job's handle was asked for something, and the store does not know the job."""
+    """The store does not have the job of this handle."""
 
 
 class NotStarted(AfterwordError, RuntimeError):
@@ -98,15 +98,15 @@ class NotStarted(AfterwordError, RuntimeError):
 
 
 class WouldBlock(AfterwordError, RuntimeError):
-    """A call that would block the event loop, or wait for what cannot happen meanwhile."""
+    """A call would block the event loop, or wait for something that cannot happen meanwhile."""
 
 
 class NotInTask(AfterwordError, RuntimeError):
-    """There is no attempt that this code belongs to."""
+    """This code does not run in an attempt of a task."""
 
 
 class LostLease(AfterwordError, RuntimeError):
-    """An attempt wanted to complete a job that it had lost; its transaction was rolled back."""
+    """An attempt tried to complete a job that it had lost; its transaction was rolled back."""
 
 
 class StoreError(AfterwordError, RuntimeError):
@@ -118,7 +118,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreInterrupted(StoreUnavailable):
-    """The connection was lost before anything was written; the same call may be made at once."""
+    """The connection was lost before anything was written; the call may be repeated at once."""
 
 
 class StoreLocked(StoreUnavailable):
@@ -126,7 +126,7 @@ class StoreLocked(StoreUnavailable):
 
 
 class StoreRefused(StoreError):
-    """The values of this very call can never be stored; the same call fails again."""
+    """The values of this call can never be stored; the same call fails again."""
 
 
 class StoreCorrupt(StoreError):
@@ -138,12 +138,12 @@ class SchemaTooNew(StoreError):
 
 
 def is_final(error: BaseException) -> bool:
-    """True if the same call would surely fail again: it is its values that cannot be stored."""
+    """Return True if the same call is sure to fail again, because its values cannot be stored."""
     return isinstance(error, StoreRefused | TypeError | ValueError | ArithmeticError)
 
 
 def safe_repr(value: object) -> str:
-    """`repr` of a stranger's object for a message: at most 80 characters, whatever it does."""
+    """Return the `repr` of any object for a message: at most 80 characters; it never raises."""
     try:
         text = repr(value)
     except Exception:
@@ -152,7 +152,7 @@ def safe_repr(value: object) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What kind of value an argument or a result is, for a message that must not quote it.
+    """Name the type of an argument or result, for a message that must not quote the value.
 
     >>> kind_of("s3cret")
     'of the type str'

@@ -6,11 +6,11 @@
     async def send_notification(email: str, background_tasks: BackgroundTasks):
         background_tasks.add_task(write_notification, email, message="some notification")
 
-FastAPI injects its own class for every subclass of Starlette's `BackgroundTasks`, so ours is none,
-and the name is an alias for `Annotated[BackgroundTasks, Depends(provide)]`.
+FastAPI injects its own class for every subclass of Starlette's `BackgroundTasks`. So our class is
+no subclass, and the name is an alias for `Annotated[BackgroundTasks, Depends(provide)]`.
 
-How `provide` knows whether the handler succeeded: it leaves a callback on the stack of contexts
-that FastAPI unwinds with the request. If the handler raised, or the response did not validate, the
+`provide` must know whether the handler succeeded. It pushes a callback onto the exit stack that
+FastAPI unwinds with the request. If the handler raised, or the response did not validate, the
 callback sees the exception before the error response starts; on success it is called later.
 """
 
@@ -48,7 +48,7 @@ __all__ = ["Accepted", "BackgroundTask", "BackgroundTasks"]
 async def provide(
     connection: HTTPConnection, in_request: FastAPIBackgroundTasks
 ) -> background.BackgroundTasks:
-    """The request's BackgroundTasks, the same one for its handler and all its dependencies."""
+    """Provide the request's BackgroundTasks, the same for its handler and all its dependencies."""
     outbox = _outbox(connection, in_request)
     connection.scope["fastapi_inner_astack"].push(outbox.leave)
     return background.BackgroundTasks.of_request(outbox)
@@ -57,10 +57,10 @@ async def provide(
 async def provide_before_0_121(
     connection: HTTPConnection, in_request: FastAPIBackgroundTasks
 ) -> AsyncIterator[background.BackgroundTasks]:
-    """The same for releases that keep their stack to themselves: 100 µs slower per request.
+    """Provide it in FastAPI releases without a public exit stack: 100 µs slower per request.
 
-    Before 0.118 dependencies are left before the response, and before FastAPI raises that the
-    request was invalid, so that only the answer itself will show whether the handler failed.
+    Before 0.118, dependencies are left before the response, and before FastAPI raises that the
+    request was invalid, so only the response itself shows whether the handler failed.
     """
     outbox = _outbox(connection, in_request)
     try:
@@ -81,28 +81,29 @@ def _outbox(connection: HTTPConnection, in_request: FastAPIBackgroundTasks) -> O
             "    afterword = Afterword(app)"
         )
     if outbox.run_in_request is None:
-        # What cannot be stored runs where FastAPI runs its own: after the body, dependencies open.
+        # A call that cannot be stored runs as FastAPI's own tasks do: after the body, while the
+        # dependencies are open.
         outbox.run_in_request = in_request.add_task
     return outbox
 
 
 class Accepted(JSONResponse):
-    """The answer 202: a job does the work, and this is where to look at it.
+    """The response 202: a job does the work, and the response says where to look at it.
 
-    The body has the job's id and state, `Location` its place in `Afterword.jobs_router`. What the
-    request has added is stored before the answer is written: only then is it certain which job it
-    is, because a unique key may belong to one of another request.
+    The body has the job's id and state, `Location` its URL in `Afterword.jobs_router`. The jobs of
+    the request are stored before the response is written. Only then is the job's id certain,
+    because a unique key may belong to a job of another request.
 
     Args:
-        job: what `add_task` returned.
-        location: where it can be looked at, `{id}` standing for its id. Default: where the
-            application has included the jobs router; no `Location` if it has not.
+        job: the job that `add_task` returned.
+        location: the URL of the job, with `{id}` for its id. Default: that of the jobs router, if
+            the application has included it; otherwise there is no `Location`.
         retry_after: seconds after which the client may look for the first time. Default: 1.
-        headers: more of them.
-        background: tasks to be run after the answer.
+        headers: further headers.
+        background: tasks to run after the response.
 
     Raises:
-        ConfigurationError: `retry_after` is no whole number from 0 to 86,400.
+        ConfigurationError: `retry_after` is not a whole number from 0 to 86,400.
 
     Example:
         @app.post("/reports", status_code=202, responses=Accepted.responses)
@@ -147,7 +148,7 @@ class Accepted(JSONResponse):
         return {"id": self.job.id, "state": self.job.state}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Store what the request has added, then answer."""
+        """Store the jobs of the request, then send the response."""
         outbox: Outbox | None = scope.get("afterword.request.outbox")
         if outbox is not None:
             await outbox.store()
@@ -161,13 +162,13 @@ class Accepted(JSONResponse):
         await super().__call__(scope, receive, send)
 
 
-_IN_URLS = ":/%#?=@[]!$&'()*+,;~"  # what stays as it is, as in Starlette's redirects
+_IN_URLS = ":/%#?=@[]!$&'()*+,;~"  # characters that are not quoted, as in Starlette's redirects
 
 
 def _place(scope: Scope) -> str | None:
-    """The path of a job's status, with `{id}`; None if nobody has included the jobs router.
+    """Return the path of a job's status, with `{id}`; None if the jobs router is not included.
 
-    The innermost application comes first: each of several mounted ones may have jobs of its own.
+    The innermost application comes first, because each mounted one may have jobs of its own.
     """
     outer, top = scope["router"], scope.get("app_root_path", scope["root_path"])
     inner = scope["app"].router

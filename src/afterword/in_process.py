@@ -1,4 +1,4 @@
-"""The error of a task whose process died, for `retry_on=` and the like."""
+"""The error of a task whose process died, for instance for `retry_on=`."""
 
 from afterword.worker.in_process import ProcessDied
 

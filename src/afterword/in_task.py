@@ -1,9 +1,9 @@
-"""What a task is given of its application, if it asks for it: `BackgroundTasks` and `Afterword`.
+"""The application's `BackgroundTasks` and `Afterword` as parameters of tasks.
 
     async def register(email: str, background_tasks: BackgroundTasks) -> None:
         background_tasks.add_task(send_welcome, email)
 
-A function, or a dependency, may be used by routes and tasks alike. In a task, what it adds is
+Routes and tasks may share such a function or dependency. In a task, the jobs that it adds are
 stored with the completion of the attempt, or not at all: see `TaskContext.add_task`.
 """
 
@@ -15,19 +15,18 @@ from typing import Any
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
 from afterword.app import Afterword
-from afterword.client.adder import ScriptTaskAdder
-from afterword.client.call import Call
+from afterword.client.call import Call, ScriptTaskAdder
 from afterword.client.handle import Job
 from afterword.injection.scope import Provided
 from afterword.request.background import BackgroundTasks, TasksOfTask
 from afterword.request.outbox import Entry, Outbox
 from afterword.store.protocol import Claim
-from afterword.worker.context import NATIVES, TaskContext, current
-from afterword.worker.workplace import Make, Workplace
+from afterword.worker.context import BUILTINS, TaskContext, current
+from afterword.worker.services import Make, WorkerServices
 
 
-def natives_of(afterword: Afterword) -> Mapping[type, Make]:
-    """The makers of these for an attempt, by their types."""
+def builtins_of(afterword: Afterword) -> Mapping[type, Make]:
+    """Return the functions that make these values for an attempt, by type."""
 
     def tasks(context: TaskContext) -> BackgroundTasks:
         return TasksOfTask(_in_order(afterword, context), afterword.bind)
@@ -40,7 +39,7 @@ def natives_of(afterword: Afterword) -> Mapping[type, Make]:
 
 
 def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Job[Any]]:
-    """Add as in a request: the next job starts when the one before has ended."""
+    """Return a function that adds jobs as in a request, each to run after the one before."""
     rules = afterword.intake.rules
     added: list[str] = []
 
@@ -51,26 +50,26 @@ def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Jo
         placed = replace(job, after=after, on_failure=rules.on_failure, request_id=first)
         context.keep([placed])
         added.append(job.id)
-        return Job(job.id, job.task, keeper=afterword.keeper)
+        return Job(job.id, job.task, inquiries=afterword.inquiries)
 
     return add
 
 
 class AfterwordOfTask(ScriptTaskAdder):
-    """The application's Afterword as a task is given it: what is added becomes the task's."""
+    """The application's Afterword in a task: the jobs that it adds belong to the attempt."""
 
     def __init__(self, afterword: Afterword, context: TaskContext) -> None:
         super().__init__(self._keep_async, self._keep)
         self._afterword, self._context = afterword, context
 
     def __getattr__(self, name: str) -> Any:
-        """Everything but adding is the application's, as it is now."""
+        """Delegate everything but adding to the application's Afterword."""
         return getattr(self._afterword, name)
 
     def _keep(self, call: Call) -> Job[Any]:
         job = self._context.new_job(call)
         self._context.keep([job])
-        return Job(job.id, job.task, keeper=self._afterword.keeper)
+        return Job(job.id, job.task, inquiries=self._afterword.inquiries)
 
     async def _keep_async(self, call: Call) -> Job[Any]:
         return self._keep(call)
@@ -78,20 +77,20 @@ class AfterwordOfTask(ScriptTaskAdder):
 
 @contextlib.contextmanager
 def in_request(afterword: Afterword, entry: Entry) -> Iterator[Provided]:
-    """Run a call that is not stored, in its request, as if a worker did."""
-    natives: dict[type, Make] = {
-        **NATIVES,
+    """Set up the context in which a call that is not stored runs in its request, as in a worker."""
+    builtins: dict[type, Make] = {
+        **BUILTINS,
         BackgroundTasks: _tasks_of_request,
         StarletteBackgroundTasks: _tasks_of_request,
         Afterword: lambda _: afterword,
     }
-    place = Workplace(
+    services = WorkerServices(
         injection=afterword.injection,
-        natives=natives,
-        keeper=afterword.keeper,
+        builtins=builtins,
+        inquiries=afterword.inquiries,
         now=afterword.intake.now,
     )
-    context = _InRequest(entry, place, afterword.intake.now())
+    context = _InRequest(entry, services, afterword.intake.now())
     token = current.set(context)
     try:
         yield context.provided
@@ -104,11 +103,11 @@ def _tasks_of_request(context: "_InRequest") -> BackgroundTasks:
 
 
 class _InRequest(TaskContext):
-    """The only attempt at a call that is not stored; what it adds is the request's."""
+    """The only attempt at a call that is not stored; jobs that it adds belong to the request."""
 
-    def __init__(self, entry: Entry, place: Workplace, started_at: float) -> None:
+    def __init__(self, entry: Entry, services: WorkerServices, started_at: float) -> None:
         job = entry.job
-        super().__init__(Claim(job.id, 1, "", job.task, "{}", started_at), place, started_at)
+        super().__init__(Claim(job.id, 1, "", job.task, "{}", started_at), services, started_at)
         self.outbox: Outbox = entry.outbox
 
     def _add_call(self, call: Call) -> Job[Any]:

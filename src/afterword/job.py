@@ -1,4 +1,4 @@
-"""Jobs as a store knows them, for code that asks a store or implements one."""
+"""Jobs as a store keeps them, for code that queries a store or implements one."""
 
 from afterword.model.job import (
     DEFAULTS,

@@ -1,15 +1,15 @@
-"""The pytest plugin: under it a request waits for its tasks.
+"""The pytest plugin: a request waits for its tasks.
 
-So an assertion may follow the request at once, with the application started or not:
+So an assertion may follow the request at once, whether the application is started or not:
 
     def test_signup():
         with TestClient(app) as client:
             client.post("/signup")
         assert mails == ["welcome"]
 
-Arguments go through the real encoding, jobs through a real store. Its URL is, unless the test run
-or the application says otherwise, a file in a temporary directory of this run. Switch the plugin
-off with `-p no:afterword`.
+Arguments go through the real encoding, jobs through a real store. By default the store is a file in
+a temporary directory of the test run; `AFTERWORD_URL` or the application can set another one.
+Disable the plugin with `-p no:afterword`.
 """
 
 import os
@@ -23,7 +23,7 @@ from afterword.app import Afterword
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let every application of this run wait, and keep its jobs out of the working directory."""
+    """Make every application of this run wait, and keep its jobs out of the working directory."""
     waiting = _waiting()
     next(waiting)
     config.add_cleanup(lambda: next(waiting, None))

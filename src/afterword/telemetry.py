@@ -1,8 +1,7 @@
-"""Events become log lines here, and nowhere else.
+"""The log: the only module that turns events into log lines.
 
-A line is: verb, job id, task, attempt, then key=value. Arguments and results never appear in it,
-and what is long is cut. The logger is `afterword`; its level and handlers are the application's
-business.
+A line is: verb, job id, task, attempt, then key=value. It never contains arguments or results, and
+long values are cut. The logger is `afterword`; the application sets its level and handlers.
 """
 
 import logging
@@ -19,26 +18,27 @@ _warned_lock = threading.Lock()
 
 
 def started(url: str, durability: str, worker: str, concurrency: int | None) -> None:
-    """The application is ready to keep its promise."""
+    """The application is ready to store jobs."""
     runs = f"concurrency={concurrency}" if concurrency else "stores only"
     _log(logging.INFO, "started store=%s durability=%s worker=%s %s", url, durability, worker, runs)
 
 
 def polling(url: str) -> None:
-    """The store cannot tell us of new jobs."""
+    """The store cannot notify this process of new jobs."""
     line = (
-        "polling store=%s: a pooler stands between us and the server, so other processes' jobs are"
-        " found once a second. For less, connect to the server directly."
+        "polling store=%s: a pooler between this process and the server blocks notifications, so"
+        " jobs of other processes are looked for once a second. To start them sooner, connect to"
+        " the server directly."
     )
     _log(logging.WARNING, line, url)
 
 
 def clock_differs(fast: float, url: str) -> None:
-    """This host's clock is not the store's; said once."""
+    """This host's clock differs from the store's; logged once."""
     if _first_time("<clock>"):
         line = (
             "clock_differs seconds=%+.1f store=%s: this host's clock is wrong, or the store's is."
-            " The store's counts; set this one, say by NTP."
+            " Jobs follow the store's clock. Set the wrong one, for instance by NTP."
         )
         _log(logging.WARNING, line, fast, url)
 
@@ -49,7 +49,7 @@ def stopped(worker: str, left: int) -> None:
 
 
 def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float) -> None:
-    """An attempt has ended and is on record."""
+    """An attempt has ended, and its outcome is stored."""
     if isinstance(outcome, Completed) and not logger.isEnabledFor(logging.DEBUG):
         return
     verb = type(outcome).__name__.lower()
@@ -62,26 +62,26 @@ def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float
 
 
 def result_not_kept(task: str, reason: str) -> None:
-    """A task has returned what cannot be stored; its job is completed; said once per task."""
+    """A result cannot be stored; its job is completed; logged once per task."""
     if _first_time(f"result of {task}"):
-        line = "result_not_kept task=%s: the job is completed, but what it returned is lost: %s"
+        line = "result_not_kept task=%s: the job is completed, but its result is lost: %s"
         _log(logging.WARNING, line, task, reason)
 
 
 def overrun(job_id: str, task: str, attempt: int, *, slot_freed: bool) -> None:
-    """An attempt is over on record, but its code goes on: nobody can stop a thread."""
+    """An attempt has ended in the store, but its code still runs: a thread cannot be stopped."""
     freed = "another thread takes its place" if slot_freed else "degraded: it keeps its slot"
-    line = "overrun job=%s task=%s attempt=%d: its time is over, its code still runs; %s"
+    line = "overrun job=%s task=%s attempt=%d: its time is over, but its code still runs; %s"
     _log(logging.WARNING, line, job_id, task, attempt, freed)
 
 
 def lost_lease(job_id: str, task: str, attempt: int) -> None:
-    """An attempt's outcome was refused: the job has been given to somebody else."""
+    """An attempt's outcome was refused: the job has been given to another worker."""
     _log(logging.WARNING, "lost_lease job=%s task=%s attempt=%d", job_id, task, attempt)
 
 
 def missed(name: str, count: int, policy: str) -> None:
-    """Nobody was there for some occurrences of a schedule."""
+    """No process was running for some occurrences of a schedule."""
     _log(logging.WARNING, "missed schedule=%s occurrences=%d policy=%s", name, count, policy)
 
 
@@ -92,14 +92,14 @@ def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> No
 
 
 def not_recovered(job_id: str, error: BaseException) -> None:
-    """The store refuses to take a job from its lost worker; said once for each."""
+    """The store cannot recover a job from its lost worker; logged once per job."""
     if _first_time(f"recovery of {job_id}"):
-        line = "not_recovered job=%s: look at its row, which somebody has edited: %s"
+        line = "not_recovered job=%s: its row seems to have been edited, please correct it: %s"
         _log(logging.ERROR, line, job_id, summarize(error))
 
 
 def schedule_failed(name: str, error: BaseException) -> None:
-    """A schedule could not make its jobs; it tries again, and the others go on. Said once."""
+    """A schedule could not create its jobs; it is tried again, the others go on; logged once."""
     reason = summarize(error)
     if _first_time(f"schedule {name}: {reason}"):
         line = "schedule_failed schedule=%s: %s"
@@ -107,8 +107,8 @@ def schedule_failed(name: str, error: BaseException) -> None:
 
 
 def freed(missing: int) -> None:
-    """Jobs waited for jobs that are not there: they were freed, or ended with those that failed."""
-    _log(logging.WARNING, "freed: jobs waited for %d that are not there any more", missing)
+    """Jobs waited for predecessors that are missing; they were freed, or cancelled."""
+    _log(logging.WARNING, "freed: jobs waited for %d that do not exist any more", missing)
 
 
 def claim_failed(error: BaseException) -> None:
@@ -117,18 +117,18 @@ def claim_failed(error: BaseException) -> None:
 
 
 def settle_failed(job_id: str, error: BaseException) -> None:
-    """An outcome could not be written, and writing it again would not help."""
+    """An outcome could not be stored, and another try would fail again."""
     _log(logging.ERROR, "settle_failed job=%s: %s", job_id, summarize(error))
 
 
 def postponed(error: BaseException) -> None:
-    """What must not get lost could not be written; it is tried again until it can be."""
-    line = "postponed: it is tried again until it can be written: %s"
+    """A write that must not be lost has failed; it is tried again until it succeeds."""
+    line = "postponed: a write has failed and is tried again until it succeeds: %s"
     _log(logging.ERROR, line, printable(summarize(error)))
 
 
 def forgotten(job_id: str, task: str, attempt: int, state: str) -> None:
-    """The store said that this process ran a job, and nothing in it could end that job any more."""
+    """The store listed a job as running here, but this process did not run it any more."""
     line = "forgotten job=%s task=%s attempt=%d state=%s"
     _log(logging.ERROR, line, job_id, printable(task), attempt, state)
 
@@ -145,7 +145,7 @@ def put_back(job_id: str, task: str, reason: str) -> None:
 
 
 def not_durable(task: str, reason: str) -> None:
-    """A call runs in the request because it cannot be stored; said once per function."""
+    """A call runs in the request because it cannot be stored; logged once per function."""
     if _first_time(task):
         _log(
             logging.WARNING,
@@ -156,31 +156,31 @@ def not_durable(task: str, reason: str) -> None:
 
 
 def not_injectable(task: str, reason: str) -> None:
-    """A registered task uses a framework that no application of this process is set up for."""
-    line = "not_injectable task=%s: its jobs would be refused here. %s"
+    """A registered task needs a framework that no application of this process has set up."""
+    line = "not_injectable task=%s: its jobs are refused here. %s"
     _log(logging.WARNING, line, task, reason)
 
 
 def not_started() -> None:
-    """Tasks run in the request because the application's lifespan has not run; said once."""
+    """Tasks run in the request because the application's lifespan has not run; logged once."""
     if _first_time("<not started>"):
         _log(
             logging.WARNING,
             "not_started: the lifespan of the application has not run, so its tasks run in their"
             " requests and are not durable. Serve the application with its lifespan (uvicorn:"
-            " --lifespan on). For one that is mounted in another, enter its lifespan in the other"
-            " one's: `async with inner.router.lifespan_context(inner): yield`."
+            " --lifespan on). If it is mounted in another one, enter its lifespan in that of the"
+            " other: `async with inner.router.lifespan_context(inner): yield`."
             " In a test, use `with TestClient(app) as client:`.",
         )
 
 
 def never_confirmed(task: str) -> None:
-    """A task was put on no response, or on one that was not sent; it did not run."""
+    """A task was attached to no response, or to one that was not sent; it did not run."""
     _log(
         logging.WARNING,
-        "never_confirmed task=%s: it was added to a BackgroundTask(s) of your own, and no response"
-        " that was sent carries that, so it did not run. Return the response that has"
-        " background=..., or take BackgroundTasks as a parameter of the route.",
+        "never_confirmed task=%s: it was added to a BackgroundTask(s) of your own, but no response"
+        " with it was sent, so it did not run. Return the response that has background=..., or take"
+        " BackgroundTasks as a parameter of the route.",
         printable(task),
     )
 
@@ -189,14 +189,15 @@ def out_of_order(task: str) -> None:
     """A call that cannot be stored could not wait for the jobs before it."""
     _log(
         logging.WARNING,
-        "out_of_order task=%s: it cannot be stored, so it runs in its request, and that cannot wait"
-        " for the jobs before it: none of them starts now. Make it a function at a module's top.",
+        "out_of_order task=%s: it cannot be stored, so it runs in its request, which cannot wait"
+        " for the jobs before it, because none of them starts now. Define the function at the top"
+        " of a module.",
         printable(task),
     )
 
 
 def not_run(task: str) -> None:
-    """A call that cannot be stored was cut off with its request."""
+    """A call that cannot be stored was cancelled with its request."""
     _log(
         logging.ERROR,
         "not_run task=%s: it cannot be stored, and its request was cancelled before it could run.",
@@ -210,29 +211,29 @@ def task_failed(task: str, error: str) -> None:
 
 
 def not_committed(jobs: int) -> None:
-    """A session was closed with jobs that were waiting for its commit; they do not exist."""
+    """A session with pending jobs was closed without a commit; the jobs do not exist."""
     line = "not_committed jobs=%d: their session was closed without a commit, so they do not exist."
     _log(logging.WARNING, line, jobs)
 
 
 def failed_after_completion(job_id: str, task: str, attempt: int, outcome: Outcome) -> None:
-    """A task completed its job itself, and then raised or was cancelled; the job is completed."""
+    """A task completed its job itself, then raised or was cancelled; the job stays completed."""
     line = "failed_after_completion job=%s task=%s attempt=%d"
     _log(logging.WARNING, line, job_id, task, attempt, detail=getattr(outcome, "error", None))
 
 
 def not_stored(reason: str) -> None:
-    """A request was answered with 503, or a late task was not kept."""
+    """A request was answered with 503, or a late task was not stored."""
     _log(logging.ERROR, "not_stored reason=%s", reason)
 
 
 def step_failed(error: Exception) -> None:
-    """A periodic step of the store's thread raised; it will be taken again."""
+    """A periodic step of the store's thread raised; it will run again."""
     _log(logging.WARNING, "step_failed: %s", summarize(error))
 
 
 def old_sqlite(version: str, path: str) -> None:
-    """The store cannot use WAL mode, because of this Python's SQLite; said once."""
+    """The store cannot use WAL mode, because of this Python's SQLite; logged once."""
     if _first_time("<old sqlite>"):
         _log(
             logging.WARNING,
@@ -245,23 +246,23 @@ def old_sqlite(version: str, path: str) -> None:
 
 
 def wal_grows(path: str, size: int) -> None:
-    """Somebody reads an old state of a SQLite file and keeps its WAL from being emptied."""
+    """A long read transaction keeps the WAL of a SQLite file from being emptied."""
     _log(
         logging.WARNING,
-        "wal_grows store=%s bytes=%d: a program holds a read transaction open for long, so the WAL"
-        " cannot be emptied. End it; the file shrinks by itself.",
+        "wal_grows store=%s bytes=%d: a program keeps a read transaction open, so the WAL cannot be"
+        " emptied. End that transaction; the file then shrinks by itself.",
         path,
         size,
     )
 
 
 def answer_refused(error: BaseException) -> None:
-    """The store's thread has an answer or an error that nobody took."""
+    """The caller did not accept an answer or an error of the store's thread."""
     _log(logging.ERROR, "answer_refused", detail=describe(error, whole=True))
 
 
 def indented(error: str) -> str:
-    """The lines of a traceback, none of which can pass for a line of ours.
+    """Indent the lines of a traceback, so that none can pass for a log line.
 
     >>> indented("a\\nfailed job=1")
     '    a\\n    failed job=1'
@@ -270,7 +271,7 @@ def indented(error: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that cannot forge a line or move a cursor.
+    """Escape text so that it cannot forge a line or move a cursor.
 
     >>> printable("a\\nb")
     'a\\\\nb'
@@ -279,7 +280,7 @@ def printable(text: str) -> str:
 
 
 def brief(text: str) -> str:
-    """Text for a line of the log, of which not more than 2,000 characters are shown.
+    """Shorten and escape text for a log line; at most 2,000 characters are shown.
 
     >>> brief("x" * 3_000)[-25:]
     'xxxxxx... (3,000 in all)'
@@ -290,11 +291,11 @@ def brief(text: str) -> str:
 
 
 def _log(level: int, line: str, *values: object, detail: str | None = None) -> None:
-    """Log a line; what the application's handlers and filters raise is their affair, not ours.
+    """Log a line; exceptions of the application's handlers and filters are not passed on.
 
     Args:
-        values: those that are text may come from the store, so they are made printable and brief.
-        detail: the lines below it, such as a traceback.
+        values: the arguments of the line; text may come from the store, so it is made brief.
+        detail: further lines, such as a traceback.
     """
     shown = [brief(each) if isinstance(each, str) else each for each in values]
     if detail:
@@ -302,7 +303,7 @@ def _log(level: int, line: str, *values: object, detail: str | None = None) -> N
     try:
         logger.log(level, line, *shown)
     except Exception:
-        if logging.raiseExceptions:  # as logging itself does it
+        if logging.raiseExceptions:  # as logging itself does
             traceback.print_exc()
 
 

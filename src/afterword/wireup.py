@@ -1,10 +1,10 @@
-"""For Wireup: `TaskContext` and `Progress` as injectables, as its integrations have `Request`.
+"""For Wireup: `TaskContext` and `Progress` as injectables, like `Request` in its integrations.
 
     import afterword.wireup
 
     container = wireup.create_async_container(injectables=[services, afterword.wireup])
 
-A scoped service may then take them in its constructor. Parameters of tasks need none of this: there
+A scoped service may then take them in its constructor. Parameters of tasks do not need this: there
 the annotation is enough.
 """
 
@@ -21,7 +21,7 @@ __all__ = ["progress", "task_context"]
 
 @injectable(lifetime="scoped")
 def task_context() -> TaskContext:
-    """The attempt that is running; a worker puts it into the scope.
+    """The running attempt; the worker provides it in the scope of the attempt.
 
     Raises:
         NotInTask: the scope is that of a request.
@@ -31,9 +31,12 @@ def task_context() -> TaskContext:
 
 @injectable(lifetime="scoped")
 def progress() -> Progress:
-    """How far that attempt has come; errors as of `task_context`."""
+    """The progress of the running attempt; raises as `task_context` does."""
     _refuse("Progress")
 
 
 def _refuse(what: str) -> NoReturn:
-    raise NotInTask(f"Wireup can inject {what} in a task only, and this is none.")
+    raise NotInTask(
+        f"Wireup can inject {what} only in a task, but this scope is not that of one."
+        " Take it in the task, and pass it on."
+    )

@@ -307,7 +307,7 @@ async def async_generator() -> AsyncIterator[None]:
         (lambda: note_later("x"), "correct!"),
         (lambda: generator, "generator"),
         (lambda: async_generator, "generator"),
-        (lambda: "note", "pass the function"),
+        (lambda: "note", "Pass the function"),
     ],
     ids=["coroutine", "generator", "async generator", "name"],
 )

@@ -153,7 +153,7 @@ def test_one_warning_per_function_says_why_and_what_to_do(
     warnings = [each.getMessage() for each in caplog.records if "not_durable" in each.getMessage()]
     assert 1 == len(warnings)
     assert "'session'" in warnings[0]
-    assert "Pass what identifies it" in warnings[0]
+    assert "Pass an id or a path instead" in warnings[0]
 
 
 def test_strict_refuses_it_where_it_is_added(app: FastAPI, serve_started: Serve) -> None:

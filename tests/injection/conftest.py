@@ -33,7 +33,7 @@ def app() -> FastAPI:
 @pytest.fixture
 def injection(app: FastAPI) -> Injection:
     """What finds the frameworks that the application uses."""
-    return injection_of(app, natives=[Context], lifespan_state=lambda: {"pool": "the pool"})
+    return injection_of(app, builtin_types=[Context], lifespan_state=lambda: {"pool": "the pool"})
 
 
 @pytest.fixture

@@ -103,6 +103,6 @@ class HandMadeBound:
             yield values
 
 
-def injection_of(*injectors: HandMade, natives: tuple[type, ...] = ()) -> Injection:
+def injection_of(*injectors: HandMade, builtin_types: tuple[type, ...] = ()) -> Injection:
     """An injection with these injectors."""
-    return Injection(lambda: injectors, natives)
+    return Injection(lambda: injectors, builtin_types)

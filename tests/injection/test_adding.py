@@ -147,7 +147,7 @@ def test_s17_what_can_never_be_injected_is_refused_with_the_way_out(afterword: A
         stored(afterword, by_request)
 
     assert "by_request(value) → by_agent(user_agent)" in str(caught.value)
-    assert "pass the task what it needs of it" in str(caught.value)
+    assert "pass it to the task as an argument" in str(caught.value)
 
 
 def test_s30_a_function_that_needs_nothing_has_nothing(afterword: Afterword) -> None:

@@ -135,8 +135,8 @@ def test_the_types_that_the_worker_provides(injection: Injection) -> None:
     assert attempt(injection, task, provided={Context: Context()})
 
 
-@pytest.mark.parametrize("natives", [[background.BackgroundTasks, StarletteBackgroundTasks]])
-def test_s27_background_tasks_are_provided(app: FastAPI, natives: list[type]) -> None:
+@pytest.mark.parametrize("builtin_types", [[background.BackgroundTasks, StarletteBackgroundTasks]])
+def test_s27_background_tasks_are_provided(app: FastAPI, builtin_types: list[type]) -> None:
     """S27: ours, and FastAPI's own where a dependency asks for it."""
     import fastapi
 
@@ -152,7 +152,7 @@ def test_s27_background_tasks_are_provided(app: FastAPI, natives: list[type]) ->
     }
 
     assert (("ours", "theirs"), "ours") == attempt(
-        injection_of(app, natives=natives), task, provided=provided
+        injection_of(app, builtin_types=builtin_types), task, provided=provided
     )
 
 
@@ -356,7 +356,7 @@ def test_s24_an_override_may_be_async_where_the_dependency_is_not(
     assert not injection.of(task).all_sync
     assert "replaced" == attempt(injection, task)
     scope = injection.of(task).sync_scope({})
-    with pytest.raises(InjectionError, match="overridden by one that is `async`"):
+    with pytest.raises(InjectionError, match="overridden by an `async` one"):
         scope.__enter__()
 
 

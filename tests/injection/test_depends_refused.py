@@ -172,7 +172,7 @@ def test_a_circle_is_refused(injection: Injection) -> None:
 
     def task(value: Annotated[Any, Depends(first)]) -> None: ...
 
-    with pytest.raises(InjectionError, match=r"is .*first again.*Break the circle"):
+    with pytest.raises(InjectionError, match=r"is .*first again.*Break the cycle"):
         injection.of(task)
 
 

@@ -137,7 +137,7 @@ def injection(
 ) -> Injection:
     """What both kinds of containers do."""
     setup_dishka(container if request.param == "async" else sync_container, app)
-    return injection_of(app, natives=[Context])
+    return injection_of(app, builtin_types=[Context])
 
 
 def send(user_id: int, greeter: FromDishka[Greeter]) -> str:
@@ -293,14 +293,14 @@ def test_s17_an_unknown_type(injection: Injection) -> None:
 
     def task(unknown: FromDishka[Unknown]) -> None: ...
 
-    with pytest.raises(InjectionError, match=r"no provider .* makes .*Unknown.*'unknown'"):
+    with pytest.raises(InjectionError, match=r"'unknown' needs .*Unknown.*no provider"):
         injection.of(task)
 
 
 @pytest.mark.parametrize("app", [Starlette(), FastAPI()])
 def test_s17_no_container(app: Starlette) -> None:
     """S17."""
-    with pytest.raises(InjectionError, match=r"send asks dishka for greeter.*setup_dishka"):
+    with pytest.raises(InjectionError, match=r"needs a dishka container for greeter.*setup_dishka"):
         stored(injection_of(app), send, 1)
 
 
@@ -308,7 +308,7 @@ def test_a_script_without_an_application_adds_jobs_but_runs_none() -> None:
     injection = injection_of(None)
 
     assert '{"user_id":1}' == stored(injection, send, 1)
-    with pytest.raises(InjectionError, match="no application whose container"):
+    with pytest.raises(InjectionError, match="no application with one"):
         attempt(injection, send, 1)
 
 
@@ -316,7 +316,7 @@ def test_an_asynchronous_container_stays_in_the_loop(container: AsyncContainer) 
     bound = DishkaInjector(container).bind(send)
 
     assert bound is not None
-    with pytest.raises(InjectionError, match="cannot be used in a thread"):
+    with pytest.raises(InjectionError, match="can be used in a thread"):
         bound.sync_scope({})
 
 

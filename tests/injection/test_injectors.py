@@ -57,7 +57,7 @@ def plain(x: int): ...
 def native(x: int, context: set): ...
 
 app = Starlette()
-injection = injection_of(app, natives=[set])
+injection = injection_of(app, builtin_types=[set])
 assert injection.of(plain) is NOTHING
 with injection.of(native).sync_scope({set: "context"}) as values:
     print(values)

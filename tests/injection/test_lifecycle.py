@@ -144,7 +144,7 @@ async def test_s21_a_teardown_that_does_not_end_is_cut_off() -> None:
     log: list[str] = []
     began = time.monotonic()
 
-    with pytest.raises(TimeoutError, match=r"cut off, as it took longer than 0\.02 seconds"):
+    with pytest.raises(TimeoutError, match=r"may take 0\.02 seconds, but this one took longer"):
         await Run(_noted(log, 60), {}, teardown_timeout=0.02)(_at_once)
     assert time.monotonic() - began < 5
     task = asyncio.current_task()

@@ -90,11 +90,11 @@ async def test_s17_an_application_does_not_start_with_what_can_never_be_injected
     assert not afterword.started
     assert 2 == len(lines)
     assert "by_request(value) → by_agent(user_agent)" in lines[0]
-    assert "pass the task what it needs of it" in lines[0]
+    assert "pass it to the task as an argument" in lines[0]
     assert "its parameter 'value'" in lines[1]
     assert "without executor='process'" in lines[1]
     assert f"not_injectable task={__name__}:by_wireup" in caplog.text
-    assert "by_wireup asks Wireup for mailer" in caplog.text
+    assert "by_wireup needs a Wireup container for mailer" in caplog.text
     assert "wireup.integration.fastapi.setup(container, app)" in caplog.text
 
 
@@ -126,7 +126,7 @@ async def test_s17_a_job_that_is_there_already_fails_at_once(
     await afterword.stop()
 
     assert ("failed", 1) == (found.state, found.attempt)
-    assert "by_wireup asks Wireup for mailer" in str(found.error)
+    assert "by_wireup needs a Wireup container for mailer" in str(found.error)
     assert f"failed job={job.id}" in caplog.text
 
 

@@ -26,7 +26,7 @@ from afterword.injection.needs import NOTHING, Injection
 from afterword.store.protocol import Claim
 from afterword.tasks.registry import reference
 from afterword.worker.context import TaskContext
-from afterword.worker.workplace import Workplace
+from afterword.worker.services import WorkerServices
 from tests.injection import services
 from tests.injection.attempts import attempt, attempt_in_loop, run, stored
 from tests.injection.depending import both_kinds
@@ -372,7 +372,7 @@ def test_a_container_that_is_given(container: wireup.AsyncContainer) -> None:
 
 def test_s17_no_container() -> None:
     """S17."""
-    with pytest.raises(InjectionError, match=r"send asks Wireup for greeter.*setup\(container"):
+    with pytest.raises(InjectionError, match=r"needs a Wireup container for greeter.*setup\("):
         stored(injection_of(Starlette()), send, 1)
 
 
@@ -380,7 +380,7 @@ def test_a_script_without_an_application_adds_jobs_but_runs_none() -> None:
     injection = injection_of(None)
 
     assert '{"user_id":1}' == stored(injection, send, 1)
-    with pytest.raises(InjectionError, match="no application whose container"):
+    with pytest.raises(InjectionError, match="no application with one"):
         attempt(injection, send, 1)
 
 
@@ -580,7 +580,7 @@ def test_wireup_and_depends_in_one_task(injection: Injection) -> None:
 
 def _context() -> TaskContext:
     claim = Claim("the id", 1, "worker", "task", "{}", 0.0)
-    return TaskContext(claim, Workplace(), 0.0)
+    return TaskContext(claim, WorkerServices(), 0.0)
 
 
 def test_a_service_takes_the_context_of_the_attempt(injection: Injection) -> None:
@@ -603,7 +603,7 @@ def test_a_service_that_takes_the_context_is_for_tasks_only(app: FastAPI) -> Non
     wireup.integration.fastapi.setup(app.state.wireup_container, app)
     with TestClient(app) as client:
         for path, name in (("/", "TaskContext"), ("/progress", "Progress")):
-            with pytest.raises(NotInTask, match=f"{name} in a task only"):
+            with pytest.raises(NotInTask, match=f"{name} only in a task"):
                 client.get(path)
 
 

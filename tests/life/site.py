@@ -98,7 +98,7 @@ def script(url: str) -> Iterator[Afterword]:
 
 def store_of(afterword: Afterword) -> Store:
     """The store itself; its verbs for people."""
-    return afterword.keeper.store()
+    return afterword.inquiries.store()
 
 
 async def job_of(afterword: Afterword, job: Job[Any]) -> Job[Any]:

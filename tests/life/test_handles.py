@@ -222,7 +222,7 @@ async def test_a_deleted_job_is_unknown(store_url: str) -> None:
     async with working(store_url, worker=False) as afterword:
         job = await afterword.options(delay=60).add_task(note, "x")
         known = await job_of(afterword, job)
-        afterword.keeper.store().delete([job.id])
+        afterword.inquiries.store().delete([job.id])
         found = await afterword.job(job.id)
         with pytest.raises(UnknownJob):
             await job.wait(5)

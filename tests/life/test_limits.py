@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 async def test_i24_no_more_than_the_limit_run_at_any_moment(store_url: str, ledger: Path) -> None:
     """Two workers here and one in another process, each with room for all of them."""
     with script(store_url) as afterword, ExitStack() as processes:
-        afterword.keeper.store()
+        afterword.inquiries.store()
         processes.enter_context(started("work", store_url))
         await wait_for(lambda: lines(ledger, "ready"), description="the other process works")
         async with working(store_url), working(store_url):

@@ -10,7 +10,7 @@ from afterword.model.clock import Clock
 from afterword.model.job import NewJob, new_id
 from afterword.model.records import Filter
 from afterword.store.protocol import Claim, Store
-from afterword.worker.prefetch import AHEAD, CAREFUL_FOR, GIVE_BACK_AFTER, MOST, Prefetch
+from afterword.worker.claims import AHEAD, CAREFUL_FOR, GIVE_BACK_AFTER, MOST, Prefetch
 from tests.at_work import wait_for
 from tests.life.site import note_async, script, seen, store_of, working
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +23,17 @@ from tests.life.site import (
 )
 
 pytestmark = pytest.mark.anyio
+second = threading.Event()  # another gate
 
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    second.clear()
+    yield
+    second.set()
+
+
+LATER = 10.0  # seconds: on a busy machine the end is noted late, but before any code has ended
 SAID = "TimeoutError: the attempt took longer than 0.2 seconds"
 
 
@@ -47,7 +58,7 @@ async def test_an_attempt_that_takes_too_long_is_cancelled_and_tidies_up(store_u
     assert SAID == (job.error or "").splitlines()[-1]
     assert "in sleep_long" in (job.error or "")
     assert ["x", "x tidied up"] == seen
-    assert 0.2 <= seconds < 1
+    assert 0.2 <= seconds < LATER
 
 
 async def sleep_shielded(name: str) -> None:
@@ -89,7 +100,7 @@ async def test_f10_code_that_ignores_its_end_keeps_its_slot_but_not_the_record(
 
     assert (JobState.FAILED, SAID) == (after.state, (after.error or "").splitlines()[-1])
     assert after.result is None
-    assert 1.2 <= seconds < 3
+    assert 1.2 <= seconds < LATER
     assert JobState.QUEUED is waiting
     assert ["stubborn", "stubborn goes on", "next"] == seen
     assert f"overrun job={job.id}" in caplog.text
@@ -132,7 +143,7 @@ async def test_f11_another_thread_takes_the_place_of_one_that_cannot_be_stopped(
     assert ["stuck", "next", "stuck ends", "last"] == seen
     assert (JobState.FAILED, 1, SAID) == (after.state, after.attempt, after.error)
     assert after.result is None
-    assert 0.2 <= seconds < 1
+    assert 0.2 <= seconds < LATER
     assert "another thread takes its place" in caplog.text
 
 
@@ -157,8 +168,9 @@ async def test_i20_when_too_many_threads_are_stuck_the_worker_is_degraded_and_sa
     assert 1 == caplog.text.count("degraded: it keeps its slot")
 
 
-def late(seconds: float) -> None:
-    time.sleep(seconds)
+def wait_for_the_second(name: str) -> None:
+    """Outlasts its limit: it ends once the test has seen that."""
+    second.wait(20)
 
 
 async def test_replaced_threads_go_when_they_can(file_url: str) -> None:
@@ -171,8 +183,11 @@ async def test_replaced_threads_go_when_they_can(file_url: str) -> None:
     async with working(file_url, concurrency=2) as afterword:
         for _ in range(4):
             limited = afterword.options(timeout=0.05)
-            jobs = [await limited.add_task(late, 0.15) for _ in range(2)]
+            jobs = [await limited.add_task(wait_for_the_second, name) for name in "ab"]
             assert [JobState.FAILED] * 2 == [(await job.wait(20)).state for job in jobs]
+            second.set()
+            await wait_for(lambda: threads() <= others + 2, description="the late ones have gone")
+            second.clear()
         await wait_for(lambda: threads() <= others + 2, description="as many threads as slots")
         both = [await afterword.add_task(wait_at_gate, name) for name in "ab"]
         await wait_for(lambda: sorted(seen) == ["a", "b"], description="both run at once")
@@ -197,14 +212,15 @@ async def test_a_thread_is_told_that_its_time_is_over(file_url: str) -> None:
 # ---------------------------------------------------------------------- both
 
 
-@task(timeout=0.15, retries=1, backoff=0)
+# Long enough for the second attempt, also where the machine pauses for most of a second.
+@task(timeout=1.5, retries=1, backoff=0)
 async def slow_at_first() -> int:
     if current_task().attempt == 1:
         await asyncio.sleep(60)
     return current_task().attempt
 
 
-@task(timeout=timedelta(milliseconds=150), retries=1, backoff=0)
+@task(timeout=timedelta(milliseconds=1500), retries=1, backoff=0)
 def slow_at_first_in_a_thread() -> int:
     if current_task().attempt == 1:
         gate.wait(20)
@@ -239,10 +255,7 @@ async def test_f11_the_late_end_of_one_attempt_does_not_touch_the_next(file_url:
     assert (JobState.COMPLETED, 2, 2) == (job.state, job.attempt, job.result)
 
 
-second = threading.Event()
-
-
-@task(retries=1, backoff=0, timeout=1)
+@task(retries=1, backoff=0, timeout=2)
 def both_run() -> int:
     number = current_task().attempt
     seen.append(number)
@@ -250,14 +263,16 @@ def both_run() -> int:
         gate.wait(20)
         seen.append("1 ends")
     else:
-        second.wait(0.9)  # or its own time would be over
+        second.wait(1.9)  # or its own time would be over
     return number
 
 
 async def test_waiting_for_a_slot_does_not_count(file_url: str) -> None:
     async with working(file_url, concurrency=1) as afterword:
-        await afterword.add_task(late, 0.5)
-        job = await afterword.options(timeout=0.3).add_task(note, "x")
+        await afterword.add_task(wait_at_gate, "first")
+        job = await afterword.options(timeout=2).add_task(note, "x")
+        await asyncio.sleep(2.1)
+        gate.set()
         await job.wait(20)
 
     assert JobState.COMPLETED is job.state
@@ -271,6 +286,6 @@ async def sleep_with_a_limit() -> None:
 async def test_the_call_goes_before_the_task(file_url: str) -> None:
     async with working(file_url) as afterword:
         job = await afterword.options(timeout=0.1).add_task(sleep_with_a_limit)
-        await job.wait(5)
+        await job.wait(20)
 
     assert JobState.FAILED is job.state

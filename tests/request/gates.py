@@ -171,7 +171,7 @@ def status_of(sent: list[Message]) -> int:
 
 async def records(afterword: Afterword) -> list[JobRecord]:
     """All jobs, in the order they were added, as soon as every one has ended."""
-    store = afterword.keeper.store()
+    store = afterword.inquiries.store()
     await wait_for(
         lambda: all(job.state.final for job in store.find()), description="every job has ended"
     )

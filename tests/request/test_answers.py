@@ -99,7 +99,7 @@ def test_tasks_made_by_hand_and_put_on_nothing_are_warned_of(
 
     with TestClient(app) as client:
         client.post("/")
-        wait_until(lambda: not afterword.keeper.store().find(), description="it is removed")
+        wait_until(lambda: not afterword.inquiries.store().find(), description="it is removed")
 
     assert [] == seen
     assert "never_confirmed task=tests.life.site:note" in caplog.text

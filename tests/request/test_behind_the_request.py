@@ -173,7 +173,7 @@ async def test_what_is_added_behind_the_request_follows_its_jobs(store_url: str)
         await request(kept.app)
         for text in "BC":
             kept.background_tasks.add_task(note, text)
-        jobs = sorted(kept.afterword.keeper.store().find(), key=lambda job: job.id)
+        jobs = sorted(kept.afterword.inquiries.store().find(), key=lambda job: job.id)
 
     assert [None, jobs[0].id, jobs[1].id] == [job.after for job in jobs]
     assert 1 == len({job.request_id for job in jobs})

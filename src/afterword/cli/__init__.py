@@ -27,7 +27,7 @@ def main() -> None:
         _commands()
     except AfterwordError as error:
         code = exit_code_of(error)
-        # Of several processes of a worker each has the same one: their parent says it once.
+        # All processes of a worker have the same error, so their parent prints it once.
         if code is not ExitCode.USAGE or not lifeline.report(error=str(error)):
             print_error(str(error))
         sys.exit(code)
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def print_error(error: str) -> None:
-    """Each line of the message for itself: what is quoted in it must not move a cursor."""
+    """Print a message line by line, escaped: quoted text must not move the cursor."""
     for line in f"afterword: {error}".splitlines():
         print(printable(line), file=sys.stderr)
 
@@ -53,7 +53,7 @@ def _commands() -> None:
 
 
 def _prepare_streams() -> None:
-    """Make the streams take whatever is written: an ASCII terminal, one that is closed."""
+    """Make output possible on every stream, including ASCII terminals and closed ones."""
     for name in ("stdout", "stderr"):
         stream: TextIO | None = getattr(sys, name)
         if stream is None:
@@ -63,7 +63,7 @@ def _prepare_streams() -> None:
 
 
 def _worker() -> "typer.Typer":
-    """The one command that runs for weeks: it does not keep in memory what the others need."""
+    """Import only the command `worker`: it runs for weeks, so it must not hold the others' code."""
     from afterword.cli.group import commands
     from afterword.cli.worker import worker
 

@@ -1,9 +1,9 @@
 """Changing jobs from the command line: those that are named, or all that match.
 
-What becomes of a job is a word: "retried", "deleted", "cancelled", or "asked to end" if it runs.
+The result for a job is a word: "retried", "deleted", "cancelled", or "asked to end" if it runs.
 
-With `--all`, jobs are changed in batches, from the newest to the oldest. What has been changed does
-not match any more, so a command that was interrupted goes on when it is run again.
+With `--all`, jobs are changed in batches, from the newest to the oldest. Changed jobs no longer
+match, so an interrupted command continues when it is run again.
 """
 
 import sys
@@ -35,14 +35,16 @@ class Act:
 
     Args:
         name: the command.
-        results: what can become of a job, what is usual first.
-        state: which ones `--all` means if no state is named; None: all that have ended.
-        possible: in which states a job can be changed.
-        why_not: what is wrong with another state.
-        apply: does it; a result per id, None for a job that was refused.
+        help: its help text.
+        results: the possible results for a job, the usual one first.
+        state: the state that `--all` selects if none is given; None: all that have ended.
+        possible: the states in which a job can be changed.
+        why_not: the reason why other states are refused.
+        apply: changes jobs; returns a result per id, None for a job that was refused.
     """
 
     name: str
+    help: str
     results: tuple[str, ...]
     state: JobState | None
     possible: frozenset[JobState]
@@ -55,16 +57,16 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one job that was named."""
+    """The result for one job that was named."""
 
     id: str
     result: str
-    state: JobState | None = None  # which it was refused in
+    state: JobState | None = None  # the state of a job that was refused
 
 
 def act_on(store: Store, act: Act, typed: Sequence[str], json: bool) -> None:
-    """Change the jobs that were named, say what became of each, and leave with that status."""
-    found = {each: full_id(store, each) for each in typed}  # all of them, before the first changes
+    """Change the jobs that were named, print the result for each, and exit with their status."""
+    found = {each: full_id(store, each) for each in typed}  # look up all before changing any
     verdicts = [_verdict(store, act, each, found[each]) for each in found]
     for verdict in verdicts:
         if json:
@@ -108,7 +110,7 @@ def _leave(verdicts: Sequence[Verdict]) -> None:
 def act_on_all(
     store: Store, act: Act, wanted: Filter, dry_run: bool, yes: bool, json: bool
 ) -> None:
-    """Change all jobs that match, once somebody has agreed, and say how many these were."""
+    """Change all jobs that match, after a confirmation, and print their number."""
     states = _states(act, wanted)
     counts = store.count(replace(wanted, state=None), COUNT_LIMIT + 1)
     matching = sum(counts[state] for state in states)
@@ -122,21 +124,24 @@ def act_on_all(
     try:
         for state in states:
             _act_in_batches(store, act, replace(wanted, state=state), report)
-    finally:  # a Ctrl-C, too: what is done is done
+    finally:  # also after Ctrl-C: the earlier batches are done
         _say_report(act, report, json)
 
 
 def _states(act: Act, wanted: Filter) -> list[JobState]:
-    """The states in which jobs are meant."""
+    """Return the states that the filter selects."""
     if wanted.state is None:
         return [act.state] if act.state else [each for each in JobState if each.final]
     if wanted.state not in act.possible:
-        raise ConfigurationError(f"--state cannot be {wanted.state}: {act.why_not}.")
+        possible = ", ".join(sorted(act.possible))
+        raise ConfigurationError(
+            f"--state cannot be {wanted.state}: {act.why_not}. Choose from: {possible}."
+        )
     return [wanted.state]
 
 
 def _scope(wanted: Filter, states: Sequence[JobState]) -> str:
-    """A filter in words.
+    """Describe a filter in words.
 
     >>> _scope(Filter(task="app:send", error="refused"), [JobState.FAILED])
     "failed jobs with task app:send, error 'refused'"
@@ -173,7 +178,7 @@ def _say_scope(act: Act, scope: str, matching: int, json: bool) -> None:
 def _confirm(act: Act, scope: str) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(
-            f"{act.name} --all would {act.name} {scope}, and there is no terminal to ask in."
+            f"{act.name} --all asks before it changes {scope}, but there is no terminal to ask in."
             " Pass --yes, or --dry-run to look first."
         )
     if not typer.confirm(f"{act.name.capitalize()} {scope}?", err=True):
@@ -203,11 +208,11 @@ def _say_report(act: Act, report: Counter[str | None], json: bool) -> None:
         if count:
             output.write(f"{_with_object(result, output.many(count, 'job'))}\n")
     if report[None]:
-        output.tell(f"{report[None]:,} changed their state meanwhile, and were left alone.")
+        output.tell(f"{report[None]:,} changed their state meanwhile, and were not touched.")
 
 
 def _with_object(result: str, jobs: str) -> str:
-    """A result and whom it met.
+    """Write a result with the jobs that it applies to.
 
     >>> _with_object("retried", "5 jobs"), _with_object("asked to end", "1 job")
     ('retried 5 jobs', 'asked 1 job to end')

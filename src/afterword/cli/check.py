@@ -1,4 +1,4 @@
-"""`afterword check`: a probe for supervisors and load balancers. Imports no application."""
+"""`afterword check`: a probe for supervisors and load balancers; it imports no application."""
 
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ def check(
         bool,
         typer.Option(
             "--live/--ready",
-            help="Whether a worker takes jobs, or only whether the store can be used.",
+            help="Check for a worker that takes jobs, or only that the store can be used.",
             show_default="ready",
         ),
     ] = False,
@@ -28,7 +28,7 @@ def check(
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Say in one line whether it works.
+    """Check the store or the workers, and print the result in one line.
 
     The exit status is 0, 1 (no worker) or 5 (no store).
 
@@ -38,14 +38,14 @@ def check(
       afterword check --live --queue mail
     """
     if queue is not None and not live:
-        raise ConfigurationError("--queue is about workers, so it needs --live. Add that.")
+        raise ConfigurationError("--queue needs --live, but that is missing. Add it.")
     try:
         with opened(url) as store:
-            ok, said = _live(store, queue) if live else (True, f"ready: {store.url}")
+            ok, message = _live(store, queue) if live else (True, f"ready: {store.url}")
     except StoreError as error:
-        _say(json, ok=False, said=str(error))
+        _print(json, ok=False, message=str(error))
         raise typer.Exit(ExitCode.UNREACHABLE) from error
-    _say(json, ok=ok, said=said)
+    _print(json, ok=ok, message=message)
     if not ok:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -58,9 +58,9 @@ def _live(store: Store, queue: str | None) -> tuple[bool, str]:
     return False, f"not live: no worker{of_queue} takes jobs from {store.url}"
 
 
-def _say(json: bool, *, ok: bool, said: str) -> None:
+def _print(json: bool, *, ok: bool, message: str) -> None:
     if json:
-        document: dict[str, Any] = {"ok": ok, "message": said}
+        document: dict[str, Any] = {"ok": ok, "message": message}
         output.print_document(document)
     else:
-        output.show_facts([("ok" if ok else "not ok", said)])
+        output.show_facts([("ok" if ok else "not ok", message)])

@@ -1,6 +1,6 @@
 """All commands, in the order in which the help lists them.
 
-A new one is a module, and two lines here.
+A new command needs a module, and two lines here.
 """
 
 from afterword.cli.act import cancel, delete, retry

@@ -1,4 +1,4 @@
-"""`afterword demo`: a crash, and what becomes of the tasks."""
+"""`afterword demo`: a server crash that loses no task."""
 
 import importlib.util
 import shutil
@@ -35,15 +35,15 @@ def demo(
         ),
     ] = None,
     answers: Annotated[
-        int, typer.Option(min=10, max=5_000, help="Answered requests before the crash.")
+        int, typer.Option(min=10, max=5_000, help="Responses before the crash.")
     ] = 300,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Kill a server at work, and see that no task is lost.
+    """Kill a working server, and see that no task is lost.
 
     Starts a small FastAPI application, sends it requests that add background tasks, kills it with
-    SIGKILL, starts it again on the same SQLite file, and compares what was promised with what ran.
-    Takes about ten seconds. The exit status is 0 only if nothing was lost.
+    SIGKILL, starts it again on the same SQLite file, and compares the promised tasks with those
+    that ran. Takes about ten seconds. The exit status is 0 only if no task was lost.
 
     \b
     Examples:
@@ -69,7 +69,7 @@ def demo(
 
 
 def _require_packages() -> None:
-    """Say it here, and not in the log of a server that does not start."""
+    """Refuse missing packages here, rather than in the log of a server that does not start."""
     for package in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("afterword demo", "afterword[cli]")
@@ -80,7 +80,7 @@ def _require_packages() -> None:
 
 @dataclass(slots=True)
 class _Workspace:
-    """The directory of one run; removed at the end unless it is to be kept."""
+    """The directory of one run, which is removed at the end unless `keep` is set."""
 
     path: Path
     keep: bool
@@ -110,16 +110,17 @@ def _prepared(folder: Path) -> Path:
         raise ConfigurationError(f"--folder cannot be {folder}: {error.strerror}.") from error
     if used:
         raise ConfigurationError(
-            f"--folder must be a new or an empty directory, but there are files in {folder}."
+            f"--folder must be a new or empty directory, but there are files in {folder}."
+            " Choose another."
         )
     return folder.resolve()
 
 
 @contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """Leave the `with` blocks, and with them no server behind, when told to end."""
+    """Leave the `with` blocks at a signal, so that no server is left behind."""
     signals = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    # What `nohup` ignores stays ignored.
+    # Signals that `nohup` ignores stay ignored.
     unhandled = [number for number in signals if signal.getsignal(number) is signal.SIG_DFL]
     before = [(number, signal.signal(number, _end)) for number in unhandled]
     try:
@@ -130,7 +131,7 @@ def _ending_on_signals() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)  # what a shell expects
+    sys.exit(128 + number)  # as shells expect it
 
 
 # ---------------------------------------------------------------------- what is shown
@@ -165,5 +166,5 @@ def _recovery(result: "Report") -> str:
 
 def _tell_lost(result: "Report", folder: Path) -> None:
     shown = "\n".join(f"  {job}" for job in result.lost[:_SHOWN_LOST])
-    output.tell(f"{len(result.lost)} promised tasks did not run, among them\n{shown}")
-    output.tell(f"Everything that was left is in {folder}")
+    output.tell(f"{len(result.lost)} promised tasks did not run, for example\n{shown}")
+    output.tell(f"The store, the ledger and the log are in {folder}")

@@ -17,15 +17,15 @@ from afterword.errors import AfterwordError, MissingExtra
 
 def dev(
     app: App = None,
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="The port.")] = 8000,
     reload: Annotated[
-        bool, typer.Option("--reload/--no-reload", help="Start again when the source changes.")
+        bool, typer.Option("--reload/--no-reload", help="Restart when the source changes.")
     ] = True,
 ) -> None:
     """Serve an application while you write it, with a worker in the same process.
 
-    The worker runs also where the application says `Afterword(app, worker=False)`.
+    The worker runs even if the application has `Afterword(app, worker=False)`.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def _shown(host: str) -> str:
 
 
 def served() -> ASGIApp:
-    """What uvicorn serves: the application, told to work."""
+    """Return the application for uvicorn, with its worker enabled."""
     try:
         application = find_application()
         application.afterword.configure_worker()

@@ -1,13 +1,13 @@
-"""Finding the application: where `fastapi run` would, and where `[tool.afterword]` says.
+"""Discovery of the application, as `fastapi run` does it, and by `[tool.afterword]`.
 
 1. the command line's argument: `module:app`, or a path such as `app/main.py`
 2. `AFTERWORD_APP`
 3. `[tool.afterword] app`, then `[tool.fastapi] entrypoint`, in pyproject.toml
 4. main.py, app.py, api.py, app/main.py, app/app.py, app/api.py: the first that exists
 
-Only these name what is imported, never anything stored. The current directory is importable, as it
-is for `uvicorn`. Name the application as the web server does: a task is called by its module, and
-`app.main:send` is another task than `main:send`.
+Nothing else decides what is imported, in particular nothing stored. The current directory is
+importable, as with `uvicorn`. Name the application as the web server does: the name of a task
+contains its module, so `app.main:send` and `main:send` are different tasks.
 """
 
 import importlib
@@ -34,20 +34,20 @@ _FILES = ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.p
 _NAMES = ("app", "api")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _WAYS = (
-    "Name it, as the web server does: afterword worker main:app\n"
+    "Name it as the web server does: afterword worker main:app\n"
     'or in pyproject.toml:\n    [tool.afterword]\n    app = "main:app"'
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an application is to be found; nothing has been imported yet.
+    """The place of an application, which has not been imported yet.
 
     Args:
-        module: its dotted name.
-        name: what the module calls it; None if that has to be found out.
-        folder: where the module is imported from.
-        source: who says so, for messages.
+        module: the dotted name of its module.
+        name: its name in the module; None if it is to be searched for.
+        folder: the folder from which the module is imported.
+        source: where this was configured, for messages.
     """
 
     module: str
@@ -58,18 +58,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What was found: `asgi` is served, `afterword` belongs to it."""
+    """An imported application: `asgi` is served, `afterword` belongs to it."""
 
     asgi: ASGIApp
     afterword: Afterword
-    name: str  # module:app, whatever the way it was found
+    name: str  # module:app, however it was found
 
 
 def find_application(argument: str | None = None) -> Application:
     """Import the application.
 
     Raises:
-        ConfigurationError: there is none, it is something else, or it has no Afterword.
+        ConfigurationError: there is none, it is not an application, or it has no Afterword.
     """
     return load(locate(argument))
 
@@ -78,10 +78,10 @@ def find_application(argument: str | None = None) -> Application:
 
 
 def locate(argument: str | None = None) -> Target:
-    """Where the application is, by the first rule that applies.
+    """Locate the application by the first rule that applies.
 
     Raises:
-        ConfigurationError: no rule does, or what it names cannot be a module or a file.
+        ConfigurationError: no rule applies, or it names neither a module nor a file.
     """
     for source, value in _named(argument):
         return _parsed(value, source)
@@ -117,22 +117,22 @@ def _project() -> dict[str, Any]:
 
 
 def _parsed(value: str, source: str) -> Target:
-    """`module:app`, `module`, `path.py`, `path.py:app`, or the directory of a package."""
-    drive, rest = os.path.splitdrive(value)  # its colon is not ours
+    """Parse `module:app`, `module`, `path.py`, `path.py:app`, or the directory of a package."""
+    drive, rest = os.path.splitdrive(value)  # a drive has a colon of its own
     place, _, name = rest.rpartition(":") if ":" in rest else (rest, "", "")
     path = Path(drive + place)
     if path.suffix == ".py" or {"/", os.sep} & set(place) or (path / "__init__.py").is_file():
         return _of_file(path, name or None, source)
     if not _MODULE.fullmatch(place) or (name and not _MODULE.fullmatch(name)):
         raise ConfigurationError(
-            f"An application is named as module:app or by a path to a .py file, but {source}"
-            f" says {value!r}.\n{_WAYS}"
+            f"An application must be named as module:app or by the path of a .py file, but {source}"
+            f" has {value!r}.\n{_WAYS}"
         )
     return Target(place, name or None, Path.cwd(), source)
 
 
 def _of_file(path: Path, name: str | None, source: str) -> Target:
-    """The module of a file: the packages around it, as far as they have an `__init__.py`."""
+    """Locate the module of a file, inside the packages around it that have an `__init__.py`."""
     if not path.exists():
         raise ConfigurationError(
             f"There is no file {path.resolve()}, but {source} names it.\n{_WAYS}"
@@ -151,13 +151,13 @@ def _of_file(path: Path, name: str | None, source: str) -> Target:
 
 
 def load(target: Target) -> Application:
-    """Import what a target names.
+    """Import the application of a target.
 
     Raises:
         ConfigurationError: there is no such module, no such application, or no Afterword in it.
     """
     module = _imported(target)
-    include(target.module)  # also if the Afterword is made elsewhere
+    include(target.module)  # needed if the Afterword is created in another module
     name = target.name or _only_name(vars(module), target)
     asgi = _attribute(module, name, target)
     full_name = f"{target.module}:{name}"
@@ -176,7 +176,7 @@ def _imported(target: Target) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if target.module != missing and not target.module.startswith(f"{missing}."):
-            raise  # the application's own import failed: its traceback says where
+            raise  # an import of the application itself failed: its traceback shows where
         raise ConfigurationError(
             f"There is no module {missing!r} in {target.folder}, but {target.source} names"
             f" {target.module!r}.\n{_WAYS}"
@@ -196,7 +196,7 @@ def _attribute(module: Any, name: str, target: Target) -> Any:
 
 
 def _only_name(values: dict[str, Any], target: Target) -> str:
-    """What a module calls its application: app, api, or whatever the only one is called."""
+    """Return the name of a module's application: app, api, or that of the only one."""
     names = _applications(values)
     for name in _NAMES:
         if name in names:
@@ -205,7 +205,7 @@ def _only_name(values: dict[str, Any], target: Target) -> str:
         return names[0]
     found = f"several: {names}" if names else "none"
     raise ConfigurationError(
-        f"{target.module!r} ({target.source}) should have one FastAPI or Starlette application,"
+        f"{target.module!r} ({target.source}) must have one FastAPI or Starlette application,"
         f" called app or api, but it has {found}.\n{_WAYS}"
     )
 
@@ -215,13 +215,13 @@ def _applications(values: dict[str, Any]) -> list[str]:
 
 
 def _starlette(application: Any) -> Starlette | None:
-    """The Starlette application inside ASGI middleware, which keeps it as `.app`."""
-    for _ in range(100):  # nobody wraps it that often: a circle
+    """Return the Starlette application inside ASGI middleware, which keeps it as `.app`."""
+    for _ in range(100):  # more layers than that must be a cycle
         if isinstance(application, Starlette):
             return application
         if not callable(application) or isinstance(application, type):
             return None
-        # vars() and not getattr(): this looks at every object of a module.
+        # vars() and not getattr(): every object of the module is inspected.
         application = vars(application).get("app") if hasattr(application, "__dict__") else None
     return None
 
@@ -229,11 +229,11 @@ def _starlette(application: Any) -> Starlette | None:
 def _no_application(name: str, value: object) -> str:
     if inspect.isfunction(value):
         return (
-            f"{name} should be a FastAPI or Starlette application, but it is a function. If it"
+            f"{name} must be a FastAPI or Starlette application, but it is a function. If it"
             f" makes one, call it in the module: app = {value.__name__}()"
         )
     return (
-        f"{name} should be a FastAPI or Starlette application, or ASGI middleware with one as its"
+        f"{name} must be a FastAPI or Starlette application, or ASGI middleware with one as its"
         f" attribute `app`, but it is of type {type(value).__qualname__}."
     )
 
@@ -245,6 +245,6 @@ def _afterword_of(application: Starlette, name: str) -> Afterword:
         if kind is AfterwordMiddleware and isinstance(host, Afterword):
             return host
     raise ConfigurationError(
-        f"{name} has no Afterword, so there is nothing to work on. Put this behind the line that"
-        " makes the application:\n    afterword = Afterword(app)"
+        f"{name} must have an Afterword, but it has none. Put this after the line that creates the"
+        " application:\n    afterword = Afterword(app)"
     )

@@ -1,4 +1,4 @@
-"""`afterword doctor`: what is there, what is wrong, and what to do about it."""
+"""`afterword doctor`: checks of the installation and the store, with a fix for each problem."""
 
 import importlib.util
 import platform
@@ -37,7 +37,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at, and what to do if it is not as it should be."""
+    """The result of one check, with a fix if something is wrong."""
 
     name: str
     level: Level
@@ -57,9 +57,9 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Look at everything, and say what to mend.
+    """Check everything, and print how to fix each problem.
 
-    At the installation, the store, its workers and queues. The exit status is 1 if there is a
+    Checks the installation, the store, its workers and queues. The exit status is 1 if there is a
     problem, and 5 if the store cannot be used.
 
     \b
@@ -74,7 +74,7 @@ def doctor(
             problems += finding.level == "problem"
             _show(finding, json)
     except (StoreError, ConfigurationError) as error:
-        fix = "Create or migrate it with `afterword db migrate`, or name another one by --url."
+        fix = "Create or migrate it with `afterword db migrate`, or name another one with --url."
         _show(Finding("store", "problem", str(error), fix), json)
         code = exit_code_of(error)
     if problems and not code:
@@ -87,8 +87,7 @@ def _show(finding: Finding, json: bool) -> None:
         output.print_lines([document(finding)])
         return
     level = Text(f"{finding.level:<7}", _COLOURS[finding.level])
-    said = f"  {finding.name}: {printable(finding.found)}"
-    output.stdout.print(Text.assemble(level, said))
+    output.stdout.print(Text.assemble(level, f"  {finding.name}: {printable(finding.found)}"))
     if finding.fix:
         output.stdout.print(Text(f"         {finding.fix}", "bold"))
 
@@ -112,7 +111,7 @@ def _findings(url: str | None, app: str | None) -> Iterator[Finding]:
 
 
 def installation() -> Iterator[Finding]:
-    """What is installed."""
+    """Check what is installed."""
     yield Finding("python", "ok", f"{platform.python_version()} on {sys.platform}")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
     yield Finding("packages", "ok", versions)
@@ -126,7 +125,7 @@ def installation() -> Iterator[Finding]:
 
 
 def tasks() -> Iterator[Finding]:
-    """What stored jobs may call in an application that has been imported."""
+    """List the functions that stored jobs may call, in an imported application."""
     names = ", ".join(sorted(registered())) or "none"
     yield Finding("registered tasks", "ok", names)
     yield Finding("modules of tasks", "ok", f"all functions of {described()}")
@@ -136,7 +135,7 @@ def tasks() -> Iterator[Finding]:
 
 
 def _file(store: Store) -> Iterator[Finding]:
-    """The file of a store that is one."""
+    """Check the file of a store that is a file."""
     path = getattr(store, "path", None)
     if not isinstance(path, Path):
         return
@@ -144,18 +143,18 @@ def _file(store: Store) -> Iterator[Finding]:
     yield Finding("file", "ok", f"{size / 1e6:,.1f} MB on {file_system(path) or 'unknown'}")
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        fix = f"Arguments may be secrets. Run: chmod go= {path}*"
-        yield Finding("rights", "note", f"others may open it ({mode:o})", fix)
+        fix = f"Arguments may contain secrets. Run: chmod go= {path}*"
+        yield Finding("rights", "note", f"other users may open it ({mode:o})", fix)
     else:
-        yield Finding("rights", "ok", f"its owner only ({mode:o})")
+        yield Finding("rights", "ok", f"only its owner may open it ({mode:o})")
     free = shutil.disk_usage(path.parent).free
     level: Level = "problem" if free < _LITTLE_SPACE else "ok"
-    fix = "Jobs cannot be stored on a full disk. Make room, or prune." if level != "ok" else ""
+    fix = "Jobs cannot be stored on a full disk. Free some space." if level != "ok" else ""
     yield Finding("disk", level, f"{free / 1e6:,.0f} MB free", fix)
 
 
 def _server(store: Store) -> Iterator[Finding]:
-    """What the store says of its database."""
+    """Report the findings of the store about its database."""
     for remark in store.examine():
         yield Finding(remark.name, "problem" if remark.fix else "ok", remark.found, remark.fix)
 
@@ -164,7 +163,7 @@ def _server(store: Store) -> Iterator[Finding]:
 
 
 def conditions(snapshot: Snapshot) -> Iterator[Finding]:
-    """Workers, queues and schedules."""
+    """Check workers, queues and schedules."""
     yield from _workers(snapshot)
     yield from _queues(snapshot)
     yield from _paused(snapshot)
@@ -184,12 +183,12 @@ def _workers(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding("workers", "note", "none takes jobs", fix)
     if gone:
         ids = ", ".join(worker.id for worker in gone[:3])
-        fix = "Any running worker gives their jobs to others within seconds; start one."
+        fix = "Start a worker: any running worker recovers their jobs within seconds."
         yield Finding(
             "leases", "problem", f"{output.many(len(gone), 'worker')} gone, such as {ids}", fix
         )
     else:
-        yield Finding("leases", "ok", "none is over")
+        yield Finding("leases", "ok", "none has expired")
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Finding]:
@@ -198,16 +197,16 @@ def _queues(snapshot: Snapshot) -> Iterator[Finding]:
         fix = f"Start one: afterword worker module:app --queues {printable(queue.name)}"
         yield Finding("queue", level, f"no worker serves {printable(queue.name)}", fix)
     if not snapshot.unserved:
-        yield Finding("queues", "ok", "each with jobs is served")
+        yield Finding("queues", "ok", "all queues with jobs are served")
 
 
 def _paused(snapshot: Snapshot) -> Iterator[Finding]:
     for queue in snapshot.held_up:
         name = printable(queue.name)
-        found = f"{name} is paused, and in it {due_jobs_wait(queue)}"
-        yield Finding("paused", "note", found, f"When it is time: afterword queues resume {name}")
+        found = f"{name} is paused: {due_jobs_wait(queue)}"
+        yield Finding("paused", "note", found, f"To resume it: afterword queues resume {name}")
     if not snapshot.held_up:
-        yield Finding("paused", "ok", "no queue with due jobs is")
+        yield Finding("paused", "ok", "no queue with due jobs is paused")
 
 
 def _age(snapshot: Snapshot) -> Iterator[Finding]:
@@ -217,21 +216,21 @@ def _age(snapshot: Snapshot) -> Iterator[Finding]:
         return
     seconds = snapshot.waits(oldest)
     found = f"the oldest due job has waited for {show_span(seconds)}, in {printable(oldest.name)}"
-    fix = "More workers or slots, or look for tasks that hang: afterword top" * (seconds > STALE)
+    fix = "Add workers or slots, or look for hanging tasks: afterword top" * (seconds > STALE)
     yield Finding("waiting", "problem" if fix else "ok", found, fix)
 
 
 def _schedules(snapshot: Snapshot) -> Iterator[Finding]:
     for each in snapshot.overdue:
-        found = f"{printable(each.name)} has made no job since {show_instant(each.next_at)}"
-        fix = "The process that has it cannot write, or its store's thread hangs: look at its log."
+        found = f"{printable(each.name)} has created no job since {show_instant(each.next_at)}"
+        fix = "Its process cannot write to the store, or its store thread hangs: see its log."
         yield Finding("schedule", "problem", found, fix)
     forgotten = [each for each in snapshot.schedules if is_forgotten(each, snapshot.now)]
     if forgotten:
         names = ", ".join(printable(each.name) for each in forgotten[:3])
         fix = "Start the application, unless they were removed from its code on purpose."
         number = output.many(len(forgotten), "schedule")
-        yield Finding("schedules", "note", f"{number} no running code has, such as {names}", fix)
+        yield Finding("schedules", "note", f"{number} in no running code, such as {names}", fix)
     elif not snapshot.overdue:
         yield Finding("schedules", "ok", f"{len(snapshot.schedules):,}, none is overdue")
 
@@ -242,5 +241,5 @@ def _asked(snapshot: Snapshot) -> Iterator[Finding]:
         return
     ids = ", ".join(job.id for job in snapshot.asked[:3])
     number = output.many(len(snapshot.asked), "running job")
-    fix = "A `def` task ends when it looks: while not current_task().cancelled: ..."
+    fix = "A `def` task must check for it: while not current_task().cancelled: ..."
     yield Finding("cancelling", "note", f"{number} asked to end, such as {ids}", fix)

@@ -1,4 +1,4 @@
-"""Records as JSON documents for programs: ISO times, and arguments as the values they are."""
+"""Records as JSON documents for programs, with ISO times and decoded arguments."""
 
 import json
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ _KEPT_AS_JSON = ("arguments", "result", "progress", "options")
 
 
 def document(record: "DataclassInstance") -> dict[str, Any]:
-    """Any record, field by field."""
+    """Convert any record, field by field."""
     return {each.name: _value(getattr(record, each.name)) for each in fields(record)}
 
 
 def job_document(job: JobRecord) -> dict[str, Any]:
-    """A job; what it keeps as JSON is text only if it cannot be read."""
+    """Convert a job; its JSON fields are decoded, or stay text if they cannot be."""
     kept = {name: readable(getattr(job, name)) for name in _KEPT_AS_JSON}
     return {**document(job), **kept}
 
 
 def readable(text: str | None) -> Any:
-    """The value of stored JSON; the text itself if no JSON could be made of it again.
+    """Decode stored JSON; return the text itself if the value could not be encoded again.
 
     >>> readable('{"to": "ada"}'), readable("{"), readable(None)
     ({'to': 'ada'}, '{', None)

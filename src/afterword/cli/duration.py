@@ -11,27 +11,27 @@ _UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def parse_span(text: str) -> float:
-    """The seconds of a span such as `90s`, `1h30m` or `7d`.
+    """Parse a span such as `90s`, `1h30m` or `7d` into seconds.
 
     >>> parse_span("1h30m")
     5400.0
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a span of time.
     """
     spelled = text.strip().lower()
     parts = _PART.findall(spelled) if _SPAN.fullmatch(spelled) else []
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if not parts or seconds > _LONGEST:
         raise ValueError(
-            f"A span of time is numbers with units, up to 100 years, such as 90s, 15m, 1h30m,"
-            f" 7d or 2w, not {text!r}."
+            "A span of time must be numbers with units, such as 90s, 15m, 1h30m, 7d or 2w, up to"
+            f" 100 years, but it is {text!r}."
         )
     return seconds
 
 
 def parse_since(text: str, now: float) -> float:
-    """Seconds since 1970 of an instant: a span before `now`, or an ISO date, UTC unless it says.
+    """Parse an instant into seconds since 1970: a span before `now`, or an ISO time (default UTC).
 
     >>> parse_since("1h", now=7200.0), parse_since("1970-01-02", now=0.0)
     (3600.0, 86400.0)
@@ -49,13 +49,13 @@ def parse_since(text: str, now: float) -> float:
         return max(0.0, zoned.timestamp())
     except (ValueError, OverflowError):
         raise ValueError(
-            "Since when is a span of time, such as 90s, 15m, 1h or 7d, or an ISO date or time,"
-            f" such as 2026-11-22 or 2026-11-22T19:30+01:00, not {text!r}."
+            "WHEN must be a span of time, such as 90s, 15m, 1h or 7d, or an ISO date or time, such"
+            f" as 2026-11-22 or 2026-11-22T19:30+01:00, but it is {text!r}."
         ) from None
 
 
 def show_span(seconds: float) -> str:
-    """A span in its largest unit, and the next one if that is a small number.
+    """Format a span in its largest unit, and in the next one if the number is small.
 
     >>> [show_span(each) for each in (0.4, 42, 61, 5400, 90_000, 864_000)]
     ['0 s', '42 s', '1 min', '1 h 30 min', '1 d 1 h', '10 d']
@@ -76,7 +76,7 @@ def _finer(index: int, whole: float, rest: float) -> str:
 
 
 def show_instant(instant: datetime) -> str:
-    """An instant to the second, in UTC.
+    """Format an instant to the second, in UTC.
 
     >>> show_instant(datetime(2026, 11, 22, 19, 30, 5, 700_000, tzinfo=UTC))
     '2026-11-22 19:30:05Z'
@@ -85,5 +85,5 @@ def show_instant(instant: datetime) -> str:
 
 
 def show_local(instant: datetime) -> str:
-    """An instant to the second, on the clock of this machine."""
+    """Format an instant to the second, in the local time of this machine."""
     return f"{instant.astimezone():%Y-%m-%d %H:%M:%S%z}"

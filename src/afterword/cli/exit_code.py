@@ -1,4 +1,4 @@
-"""How a command ends; the same numbers for all of them."""
+"""The exit statuses, which are the same for all commands."""
 
 from enum import IntEnum
 
@@ -9,20 +9,20 @@ class ExitCode(IntEnum):
     """The exit status of `afterword`."""
 
     OK = 0
-    FAILED = 1  # it did what it was told, and the answer is no: failed, lost, unhealthy
-    USAGE = 2  # the command line, or the installation, has to be changed
+    FAILED = 1  # the command worked, but the result is negative: failed, lost, unhealthy
+    USAGE = 2  # the command line or the installation must be changed
     NOT_FOUND = 3  # no such job, queue, ...
-    REFUSED = 4  # not in this state
-    UNREACHABLE = 5  # the store
-    INTERRUPTED = 130  # Ctrl-C; what a shell expects
+    REFUSED = 4  # the job is not in a suitable state
+    UNREACHABLE = 5  # the store cannot be used
+    INTERRUPTED = 130  # Ctrl-C, as shells expect it
 
 
 class NotFound(AfterwordError, LookupError):
-    """What the command line named is not there."""
+    """The command line names something that does not exist."""
 
 
 def exit_code_of(error: AfterwordError) -> ExitCode:
-    """The status for an error that a command let through."""
+    """Return the status for an error that a command did not handle."""
     if isinstance(error, NotFound):
         return ExitCode.NOT_FOUND
     if isinstance(error, ConfigurationError | MissingExtra):

@@ -1,7 +1,7 @@
-"""Failures, grouped by what went wrong.
+"""Failures, grouped by task and error.
 
-Two failures are alike when their tasks are the same and the last lines of their errors are, apart
-from what differs from job to job: numbers, addresses, ids.
+Two failures belong to the same group if their tasks are the same, and the last lines of their
+errors differ at most in numbers, addresses and ids.
 """
 
 import re
@@ -11,7 +11,7 @@ from datetime import datetime
 
 from afterword.model.job import JobRecord
 
-_LINE_LIMIT = 300  # characters: more would only tell alike errors apart
+_LINE_LIMIT = 300  # characters: more would only separate similar errors
 _HEADER = "Traceback (most recent call last):"
 _VARYING = (
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
@@ -23,7 +23,7 @@ _VARYING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Failures that are alike; `example` is the id of the latest one."""
+    """A group of failures; `example` is the id of the latest one."""
 
     task: str
     error: str
@@ -34,7 +34,7 @@ class Group:
 
 
 def last_line(error: str | None) -> str:
-    """The last line that says something: of a traceback, the exception.
+    """Return the last line that is not empty; in a traceback, the exception.
 
     >>> last_line("Traceback ...\\nValueError: no such order\\n\\n")
     'ValueError: no such order'
@@ -44,7 +44,7 @@ def last_line(error: str | None) -> str:
 
 
 def first_and_last_line(error: str | None) -> str:
-    """What an error says, on one line; that a traceback is one is left out.
+    """Summarize an error on one line; the header of a traceback is left out.
 
     >>> first_and_last_line("Traceback (most recent call last):\\n  in pack\\nValueError: no")
     'ValueError: no'
@@ -57,7 +57,7 @@ def first_and_last_line(error: str | None) -> str:
 
 
 def normalized(line: str) -> str:
-    """The line without what differs from job to job.
+    """Replace the parts of a line that differ from job to job.
 
     >>> normalized("KeyError: order 4711 of 0193e5f0-7c1a-7b2e-8d3f-0123456789ab at 0x7f3a")
     'KeyError: order # of <uuid> at <hex>'
@@ -69,7 +69,7 @@ def normalized(line: str) -> str:
 
 
 def grouped(failures: Iterable[JobRecord]) -> list[Group]:
-    """The groups of failed jobs, the largest first, then the latest."""
+    """Group failed jobs; the largest group comes first, then the latest."""
     groups: dict[tuple[str, str], Group] = {}
     for job in failures:
         one = _group_of_one(job)

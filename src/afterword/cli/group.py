@@ -1,4 +1,4 @@
-"""What all commands belong to: `afterword` itself, its help and its options."""
+"""The command group `afterword`, its help and its options."""
 
 from typing import Annotated, Any
 
@@ -13,11 +13,11 @@ _HELP = """Durable background tasks for FastAPI and Starlette.
 Examples:
   afterword demo             see that tasks survive a crash of their server
   afterword demo --json      the same for a program
-  afterword dev main:app     serve an application, and work for it
-  afterword worker main:app  work for it in a process of its own
-  afterword status           whether all is well
-  afterword failures         what went wrong, grouped
-  afterword retry --all      and try it again
+  afterword dev main:app     serve an application, and run its jobs
+  afterword worker main:app  run its jobs in a process of their own
+  afterword status           check that all is well
+  afterword failures         show what failed, in groups
+  afterword retry --all      retry all of it
 """
 
 _ORDER = (
@@ -30,10 +30,10 @@ _ORDER = (
 
 
 class _InOrder(TyperGroup):
-    """Lists commands in our order: typer's own has those with commands below them at the end."""
+    """Lists commands in our order; typer would put those with subcommands at the end."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """All of them; `ctx` is click's."""
+        """Return the names of all commands; `ctx` is click's."""
         return sorted(super().list_commands(ctx), key=_ORDER.index)
 
 
@@ -41,7 +41,7 @@ commands = typer.Typer(
     cls=_InOrder,
     help=_HELP,
     no_args_is_help=True,
-    rich_markup_mode=None,  # its boxes break examples in lines of their own, and pipes
+    rich_markup_mode=None,  # rich's boxes would break the lines of examples, and pipes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -62,4 +62,4 @@ def _afterword(
         ),
     ] = False,
 ) -> None:
-    """The options that come before any command."""
+    """Take the options before any command."""

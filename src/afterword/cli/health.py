@@ -1,4 +1,4 @@
-"""Whether a store is well: decided from what it says of itself, without asking again."""
+"""The health of a store, computed from one snapshot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from afterword.model.records import Filter, QueueRecord, ScheduleRecord, WorkerR
 from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
-COUNT_LIMIT = 10_000  # no state is counted further
-STALE = 300.0  # seconds a due job or a schedule may wait before that is a problem
-FORGOTTEN = 300.0  # seconds after which no code has a schedule that says so once a minute
-_RUNNING = 200  # jobs among which those that were asked to end are looked for
+COUNT_LIMIT = 10_000  # jobs of a state are counted up to this
+STALE = 300.0  # seconds of waiting after which a due job or schedule is a problem
+FORGOTTEN = 300.0  # seconds since a schedule was declared (every minute) until no code has it
+_RUNNING = 200  # newest running jobs that are checked for being asked to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What a store said at one moment, `now` (seconds since 1970).
+    """The state of a store at one moment, `now` (seconds since 1970).
 
     Args:
-        asked: running jobs that were asked to end, of the newest that run.
+        asked: jobs that were asked to end, among the newest running ones.
     """
 
     counts: Mapping[JobState, int]
@@ -32,23 +32,23 @@ class Snapshot:
 
     @property
     def oldest(self) -> QueueRecord | None:
-        """The queue whose due jobs wait longest; those of a paused one wait because they are to."""
+        """The queue whose due jobs have waited longest; paused queues do not count."""
         queues = [queue for queue in self.queues if queue.due and not queue.paused]
         due = [(queue.oldest_at, queue) for queue in queues if queue.oldest_at]
         return min(due, key=lambda pair: pair[0])[1] if due else None
 
     def waits(self, queue: QueueRecord) -> float:
-        """The seconds for which a queue's oldest due job has waited."""
+        """Return the seconds for which a queue's oldest due job has waited."""
         since = queue.oldest_at.timestamp() if queue.oldest_at and queue.due else self.now
         return max(0.0, self.now - since)
 
     def serving(self, queue: str) -> list[WorkerRecord]:
-        """The workers that take jobs from this queue."""
+        """Return the workers that take jobs from this queue."""
         return [worker for worker in self.workers if serves(worker, queue)]
 
     @property
     def unserved(self) -> list[QueueRecord]:
-        """The queues with jobs that nobody would take."""
+        """The queues with jobs that no worker serves."""
         return [queue for queue in self.queues if has_jobs(queue) and not self.serving(queue.name)]
 
     @property
@@ -58,22 +58,22 @@ class Snapshot:
 
     @property
     def overdue(self) -> list[ScheduleRecord]:
-        """The schedules that running code has, and that make no jobs all the same."""
+        """The schedules of running code that create no jobs."""
         return [each for each in self.schedules if is_overdue(each, self.now)]
 
     @property
     def problems(self) -> list[str]:
-        """What needs a person, most urgent first; empty for a healthy store."""
+        """The problems that need a person, most urgent first; empty for a healthy store."""
         return [*self._unserved(), *self._stale(), *self._gone(), *self._overdue()]
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know, because it was a person's wish."""
+        """The states that a person has caused and should remember."""
         return [*self._held_up(), *self._asked()]
 
     def _unserved(self) -> list[str]:
         return [
-            f"no worker serves the queue {printable(queue.name)}, in which {due_jobs_wait(queue)}"
+            f"no worker serves the queue {printable(queue.name)}: {due_jobs_wait(queue)}"
             for queue in self.unserved
             if queue.due and not queue.paused
         ]
@@ -88,7 +88,7 @@ class Snapshot:
 
     def _gone(self) -> list[str]:
         return [
-            f"the worker {printable(worker.id)} on {printable(worker.host)} is gone and still"
+            f"the worker {printable(worker.id)} on {printable(worker.host)} is gone, but still"
             f" holds {worker.running:,} running jobs"
             for worker in self.workers
             if worker.running and not worker.alive
@@ -96,14 +96,14 @@ class Snapshot:
 
     def _overdue(self) -> list[str]:
         return [
-            f"the schedule {printable(each.name)} has made no job since it was due at"
+            f"the schedule {printable(each.name)} has created no job since it was due at"
             f" {show_instant(each.next_at)}"
             for each in self.overdue
         ]
 
     def _held_up(self) -> list[str]:
         return [
-            f"the queue {printable(queue.name)} is paused, and in it {due_jobs_wait(queue)}"
+            f"the queue {printable(queue.name)} is paused: {due_jobs_wait(queue)}"
             for queue in self.held_up
         ]
 
@@ -111,12 +111,12 @@ class Snapshot:
         if not self.asked:
             return []
         number = len(self.asked)
-        said = f"{number:,} jobs were" if number > 1 else "1 job was"
-        return [f"{said} asked to end and still run{'s' * (number == 1)}: {self.asked[0].id}"]
+        jobs = f"{number:,} jobs were" if number > 1 else "1 job was"
+        return [f"{jobs} asked to end and still run{'s' * (number == 1)}: {self.asked[0].id}"]
 
 
 def look_at(store: Store, now: float) -> Snapshot:
-    """Ask a store for everything that its health depends on."""
+    """Take a snapshot of everything that a store's health depends on."""
     running = store.find(Filter(state=JobState.RUNNING), _RUNNING)
     return Snapshot(
         counts=store.count(limit=COUNT_LIMIT + 1),
@@ -129,29 +129,29 @@ def look_at(store: Store, now: float) -> Snapshot:
 
 
 def has_jobs(queue: QueueRecord) -> bool:
-    """Whether a queue has unfinished jobs, and not only a rule of its own."""
+    """Return True if a queue has unfinished jobs, and not only a rule."""
     return bool(queue.due or queue.scheduled or queue.waiting or queue.running)
 
 
 def is_forgotten(schedule: ScheduleRecord, now: float) -> bool:
-    """Whether no running code has this schedule."""
+    """Return True if no running code has this schedule."""
     return now - schedule.seen_at.timestamp() > FORGOTTEN
 
 
 def is_overdue(schedule: ScheduleRecord, now: float) -> bool:
-    """Whether running code has this schedule, and has not dealt with its next occurrence."""
+    """Return True if running code has this schedule, but its next occurrence is long past."""
     late = now - schedule.next_at.timestamp() > STALE
     return late and not schedule.paused and not is_forgotten(schedule, now)
 
 
 def serves(worker: WorkerRecord, queue: str | None = None) -> bool:
-    """Whether a worker takes new jobs, from this queue if one is named."""
+    """Return True if a worker takes new jobs, from this queue if one is named."""
     takes = worker.alive and not worker.retired and worker.concurrency > 0
     return takes and (queue is None or queue in worker.queues)
 
 
 def capped(number: int, limit: int = COUNT_LIMIT) -> str:
-    """A count that went no further than the limit.
+    """Format a count that stopped just above the limit.
 
     >>> capped(10_000), capped(10_001)
     ('10,000', '10,000+')
@@ -160,5 +160,5 @@ def capped(number: int, limit: int = COUNT_LIMIT) -> str:
 
 
 def due_jobs_wait(queue: QueueRecord) -> str:
-    """That they do, and how many."""
+    """Describe the number of due jobs in a queue."""
     return f"{queue.due:,} due jobs wait" if queue.due > 1 else "1 due job waits"

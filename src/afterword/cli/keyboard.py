@@ -1,4 +1,4 @@
-"""Keys as they are pressed, where there is a terminal that has keys."""
+"""Single key presses, if there is a terminal."""
 
 import select
 import sys
@@ -17,13 +17,13 @@ else:
 
 @contextmanager
 def keys() -> Iterator["Keyboard"]:
-    """Get each key at once and without an echo; the terminal is as before afterwards."""
+    """Read keys at once and without an echo; the terminal is restored afterwards."""
     if not has_keys or sys.stdin is None or not sys.stdin.isatty():
         yield Keyboard(None)
         return
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)  # Ctrl-C is a signal still
+    tty.setcbreak(descriptor)  # Ctrl-C still sends a signal
     try:
         yield Keyboard(descriptor)
     finally:
@@ -31,13 +31,13 @@ def keys() -> Iterator["Keyboard"]:
 
 
 class Keyboard:
-    """The keys of a terminal; without one, nobody ever presses any."""
+    """The keys of a terminal; without a terminal there are none."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
     def pressed(self, timeout: float) -> str:
-        """The key that is pressed within `timeout` seconds; empty if none is."""
+        """Return the key that is pressed within `timeout` seconds; empty if there is none."""
         if self._descriptor is None:
             time.sleep(timeout)
             return ""
@@ -45,4 +45,4 @@ class Keyboard:
         if not ready:
             return ""
         key = sys.stdin.buffer.raw.read(1) if hasattr(sys.stdin.buffer, "raw") else b""
-        return key.decode(errors="replace") if key else "q"  # the terminal has gone
+        return key.decode(errors="replace") if key else "q"  # the terminal is gone

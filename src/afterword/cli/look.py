@@ -1,4 +1,4 @@
-"""`afterword jobs` and `failures`: which jobs there are, and what went wrong."""
+"""`afterword jobs` and `failures`: lists of jobs, and groups of failed ones."""
 
 from itertools import islice
 from typing import Annotated
@@ -15,10 +15,10 @@ from afterword.cli.pages import known_id, newest, pages
 from afterword.cli.progress import in_words, progress_of
 from afterword.model.job import JobRecord, JobState
 
-_FAILURES = 10_000  # how many are looked at
-_WIDE = 140  # columns from which a terminal gets whole ids
-NARROW = 100  # columns below which it gets only what tells jobs apart
-_SHORT_ID = 18  # characters of an id that tell jobs apart: milliseconds and their fraction
+_FAILURES = 10_000  # failed jobs that are read
+_WIDE = 140  # columns: a narrower terminal shows short ids
+NARROW = 100  # columns: a narrower terminal shows fewer columns
+_SHORT_ID = 18  # characters of an id that identify a job: milliseconds and their fraction
 
 
 def jobs(
@@ -29,7 +29,7 @@ def jobs(
     error: options.Error = None,
     since: options.Since = None,
     request: options.Request = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to list at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most jobs to list.")] = 20,
     before: Before = None,
     url: Url = None,
     json: Json = False,
@@ -53,11 +53,11 @@ def jobs(
     else:
         output.tell("No job matches.")
     if len(found) == limit:
-        output.tell(f"There may be more; the next page: --before {found[-1].id}")
+        output.tell(f"There may be more. The next page: --before {found[-1].id}")
 
 
 def job_grid(found: list[JobRecord], now: float) -> Grid:
-    """A line per job."""
+    """Make a table with a line per job."""
     headings = ("id", "state", "task", "queue", "attempt", "added", "note")
     grid = Grid(headings, ("task", "queue", "note"), ("attempt", "added"))
     for job in found:
@@ -74,17 +74,17 @@ def job_grid(found: list[JobRecord], now: float) -> Grid:
 
 
 def shown_id(job_id: str) -> str:
-    """An id, or as much of its beginning as a narrow terminal has room for."""
+    """Shorten an id if the terminal is narrow."""
     return job_id[:_SHORT_ID] if narrower_than(_WIDE) else job_id
 
 
 def narrower_than(columns: int) -> bool:
-    """Whether there is a terminal with fewer columns."""
+    """Return True if there is a terminal with fewer columns."""
     return output.stdout.is_terminal and output.stdout.width < columns
 
 
 def _note(job: JobRecord, now: float) -> str:
-    """What one would ask of a job in this state, in a few words."""
+    """Describe the most relevant fact about a job in its state, in a few words."""
     if job.state is JobState.RUNNING:
         return how_it_runs(job)
     if job.state is not JobState.QUEUED:
@@ -99,10 +99,10 @@ def _note(job: JobRecord, now: float) -> str:
 
 
 def how_it_runs(job: JobRecord) -> str:
-    """That a running job was asked to end, and how far it has come; empty if neither is known."""
+    """Describe a running job: a request to end, and its progress; empty if there is neither."""
     asked = "" if job.cancelling is None else f"asked to end ({last_line(job.cancelling)})"
-    said = progress_of(job)
-    return ", ".join(filter(None, (asked, in_words(said) if said else "")))
+    progress = progress_of(job)
+    return ", ".join(filter(None, (asked, in_words(progress) if progress else "")))
 
 
 # ---------------------------------------------------------------------- failures
@@ -114,14 +114,13 @@ def failures(
     tag: options.Tag = None,
     error: options.Error = None,
     since: options.Since = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many groups to list.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most groups to list.")] = 20,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Group failed jobs by their task and what went wrong.
+    """Group failed jobs by task and error.
 
-    Looks at the newest 10,000 that match. Numbers and ids in the errors do not count as a
-    difference.
+    Reads the newest 10,000 that match. Differences in numbers and ids are ignored.
 
     \b
     Examples:
@@ -162,4 +161,4 @@ def _tell_rest(groups: list[Group], limit: int, more: bool) -> None:
     if len(groups) > limit:
         output.tell(f"{output.many(len(groups) - limit, 'more group')}: --limit {len(groups)}")
     if more:
-        output.tell(f"Older failures than the newest {_FAILURES:,} were not looked at.")
+        output.tell(f"Failures older than the newest {_FAILURES:,} were not read.")

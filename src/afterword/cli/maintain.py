@@ -1,4 +1,4 @@
-"""`afterword db` and `prune`: what is done to a store now and then."""
+"""`afterword db` and `prune`: maintenance of a store."""
 
 import itertools
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ database = typer.Typer(
 
 @database.command()
 def migrate(url: Url = None) -> None:
-    """Create the store, or bring it up to date; harmless when it is.
+    """Create the store, or bring its schema up to date.
 
     \b
     Examples:
@@ -42,7 +42,7 @@ def migrate(url: Url = None) -> None:
 
 @database.command("status")
 def database_status(url: Url = None, json: Json = False) -> None:
-    """Say whether the store is there and this release can work with it; status 5 if not.
+    """Check that the store exists and fits this release; status 5 if not.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def database_status(url: Url = None, json: Json = False) -> None:
 
 @database.command("sql")
 def database_sql(url: Url = None) -> None:
-    """Print all migrations as SQL, for those who run their own.
+    """Print all migrations as SQL, to run them yourself.
 
     \b
     Examples:
@@ -79,14 +79,14 @@ def prune(
             "--older-than",
             metavar="SPAN",
             parser=parsed_span,
-            help="Delete what ended longer ago than this: 12h, 7d, 2w.",
+            help="Delete jobs that ended longer ago than this: 12h, 7d, 2w.",
         ),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Delete jobs that ended long ago. Workers do it, too: see `retention` of Afterword(...).
+    """Delete jobs that ended long ago. Workers also do this: see `retention` of Afterword(...).
 
     \b
     Examples:
@@ -103,12 +103,12 @@ def prune(
         output.print_document({name: counted, "more_than_counted": more})
         return
     at = show_instant(as_datetime(before))
-    said = f"would delete {capped(number)}" if dry_run else f"deleted {number:,}"
-    output.write(f"{said} jobs that ended before {at}\n")
+    done = f"would delete {capped(number)}" if dry_run else f"deleted {number:,}"
+    output.write(f"{done} jobs that ended before {at}\n")
 
 
 def _purge(store: Store, older_than: float) -> int:
-    """Delete in batches, so that nobody has to wait for long; returns how many."""
+    """Delete in batches, so that others need not wait long; return the number."""
     deleted = 0
     while number := store.purge(older_than, _BATCH):
         deleted += number
@@ -116,12 +116,15 @@ def _purge(store: Store, older_than: float) -> int:
 
 
 def _count(store: Store, before: float) -> int:
-    """How many `_purge` would delete, counted to just above the limit."""
+    """Count the jobs that `_purge` would delete, to just above the limit."""
     return sum(1 for _ in itertools.islice(_old(store, before), COUNT_LIMIT + 1))
 
 
 def _old(store: Store, before: float) -> Iterable[JobRecord]:
-    """Who ended before this was also added before, and ids begin with the time they were made."""
+    """Yield the jobs that ended before this time.
+
+    They were also added before it, and an id begins with its creation time.
+    """
     newest = f"{int(before * 1000) + 1:012x}"
     last = f"{newest[:8]}-{newest[8:]}-ffff-ffff-ffffffffffff"
     for state in sorted(FINAL_STATES):

@@ -1,4 +1,4 @@
-"""The options that many commands share: which store, which jobs, which format."""
+"""Options that many commands share: the store, the filter of jobs, the format."""
 
 import os
 import tomllib
@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON: one document, or
 
 
 def _typed(parse: Callable[[str], float]) -> Callable[[str], float]:
-    """Let the command line say what is wrong with a value."""
+    """Turn the ValueError of a parser into an error of the command line."""
 
     def parsed(text: str) -> float:
         try:
@@ -87,7 +87,7 @@ def wanted(
     since: float | None = None,
     request: str | None = None,
 ) -> Filter:
-    """The filter that these options make."""
+    """Make a filter from these options."""
     texts = {"--task": task, "--queue": queue, "--tag": tag, "--error": error}
     for option, text in texts.items():
         require_utf8(option, text)
@@ -103,15 +103,15 @@ def wanted(
 
 
 def require_utf8(name: str, text: str | None) -> None:
-    """Refuse bytes that a shell let through and no store can hold.
+    """Refuse text from the shell that is not UTF-8, because no store can hold it.
 
     Raises:
-        ConfigurationError: they are no UTF-8.
+        ConfigurationError: it is not UTF-8.
     """
     try:
         (text or "").encode()
     except UnicodeEncodeError:
-        raise ConfigurationError(f"{name} must be text in UTF-8, not {text!r}.") from None
+        raise ConfigurationError(f"{name} must be text in UTF-8, but it is {text!r}.") from None
 
 
 # ---------------------------------------------------------------------- the store
@@ -119,10 +119,10 @@ def require_utf8(name: str, text: str | None) -> None:
 
 @contextmanager
 def opened(url: str | None, usual: Store | None = None) -> Iterator[Store]:
-    """The store that the command is about, as it is: nothing is created or migrated.
+    """Open the command's store as it is; nothing is created or migrated.
 
     Args:
-        usual: the one to take, still closed, if no URL was typed.
+        usual: the store to use, still closed, if no URL is given.
     """
     store = chosen(url, usual)
     store.open(create=False)
@@ -133,12 +133,12 @@ def opened(url: str | None, usual: Store | None = None) -> Iterator[Store]:
 
 
 def chosen(url: str | None, usual: Store | None = None) -> Store:
-    """The store that the command is about, still closed; see `opened`."""
+    """Return the command's store, still closed; see `opened`."""
     return usual if usual and not url else open_store(store_url(url))
 
 
 def store_url(url: str | None) -> str:
-    """Where the store is: as given, else from the environment, the project, or the default."""
+    """Return the URL of the store: as given, or from the environment, the project, the default."""
     return url or os.environ.get("AFTERWORD_URL") or _project_url() or DEFAULT_URL
 
 
@@ -162,10 +162,12 @@ def _project_url() -> str | None:
 
 
 def refuse_before_verb(verb: str, command: str, url: str | None, json: bool) -> None:
-    """Whoever names a store must not have another one changed because of where they wrote it.
+    """Refuse options before the subcommand, which would otherwise be ignored.
+
+    `afterword queues --url URL pause NAME` must not change another store than the one it names.
 
     Raises:
-        ConfigurationError: options of a list stand before what is to be done instead.
+        ConfigurationError: there is such an option.
     """
     if url is not None or json:
         raise ConfigurationError(

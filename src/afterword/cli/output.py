@@ -1,8 +1,8 @@
-"""What a command writes: data to stdout, everything else to stderr.
+"""Output of commands: data to stdout, everything else to stderr.
 
-Colours and line widths are rich's: in a terminal only, and only those that can be read on a light
-background as well as on a dark one. A pipe gets the same columns, as wide as they need to be.
-Text that came from a task is escaped here, so that it can neither move a cursor nor forge a line.
+Colours and line widths come from rich: only in a terminal, and only colours that are readable on
+light and dark backgrounds. A pipe gets the same columns, as wide as necessary. Text that came from
+a task is escaped here, so that it can neither move a cursor nor forge a line.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from afterword.telemetry import printable
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(highlight=False, soft_wrap=True, stderr=True)
 
-NOTHING = "-"  # an empty cell: columns can still be counted
+NOTHING = "-"  # an empty cell, so that columns can be counted
 _STYLES = {
     "running": "cyan",
     "completed": "green",
@@ -35,7 +35,7 @@ _STYLES = {
 
 
 def many(number: int, noun: str) -> str:
-    """A number of things.
+    """Write a number with its noun.
 
     >>> many(1, "worker"), many(2_000, "worker")
     ('1 worker', '2,000 workers')
@@ -44,37 +44,37 @@ def many(number: int, noun: str) -> str:
 
 
 def tell(message: str) -> None:
-    """One line for the person who watches."""
+    """Print a line for the user, to stderr."""
     stderr.print(Text(message))
 
 
 def print_json(text: str) -> None:
-    """Data for a program: exactly this text, without colours."""
+    """Print data for a program: exactly this text, without colours."""
     stdout.print(Text(text))
 
 
 def print_document(document: Mapping[str, Any]) -> None:
-    """One JSON document, easy on the eye; ASCII only, so that no terminal is harmed."""
+    """Print one indented JSON document; ASCII only, which is safe for every terminal."""
     write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_lines(documents: Iterable[Mapping[str, Any]]) -> None:
-    """JSON lines, each written when it is known."""
+    """Print JSON lines, each as soon as it is known."""
     for document in documents:
         write(json.dumps(document, allow_nan=False) + "\n")
 
 
 def write(text: str) -> None:
-    """Data as it is; without rich, which takes its time for each line."""
+    """Write data unchanged; without rich, which is slow for many lines."""
     sys.stdout.write(text)
 
 
 @dataclass(slots=True)
 class Grid:
-    """A table: headings, and rows of text that is escaped when it is shown.
+    """A table: headings, and rows of escaped text.
 
     Args:
-        flexible: headings of the columns that are cut when a terminal is too narrow.
+        flexible: headings of the columns that are cut if a terminal is too narrow.
         right: headings of the columns of numbers.
     """
 
@@ -84,11 +84,11 @@ class Grid:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def add(self, *cells: str | None) -> None:
-        """Add a row; None is an empty cell."""
+        """Add a row; None makes an empty cell."""
         self.rows.append(tuple(printable(cell or NOTHING) for cell in cells))
 
     def without(self, *headings: str) -> "Grid":
-        """The same table with fewer columns."""
+        """Return the same table without these columns."""
         kept = [each not in headings for each in self.headings]
         rows = [tuple(itertools.compress(row, kept)) for row in self.rows]
         left = tuple(itertools.compress(self.headings, kept))
@@ -104,7 +104,7 @@ def show_grid(grid: Grid) -> None:
 
 
 def as_table(grid: Grid) -> Table:
-    """A table for a terminal: one line per row, cut where it does not fit."""
+    """Convert a table for a terminal: one line per row, cut where it does not fit."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in grid.headings:
         table.add_column(
@@ -139,22 +139,22 @@ def _padded(cell: str, width: int, right: bool) -> str:
 
 
 def show_facts(facts: Iterable[tuple[str, str | Text]]) -> None:
-    """Print names and what there is to say of each, one below the other."""
+    """Print names with their values, one below the other."""
     stdout.print(as_facts(facts))
 
 
 def as_facts(facts: Iterable[tuple[str, str | Text]]) -> Text:
-    """Names in one column, and what there is to say of each; what says nothing is left out."""
+    """Format names and values in two columns; empty values are left out."""
     shown = [(name, text) for name, text in facts if text]
     width = max((len(name) for name, _ in shown), default=0)
     lines = [
-        Text.assemble((f"{name:<{width}}", "bold"), "  ", said)
+        Text.assemble((f"{name:<{width}}", "bold"), "  ", value)
         for name, text in shown
-        for said in (text if isinstance(text, Text) else printable(text),)
+        for value in (text if isinstance(text, Text) else printable(text),)
     ]
     return Text("\n").join(lines)
 
 
 def styled(state: str) -> Text:
-    """A state in its colour."""
+    """Colour a state."""
     return Text(state, style=_STYLES.get(state, ""))

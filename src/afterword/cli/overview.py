@@ -22,11 +22,11 @@ _QUEUES_IN_STATUS = 20
 
 
 def status(url: Url = None, json: Json = False) -> None:
-    """Show whether all is well, and what is not.
+    """Show the health of the store, and its problems.
 
-    The exit status is 1 if something needs a person: a queue that nobody serves, jobs that are due
-    for more than five minutes, a worker that has gone with its jobs, a schedule that makes none. A
-    paused queue is a note: somebody wants it so.
+    The exit status is 1 if something needs a person: a queue without a worker, jobs that have been
+    due for more than five minutes, a worker that is gone with its jobs, a schedule that creates no
+    jobs. A paused queue is only a note.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def status(url: Url = None, json: Json = False) -> None:
 
 
 def show_status(store: Store, snapshot: Snapshot) -> None:
-    """Print what `status` says, except for the queues when there are none."""
+    """Print the status of a store, and its queues if there are any."""
     output.show_facts(status_facts(store, snapshot))
     if snapshot.queues:
         output.stdout.print()
@@ -53,7 +53,7 @@ def show_status(store: Store, snapshot: Snapshot) -> None:
 
 
 def status_facts(store: Store, snapshot: Snapshot) -> Iterator[tuple[str, str | Text]]:
-    """What there is to say of a store, with the problems first."""
+    """Yield the facts about a store, with the problems first."""
     problems = snapshot.problems
     verdict = Text("unhealthy", "bold red") if problems else Text("healthy", "bold green")
     yield "status", verdict
@@ -101,10 +101,10 @@ def _status_document(store: Store, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def workers(url: Url = None, json: Json = False) -> None:
-    """List the workers: where they are, and how busy.
+    """List the workers, with their hosts and loads.
 
-    One with no slots only stores jobs. One that is gone has ended without a word, or its lease is
-    over; its jobs are given to others.
+    A worker without slots only stores jobs. A worker that is gone has died, or its lease has
+    expired; other workers recover its jobs.
 
     \b
     Examples:
@@ -118,11 +118,11 @@ def workers(url: Url = None, json: Json = False) -> None:
     elif found:
         output.show_grid(worker_grid(found, clock.now()))
     else:
-        output.tell("No worker is on the list.")
+        output.tell("There are no workers.")
 
 
 def worker_grid(found: Sequence[WorkerRecord], now: float) -> Grid:
-    """A line per worker."""
+    """Make a table with a line per worker."""
     headings = ("worker", "state", "host", "pid", "running", "slots", "queues", "for")
     grid = Grid(headings, ("host", "queues"), ("pid", "running", "slots"))
     for worker in found:
@@ -140,7 +140,7 @@ def worker_grid(found: Sequence[WorkerRecord], now: float) -> Grid:
 
 
 def worker_state(worker: WorkerRecord) -> str:
-    """A worker's state in one word."""
+    """Return a worker's state in one word."""
     if not worker.alive:
         return "gone"
     return "retiring" if worker.retired else "alive"
@@ -155,14 +155,14 @@ def tasks(
         typer.Option(
             metavar="WHEN",
             parser=parsed_since,
-            help="Count what ended since: 90s, 1h, 7d, or an ISO time.  [default: 1h]",
+            help="Count jobs that ended since: 90s, 1h, 7d, or an ISO time.  [default: 1h]",
             show_default=False,
         ),
     ] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """List the tasks, and what became of their jobs lately.
+    """List the tasks, with the numbers of their jobs by state.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Walking through a store: pages of jobs, and ids that were typed in part."""
+"""Reading a store: pages of jobs, and ids of which only the beginning was typed."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from afterword.model.records import Filter
 from afterword.store.protocol import Store
 
 PAGE = 500  # jobs
-_SHORTEST = 8  # characters of an id that are taken for its beginning
+_SHORTEST = 8  # characters that the beginning of an id must have
 _SHAPE = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 _ID = re.compile(_SHAPE.replace("x", "[0-9a-f]"))
 
@@ -18,14 +18,14 @@ _ID = re.compile(_SHAPE.replace("x", "[0-9a-f]"))
 def pages(
     store: Store, wanted: Filter, before: str | None = None, size: int = PAGE
 ) -> Iterator[list[JobRecord]]:
-    """The jobs that match, newest first; each page is one look, and none is held open."""
+    """Yield pages of the jobs that match, newest first; each page is a query of its own."""
     while page := list(store.find(wanted, size, before)):
         yield page
         before = page[-1].id
 
 
 def newest(store: Store, wanted: Filter, limit: int, before: str | None = None) -> list[JobRecord]:
-    """The newest jobs that match, `limit` at most."""
+    """Return the newest jobs that match, at most `limit`."""
     found: list[JobRecord] = []
     for page in pages(store, wanted, before, min(limit, PAGE)):
         found += page[: limit - len(found)]
@@ -35,30 +35,32 @@ def newest(store: Store, wanted: Filter, limit: int, before: str | None = None) 
 
 
 def full_id(store: Store, typed: str) -> str | None:
-    """The id that was typed, or of which the beginning was; None if it cannot be one.
+    """Complete an id of which the beginning was typed; None if there is no such job.
+
+    A complete id is returned without a look at the store.
 
     Raises:
-        ConfigurationError: several jobs have ids that begin so.
+        ConfigurationError: several jobs have ids with this beginning.
     """
     beginning = typed.strip().lower()
     if _ID.fullmatch(beginning):
         return beginning
     if not _begins_an_id(beginning):
         return None
-    # Ids sort: jobs whose ids begin so, if there are any, have the last such id, or come below it.
+    # Ids sort, so every id with this beginning is at or below the last possible one.
     last = beginning + _SHAPE[len(beginning) :].replace("x", "f")
     candidates = [*store.get([last]), *store.find(limit=2, before=last)]
     found = [job.id for job in candidates if job.id.startswith(beginning)]
     if len(found) > 1:
         raise ConfigurationError(
-            f"The beginning of an id must be that of one job only, but several begin with"
-            f" {beginning}. Type more of it."
+            f"The beginning of an id must be that of one job only, but several ids begin with"
+            f" {beginning}. Type more characters."
         )
     return found[0] if found else None
 
 
 def one(store: Store, typed: str) -> JobRecord:
-    """The job that was asked for.
+    """Return the job with this id, or with this beginning of its id.
 
     Raises:
         NotFound: there is none.
@@ -71,18 +73,18 @@ def one(store: Store, typed: str) -> JobRecord:
 
 
 def known_id(store: Store, typed: str | None) -> str | None:
-    """The whole id that an option means; None if it was not given.
+    """Complete the id of an option; None if the option was not given.
 
     Raises:
-        ConfigurationError: no job's id is or begins so.
+        ConfigurationError: no job has such an id.
     """
     if typed is None:
         return None
     found = full_id(store, typed)
     if found is None:
         raise ConfigurationError(
-            f"An id is 36 characters, or 8 and more of the beginning of one that exists, not"
-            f" {typed!r}. `afterword jobs` lists them."
+            f"An id must have 36 characters, or be the first 8 or more of one that exists, but it"
+            f" is {typed!r}. `afterword jobs` lists them."
         )
     return found
 

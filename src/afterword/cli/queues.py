@@ -1,7 +1,7 @@
-"""`afterword queues`: which there are, and the rules that hold for them in all processes.
+"""`afterword queues`: the queues, and their rules, which hold in all processes.
 
-`queues` alone lists them. What changes one is a command below it (`queues pause`), and not one of
-its own (`pause`), because schedules can be paused, too.
+`queues` alone lists them. The commands that change one are subcommands (`queues pause`), because
+schedules can be paused, too.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="The queues.
 
 @queues.callback(invoke_without_command=True)
 def list_queues(context: typer.Context, url: Url = None, json: Json = False) -> None:
-    """List the queues, and who serves them; or pause one.
+    """List the queues and their workers; or pause one.
 
-    Those with unfinished jobs or with a rule, which the commands below change.
+    Lists queues with unfinished jobs, or with a rule. The commands below change rules.
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def list_queues(context: typer.Context, url: Url = None, json: Json = False) -> 
 
 
 def queue_grid(snapshot: Snapshot, limit: int | None = None) -> Grid:
-    """A line per queue; those that are paused, or that nobody serves, say so."""
+    """Make a table with a line per queue, which shows if it is paused or not served."""
     headings = ("queue", *_NUMBERS, "limit", "oldest due", "served by")
     grid = Grid(headings, ("queue",), (*_NUMBERS, "limit"))
     for queue in snapshot.queues[:limit]:
@@ -72,7 +72,7 @@ def _served_by(snapshot: Snapshot, queue: QueueRecord) -> str:
     if queue.paused:
         return "paused"
     workers = len(snapshot.serving(queue.name))
-    return output.many(workers, "worker") if workers else "nobody"
+    return output.many(workers, "worker") if workers else "no worker"
 
 
 def _document(snapshot: Snapshot, queue: QueueRecord) -> dict[str, Any]:
@@ -84,9 +84,9 @@ def _document(snapshot: Snapshot, queue: QueueRecord) -> dict[str, Any]:
 
 @queues.command()
 def pause(names: Names, url: Url = None, json: Json = False) -> None:
-    """Let no worker start jobs of these queues, until they are resumed.
+    """Stop all workers from starting jobs of these queues, until they are resumed.
 
-    What runs goes on, and jobs can be added. It holds for all processes, and outlives them.
+    Running jobs continue, and jobs can be added. The rule holds for all processes, also later ones.
 
     \b
     Examples:
@@ -98,7 +98,7 @@ def pause(names: Names, url: Url = None, json: Json = False) -> None:
 
 @queues.command()
 def resume(names: Names, url: Url = None, json: Json = False) -> None:
-    """Let the workers go on with these queues.
+    """Let the workers start jobs of these queues again.
 
     \b
     Examples:
@@ -122,14 +122,14 @@ def _set_paused(names: list[str], url: str | None, json: bool, *, paused: bool) 
 def limit_queue(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The queue.")],
     limit: Annotated[
-        str, typer.Argument(metavar="N|none", help="How many jobs at a time, or none: any number.")
+        str, typer.Argument(metavar="N|none", help="The most jobs at a time, or none: no limit.")
     ],
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Set how many jobs of a queue may run at the same time, in all processes together.
+    """Limit the jobs of a queue that run at the same time, over all processes.
 
-    An application that has a number for the queue itself, Afterword(app, queues={"mail": 5}), sets
+    An application that sets a limit for the queue itself, Afterword(app, queues={"mail": 5}), sets
     it again when it starts.
 
     \b
@@ -151,14 +151,14 @@ def _number(text: str) -> int | None:
         return None
     if not text.isdecimal():
         raise ConfigurationError(
-            f"A limit is a whole number of jobs, or none, not {text!r}."
+            f"A limit must be a whole number of jobs, or none, but it is {text!r}."
             " Example: afterword queues limit mail 5"
         )
     return int(text)
 
 
 def _tell_of_unaware() -> None:
-    output.tell("A worker hangs, and may start jobs against the rule until its lease is over.")
+    output.tell("A worker hangs, and may start jobs against the rule until its lease expires.")
 
 
 def _say(store: Store, changed: Mapping[str, Mapping[str, Any]], json: bool) -> None:
@@ -168,11 +168,9 @@ def _say(store: Store, changed: Mapping[str, Mapping[str, Any]], json: bool) -> 
     served = {queue for worker in store.workers() for queue in worker.queues}
     for name, rule in changed.items():
         output.write(f"{name}  {_in_words(rule)}\n")
-        # A rule may come before the queue, and a slip would look the same.
+        # A rule may be set before the queue is used, but the name may also be a typing mistake.
         if name not in served:
-            output.tell(
-                f"No worker on the list serves a queue {name}; the rule holds when one does."
-            )
+            output.tell(f"No worker serves a queue {name} now; the rule holds once one does.")
 
 
 def _in_words(rule: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`afterword run`: a job from the command line."""
+"""`afterword run`: add a job from the command line."""
 
 import json as json_text
 from collections.abc import Callable, Iterator, Sequence
@@ -41,16 +41,16 @@ def run(
             "--app",
             metavar="MODULE:APP",
             help="Import this application, use its store, and check the task and its arguments."
-            " Without it, the queue, the tags and the limit of the task are not known either.",
+            " Without it, the queue, the tags and the limit of the task are unknown.",
         ),
     ] = None,
     delay: Annotated[
         float | None,
         typer.Option(
-            metavar="SPAN", parser=parsed_span, help="Do not start it before: 90s, 15m, 1h30m."
+            metavar="SPAN", parser=parsed_span, help="Wait before it may start: 90s, 15m, 1h30m."
         ),
     ] = None,
-    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Where it waits.")] = None,
+    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Its queue.")] = None,
     priority: Annotated[
         int | None,
         typer.Option(metavar="N", help="-1000 to 1000; the lowest of a queue starts first."),
@@ -58,14 +58,15 @@ def run(
     unique: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY", help="Add none while a job with this key has not ended; print its id."
+            metavar="KEY",
+            help="If a job with this key has not ended, print its id and add none.",
         ),
     ] = None,
     retries: Annotated[
-        int | None, typer.Option(metavar="N", help="How often it is tried again after an error.")
+        int | None, typer.Option(metavar="N", help="The most retries after errors.")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long an attempt may take.")
+        float | None, typer.Option(metavar="SECONDS", help="The most time an attempt may take.")
     ] = None,
     tag: Annotated[
         list[str] | None,
@@ -82,7 +83,7 @@ def run(
 ) -> None:
     """Add a job by the name of its task.
 
-    Its id is printed; with --wait, how it ended. What is not said of it stays as its task has it.
+    Prints the job's id; with --wait, how it ended. Options that are not given are the task's.
 
     \b
     Examples:
@@ -93,7 +94,7 @@ def run(
     """
     given = object_of(arguments)
     text = unchecked(task, given)
-    said = _said(
+    call_options = _call_options(
         delay=delay,
         queue=queue,
         priority=priority,
@@ -103,7 +104,7 @@ def run(
         tags=tag or (),
     )
     with _place_of(app, url) as (store, new_job):
-        job = new_job(task, text, said)
+        job = new_job(task, text, call_options)
         (added,) = store.add([job])
         _tell(store, job, added, checked=app is not None)
         if not wait:
@@ -113,11 +114,11 @@ def run(
             watch_until_final(store, one(store, added.id), wait_timeout, json=False)
 
 
-def _said(**options: Unpack[CallOptionsDict]) -> CallOptions:
-    """What was said of the call.
+def _call_options(**options: Unpack[CallOptionsDict]) -> CallOptions:
+    """Make the options of the call.
 
     Raises:
-        ConfigurationError: one of the options cannot be.
+        ConfigurationError: one of them has an invalid value.
     """
     try:
         return CallOptions(**options)
@@ -130,7 +131,7 @@ Make = Callable[[str, str, CallOptions], NewJob]
 
 @contextmanager
 def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Make]]:
-    """The store, and what makes a job for it."""
+    """Open the store, and choose the function that makes a job for it."""
     if app is None:
         with opened(url) as store:
             yield store, _new_job
@@ -139,14 +140,14 @@ def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Make]]:
 
     afterword = find_application(app).afterword
     with opened(url, afterword._store) as store:
-        yield store, lambda task, text, said: _job_of(afterword, task, text, said)
+        yield store, lambda task, text, options: _job_of(afterword, task, text, options)
 
 
 def object_of(text: str) -> dict[str, Any]:
-    """The arguments that were typed.
+    """Parse the arguments that were typed.
 
     Raises:
-        ConfigurationError: they are no JSON object.
+        ConfigurationError: they are not a JSON object.
     """
     try:
         if len(text) > PAYLOAD_LIMIT:
@@ -155,25 +156,27 @@ def object_of(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, PayloadTooLarge):
             raise
-        raise ConfigurationError(f"--json must be JSON, but: {error}. {_EXAMPLE}") from None
+        raise ConfigurationError(f"--json must be valid JSON: {error}. {_EXAMPLE}") from None
     if not isinstance(given, dict):
         kind = type(given).__name__
         raise ConfigurationError(
-            f"--json must be an object, by parameter name, not a {kind}. {_EXAMPLE}"
+            f"--json must be an object, by parameter name, but it is a {kind}. {_EXAMPLE}"
         )
     return given
 
 
 def unchecked(task: str, given: dict[str, Any]) -> str:
-    """The text to store when no function can be asked; the limits hold all the same.
+    """Encode arguments that are not checked against a function; the limits still apply.
 
     Raises:
-        ConfigurationError: the task cannot be a task's name.
-        ArgumentValueError: a value that JSON cannot hold, or too much of it.
+        ConfigurationError: the name of the task is invalid.
+        ArgumentValueError: JSON cannot hold a value, or the arguments are too large.
     """
     module, _, name = task.partition(":")
     if not module or not name or not task.isprintable() or " " in task:
-        raise ConfigurationError(f"A task is called module:function, not {task!r}. {_EXAMPLE}")
+        raise ConfigurationError(
+            f"A task must be named as module:function, but this one is {task!r}. {_EXAMPLE}"
+        )
     measure(given, "--json")
     text = json_text.dumps(given, ensure_ascii=False, separators=(",", ":"))
     size = len(text.encode())
@@ -182,23 +185,23 @@ def unchecked(task: str, given: dict[str, Any]) -> str:
     return text
 
 
-def _new_job(task: str, text: str, said: CallOptions) -> NewJob:
-    """A job of a task of which nothing is known here."""
+def _new_job(task: str, text: str, options: CallOptions) -> NewJob:
+    """Make a job of a task whose code is unknown here."""
     return NewJob(
         id=new_id(),
         task=task,
         arguments=text,
-        queue=said.queue or "default",
-        priority=said.priority or 0,
-        run_at=said.start,
-        tags=said.tags,
-        unique_key=said.unique_key,
-        options=JobOptions(retries=said.retries, timeout=said.timeout).text(),
+        queue=options.queue or "default",
+        priority=options.priority or 0,
+        run_at=options.start,
+        tags=options.tags,
+        unique_key=options.unique_key,
+        options=JobOptions(retries=options.retries, timeout=options.timeout).text(),
     )
 
 
-def _job_of(afterword: Afterword, task: str, text: str, said: CallOptions) -> NewJob:
-    """The job that the application itself would have made of this call.
+def _job_of(afterword: Afterword, task: str, text: str, options: CallOptions) -> NewJob:
+    """Make the job as the application itself would make it.
 
     Raises:
         UnknownTask: the application has no such task.
@@ -206,13 +209,13 @@ def _job_of(afterword: Afterword, task: str, text: str, said: CallOptions) -> Ne
     """
     func = afterword.injection.unwrap(resolve(task))
     args, kwargs = _arguments_of(task, afterword, func, text)
-    return afterword.new_job(Call(func, tuple(args), kwargs, said))
+    return afterword.new_job(Call(func, tuple(args), kwargs, options))
 
 
 def _arguments_of(
     task: str, afterword: Afterword, func: Callable[..., Any], text: str
 ) -> tuple[Sequence[Any], dict[str, Any]]:
-    """The arguments as a worker would read them; what is injected there is none."""
+    """Decode the arguments as a worker would; injected parameters are not arguments."""
     function = plan(func, afterword.injection.of_task(task, func).names)
     try:
         return function.decode(text)
@@ -226,12 +229,12 @@ def _arguments_of(
 
 
 def _tell(store: Store, job: NewJob, added: Added, *, checked: bool) -> None:
-    """What had better be known of a job that was added, or of the one that is there instead."""
+    """Tell the user why a job was not added, was not checked, or will wait."""
     if not added.added:
         other = ", with other arguments" if added.conflict else ""
         output.tell(f"Not added: a job with this unique key has not ended{other}.")
         return
     if not checked:
-        output.tell("Stored as given: without --app nothing checks the task and arguments.")
+        output.tell("Stored as given: without --app, task and arguments are not checked.")
     if not any(serves(worker, job.queue) for worker in store.workers()):
         output.tell(f"No worker serves the queue {job.queue} now; the job waits until one does.")

@@ -1,6 +1,6 @@
-"""`afterword schedules`: which there are, when they are due, and pausing them.
+"""`afterword schedules`: the schedules, their next occurrences, and pausing them.
 
-A schedule lives in an application's code; the store knows its rule, its next occurrence, and
+A schedule is defined in an application's code. The store has its rule, its next occurrence, and
 whether it is paused.
 """
 
@@ -29,9 +29,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule.")]
 
 @schedules.callback(invoke_without_command=True)
 def list_schedules(context: typer.Context, url: Url = None, json: Json = False) -> None:
-    """List the schedules, and when they are due; or pause one.
+    """List the schedules and their next occurrences; or pause one.
 
-    One is overdue if running code has it and does not deal with it.
+    A schedule is overdue if running code has it, but creates no jobs for it.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def list_schedules(context: typer.Context, url: Url = None, json: Json = False) 
     elif found:
         output.show_grid(_grid(found, now))
     else:
-        output.tell("No application has made a schedule known to this store.")
+        output.tell("No application has declared a schedule in this store.")
 
 
 def _document(schedule: ScheduleRecord, now: float) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _document(schedule: ScheduleRecord, now: float) -> dict[str, Any]:
 
 
 def _state(schedule: ScheduleRecord, now: float) -> str:
-    """In one word; what matters most."""
+    """Return the most important fact about a schedule, in one word."""
     if is_forgotten(schedule, now):
         return "forgotten"
     if schedule.paused:
@@ -97,7 +97,7 @@ def _note(schedule: ScheduleRecord, now: float) -> str | None:
 
 @schedules.command()
 def pause(name: Name, url: Url = None, json: Json = False) -> None:
-    """Let a schedule make no jobs, until it is resumed.
+    """Stop a schedule from creating jobs, until it is resumed.
 
     \b
     Examples:
@@ -108,9 +108,9 @@ def pause(name: Name, url: Url = None, json: Json = False) -> None:
 
 @schedules.command()
 def resume(name: Name, url: Url = None, json: Json = False) -> None:
-    """Let a schedule make jobs again.
+    """Let a schedule create jobs again.
 
-    What it has missed is dealt with as its code says: @afterword.every(..., missed=...).
+    Missed occurrences are treated as its code says: @afterword.every(..., missed=...).
 
     \b
     Examples:
@@ -140,16 +140,15 @@ def run_schedule(
         typer.Option(
             "--app",
             metavar="MODULE:APP",
-            help="The application whose schedule it is.  [default: found as `worker` finds it]",
+            help="The application with the schedule.  [default: found as `worker` finds it]",
             show_default=False,
         ),
     ] = None,
     url: Url = None,
 ) -> None:
-    """Add the job of a schedule now; its next occurrence gets one as well.
+    """Add a job of a schedule now; the next occurrence still gets its own.
 
-    Only the application knows the task and its arguments, so it is imported. The job's id is
-    printed.
+    Imports the application, which defines the task and its arguments. Prints the job's id.
 
     \b
     Examples:

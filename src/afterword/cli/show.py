@@ -1,4 +1,4 @@
-"""`afterword show`: all that is known of one job."""
+"""`afterword show`: everything about one job."""
 
 import json as json_text
 from collections.abc import Iterator, Sequence
@@ -11,19 +11,19 @@ from afterword.cli import output
 from afterword.cli.document import document, job_document, readable
 from afterword.cli.duration import show_instant, show_span
 from afterword.cli.failures import first_and_last_line
+from afterword.cli.job_options import limit_of, options_in_words
 from afterword.cli.look import NARROW, job_grid, narrower_than
 from afterword.cli.options import Json, Url, clock, opened
 from afterword.cli.output import Grid, styled
 from afterword.cli.pages import newest, one
 from afterword.cli.progress import bar, in_words, progress_of
-from afterword.cli.said import limit_of, said_of
 from afterword.cli.waiting import why
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import AttemptRecord, Filter
 from afterword.store.protocol import Store
 from afterword.telemetry import indented
 
-_NEIGHBOURS = 20  # of one request, shown beside a job
+_NEIGHBOURS = 20  # jobs of the same request that are shown
 _SHORT = 2_000  # characters of arguments or of a result that are shown without --full
 
 JobId = Annotated[
@@ -37,13 +37,13 @@ def show(
         bool,
         typer.Option(
             "--full",
-            help="Arguments and result of any length, and the whole error of each attempt.",
+            help="Print whole arguments and results, and the whole error of each attempt.",
         ),
     ] = False,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Show all that is known of a job, and why it is waiting.
+    """Show everything about a job, and why it is waiting.
 
     \b
     Examples:
@@ -96,7 +96,7 @@ def _show(
     _show_long("error", job.error if job.state is not JobState.QUEUED or job.attempt else None)
 
 
-# ---------------------------------------------------------------------- in lines of a few words
+# ---------------------------------------------------------------------- facts in short lines
 
 
 def _facts(job: JobRecord, waiting: list[str], now: float) -> Iterator[tuple[str, str | Text]]:
@@ -106,7 +106,7 @@ def _facts(job: JobRecord, waiting: list[str], now: float) -> Iterator[tuple[str
     yield from (("waiting", reason) for reason in waiting)
     yield "cancelling", _cancelling(job)
     yield "progress", _progress(job)
-    yield from _said(job)
+    yield from _options(job)
     yield "attempt", f"{job.attempt}{_disturbances(job)}"
     yield "worker", job.worker or ""
     yield "request", job.request_id or ""
@@ -118,16 +118,16 @@ def _cancelling(job: JobRecord) -> str:
 
 
 def _progress(job: JobRecord) -> str:
-    said = progress_of(job)
-    return " ".join(filter(None, (bar(said), in_words(said)))) if said else ""
+    progress = progress_of(job)
+    return " ".join(filter(None, (bar(progress), in_words(progress)))) if progress else ""
 
 
-def _said(job: JobRecord) -> Iterator[tuple[str, str]]:
+def _options(job: JobRecord) -> Iterator[tuple[str, str]]:
     yield "queue", job.queue + (f", priority {job.priority}" if job.priority else "")
     yield "tags", ", ".join(job.tags)
     yield "unique key", job.unique_key or ""
     yield "limit", limit_of(job)
-    yield "options", said_of(job)
+    yield "options", options_in_words(job)
 
 
 def _disturbances(job: JobRecord) -> str:
@@ -155,7 +155,7 @@ def _ago(seconds: float) -> str:
     return f", {show_span(seconds)} ago" if seconds >= 0 else f", in {show_span(-seconds)}"
 
 
-# ---------------------------------------------------------------------- in paragraphs
+# ---------------------------------------------------------------------- long texts
 
 
 def _show_json(name: str, text: str | None, full: bool) -> None:

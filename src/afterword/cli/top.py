@@ -1,4 +1,4 @@
-"""`afterword top`: the store as it moves."""
+"""`afterword top`: a live view of the store."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _LATEST = 8  # jobs per list
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """All that one picture shows."""
+    """The data of one screen."""
 
     snapshot: Snapshot
     running: Sequence[JobRecord]
@@ -40,14 +40,14 @@ class Frame:
 
 def top(
     interval: Annotated[
-        float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="How often to look.")
+        float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="Seconds between updates.")
     ] = 2.0,
     url: Url = None,
 ) -> None:
-    """Show the store as it moves; q or Ctrl-C ends.
+    """Show a live view of the store; q or Ctrl-C ends it.
 
-    Queues, workers, running and failed jobs, looked at again and again. Where there is no
-    terminal, one look is printed.
+    Shows queues, workers, running and failed jobs, updated continuously. Without a terminal, prints
+    them once.
 
     \b
     Examples:
@@ -74,7 +74,7 @@ def _refresh(store: Store, interval: float) -> None:
 
 
 def _quits(keyboard: Keyboard, interval: float) -> bool:
-    """Whether q is pressed before it is time to look again; any other key looks at once."""
+    """Return True if q is pressed before the next update; any other key updates at once."""
     return keyboard.pressed(interval) in ("q", "Q", "\x04")
 
 
@@ -83,7 +83,7 @@ def _picture(store: Store, interval: float) -> RenderableType:
     head = Text(f"{at}  every {interval:g} s  q quits", "dim")
     try:
         frame = _frame(store)
-    except StoreUnavailable as error:  # it may come back; the last words of a store are shown
+    except StoreUnavailable as error:  # it may come back; until then the error is shown
         return Group(head, Text(printable(str(error)), "red"))
     parts = [_rendered(part) for part in _parts(store, frame)]
     return Group(head, *(each for part in parts for each in (Text(), part)))

@@ -1,4 +1,4 @@
-"""`afterword export` and `import`: all jobs of a store, as lines of text."""
+"""`afterword export` and `import`: all jobs of a store, as lines of JSON."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from afterword.model.records import Filter
 from afterword.store import archive
 from afterword.store.protocol import Store
 
-_BATCH = 500  # jobs per transaction, a few more if they belong together
+_BATCH = 500  # jobs per transaction; more if they belong together
 _STANDARD = Path("-")
 
 
@@ -32,8 +32,8 @@ def export(
 ) -> None:
     """Write all jobs of a store as lines of JSON.
 
-    With their arguments and errors. Stop the workers first: what changes meanwhile is written as it
-    was when its turn came.
+    The lines include arguments and errors. Stop the workers first: a job that changes meanwhile is
+    written as it was when it was read.
 
     \b
     Examples:
@@ -53,15 +53,17 @@ def export(
 
 @contextmanager
 def _writing(file: Path) -> Iterator[TextIO]:
-    """Where the lines go; a file appears under its name when it is complete."""
+    """Open the target of the lines; a file appears under its name once it is complete."""
     if file == _STANDARD:
         yield sys.stdout
         return
     if file.exists():
-        raise ConfigurationError(f"An export is a new file, but {file} exists. Choose another.")
+        raise ConfigurationError(
+            f"An export must go to a new file, but {file} exists. Choose another name."
+        )
     partial = file.with_name(file.name + ".part")
     try:
-        # Arguments may be secrets: for the owner only, as the store is.
+        # Arguments may contain secrets: only the owner may read the file, as with the store.
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as target:  # noqa: PTH123 - a descriptor
             yield target
@@ -76,8 +78,8 @@ def _tell_live_workers(store: Store) -> None:
     live = sum(worker.alive for worker in store.workers())
     if live:
         output.tell(
-            f"Warning: workers use this store now ({live}). Jobs that change meanwhile may be"
-            " written as they were: stop the workers first."
+            f"Warning: {output.many(live, 'worker')} may change jobs of this store during the"
+            " export, so it may be outdated. Stop the workers first."
         )
 
 
@@ -93,9 +95,9 @@ def import_(
 ) -> None:
     """Add the jobs of an export to another store.
 
-    One that `afterword db migrate` has made. The whole file is checked first: if one line cannot be
-    imported, none is. Jobs that are there already are left as they are, so an import can be
-    repeated. Running jobs are queued again; queued ones start as soon as a worker sees them.
+    Create the store with `afterword db migrate` first. The whole file is checked before: if one
+    line cannot be imported, none is. Jobs that exist already are not changed, so an import can be
+    repeated. Running jobs are queued again; queued ones start as soon as a worker claims them.
 
     \b
     Examples:
@@ -114,7 +116,7 @@ def import_(
 
 @contextmanager
 def _reading(file: Path) -> Iterator[TextIO]:
-    """The file, or a copy of what cannot be read twice."""
+    """Open the file, or a copy of an input that cannot be read twice."""
     try:
         if file != _STANDARD:
             with file.open(encoding="utf-8") as source:
@@ -130,13 +132,13 @@ def _reading(file: Path) -> Iterator[TextIO]:
         with _copy(sys.stdin) as copy:
             yield copy
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigurationError(f"{file} cannot be read: {reason}.") from error
 
 
 @contextmanager
 def _copy(source: TextIO) -> Iterator[TextIO]:
-    """Without a name, and for its owner only: arguments may be secrets."""
+    """Copy into a file without a name that only its owner can read: arguments may be secret."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as copy:
         shutil.copyfileobj(source, copy)
         copy.seek(0)
@@ -144,29 +146,29 @@ def _copy(source: TextIO) -> Iterator[TextIO]:
 
 
 def _check(store: Store, records: Iterator[JobRecord]) -> None:
-    """Refuse the file before anything of it is imported.
+    """Refuse a bad file before any of it is imported.
 
     Raises:
-        ConfigurationError: a line cannot be imported; or a job cannot, because of another.
+        ConfigurationError: a line cannot be imported, or a job conflicts with another one.
     """
     for key, job_id in archive.check_together(_as_far_as_it_goes(records)).items():
         other = store.with_key(key, ended=False)
         if other is not None and other.id != job_id and not store.get([job_id]):
             raise ConfigurationError(
-                f"The file cannot be imported: the unfinished job {other.id} of the store has the"
-                f" unique key {safe_repr(key)} of job {job_id}. Wait until it has ended, or end it:"
-                f" afterword cancel {other.id}"
+                f"Unfinished jobs must have different unique keys, but job {job_id} of the file and"
+                f" job {other.id} of the store have the same one, {safe_repr(key)}. Wait until the"
+                f" latter has ended, or run: afterword cancel {other.id}"
             )
 
 
 def _as_far_as_it_goes(records: Iterator[JobRecord]) -> Iterator[JobRecord]:
-    """That the end is missing is told once what is there has been imported."""
+    """Yield the records of a file that was cut off; the import itself reports the missing end."""
     with suppress(archive.CutOff):
         yield from records
 
 
 def _import_all(store: Store, records: Iterator[JobRecord]) -> tuple[int, int]:
-    """How many were added, and how many were there."""
+    """Import all records; return how many were added, and how many existed already."""
     added = known = 0
     for batch in _batches(archive.arranged(records)):
         accepted = store.restore(batch)
@@ -176,7 +178,7 @@ def _import_all(store: Store, records: Iterator[JobRecord]) -> tuple[int, int]:
 
 
 def _batches(groups: Iterator[list[JobRecord]]) -> Iterator[list[JobRecord]]:
-    """Whole groups, until they make a batch; those before a bad line, too."""
+    """Join whole groups into batches; the groups before a bad line are included."""
     batch: list[JobRecord] = []
     try:
         for group in groups:

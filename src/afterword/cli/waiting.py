@@ -1,4 +1,4 @@
-"""Why a queued job has not started."""
+"""Reasons why a queued job has not started."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from afterword.cli.duration import show_instant, show_span
 from afterword.cli.failures import last_line
 from afterword.cli.health import serves
+from afterword.cli.job_options import options_of, rate_of
 from afterword.cli.output import many
-from afterword.cli.said import options_of, rate_of
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter, QueueRecord
 from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
-_RUNNING = 500  # jobs of a task among which those with the same limit are looked for
+_RUNNING = 500  # running jobs of a task that are checked for the same limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a job's waiting depends on, beside itself.
+    """The circumstances that can keep a job waiting.
 
     Args:
-        before: the job that it follows, if that is still known.
-        served: whether a worker takes jobs from its queue.
+        before: its predecessor, if the store still has it.
+        served: True if a worker takes jobs from its queue.
         queue: its queue, if that is paused or has a limit.
         holders: the running jobs that share its limit.
     """
@@ -34,7 +34,7 @@ class Surroundings:
 
 
 def why(store: Store, job: JobRecord, now: float) -> list[str]:
-    """What a queued job waits for."""
+    """Return the reasons why a queued job waits, from a look at the store."""
     if job.state is not JobState.QUEUED:
         return []
     return reasons(job, _look_around(store, job), now=now)
@@ -50,13 +50,13 @@ def _look_around(store: Store, job: JobRecord) -> Surroundings:
 
 
 def _rule_of(store: Store, name: str) -> QueueRecord | None:
-    if name not in store.ruled():  # which costs less than counting the jobs of all queues
+    if name not in store.ruled():  # cheaper than counting the jobs of all queues
         return None
     return next((queue for queue in store.queues() if queue.name == name), None)
 
 
 def _holders(store: Store, job: JobRecord) -> list[JobRecord]:
-    """Jobs share a limit only with jobs of their own task."""
+    """Return the running jobs with the same limit; jobs share it only within their task."""
     if job.limit_key is None or options_of(job).limit is None:
         return []
     running = store.find(Filter(state=JobState.RUNNING, task=job.task), _RUNNING)
@@ -67,7 +67,7 @@ def _holders(store: Store, job: JobRecord) -> list[JobRecord]:
 
 
 def reasons(job: JobRecord, around: Surroundings, *, now: float) -> list[str]:
-    """Everything a queued job waits for.
+    """Return the reasons why a queued job waits.
 
     Args:
         now: seconds since 1970.
@@ -101,14 +101,14 @@ def _for_its_time(job: JobRecord, now: float) -> Iterator[str]:
     elif job.error:
         yield f"put back until {at}: {printable(last_line(job.error))}"
     elif rate := rate_of(options_of(job)):
-        # Its slot, or a delay that somebody asked for: the store does not say which.
+        # The time is due to the rate, or to a delay of the call: the store does not record which.
         yield f"scheduled for {at}; its rate is {rate}"
     else:
         yield f"scheduled for {at}"
 
 
 def _so_far(job: JobRecord) -> str:
-    """How often it has failed, and how often it still may, if that was said of this job."""
+    """Describe the failures of a job, and its retries left if it has its own number of them."""
     if not job.failures:
         return ""
     retries = options_of(job).retries

@@ -1,4 +1,4 @@
-"""`afterword watch`: one job, until it has ended."""
+"""`afterword watch`: follow one job until it has ended."""
 
 import json as json_text
 import time
@@ -27,7 +27,7 @@ from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
 _LOOK_EVERY = 0.2  # seconds
-_RESULT = 500  # characters of it that are shown
+_RESULT = 500  # characters of a result that are shown
 _WIDTH = 20  # columns of the bar
 
 
@@ -40,9 +40,9 @@ def watch(
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Watch a job until it has ended, and show how far it is.
+    """Watch a job until it has ended, and show its progress.
 
-    Then its result or its error is printed. The exit status is 0 if it completed, else 1.
+    Then prints its result or its error. The exit status is 0 if it completed, else 1.
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def watch(
 
 
 def watch_until_final(store: Store, job: JobRecord, timeout: float | None, json: bool) -> None:
-    """Show a job until it has ended, then print how, and leave with the status that says so."""
+    """Show a job until it has ended, print how it ended, and exit with that status."""
     with _shown(job) as show:
         job, ended = _wait(store, job, timeout, show)
     if json:
@@ -75,7 +75,7 @@ Show = Callable[[JobRecord, str], None]
 def _wait(
     store: Store, job: JobRecord, timeout: float | None, show: Show
 ) -> tuple[JobRecord, bool]:
-    """The job as it was seen last, and whether it has ended by then."""
+    """Wait for the end of a job; return its last record, and False if the time ran out."""
     deadline = clock.monotonic() + timeout if timeout is not None else float("inf")
     while not job.state.final:
         show(job, _now(store, job))
@@ -93,7 +93,7 @@ def _wait(
 def _now(store: Store, job: JobRecord) -> str:
     if job.state is JobState.RUNNING:
         return f"running, attempt {job.attempt}, on worker {printable(job.worker or '?')}"
-    # Without how long it is: a line per second would hide the ones that matter.
+    # Without the duration, which changes all the time and would print a line per second.
     waiting = why(store, job, clock.now())
     return f"queued: {waiting[0].partition(', ')[0]}" if waiting else "queued"
 
@@ -103,8 +103,8 @@ def _how(job: JobRecord) -> Text:
     if job.started_at and job.finished_at:
         took = f" in {(job.finished_at - job.started_at).total_seconds():.3f} s"
     attempts = f", attempt {job.attempt}" if job.attempt > 1 else ""
-    said = f": {printable(last_line(job.error))}" if job.error else ""
-    rest = f" {printable(job.task)}{took}{attempts}{said}"
+    error = f": {printable(last_line(job.error))}" if job.error else ""
+    rest = f" {printable(job.task)}{took}{attempts}{error}"
     return Text.assemble(output.styled(job.state), rest)
 
 
@@ -121,67 +121,67 @@ def _result(stored: str) -> str:
 
 @contextmanager
 def _shown(job: JobRecord) -> Iterator[Show]:
-    """What tells the person in front of the screen: a moving line, or a line per change."""
+    """Choose the display: a moving line in a terminal, else a line per change."""
     if not output.stderr.is_terminal:
         yield _teller()
         return
     with _moving_line() as line:
         bar = line.add_task("", total=None, task=printable(job.task), job=job)
 
-        def show(job: JobRecord, said: str) -> None:
-            line.update(bar, job=job, description=_in_short(job) or said)
+        def show(job: JobRecord, state: str) -> None:
+            line.update(bar, job=job, description=_in_short(job) or state)
 
         yield show
 
 
 def _in_short(job: JobRecord) -> str:
-    """How far a running job is: a narrow line has no room for where it runs beside it."""
+    """Describe the progress of a running job, without its worker: the line is narrow."""
     how = how_it_runs(job) if job.state is JobState.RUNNING else ""
     return f"attempt {job.attempt}, {how}" if how and job.attempt > 1 else how
 
 
 def _teller() -> Show:
-    told: list[tuple[str, str]] = []
+    shown: list[tuple[str, str]] = []
 
-    def tell(job: JobRecord, said: str) -> None:
-        change = said.partition(":")[0], _stage(job)
-        if told[-1:] != [change]:
-            told.append(change)
+    def tell(job: JobRecord, state: str) -> None:
+        change = state.partition(":")[0], _stage(job)
+        if shown[-1:] != [change]:
+            shown.append(change)
             how = how_it_runs(job) if job.state is JobState.RUNNING else ""
-            output.tell(f"{said}: {how}" if how else said)
+            output.tell(f"{state}: {how}" if how else state)
 
     return tell
 
 
 def _stage(job: JobRecord) -> str:
-    """What is worth a line when it changes: each tenth, or the message where there is no total."""
-    said = progress_of(job) if job.state is JobState.RUNNING else None
-    share = share_of(said) if said else None
-    stage = "" if said is None else said.message if share is None else str(int(share * 10))
+    """Return a text that changes when a new line is due: each tenth, or each message."""
+    progress = progress_of(job) if job.state is JobState.RUNNING else None
+    share = share_of(progress) if progress else None
+    stage = str(int(share * 10)) if share is not None else progress.message if progress else ""
     return f"{job.attempt} {job.cancelling is not None} {stage}"
 
 
 class _Words(TextColumn):
-    """Text that is cut where a terminal is too narrow, so that the bar keeps its place."""
+    """Text that is cut if the terminal is too narrow, so that the bar keeps its place."""
 
     def __init__(self, text: str) -> None:
-        # Only a column that may wrap is made narrower; the text in it does not.
+        # Only columns that may wrap are made narrower; the text itself does not wrap.
         super().__init__(text, markup=False, table_column=Column(no_wrap=False))
 
     def render(self, task: Task) -> Text:
-        """One line."""
+        """Render the text on one line."""
         text = super().render(task)
         text.no_wrap, text.overflow = True, "ellipsis"
         return text
 
 
 class _Bar(BarColumn):
-    """How far a job is by its own account, which can go back: an attempt begins anew."""
+    """The progress that the job reports. It can go back, when a new attempt begins."""
 
     def render(self, task: Task) -> ProgressBar:
-        """A bar of the share that is done; one that only moves if nobody knows."""
-        said = progress_of(task.fields["job"])
-        share = share_of(said) if said else None
+        """Render a bar of the share that is done; a pulsing one if that is unknown."""
+        progress = progress_of(task.fields["job"])
+        share = share_of(progress) if progress else None
         return ProgressBar(
             total=1.0,
             completed=share or 0.0,

@@ -1,7 +1,7 @@
 """`afterword worker`: a process that runs the jobs which web processes store.
 
-Without `--processes` and `--reload` the worker runs in this process; with them this process is the
-supervisor of such workers, each started with the same command line and a lifeline.
+Without `--processes` and `--reload` the worker runs in this process. With them, this process
+supervises such workers, each started with the same command line and a lifeline.
 """
 
 import logging
@@ -24,7 +24,7 @@ _FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(message)s"
 
 
 class LogLevel(StrEnum):
-    """How much is logged."""
+    """The least severe level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -49,32 +49,32 @@ def worker(
     queues: Annotated[
         list[str] | None,
         typer.Option(
-            "--queues", "-q", metavar="NAMES", help="What to serve: mail,reports, or repeated."
+            "--queues", "-q", metavar="NAMES", help="Queues to serve: mail,reports, or repeated."
         ),
     ] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, help="Attempts at the same time, in each process."),
+        typer.Option(min=1, max=10_000, help="The most attempts at a time, in each process."),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, max=1_000, help="Worker processes.")] = 1,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Start again when the source changes.")
+        bool, typer.Option("--reload", help="Restart when the source changes.")
     ] = False,
     grace: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="How long a shutdown waits for running attempts."),
+        typer.Option(metavar="SECONDS", help="Time that a shutdown gives running attempts."),
     ] = None,
-    log_level: Annotated[LogLevel | None, typer.Option(help="How much is logged.")] = None,
+    log_level: Annotated[LogLevel | None, typer.Option(help="The least severe level.")] = None,
     lifeline: Annotated[bool, typer.Option("--lifeline", hidden=True)] = False,
 ) -> None:
     """Run the jobs of an application, in a process without its web server.
 
-    The application is imported and started (its lifespan), so that what it makes at its start is
-    there for its tasks. What is not given here is as the application has it.
+    Imports the application and runs its lifespan, so that its tasks have what it creates at its
+    start. Options that are not given here are the application's.
 
-    SIGTERM or Ctrl-C ends it: no job is taken any more, running attempts may finish within
-    `--grace`, the rest is given back. Ctrl-C once more ends it at once. The exit status is 0 after
-    a clean drain.
+    SIGTERM or Ctrl-C ends the worker: it claims no more jobs, running attempts may finish within
+    `--grace`, and the others are released. A second Ctrl-C ends it at once. The exit status is 0
+    after a clean drain.
 
     \b
     Examples:
@@ -117,7 +117,7 @@ def _command(
     grace: float | None,
     level: str | None,
 ) -> list[str]:
-    """What a child runs."""
+    """Build the command line of a child."""
     options = {
         "--queues": ",".join(queues) if queues else None,
         "--concurrency": concurrency,
@@ -130,7 +130,7 @@ def _command(
 
 
 def configure_logging(level: str | None) -> None:
-    """Let log lines be seen on stderr, unless the application has seen to that."""
+    """Log to stderr, unless the application has configured logging itself."""
     if level is not None:
         logger.setLevel(level.upper())
     if not logger.hasHandlers():
@@ -148,5 +148,5 @@ def _watch(target: Target, parent: "supervisor.Supervisor") -> None:
         for changes in watchfiles.watch(target.folder, watch_filter=watchfiles.PythonFilter()):
             parent.changed(min(path for _, path in changes))
 
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # its INFO lines say the same
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # its INFO lines would repeat ours
     threading.Thread(target=watch, name="afterword-reload", daemon=True).start()

@@ -21,14 +21,14 @@ from afterword.process.watchdog import Watchdog, end_process
 
 logger = logging.getLogger("afterword")
 
-EXIT_WITHIN = 5.0  # seconds, once everything is shut down: threads may still be in user code
-SILENT_LEASES = 3  # leases without a sign of the store's thread
-SILENT_AT_LEAST = 60.0  # seconds: several calls, each of which may wait for its time limit
+EXIT_WITHIN = 5.0  # seconds after the shutdown: threads may still run user code
+SILENT_LEASES = 3  # leases without a sign of life from the store's thread
+SILENT_AT_LEAST = 60.0  # seconds: time for several calls, each of which may run into its limit
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line said; None is as the application has it."""
+    """The options of the command line; None leaves one to the application."""
 
     queues: Sequence[str] | None = None
     concurrency: int | None = None
@@ -37,7 +37,7 @@ class Options:
 
 
 class Stop:
-    """That this process is to end: a signal has said so, or a cut lifeline."""
+    """A request to end this process, by a signal or a closed lifeline."""
 
     def __init__(self) -> None:
         self.wanted = False
@@ -45,25 +45,25 @@ class Stop:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def listen(self) -> None:
-        """Take SIGTERM and Ctrl-C from now on; a second Ctrl-C ends the process at once."""
+        """Handle SIGTERM and Ctrl-C; a second Ctrl-C ends the process at once."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.wanted and number == signal.SIGINT:
-            os.write(2, b"Ended at once; others take over what was running.\n")
+            os.write(2, b"Ended at once; other workers recover the running jobs.\n")
             os._exit(ExitCode.INTERRUPTED)
         self.want()
 
     def want(self) -> None:
-        """Ask for the end; from any thread, and from a signal handler."""
+        """Request the end; may be called in any thread, and in a signal handler."""
         self.wanted = True
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it ends already
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
                 self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self) -> None:
-        """Wait until the end is wanted."""
+        """Wait until the end is requested."""
         self._loop = asyncio.get_running_loop()
         if self.wanted:
             return
@@ -71,10 +71,10 @@ class Stop:
 
 
 def run(app: str | None, options: Options, configure_logging: Callable[[], None]) -> int:
-    """Work until told to end; returns the exit code.
+    """Run jobs until told to end; return the exit code.
 
     Raises:
-        ConfigurationError: the application cannot be found, or an option cannot be.
+        ConfigurationError: the application cannot be found, or an option is invalid.
         StoreError: the store cannot be used.
     """
     stop = Stop()
@@ -87,7 +87,7 @@ def run(app: str | None, options: Options, configure_logging: Callable[[], None]
     application.afterword.configure_worker(
         queues=options.queues, concurrency=options.concurrency, grace=options.grace
     )
-    hint = "" if options.lifeline else ": Ctrl-C once more ends this process at once"
+    hint = "" if options.lifeline else ": a second Ctrl-C ends this process at once"
     return asyncio.run(_work(application, stop, f"draining{hint}"))
 
 
@@ -96,7 +96,7 @@ async def _work(application: Application, stop: Stop, draining: str) -> int:
     code = ExitCode.FAILED
     try:
         if await _started(lifespan, stop):
-            # What was imported stays: the garbage collector need not look through it each time.
+            # Imported objects stay for good: the garbage collector need not scan them each time.
             gc.collect()
             gc.freeze()
             await _work_until(stop, application)
@@ -109,7 +109,7 @@ async def _work(application: Application, stop: Stop, draining: str) -> int:
 
 
 async def _started(lifespan: Lifespan, stop: Stop) -> bool:
-    """Whether the application has started; it is cancelled if the end is wanted first."""
+    """Start the application; return False if the end was requested first."""
     starting = asyncio.ensure_future(lifespan.startup())
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -126,8 +126,8 @@ async def _work_until(stop: Stop, application: Application) -> None:
     afterword = application.afterword
     if not afterword.started:
         raise ConfigurationError(
-            f"The lifespan of {application.name} did not reach its Afterword: ASGI middleware"
-            " around the application has to pass on scopes of the type 'lifespan'."
+            f"The lifespan of {application.name} must reach its Afterword, but it did not. Let the"
+            " ASGI middleware around the application pass on scopes of the type 'lifespan'."
         )
     lifeline.report(grace=afterword.grace)
     silent_for = max(SILENT_LEASES * afterword.lease, SILENT_AT_LEAST)
@@ -143,7 +143,7 @@ def _end(reason: str) -> None:
 
 
 def _exit_within(seconds: float, code: int) -> None:
-    """Leave although threads of user code go on: their jobs have been given up already."""
+    """Force the exit after some time, even if threads still run user code of released jobs."""
     timer = threading.Timer(seconds, os._exit, [code])
     timer.daemon = True
     timer.start()

@@ -228,11 +228,14 @@ class GroupCommit:
         if operation.abandon():
             resolve(future, None, self.timed_out())
 
-    def timed_out(self) -> StoreError:
-        """The error of a caller that has taken its operation back."""
-        return StoreUnavailable(
-            f"The store {self.store.url} did not answer in time; nothing was stored."
-        )
+    def timed_out(self, *, committing: bool = False) -> StoreError:
+        """Return the error of a caller that does not wait any longer.
+
+        Args:
+            committing: it was too late to take the operation back.
+        """
+        outcome = "what its commit may store is cancelled" if committing else "nothing was stored"
+        return StoreUnavailable(f"The store {self.store.url} did not answer in time; {outcome}.")
 
     def run_blocking(self, operation: Operation, timeout: float | None = None) -> Any:
         """Wait for an operation in a thread; errors as in `run`."""

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic_core import CoreSchema, SchemaSerializer, core_schema
 
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.errors import NotInstalled, UnknownJob, WouldBlock
 from afterword.model.job import JobRecord, JobState
 from afterword.model.threads import refuse_event_loop
@@ -78,14 +78,14 @@ class Job(Generic[R]):
         print(job.state, job.result)
     """
 
-    __slots__ = ("_added_in", "_keeper", "_record", "conflict", "durable", "id", "task")
+    __slots__ = ("_added_in", "_inquiries", "_record", "conflict", "durable", "id", "task")
 
     def __init__(
         self,
         job_id: str,
         task: str,
         *,
-        keeper: Keeper | None = None,
+        inquiries: Inquiries | None = None,
         record: JobRecord | None = None,
         durable: bool = True,
         conflict: bool = False,
@@ -95,7 +95,7 @@ class Job(Generic[R]):
         self.task = task
         self.durable = durable  # False: it could not be stored, and runs in its request
         self.conflict = conflict  # the job with this unique key was there, with other arguments
-        self._keeper = keeper
+        self._inquiries = inquiries
         self._record = record
         self._added_in = added_in
 
@@ -144,7 +144,7 @@ class Job(Generic[R]):
         """
         if self._record is None or self._record.result is None:
             return None
-        func = self._keeper.function(self.task) if self._keeper else None
+        func = self._inquiries.function(self.task) if self._inquiries else None
         value: R = decode_result(func, self._record.result)
         return value
 
@@ -264,13 +264,13 @@ class Job(Generic[R]):
         return self
 
     @property
-    def _asked(self) -> Keeper:
-        if self._keeper is None:
+    def _asked(self) -> Inquiries:
+        if self._inquiries is None:
             raise NotInstalled(
                 f"{self!r} is not in a store: it could not be stored, or its application has not"
                 " been started, so that it runs in its request and there is nobody to ask."
             )
-        return self._keeper
+        return self._inquiries
 
 
 CANCELLED = "cancelled on request"

@@ -24,7 +24,7 @@ AWAY_FOR = 30.0  # seconds for which the store may be away while a job is waited
 LOOK_WITHIN = 1.0  # seconds the worker of this process has to take notice of what is cancelled
 
 
-class Keeper:
+class Inquiries:
     """Asks one store.
 
     Args:

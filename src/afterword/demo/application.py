@@ -1,7 +1,7 @@
 """A shop, as a user of Afterword would write it.
 
-Every order adds a task, every second order two. A task takes its time, and then writes a line into
-the ledger, so that it can be seen from outside what really ran.
+Every order adds a task, every second order two. A task takes some time, and then writes a line into
+the ledger, which shows from outside which tasks really ran.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ afterword = Afterword(app, concurrency=4)
 
 @app.post("/orders/{number}")
 async def place_order(number: int, background_tasks: BackgroundTasks) -> dict[str, str]:
-    """Answer with the tasks that this answer promises: job id and task."""
+    """Return the tasks that this response promises: job id and task name."""
     jobs = [background_tasks.add_task(pack_order, number)]
     if number % 2:
         jobs.append(background_tasks.add_task(send_receipt, number, to=f"{number}@shop.example"))
@@ -29,13 +29,13 @@ async def place_order(number: int, background_tasks: BackgroundTasks) -> dict[st
 
 @task
 def pack_order(number: int) -> None:
-    """A `def` task."""
-    time.sleep(0.02 + number % 5 / 100)  # 20 to 60 ms
+    """Take 20 to 60 ms; an example of a `def` task."""
+    time.sleep(0.02 + number % 5 / 100)
     write_line("pack_order", number)
 
 
 @task
 async def send_receipt(number: int, to: str) -> None:
-    """An `async def` task."""
-    await asyncio.sleep(0.01 + number % 3 / 100)  # 10 to 30 ms
+    """Take 10 to 30 ms; an example of an `async def` task."""
+    await asyncio.sleep(0.01 + number % 3 / 100)
     write_line("send_receipt", number)

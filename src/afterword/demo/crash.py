@@ -1,4 +1,4 @@
-"""The story of the demo: promise, crash, restart, and see."""
+"""The steps of the demo: load, crash, restart, check."""
 
 import time
 from collections.abc import Callable
@@ -21,12 +21,12 @@ RECOVER_WITHIN = 30.0  # seconds for everything after it
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A server that is killed after it gave `answers` answers, and started again.
+    """A server that is killed after a number of responses, and started again.
 
     Args:
         folder: an empty directory for the store, the ledger and the log.
-        answers: how many requests are answered before the server is killed.
-        tell: gets one line of text for every step.
+        answers: the number of responses before the server is killed.
+        tell: prints a line of text for every step.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class Crash:
     tell: Callable[[str], None]
 
     def run(self) -> Report:
-        """Go through the whole story.
+        """Run all steps.
 
         Raises:
             DemoFailed: the server could not be started, or did not answer.
@@ -73,16 +73,16 @@ class Crash:
         load.stop()
         if not answered:
             raise DemoFailed(
-                f"The server gave {len(load.answers)} good answers and {load.refused} others"
-                f" in {ANSWER_WITHIN:g} s, where {self.answers} were wanted: {server.log}"
+                f"The server must give {self.answers} good responses in {ANSWER_WITHIN:g} s, but it"
+                f" gave {len(load.answers)}, and {load.refused} others. See {server.log}."
             )
         return load
 
     def _look(self, load: Load, store: Store) -> Leftovers:
         left = leftovers(store)
         self.tell(
-            f"Killed it (SIGKILL) after {len(load.answers)} answers: {left.completed} tasks had"
-            f" completed, {left.unfinished} had not; {left.running} of these were in its hands."
+            f"Killed it (SIGKILL) after {len(load.answers)} responses: {left.completed} tasks were"
+            f" completed, {left.unfinished} were not; it had claimed {left.running} of these."
         )
         return left
 
@@ -93,7 +93,7 @@ class Crash:
         return restarted_at
 
     def _wait_until_done(self, store: Store) -> None:
-        """What has not ended when the time is up shows in the report."""
+        """Wait for all jobs to end; the report shows those that do not in time."""
         deadline = time.monotonic() + RECOVER_WITHIN
         while time.monotonic() < deadline:
             counts = store.count()

@@ -1,4 +1,4 @@
-"""The ledger: a file outside of the store, in which every task writes what it did."""
+"""The ledger: a file outside of the store, in which every task leaves a line."""
 
 import os
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ Line = tuple[str, int]  # task and order
 
 
 def write_line(task: str, order: int) -> None:
-    """Append in one write, so that a line is there completely or not at all."""
+    """Append a line in one write, so that it is there completely or not at all."""
     with Path(os.environ[VARIABLE]).open("ab", buffering=0) as ledger:
         ledger.write(f"{task} {order} {os.getpid()}\n".encode())
 
 
 def read_lines(ledger: Path) -> Iterator[Line]:
-    """Everything that was done, in its order; what was done twice is there twice."""
+    """Yield the lines in order; a task that ran twice has two."""
     for line in ledger.read_text().splitlines():
         task, order, _ = line.split(" ")
         yield task, int(order)

@@ -1,4 +1,4 @@
-"""The demo's clients: they place orders at the same time and write down what they were answered."""
+"""The demo's clients: they place orders concurrently and record the responses."""
 
 import http.client
 import itertools
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 CLIENTS = 8
-_PAUSE = 0.015  # seconds between a client's orders: without it, all are in before any task has run
-_TIMEOUT = 10.0  # seconds a client waits for an answer
+_PAUSE = 0.015  # seconds between orders: without it, all are placed before a task has run
+_TIMEOUT = 10.0  # seconds a client waits for a response
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response that has arrived: from now on its tasks are promised."""
+    """A response that has arrived: its tasks are promised from now on."""
 
     order: int
     tasks: dict[str, str]  # job id: task name
 
 
 class Load:
-    """Clients that place one order after the other until the server is gone, or they are stopped.
+    """Clients that each place one order after the other, until the server is gone or they stop.
 
     Args:
         address: the server's host and port.
@@ -30,7 +30,7 @@ class Load:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.answers: list[Answer] = []
-        self.refused = 0  # answers that promised nothing
+        self.refused = 0  # responses that promised nothing
         self._address = address
         self._orders = itertools.count(1)
         self._answered = threading.Condition()
@@ -38,18 +38,18 @@ class Load:
         self._threads = [threading.Thread(target=self._place_orders) for _ in range(CLIENTS)]
 
     def start(self) -> None:
-        """Begin to place orders."""
+        """Start to place orders."""
         for thread in self._threads:
             thread.daemon = True
             thread.start()
 
     def wait_for_answers(self, number: int, timeout: float) -> bool:
-        """Wait until so many orders were answered; False: it took too long."""
+        """Wait for a number of responses; return False if it takes too long."""
         with self._answered:
             return self._answered.wait_for(lambda: len(self.answers) >= number, timeout)
 
     def stop(self) -> None:
-        """Wait until every client has given up, or has been answered."""
+        """Wait until every client has its response, or has given up."""
         self._stopping = True
         for thread in self._threads:
             thread.join()
@@ -61,7 +61,7 @@ class Load:
                 self._place_order(connection, next(self._orders))
                 time.sleep(_PAUSE)
         except (OSError, http.client.HTTPException):
-            return  # killed before it answered: nothing was promised
+            return  # the server was killed before it responded: nothing was promised
         finally:
             connection.close()
 

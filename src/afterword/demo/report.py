@@ -1,7 +1,7 @@
-"""What became of every task that was promised.
+"""The report: whether every promised task has run.
 
-Two witnesses are heard: the store, and the ledger, which the tasks write by themselves. A task is
-lost unless both say that it ran.
+There are two sources: the store, and the ledger, which the tasks write themselves. A task counts as
+lost unless both show that it ran.
 """
 
 import json
@@ -21,7 +21,7 @@ _PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What the store held right after the crash."""
+    """The contents of the store right after the crash."""
 
     completed: int
     waiting: int
@@ -29,7 +29,7 @@ class Leftovers:
 
     @property
     def unfinished(self) -> int:
-        """Tasks that were still to be run, or to be ended."""
+        """Tasks that had not ended."""
         return self.waiting + self.running
 
 
@@ -37,10 +37,11 @@ class Leftovers:
 class Report:
     """The result of a demonstration.
 
-    Of the promised tasks, `ran` ran, `ran_after` of them after the crash. `ran_again` counts them
-    by their number of attempts, when it is above 1. `twice` are those that had their effect before
-    the crash and once more after it, because it came before the first could be put on record.
-    `first_after` and `all_after` are seconds from the restart to a task's start and the last's end.
+    Of the promised tasks, `ran` ran, `ran_after` of them after the crash. `ran_again` counts those
+    with more than one attempt, by the number of attempts. `twice` counts those that had their
+    effect both before and after the crash, because the crash came before the first outcome was
+    stored. `first_after` and `all_after` are the seconds from the restart to the first start of a
+    task, and to the last end.
     """
 
     answered: int
@@ -56,12 +57,12 @@ class Report:
 
     @property
     def kept(self) -> bool:
-        """Whether the promise was."""
+        """Return True if no promised task was lost."""
         return not self.lost
 
 
 def leftovers(store: Store) -> Leftovers:
-    """Look into the store of a server that was killed."""
+    """Count the jobs in the store of a server that was killed."""
     counts = store.count()
     return Leftovers(counts[JobState.COMPLETED], counts[JobState.QUEUED], counts[JobState.RUNNING])
 
@@ -73,7 +74,7 @@ def report(
     ledger: Path,
     restarted_at: datetime,
 ) -> Report:
-    """Compare what was promised with what the store and the ledger say."""
+    """Compare the promised tasks with the store and the ledger."""
     records = {record.id: record for record in _all_records(store)}
     lines = Counter(read_lines(ledger))
     promised = {
@@ -97,7 +98,7 @@ def report(
 
 
 def as_json(result: Report, folder: Path | None) -> str:
-    """The report for programs; `folder` is null if it has been removed."""
+    """Format the report as JSON; `folder` is null if it has been removed."""
     return json.dumps(
         {
             "kept": result.kept,
@@ -138,7 +139,7 @@ def _line(task: str, order: int) -> Line:
 
 
 def _span(records: Sequence[JobRecord], restarted_at: datetime) -> tuple[float, float]:
-    """Seconds from the restart to the first start of a task, and to the last end."""
+    """Return the seconds from the restart to the first start of a task, and to the last end."""
     started = [r.started_at for r in records if r.started_at and r.started_at > restarted_at]
     finished = [r.finished_at for r in records if r.finished_at and r.finished_at > restarted_at]
     if not started or not finished:

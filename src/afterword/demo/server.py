@@ -19,12 +19,12 @@ class DemoFailed(AfterwordError):
 
 
 class Server:
-    """A uvicorn process; leaving its `with` block leaves none behind.
+    """A uvicorn process, which ends with its `with` block.
 
     Args:
         application: `module:name`, as uvicorn takes it.
-        folder: its working directory, and where its log goes.
-        environment: added to this process's own.
+        folder: its working directory, also for its log.
+        environment: variables added to this process's environment.
     """
 
     def __init__(self, application: str, folder: Path, environment: dict[str, str]) -> None:
@@ -57,7 +57,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process id of the present process."""
+        """The id of the present process."""
         return self._running.pid
 
     @property
@@ -66,7 +66,7 @@ class Server:
         return self._process
 
     def start(self) -> None:
-        """Start the process, and wait until it takes connections.
+        """Start the process, and wait until it accepts connections.
 
         Raises:
             DemoFailed: it ended, or took too long.
@@ -78,7 +78,9 @@ class Server:
         deadline = time.monotonic() + START_WITHIN
         while not self._answers():
             if time.monotonic() > deadline:
-                raise DemoFailed(f"The server did not start within {START_WITHIN:g} s: {self.log}")
+                raise DemoFailed(
+                    f"The server did not start within {START_WITHIN:g} s. See {self.log}."
+                )
             time.sleep(0.02)
 
     def _answers(self) -> bool:
@@ -91,12 +93,12 @@ class Server:
         return True
 
     def kill(self) -> None:
-        """SIGKILL: nothing of the process gets a chance to tidy up."""
+        """Send SIGKILL, so that the process cannot clean up."""
         self._running.kill()
         self._running.wait()
 
     def stop(self, within: float = 10.0) -> None:
-        """SIGTERM, as a deployment would; SIGKILL if that takes too long."""
+        """Send SIGTERM, as a deployment does; SIGKILL if that takes too long."""
         self._running.terminate()
         try:
             self._running.wait(within)

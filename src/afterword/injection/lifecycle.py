@@ -1,8 +1,8 @@
-"""One attempt in its scope: setup, body and teardown, in one asyncio task or in one thread.
+"""The lifecycle of an attempt: setup, body and teardown, in one asyncio task or in one thread.
 
-In one and the same, because a dependency may hold open what belongs to it: a cancel scope, a task
-group, a lock. Cancelling reaches the setup and the body. From the first teardown on only
-`teardown_timeout` ends what does not end: an attempt that is to stop must not leave a transaction
+All three run in the same task or thread, because a dependency may hold something that is bound to
+it: a cancel scope, a task group, a lock. Cancelling reaches the setup and the body. From the first
+teardown on, only `teardown_timeout` interrupts: a cancelled attempt must not leave a transaction
 open.
 """
 
@@ -17,27 +17,27 @@ from afterword.injection.scope import Provided, Values, on_leaving
 
 T = TypeVar("T")
 
-TEARDOWN_TIMEOUT = 30.0  # seconds until a teardown that does not end is cut off
-_CUT_AGAIN = 0.05  # seconds until the rest of it is, if it does not end either
+TEARDOWN_TIMEOUT = 30.0  # seconds until a hanging teardown is cancelled
+_CUT_AGAIN = 0.05  # seconds until the rest of it is cancelled, if that hangs too
 
 
 class Scoped(Protocol):
-    """What opens the scopes of one function; `afterword.injection.needs.Needs` is it."""
+    """Opens the scopes of one function; implemented by `afterword.injection.needs.Needs`."""
 
     def scope(self, provided: Provided) -> AbstractAsyncContextManager[Values]:
-        """For an asyncio task."""
+        """Open a scope in an asyncio task."""
 
     def sync_scope(self, provided: Provided) -> AbstractContextManager[Values]:
-        """For a thread."""
+        """Open a scope in a thread."""
 
 
 class Run:
-    """One attempt in an asyncio task: setup, body, teardown. Good for one call.
+    """One attempt in an asyncio task: setup, body, teardown. It can be called once.
 
     Args:
-        needs: what the function needs.
-        provided: what is ours to give.
-        teardown_timeout: seconds all teardowns together may take.
+        needs: the needs of the function.
+        provided: values of the built-in types.
+        teardown_timeout: seconds that all teardowns together may take.
 
     Example:
         run = Run(needs, {TaskContext: context})
@@ -60,10 +60,10 @@ class Run:
         self._entered = False
         self._succeeded = False
         self.begun = False
-        self.leaving = False  # the teardown has begun: it is not to be cancelled
+        self.leaving = False  # the teardown has begun: it must not be cancelled
 
     async def __call__(self, body: Callable[[Values], Awaitable[T]]) -> T:
-        """Enter, call, leave; returns what the body returns.
+        """Enter the scope, call the body, leave the scope; return what the body returns.
 
         Raises:
             BaseException: the first exception of the body, or of the teardown after it.
@@ -97,15 +97,16 @@ class Run:
             self.begin_leaving()
 
     def cancel(self, why: BaseException | None = None, *, body: bool = True) -> bool:
-        """Cancel what is under way, unless it is the teardown, which ends by itself.
+        """Cancel the setup or the body; the teardown is left to end by itself.
 
         Args:
-            why: what the dependencies are told, if it is a TimeoutError. Default: that the body
-                was cancelled.
-            body: False if the body runs in a thread, which nobody can stop: then only the setup.
+            why: the exception that the dependencies receive, if it is a TimeoutError. Default: a
+                CancelledError.
+            body: False if the body runs in a thread, which cannot be stopped: cancel only the
+                setup.
 
         Returns:
-            Whether something was cancelled.
+            True if something was cancelled.
         """
         if self._task is None or self.leaving or (self._entered and not body):
             return False
@@ -113,13 +114,13 @@ class Run:
         return self._task.cancel()
 
     def begin_leaving(self) -> None:
-        """From here on only the time for teardowns counts."""
+        """Start the time limit of the teardown; from now on nothing else cancels the attempt."""
         if not self.leaving:
             self.leaving = True
             self._timer = asyncio.get_running_loop().call_later(self._teardown_timeout, self._cut)
 
     def _cut(self) -> None:
-        """End the teardown that hangs; again for each that hangs after it."""
+        """Cancel a hanging teardown, and again each that hangs after it."""
         if self._task is not None:
             self._cuts += 1
             self._task.cancel(self._cut_off)
@@ -128,7 +129,8 @@ class Run:
     @property
     def _cut_off(self) -> str:
         return (
-            f"The teardown was cut off, as it took longer than {self._teardown_timeout:g} seconds"
+            f"A teardown may take {self._teardown_timeout:g} seconds, but this one took longer, so"
+            " it was cancelled"
         )
 
     def _end(self) -> None:
@@ -141,13 +143,13 @@ class Run:
 
 
 def run_sync(needs: Scoped, provided: Provided, body: Callable[[Values], T]) -> T:
-    """The same in one thread, if all that is needed can be had there."""
+    """Run an attempt in one thread; its needs must be `all_sync`."""
     with needs.sync_scope(provided) as values:
         return body(values)
 
 
 async def uninterrupted(future: "asyncio.Future[T]") -> T:
-    """Wait for a thread, also when cancelled: what it uses must stay open until it has ended."""
+    """Wait for a thread even when cancelled: its dependencies must stay open until it has ended."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -164,11 +166,11 @@ def in_thread(
     context: contextvars.Context,
     call: Callable[[], T],
 ) -> "asyncio.Future[T]":
-    """Have a thread call what never raises; the future is of this event loop.
+    """Run a call, which must not raise, in a thread; return a future of this event loop.
 
     Args:
-        submit: gives a call to some thread.
-        context: in which it is called.
+        submit: hands a call to a thread.
+        context: the context of the call.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -183,5 +185,5 @@ def in_thread(
 
 
 def _deliver(future: "asyncio.Future[T]", value: T) -> None:
-    if not future.done():  # it is if nobody waits any more, because a teardown was cut off
+    if not future.done():  # it is done if a teardown was cancelled meanwhile
         future.set_result(value)

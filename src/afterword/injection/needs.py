@@ -1,16 +1,16 @@
-"""What a task declares as the routes do, and gets where it runs: the seam to the frameworks.
+"""Injected parameters of tasks, declared as in routes: the interface to the frameworks.
 
     async def send(user_id: UUID, mail: Injected[Mailer], progress: Progress) -> None: ...
 
-    add_task(send, user_id)   # mail and progress are no arguments: nothing of them is stored
+    add_task(send, user_id)   # mail and progress are not arguments, so they are not stored
 
-An injector (see `injectors`) knows one framework. Asked once per function, it binds those
-parameters that carry the framework's marker; the rest stays the caller's. Both halves ask: the web
-half to leave the injected parameters out of the stored arguments, and to refuse at once what could
-never run; the worker to open a scope per attempt, in which the framework makes what is needed.
+An injector (see `injectors`) knows one framework. It is asked once per function, and binds the
+parameters that carry the framework's marker; the caller passes the others. The web half leaves the
+injected parameters out of the stored arguments, and refuses calls that could never run. The worker
+opens a scope per attempt, in which the framework makes the values.
 
-`TaskContext`, `Progress` and their like are given by annotation alone; who defines such a type says
-so (`native`), and the worker provides it for each attempt.
+The built-in types (`TaskContext`, `Progress` and others) are injected by annotation alone. They are
+registered with `native` where they are defined, and the worker provides a value for each attempt.
 """
 
 import functools
@@ -30,81 +30,83 @@ from afterword.tasks.signature import hints, name_of
 Function = Callable[..., Any]
 K = TypeVar("K", bound=type)
 
-_natives: dict[type, bool] = {}  # and whether it is there in child processes, too
+_builtin_types: dict[type, bool] = {}  # True for those that child processes provide, too
 
 
 def native(*, in_processes: bool = False) -> Callable[[K], K]:
-    """Say of a type that a worker provides it by annotation alone.
+    """Register a type that workers provide by annotation alone.
 
     Args:
-        in_processes: also where `@task(executor="process")` runs.
+        in_processes: True if `@task(executor="process")` has it, too.
     """
 
     def register(kind: K) -> K:
-        _natives[kind] = in_processes
+        _builtin_types[kind] = in_processes
         return kind
 
     return register
 
 
-def natives_known() -> Collection[type]:
-    """The types of which this has been said, also later on."""
-    return _natives.keys()
+def known_builtin_types() -> Collection[type]:
+    """Return a live view of the registered types."""
+    return _builtin_types.keys()
 
 
 class Bound(Protocol):
-    """What one injector does for one function; `injectors.depends.BoundDepends` is one.
+    """The parameters of one function that one injector fills; `injectors.depends.BoundDepends`.
 
-    It is entered in the order of the function's parameters; before all others, if it has an
-    attribute `encloses` that is true, because these call what looks for its scope.
+    The injectors are entered in the order of the function's parameters. One with a true attribute
+    `encloses` is entered first, because dependencies of the others look for its scope.
     """
 
     @property
     def names(self) -> frozenset[str]:
-        """The parameters it fills; none if the function needs its scope only."""
+        """The parameters it fills; none if the function needs only its scope."""
 
     @property
     def all_sync(self) -> bool:
-        """Whether all of it can be had in a thread, by `sync_scope`."""
+        """Return True if `sync_scope` can make all values in a thread."""
 
     def scope(self, provided: Provided) -> AbstractAsyncContextManager[Values]:
-        """Make the values by name, for one attempt; leaving gives them back.
+        """Make the values by name for one attempt, and clean up on leaving.
 
-        Leaving gets the exception of the attempt, if it failed.
+        `__aexit__` receives the exception of the attempt, if it failed.
         """
 
     def sync_scope(self, provided: Provided) -> AbstractContextManager[Values]:
-        """The same in one thread. Called if `all_sync`."""
+        """Do the same in one thread; called only if `all_sync`."""
 
 
 class Injector(Protocol):
-    """One framework; `injectors.wireup.WireupInjector` is one."""
+    """The connection to one framework; `injectors.wireup.WireupInjector` is one."""
 
     name: str
 
     def unwrap(self, func: Function, /) -> Function:
-        """The function inside of a wrapper of this framework; any other as it is."""
+        """Return the function inside a wrapper of this framework; any other unchanged."""
 
     def bind(self, func: Function, /) -> Bound | None:
-        """What it does for a function; None if nothing there is its own.
+        """Bind the parameters of a function that carry its markers; None if there are none.
 
         Raises:
-            InjectionError: what the function asks for can never be had in a worker.
+            InjectionError: one of them can never be injected in a worker.
         """
 
 
 class Needs:
-    """What one function is to be given in each attempt.
+    """The injected parameters of one function.
 
     Args:
-        natives: parameter and type of what the worker itself provides.
-        bounds: what the frameworks do, in the order in which it is entered.
+        builtin_parameters: name and type of the parameters that the worker itself fills.
+        bounds: the parameters of each framework, in the order in which they are entered.
     """
 
-    def __init__(self, natives: Iterable[tuple[str, type]], bounds: Iterable[Bound]) -> None:
-        self.natives, self._bounds = tuple(natives), tuple(bounds)
-        self.scoped = bool(self._bounds)  # whether an attempt has something to enter and to leave
-        self.names = frozenset(name for name, _ in self.natives).union(
+    def __init__(
+        self, builtin_parameters: Iterable[tuple[str, type]], bounds: Iterable[Bound]
+    ) -> None:
+        self.builtin_parameters, self._bounds = tuple(builtin_parameters), tuple(bounds)
+        self.scoped = bool(self._bounds)  # True if an attempt has a scope to enter and to leave
+        self.names = frozenset(name for name, _ in self.builtin_parameters).union(
             *(bound.names for bound in self._bounds)
         )
 
@@ -113,22 +115,22 @@ class Needs:
 
     @property
     def all_sync(self) -> bool:
-        """Whether setup, body and teardown of a `def` task can share one thread.
+        """Return True if setup, body and teardown of a `def` task can share one thread.
 
-        To be asked for each attempt: an override may be of another kind than what it replaces.
+        It may change between attempts: an `async` override may replace a `def` dependency.
         """
         return all(bound.all_sync for bound in self._bounds)
 
     def values(self, provided: Provided) -> Values:
-        """What the worker itself provides, by name: all there is if nothing is `scoped`."""
-        return {name: provided[kind] for name, kind in self.natives}
+        """Return the values of the built-in parameters by name; all values if not `scoped`."""
+        return {name: provided[kind] for name, kind in self.builtin_parameters}
 
     def scope(self, provided: Provided) -> AbstractAsyncContextManager[Values]:
-        """The values by name, for an attempt in an asyncio task; see `scope`."""
+        """Open the scope of an attempt in an asyncio task; it gives the values by name."""
         return _Scope(self.values(provided), self._bounds, provided)
 
     def sync_scope(self, provided: Provided) -> AbstractContextManager[Values]:
-        """The same for an attempt in a thread, if `all_sync`."""
+        """Open the scope of an attempt in a thread; only if `all_sync`."""
         return _SyncScope(self.values(provided), self._bounds, provided)
 
 
@@ -158,16 +160,17 @@ class _SyncScope(SyncScope):
 
 
 class Injection:
-    """The injectors of one application, and what they found in its functions.
+    """The injectors of one application, and the needs of its functions.
 
     Args:
-        injectors: gives the injectors whenever a function is met for the first time; by then the
+        injectors: returns the injectors. It is called for each new function; by then the
             application has set up the frameworks that the function uses.
-        natives: the types that are provided by annotation alone. Default: those that say so.
+        builtin_types: the types that are provided by annotation alone. Default: those that are
+            registered with `native`.
 
     Example:
         >>> def count(upto: int, log: list) -> None: ...
-        >>> injection = Injection(natives=[list])
+        >>> injection = Injection(builtin_types=[list])
         >>> injection.of(count).names
         frozenset({'log'})
         >>> with injection.of(count).sync_scope({list: ["one"]}) as values:
@@ -178,14 +181,14 @@ class Injection:
     def __init__(
         self,
         injectors: Callable[[], Sequence[Injector]] = tuple,
-        natives: Collection[type] | None = None,
+        builtin_types: Collection[type] | None = None,
     ) -> None:
         self._injectors = injectors
-        self._natives = natives_known() if natives is None else natives
+        self._builtin_types = known_builtin_types() if builtin_types is None else builtin_types
         self._known = functools.lru_cache(maxsize=4096)(self._find)
 
     def unwrap(self, func: Function) -> Function:
-        """The function that the frameworks' own wrappers hold; decorators of the user's stay."""
+        """Remove the frameworks' own wrappers from a function; keep the user's decorators."""
         while not _is_plain(func):
             for injector in self._injectors():
                 inner = injector.unwrap(func)
@@ -197,24 +200,24 @@ class Injection:
         return func
 
     def of(self, func: Function) -> Needs:
-        """What an unwrapped function needs; found out once per function.
+        """Return the needs of an unwrapped function; they are computed once per function.
 
         Raises:
-            InjectionError: something it needs can never be had in a worker.
+            InjectionError: one of them can never be met in a worker.
         """
-        # What a function makes anew for each call would fill the memory.
+        # Functions that are made anew for each call would fill the cache.
         known = isinstance(func, types.FunctionType) and "<locals>" not in func.__qualname__
         return self._known(func) if known else self._find(func)
 
     def of_task(self, name: str, func: Function) -> Needs:
-        """What the task of this name needs, where it runs; errors as of `of`."""
+        """Return the needs of a task, checked for its executor; raises as `of` does."""
         needs = self.of(func)
         if needs and options_of(name).executor == "process":
             _require_portable(func, needs)
         return needs
 
     def refusals(self, tasks: Mapping[str, Function]) -> dict[str, InjectionError]:
-        """Which of these tasks could never run, for a check before the first job comes."""
+        """Return the tasks that could never run, with the reasons; for a check at start-up."""
         refused = {}
         for name, func in tasks.items():
             try:
@@ -224,15 +227,18 @@ class Injection:
         return refused
 
     def _find(self, func: Function) -> Needs:
-        asked = [(each.name, native_of(hint.bare, self._natives)) for each, hint in hints(func)]
-        natives = [(name, kind) for name, kind in asked if kind is not None]
+        builtin_parameters = [
+            (parameter.name, kind)
+            for parameter, hint in hints(func)
+            if (kind := builtin_type_of(hint.bare, self._builtin_types)) is not None
+        ]
         found = [(each.name, each.bind(func)) for each in self._injectors()]
         bounds = [(name, bound) for name, bound in found if bound is not None]
-        if not natives and not bounds:
+        if not builtin_parameters and not bounds:
             return NOTHING
         order = {parameter.name: index for index, (parameter, _) in enumerate(hints(func))}
         bounds.sort(key=lambda each: _turn(each[1], order))
-        needs = Needs(natives, [bound for _, bound in bounds])
+        needs = Needs(builtin_parameters, [bound for _, bound in bounds])
         _require_each_once(func, bounds)
         _require_by_name(func, needs.names)
         return needs
@@ -241,7 +247,7 @@ class Injection:
 def refused_by_all(
     injections: Sequence[Injection], tasks: Mapping[str, Function]
 ) -> dict[str, InjectionError]:
-    """The tasks that none of several applications could run, and what the first one says."""
+    """Return the tasks that none of several applications can run, with the first one's reasons."""
     first, *others = injections
     refused = first.refusals(tasks)
     for other in others:
@@ -251,7 +257,7 @@ def refused_by_all(
 
 
 def checked_injectors(injectors: object) -> Sequence[Injector]:
-    """A list of injectors, each of a framework of its own.
+    """Return a list of injectors unchanged.
 
     Raises:
         ConfigurationError: it is something else.
@@ -269,29 +275,29 @@ def checked_injectors(injectors: object) -> Sequence[Injector]:
 
 
 def _turn(bound: Bound, order: Mapping[str, int]) -> int:
-    """What it is entered by: the first of its parameters, unless others need its scope."""
+    """Return its sort key: the position of its first parameter, or -1 if others need its scope."""
     if getattr(bound, "encloses", False):
         return -1
     return min((order.get(name, -1) for name in bound.names), default=-1)
 
 
-def native_of(bare: Any, natives: Collection[type]) -> type | None:
-    """The type that the worker itself provides for what is annotated with `bare`, if it does.
+def builtin_type_of(bare: Any, builtin_types: Collection[type]) -> type | None:
+    """Return the built-in type of an annotation, if it is one.
 
-    Whatever stands beside the type: `afterword.fastapi.BackgroundTasks` is an alias with a
-    `Depends` for the routes in it.
+    Metadata does not matter: `afterword.fastapi.BackgroundTasks` is an alias that contains a
+    `Depends` for the routes.
     """
     if not isinstance(bare, type):
         return None
-    if bare in natives:
+    if bare in builtin_types:
         return bare
-    # FastAPI's own is derived from Starlette's, and users derive of it, too.
-    is_tasks = BackgroundTasks in natives and issubclass(bare, BackgroundTasks)
+    # FastAPI's class is derived from Starlette's, and users derive from either.
+    is_tasks = BackgroundTasks in builtin_types and issubclass(bare, BackgroundTasks)
     return BackgroundTasks if is_tasks else None
 
 
 def _is_plain(func: Function) -> bool:
-    """Whether it wraps nothing: wrappers keep what they wrap as an attribute."""
+    """Return True if it wraps nothing: wrappers keep the wrapped function as an attribute."""
     return isinstance(func, types.FunctionType) and not func.__dict__
 
 
@@ -301,14 +307,14 @@ def _require_each_once(func: Function, bounds: Sequence[tuple[str, Bound]]) -> N
         for name in bound.names:
             if name in met:
                 raise InjectionError(
-                    f"{name_of(func)} cannot be called: both {met[name]} and {injector} are to"
-                    f" inject its parameter {name!r}. Leave one of the two markers."
+                    f"A parameter can be injected by one framework only, but {name!r} of"
+                    f" {name_of(func)} has markers of both {met[name]} and {injector}. Remove one."
                 )
             met[name] = injector
 
 
 def _require_by_name(func: Function, names: frozenset[str]) -> None:
-    """Injected values are passed by name, which some parameters do not take."""
+    """Refuse injected parameters that cannot be passed by name."""
     for parameter, _ in hints(func):
         nameless = parameter.kind not in (
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -316,18 +322,19 @@ def _require_by_name(func: Function, names: frozenset[str]) -> None:
         )
         if parameter.name in names and nameless:
             raise InjectionError(
-                f"{name_of(func)} cannot be called: what is injected is passed by name, but its"
-                f" parameter {parameter.name!r} takes none. Write it without `*`, behind the `/`."
+                f"An injected parameter must be one that can be passed by name, but"
+                f" {parameter.name!r} of {name_of(func)} cannot. Write it without `*`, and after"
+                " the `/`."
             )
 
 
 def _require_portable(func: Function, needs: Needs) -> None:
-    """In a child process there is no container, and no request's dependency."""
-    there = sorted(kind.__name__ for kind, in_processes in _natives.items() if in_processes)
-    given = {name for name, kind in needs.natives if _natives.get(kind)}
+    """Refuse needs that a child process cannot meet: it has no container and no request."""
+    there = sorted(kind.__name__ for kind, in_processes in _builtin_types.items() if in_processes)
+    given = {name for name, kind in needs.builtin_parameters if _builtin_types.get(kind)}
     for name in sorted(needs.names - given):
         raise InjectionError(
             f"{name_of(func)} runs in a process of its own (executor='process'), where only"
-            f" {' and '.join(there)} can be injected, but its parameter {name!r} asks for something"
-            " else. Make that in the task, or run the task without executor='process'."
+            f" {' and '.join(there)} can be injected, but its parameter {name!r} needs something"
+            " else. Create that in the task, or run the task without executor='process'."
         )

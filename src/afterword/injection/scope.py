@@ -1,12 +1,13 @@
-"""What a task needs is entered, the task runs, and all is left again: in one order, to one end.
+"""Scopes of attempts: the dependencies are entered, the task runs, the dependencies are left.
 
-The rules, which Python's own exit stacks do not have:
+The rules differ from those of Python's exit stacks:
 
-- what was entered last is left first, and each is left, whatever the others raise;
-- each is told of the exception with which the task ended, also if one before it swallowed it: an
-  attempt has failed when its body has, and nobody turns that into a success;
-- the first exception wins; what is raised later, while leaving, is noted on it. If the body
-  succeeded, the first exception of the teardown becomes the attempt's, and the rest is told of it.
+- The dependencies are left in reverse order, and each is left, whatever the others raise.
+- Each receives the exception of the task, even if another one suppressed it: an attempt whose body
+  failed has failed, and no dependency can turn that into a success.
+- The first exception wins; exceptions that are raised later, while leaving, are added to it as
+  notes. If the body succeeded, the first exception of the teardown becomes the attempt's, and the
+  remaining dependencies receive it.
 """
 
 import contextlib
@@ -18,21 +19,21 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Values = dict[str, Any]  # what the injected parameters are called with, by name
-Provided = Mapping[type, Any]  # what is ours to give: the attempt's context, its progress, ...
+Values = dict[str, Any]  # the values of the injected parameters, by name
+Provided = Mapping[type, Any]  # the values of the built-in types: context, progress, ...
 Leave = Callable[[BaseException | None], BaseException | None]
 AsyncLeave = Callable[[BaseException | None], Awaitable[BaseException | None]]
 
-# Called whenever an asyncio task begins to leave something; `lifecycle` sets it.
+# Called whenever an asyncio task begins to leave a scope; `lifecycle` sets it.
 on_leaving: ContextVar[Callable[[], None] | None] = ContextVar("afterword_leaving", default=None)
 
 
 def winner(error: BaseException | None, raised: BaseException) -> BaseException:
-    """The exception an attempt ends with, when leaving raised one after `error`."""
+    """Return the exception that an attempt ends with, if leaving raised one after `error`."""
     if error is None:
         return raised
     if raised is not error:
-        with contextlib.suppress(Exception):  # an exception may refuse to have notes
+        with contextlib.suppress(Exception):  # an exception may refuse notes
             error.add_note(f"The teardown that followed raised {_described(raised)}")
     return error
 
@@ -43,29 +44,29 @@ def _described(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def told(error: BaseException | None) -> tuple[Any, Any, Any]:
-    """What `__exit__` is told of an exception."""
+def exit_arguments(error: BaseException | None) -> tuple[Any, Any, Any]:
+    """Return the arguments of `__exit__` for an exception."""
     return (type(error), error, error.__traceback__) if error is not None else (None, None, None)
 
 
 class Stack:
-    """What one thread has entered."""
+    """The context managers that one thread has entered."""
 
     def __init__(self) -> None:
         self._leaves: list[Leave] = []
 
     def enter(self, manager: AbstractContextManager[T]) -> T:
-        """Enter it, and remember to leave it."""
+        """Enter a context manager; `leave` leaves it."""
         value = manager.__enter__()
         self._leaves.append(functools.partial(_left, manager))
         return value
 
     def push(self, leave: Leave) -> None:
-        """Remember to call this with the exception; it returns the one that won, or raises."""
+        """Add a callback for `leave`: it takes the exception, and returns or raises the winner."""
         self._leaves.append(leave)
 
     def leave(self, error: BaseException | None) -> BaseException | None:
-        """Leave all; returns the exception that won."""
+        """Leave all, in reverse order; return the exception that won."""
         while self._leaves:
             try:
                 error = self._leaves.pop()(error)
@@ -77,32 +78,32 @@ class Stack:
 def _left(
     manager: AbstractContextManager[Any], error: BaseException | None
 ) -> BaseException | None:
-    manager.__exit__(*told(error))
+    manager.__exit__(*exit_arguments(error))
     return error
 
 
 class AsyncStack:
-    """What one asyncio task has entered."""
+    """The context managers that one asyncio task has entered."""
 
     def __init__(self) -> None:
         self._leaves: list[AsyncLeave] = []
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
-        """Enter it, and remember to leave it."""
+        """Enter a context manager; `leave` leaves it."""
         value = await manager.__aenter__()
         self._leaves.append(functools.partial(_left_async, manager))
         return value
 
     def push(self, leave: AsyncLeave) -> None:
-        """Remember to await this with the exception; it returns the one that won, or raises."""
+        """Add a coroutine function for `leave`; see `Stack.push`."""
         self._leaves.append(leave)
 
     def push_sync(self, leave: Leave) -> None:
-        """The same for what need not be awaited."""
+        """Add a callback for `leave` that is not awaited."""
         self._leaves.append(functools.partial(_at_once, leave))
 
     async def leave(self, error: BaseException | None) -> BaseException | None:
-        """Leave all; returns the exception that won."""
+        """Leave all, in reverse order; return the exception that won."""
         begin = on_leaving.get()
         if begin is not None:
             begin()
@@ -117,7 +118,7 @@ class AsyncStack:
 async def _left_async(
     manager: AbstractAsyncContextManager[Any], error: BaseException | None
 ) -> BaseException | None:
-    await manager.__aexit__(*told(error))
+    await manager.__aexit__(*exit_arguments(error))
     return error
 
 
@@ -126,7 +127,7 @@ async def _at_once(leave: Leave, error: BaseException | None) -> BaseException |
 
 
 class SyncScope:
-    """A base of scopes that one thread enters: `_enter` what there is into `stack`."""
+    """Base of scopes in one thread: `_enter` enters the dependencies into `stack`."""
 
     def __init__(self) -> None:
         self.stack = Stack()
@@ -148,7 +149,7 @@ class SyncScope:
 
 
 class AsyncScope:
-    """A base of scopes that one asyncio task enters: `_enter` what there is into `stack`."""
+    """Base of scopes in one asyncio task: `_enter` enters the dependencies into `stack`."""
 
     def __init__(self) -> None:
         self.stack = AsyncStack()

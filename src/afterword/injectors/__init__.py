@@ -1,1 +1,1 @@
-"""Injectors that an application makes itself: `Afterword(app, injectors=[WireupInjector(...)])`."""
+"""Injectors for `Afterword(app, injectors=[WireupInjector(...)])`."""

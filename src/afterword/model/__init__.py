@@ -1,5 +1,5 @@
-"""The words that everything else is told in: jobs, outcomes, records, clocks.
+"""The vocabulary of every other room: jobs, outcomes, records, clocks.
 
-Values and small tools that need the standard library only. Nothing here reads a file, opens a
-connection or starts a thread. Every other room imports from this one.
+Values and small tools that need only the standard library. Nothing here reads a file or opens a
+connection. Every other room imports from this one.
 """

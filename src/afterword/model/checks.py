@@ -1,12 +1,13 @@
-"""What the options of `Afterword(...)` can be; each mistake names the rule and the value.
+"""Checks of option values; each error names the rule and the value.
 
 Raises:
-    ConfigurationError: all of these do.
+    ConfigurationError: every check here raises it, `is_number` excepted.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 from afterword.errors import ConfigurationError, safe_repr
 
@@ -14,16 +15,16 @@ _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def check_queue(name: object) -> None:
-    """Refuse a name that cannot be a queue's: what a shell, a URL or a list would take apart."""
+    """Refuse a queue name that a shell, a URL or a comma-separated list would split."""
     if not isinstance(name, str) or not _WORD.fullmatch(name):
         raise ConfigurationError(
-            "A queue's name is 1 to 64 letters, digits and any of '_.-', but this one is"
+            "A queue's name must be 1 to 64 letters, digits or any of '_.-', but this one is"
             f' {safe_repr(name)}. Example: @task(queue="mail").'
         )
 
 
 def checked_tags(tags: object) -> tuple[str, ...]:
-    """Words to find jobs by: at most 20, each once."""
+    """Return the tags without duplicates; there may be at most 20."""
     if isinstance(tags, str) or not isinstance(tags, Sequence) or len(tags) > 20:
         raise ConfigurationError(
             f"tags must be a list of at most 20 words, but it is {safe_repr(tags)}."
@@ -32,13 +33,14 @@ def checked_tags(tags: object) -> tuple[str, ...]:
     for tag in tags:
         if not isinstance(tag, str) or not 0 < len(tag) <= 100 or not tag.isprintable():
             raise ConfigurationError(
-                f"A tag is printable text of 1 to 100 characters, but this one is {safe_repr(tag)}."
+                "A tag must be printable text of 1 to 100 characters, but this one is"
+                f" {safe_repr(tag)}."
             )
     return tuple(dict.fromkeys(tags))
 
 
 def checked_rate(rate: object) -> tuple[int, float]:
-    """How many in how many seconds, from text such as "100/m".
+    """Parse a rate such as "100/m" into a count and a period in seconds.
 
     >>> checked_rate("100/m"), checked_rate("5/10s")
     ((100, 60.0), (5, 10.0))
@@ -47,19 +49,19 @@ def checked_rate(rate: object) -> tuple[int, float]:
     count, period = (int(match[1]), int(match[2] or 1)) if match else (0, 0)
     if match is None or not 1 <= count <= MOST_STARTS or period == 0:
         raise ConfigurationError(
-            'A rate is text such as "10/s", "100/m", "5/10s", "1000/h" or "50/d", with a count from'
-            f" 1 to {MOST_STARTS:,}, but this one is {safe_repr(rate)}."
-            ' More in less: "100/s" instead of "6000/m".'
+            'A rate must be text such as "10/s", "100/m", "5/10s", "1000/h" or "50/d", with a count'
+            f" from 1 to {MOST_STARTS:,}, but this one is {safe_repr(rate)}."
+            ' For a larger count use a shorter period: "100/s" instead of "6000/m".'
         )
     return count, float(period * _UNITS[match[3]])
 
 
-MOST_STARTS = 1_000  # the store remembers when each of them was
+MOST_STARTS = 1_000  # the store keeps the time of each of them
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 
 def queue_limits(queues: object) -> Mapping[str, int | None]:
-    """The queues that have a number of jobs that may run at the same time: {"mail": 5}."""
+    """Return the limits of concurrently running jobs by queue, as in {"mail": 5}."""
     if not isinstance(queues, Mapping):
         return {}
     for name, most in queues.items():
@@ -69,7 +71,7 @@ def queue_limits(queues: object) -> Mapping[str, int | None]:
 
 
 def checked_queues(queues: object) -> tuple[str, ...]:
-    """The names of queues: at least one, each once."""
+    """Return the names of the queues: at least one, none twice."""
     if isinstance(queues, Mapping):
         queues = tuple(queues)
     if isinstance(queues, str) or not isinstance(queues, Sequence) or not queues:
@@ -85,31 +87,58 @@ def checked_queues(queues: object) -> tuple[str, ...]:
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """One of these texts."""
+    """Refuse a value that is not one of these choices."""
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of {list(choices)}, but it is {value!r}.")
 
 
 def check_flag(name: str, value: object) -> None:
-    """True or False, and nothing that is only taken for it."""
+    """Refuse anything but True and False, other truthy and falsy values included."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False, but it is {value!r}.")
 
 
 def check_callable(name: str, value: object) -> None:
-    """A function, or None."""
+    """Refuse a value that is neither a function nor None."""
     if value is not None and not callable(value):
         raise ConfigurationError(f"{name} must be a function of one text, but it is {value!r}.")
 
 
 def check_number(
-    name: str, value: object, least: float, most: float, *, whole: bool = False
+    name: str,
+    value: object,
+    least: float,
+    most: float,
+    *,
+    whole: bool = False,
+    kind: str = "a number of seconds",
+    example: str = "",
 ) -> None:
-    """A number within these limits, in seconds unless it is `whole`."""
-    kinds: tuple[type, ...] = (int,) if whole else (int, float)
-    wrong = isinstance(value, bool) or not isinstance(value, kinds) or math.isnan(value)  # type: ignore[arg-type]
-    if wrong or not least <= value <= most:  # type: ignore[operator]
-        kind = "a whole number" if whole else "a number of seconds"
+    """Refuse a value that is no number from `least` to `most`.
+
+    Args:
+        name: the option, for the message.
+        whole: require an `int`.
+        kind: the words for such a number in the message, unless it is `whole`.
+        example: a correct setting, for the message.
+    """
+    if not is_number(value) or (whole and isinstance(value, float)) or not least <= value <= most:
+        shown = f" Example: {example}." if example else ""
         raise ConfigurationError(
-            f"{name} must be {kind} from {least:g} to {most:g}, but it is {value!r}."
+            f"{name} must be {'a whole number' if whole else kind} from {least:g} to {most:.12g},"
+            f" but it is {safe_repr(value)}.{shown}"
         )
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return True for a finite int or float; a bool is no number.
+
+    >>> is_number(1.5), is_number(True), is_number(float("nan")), is_number(10**400)
+    (True, False, False, False)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond the range of floats
+        return False

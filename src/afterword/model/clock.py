@@ -8,9 +8,9 @@ UNNOTICED = 0.25  # seconds by which two clocks may differ
 
 
 class Clock:
-    """Wall-clock time for what is stored, monotonic time for what is waited for.
+    """Wall-clock time for stored timestamps, monotonic time for waiting.
 
-    Tests give another one:
+    Tests pass a clock of their own:
 
     >>> class Stopped(Clock):
     ...     def now(self) -> float:
@@ -20,16 +20,18 @@ class Clock:
     """
 
     def now(self) -> float:
-        """Seconds since 1970-01-01 UTC, as the stores keep them."""
+        """Seconds since 1970-01-01 UTC, the unit of stored timestamps."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never go back; only differences mean something."""
+        """Seconds that never go backwards; only differences are meaningful."""
         return time.monotonic()
 
 
 class StoreClock(Clock):
-    """The store's time, by this host's clock: processes on other hosts share the store.
+    """The store's time, derived from this host's clock.
+
+    Processes on several hosts share one store, and their clocks may differ.
 
     >>> class Fast(Clock):
     ...     def now(self) -> float:
@@ -39,7 +41,7 @@ class StoreClock(Clock):
     (3600.0, 3590.0, 10.0)
 
     Args:
-        clock: the host's.
+        clock: the clock of this host.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -47,17 +49,20 @@ class StoreClock(Clock):
         self._fast = 0.0
 
     def now(self) -> float:
-        """Seconds since 1970-01-01 UTC, as the store has them."""
+        """Seconds since 1970-01-01 UTC by the store's clock."""
         return self._clock.now() - self._fast
 
     def monotonic(self) -> float:
-        """As of the host's clock."""
+        """Seconds of the host's monotonic clock."""
         return self._clock.monotonic()
 
     def set_by(self, ask: Callable[[], float]) -> float:
-        """Set it by the store's; returns by how many seconds the host's clock is fast.
+        """Synchronise with the store's clock; return the seconds by which the host's is fast.
 
-        What cannot be told from the time it takes to ask is left as it is.
+        A difference too small to measure is not corrected.
+
+        Args:
+            ask: reads the store's clock.
         """
         before, right = self._clock.now(), ask()
         fast = (before + self._clock.now()) / 2 - right
@@ -66,10 +71,11 @@ class StoreClock(Clock):
 
 
 class Careful(Clock):
-    """The time for what cannot be undone: by two readings of the host's clock, the earlier one.
+    """A clock for actions that cannot be undone: it never runs ahead.
 
-    One is the clock now. The other is the clock at the start, counted on by the monotonic clock. A
-    clock that somebody sets in between makes nothing look older than it is by either.
+    It gives the earlier of two times: the wall clock now, and the wall clock at the start plus the
+    monotonic time since then. So setting the wall clock forward makes nothing look older than it
+    is.
 
     >>> class Set(Clock):
     ...     at = 1000.0
@@ -90,7 +96,7 @@ class Careful(Clock):
         self._ahead = float("inf")  # of the monotonic clock, at the start
 
     def start(self) -> None:
-        """Read the clock for the first time."""
+        """Take the reading of the wall clock to count from."""
         self._ahead = self._clock.now() - self._clock.monotonic()
 
     def now(self) -> float:
@@ -99,9 +105,9 @@ class Careful(Clock):
 
 
 def as_datetime(seconds: float) -> datetime:
-    """The aware UTC datetime of a stored time; the first or last there is, if it is beyond that."""
+    """Convert a stored time to an aware UTC datetime, clamped to the range of datetime."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
-        limit = datetime.min if seconds < 0 else datetime.max  # noqa: DTZ901 - it gets one
+        limit = datetime.min if seconds < 0 else datetime.max  # noqa: DTZ901 - UTC is set below
         return limit.replace(tzinfo=UTC)

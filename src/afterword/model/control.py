@@ -1,4 +1,4 @@
-"""What a task can raise to say how its attempt is to end; none of these is an error.
+"""Exceptions that a task raises to control how its attempt ends; none of these is an error.
 
 if response.status_code == 429:
     raise Retry(delay=60)
@@ -6,22 +6,26 @@ if user is None:
     raise Cancel("the user was deleted")
 """
 
-import math
 from datetime import timedelta
+
+from afterword.errors import safe_repr
+from afterword.model.checks import is_number
 
 
 class Retry(Exception):
-    """Try this job again later, whatever its retries; it counts as one of them.
+    """Run this job again later. It counts as one of the job's retries.
+
+    A task without `retries` may ask for up to 100 of them.
 
     Args:
-        reason: kept as the error of this attempt.
-        delay: seconds until then, or a timedelta. Default: as the task's `backoff` says.
+        reason: recorded as the error of this attempt.
+        delay: seconds until the next attempt, or a timedelta. Default: the task's `backoff`.
 
     Raises:
-        ValueError: the delay is negative, or no number.
+        ValueError: the delay is negative, or not a number.
 
     Example:
-        >>> Retry("the service asks for patience", delay=60).delay
+        >>> Retry("the service is overloaded", delay=60).delay
         60.0
     """
 
@@ -31,10 +35,10 @@ class Retry(Exception):
 
 
 class Cancel(Exception):
-    """End this job as cancelled: there is nothing left to do, and no reason to try again.
+    """End this job as cancelled: there is nothing left to do, so it is not retried.
 
     Args:
-        reason: why, for those who look at the job.
+        reason: recorded as the error of the job.
 
     Example:
         >>> str(Cancel("the user was deleted"))
@@ -46,20 +50,19 @@ class Cancel(Exception):
 
 
 def seconds_of(value: float | timedelta, name: str) -> float:
-    """A duration in seconds.
+    """Convert a duration to seconds.
 
     Raises:
-        ValueError: it is negative, no number, or longer than a century.
+        ValueError: it is negative, not a number, or longer than 100 years.
 
     >>> seconds_of(timedelta(minutes=1), "delay")
     60.0
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ValueError(f"{name} must be a number of seconds or a timedelta, but it is {value!r}.")
-    if not math.isfinite(seconds) or not 0 <= seconds <= LONGEST:
+    if not is_number(seconds) or not 0 <= seconds <= LONGEST:
         raise ValueError(
-            f"{name} must be from 0 to {LONGEST:,} seconds (100 years), but it is {value!r}."
+            f"{name} must be a timedelta or a number of seconds, from 0 to {LONGEST:,} seconds"
+            f" (100 years), but it is {safe_repr(value)}."
         )
     return float(seconds)
 

@@ -1,7 +1,7 @@
-"""What a forked child must forget: threads do not follow it, and connections are its parent's.
+"""Clean-up in forked children: a fork copies no threads, and connections belong to the parent.
 
 A server that forks after it has loaded the application (`gunicorn --preload`), or a task that uses
-multiprocessing, makes such children. Whoever holds something of the kind registers here.
+multiprocessing, makes such children. Every object that holds threads or connections registers here.
 """
 
 import functools
@@ -16,14 +16,14 @@ _USUAL: dict[signal.Signals, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
 }
-_held = threading.local()  # what a thread has blocked before it has blocked more for its fork
+_held = threading.local()  # the signal mask of a thread before its fork
 
 
 def in_child(forget: Callable[[], None]) -> None:
-    """Call this method in every child of a fork, for as long as its object lives.
+    """Call this method in every forked child, for as long as its object lives.
 
     Args:
-        forget: a bound method; it must not close what it shares with the parent.
+        forget: a bound method; it must not close anything that is shared with the parent.
     """
     if hasattr(os, "register_at_fork"):
         method = weakref.WeakMethod(forget)
@@ -38,10 +38,11 @@ def _call(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
 
 @functools.cache  # once in a process
 def free_forks() -> None:
-    """Let SIGINT and SIGTERM end what this process forks, as usual: `multiprocessing` needs it.
+    """Restore the default handlers of SIGINT and SIGTERM in forked children.
 
-    A fork inherits the handlers of a server or worker, which only note that their process is to
-    end. The signals wait until it has got rid of them.
+    A child inherits the handlers of the server or worker, which only record that their process
+    should end; `multiprocessing` relies on signals that end the child. Both signals stay blocked
+    until the child has restored the defaults.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
@@ -59,7 +60,7 @@ def _pass_signals() -> None:
 
 def _restore_signals() -> None:
     for number, usual in _USUAL.items():
-        if callable(signal.getsignal(number)):  # and not ignored by whoever started all of it
+        if callable(signal.getsignal(number)):  # neither the default nor ignored
             signal.signal(number, usual)
-    signal.set_wakeup_fd(-1)  # it would wake the parent's event loop, with our signal
+    signal.set_wakeup_fd(-1)  # it belongs to the parent's event loop, and would wake that
     _pass_signals()

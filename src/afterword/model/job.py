@@ -14,17 +14,17 @@ OnCrash = Literal["retry", "fail"]
 
 
 class JobState(StrEnum):
-    """Where a job is. Everything else (scheduled, retrying, waiting) is derived."""
+    """The stored states of a job; scheduled, retrying and waiting are derived from `queued`."""
 
     QUEUED = "queued"  # waits for a worker, for its time, or for its predecessor
-    RUNNING = "running"  # belongs to a worker
+    RUNNING = "running"  # claimed by a worker
     COMPLETED = "completed"  # the task returned
     FAILED = "failed"  # the task raised, or its worker was lost too often
-    CANCELLED = "cancelled"  # will not run: somebody, or an earlier failure, said so
+    CANCELLED = "cancelled"  # will not run: it was cancelled, or an earlier job failed
 
     @property
     def final(self) -> bool:
-        """Whether the job has ended for good."""
+        """Return True if the job has ended for good."""
         return self in FINAL_STATES
 
 
@@ -33,14 +33,17 @@ FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """What is to be known of a job where the code of its task is not, or what was said of it alone.
+    """Options stored with a job.
+
+    `retries` and `timeout` are those of this call alone. The others are the task's, stored because
+    the store applies them without the task's code.
 
     Args:
-        retries: how often it is tried again after an error; None: as its task says.
-        timeout: seconds an attempt may take; None: as its task says.
-        on_crash: whether it is run again ("retry") or fails ("fail") when its worker dies with it.
-        limit: how many jobs of its `limit_key` may run at the same time; None: any number.
-        rate: how many of them may start within how many seconds; None: any number.
+        retries: the most retries after errors; None: the task's `retries` apply.
+        timeout: seconds an attempt may take; None: the task's `timeout` applies.
+        on_crash: "retry" runs the job again if its worker dies, "fail" lets it fail.
+        limit: the most jobs of its `limit_key` that run at the same time; None: no limit.
+        rate: the most of them that start in a period: (count, seconds); None: no limit.
     """
 
     retries: int | None = None
@@ -50,7 +53,7 @@ class JobOptions:
     rate: tuple[int, float] | None = None
 
     def text(self) -> str | None:
-        """As a store keeps them: what differs from the defaults, as JSON; None if nothing does.
+        """Encode the options that differ from the defaults as JSON; None if none does.
 
         >>> JobOptions(retries=3).text(), JobOptions().text()
         ('{"retries":3}', None)
@@ -58,12 +61,12 @@ class JobOptions:
         if self == DEFAULTS:
             return None
         default = asdict(DEFAULTS)
-        said = {name: value for name, value in asdict(self).items() if value != default[name]}
-        return json.dumps(said, separators=(",", ":"))
+        changed = {name: value for name, value in asdict(self).items() if value != default[name]}
+        return json.dumps(changed, separators=(",", ":"))
 
     @classmethod
     def read(cls, text: str | None) -> "JobOptions":
-        """What `text` wrote; what somebody else wrote there is not heard.
+        """Decode what `text` encoded; ignore unknown names and text that was edited by hand.
 
         >>> JobOptions.read('{"retries":3,"colour":"red"}').retries
         3
@@ -71,8 +74,8 @@ class JobOptions:
         if text is None:
             return DEFAULTS
         try:
-            said: dict[str, Any] = json.loads(text)
-            known = {name: said[name] for name in cls.__slots__ if name in said}
+            stored: dict[str, Any] = json.loads(text)
+            known = {name: stored[name] for name in cls.__slots__ if name in stored}
             rate = known.get("rate")
             return cls(**{**known, "rate": (int(rate[0]), float(rate[1])) if rate else None})
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
@@ -84,30 +87,30 @@ DEFAULTS = JobOptions()
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """So many seconds after the store has taken the job in, by the store's clock."""
+    """A number of seconds from the moment the job is stored, by the store's clock."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """One call of a task, as `add_task` made it.
+    """One call of a task, to be stored.
 
     Args:
         id: a UUIDv7, made before anything is written.
         task: the function, as `module:qualname`.
         arguments: its arguments as a JSON object, by parameter name.
-        run_at: seconds since 1970, or a `Delay`; not started earlier. Default: at once.
-        after: the id of the job that has to end before this one starts.
-        on_failure: what a failure of `after` does to this job: "stop" cancels it.
-        request_id: the same for all jobs of one request.
-        held: the storing process keeps the job until it has finished the request.
+        run_at: the earliest start: seconds since 1970, or a `Delay`. Default: at once.
+        after: the id of the predecessor, which must end before this job starts.
+        on_failure: "stop" cancels this job if the predecessor fails.
+        request_id: shared by all jobs of one request.
+        held: True if the storing process keeps the job until the request is finished.
         durable: False for a call that could not be stored and runs in the request.
         tags: words to find it by.
-        unique_key: while a job with this key has not ended, no other one with it is added.
-        unique_ended: nor while one that has ended is still kept.
-        limit_key: the jobs that share the limit and the rate of its options.
-        options: see `JobOptions`, as text.
+        unique_key: no second job is added while one with this key has not ended.
+        unique_ended: True if a job that has ended occupies its `unique_key` until it is purged.
+        limit_key: jobs with the same key share the limit and the rate of their options.
+        options: a `JobOptions` as text.
     """
 
     id: str
@@ -130,12 +133,12 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """What the store knows of a job at the moment it was asked.
+    """A snapshot of a job in the store.
 
-    `attempt` counts from 1 once the job has been given to a worker; `failures` counts those that
+    `attempt` counts from 1 once a worker has claimed the job. `failures` counts the attempts that
     raised and were followed by another, `lost` the workers that died with it, `interrupted` the
-    shutdowns that gave it back. `error` is text; `result`, `progress` and `options` are JSON.
-    `cancelling` is why somebody wants a running job to end.
+    shutdowns that released it. `error` is text; `result`, `progress` and `options` are JSON.
+    `cancelling` is the reason for which a running job was asked to end.
     """
 
     id: str
@@ -167,7 +170,7 @@ class JobRecord:
 
 
 class _Stamps:
-    """Millisecond and fraction, 60 bits, never the same twice in one process."""
+    """Timestamps of 60 bits, milliseconds and a fraction; each is unique in its process."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -183,15 +186,15 @@ class _Stamps:
 
 _stamps = _Stamps()
 
-# Ids tell jobs apart, they are no secrets: asking the kernel for each costs 12 µs of 14. It is a
-# generator of our own: whoever seeds Python's would get the same ids in each of their processes.
+# Ids need to be unique, not secret: asking the kernel for each costs 12 µs of 14. The generator is
+# our own: an application that seeds Python's would get the same ids in each of its processes.
 _random = random.Random()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_random.seed)
 
 
 def new_id() -> str:
-    """A UUIDv7 as text: sorts by the time it was made, also within one process and millisecond.
+    """Make a UUIDv7 as text; ids sort by creation time, even within a millisecond of one process.
 
     Layout: RFC 9562, section 5.7. The 12 bits after the milliseconds hold their fraction
     (method 3 of section 6.2), raised by one when two ids would be the same or step back.
@@ -206,7 +209,7 @@ def new_id() -> str:
 
 
 def new_fence() -> int:
-    """A number for one claim, which no other claim of the same job ever has; 62 random bits.
+    """Make the fence number of a claim: 62 random bits, so that no two claims of a job share one.
 
     >>> 0 <= new_fence() < 2**62
     True
@@ -215,9 +218,9 @@ def new_fence() -> int:
 
 
 def held_fence(job_id: str) -> int:
-    """The number of the claim that a job is added with: the random bits of its id.
+    """Return the fence number of the claim that comes with a held job: the random bits of its id.
 
-    Known before the job is stored, and the same however often the add is repeated.
+    It is known before the job is stored, and stays the same if adding is repeated.
 
     >>> held_fence("015d3ef7-9800-7000-8000-00000000002a")
     42
@@ -226,7 +229,7 @@ def held_fence(job_id: str) -> int:
 
 
 def first_id(seconds: float) -> str:
-    """An id below all that are made from this time on (seconds since 1970).
+    """Return an id that sorts before all ids made from this time on (seconds since 1970).
 
     >>> first_id(1.5e9), first_id(0) < first_id(1.5e9) < new_id()
     ('015d3ef7-9800-7000-8000-000000000000', True)

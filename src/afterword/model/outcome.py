@@ -1,7 +1,7 @@
-"""How an attempt ended, as a value.
+"""Outcomes: values that say how an attempt ended.
 
-The worker decides (`tasks.policy`), the store performs (`Store.settle`). An outcome says what
-is to become of the job; it never does anything by itself.
+The worker decides (`tasks.policy`), the store applies (`Store.settle`). An outcome determines what
+happens to the job next; it does nothing by itself.
 """
 
 import os
@@ -14,9 +14,9 @@ from types import FrameType, TracebackType
 
 from afterword.errors import AfterwordError
 
-MAX_INTERRUPTED = 100  # shutdowns that may interrupt a job before it counts as one that never ends
+MAX_INTERRUPTED = 100  # shutdowns that may interrupt a job before it fails
 NEVER_ENDS = f"interrupted by {MAX_INTERRUPTED} shutdowns: it does not end within the grace time"
-ERROR_LIMIT = 16 * 1024  # characters kept of an error's text: its head and its tail
+ERROR_LIMIT = 16 * 1024  # characters kept of an error's text, from its head and its tail
 REDACT_WITHIN = 1.0  # seconds
 _OTHER_CALLERS = re.compile(
     r"(?:fastapi|starlette|anyio|asyncio|concurrent|contextlib|wireup|dishka)(?:\.|$)"
@@ -25,21 +25,21 @@ _OTHER_CALLERS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The task returned; `result` is what it returned, as JSON (None: nothing that is kept)."""
+    """The task returned; `result` is its return value as JSON (None: nothing is kept)."""
 
     result: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The task raised; `error` is the traceback as text, its last line the exception."""
+    """The task raised; `error` is the traceback as text, with the exception on its last line."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The job will not run (again)."""
+    """The job was cancelled and will not run again."""
 
     reason: str
 
@@ -54,19 +54,19 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Interrupted by a shutdown: to be run again by whoever is there; not the task's fault."""
+    """A shutdown interrupted the attempt; any worker may run the job again."""
 
 
 Outcome = Completed | Failed | Cancelled | Retry | Released
 
 
 def describe(error: BaseException, *, whole: bool = False) -> str:
-    """The error as text: never decoded again, at most `ERROR_LIMIT` characters.
+    """Format an error as text of at most `ERROR_LIMIT` characters; it is never parsed again.
 
-    Exceptions are strangers' objects: one whose `__str__` raises must not stop its job from ending.
+    Exceptions are user objects: if a `__str__` raises, the job must end all the same.
 
     Args:
-        whole: with the frames of ours that called the user's code.
+        whole: include our own frames, which called the user's code.
     """
     try:
         begin = error.__traceback__ if whole else _without_callers(error.__traceback__)
@@ -77,7 +77,7 @@ def describe(error: BaseException, *, whole: bool = False) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The error's message without its type: the reason that a task gives; as careful as that."""
+    """Return the error's message without its type; safe against a `__str__` that raises."""
     try:
         return storable_text(str(error))
     except BaseException:
@@ -85,16 +85,16 @@ def reason_of(error: BaseException) -> str:
 
 
 def summarize(error: BaseException) -> str:
-    """The error's message alone, for a job that could not be started; as careful as `describe`."""
+    """Return the error without its traceback, for the log and for jobs that could not start."""
     if isinstance(error, AfterwordError):
         return storable_text(str(error))
     return storable_text("".join(traceback.format_exception_only(error)))
 
 
 def _without_callers(frames: TracebackType | None) -> TracebackType | None:
-    """A traceback that begins at the user's code, not at those who called it."""
+    """Skip the leading frames of a traceback that only called the user's code."""
     begin = _first_not(_is_ours, frames)
-    # What nothing of the user's has a part in is told with the frames of the others.
+    # An error without any frame of the user's keeps the frames of the other libraries.
     return _first_not(lambda frame: _is_ours(frame) or _is_other_caller(frame), begin) or begin
 
 
@@ -111,16 +111,16 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def _is_demo(frame: FrameType) -> bool:
-    """Whether it is of a task of the demonstration, which counts as a user's."""
+    """Return True for a frame of the demo application, whose tasks count as user code."""
     return frame.f_code.co_filename.startswith(_DEMO)
 
 
 def _is_other_caller(frame: FrameType) -> bool:
-    """Whether it is of those who may stand between us and the user's code."""
+    """Return True for a frame of a library that can stand between us and the user's code."""
     return _OTHER_CALLERS.match(frame.f_globals.get("__name__", "")) is not None
 
 
-# As the code itself says where it is from: this module is afterword/model/outcome.py.
+# Taken from a code object, to match `co_filename`: this module is afterword/model/outcome.py.
 _PACKAGE = os.path.join(  # noqa: PTH118
     os.path.dirname(os.path.dirname(describe.__code__.co_filename)),  # noqa: PTH120
     "",
@@ -129,7 +129,7 @@ _DEMO = os.path.join(_PACKAGE, "demo", "")  # noqa: PTH118
 
 
 def storable_text(text: str) -> str:
-    """A text of strangers as all stores can hold it: of a limited length, without NUL and such.
+    """Make text storable in every store: limit its length, replace NUL and lone surrogates.
 
     >>> storable_text("a\\0b\\ud800")
     'a?b?'
@@ -138,7 +138,7 @@ def storable_text(text: str) -> str:
 
 
 def redacting(redact: Callable[[str], str] | None) -> Callable[[str], str]:
-    """The application's own redaction of error texts, made safe: when it fails, nothing is kept.
+    """Wrap the application's `redact` so that no text is kept when it fails or hangs.
 
     >>> redacting(lambda text: text.replace("s3cret", "***"))("password s3cret")
     'password ***'
@@ -147,7 +147,10 @@ def redacting(redact: Callable[[str], str] | None) -> Callable[[str], str]:
 
 
 class _Redaction:
-    """Calls it in a thread of its own: one that hangs is waited for once, and only so long."""
+    """Runs `redact` in a thread of its own, and waits for it only for a limited time.
+
+    While one call hangs, further calls are not started.
+    """
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
@@ -176,7 +179,7 @@ class _Redaction:
 
 
 def truncate(text: str, limit: int = ERROR_LIMIT) -> str:
-    """The head and the tail of a text, with the count of what was left out between them.
+    """Shorten a text to its head and its tail, with the number of omitted characters between.
 
     >>> truncate("abcdefghij", limit=4)
     'ab\\n... 6 characters left out ...\\nij'

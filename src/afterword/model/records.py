@@ -1,4 +1,4 @@
-"""What people ask a store, and what it answers: filters, and rows that are only looked at."""
+"""Queries of people and their answers: filters, and read-only records of the store."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,13 +8,13 @@ from afterword.model.job import JobState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which jobs: those that match everything that is set.
+    """A selection of jobs: those that match every field that is set.
 
     Args:
-        task, queue, worker, request_id: exactly this.
+        task, queue, worker, request_id: an exact match.
         tag: one of the job's tags.
-        error: text that the job's error contains, as written.
-        since: seconds since 1970; added at this time or later.
+        error: text that the job's error contains; case counts.
+        since: the earliest time at which the job was added, in seconds since 1970.
     """
 
     state: JobState | None = None
@@ -29,7 +29,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRecord:
-    """A worker on the store's list; `alive` is False when its jobs are about to be recovered."""
+    """A worker known to the store; `alive` is False if its jobs are about to be recovered."""
 
     id: str
     host: str
@@ -47,8 +47,9 @@ class WorkerRecord:
 class QueueRecord:
     """A queue with unfinished jobs, or with a rule of its own.
 
-    `due` could be claimed now (if it is not `paused`); `oldest_at` is since when. `concurrency` is
-    how many of its jobs may run at the same time, over all processes; None: any number.
+    `due` jobs could be claimed now, unless the queue is `paused`; the oldest of them has been due
+    since `oldest_at`. `concurrency` is the most jobs of the queue that run at the same time, over
+    all processes; None: no limit.
     """
 
     name: str
@@ -63,10 +64,10 @@ class QueueRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
-    """One try at a job; `outcome` is None while it runs.
+    """One attempt at a job; `outcome` is None while it runs.
 
-    An attempt can end as "completed", "failed" or "cancelled", "interrupted" by a shutdown, or
-    "lost" with its worker. `error` is the traceback or the reason, as text.
+    An attempt ends as "completed", "failed", "cancelled", "interrupted" (by a shutdown) or "lost"
+    (with its worker). `error` is the traceback or the reason, as text.
     """
 
     job_id: str
@@ -74,27 +75,27 @@ class AttemptRecord:
     worker: str | None
     outcome: str | None
     error: str | None
-    started_at: datetime | None  # not known of one that was lost
+    started_at: datetime | None  # unknown for a lost attempt
     ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRecord:
-    """A schedule as the store knows it; `next_at` is its next occurrence that has no job yet."""
+    """A schedule in the store; `next_at` is its next occurrence without a job."""
 
     name: str
     task: str
     rule: str  # as written: "*/5 * * * * Europe/Berlin"
-    words: str  # for people
+    words: str  # the rule in words
     next_at: datetime
-    last_at: datetime | None  # the latest occurrence that got a job
+    last_at: datetime | None  # the latest occurrence that has a job
     paused: bool
-    seen_at: datetime  # when a process last said that its code has this schedule
+    seen_at: datetime  # when a process last declared this schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What a store says of itself; `fix` is empty if that is as it should be."""
+    """A finding of a store about itself; `fix` is empty if nothing is wrong."""
 
     name: str
     found: str
@@ -103,7 +104,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
-    """What became of a task's jobs: the unfinished ones, and those that ended lately."""
+    """Counts of a task's jobs: the unfinished ones, and those that ended recently."""
 
     name: str
     queued: int
@@ -111,4 +112,4 @@ class TaskRecord:
     completed: int
     failed: int
     cancelled: int
-    last_at: datetime | None  # when one ended last
+    last_at: datetime | None  # the latest end of one

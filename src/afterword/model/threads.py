@@ -1,7 +1,8 @@
-"""The worker's own threads, for `def` tasks; and where a thread must not be blocked.
+"""The worker's own threads for `def` tasks, and the refusal of calls that block an event loop.
 
-Never the 40 threads that serve `def` endpoints. A thread takes one call after the other from the
-queue, without a hop back to the event loop in between; it is started when a call finds none idle.
+Tasks never use the 40 threads that serve `def` endpoints. A thread takes one call after the other
+from a queue, without a hop to the event loop in between. A new thread is started when a call finds
+none idle.
 """
 
 import asyncio
@@ -13,10 +14,10 @@ from afterword.errors import WouldBlock
 
 
 def refuse_event_loop(wrong: str, right: str) -> None:
-    """Refuse a call that blocks its thread where an event loop runs in it.
+    """Refuse a blocking call in a thread that runs an event loop.
 
     Args:
-        wrong: the call, as it is written.
+        wrong: the call, as the user wrote it.
         right: the line to write instead.
 
     Raises:
@@ -27,15 +28,15 @@ def refuse_event_loop(wrong: str, right: str) -> None:
     except RuntimeError:
         return
     raise WouldBlock(
-        f"{wrong} blocks its thread until the store has answered, but an event loop runs in this"
-        " one, and nothing in it could go on meanwhile.\n"
+        f"{wrong} blocks its thread until the store has answered, but this thread runs an event"
+        " loop, which would stand still meanwhile.\n"
         f"    {wrong}  # incorrect!\n"
         f"    {right}  # correct!"
     )
 
 
 class Threads:
-    """At most `size` threads; daemons, so a call that never returns cannot keep the process."""
+    """A pool of at most `size` daemon threads: a hanging call cannot keep the process alive."""
 
     def __init__(self, size: int, name: str = "afterword-task") -> None:
         self._size = size
@@ -48,7 +49,7 @@ class Threads:
         self._left = threading.local()
 
     def submit(self, call: Callable[[], None]) -> None:
-        """Run a call, which must not raise, in one of the threads. Used by one thread only."""
+        """Run a call in one of the threads; it must not raise. Only one thread may submit."""
         self._calls.put(call)
         if not self._idle.acquire(blocking=False) and self._threads < self._size:
             self._start()
@@ -57,15 +58,15 @@ class Threads:
         name = f"{self._name}-{self._threads + 1}"
         try:
             threading.Thread(target=self._run, name=name, daemon=True).start()
-        except RuntimeError:  # the system has none left: the call waits for a thread of ours
+        except RuntimeError:  # the system has no more threads: the call waits for one of ours
             return
         self._threads += 1
 
     def replace_one(self) -> bool:
-        """A call does not end: let another thread take the place of its own.
+        """Allow one more thread, in place of one whose call does not end.
 
         Returns:
-            False if as many calls as there are threads do not end already.
+            False if as many threads as the pool may have are replaced already.
         """
         if self._replaced >= self._most_replaced:
             return False
@@ -74,12 +75,12 @@ class Threads:
         return True
 
     def keep_one(self) -> None:
-        """The call has ended after all: no thread is to be replaced."""
+        """Undo `replace_one`: the call has ended after all."""
         self._replaced -= 1
         self._size -= 1
 
     def leave(self) -> None:
-        """In a thread that has been replaced: end with the present call."""
+        """End the current thread after its present call, because it has been replaced."""
         self._left.now = True
 
     def stop(self) -> None:
@@ -98,7 +99,7 @@ class Threads:
                 return
 
     def _next(self) -> Callable[[], None] | None:
-        """The next call; only a thread that has to wait for one counts as idle."""
+        """Take the next call; a thread counts as idle only while it waits for one."""
         try:
             return self._calls.get_nowait()
         except queue.Empty:

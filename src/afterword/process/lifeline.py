@@ -1,11 +1,11 @@
-"""A pipe between a process and those it started: when it is cut, the child knows what to do.
+"""A pipe between a process and its children: a child drains when the pipe is closed.
 
-The parent keeps one end of the child's standard input. It closes it to have the child drain; the
-system closes it when the parent dies, however that happens. So a child never outlives its parent
-for longer than a drain takes, and both cases go the same, well-trodden way.
+The parent keeps one end of the child's standard input. It closes that end to make the child drain;
+the system closes it when the parent dies, for whatever reason. So a child outlives its parent only
+for as long as it drains, and both cases take the same path.
 
-A second pipe leads back. On it the child reports what its parent cannot know: how long a drain may
-take, once the application has started, and the configuration error that ends it.
+A second pipe leads back. On it the child reports what its parent cannot know: the time that a drain
+may take, once the application has started, and the configuration error that ends it.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ from typing import Any
 
 VARIABLE = "AFTERWORD_REPORTS"  # the descriptor of the pipe that leads back
 
-_reports: list[int] = []  # that descriptor, if there is one
+_reports: list[int] = []  # the descriptor, if there is one
 
 
 def on_cut(callback: Callable[[], object]) -> None:
-    """Call back, in a thread, when the parent lets go or dies.
+    """Call back, in a thread, when the parent closes the pipe or dies.
 
-    Standard input is taken for this; who reads it from now on finds it empty.
+    It takes over standard input, which reads as empty from now on.
     """
-    descriptor = os.dup(0)  # not inherited by what the application starts
+    descriptor = os.dup(0)  # not inherited by processes that the application starts
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
@@ -42,17 +42,17 @@ def _wait(descriptor: int, callback: Callable[[], object]) -> None:
 
 
 def _take_reports() -> None:
-    """Take the pipe that leads back, so that what the application starts does not see it."""
+    """Take over the pipe that leads back; processes that the application starts do not get it."""
     with contextlib.suppress(ValueError, OSError):
         descriptor = int(os.environ.pop(VARIABLE, ""))
         os.set_inheritable(descriptor, False)
         _reports.append(descriptor)
 
 
-def report(**said: Any) -> bool:
-    """Tell the parent; False: there is none that listens."""
+def report(**values: Any) -> bool:
+    """Report values to the parent; return False if no parent listens."""
     for descriptor in _reports:
         with contextlib.suppress(OSError):
-            os.write(descriptor, json.dumps(said).encode() + b"\n")
+            os.write(descriptor, json.dumps(values).encode() + b"\n")
             return True
     return False

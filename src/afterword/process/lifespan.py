@@ -1,7 +1,7 @@
 """An ASGI application's lifespan, driven as a server drives it: start-up, and later shutdown.
 
-`afterword worker` has no server, but what the application makes at its start (pools, clients,
-`state`) has to be there for its tasks.
+`afterword worker` has no server, but tasks need what the application creates at its start: pools,
+clients, `state`.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from afterword.errors import AfterwordError
 
 
 class LifespanFailed(AfterwordError, RuntimeError):
-    """The application could not start, or not shut down."""
+    """The application could not start or shut down."""
 
 
 class Lifespan:
     """One run of an application's lifespan, in the running event loop.
 
     Args:
-        app: the application as a server would serve it, middleware around it included.
+        app: the application as a server would serve it, including middleware around it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -33,8 +33,9 @@ class Lifespan:
         """Run the application's start-up.
 
         Raises:
-            LifespanFailed: the application said so, or ended; what it raised is the cause.
-            AfterwordError: what Afterword itself raised, the store for instance.
+            LifespanFailed: the application reported a failure, or ended; its exception is the
+                cause.
+            AfterwordError: raised by Afterword itself, for instance by the store.
         """
         scope = {
             "type": "lifespan",
@@ -46,33 +47,33 @@ class Lifespan:
         await self._pass("startup")
 
     async def shutdown(self) -> None:
-        """Run the application's shutdown; errors as of `startup`."""
+        """Run the application's shutdown; raises as `startup` does."""
         await self._pass("shutdown")
         await asyncio.wait([self._task])
 
     async def cancel(self) -> None:
-        """End a start-up that is under way, and wait until the application has tidied up."""
+        """Cancel a start-up that is under way, and wait until the application has cleaned up."""
         self._task.cancel()
         await asyncio.wait([self._task])
 
     async def _pass(self, phase: str) -> None:
-        """Ask the application to go through a phase, and wait until it has."""
+        """Send the event of a phase to the application, and wait for its answer."""
         await self._events.put({"type": f"lifespan.{phase}"})
         answer = asyncio.ensure_future(self._answers.get())
         await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
         if answer.done() and answer.result()["type"] == f"lifespan.{phase}.complete":
             return
-        said = str(answer.result().get("message", "")) if answer.done() else ""
+        message = str(answer.result().get("message", "")) if answer.done() else ""
         answer.cancel()
         await asyncio.wait([self._task])
-        raise self._failure(phase, said)
+        raise self._failure(phase, message)
 
-    def _failure(self, phase: str, said: str) -> BaseException:
+    def _failure(self, phase: str, message: str) -> BaseException:
         error = None if self._task.cancelled() else self._task.exception()
         if isinstance(error, AfterwordError):
             return error
         failure = LifespanFailed(
-            f"The application's {phase} failed: {said.strip() or error or 'its lifespan ended.'}"
+            f"The application's {phase} failed: {message.strip() or error or 'its lifespan ended.'}"
         )
         failure.__cause__ = error
         return failure

@@ -1,15 +1,15 @@
 """The parent of worker processes: starts them, restarts them, ends them.
 
-    starting ──▶ running ──▶ ended on its own ──▶ started again, after a growing delay
-                    │                         └─▶ (wrong usage) the others are drained, and it ends
+    starting ──▶ running ──▶ ended by itself ───▶ started again, after a growing delay
+                    │                         └─▶ (wrong usage) the others drain, and it ends
                     ├──▶ a file has changed ────▶ drained, and started again
                     └──▶ the first signal ──────▶ drained; the second Ctrl-C kills
 
-Everything that happens becomes an event in one queue, which the main thread takes from: a signal,
-the end of a child, a change of the source, a report. A child is told to drain by cutting its
-`lifeline`; it is killed when its time for that is over: the grace time of its application, if it
-has reported that, and some seconds to shut down; while it is still starting, the grace time alone.
-Children have a process group of their own, so that a terminal's Ctrl-C comes to the parent only.
+Every signal, end of a child, change of the source and report becomes an event in one queue, which
+the main thread reads. To make a child drain, the parent closes its `lifeline`. A child that takes
+too long is killed. It has the grace time that its application has reported, and some seconds to
+shut down; while it is still starting, only the default grace time. Children have process groups of
+their own, so that a terminal's Ctrl-C reaches only the parent.
 """
 
 import contextlib
@@ -30,44 +30,44 @@ from typing import Any
 from afterword.process.lifeline import VARIABLE
 
 DEFAULT_GRACE = 20.0  # seconds, as of `Afterword`
-SHUT_DOWN_WITHIN = 15.0  # seconds a child may take for everything else, once its grace is over
-REPORTS_WITHIN = 1.0  # seconds until what a child has reported is taken, once it is gone
+SHUT_DOWN_WITHIN = 15.0  # seconds a child may take to shut down after its grace time
+REPORTS_WITHIN = 1.0  # seconds to wait for the reports of a child that has ended
 FIRST_DELAY = 0.1  # seconds until a child that has died is started again; doubled each time
 LAST_DELAY = 10.0
-PROVEN_AFTER = 30.0  # seconds of life after which the next delay is the first again
-USAGE = 2  # exit code: started again, it would only say the same again
-KILLED = 130  # exit code after the second Ctrl-C; what a shell expects
+PROVEN_AFTER = 30.0  # seconds of life after which the delay is reset
+USAGE = 2  # exit code: a restart would fail with the same error
+KILLED = 130  # exit code after the second Ctrl-C, as shells expect it
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GROUP_OF_ITS_OWN = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Signalled:
-    """Somebody wants the end."""
+    """A signal to end has arrived."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The source is not what the children run any more."""
+    """The source has changed since the children started."""
 
     what: str
 
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """One place of a worker process, and whoever is in it now."""
+    """A slot for a worker process, and the present process in it."""
 
     number: int
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0  # monotonic
-    due_at: float | None = None  # monotonic; to be started then
+    due_at: float | None = None  # monotonic; time of the next start
     delay: float = FIRST_DELAY
     draining: bool = False  # to be replaced
-    grace: float | None = None  # as it has reported, once it has started
-    cut_at: float | None = None  # monotonic; told to drain
-    killed: bool = False  # because that took too long
+    grace: float | None = None  # reported by the child, once it has started
+    cut_at: float | None = None  # monotonic; time at which it was told to drain
+    killed: bool = False  # because draining took too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +80,22 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A child has told something; see `lifeline.report`."""
+    """A child has sent a report; see `lifeline.report`."""
 
     child: Child
-    said: dict[str, Any]
+    values: dict[str, Any]
 
 
 class After(Enum):
-    """What follows when a child has ended though nobody told it to."""
+    """The reactions to an unexpected end of a child."""
 
     RESTART = "started again"
     WAIT = "waits for a change of the source"
-    GIVE_UP = "the command line or the application has to be changed"
+    GIVE_UP = "the command line or the application must be changed"
 
 
 def after(code: int, reload: bool) -> After:
-    """Decide what follows on an unexpected exit code.
+    """Decide the reaction to an unexpected exit code.
 
     >>> after(-9, reload=False)
     <After.RESTART: 'started again'>
@@ -106,7 +106,7 @@ def after(code: int, reload: bool) -> After:
 
 
 def describe(code: int) -> str:
-    """An exit code, or the name of the signal that killed.
+    """Describe an exit code; a negative one by the name of its signal.
 
     >>> describe(1), describe(-9)
     ('exit code 1', 'SIGKILL')
@@ -127,12 +127,12 @@ class Supervisor:
     """Keeps a number of children running.
 
     Args:
-        command: what each of them runs; standard input becomes its lifeline.
-        processes: how many.
-        reload: a child that fails waits for a change of the source (`changed`).
-        tell: takes a line for the person who watches.
-        tell_error: takes the configuration error of the children, once.
-        grace: seconds a child may take to drain that has not reported its own grace time.
+        command: the command line of each child; standard input becomes its lifeline.
+        processes: the number of children.
+        reload: True if a failed child waits for a change of the source (`changed`).
+        tell: prints a line for the user.
+        tell_error: prints a configuration error of the children, once.
+        grace: seconds a child may take to drain if it has not reported a grace time.
 
     Example:
         >>> import sys
@@ -151,14 +151,14 @@ class Supervisor:
     _children: list[Child] = field(default_factory=list)
     _stopping: bool = False
     _code: int = 0
-    _errors: set[str] = field(default_factory=set)  # that have been told
+    _errors: set[str] = field(default_factory=set)  # those that have been printed
 
     def changed(self, what: str) -> None:
-        """Have every child drain and start again; from any thread."""
+        """Drain and restart every child; may be called in any thread."""
         self._events.put(Changed(what))
 
     def run(self) -> int:
-        """Start the children, and come back when all have ended; returns the exit code."""
+        """Start the children, wait until all have ended, and return the exit code."""
         self._children = [Child(number) for number in range(1, self.processes + 1)]
         with self._listening():
             try:
@@ -178,7 +178,7 @@ class Supervisor:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Signals become events."""
+        """Turn signals into events."""
         before = [(number, signal.signal(number, self._on_signal)) for number in _SIGNALS]
         try:
             yield
@@ -190,11 +190,11 @@ class Supervisor:
         self._events.put(Signalled(number))
 
     def _next_event(self) -> Event | None:
-        """The next event; None if a child is due before it comes, to be started or killed."""
+        """Return the next event; None if a child must be started or killed before one comes."""
         times = [at for each in self._children for at in (each.due_at, self._kill_at(each))]
         due = [at for at in times if at is not None]
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
-        if os.name == "nt":  # a wait without end would not notice Ctrl-C there
+        if os.name == "nt":  # an endless wait would not notice Ctrl-C there
             timeout = min(1.0, timeout or 1.0)
         try:
             return self._events.get(timeout=timeout)
@@ -209,8 +209,8 @@ class Supervisor:
                 self._replace_all(what)
             case Ended(child, code):
                 self._on_ended(child, code)
-            case Reported(child, said):
-                self._on_reported(child, said)
+            case Reported(child, values):
+                self._on_reported(child, values)
 
     # ------------------------------------------------------------------ one child
 
@@ -229,7 +229,7 @@ class Supervisor:
         self.tell(f"worker {child.number} started pid={process.pid}")
 
     def _listen(self, child: Child, reports: int | None) -> None:
-        """In a thread: what a child reports."""
+        """Read the reports of a child, in a thread."""
         if reports is None:
             return
         with open(reports, "rb") as lines:  # noqa: PTH123 - a descriptor
@@ -241,7 +241,7 @@ class Supervisor:
         self, child: Child, process: "subprocess.Popen[bytes]", listener: threading.Thread
     ) -> None:
         code = process.wait()
-        listener.join(REPORTS_WITHIN)  # first what it has said; others may keep the pipe open
+        listener.join(REPORTS_WITHIN)  # its reports come first; others may keep the pipe open
         self._events.put(Ended(child, code))
 
     def _start_due(self) -> None:
@@ -258,8 +258,8 @@ class Supervisor:
         child.due_at = now + child.delay
         child.delay = min(child.delay * 2, LAST_DELAY)
 
-    def _on_reported(self, child: Child, said: dict[str, Any]) -> None:
-        match said:
+    def _on_reported(self, child: Child, values: dict[str, Any]) -> None:
+        match values:
             case {"grace": int() | float() as grace}:
                 child.grace = grace
             case {"error": str() as error} if error not in self._errors:
@@ -294,10 +294,10 @@ class Supervisor:
     def _on_signal_taken(self, number: int) -> None:
         name = signal.Signals(number).name
         if not self._stopping:
-            self.tell(f"{name}: the workers drain; Ctrl-C once more ends them at once")
+            self.tell(f"{name}: the workers drain; a second Ctrl-C ends them at once")
             self._drain_all()
         elif number == signal.SIGINT:
-            self.tell(f"{name}: the workers are killed; others take over what they were running")
+            self.tell(f"{name}: the workers are killed; others recover their running jobs")
             self._code = KILLED
             self._kill_all()
 
@@ -321,7 +321,7 @@ class Supervisor:
                 cut_lifeline(child)
 
     def _kill_at(self, child: Child) -> float | None:
-        """When a child that was told to drain has had its time; monotonic."""
+        """Return the monotonic time at which to kill a child; None if it is not draining."""
         if child.process is None or child.cut_at is None or child.killed:
             return None
         if child.grace is None:
@@ -337,7 +337,7 @@ class Supervisor:
             did = "has not ended" if child.grace is not None else "was still starting"
             self.tell(
                 f"worker {child.number} {did} {now - (child.cut_at or now):.0f} s after it was told"
-                " to drain: it is killed; others take over what it was running"
+                " to drain: it is killed; others recover its running jobs"
             )
             child.killed = True
             child.process.kill()
@@ -349,7 +349,7 @@ class Supervisor:
 
 
 def cut_lifeline(child: Child) -> None:
-    """Have a child's process drain; harmless when it has been told, or is gone."""
+    """Tell a child's process to drain; no-op if it has been told, or has ended."""
     if child.cut_at is None:
         child.cut_at = time.monotonic()
     if child.process is not None and child.process.stdin is not None:
@@ -357,7 +357,7 @@ def cut_lifeline(child: Child) -> None:
 
 
 def _new_process(command: Sequence[str]) -> "tuple[subprocess.Popen[bytes], int | None]":
-    """Start a child; the pipe on which it reports, where there can be one."""
+    """Start a child; return its process, and the pipe of its reports (None on Windows)."""
     if os.name == "nt":
         return subprocess.Popen(command, stdin=subprocess.PIPE), None  # noqa: S603
     reports, its_end = os.pipe()

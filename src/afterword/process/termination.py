@@ -1,8 +1,8 @@
-"""Draining begins at the signal.
+"""Signal handling: draining begins at the signal.
 
-A server starts the lifespan's shutdown only after the last connection has ended, and one open
-stream can keep it from ever starting. So the signal itself tells the worker to start nothing any
-more; the server's own handler, which was there before, is called as before.
+A server starts the lifespan's shutdown only after the last connection has ended, and a single open
+stream can delay it for ever. So the worker stops claiming at the signal itself; the server's own
+handler is then called as before.
 """
 
 import signal
@@ -20,8 +20,8 @@ class Termination:
     """Listens for the signals that end a process.
 
     Args:
-        on_signal: called in the main thread, between two steps of whatever it does; it must be
-            quick, and may come more than once.
+        on_signal: called in the main thread, between any two steps of the program; it must be
+            quick, and may be called more than once.
     """
 
     def __init__(self, on_signal: Callable[[], object]) -> None:
@@ -29,13 +29,13 @@ class Termination:
         self._before: dict[int, Any] = {}
 
     def listen(self) -> None:
-        """Put our handlers around those that are there; in the main thread, where signals are."""
+        """Wrap the present handlers in ours; no-op outside of the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         free_forks()
         for number in _SIGNALS:
             before = signal.getsignal(number)
-            if before is not None:  # None: not Python's, and so not ours to wrap
+            if before is not None:  # None: not set by Python, so it cannot be wrapped
                 self._before[number] = before
                 signal.signal(number, self._handle)
 
@@ -49,7 +49,7 @@ class Termination:
             signal.raise_signal(number)
 
     def stop(self) -> None:
-        """Put the handlers back, unless somebody has put others around ours."""
+        """Restore the earlier handlers, except where ours has been replaced or wrapped."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number, before in self._before.items():

@@ -1,9 +1,9 @@
-"""Ends a worker process whose store thread hangs, so that its supervisor starts another one.
+"""The watchdog: ends a worker process whose store thread hangs, so that it is restarted.
 
-Nothing else would: such a process holds no jobs any more, because its lease has run out, but it
-takes none either, and looks alive from outside. A store that is away is no reason, because its
-calls have time limits and the thread comes by between them; an event loop that user code blocks is
-none either, because the lease is renewed without it.
+Such a process looks alive from outside. It has lost its jobs, because its lease has expired, and it
+claims no new ones. An unreachable store does not trigger the watchdog, because store calls have
+time limits, between which the thread counts. Neither does user code that blocks the event loop,
+because the lease is renewed without it.
 """
 
 import os
@@ -14,12 +14,12 @@ EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 
 class Watchdog:
-    """A thread that looks at a pulse.
+    """A thread that watches a counter.
 
     Args:
-        pulse: a number that changes for as long as the watched thread is well.
+        pulse: returns a number that changes while the watched thread works.
         silent_for: seconds without a change after which `bark` is called.
-        bark: told once what is wrong; by default it ends the process.
+        bark: called once, with a message.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="afterword-watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more: what is being shut down has no pulse."""
+        """Stop watching, before a shutdown: the counter stands still then."""
         self._stopped.set()
 
     def _run(self) -> None:
-        # Looks are counted, not seconds: a process that was stopped and goes on (SIGSTOP, a
-        # suspended machine, a long hold of the GIL) finds its watchdog as late as everyone else.
+        # It counts looks, not seconds: if the whole process was stopped (SIGSTOP, a suspended
+        # machine, a long hold of the GIL), the watchdog was stopped just as long.
         seen, looks = self._pulse(), 0
         while not self._stopped.wait(self._interval):
             pulse = self._pulse()
@@ -53,5 +53,5 @@ class Watchdog:
 
 
 def end_process() -> None:
-    """Leave at once: whoever hangs would keep an orderly exit waiting."""
+    """Exit at once, because the hanging thread would block an orderly exit."""
     os._exit(EXIT_CODE)

@@ -9,8 +9,7 @@ from typing import Any, ParamSpec, overload
 from starlette.background import BackgroundTask as StarletteBackgroundTask
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
-from afterword.client.adder import TaskAdder
-from afterword.client.call import Call
+from afterword.client.call import Call, TaskAdder
 from afterword.client.handle import Job
 from afterword.errors import NotInstalled
 from afterword.injection.needs import native

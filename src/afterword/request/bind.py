@@ -13,8 +13,7 @@ Who tells the workers, so that they need not find it by their next look:
 
 from typing import Any
 
-from afterword.client.adder import AsyncTaskAdder, TaskAdder
-from afterword.client.call import Call
+from afterword.client.call import AsyncTaskAdder, Call, TaskAdder
 from afterword.client.handle import Job
 from afterword.request.sequence import JobSequence
 from afterword.transactions.connections import AsyncUserConnection, UserConnection, adapt

@@ -85,7 +85,7 @@ async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:
         return
     patience = _Patience(outbox.intake)
     while True:
-        records = await outbox.intake.keeper.records(ids)
+        records = await outbox.intake.inquiries.records(ids)
         if all(record.state.final for record in records):
             completed = all(record.state is JobState.COMPLETED for record in records)
             if not completed:

@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 from afterword.client.call import Call, new_job
 from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
-from afterword.client.operation import discarding, releasing
+from afterword.client.operation import calling, discarding, releasing
 from afterword.errors import NotStarted
 from afterword.injection.needs import Injection
 from afterword.injection.scope import Provided
@@ -58,7 +58,7 @@ class Intake:
     Args:
         group: runs the store; started by the first who needs it.
         leases: whose worker id holds jobs.
-        keeper: asks the store about jobs.
+        inquiries: asks the store about jobs.
         injection: what the application's functions are given.
         store_timeout: seconds within which a caller is told that its jobs could not be stored.
         grace: seconds a shutdown waits for what runs.
@@ -71,7 +71,7 @@ class Intake:
         *,
         group: GroupCommit,
         leases: Leases,
-        keeper: Keeper,
+        inquiries: Inquiries,
         transactions: Transactions,
         clock: StoreClock,
         injection: Injection,
@@ -81,7 +81,7 @@ class Intake:
         redact: Callable[[str], str],
         provide: Callable[["Entry"], AbstractContextManager[Provided]],
     ) -> None:
-        self.group, self.keeper, self.transactions = group, keeper, transactions
+        self.group, self.inquiries, self.transactions = group, inquiries, transactions
         self.injection, self.rules = injection, rules
         self.store_timeout = store_timeout
         self.grace, self.redact = grace, redact
@@ -122,15 +122,15 @@ class Intake:
     async def add(self, call: Call) -> Job[Any]:
         """`Afterword.add_task`."""
         outbox = self._outbox()
-        if not self.keeper.is_open:
-            await asyncio.to_thread(self.keeper.store)
+        if not self.inquiries.is_open:
+            await asyncio.to_thread(self.inquiries.store)
         return (await outbox.add_and_store(call)).handle
 
     def add_sync(self, call: Call) -> Job[Any]:
         """`Afterword.add_task_sync`."""
         refuse_event_loop("afterword.add_task_sync(...)", "await afterword.add_task(...)")
         outbox = self._outbox()
-        self.keeper.store()
+        self.inquiries.store()
         return outbox.add(call).handle
 
     def _outbox(self) -> "Outbox":
@@ -184,8 +184,14 @@ class Intake:
         if claims:
             self.group.insist(discarding(claims))
 
-    def cancel(self, claims: Sequence[Claim]) -> None:
-        """End held jobs as cancelled, because an earlier task of their request failed."""
+    def cancel(self, claims: Sequence[Claim], followers: Sequence[str] = ()) -> None:
+        """End held jobs as cancelled, because an earlier task of their request failed.
+
+        Args:
+            followers: the ids of queued jobs that wait for them; cancelled first.
+        """
+        if followers:
+            self.group.insist(calling(lambda store: store.cancel(followers, STOPPED)))
         if claims:
             self.group.insist(discarding(claims, STOPPED))
 

@@ -25,7 +25,7 @@ except ImportError as error:
     raise MissingExtra("afterword.request.jobs_router", "fastapi") from error
 
 from afterword.client.handle import CANCELLED
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.model.checks import check_number
 from afterword.model.job import JobRecord, JobState
 from afterword.request.job_status import (
@@ -95,8 +95,10 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class _Endpoints:
     """The three routes. Room is left for a fourth, /events."""
 
-    def __init__(self, keeper: Keeper, show_errors: ShowErrors | None, retry_after: int) -> None:
-        self._keeper = keeper
+    def __init__(
+        self, inquiries: Inquiries, show_errors: ShowErrors | None, retry_after: int
+    ) -> None:
+        self._inquiries = inquiries
         self._show_errors = show_errors
         self._retry_after = retry_after
 
@@ -138,7 +140,7 @@ class _Endpoints:
         It ends when it heeds that, and its status tells when. One that has ended is a 409.
         """
         known = await self._record(job_id)
-        cancelled = await self._keeper.cancel(known.id, CANCELLED)
+        cancelled = await self._inquiries.cancel(known.id, CANCELLED)
         record = await self._record(job_id)
         if record.state.final and not (cancelled and record.state is JobState.CANCELLED):
             raise _Refused(ended(record.state))  # before it was asked, or just as it was
@@ -146,7 +148,7 @@ class _Endpoints:
 
     async def _record(self, job_id: str) -> JobRecord:
         text = job_id.lower()
-        record = await self._keeper.record(text) if _ID.fullmatch(text) else None
+        record = await self._inquiries.record(text) if _ID.fullmatch(text) else None
         if record is None:
             raise _Refused(UNKNOWN)
         return record
@@ -172,7 +174,7 @@ _KEPT = {"cache-control", "retry-after"}  # of an answer, when it is a 304
 
 
 def jobs_router(
-    keeper: Keeper,
+    inquiries: Inquiries,
     *,
     authorize: Callable[..., Any] | params.Depends | None,
     development: bool,
@@ -191,7 +193,7 @@ def jobs_router(
         dependencies=_guards(authorize, development),
         include_in_schema=include_in_schema,
     )
-    _add_routes(router, _Endpoints(keeper, show_errors, retry_after))
+    _add_routes(router, _Endpoints(inquiries, show_errors, retry_after))
     return router
 
 

@@ -229,7 +229,7 @@ class _Exchange:
         finally:
             ids = self._end()
         if ids and self._host.waits_for_tasks and outbox.intake.started:
-            await outbox.intake.keeper.wait_ended(ids, _TEST_PATIENCE)
+            await outbox.intake.inquiries.wait_ended(ids, _TEST_PATIENCE)
 
     def _end(self) -> list[str]:
         """Let the jobs go; their ids."""

@@ -196,7 +196,7 @@ class Outbox:
         key = drafted.get("unique_key")
         if key is None or self.over:
             return None
-        return self.intake.keeper.find_unique(key, ended=False)
+        return self.intake.inquiries.find_unique(key, ended=False)
 
     def _entry(
         self, call: Call, drafted: Draft, found: JobRecord | None, *, confirmed: bool
@@ -208,7 +208,7 @@ class Outbox:
         handle = Job[Any](
             found.id if found else job.id,
             job.task,
-            keeper=self.intake.keeper if durable else None,
+            inquiries=self.intake.inquiries if durable else None,
             record=found,
             durable=durable,
             conflict=found is not None and differs(found, job),
@@ -355,8 +355,14 @@ class Outbox:
             self._place(each)
         for each in entries:
             each.state = State.STORING
-        storing = Storing(entries, self.intake, self._lock, self._answered, self._taken_back)
-        self._storing = storing
+        storing = self._storing = Storing(
+            entries,
+            self.intake,
+            self._lock,
+            answered=self._answered,
+            taken_back=self._taken_back,
+            refuse=self._refuse,
+        )
         storing.begin(loop)  # which has its answer already, if the store is not in use
         return storing
 
@@ -375,7 +381,19 @@ class Outbox:
         if error is not None:
             telemetry.not_stored(str(error))
         if over:
+            self._cancel_refused()
             self._let_go()
+
+    def _refuse(self, error: BaseException) -> bool:
+        """Refuse the request while the store commits its jobs: they are cancelled at its answer."""
+        with self._lock:
+            if self.answered or self.over or self.messages:
+                return False
+            if self.refusal is None:
+                telemetry.not_stored(str(error))
+            self.refusal = self.refusal or error
+            self.drop()
+            return True
 
     def _note(self, entry: Entry, answer: Added, storing: Storing) -> None:
         own = answer.id == entry.job.id  # also if it was there already: the fence will tell
@@ -541,26 +559,32 @@ class Outbox:
         """
         with self._lock:
             self.over = True
-            refused = self._take_refused()
             not_run = [each for each in self.entries if each.runs_here]
             for each in not_run:
                 each.state = State.DISCARDED
             if self.bound is not None:
                 self.bound.forget_connections()
             self.run_in_request = self.background_tasks = None
-        if refused:
-            self.intake.cancel(refused)
+        self._cancel_refused()
         self._let_go()
         for each in not_run:
             telemetry.not_run(each.job.task)
 
-    def _take_refused(self) -> list[Claim]:
-        """A request that is refused has stored nothing, whatever it had before its answer."""
+    def _cancel_refused(self) -> None:
+        """Cancel what a request that is refused had stored before its answer."""
         if self.refusal is None:
-            return []
-        self.drop()
-        told = self.answered or self.messages
-        return [] if told else _taken(self.entries, State.DISCARDED)
+            return
+        with self._lock:
+            self.drop()
+            if self.answered or self.messages:
+                return
+            held = _taken(self.entries, State.DISCARDED)
+            # With on_failure="continue" the end of those before them does not stop these.
+            others = [e for e in self.entries if e.state is State.RELEASED and not e.job.held]
+            ids = [each.job.id for each in others if each.job.unique_key is None]
+            for each in others:
+                each.state = State.DISCARDED
+        self.intake.cancel(held, ids if self.rules.on_failure == "continue" else ())
 
     def _let_go(self) -> None:
         """Release what is held, discard what nothing confirmed; keep what is being stored."""

@@ -75,7 +75,7 @@ class JobSequence:
     def add(self, call: Call) -> Added:
         """A call that is to be written; nothing of the sequence has changed yet."""
         drafted = draft(call, self._intake.injection)
-        return Added(drafted, Job(new_id(), drafted["task"], keeper=self._intake.keeper))
+        return Added(drafted, Job(new_id(), drafted["task"], inquiries=self._intake.inquiries))
 
     def writing(self, added: Added, connection: Connection) -> Steps[None]:
         """The statements that write a call; its handle knows the job then."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from afterword.request.outbox import Entry
 
 Answered = Callable[["Storing", Sequence[Added], BaseException | None], None]
+Refuse = Callable[[BaseException], bool]
 
 
 class Storing:
@@ -28,6 +29,8 @@ class Storing:
         lock: of the entries' outbox.
         answered: told the answer, once.
         taken_back: told instead, under the lock, that the operation was taken back in time.
+        refuse: called with the error when the time is over and the commit goes on; returns True if
+            the request is refused now, so that its callers need not wait for the answer.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Storing:
         lock: threading.RLock,
         answered: Answered,
         taken_back: Callable[["Storing"], None],
+        refuse: Refuse,
     ) -> None:
         self.entries = entries
         self.worker, self.now = intake.worker_id, intake.now()
@@ -46,6 +50,7 @@ class Storing:
         self._lock = lock
         self._answered: Answered | None = answered
         self._taken_back = taken_back
+        self._refuse = refuse
         self._waiters = 0
         self._future: asyncio.Future[Any] | None = None
 
@@ -104,7 +109,7 @@ class Storing:
 
     async def _await(self, future: "asyncio.Future[Any]") -> None:
         """Wait in a time of one's own: the caller for whom it was begun may have left."""
-        expiry = future.get_loop().call_later(self._timeout, self._expire)
+        expiry = future.get_loop().call_later(self._timeout, self._expire, future)
         try:
             await future
         except asyncio.CancelledError:
@@ -121,22 +126,32 @@ class Storing:
         """
         answered = threading.Event()
         if self._operation.call_at_answer(answered.set) and not answered.wait(self._timeout):
-            self._expire()
+            self._take_back_late()
             answered.wait()
         if raises and self.error is not None:
             raise self.error
 
-    def _expire(self) -> None:
-        """The time is over: take the operation back, unless it is being committed."""
+    def _expire(self, future: "asyncio.Future[Any]") -> None:
+        """End the wait, if the operation can be taken back or the request be refused."""
+        if self._take_back_late():
+            return
+        error = self._group.timed_out(committing=True)
+        if self._refuse(error):
+            self.error = self.error or error
+            resolve(future, None, error)
+
+    def _take_back_late(self) -> bool:
+        """Take the operation back because the time is over; False: it is being committed."""
         operation = self._operation
         if not operation.abandon():
-            return
+            return False
         error = self._group.timed_out()
         self._take(None, error)
         for wake in operation.mark_answered():
             wake()
         if operation.done is not None:
             operation.done(None, error)
+        return True
 
     def _leave(self) -> None:
         """A caller was cancelled: if it was the only one, take the operation back if possible."""

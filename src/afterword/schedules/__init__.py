@@ -1,4 +1,4 @@
-"""Jobs at times: `recurrence` computes occurrences, `scheduler` turns those that are due into jobs.
+"""Schedules: `recurrence` computes occurrences, `scheduler` turns the due ones into jobs.
 
-`afterword.app` makes a `schedule` of each `every` and starts the scheduler on the store's thread.
+`afterword.app` makes a `schedule` of each `every`, and starts the scheduler on the store's thread.
 """

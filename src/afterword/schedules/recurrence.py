@@ -1,16 +1,16 @@
-"""Recurrence: when something is due, again and again.
+"""Recurrence rules: intervals and cron expressions.
 
-An occurrence is an instant, in whole seconds since 1970 UTC. A wall clock is not so simple: twice a
-year it skips times or shows them twice. `Cron` has one outcome for each, the one of Debian's cron:
+An occurrence is an instant, in whole seconds since 1970 UTC. Wall clocks skip times or show them
+twice when they change, usually twice a year. `Cron` handles both as Debian's cron does:
 
-- A rule that names its hours and minutes ("30 2 * * *") means work to be done once a day. A time
-  that is skipped counts when the gap ends; of one that comes twice, the first counts.
+- A rule that names its hours and minutes ("30 2 * * *") means work to be done once a day. A skipped
+  time occurs at the end of the gap; a repeated time occurs once, the first time.
 - A rule whose minutes or hours begin with a star ("*/5 * * * *", "0 */2 * * *") follows the clock:
-  a time that is skipped does not occur, one that comes twice occurs twice.
+  a skipped time does not occur, and a repeated time occurs twice.
 
-cronsim reads the expressions, knows the days and explains them in words. From days to instants it
-goes in steps of an hour, and so it loses occurrences where clocks change by half an hour
-(Australia/Lord_Howe); that part is done here, a day at a time.
+cronsim parses the expressions, matches days and explains rules in words. It converts days to
+instants in steps of an hour, and so loses occurrences where clocks change by half an hour
+(Australia/Lord_Howe). That part is done here, a day at a time.
 """
 
 import functools
@@ -25,15 +25,16 @@ from typing import Protocol
 from cronsim import CronSim, CronSimError
 
 from afterword.errors import ConfigurationError, MissingExtra, safe_repr
+from afterword.model.checks import is_number
 
 NEVER = 253_402_300_799.0  # the last second of the year 9999, which every store can hold
-_SOME_TIME = 1_767_225_600.0  # 2026 began; rules are asked whether they occur after it
-_TOO_LATE = NEVER - 100 * 366 * 86400  # from here on, calendars end before a search does
+_SOME_TIME = 1_767_225_600.0  # the start of 2026; a rule must occur after it
+_TOO_LATE = NEVER - 100 * 366 * 86400  # after this, the calendar ends before a search does
 _DAY = timedelta(days=1)
 _AHEAD = 50 * 366  # days; within 40 years each date meets each day of the week
-_BACK = 10 * 366  # days; occurrences that were missed before are not even counted
+_BACK = 10 * 366  # days; older missed occurrences are not counted
 _MAX_SECONDS = 366 * 86400
-_MAX_CHARACTERS = 256  # all sixty minutes, one by one, are 169
+_MAX_CHARACTERS = 256  # a list of all sixty minutes has 169
 # "right/..." counts leap seconds, which no clock here does.
 _ZONE = re.compile(r"(?!posix/|right/)[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2}")
 _EXAMPLE = '@afterword.every("*/5 * * * *") or @afterword.every(seconds=30)'
@@ -41,40 +42,40 @@ _EXAMPLE = '@afterword.every("*/5 * * * *") or @afterword.every(seconds=30)'
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The occurrences within some time: how many there were, and the newest, in their order."""
+    """The occurrences in a period: their number, and the newest ones in order."""
 
     count: int
     newest: tuple[float, ...]
 
 
 class Rule(Protocol):
-    """When a schedule is due: `Cron` or `Every`. Times are seconds since 1970 UTC."""
+    """A recurrence rule: `Cron` or `Every`. Times are seconds since 1970 UTC."""
 
     @property
     def text(self) -> str:
-        """As the store keeps it; another text is another rule."""
+        """The rule as the store keeps it; a different text is a different rule."""
 
     @property
     def words(self) -> str:
-        """The rule for people."""
+        """The rule in words, for people."""
 
     def next_after(self, at: float) -> float:
-        """The first occurrence after `at`, never `at` itself; `NEVER` if none is to come."""
+        """Return the first occurrence after `at`, which is later than `at`; `NEVER` if none is."""
 
     def passed(self, after: float, until: float, limit: int) -> Passed:
-        """The occurrences after `after`, up to and with `until`; the newest `limit` of them."""
+        """Return the occurrences after `after` up to and including `until`; the newest `limit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """Each so many seconds, on a grid that begins with 1970, so that all processes agree on it.
+    """A fixed interval, aligned to 1970 so that all processes agree on it.
 
     >>> rule = Every(300)
     >>> rule.next_after(1000), rule.next_after(1200), rule.words
     (1200.0, 1500.0, 'Every 5 minutes')
 
     Args:
-        seconds: from 1 to 366 days, whole seconds; a number or a timedelta.
+        seconds: from 1 second to 366 days, in whole seconds; a number or a timedelta.
 
     Raises:
         ConfigurationError: it is something else.
@@ -86,18 +87,18 @@ class Every:
     words: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self, seconds: float | timedelta) -> None:
-        """Take the seconds, if they are some."""
+        """Validate the period."""
         period = _whole_seconds(seconds)
         object.__setattr__(self, "period", period)
         object.__setattr__(self, "text", f"every {period} second{'s' * (period > 1)}")
         object.__setattr__(self, "words", f"Every {_in_units(period)}")
 
     def next_after(self, at: float) -> float:
-        """The next multiple of the period."""
+        """Return the next multiple of the period."""
         return float((at // self.period + 1) * self.period)
 
     def passed(self, after: float, until: float, limit: int) -> Passed:
-        """Computed, not counted: years of seconds cost no more than one."""
+        """Compute the occurrences without iterating over the period."""
         first, last = int(after // self.period) + 1, int(until // self.period)
         newest = range(max(first, last - limit + 1), last + 1)
         return Passed(max(last - first + 1, 0), tuple(float(each * self.period) for each in newest))
@@ -105,7 +106,7 @@ class Every:
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A cron expression of five fields, read on the clocks of a time zone.
+    """A cron expression of five fields, in the local time of a time zone.
 
     >>> rule = Cron("*/5 9-17 * * mon-fri", "Europe/Berlin")
     >>> rule.text
@@ -113,20 +114,20 @@ class Cron:
     >>> rule.words
     'Every fifth minute from 09:00 through 17:59 on Monday through Friday (Europe/Berlin)'
 
-    When clocks change, "30 2 * * *" occurs once a day all the same: at the end of the gap if 2:30
-    is skipped, and at the first 2:30 if there are two. "*/5 * * * *" and "0 */2 * * *", whose
-    minutes or hours begin with a star, occur whenever the clock shows such a time: not in a gap,
-    and twice in an hour that is repeated.
+    When clocks change, "30 2 * * *" still occurs once a day: at the end of the gap if 2:30 is
+    skipped, and at the first 2:30 if there are two. "*/5 * * * *" and "0 */2 * * *", whose minutes
+    or hours begin with a star, occur whenever the clock shows such a time: not in a gap, and twice
+    in an hour that is repeated.
 
     Args:
         expression: minute, hour, day of month, month, day of week; names (MON, JAN), lists, ranges
             and steps; L and LW as day of month, 5L and MON#2 as day of week. If neither day field
-            begins with a star, one of them is enough; otherwise both must match.
+            begins with a star, a day must match one of them; otherwise it must match both.
         timezone: an IANA name, Area/City. Default: "UTC".
 
     Raises:
-        ConfigurationError: the expression cannot be read or never occurs; there is no such zone.
-        MissingExtra: this computer has no time zones at all.
+        ConfigurationError: the expression is invalid or never occurs, or there is no such zone.
+        MissingExtra: this computer has no time zone data.
     """
 
     expression: str
@@ -139,13 +140,13 @@ class Cron:
     _on: Callable[[date], tuple[float, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Read expression and zone."""
+        """Parse the expression and load the zone."""
         cron, zone = _parsed(self.expression), _zone(self.timezone)
         minutes = sorted(60 * hour + minute for hour in cron.hours for minute in cron.minutes)
         object.__setattr__(self, "_cron", cron)
         object.__setattr__(self, "_zone", zone)
         object.__setattr__(self, "_minutes", minutes)
-        # Who asks for an occurrence asks for the next one of the same day after that.
+        # A request for one occurrence is usually followed by one for the next on the same day.
         object.__setattr__(self, "_on", functools.lru_cache(maxsize=4)(self._occurrences))
         object.__setattr__(self, "text", f"{' '.join(self._fields())} {self.timezone}")
         object.__setattr__(self, "words", f"{cron.explain()} ({self.timezone})")
@@ -153,7 +154,7 @@ class Cron:
             raise _never(self.expression)
 
     def next_after(self, at: float) -> float:
-        """The first occurrence after `at`; `NEVER` if there is none in the next 50 years."""
+        """Return the first occurrence after `at`; `NEVER` if there is none within 50 years."""
         if at >= _TOO_LATE:
             return NEVER
         day = self._day(at) - _DAY
@@ -165,17 +166,17 @@ class Cron:
         return NEVER
 
     def passed(self, after: float, until: float, limit: int) -> Passed:
-        """Counted a day at a time, at most ten years back."""
+        """Count the occurrences a day at a time, at most ten years back."""
         last = self._day(until) + _DAY
         days = (last - self._day(after) + _DAY).days
         count, newest, later, enough = 0, list[float](), tuple[float, ...](), False
         for back in range(min(days, _BACK) + 1):
             found = self._within(last - back * _DAY, after, until)
-            # Where clocks skip midnight, two days have what occurs at the end of the gap.
+            # Where clocks skip midnight, two days have the occurrence at the end of the gap.
             found = found[:-1] if found and found[-1:] == later[:1] else found
             count += len(found)
             if not enough:
-                # One more day than is needed: where clocks go back over midnight, days overlap.
+                # Take one more day than needed: where clocks go back over midnight, days overlap.
                 enough = len(newest) >= limit
                 newest += found
             later = found
@@ -194,11 +195,11 @@ class Cron:
         return found[bisect_right(found, after) : bisect_right(found, until)]
 
     def _occurrences(self, day: date) -> tuple[float, ...]:
-        """Those of a day of the calendar, in their order."""
+        """Return the occurrences of a calendar day, in order."""
         if day.month not in self._cron.months or not self._cron.match_day(day):
             return ()
         midnight = datetime(day.year, day.month, day.day, tzinfo=self._zone)
-        # The later one of two midnights, where clocks go back over it.
+        # Where clocks go back over midnight, the later one of the two.
         end = (midnight + _DAY).replace(fold=1)
         if midnight.utcoffset() == end.utcoffset():
             start = midnight.timestamp()
@@ -207,7 +208,7 @@ class Cron:
         return tuple(sorted({at for wall in shown for at in self._instants(wall)}))
 
     def _instants(self, wall: datetime) -> Iterator[float]:
-        """When it is this time on the wall, on a day on which clocks change."""
+        """Yield the instants of a wall clock time, on a day on which clocks change."""
         if self._follows_the_clock():
             folds = (wall.replace(fold=fold) for fold in (0, 1))
             yield from (each.timestamp() for each in folds if _exists(each))
@@ -223,13 +224,13 @@ class Cron:
 
 
 def _exists(wall: datetime) -> bool:
-    """Whether clocks have shown it; they skip times when they are set forward."""
+    """Return True if clocks show this time; they skip some when they are set forward."""
     return datetime.fromtimestamp(wall.timestamp(), wall.tzinfo) == wall
 
 
 def _end_of_gap(wall: datetime) -> float:
-    """When the clock was set forward past this time."""
-    after = wall.replace(fold=1)  # a fold in a gap: PEP 495 takes the offset that comes after it
+    """Return the instant at which the clock was set forward past this time."""
+    after = wall.replace(fold=1)  # in a gap, fold=1 takes the offset after it (PEP 495)
     seconds = range(int(after.timestamp()), int(wall.timestamp()))
 
     def is_after(at: int) -> bool:
@@ -247,7 +248,7 @@ def as_rule(
     seconds: float | timedelta | None = None,
     timezone: str | None = None,
 ) -> Rule:
-    """The rule that the arguments of `@afterword.every(...)` make.
+    """Make a rule from the arguments of `@afterword.every(...)`.
 
     >>> as_rule("0 9 * * *", timezone="Europe/Berlin").words
     'At 09:00 every day (Europe/Berlin)'
@@ -255,7 +256,7 @@ def as_rule(
     'Every 30 seconds'
 
     Raises:
-        ConfigurationError: both or neither were given, or one cannot be read.
+        ConfigurationError: both or neither were given, or one is invalid.
         MissingExtra: see `Cron`.
     """
     if expression is not None and seconds is None:
@@ -263,26 +264,26 @@ def as_rule(
     if expression is not None or seconds is None:
         given = "neither was" if seconds is None else "both were"
         raise ConfigurationError(
-            f"A schedule has either a cron expression or seconds, but {given} given."
+            f"A schedule must have either a cron expression or seconds, but {given} given."
             f" Example: {_EXAMPLE}."
         )
     if timezone is not None:
         raise ConfigurationError(
-            "A time zone belongs to a cron expression; seconds pass equally in all of them, but"
+            "A time zone needs a cron expression, because an interval is the same in all zones, but"
             f" timezone is {safe_repr(timezone)} and seconds is {safe_repr(seconds)}."
+            " Leave timezone out."
         )
     return Every(seconds)
 
 
 def _whole_seconds(value: object) -> int:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not number or not 1 <= seconds <= _MAX_SECONDS or seconds % 1:  # type: ignore[operator]
+    if not is_number(seconds) or not 1 <= seconds <= _MAX_SECONDS or seconds % 1:
         raise ConfigurationError(
             f"seconds must be a whole number from 1 to {_MAX_SECONDS} (366 days), or such a"
             f" timedelta, but it is {safe_repr(value)}. Example: @afterword.every(seconds=30)."
         )
-    return int(seconds)  # type: ignore[call-overload, no-any-return]
+    return int(seconds)
 
 
 def _in_units(seconds: int) -> str:
@@ -298,7 +299,7 @@ def _in_units(seconds: int) -> str:
 def _parsed(expression: object) -> CronSim:
     if isinstance(expression, int | float | timedelta):
         raise ConfigurationError(
-            "The first argument of every() is a cron expression; an interval has its name.\n"
+            "The first argument of every() must be a cron expression. Pass an interval by name.\n"
             f"    @afterword.every({safe_repr(expression)})  # incorrect!\n"
             f"    @afterword.every(seconds={safe_repr(expression)})  # correct!"
         )
@@ -309,21 +310,21 @@ def _parsed(expression: object) -> CronSim:
     try:
         return CronSim(expression, datetime.fromtimestamp(_SOME_TIME, UTC))
     except CronSimError as error:
-        # cronsim has the same words for the day 32 and for the 31st of February.
-        unheard_of = ", or one that none of its months has" if "day-of-month" in str(error) else ""
-        raise _unreadable(expression, f"it has a {str(error).lower()}{unheard_of}") from error
+        # cronsim has the same message for the day 32 and for the 31st of February.
+        impossible = ", or one that none of its months has" if "day-of-month" in str(error) else ""
+        raise _unreadable(expression, f"it has a {str(error).lower()}{impossible}") from error
 
 
 def _unreadable(expression: object, why: str) -> ConfigurationError:
     return ConfigurationError(
-        "A cron expression has five fields (minute, hour, day of month, month, day of week; no"
-        f" seconds), but {safe_repr(expression)} cannot be read: {why}. Example: {_EXAMPLE}."
+        "A cron expression must have five fields (minute, hour, day of month, month, day of week;"
+        f" no seconds), but {safe_repr(expression)} cannot be read: {why}. Example: {_EXAMPLE}."
     )
 
 
 def _never(expression: str) -> ConfigurationError:
     return ConfigurationError(
-        f"A schedule must occur, but {safe_repr(expression)} does not within 50 years."
+        f"A schedule must occur within 50 years, but {safe_repr(expression)} does not."
         f" Example: {_EXAMPLE}."
     )
 
@@ -337,8 +338,8 @@ def _zone(name: object) -> tzinfo:
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
             if not zoneinfo.available_timezones():
                 raise MissingExtra(f"The time zone {name!r}", "tzdata") from error
-    # Some systems have the old names (EST5EDT, Japan), some do not: a schedule runs on both.
+    # The old names (EST5EDT, Japan) are refused, because some systems do not have them.
     raise ConfigurationError(
-        "A time zone is UTC or an IANA name of the form Area/City that this computer knows, but"
-        f' it is {safe_repr(name)}. Example: timezone="Europe/Berlin".'
+        "A time zone must be UTC or an IANA name of the form Area/City that this computer knows,"
+        f' but it is {safe_repr(name)}. Example: timezone="Europe/Berlin".'
     )

@@ -1,10 +1,10 @@
-"""Schedules: rules that create jobs, and what is done about occurrences that were missed.
+"""Schedules: rules that create jobs, and the treatment of missed occurrences.
 
-Nothing here waits or writes. The store keeps, for each schedule, a cursor: the next occurrence that
-has no job yet. `plan_firing` says which jobs to create now and where the cursor goes; whoever moves
-it with a compare-and-set was the first, and its jobs have ids made of schedule and occurrence
-(`occurrence_id`), so that the primary key refuses a second one. The cursor only grows: a clock that
-is set back creates nothing twice.
+Nothing here waits or writes. The store keeps a cursor for each schedule: the next occurrence
+without a job. `plan_firing` decides which jobs to create now and where the cursor moves. The cursor
+moves by compare-and-set, so only one process succeeds. Its jobs have ids made from schedule and
+occurrence (`occurrence_id`), so the primary key refuses a second one. The cursor only grows: a
+clock that is set back creates nothing twice.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ class Schedule:
     """A rule that creates jobs of a task.
 
     Args:
-        name: 1 to 200 letters, digits and any of '_.-'; one schedule of the store.
+        name: 1 to 200 letters, digits and any of '_.-'; unique in the store.
         task: the task's reference, `module:qualname`.
-        rule: when.
-        missed: what becomes of occurrences that nobody was there for: nothing ("skip"), a job for
-            the latest one ("one"), or a job for each ("all"). Default: "one".
-        limit: jobs that are created at once, at most; older occurrences get none. Default: 100.
+        rule: the recurrence rule.
+        missed: the treatment of occurrences while no process was running: no job ("skip"), one job
+            for the latest ("one"), or a job for each ("all"). Default: "one".
+        limit: the most jobs created at once; older occurrences get none. Default: 100.
         grace: seconds by which an occurrence may be late before it counts as missed. Default: 60.
-        overlap: what becomes of an occurrence while the job of the one before has not ended: it
-            gets a job all the same ("allow"), none ("skip"), or one that waits for that ("queue").
+        overlap: the treatment of an occurrence while the job of the previous one has not ended: it
+            gets a job ("allow"), no job ("skip"), or a job that waits for the other ("queue").
             Default: "allow".
 
     Raises:
-        ConfigurationError: one of them has a value it cannot have.
+        ConfigurationError: one of them has an invalid value.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Schedule:
     overlap: Overlap = "allow"
 
     def __post_init__(self) -> None:
-        """Refuse what no scheduler could do."""
+        """Refuse invalid values."""
         _check_name(self.name)
         check_choice("missed", self.missed, ("skip", "one", "all"))
         check_choice("overlap", self.overlap, get_args(Overlap))
@@ -63,19 +63,19 @@ class Schedule:
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
-            "A schedule's name is 1 to 200 letters, digits and any of '_.-', but this one is"
+            "A schedule's name must be 1 to 200 letters, digits or any of '_.-', but this one is"
             f' {safe_repr(name)}. Example: @afterword.every("*/5 * * * *", name="sweep").'
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """What is to be done about a schedule now.
+    """The jobs that a schedule creates now, and its new cursor.
 
     Args:
         occurrences: those that get a job, the earliest first.
-        next_at: where the cursor goes: the next occurrence that has no job yet.
-        missed: how many occurrences were missed, whether they get a job or not.
+        next_at: the new cursor: the next occurrence without a job.
+        missed: the number of missed occurrences, including those that get a job.
     """
 
     occurrences: tuple[float, ...]
@@ -84,12 +84,11 @@ class Firing:
 
 
 def plan_firing(schedule: Schedule, due_at: float, now: float) -> Firing:
-    """Which occurrences get jobs, when the cursor is at `due_at` and the store's clock says `now`.
+    """Decide which occurrences get jobs; the cursor is at `due_at`, the store's clock at `now`.
 
-    An occurrence is on time if it is at most `grace` seconds old (and among the newest `limit`);
-    one that is older was missed, and `schedule.missed` says what becomes of it. `due_at` counts as
-    an occurrence whatever the rule says of it now: it was one when the cursor was set, and zones
-    can change in between.
+    An occurrence is on time if it is at most `grace` seconds old (and among the newest `limit`). An
+    older one was missed, and is treated as `schedule.missed` says. `due_at` always counts as an
+    occurrence: it was one when the cursor was set, even if the zone has changed since then.
 
     >>> from afterword.schedules.recurrence import Every
     >>> hourly = Schedule(name="x", task="m:x", rule=Every(3600), missed="one")
@@ -98,7 +97,7 @@ def plan_firing(schedule: Schedule, due_at: float, now: float) -> Firing:
     """
     if now < due_at:
         return Firing((), due_at, 0)
-    due_at = max(due_at, 0.0)  # rules know no times before 1970
+    due_at = max(due_at, 0.0)  # rules have no times before 1970
     passed = schedule.rule.passed(due_at, now, schedule.limit)
     newest = (due_at, *passed.newest)[-schedule.limit :]
     on_time = newest[bisect_left(newest, now - schedule.grace) :]
@@ -109,7 +108,7 @@ def plan_firing(schedule: Schedule, due_at: float, now: float) -> Firing:
 
 
 def occurrence_id(name: str, due: float) -> str:
-    """The id of the job of an occurrence: the same in each process, and a UUIDv7 like all others.
+    """Make the job id of an occurrence: a UUIDv7 that is the same in each process.
 
     Layout: RFC 9562, section 5.7, with a digest of name and time in place of the random bits.
 

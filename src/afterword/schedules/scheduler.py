@@ -1,12 +1,12 @@
-"""Schedules become jobs. Every process does it, none has to, and there is no leader.
+"""The scheduler: creates the jobs of schedules, in every process and without a leader.
 
-The store knows for each schedule the next occurrence that has no job yet, its cursor. Whoever finds
-that it has come creates the jobs and moves the cursor on, in one transaction; for everybody else
-there is nothing to do. Should two ever get that far at the same time, the second one's cursor does
-not match, and its jobs would have the same ids as the first one's: an occurrence has an id of its
-own, made from the schedule's name and the time.
+The store keeps a cursor for each schedule: the next occurrence without a job. The process that
+first finds it due creates the jobs and advances the cursor, in one transaction; the others then
+find nothing due. If two processes try at the same time, the cursor of the second no longer matches.
+Its jobs would also have the same ids, because the id of an occurrence is made from the schedule's
+name and the time.
 
-Only what this process's code has is looked after: a schedule that is removed from the code stops.
+A process looks only after the schedules in its own code: one that is removed from the code stops.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ from afterword.store.protocol import Declared, Due, Store
 from afterword.tasks.options import NO_OPTIONS, CallOptions
 from afterword.tasks.registry import storable
 
-TICK_EVERY = 0.5  # seconds: by as much an occurrence may be late
-DECLARE_EVERY = 60.0  # seconds: so that people see which schedules still are in somebody's code
+TICK_EVERY = 0.5  # seconds: the most by which an occurrence is late
+DECLARE_EVERY = 60.0  # seconds: shows people which schedules a running process still has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class Planned:
     """A schedule as the application's code declares it; its function may not have a name yet.
 
     Args:
-        name: None: the function's, `module.qualname`.
-        injection: what the application's functions are given.
-        said: the options of each job.
+        name: the schedule's name; None: that of the function, `module.qualname`.
+        injection: the injection of the application.
+        call_options: the options of each job.
     """
 
     func: Callable[..., Any]
@@ -50,10 +50,10 @@ class Planned:
     grace: float
     injection: Injection
     overlap: Overlap = "allow"
-    said: CallOptions = NO_OPTIONS
+    call_options: CallOptions = NO_OPTIONS
 
     def schedule(self) -> Schedule:
-        """With its name, and its task's."""
+        """Make the schedule, with its name and its task's reference."""
         task = storable(self.injection.unwrap(self.func), self.injection.unwrap)
         return Schedule(
             name=task.replace(":", ".") if self.name is None else self.name,
@@ -66,8 +66,8 @@ class Planned:
         )
 
     def job(self, schedule: Schedule) -> NewJob:
-        """What each of its occurrences is a copy of."""
-        call = Call(self.func, self.args, self.kwargs, self.said)
+        """Make the job that the job of each occurrence is copied from."""
+        call = Call(self.func, self.args, self.kwargs, self.call_options)
         job = new_job(call, self.injection)
         return replace(job, tags=(*job.tags, f"schedule:{schedule.name}"))
 
@@ -76,18 +76,18 @@ class Scheduler:
     """Creates the jobs of schedules, in the store's thread.
 
     Args:
-        group: runs the store.
-        planned: what the application's code declares.
+        group: runs the store's operations.
+        planned: the schedules that the application's code declares.
 
     Raises:
-        ConfigurationError: two schedules have one name, or one cannot be.
+        ConfigurationError: two schedules have the same name, or one is invalid.
         NotStorable, ArgumentError: a schedule's call cannot be stored.
     """
 
     def __init__(self, group: GroupCommit, planned: Sequence[Planned]) -> None:
         self._group = group
         self._schedules: dict[str, Schedule] = {}
-        self._models: dict[str, NewJob] = {}  # of which each job is a copy
+        self._models: dict[str, NewJob] = {}  # the jobs to copy
         for each in planned:
             schedule = each.schedule()
             if schedule.name in self._schedules:
@@ -99,7 +99,7 @@ class Scheduler:
             self._models[schedule.name] = each.job(schedule)
 
     def start(self) -> None:
-        """Declare the schedules, and look after them from now on."""
+        """Declare the schedules, and create their jobs from now on."""
         self._group.run_blocking(calling(self._declare))
         self._group.every(TICK_EVERY, self._tick)
         self._group.every(DECLARE_EVERY, self._declare)
@@ -124,7 +124,7 @@ class Scheduler:
             self._fire_due(store, self._rules_of(self._schedules))
         except StoreUnavailable:
             raise
-        except Exception:  # one of them: none of the others waits for it
+        except Exception:  # one schedule failed: the others must not wait for it
             for name in self._schedules:
                 self._fire_alone(store, name)
 
@@ -168,14 +168,17 @@ class Scheduler:
 
 
 def _previous(schedule: Schedule, due: Due) -> str | None:
-    """The id of the job of the latest occurrence that got one."""
+    """Return the job id of the latest occurrence that has a job."""
     return None if due.last_at is None else occurrence_id(schedule.name, due.last_at)
 
 
 def _without_overlap(
     store: Store, schedule: Schedule, due: Due, occurrences: Sequence[float]
 ) -> Sequence[float]:
-    """Those that get a job: of a schedule that skips the latest, if nothing of it is unfinished."""
+    """Return the occurrences that get a job, under `overlap`.
+
+    With "skip" it is the latest one, or none while the previous job is unfinished.
+    """
     if schedule.overlap != "skip":
         return occurrences
     before = _previous(schedule, due)

@@ -1,4 +1,4 @@
-"""Jobs at rest: what a store has to do, and the two that Afterword ships.
+"""Stores of jobs: the contract, and the two stores that Afterword ships.
 
 `protocol` is the contract in words, `afterword.testing` the contract as tests; `sqlite` and
 `postgres` keep it. Only `client` calls a store that writes.

@@ -1,9 +1,9 @@
-"""Which of the claimed jobs may start now: limits by key, and rates.
+"""Limits by key, and rates: decide which of the claimed jobs may start now.
 
-A claim takes what is due; only then is it known which limits it meets. What is too much is put off:
-given back as if it had not been claimed, and, where a rate decides, queued for the time at which it
-may start. That time is its slot. It is reserved when it is given, so that the job need not ask
-again, and a rate keeps the order in which its jobs were claimed.
+A claim takes the jobs that are due; only then is it known which limits they meet. Jobs over a limit
+are put off: given back as if they had not been claimed, and, if a rate is the reason, queued for
+the time at which they may start. That time is the job's slot. It is reserved when it is given: the
+job needs no second one, and a rate keeps the order in which its jobs were claimed.
 """
 
 import json
@@ -21,7 +21,7 @@ _LAST_SLOT = 250_000_000_000.0  # in the year 9892: stores keep no time after 99
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a claimed job takes of a limit: one of the places of its key, or of its queue."""
+    """A place that a claimed job takes of a limit: of its key, or of its queue."""
 
     claim: Claim
     key: str
@@ -32,7 +32,7 @@ class Place:
 class Limited:
     """A claimed job that has a limit or a rate, or both.
 
-    What somebody has written into its options by hand and cannot be is not heard.
+    Impossible values, written into its options by hand, are ignored.
     """
 
     claim: Claim
@@ -41,13 +41,13 @@ class Limited:
 
     @property
     def place(self) -> Place:
-        """What it takes of its limit."""
+        """The place that it takes of its limit."""
         limit = JobOptions.read(self.claim.options).limit
         return Place(self.claim, self.key, limit if type(limit) is int else None)
 
     @property
     def rate(self) -> tuple[int, float] | None:
-        """How many may start within how many seconds."""
+        """The rate: (jobs, seconds); None: it has none."""
         rate = JobOptions.read(self.claim.options).rate
         return rate if rate and rate[0] > 0 and 0 < rate[1] <= _LONGEST else None
 
@@ -61,7 +61,7 @@ class PutOff:
 
 
 def over_limit(places: Sequence[Place], running: Mapping[str, int]) -> list[PutOff]:
-    """The claims for which there is no place: first come, first served.
+    """Return the claims for which there is no place: first come, first served.
 
     Args:
         running: how many jobs of each key run now, these included.
@@ -95,14 +95,14 @@ class Starts:
     def read(
         cls, at: str | None, freed: Sequence[float] | None, reserved: float | None
     ) -> "Starts":
-        """As a store keeps them; what somebody else wrote there is not heard."""
+        """Read them as a store keeps them; ignore what is no time."""
         known = json.loads(at) if at else []
         given = tuple(map(float, known)) if _are_times(known) else ()
         return cls(given, tuple(freed or ()), reserved)
 
     @property
     def text(self) -> str:
-        """What was given, for the store."""
+        """The slots that were given, for the store."""
         return json.dumps(self.at, separators=(",", ":"))
 
     @property
@@ -111,7 +111,7 @@ class Starts:
         return max((*self.at, *self.freed), default=0.0)
 
     def next(self, rate: tuple[int, float], now: float) -> tuple[float, "Starts"]:
-        """When the next job may start, and the starts with that one.
+        """Return the slot of the next job, and the starts with that one.
 
         >>> slot, starts = Starts((100.0, 101.0)).next((2, 60.0), now=102.0)
         >>> slot, starts.at
@@ -119,7 +119,7 @@ class Starts:
         """
         count, period = rate
         given_up = sorted(slot for slot in self.freed if slot > now)
-        if given_up:  # the first of them fits between the others, whoever has it
+        if given_up:  # the first of them fits between the others
             return given_up[0], replace(self, freed=tuple(given_up[1:]))
         kept = self._kept(count, now)
         freed = kept[0] + period if len(kept) == count else now
@@ -128,7 +128,7 @@ class Starts:
         return slot, Starts((*kept, slot)[-count:], (), max(slot, self.reserved or slot))
 
     def _kept(self, count: int, now: float) -> tuple[float, ...]:
-        """Those that count. One far ahead for which no job waits was given by a wrong clock.
+        """Return those that count. One far ahead, with no job waiting, was given by a wrong clock.
 
         One a little ahead was given by another process, whose clock is ahead of this one.
         """
@@ -149,7 +149,7 @@ def _are_times(values: object) -> bool:
 def over_rate(
     limited: Sequence[Limited], starts: Mapping[str, Starts], now: float
 ) -> tuple[list[PutOff], dict[str, Starts]]:
-    """The claims that have to wait for their slots, and the starts to be kept for each key."""
+    """Return the claims that have to wait for their slots, and the starts to keep for each key."""
     put_off: list[PutOff] = []
     kept: dict[str, Starts] = {}
     for each in limited:
@@ -163,5 +163,5 @@ def over_rate(
 
 
 def remembered(limited: Sequence[Limited], key: str) -> float:
-    """Seconds for which the starts of a key matter."""
+    """Return the seconds for which the starts of a key matter."""
     return max(each.rate[1] for each in limited if each.key == key and each.rate)

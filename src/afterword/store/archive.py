@@ -106,7 +106,7 @@ def _object(line: str, number: int) -> dict[str, Any]:
 
 
 def _known(header: dict[str, Any]) -> dict[str, Any]:
-    """What the jobs of a file of this format do not say."""
+    """Return the fields that jobs of a file of this format lack."""
     said = header.get("afterword")
     if said == FORMAT:
         return {}
@@ -179,7 +179,7 @@ def _check(job: JobRecord) -> None:
 
 
 def _check_text(name: str, text: object) -> None:
-    """Refuse what not every store can keep."""
+    """Refuse text that not every store can keep."""
     if text is None:
         return
     if not isinstance(text, str):

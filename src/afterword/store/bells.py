@@ -1,12 +1,12 @@
 """Bells: how the processes that share a store's file wake each other.
 
 Each process that waits for jobs hangs up a bell: a named pipe in the directory of the workers'
-locks, and a thread that reads it. Whoever has committed something that others may claim writes one
-byte into each of them. That is a hint, so it never waits and never fails:
+locks, and a thread that reads it. A process that has committed something claimable writes one byte
+into each of them. That is a hint, so it never waits and never fails:
 
 - A full pipe has been rung already.
-- A pipe gets its final name once somebody reads it, and loses the name before its reader goes. So
-  one that is to be seen and has no reader is a dead process's, and whoever finds it removes it.
+- A pipe gets its final name once it is read from, and loses the name before its reader goes. So
+  a visible one without a reader is a dead process's, and the process that finds it removes it.
 - Where there are no named pipes (Windows), or none can be made, the others have to look by
   themselves, often.
 """
@@ -31,7 +31,7 @@ _OPEN = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os
 
 
 class Bell:
-    """One's own: from `hang` to `take_down`, a thread waits for others to ring it.
+    """The bell of this process: until `take_down`, a thread waits for others to ring it.
 
     Args:
         directory: made when it is needed.
@@ -60,7 +60,7 @@ class Bell:
 
     def take_down(self) -> None:
         """Remove the bell, and end its thread."""
-        with suppress(OSError):  # somebody has removed the directory
+        with suppress(OSError):  # the directory was removed
             self.path.unlink(missing_ok=True)
         self._stopping = True
         with suppress(BlockingIOError):  # it is full: that wakes the thread as well
@@ -75,7 +75,7 @@ class Bell:
 
 
 def _new_pipe(path: Path) -> tuple[int, int]:
-    """A named pipe that is read from before anyone can see it: both its ends.
+    """Make a named pipe that is read from before it can be seen; return both its ends.
 
     One end is for our own thread to be woken by; while it is open, a read waits for more.
     """
@@ -99,7 +99,7 @@ def _new_pipe(path: Path) -> tuple[int, int]:
 
 
 class Bells:
-    """Everybody's, in a directory that all processes of the machine agree on.
+    """The bells of all processes, in a directory that these agree on.
 
     Args:
         directory: need not exist.
@@ -124,7 +124,7 @@ class Bells:
         """Call `heard`, in a thread, whenever another process rings; from now on, until `close`.
 
         Returns:
-            Whether that is possible here.
+            False: there are no named pipes here.
         """
         self._take_down()
         try:
@@ -164,7 +164,7 @@ class Bells:
                 self._let_go(gone)
 
     def _look_around(self) -> None:
-        """Get to know the bells that are new, and forget those that have been taken down."""
+        """Open the bells that are new, and close those that have been taken down."""
         seen, now = self._state_of_directory(), time.monotonic()
         if seen == self._seen and now < self._look_at:
             return
@@ -193,7 +193,7 @@ class Bells:
         try:
             end = os.open(path, os.O_WRONLY | _OPEN)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nobody reads it, see above
+            if error.errno == errno.ENXIO:  # it has no reader, see above
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
             return
@@ -209,7 +209,7 @@ class Bells:
 
 
 def _rung(end: int) -> bool:
-    """Write to a pipe; False: nobody reads it any more."""
+    """Write to a pipe; False: it has no reader any more."""
     try:
         os.write(end, b"x")
     except BlockingIOError:

@@ -1,15 +1,14 @@
 """Operating-system locks that tell whether a worker's process is alive.
 
 Each worker keeps an exclusive lock on a file of its own for as long as its process lives; the
-kernel drops it when the process dies, however it dies. Who can take the lock knows that the owner
-is dead, at once and without a clock. Where there is no `flock` (Windows), leases alone decide.
+kernel drops it when the process dies, however it dies. A process that can take the lock knows that
+its owner is dead, at once and without a clock. Without `flock` (Windows), leases alone decide.
 
 A lock file gets its final name only after it is locked: a visible file with a free lock is always
 a dead worker's.
 
-The ids of other workers come from the store, and anybody who can write that may have made them up.
-An id that no worker gives itself names no file: its lease alone decides. So it does where a file
-cannot be looked at.
+The ids of other workers come from the store, so they may have been made up. An id that no worker
+gives itself names no file: its lease alone decides, as it does where a file cannot be examined.
 """
 
 import contextlib
@@ -34,13 +33,13 @@ _OPEN |= getattr(os, "O_NONBLOCK", 0)  # whatever kind of file it is
 
 
 def shared_directory(identity: str) -> Path | None:
-    """Where the processes of this machine and user keep the locks of a store that is no file.
+    """Return the directory for the locks of a store that is no file, for this machine and user.
 
     Returns:
         None if there is no such place, as in a container whose files are read-only.
 
     Raises:
-        ConfigurationError: somebody else has made it, who could then pretend that we are dead.
+        ConfigurationError: it is another user's, who could then pretend that we are dead.
         StoreCorrupt: the identity is none that a store gives itself.
     """
     if not _NAME.fullmatch(identity):
@@ -71,8 +70,12 @@ class Locks:
     """
 
     def __init__(self, directory: Path | None) -> None:
-        self._directory = directory if has_locks else None
         self._held: dict[str, int] = {}
+        self.use(directory)
+
+    def use(self, directory: Path | None) -> None:
+        """Keep the locks in this directory from now on; none may be held."""
+        self._directory = directory if has_locks else None
 
     def hold(self, worker: str) -> None:
         """Keep this worker's lock until `drop`, or until the process dies.
@@ -105,7 +108,7 @@ class Locks:
             os.close(descriptor)
 
     def drop_all(self) -> None:
-        """Give up everything this process holds; whoever has not left looks dead from now on."""
+        """Give up every lock of this process; a worker that has not left looks dead from now on."""
         for descriptor in self._held.values():
             os.close(descriptor)
         self._held.clear()
@@ -115,7 +118,7 @@ class Locks:
         self.drop_all()
 
     def is_dead(self, worker: str) -> bool:
-        """Whether this worker's process is known to have ended; if not, its lease decides."""
+        """True if this worker's process is known to have ended; if not, its lease decides."""
         file = self._file(worker)
         if file is None or worker in self._held:
             return False

@@ -1,8 +1,8 @@
-"""How a change of a queue's rule takes hold in every process, before whoever made it goes on.
+"""Changes of a queue's rules: wait until they hold in every process.
 
 Each change has a number. A worker looks at the rules twice a second, and says up to which number it
-has taken note: from then on nothing starts there against them. Whoever makes a change waits until
-every live worker has said so. One that starts nothing need not say anything.
+has taken note: from then on nothing starts there against them. The process that makes a change
+waits until every live worker has said so. A worker that starts nothing need not say anything.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The store: where jobs rest, and the only place where the web half and the worker half meet.
+"""The store keeps the jobs, and is the only place where the web half and the worker half meet.
 
 A store is synchronous and speaks in batches: each verb takes and returns sequences and is atomic;
 verbs called inside `with store.transaction():` are atomic together. One thread at a time uses a
@@ -48,7 +48,7 @@ MAX_LOST = 3  # workers that may die with a job before it counts as poison
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What has become of a job that was to be added.
+    """The answer to adding one job.
 
     Args:
         id: its own, or that of the job which has its unique key.
@@ -72,7 +72,7 @@ class Claim:
 
     `attempt` is the number for people; it is given back with an attempt that never started.
     `fence` is the number that no other claim of this job ever had.
-    Who can end the attempt has this object; see `claimed_ids`.
+    As long as this object lives, the attempt may be ended here; see `claimed_ids`.
     """
 
     id: str
@@ -99,7 +99,7 @@ _claims: WeakValueDictionary[int, Claim] = WeakValueDictionary()  # of this proc
 
 
 def claimed_ids(worker: str) -> set[str]:
-    """The jobs for which there is a claim of this worker's in this process."""
+    """Return the jobs for which this process has a claim of this worker's."""
     claims = (reference() for reference in _claims.valuerefs())
     return {claim.id for claim in claims if claim is not None and claim.worker == worker}
 
@@ -119,7 +119,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How far a running attempt has come, as JSON."""
+    """The progress of a running attempt, as JSON."""
 
     claim: Claim
     progress: str
@@ -140,7 +140,7 @@ class Putback:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A job whose worker was lost, and what has become of it."""
+    """A job whose worker was lost, and the state it is in now."""
 
     id: str
     task: str
@@ -151,7 +151,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Cancelling:
-    """A running attempt that somebody wants to end, and why."""
+    """A running attempt that was asked to end, and why."""
 
     id: str
     attempt: int
@@ -160,7 +160,7 @@ class Cancelling:
 
 @dataclass(frozen=True, slots=True)
 class QueueRules:
-    """What a worker has to know of the rules of queues.
+    """The rules of queues, for one worker.
 
     Args:
         version: grows with each change of a rule.
@@ -203,7 +203,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL with `:name` parameters, and their values: what a user's own connection executes."""
+    """SQL with `:name` parameters, and their values, for a user's own connection."""
 
     sql: str
     values: Mapping[str, Any]
@@ -213,11 +213,11 @@ EVERYTHING = Filter()
 
 
 class Store(Protocol):
-    """What every store can do. `afterword.testing.check_store` is its contract as tests."""
+    """The verbs of every store. `afterword.testing.check_store` is the contract as tests."""
 
     url: str  # without password
     durability: str  # "power-loss" or "process-crash": what a committed job survives
-    identity: str  # made with the store, and the same for all who have it open
+    identity: str  # made with the store, and the same for all that have it open
 
     def open(self, create: bool = True) -> None:
         """Connect and migrate; refuse a schema that this release cannot work with.
@@ -239,7 +239,7 @@ class Store(Protocol):
     ) -> None:
         """Announce a worker; from now on it can hold jobs, for `lease` seconds unless renewed.
 
-        What it serves, and how many jobs at a time, is for people to see.
+        Its queues and concurrency are for people to see.
         """
 
     def renew(self, worker: str, lease: float) -> bool:
@@ -284,22 +284,22 @@ class Store(Protocol):
         """
 
     def next_in(self, queues: Sequence[str]) -> float | None:
-        """In how many seconds the next job of these queues is due that is not yet; None: none."""
+        """Return the seconds until the next job of these queues becomes due; None: none will."""
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes under the fence; a final job moves to the history."""
 
     def report(self, reports: Sequence[Report]) -> Sequence[bool]:
-        """Write how far running attempts have come, under the fence."""
+        """Write the progress of running attempts, under the fence."""
 
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
-        """The running attempts of a worker that are to end."""
+        """Return the running attempts of a worker that were asked to end."""
 
     def rules(self, worker: str) -> QueueRules:
-        """The rules of queues, for a worker."""
+        """Return the rules of queues, for a worker."""
 
     def take_note(self, worker: str, version: int | None) -> None:
-        """Say that a worker starts nothing against these rules any more; None: nothing at all."""
+        """Note that a worker starts nothing against these rules any more; None: nothing at all."""
 
     def recover(
         self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
@@ -330,30 +330,30 @@ class Store(Protocol):
         """
 
     def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
-        """Which of these have an occurrence to be dealt with; nobody else gets them.
+        """Return those of these schedules that have an occurrence to deal with, to one caller.
 
         Args:
             rules: of the schedules that are looked after, by their names.
         """
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
-        """Move a schedule on; False: somebody else has, so that its occurrences are theirs."""
+        """Move a schedule on; False: another process has, and deals with its occurrences."""
 
     def announce(self) -> None:
-        """Jobs were committed on a connection that is not the store's: wake whoever waits."""
+        """Wake all that wait for jobs: some were committed on a connection of the application's."""
 
     def listen(self, heard: Callable[[], object]) -> float:
         """Call `heard`, from now on until `close`, whenever jobs may have become claimable.
 
         It is called in any thread, returns at once, and need not be called for each job: it is a
-        hint. It tells of all who use such a store, this one included.
+        hint. It tells of every process that uses the store, this one included.
 
         Returns:
-            How often, in seconds, `changed` has to be asked for what nobody tells.
+            Seconds between two calls of `changed`, which finds what `heard` is not told of.
         """
 
     def changed(self) -> bool:
-        """Whether jobs may have become claimable of which nobody was told; a hint, and cheap."""
+        """True if jobs may be claimable that `heard` was not told of; a hint, and cheap."""
 
     # ------------------------------------------------------------------ for people, any thread
 
@@ -368,7 +368,7 @@ class Store(Protocol):
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
-        """How many jobs are in each state; no state is counted further than `limit`."""
+        """Count the jobs in each state; no state is counted further than `limit`."""
 
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
@@ -386,7 +386,7 @@ class Store(Protocol):
         """The queues that are paused or limited."""
 
     def limit(self, queues: Mapping[str, int | None]) -> bool:
-        """How many jobs of these queues may run at the same time, over all workers.
+        """Set how many jobs of these queues may run at the same time, over all workers.
 
         Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
         """
@@ -409,7 +409,7 @@ class Store(Protocol):
         """Let a schedule make no jobs, or make them again; False: it is not known."""
 
     def workers(self) -> Sequence[WorkerRecord]:
-        """Who is on the list, the longest there first."""
+        """The workers on the list, the longest there first."""
 
     def queues(self) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs, by name."""
@@ -418,7 +418,7 @@ class Store(Protocol):
         """The tasks that have unfinished jobs, or jobs that ended since then, by name."""
 
     def examine(self) -> Sequence[Remark]:
-        """How the database is set up and how it fares, and what had better be changed."""
+        """Report how the database is set up and how it fares, with advice."""
 
     def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
         """End queued jobs; their followers stop with them. Ask for the end of running ones.
@@ -439,40 +439,40 @@ class Store(Protocol):
         """Add jobs as another store knew them; a running one is queued again. False: is there."""
 
     def script(self) -> str:
-        """All migrations as SQL, for those who run them by hand."""
+        """All migrations as SQL, to be run by hand."""
 
     # ------------------------------------------------------------------ in the user's transaction
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
-        """What adds these jobs (queued, not held) on a connection that is not the store's own."""
+        """Make the statements that add these jobs, queued, on the application's connection."""
 
     def reserving(self) -> Sequence[Statement]:
-        """What has to come first there, where something is read before it is written."""
+        """Make the statements that come first there, if something is read before it is written."""
 
     def known(self, ids: Sequence[str]) -> Statement:
-        """What returns (id, ended) of those of these jobs that exist there."""
+        """Make the statement that returns (id, ended) of those of these jobs that exist there."""
 
     def keyed(self, unique_key: str) -> Statement:
-        """What returns (id, ended, task, arguments) of the jobs there that have this key.
+        """Make the statement that returns (id, ended, task, arguments) of the jobs with this key.
 
         The unfinished one comes first, then the latest ended one.
         """
 
     def sharing(self, job_id: str, job: NewJob) -> Statement:
-        """What gives a job there instead of this one, as `add` does."""
+        """Make the statement that gives a job there instead of this one, as `add` does."""
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
-        """What settles an attempt there; the first statement returns a row if it was still ours."""
+        """Make the statements that settle an attempt; the first returns a row if it was ours."""
 
     def identifying(self) -> Statement:
-        """What returns one row with `identity` there, if that connection reaches this store."""
+        """Make the statement that returns `identity`, if that connection reaches this store."""
 
     def announcing(self) -> Sequence[Statement]:
-        """What, executed there, wakes those who wait for jobs when it commits; may be nothing."""
+        """Make the statements, if any, that wake the workers when that transaction commits."""
 
 
 def held_claim(job: NewJob, worker: str, now: float, *, waits: bool = False) -> Claim:
-    """The claim that adding a held job gave to its worker; see `Added.waits`."""
+    """Return the claim that adding a held job gave to its worker; see `Added.waits`."""
     return Claim(
         job.id,
         1,

@@ -1,4 +1,4 @@
-"""Where a store is, for messages: what was typed may hold a password, in any place."""
+"""A store's URL in messages: it may hold a password, in any place."""
 
 import re
 
@@ -7,7 +7,7 @@ _PATH = re.compile(r"sqlite(\+pysqlite)?://[^@?]*")
 
 
 def masked(url: object) -> str:
-    """A URL that cannot be used, without what may be a secret: everything but a path is left out.
+    """Return an unusable URL without what may be a secret: everything but a path is left out.
 
     One that can be used is shown by its store (`Store.url`).
 

@@ -1,5 +1,5 @@
-"""The rules of a task: its name, options and signature, and how its arguments become text.
+"""The rules of a task: its name, its options, its signature, and the encoding of its arguments.
 
-The functions decide and encode; they do no I/O. `client.call` asks them when a call is added, and
-`worker` when it is run.
+The functions decide and encode; they do no I/O. `client.call` uses them when a call is added, and
+`worker` when it runs.
 """

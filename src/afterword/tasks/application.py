@@ -1,24 +1,24 @@
-"""The application's own modules: stored text may call the functions that these define.
+"""The application's own modules: stored text may call only functions that these define.
 
-Everything here adds to what may be called; nothing is a list of what may not, because such a list
-never ends: there are many ways to install a package. The application's own are
+This is a list of what may be called. A list of what may not would never be complete, because there
+are many ways to install a package. The application's own modules are
 
-1. the module that creates `Afterword(...)`, and its package: the outermost one around it that has
-   an `__init__.py`;
-2. what is imported from the same folder as that, unless packages are installed there;
+1. the module that creates `Afterword(...)`, and the outermost package around it that has an
+   `__init__.py`;
+2. modules that are imported from the same folder, unless packages are installed there;
 3. the modules and packages given to `Afterword(tasks=[...])`.
 
-The folder of 2 is the one that a module's dotted name begins in: /srv for /srv/app/main.py if that
-is called `app.main`, and /srv/app if it is called `main`. A package in /srv/app/vendor that is
-imported by its own name begins in another folder. Packages are installed in a folder if it has
-their metadata (*.dist-info, *.egg-info), or if Python's own modules, Afterword, Starlette or
-Pydantic come from there, as in an archive that holds everything.
+The folder of rule 2 is the one where a module's dotted name begins: /srv for /srv/app/main.py if
+its name is `app.main`, and /srv/app if its name is `main`. A package in /srv/app/vendor that is
+imported by its own name begins in another folder. A folder counts as one with installed packages if
+it has package metadata (*.dist-info, *.egg-info), or if Python's own modules, Afterword, Starlette
+or Pydantic are imported from it, as in an archive that holds everything.
 
 Afterword's own modules are never the application's.
 
-A script that has an `Afterword` without an application runs no jobs, so nothing is called there. It
-cannot know the application's modules either, and may add any function that is not installed. A
-child process is told what its parent knows.
+A script that has an `Afterword` without an application runs no jobs, so it calls nothing. It does
+not know the application's modules either, so it may add any function that is not installed. A child
+process receives the knowledge of its parent.
 """
 
 import functools
@@ -31,7 +31,8 @@ from types import ModuleType
 from afterword.errors import ConfigurationError
 
 _PACKAGE = __name__.partition(".")[0]
-_INSTALLED = ("os", _PACKAGE, "starlette", "pydantic")  # where these are, others are installed, too
+# A folder that one of these is imported from has installed packages.
+_INSTALLED = ("os", _PACKAGE, "starlette", "pydantic")
 
 _packages: set[str] = set()  # dotted names: these modules, and all below them
 _folders: set[str] = set()
@@ -39,7 +40,7 @@ _scripts: set[str] = set()  # modules that only add jobs
 
 
 def include(module: str) -> None:
-    """Count the module that created `Afterword(app)` as the application's, with all of 1 and 2."""
+    """Add the module that created `Afterword(app)`, by the rules 1 and 2."""
     if not module or _is_ours(module):
         return
     _packages.add(_outermost(module))
@@ -50,32 +51,33 @@ def include(module: str) -> None:
 
 
 def include_script(module: str) -> None:
-    """Let functions be added by a module that created an `Afterword` without an application."""
+    """Add a module that created an `Afterword` without an application, so that it may add jobs."""
     _scripts.add(module)
     _look_again()
 
 
 def include_module(module: ModuleType) -> None:
-    """Count a module that the application has named; a package with all that is below it.
+    """Add a module that the application has named (rule 3); a package with all modules below it.
 
     Raises:
-        ConfigurationError: it is Afterword's own.
+        ConfigurationError: it is one of Afterword's own.
     """
     if _is_ours(module.__name__):
         raise ConfigurationError(
-            f"tasks takes modules of the application, but {module.__name__} is Afterword's own."
+            f"tasks must name modules of the application, but {module.__name__} is one of"
+            " Afterword's own. Leave it out."
         )
     _packages.add(stable_name(module.__name__))
     _look_again()
 
 
 def known() -> dict[str, list[str]]:
-    """All of this, for a child process."""
+    """Return the application's modules, for a child process to `adopt`."""
     return {"packages": sorted(_packages), "folders": sorted(_folders)}
 
 
 def adopt(known: dict[str, list[str]]) -> None:
-    """In a child process: know what the parent knows."""
+    """Take over, in a child process, what the parent process knows."""
     _packages.update(known["packages"])
     _folders.update(known["folders"])
     _look_again()
@@ -88,7 +90,7 @@ def _look_again() -> None:
 
 @functools.lru_cache(maxsize=4096)
 def is_own(module: str) -> bool:
-    """Whether stored text may call the functions that this module defines."""
+    """Return True if stored text may call the functions that this module defines."""
     if _is_ours(module):
         return False
     if any(module == each or module.startswith(f"{each}.") for each in _packages):
@@ -98,7 +100,7 @@ def is_own(module: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def may_be_added(module: str) -> bool:
-    """Whether another process may call the functions that this module defines."""
+    """Return True if functions of this module may be added, for another process to call."""
     if is_own(module):
         return True
     if not _scripts or _packages or _is_ours(module):
@@ -108,8 +110,8 @@ def may_be_added(module: str) -> bool:
 
 
 def described() -> str:
-    """Which modules these are, in one line."""
-    folders = [f"what is imported from {folder}" for folder in sorted(_folders)]
+    """Describe the application's modules in one line."""
+    folders = [f"modules imported from {folder}" for folder in sorted(_folders)]
     return "; ".join([", ".join(sorted(_packages)) or "none", *folders])
 
 
@@ -118,7 +120,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _outermost(module: str) -> str:
-    """The outermost package around a module that is not a namespace; or else the module itself."""
+    """Return the outermost package around a module that has a file; else the module itself."""
     parts = module.split(".")
     for length in range(1, len(parts)):
         package = ".".join(parts[:length])
@@ -128,7 +130,7 @@ def _outermost(module: str) -> str:
 
 
 def _folder_of(module: str) -> str | None:
-    """The folder (or the archive) that the module's dotted name begins in, if there is one."""
+    """Return the folder (or archive) in which the module's dotted name begins, if there is one."""
     file = getattr(find_module(module), "__file__", None)
     if not isinstance(file, str):
         return None
@@ -150,7 +152,7 @@ def _has_installed(folder: str) -> bool:
 
 
 def find_module(name: str) -> ModuleType | None:
-    """An imported module by its stable name."""
+    """Return an imported module by its stable name."""
     found = sys.modules.get(name)
     if found is None and name == _importable_name_of_main():
         found = sys.modules["__main__"]
@@ -158,7 +160,7 @@ def find_module(name: str) -> ModuleType | None:
 
 
 def stable_name(module: str) -> str:
-    """`__main__` is another module in every program: use the name it can be imported by."""
+    """Replace `__main__`, which is another module in every program, by its importable name."""
     return _importable_name_of_main() if module == "__main__" else module
 
 

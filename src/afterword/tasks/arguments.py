@@ -1,15 +1,15 @@
 """The arguments of a job: bound, validated and encoded when it is added, decoded when it runs.
 
-A `Plan` is compiled once per function. It turns a call into one JSON object by parameter name,
-through one pydantic model made from the annotations, and back. What comes back must be what went
-in: `encode` decodes its own text and compares, so a type that JSON would silently change (a
-subclass, a secret, a union that guesses) is refused instead. Plain values of which this is certain
-take a shorter way (`afterword.tasks.scalars`).
+A `Plan` is compiled once per function. It encodes a call as one JSON object by parameter name,
+through a pydantic model made from the annotations, and decodes it again. Decoding must give the
+original values: `encode` decodes its own text and compares, so a type that JSON would silently
+change (a subclass, a secret, an ambiguous union) is refused. Plain values, which JSON certainly
+preserves, take a shorter way (`afterword.tasks.scalars`).
 
-Parameters without an annotation take what JSON has: str, int, float, bool, None, list, dict.
+Parameters without an annotation take the types of JSON: str, int, float, bool, None, list, dict.
 
-What is injected where the task runs (`injection.needs`) is no argument: it is left out of the
-signature, so that the caller's arguments are bound as if it were not there.
+Parameters that are injected where the task runs (`injection.needs`) are not arguments. They are
+removed from the signature before the caller's arguments are bound.
 """
 
 import contextlib
@@ -47,25 +47,25 @@ _STARS = {inspect.Parameter.VAR_POSITIONAL.value: "*", inspect.Parameter.VAR_KEY
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How one function's arguments are stored."""
+    """The encoding of one function's arguments."""
 
     func: Callable[..., Any]
     signature: inspect.Signature
     model: type[BaseModel]
-    unstorable: Mapping[str, str]  # parameter: why no JSON can hold its type
-    plain: frozenset[str]  # parameters that take what JSON has, and nothing else
-    injected: frozenset[str]  # parameters that are no arguments
-    whole: inspect.Signature  # with these
+    unstorable: Mapping[str, str]  # parameter: the reason why JSON has no form for its type
+    plain: frozenset[str]  # parameters that take any JSON value, and nothing else
+    injected: frozenset[str]  # parameters that are not arguments
+    whole: inspect.Signature  # with the injected parameters
     scalars: Scalars | None = None  # the short way, if there is one
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """The call's arguments as JSON.
+        """Encode the arguments of a call as JSON.
 
         Raises:
             ArgumentError: they do not fit the signature or its annotations.
             InjectedArgumentError: a value for a parameter that is injected.
             ArgumentValueError: a value JSON cannot hold. PayloadTooLarge: more than 256 KiB.
-            NotStorable: an argument that cannot be written down and read back unchanged.
+            NotStorable: an argument that cannot be stored and read back unchanged.
         """
         text = self.scalars.encode(args, kwargs) if self.scalars else None
         return self._encode(args, kwargs) if text is None else text
@@ -80,16 +80,16 @@ class Plan:
         text = self._dump(values)
         if len(text) > PAYLOAD_LIMIT:
             raise PayloadTooLarge(too_large(f"{len(text):,} bytes"))
-        # An annotation may convert (an int into a float); without one nothing may be changed.
+        # An annotation may convert (an int into a float); without one the value must not change.
         plain = {name: given[name] for name in self.plain & given.keys()}
         self._require_unchanged({**values, **plain}, text)
         return text.decode()
 
     def decode(self, text: str) -> tuple[list[Any], dict[str, Any]]:
-        """The positional and keyword arguments of a stored call.
+        """Decode the positional and keyword arguments of a stored call.
 
         Raises:
-            ArgumentError: the text does not fit the function as it is now.
+            ArgumentError: the text does not fit the function's present signature.
         """
         scalars = self.scalars.decode(text) if self.scalars else None
         return self._decode(text) if scalars is None else ([], scalars)
@@ -111,7 +111,8 @@ class Plan:
         except TypeError as error:
             self._require_not_injected(self._injected_by_position(args, kwargs))
             raise ArgumentError(
-                f"{_name(self.func)}{self.signature} was added with other arguments: {error}."
+                f"{_name(self.func)}{self.signature} was added with arguments that do not fit it:"
+                f" {error}."
             ) from None
         given: dict[str, Any] = {}
         for name, value in bound.items():
@@ -121,7 +122,7 @@ class Plan:
         return given
 
     def _injected_by_position(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Set[str]:
-        """The injected parameters that the call would fill, if it fits the function as written."""
+        """Return the injected parameters that the call fills, if it fits the whole signature."""
         with contextlib.suppress(TypeError):
             return self.injected & self.whole.bind(*args, **kwargs).arguments.keys()
         return set()
@@ -131,7 +132,7 @@ class Plan:
             name = _name(self.func)
             raise InjectedArgumentError(
                 f"{name} was added with a value for {', '.join(sorted(names))}, which is injected"
-                " where the task runs, and made anew for each attempt. Leave it out:"
+                " where the task runs, anew for each attempt. Leave it out:"
                 f" add_task({name}{_call_of(self.signature)})."
             )
 
@@ -160,7 +161,7 @@ class Plan:
             if "surrogate" in str(error):
                 raise ArgumentValueError(
                     f"{_name(self.func)} was added with text that holds half a surrogate pair,"
-                    f" which UTF-8 has no bytes for ({error}). Pass valid text, or bytes."
+                    f" which UTF-8 cannot encode ({error}). Pass valid text, or bytes."
                 ) from None
             names = ", ".join(values)
             reason = why_not_json(error)
@@ -178,18 +179,18 @@ class Plan:
             reason = "JSON would change it"
         for name, value in values.items():
             if name not in back or not same(value, back[name]):
-                came = f", it would come back {kind_of(back[name])}" if name in back else ""
+                came = f" to a value {kind_of(back[name])}" if name in back else ""
                 raise _unstorable(self.func, name, value, reason + came)
 
     def complete(
         self, args: list[Any], kwargs: dict[str, Any], injected: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
-        """The decoded arguments with the injected ones, in their places: what to call it with."""
+        """Put the injected values in their places among the decoded arguments, for the call."""
         if not args:
             return args, {**kwargs, **injected}
         positional, by_name = list(args), {**kwargs, **injected}
         for index, parameter in enumerate(self.whole.parameters.values()):
-            # Before what is passed by position, as in `f(db, *rest)`, nothing may be left out.
+            # Positional arguments need every parameter before them, as in `f(db, *rest)`.
             by_position = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             if by_position and parameter.name in injected and index < len(positional):
                 positional.insert(index, by_name.pop(parameter.name))
@@ -219,10 +220,10 @@ class Plan:
 
 @functools.lru_cache(maxsize=4096)
 def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Plan:
-    """The plan of a function, compiled once.
+    """Compile the plan of a function, once.
 
     Args:
-        injected: the parameters that are no arguments, as of `afterword.injection.needs`.
+        injected: the parameters that are not arguments, as found by `afterword.injection.needs`.
     """
     whole = inspect.signature(func)
     signature = whole.replace(
@@ -241,7 +242,7 @@ def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Pl
         try:
             annotation = _annotation(parameter, hints)
             TypeAdapter(annotation)
-        except Exception as error:  # pydantic has many ways to say "I do not know this type"
+        except Exception as error:  # pydantic has many errors for an unknown type
             unstorable[key] = _why(error)
         else:
             fields[f"p{index}"] = (annotation, Field(default=None, alias=key))
@@ -254,7 +255,7 @@ def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Pl
 
 
 def _hints(func: Callable[..., Any]) -> dict[str, Any]:
-    """The resolved annotations; those that only a type checker can resolve are left out."""
+    """Resolve the annotations; leave out those that only a type checker can resolve."""
     try:
         return get_type_hints(func, include_extras=True)
     except Exception:
@@ -279,10 +280,10 @@ def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
     if _is_plain(annotation):
         annotation = JsonValue
     if get_origin(annotation) is Iterable:
-        # pydantic would read an Iterable only as the task goes, and could not compare it.
+        # pydantic would validate an Iterable lazily, in the task, so it could not be compared here.
         annotation = Sequence[get_args(annotation)[0]]  # type: ignore[misc]
     if parameter.default is None:
-        annotation = annotation | None  # `def f(name: str = None)`: what people mean
+        annotation = annotation | None  # `def f(name: str = None)` means `str | None`
     if parameter.kind is parameter.VAR_POSITIONAL:
         return list.__class_getitem__(annotation)
     if parameter.kind is parameter.VAR_KEYWORD:
@@ -291,7 +292,7 @@ def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
 
 
 def _why(error: Exception) -> str:
-    """What is wrong with a type, without pydantic's advice for its own users."""
+    """Explain why a type is refused, without pydantic's advice for its own users."""
     if isinstance(error, PydanticSchemaGenerationError):
         return "JSON has no form for its type"
     return str(error).splitlines()[0]
@@ -323,14 +324,14 @@ def _by_field(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, An
 
 
 def _call_of(signature: inspect.Signature) -> str:
-    """`, user_id, *rest`: the arguments of a call, by the names of the parameters."""
+    """Write the arguments of a call by the names of the parameters: `, user_id, *rest`."""
     return "".join(f", {_key(parameter)}" for parameter in signature.parameters.values())
 
 
 def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str) -> NotStorable:
     return NotStorable(
         f"The argument {path!r} of {_name(func)} is {kind_of(value)}, which cannot be stored and"
-        f" read back: {reason}. Pass what identifies it (an id, a path) and load it in the task."
+        f" read back: {reason}. Pass an id or a path instead, and load the object in the task."
     )
 
 
@@ -339,12 +340,15 @@ def _name(func: Callable[..., Any]) -> str:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """`kwargs.user.session` of pydantic's location, without its names for types."""
+    """Write pydantic's location as `kwargs.user.session`, without its names for types."""
     return ".".join(str(part) for part in location if part not in ("dict", "list", "nullable"))
 
 
 def _rule_of(first: ErrorDetails) -> str:
-    """The rule of pydantic's that a value breaks; what a user's validator says may quote it."""
+    """Return the pydantic rule that a value breaks.
+
+    The message of a user's validator is left out, because it may quote the value.
+    """
     users = ("value_error", "assertion_error")
     return "its validator refuses it" if first["type"] in users else str(first["msg"])
 

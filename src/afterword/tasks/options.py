@@ -1,8 +1,7 @@
-"""What can be said of a task, with `@task(...)`, and of one call, with `options(...)`."""
+"""The options of a task, `@task(...)`, and of one call, `options(...)`."""
 
 import hashlib
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from afterword.model.checks import (
     check_queue,
     checked_rate,
     checked_tags,
+    is_number,
 )
 from afterword.model.control import LONGEST, seconds_of
 from afterword.model.job import Delay, OnCrash
@@ -24,7 +24,8 @@ Executor = Literal["process"]
 Pause = float | Sequence[float] | Backoff
 _LAST_TIME = 253_402_300_799.0  # the last second of the year 9999
 _KEY_LENGTH = 128  # longer keys are hashed
-_HASHED = "sha256:"  # no key of the code begins with this, or with the next, in the store
+# No key that an application gives is stored with one of these prefixes as it is written.
+_HASHED = "sha256:"
 IDEMPOTENT = "idempotency:"  # the keys of requests that a client may repeat
 
 
@@ -47,30 +48,31 @@ class TaskOptionsDict(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What `@task(...)` says about each job of a task.
+    """The options of `@task(...)`, which hold for each job of the task.
 
     Args:
-        queue: the lane its jobs wait in until a worker that serves it takes them.
-        priority: of the due jobs of a queue those with the lowest number start first; -1000 to
-            1000. Default: 0.
-        retries: how often a job is tried again after an error. Default: as `Afterword(retries=)`
-            says, which is not at all.
-        backoff: how long to wait before that: seconds (doubled each time, up to an hour, and up to
-            half of it taken off by chance), a list of seconds, or a `Backoff`. Default: 1.
-        retry_on: the errors after which it makes sense. Default: every `Exception`.
-        timeout: seconds (or a timedelta) an attempt may take. Default: as long as it likes.
-        executor: "process" runs it in a process of its own, for work that computes. Default: the
+        queue: the queue in which its jobs wait for a worker that serves it.
+        priority: jobs with lower numbers start first among the due jobs of a queue; -1000 to 1000.
+            Default: 0.
+        retries: the most retries of a job after errors. Default: the value of
+            `Afterword(retries=)`; without that, none.
+        backoff: the delay before a retry: seconds (doubled each time up to an hour, then shortened
+            at random by up to half), a list of seconds, or a `Backoff`. Default: 1.
+        retry_on: the errors after which a job is retried. Default: every `Exception`.
+        timeout: seconds (or a timedelta) an attempt may take. Default: no limit.
+        executor: "process" runs it in a process of its own, for CPU-bound work. Default: the
             event loop for `async def`, a thread for `def`.
-        on_crash: "retry" runs a job again whose worker died with it, "fail" does not, for what must
-            not be done twice. Default: "retry".
+        on_crash: "retry" runs a job again if its worker died with it; "fail" lets it fail, for work
+            that must not be done twice. Default: "retry".
         tags: words to find its jobs by.
-        limit: how many of its jobs may run at the same time, over all workers.
-        rate: how many of them may start in a time, over all workers: "10/s", "100/m".
-        key: makes `limit` and `rate` count apart what this function of its arguments tells apart;
-            it names those it needs: `key=lambda user_id: user_id`.
+        limit: the most jobs of the task that run at the same time, over all workers.
+        rate: the most jobs of the task that start in a period, over all workers: "10/s", "100/m".
+        key: a function of the task's arguments; `limit` and `rate` then count the jobs of each of
+            its values separately. It takes the arguments that it names:
+            `key=lambda user_id: user_id`.
 
     Raises:
-        ConfigurationError: an option has a value it cannot have.
+        ConfigurationError: an option has an invalid value.
 
     Example:
         >>> TaskOptions(retries=3, timeout=30, rate="100/m").rate
@@ -91,7 +93,7 @@ class TaskOptions:
     key: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, and put the rest into one form."""
+        """Refuse invalid values, and bring the others into one form."""
         check_queue(self.queue)
         check_number("priority", self.priority, -1000, 1000, whole=True)
         if self.retries is not None:
@@ -111,7 +113,7 @@ class TaskOptions:
             )
         if self.key is not None and self.limit is None and self.rate is None:
             raise ConfigurationError(
-                "key says what `limit` and `rate` count apart, but there is neither."
+                "key needs a `limit` or a `rate`, which it counts separately, but there is neither."
                 " Example: @task(limit=1, key=lambda user_id: user_id)."
             )
 
@@ -132,32 +134,32 @@ class TaskOptions:
             object.__setattr__(self, name, value)
 
     def check_for(self, func: Callable[..., Any]) -> None:
-        """Refuse a `key` that asks for arguments which the function does not have."""
+        """Refuse a `key` with parameters that the function does not have."""
         if self.key is None:
             return
         known = inspect.signature(func).parameters
-        strangers = [name for name in inspect.signature(self.key).parameters if name not in known]
-        if strangers:
+        unknown = [name for name in inspect.signature(self.key).parameters if name not in known]
+        if unknown:
             raise ConfigurationError(
-                f"key is called with the arguments of {func.__qualname__} that it names, but that"
-                f" has none called {strangers}; it has {list(known)}."
+                f"The parameters of key must be parameters of {func.__qualname__}, but {unknown}"
+                f" are not. Choose from {list(known)}."
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """What `options(...)` says of one call; what is None stays as the task has it.
+    """The options of one call, `options(...)`; None leaves an option to the task.
 
     Args:
-        delay: seconds (or a timedelta) before which it does not start.
-        run_at: the aware datetime before which it does not start.
-        queue, priority, retries, timeout: instead of the task's.
-        unique: while a job with this key has not ended, adding it again gives that job. Text of
-            any length; compared as it is written.
-        tags: beside the task's.
+        delay: seconds (or a timedelta) to wait before the job may start.
+        run_at: the earliest start, an aware datetime.
+        queue, priority, retries, timeout: override the task's.
+        unique: while a job with this key has not ended, adding another returns that job. Text of
+            any length; case counts.
+        tags: added to the task's.
 
     Raises:
-        ConfigurationError, ValueError: an option has a value it cannot have.
+        ConfigurationError, ValueError: an option has an invalid value.
     """
 
     delay: Any = None
@@ -170,7 +172,7 @@ class CallOptions:
     tags: Any = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, and put the rest into one form."""
+        """Refuse invalid values, and bring the others into one form."""
         if self.queue is not None:
             check_queue(self.queue)
         if self.priority is not None:
@@ -184,7 +186,9 @@ class CallOptions:
                 ' Example: unique=f"welcome:{user.id}".'
             )
         if self.delay is not None and self.run_at is not None:
-            raise ConfigurationError("Say either delay or run_at, but not both.")
+            raise ConfigurationError(
+                "delay and run_at exclude each other, but both are given. Leave one out."
+            )
         if self.run_at is not None:
             _check_run_at(self.run_at)
         delay = None if self.delay is None else seconds_of(self.delay, "delay")
@@ -194,14 +198,14 @@ class CallOptions:
 
     @property
     def start(self) -> float | Delay | None:
-        """When the job may start, for the store to count; None: at once."""
+        """The earliest start, as the store takes it; None: at once."""
         if self.run_at is not None:
             return min(self.run_at.timestamp(), _LAST_TIME)
         return Delay(self.delay) if self.delay else None
 
     @property
     def unique_key(self) -> str | None:
-        """The key as a store keeps it."""
+        """The key in the form in which the store keeps it."""
         return None if self.unique is None else fixed(self.unique)
 
 
@@ -219,7 +223,7 @@ class CallOptionsDict(TypedDict, total=False):
 
 
 def fixed(key: str) -> str:
-    """A key of any length in at most 128 characters: a long or unprintable one as its SHA-256.
+    """Fit a key into 128 characters: a long or unprintable one becomes its SHA-256.
 
     >>> fixed("welcome:42"), len(fixed("x" * 10_000))
     ('welcome:42', 71)
@@ -231,20 +235,16 @@ def fixed(key: str) -> str:
 
 
 def checked_timeout(timeout: object) -> float | None:
-    """Seconds an attempt may take, more than 0; None: any time."""
+    """Return a timeout in seconds, more than 0; None: no limit."""
     if timeout is None:
         return None
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if not _is_number(seconds) or not 0 < seconds <= LONGEST:  # type: ignore[operator]
+    if not is_number(seconds) or not 0 < seconds <= LONGEST:
         raise ConfigurationError(
             "timeout must be a number of seconds above 0, or a timedelta, but it is"
             f" {safe_repr(timeout)}."
         )
-    return float(seconds)  # type: ignore[arg-type]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(seconds)
 
 
 def _check_run_at(at: object) -> None:

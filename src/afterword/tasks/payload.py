@@ -1,7 +1,7 @@
-"""What the stored text of a call may be, and whether it tells the truth.
+"""The limits of a call's arguments, and the comparison of decoded with original values.
 
 The limits are the same for every store. They are checked before anything is encoded, so that a
-gigabyte or a list that contains itself costs nothing.
+gigabyte, or a list that contains itself, is refused early.
 """
 
 import math
@@ -17,19 +17,19 @@ from afterword.errors import ArgumentValueError, NotStorable, PayloadTooLarge, k
 
 PAYLOAD_LIMIT = 256 * 1024  # bytes of JSON per job
 DEPTH_LIMIT = 64  # nested containers
-# What pydantic says before it quotes the value.
+# The part of pydantic's message before it quotes the value.
 _RULE = re.compile(r"^Unable to serialize unknown type: .*|Expected `[^`]*`")
-_BITS_OF_4300_DIGITS = 14_284  # what Python itself agrees to read back from text
+_BITS_OF_4300_DIGITS = 14_284  # the most that Python converts back from text
 
 
 def measure(
     value: object, path: str, *, models: bool = False, depth: int = 1, size: int = 0
 ) -> int:
-    """Refuse what would be too deep or too large before any of it is encoded; returns its size.
+    """Refuse a value that is too deep or too large, before it is encoded; return its size.
 
     Args:
-        models: look into models and dataclasses, too. Where no annotation asks for one, it may be
-            a service of any size that is going to run in its request.
+        models: measure the contents of models and dataclasses, too. A value without an annotation
+            may be a service of any size, whose call will run in its request.
     """
     if isinstance(value, str | bytes | bytearray):
         return _measure_text(value, path, size)
@@ -43,8 +43,8 @@ def measure(
             size = measure(item, inner, models=models, depth=depth + 1, size=size)
     elif isinstance(value, Iterator):
         raise NotStorable(
-            f"The argument {path!r} is {kind_of(value)}, which can be read only once, so storing"
-            " it would leave nothing for the task. Pass a list."
+            f"The argument {path!r} is {kind_of(value)}, which can be read only once: storing it"
+            " would leave nothing for the task. Pass a list."
         )
     elif models and (isinstance(value, BaseModel) or is_dataclass(value)):
         fields = getattr(value, "__dict__", {})
@@ -61,7 +61,7 @@ def _measure_text(value: str | bytes | bytearray, path: str, size: int) -> int:
             value.isascii() or value.encode()
     except UnicodeEncodeError:
         raise ArgumentValueError(
-            f"The argument {path!r} holds half a surrogate pair, which UTF-8 has no bytes for."
+            f"The argument {path!r} holds half a surrogate pair, which UTF-8 cannot encode."
             " Pass valid text, or bytes."
         ) from None
     return size
@@ -97,7 +97,7 @@ def _require_shallow(path: str, depth: int) -> None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether a decoded value is what was encoded, in type and content."""
+    """Return True if a decoded value equals the original in type and content."""
     if type(one) is not type(other):
         return False
     if isinstance(one, list | tuple):
@@ -114,7 +114,7 @@ def same(one: Any, other: Any) -> bool:
 def _equal(one: Any, other: Any) -> bool:
     try:
         return bool(one == other)
-    except Exception:  # a stranger's __eq__
+    except Exception:  # a user's __eq__ may raise
         return False
 
 
@@ -124,14 +124,14 @@ def _compares_by_identity(value: Any) -> bool:
 
 
 def why_not_json(error: BaseException) -> str:
-    """Why pydantic could not write a value as JSON, without the value."""
+    """Explain why pydantic could not encode a value, without quoting the value."""
     text = str(error) if isinstance(error, PydanticSerializationError) else ""
     known = _RULE.search(text)
     return known[0] if known else type(error).__qualname__
 
 
 def too_large(met: str) -> str:
-    """The message of PayloadTooLarge."""
+    """Write the message of PayloadTooLarge."""
     return (
         f"The arguments of one job may take {PAYLOAD_LIMIT:,} bytes, but these take {met}."
         " Store the data and pass its id or path."

@@ -1,13 +1,14 @@
-"""What is to become of an attempt that has ended: one pure function decides.
+"""The outcome of an attempt, decided by one pure function.
 
-returned ─────────────────────────────────▶ Completed, with what it returned
+returned ─────────────────────────────────▶ Completed, with the result
 raised Cancel, or was cancelled ──────────▶ Cancelled
-cut off by a shutdown ────────────────────▶ Released; after a hundred times, or with
-                                            on_crash="fail", Failed
-raised Retry ─────────────────────────────▶ Retry, as long as its retries last
-raised something of `retry_on` ───────────▶ Retry, as long as its retries last
-raised anything else, took too long ──────▶ the same, or Failed
-what it needs can never be had here ──────▶ Failed
+interrupted by a shutdown ────────────────▶ Released; Failed after a hundred interruptions,
+                                            or with on_crash="fail"
+raised Retry ─────────────────────────────▶ Retry while retries are left, then Failed
+raised an error of `retry_on` ────────────▶ Retry while retries are left, then Failed
+ran into its timeout ─────────────────────▶ the same, as a TimeoutError
+raised another error ─────────────────────▶ Failed
+can never be injected in a worker ────────▶ Failed
 """
 
 import asyncio
@@ -32,43 +33,43 @@ from afterword.model.outcome import (
 from afterword.tasks.options import TaskOptions
 from afterword.tasks.retry import Backoff, Delays
 
-ASKED_RETRIES = 100  # of a task that raises Retry, and does not say how often it may
+ASKED_RETRIES = 100  # of a task that raises Retry and has no `retries`
 
 
-CUT_OFF = "cut off by a shutdown, and its task is not to be run again after that (on_crash='fail')"
+CUT_OFF = "interrupted by a shutdown, and on_crash='fail' forbids to run it again"
 
 
 class Why(StrEnum):
-    """Why an attempt was made to end, if it was."""
+    """The reasons to interrupt an attempt."""
 
     SHUTDOWN = "shutdown"  # the process ends, and the grace time is over
-    LOST = "lost"  # the job is somebody else's by now
-    CANCELLED = "cancelled"  # somebody asked for it
-    TIMEOUT = "timeout"  # it took longer than it may
+    LOST = "lost"  # the job has been given to another worker
+    CANCELLED = "cancelled"  # the job was cancelled
+    TIMEOUT = "timeout"  # the attempt took longer than its timeout
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """That an attempt was made to end, and what is to be said about it."""
+    """The interruption of an attempt, with its reason as text."""
 
     why: Why
     reason: str = ""
 
     @property
     def error(self) -> BaseException:
-        """What the attempt's dependencies are told."""
+        """The exception that the attempt's dependencies receive."""
         late = self.why is Why.TIMEOUT
         return TimeoutError(self.reason) if late else asyncio.CancelledError(self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What decides how the attempts of a job end, from its task, its call and its application.
+    """The rules for the outcomes of a job, from its call, its task and its application.
 
     Args:
-        retries: None: nobody has said anything.
-        failures: of this job so far.
-        interrupted: how many shutdowns have cut it off so far.
+        retries: the most retries; None: not set anywhere.
+        failures: failed attempts of this job so far.
+        interrupted: shutdowns that have interrupted it so far.
     """
 
     retries: int | None = None
@@ -81,25 +82,30 @@ class Policy:
 
     @property
     def lasts(self) -> bool:
-        """Whether there are retries left."""
+        """Return True if there are retries left."""
         return self.failures < (self.retries or 0)
 
     @property
     def lasts_if_asked(self) -> bool:
-        """The same for a task that asks for it."""
+        """Return True if there are retries left for a task that raises `Retry`."""
         return self.failures < (ASKED_RETRIES if self.retries is None else self.retries)
 
 
 def policy_of(
-    options: TaskOptions, said: str | None, *, retries: int | None, failures: int, interrupted: int
+    options: TaskOptions,
+    job_options: str | None,
+    *,
+    retries: int | None,
+    failures: int,
+    interrupted: int,
 ) -> Policy:
-    """The policy of one job.
+    """Build the policy of one job.
 
     Args:
-        said: the job's own options, as it stores them.
-        retries: what the application says of all tasks.
+        job_options: the options stored with the job; see `JobOptions`.
+        retries: the default of the application.
     """
-    call = JobOptions.read(said)
+    call = JobOptions.read(job_options)
     known = (each for each in (call.retries, options.retries, retries) if each is not None)
     return Policy(
         retries=next(known, None),
@@ -120,12 +126,12 @@ def decide(
     interruption: Interruption | None = None,
     result: str | None = None,
 ) -> Outcome:
-    """What becomes of a job whose attempt ended with `error` (None: it returned).
+    """Decide the outcome of an attempt that ended with `error` (None: it returned).
 
     Args:
-        chance: from 0 to 1, for the jitter.
-        interruption: why the attempt was made to end, if that is why it ended.
-        result: what it returned, as JSON.
+        chance: a random number from 0 to 1, for the jitter.
+        interruption: why the attempt was interrupted, if that is why it ended.
+        result: its return value, as JSON.
     """
     if isinstance(error, control.Cancel):
         return Cancelled(reason_of(error))

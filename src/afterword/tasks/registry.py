@@ -5,9 +5,9 @@ imported or called, so a reference resolves only to
 
 - a function that the application has registered: with `@task`, with `every`, or by
   `Afterword(tasks=[...])`;
-- one that it has added in this very process; or
-- a Python function that an already imported module *of the application* defines under that very
-  name. Which modules these are: `afterword.tasks.application`.
+- a function that this process itself has added; or
+- a Python function that an already imported module *of the application* defines under exactly that
+  name. `afterword.tasks.application` defines which modules these are.
 """
 
 import functools
@@ -33,7 +33,7 @@ _DEFAULTS = TaskOptions()
 _registered: dict[str, Function] = {}
 _options: dict[str, TaskOptions] = {}
 _duplicates: dict[str, Function] = {}
-_added: dict[str, Function] = {}  # outside of the application's own modules
+_added: dict[str, Function] = {}  # those outside of the application's own modules
 
 
 @overload
@@ -41,9 +41,9 @@ def task(func: F, /, **options: Unpack[TaskOptionsDict]) -> F: ...
 @overload
 def task(**options: Unpack[TaskOptionsDict]) -> Callable[[F], F]: ...
 def task(*func: Any, **options: Any) -> Any:
-    """Register a function as a task; it stays the plain function it is.
+    """Register a function as a task; it remains a plain function.
 
-    Not needed for functions of the application, unless one has options:
+    Functions of the application need it only to set options:
 
     >>> @task(queue="mail", retries=5, timeout=30)
     ... def send(to: str) -> None: ...
@@ -55,13 +55,13 @@ def task(*func: Any, **options: Any) -> Any:
     True
 
     Args:
-        func: the function; without it, what decorates one.
-        options: see `TaskOptions`; what is not said has the default that is given there.
+        func: the function; without it, `task(...)` returns a decorator.
+        options: see `TaskOptions`, also for the defaults.
 
     Raises:
-        ConfigurationError: an option has a value it cannot have.
-        NotStorable: the function has no name under which another process could find it.
-        TypeError: not a function, or one that yields.
+        ConfigurationError: an option has an invalid value.
+        NotStorable: the function has no name by which another process could find it.
+        TypeError: not a function, or a generator function.
     """
     register = functools.partial(_register, TaskOptions(**options))
     return register(*func) if func else register
@@ -75,11 +75,11 @@ def _register(options: TaskOptions, func: F) -> F:
 
 
 def declare(func: Function) -> None:
-    """Let stored text call a function, as `@task` does, but without options.
+    """Register a function as `@task` does, without options, so that stored text may call it.
 
     Raises:
-        NotStorable: the function has no name under which another process could find it.
-        TypeError: not a function, or one that yields.
+        NotStorable: the function has no name by which another process could find it.
+        TypeError: not a function, or a generator function.
     """
     require_callable(func)
     name = reference(func)
@@ -92,10 +92,10 @@ def declare(func: Function) -> None:
 
 
 def declare_all(tasks: object) -> None:
-    """What `Afterword(tasks=[...])` names: functions, and modules that define some.
+    """Register the functions and modules that `Afterword(tasks=[...])` names.
 
     Raises:
-        ConfigurationError: something else.
+        ConfigurationError: `tasks` has anything else.
     """
     if not isinstance(tasks, list | tuple):
         raise ConfigurationError(f"{_TASKS} but it is {safe_repr(tasks)}. {_TASKS_EXAMPLE}")
@@ -113,22 +113,22 @@ _TASKS_EXAMPLE = "Example: import company.mail; Afterword(app, tasks=[company.ma
 
 
 def options_of(name: str) -> TaskOptions:
-    """What `@task(...)` said about the task of this name; the defaults if nothing did."""
+    """Return the options that `@task(...)` gave the task of this name, or the defaults."""
     return _options.get(name, _DEFAULTS)
 
 
 def registered() -> dict[str, Function]:
-    """The functions that the application has registered, by name."""
+    """Return the functions that the application has registered, by name."""
     return dict(_registered)
 
 
 def names_with_executor(executor: str) -> list[str]:
-    """The registered tasks that say how they run."""
+    """Return the names of the registered tasks with this executor."""
     return [name for name, options in _options.items() if options.executor == executor]
 
 
 def check_names() -> None:
-    """Refuse to start with two registered functions of one name.
+    """Refuse two registered functions of the same name.
 
     Raises:
         DuplicateTask: a later definition hides an earlier one.
@@ -136,8 +136,8 @@ def check_names() -> None:
     for name, hidden in _duplicates.items():
         first, second = (_place(inspect.unwrap(f)) for f in (hidden, _registered[name]))
         raise DuplicateTask(
-            f"Each task must have a name of its own, but {name!r} is defined twice:"
-            f" at {first} and at {second}. Jobs of the first would run the second. Rename one."
+            f"Each task must have a name of its own, but {name!r} is defined twice: at {first} and"
+            f" at {second}. Jobs of the first would run the second. Rename one."
         )
 
 
@@ -147,32 +147,33 @@ def _place(func: Function) -> str:
 
 
 def require_callable(func: object) -> None:
-    """Refuse the slips that would otherwise fail later, or never be noticed.
+    """Refuse mistakes that would otherwise fail later, or go unnoticed.
 
     Raises:
-        TypeError: a coroutine (the function was called), a generator function, not a callable.
+        TypeError: a coroutine (the function was called), a generator function, or no callable.
     """
     if inspect.iscoroutine(func):
         func.close()
         name = func.__qualname__
         raise TypeError(
-            f"A task is a function, but this is the coroutine that {name}(...) returned.\n"
+            f"A task must be a function, but this is the coroutine that {name}(...) returned.\n"
             f"    add_task({name}(x))  # incorrect!\n"
             f"    add_task({name}, x)  # correct!"
         )
     if not callable(func):
         raise TypeError(
-            f"A task is a function, but this is a {type(func).__qualname__}: pass the function."
+            f"A task must be a function, but this is a {type(func).__qualname__}."
+            " Pass the function itself."
         )
     if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
         raise TypeError(
-            f"A task is called, not iterated, so the generator function {reference(func)!r} would"
-            " do nothing. Use a function without yield."
+            f"A task must not be a generator function, because it is called and not iterated, but"
+            f" {reference(func)!r} is one and would do nothing. Use a function without yield."
         )
 
 
 def is_async(func: Callable[..., Any]) -> bool:
-    """Whether calling it gives something to await."""
+    """Return True if calling it returns an awaitable."""
     while isinstance(func, functools.partial):
         func = func.func
     call_method = getattr(type(func), "__call__", None)  # noqa: B004
@@ -180,19 +181,20 @@ def is_async(func: Callable[..., Any]) -> bool:
 
 
 def reference(func: Function) -> str:
-    """The name a job keeps of a function: `module:qualname`."""
+    """Return the name by which a job refers to a function: `module:qualname`."""
     module = application.stable_name(getattr(func, "__module__", None) or "")
     return f"{module}:{getattr(func, '__qualname__', '<unnamed>')}"
 
 
 def storable(func: Function, unwrap: Callable[[Function], Function] | None = None) -> str:
-    """The reference of a function that any process of this application will find again.
+    """Return the reference of a function, if every process of this application can resolve it.
 
     Args:
-        unwrap: what is called in place of what is found, and in place of what `func` was.
+        unwrap: returns the function inside a framework's wrapper. `func` is already unwrapped; the
+            functions found by name are unwrapped before they are compared with it.
 
     Raises:
-        NotStorable: it would not be found; the message says why and what to do.
+        NotStorable: it would not be found; the message says why and how to fix it.
     """
     name = reference(func)
     if _is_same(func, _registered.get(name), unwrap):
@@ -202,16 +204,16 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
     found = _find(name)
     if found is None or not _is_same(func, found, unwrap):
         raise NotStorable(
-            f"{name!r} is not what that module holds under this name now (redefined, reloaded or"
-            " made at run time), so a worker would call something else."
+            f"A stored task must be what its module holds under its name, but {name!r} is not (it"
+            " was redefined, reloaded or made at run time), so a worker would call something else."
             " Give the function a name of its own at the top of a module."
         )
     module = name.partition(":")[0]
     if not application.may_be_added(module):
         raise NotStorable(
-            f"{name!r} is in none of the application's own modules, and stored text calls no others."
-            " Let it call this one, in the module that creates Afterword, so that each process"
-            " knows:\n"
+            "Stored jobs may call only functions of the application's own modules, but"
+            f" {name!r} is in none of them."
+            " Allow it in the module that creates Afterword, so that each process knows:\n"
             f"    Afterword(app, tasks=[{module}])  # all functions that this module defines\n"
             f"    afterword.task({module}.{func.__qualname__})  # this function only\n"
             f"The application's own modules are: {application.described()}."
@@ -230,8 +232,8 @@ def _is_same(
 
 
 def unnamed(func: Function) -> str:
-    """Why a lambda, a closure, a method or a partial cannot be stored."""
-    # Not its repr: that of a method has that of its object, with all the values in it.
+    """Explain why a lambda, a closure, a method or a partial cannot be stored."""
+    # Not its repr: a method's repr contains that of its object, with all its values.
     name = getattr(func, "__qualname__", None)
     kind = f"a {type(func).__module__}.{type(func).__qualname__}"
     what = repr(name) if isinstance(name, str) else kind
@@ -242,10 +244,10 @@ def unnamed(func: Function) -> str:
 
 
 def resolve(name: str) -> Function:
-    """The function a reference names. Imports nothing.
+    """Return the function that a reference names; import nothing.
 
     Raises:
-        UnknownTask: this application has no such function (it may be of a newer release).
+        UnknownTask: this application has no such function (a newer release may have it).
     """
     if func := _registered.get(name):
         return func
@@ -254,16 +256,17 @@ def resolve(name: str) -> Function:
         func = _added.get(name)
     if func is None:
         raise UnknownTask(
-            f"No function of this application is called {safe_repr(name)}. Jobs find functions that"
-            " are registered, and those of the application's own modules, as far as they are"
-            " imported: was it renamed or removed, does nothing import its module, or is that to be"
-            " named in Afterword(tasks=[...])? See: afterword doctor --app module:app"
+            f"No function of this application is called {safe_repr(name)}. A job can call only"
+            " functions that are registered, and those of the application's own modules that are"
+            " imported. If it was renamed or removed, restore the name; if nothing imports its"
+            " module, import it or name it in Afterword(tasks=[...])."
+            " See: afterword doctor --app module:app"
         )
     return func
 
 
 def trust(name: str) -> None:
-    """In a child process: let this task be called, because the parent has found it."""
+    """Allow a task in a child process, because the parent process has resolved it."""
     func = _find(name)
     if func is not None:
         _registered.setdefault(name, func)

@@ -1,7 +1,7 @@
-"""What a task returned, as JSON and back, typed by its return annotation.
+"""Results of tasks, encoded as JSON and decoded by the return annotation.
 
-A result is a convenience: whatever is wrong with it, the task has done its work, so its job is
-completed, and the reason why nothing was kept is said once.
+A result is a convenience. If it cannot be stored, the task has still done its work: its job is
+completed, and the reason is logged once.
 """
 
 import functools
@@ -19,11 +19,11 @@ RESULT_LIMIT = PAYLOAD_LIMIT  # bytes of JSON
 
 
 class ResultNotKept(AfterwordError, ValueError):
-    """What a task returned cannot be stored; its job is completed all the same."""
+    """A result cannot be stored; its job is completed all the same."""
 
 
 def encode_result(func: Callable[..., Any], value: object) -> str | None:
-    """What a task returned, as JSON; None is not stored.
+    """Encode a task's return value as JSON; None is not stored.
 
     Raises:
         ResultNotKept: JSON has no form for it, or it is larger than 256 KiB.
@@ -31,12 +31,12 @@ def encode_result(func: Callable[..., Any], value: object) -> str | None:
     if value is None:
         return None
     try:
-        measure(value, "result", models=True)  # pydantic would write NaN as null, and say nothing
+        measure(value, "result", models=True)  # pydantic would silently write NaN as null
         text = _adapter(func).dump_json(value, warnings="error")
     except PayloadTooLarge as error:
         raise _too_large("more") from error
-    except BaseException as error:  # a stranger's object may raise anything
-        why = f"JSON has no form for it, which is {kind_of(value)} ({_said(error)})"
+    except BaseException as error:  # a user's object may raise anything
+        why = f"JSON has no form for it, which is {kind_of(value)} ({_reason(error)})"
         raise ResultNotKept(why) from error
     if len(text) > RESULT_LIMIT:
         raise _too_large(f"{len(text):,} bytes")
@@ -45,13 +45,13 @@ def encode_result(func: Callable[..., Any], value: object) -> str | None:
 
 def _too_large(met: str) -> ResultNotKept:
     return ResultNotKept(
-        f"at most {RESULT_LIMIT:,} bytes are kept, and it takes {met}: store it, and return where"
-        " it is"
+        f"at most {RESULT_LIMIT:,} bytes are kept, but it takes {met}: store it, and return its id"
+        " or path"
     )
 
 
-def _said(error: BaseException) -> str:
-    """Why, in one line; only our own errors do not quote what was returned."""
+def _reason(error: BaseException) -> str:
+    """Explain an error in one line; others' messages may quote the result, so they are not used."""
     if not isinstance(error, AfterwordError):
         return why_not_json(error)
     text = reason_of(error).replace("The argument ", "").replace("the argument ", "")
@@ -59,7 +59,7 @@ def _said(error: BaseException) -> str:
 
 
 def decode_result(func: Callable[..., Any] | None, text: str | None) -> Any:
-    """A stored result: of its annotated type if the function is known, else plain JSON."""
+    """Decode a stored result to its annotated type; to plain JSON if the function is unknown."""
     if text is None:
         return None
     if func is None:
@@ -69,7 +69,7 @@ def decode_result(func: Callable[..., Any] | None, text: str | None) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _adapter(func: Callable[..., Any]) -> TypeAdapter[Any]:
-    """For the annotated type; without one, or with one that is no data: whatever JSON can hold."""
+    """Return the adapter of the return annotation; without a usable one, that of any JSON value."""
     try:
         annotation = get_type_hints(func, include_extras=True).get("return", Any)
         return TypeAdapter(Any if annotation is type(None) else annotation)

@@ -1,9 +1,9 @@
-"""The short way for plain arguments: text, numbers, True, False and None.
+"""The short way to encode plain arguments: text, numbers, True, False and None.
 
-Most jobs are called with an id and a word. Where a parameter has no annotation, or that of the very
-type it is given, it is certain that JSON holds such a value and gives it back as it was: nothing
-has to be validated, nor read back and compared. For whatever is not certain, an error included,
-`afterword.tasks.arguments` goes the long way; what both write is the same.
+Most calls pass an id and a word. If a parameter has no annotation, or exactly the type of its
+value, JSON is certain to preserve the value, so there is no need to validate it, or to read it back
+and compare. All other calls, erroneous ones included, take the long way of
+`afterword.tasks.arguments`. Both write the same JSON.
 """
 
 import inspect
@@ -19,19 +19,19 @@ from afterword.tasks.payload import PAYLOAD_LIMIT
 
 SCALARS: frozenset[type] = frozenset({str, int, float, bool, types.NoneType})
 _NONE_OF_THEM: frozenset[type] = frozenset()
-_LARGEST = 2**63 - 1  # an integer that every reader of JSON takes
-_SHORT = 1_000  # characters: a longer text hardly holds scalars only, and would be read twice
+_LARGEST = 2**63 - 1  # integers up to this are certain; larger ones take the long way
+_SHORT = 1_000  # characters: a longer text rarely holds scalars only, and would be parsed twice
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
 class Scalars:
-    """What a function takes the short way.
+    """The parameters of a function that takes the short way.
 
     Args:
-        takes: the types of each parameter for which this is certain, in their order.
-        positional: how many of them can be given by position.
-        required: those that have no default.
+        takes: the types that JSON certainly preserves, by parameter, in order.
+        positional: the number of parameters that can be passed by position.
+        required: the parameters without a default.
     """
 
     takes: Mapping[str, frozenset[type]]
@@ -42,7 +42,7 @@ class Scalars:
     def of(
         cls, signature: inspect.Signature, takes: Mapping[str, frozenset[type]]
     ) -> "Scalars | None":
-        """None if there are parameters that cannot be given by name.
+        """Build it from a signature; None if a parameter cannot be passed by name.
 
         >>> def send(user_id: int, *, text="") -> None: ...
         >>> takes = {"user_id": frozenset({int}), "text": SCALARS}
@@ -60,7 +60,7 @@ class Scalars:
         return cls(takes, positional, required)
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-        """The call's arguments as JSON; None if that takes the long way."""
+        """Encode the arguments of a call as JSON; None if they need the long way."""
         values = dict(zip(self.takes, args, strict=False))
         if len(args) > self.positional or not kwargs.keys().isdisjoint(values):
             return None
@@ -76,7 +76,7 @@ class Scalars:
         return text.decode() if len(text) <= PAYLOAD_LIMIT else None
 
     def decode(self, text: str) -> dict[str, Any] | None:
-        """The arguments by name; None if that takes the long way."""
+        """Decode the arguments by name; None if they need the long way."""
         if len(text) > _SHORT:
             return None
         try:
@@ -93,7 +93,7 @@ class Scalars:
 
 
 def scalars_of(annotation: Any, default: object) -> frozenset[type]:
-    """The types that a parameter with this annotation takes as they are.
+    """Return the types that a parameter with this annotation takes unchanged.
 
     >>> sorted(kind.__name__ for kind in scalars_of(int | None, 5))
     ['NoneType', 'int']

@@ -1,7 +1,7 @@
-"""What a function's parameters are annotated with, whatever way the annotations were written.
+"""The annotations of a function's parameters, resolved from every form in which they are written.
 
-Annotations are strangers' objects. What stands beside a type in `Annotated[...]` is only ever asked
-for its class: Wireup's markers raise when they are asked for an attribute they do not have.
+Annotations are objects of other libraries. Metadata in `Annotated[...]` is only inspected by class,
+because Wireup's markers raise on attributes that they do not have.
 """
 
 import functools
@@ -23,21 +23,21 @@ _ALIASES = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """An annotation taken apart: the bare type, and all that was said beside it."""
+    """An annotation taken apart: the bare type, and the metadata beside it."""
 
     bare: Any
     metadata: tuple[Any, ...] = ()
 
 
 def parameters(func: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    """The parameters of any callable, with string annotations resolved where that is possible.
+    """Return the parameters of a callable, with string annotations resolved where possible.
 
     Raises:
-        TypeError, ValueError: it has no signature that Python could tell (some built-ins).
+        TypeError, ValueError: Python knows no signature of it (as of some built-ins).
     """
     try:
         return tuple(inspect.signature(func, eval_str=True).parameters.values())
-    except Exception:  # one annotation that only a type checker can resolve spoils them all
+    except Exception:  # one unresolvable annotation fails them all
         namespace = getattr(inspect.unwrap(func), "__globals__", {})
         return tuple(
             parameter.replace(annotation=resolved(parameter.annotation, namespace))
@@ -46,7 +46,7 @@ def parameters(func: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
 
 
 def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
-    """What a string annotation stands for; the string itself if nobody can tell."""
+    """Resolve a string annotation; return the string itself if that fails."""
     if not isinstance(annotation, str):
         return annotation
     probe = types.FunctionType((lambda: None).__code__, dict(namespace))
@@ -84,7 +84,7 @@ def _inner(annotation: Any, metadata: list[Any]) -> Any:
 
 
 def hints(func: Callable[..., Any]) -> Iterator[tuple[inspect.Parameter, Hint]]:
-    """Each parameter with its annotation taken apart; none for what has no signature."""
+    """Yield each parameter with its annotation taken apart; nothing without a signature."""
     try:
         found = parameters(func)
     except (TypeError, ValueError):
@@ -94,7 +94,7 @@ def hints(func: Callable[..., Any]) -> Iterator[tuple[inspect.Parameter, Hint]]:
 
 
 def name_of(func: Callable[..., Any]) -> str:
-    """What to call any callable in a message."""
+    """Return the name of a callable, for messages."""
     while isinstance(func, functools.partial):
         func = func.func
     return getattr(func, "__qualname__", type(func).__qualname__)

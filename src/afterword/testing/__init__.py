@@ -1,12 +1,12 @@
-"""What every store must do, as tests that anyone can run on a store of their own.
+"""The contract of every store, as tests that you can run on a store of your own.
 
     def test_my_store(tmp_path):
         check_store(lambda: MyStore(tmp_path / new_id()))
 
-Each check is a function `check_...(store)` whose docstring is one sentence of the contract;
-`CHECKS` has them all, for a test runner that wants to show them one by one. `store_machine`
-compares long random histories with a simple model; it needs Hypothesis. No test runner is imported
-here, and time is the store's own: leases are left or expire for real.
+Each check is a function `check_...(store)` whose docstring is one sentence of the contract.
+`CHECKS` has them all, for a test runner that shows them one by one. `store_machine` compares long
+random histories with a simple model; it needs Hypothesis. No test runner is imported here. The
+checks use the store's own clock, so leases really expire.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def check_store(make_store: MakeStore) -> None:
         make_store: returns a new, empty store that has not been opened.
 
     Raises:
-        ExceptionGroup: some checks failed; its message names them, its members say how.
+        ExceptionGroup: some checks failed; its message names them, its members are their errors.
     """
     failures = [failure for check in CHECKS if (failure := _failure(check, make_store))]
     if failures:
@@ -71,7 +71,7 @@ def run_check(check: Check, make_store: MakeStore) -> None:
 
 @contextmanager
 def opened(make_store: MakeStore) -> Iterator[Store]:
-    """A fresh store, closed in the end."""
+    """Open a fresh store, and close it in the end."""
     store = make_store()
     store.open()
     try:
@@ -90,7 +90,7 @@ def _failure(check: Check, make_store: MakeStore) -> Exception | None:
 
 
 def store_machine(make_store: MakeStore) -> "type[RuleBasedStateMachine]":
-    """A Hypothesis state machine that compares a store with a model of it.
+    """Make a Hypothesis state machine that compares a store with a model of it.
 
     Example:
         TestMyStore = store_machine(make_store).TestCase

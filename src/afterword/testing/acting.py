@@ -1,4 +1,4 @@
-"""The contract of what people do to jobs: cancel, retry, delete, restore."""
+"""The contract of the actions of people: cancel, retry, delete, restore."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ QUEUED, RUNNING, CANCELLED = JobState.QUEUED, JobState.RUNNING, JobState.CANCELL
 
 
 def ended(store: Store, outcome: Outcome, worker: str = "ann") -> str:
-    """A job that has ended so."""
+    """Run a job to this outcome, and return its id."""
     attempt = running(store, worker)
     end(store, attempt, outcome)
     return attempt.id
@@ -42,7 +42,7 @@ def ended(store: Store, outcome: Outcome, worker: str = "ann") -> str:
 
 
 def check_cancel(store: Store) -> None:
-    """A queued job that is cancelled has ended: with the reason, the time, and no attempt."""
+    """A queued job that is cancelled has ended, with reason and time, and without an attempt."""
     job = a_job()
     store.add([job])
     expect([True], list(store.cancel([job.id], "by ann")), "cancelled")
@@ -54,7 +54,7 @@ def check_cancel(store: Store) -> None:
 
 
 def check_cancel_is_for_jobs_that_have_not_ended(store: Store) -> None:
-    """What has ended or is unknown is not cancelled, and stays as it is."""
+    """Ended and unknown jobs are not cancelled, and stay unchanged."""
     done = ended(store, Completed())
     active = running(store, "bob")
     later, waiting = a_job(run_at=FUTURE), a_job(after=active.id)
@@ -72,7 +72,7 @@ def _id(found: JobRecord) -> str:
 
 
 def check_cancel_stops_followers(store: Store) -> None:
-    """Those behind a cancelled job stop with it as after a failure; who need not, goes on."""
+    """Followers of a cancelled job stop as after a failure, except those that continue."""
     join(store, "ann")
     first, second, third = a_chain(3)
     anyway = a_job(after=second.id, on_failure="continue")
@@ -88,7 +88,7 @@ def check_cancel_stops_followers(store: Store) -> None:
 
 
 def check_cancel_of_a_follower(store: Store) -> None:
-    """The jobs before a cancelled one go on."""
+    """The jobs before a cancelled one are not affected."""
     join(store, "ann")
     jobs = a_chain(3)
     store.add(jobs)
@@ -116,7 +116,7 @@ def check_retry_of_what_failed(store: Store) -> None:
 
 
 def check_retry_of_every_end(store: Store) -> None:
-    """Completed and cancelled jobs can be run again, too; a cancelled one begins with attempt 1."""
+    """Completed and cancelled jobs can be retried, too; one without an attempt starts at 1."""
     done, stopped = ended(store, Completed(), "ann"), ended(store, Cancelled("no"), "bob")
     job = a_job(run_at=FUTURE)
     store.add([job])
@@ -127,7 +127,7 @@ def check_retry_of_every_end(store: Store) -> None:
 
 
 def check_retry_is_for_jobs_that_ended(store: Store) -> None:
-    """Queued, running and unknown jobs are not retried; the same job twice is retried once."""
+    """Queued, running and unknown jobs are not retried; a job is retried once per call."""
     failed, active, queued = ended(store, Failed("error")), running(store, "bob"), a_job()
     store.add([queued])
     answers = list(store.retry([queued.id, active.id, new_id(), failed, failed]))
@@ -136,7 +136,7 @@ def check_retry_is_for_jobs_that_ended(store: Store) -> None:
 
 
 def check_retry_forgives_lost_workers(store: Store) -> None:
-    """A poison job that is retried has lost no worker yet; interruptions are remembered."""
+    """Retrying a poison job resets its lost workers, but not its interruptions."""
     attempt = running(store, "ann")
     end(store, attempt, Released())
     for worker in ("bob", "cid", "dan", "eve")[:MAX_LOST]:
@@ -150,7 +150,7 @@ def check_retry_forgives_lost_workers(store: Store) -> None:
 
 
 def check_retry_ends_every_older_claim(store: Store) -> None:
-    """A claim from before cannot end the job that was retried."""
+    """An older claim cannot end a job that was retried."""
     attempt = running(store)
     end(store, attempt, Failed("error"))
     store.retry([attempt.id])
@@ -161,7 +161,7 @@ def check_retry_ends_every_older_claim(store: Store) -> None:
 
 
 def check_retry_brings_followers_back(store: Store) -> None:
-    """Who was cancelled because of it waits for it again, and runs in the old order."""
+    """Followers cancelled with a job are retried with it, and run in the old order."""
     join(store, "ann")
     jobs = a_chain(4)
     store.add(jobs)
@@ -176,7 +176,7 @@ def check_retry_brings_followers_back(store: Store) -> None:
 
 
 def check_retry_leaves_others_cancelled(store: Store) -> None:
-    """A follower that a person had cancelled stays cancelled, and so do those behind it."""
+    """A follower that was cancelled by a person stays cancelled, as do the jobs behind it."""
     join(store, "ann")
     jobs = a_chain(3)
     store.add(jobs)
@@ -187,7 +187,7 @@ def check_retry_leaves_others_cancelled(store: Store) -> None:
 
 
 def check_retry_of_a_whole_request(store: Store) -> None:
-    """Retrying a job and its followers together is the same as retrying the first, in any order."""
+    """Retrying a job with its followers, in any order, is the same as retrying the first."""
     join(store, "ann")
     jobs = a_chain(3)
     store.add(jobs)
@@ -199,7 +199,7 @@ def check_retry_of_a_whole_request(store: Store) -> None:
 
 
 def check_retry_of_a_follower_alone(store: Store) -> None:
-    """A retried job does not wait for a predecessor that has ended, but for one that has not."""
+    """A retried job waits for its predecessor only if that has not ended."""
     join(store, "ann")
     jobs = a_chain(2)
     store.add(jobs)
@@ -229,7 +229,7 @@ def check_delete(store: Store) -> None:
 
 
 def check_followers_of_a_deleted_job_move_up(store: Store) -> None:
-    """Who waited for a deleted job waits for what that one waited for."""
+    """Followers of a deleted job wait for its predecessor instead."""
     join(store, "ann")
     jobs = a_chain(3)
     store.add(jobs)
@@ -242,24 +242,24 @@ def check_followers_of_a_deleted_job_move_up(store: Store) -> None:
 # ---------------------------------------------------------------------- restore
 
 
-_said: dict[str, Any] = {"tags": ("a", "ö"), "limit_key": "l", "options": options(retries=3)}
+_kept: dict[str, Any] = {"tags": ("a", "ö"), "limit_key": "l", "options": options(retries=3)}
 
 
 def _one_of_each(store: Store) -> Sequence[JobRecord]:
-    """The records of jobs in every state, under ids that this store does not know."""
+    """Return records of jobs in every state, under ids that this store does not have."""
     outcomes: tuple[Outcome, ...] = (Completed("1"), Failed("error"), Cancelled("no"))
     for number, outcome in enumerate(outcomes):
-        attempt = running(store, f"worker-{number}", unique_key=outcome.__class__.__name__, **_said)
+        attempt = running(store, f"worker-{number}", unique_key=outcome.__class__.__name__, **_kept)
         end(store, attempt, Retry(0.0, "error"))
         end(store, claim(store, attempt.worker)[0], outcome)
-    attempt = running(store, "ann", arguments='{"to": "ö 雪"}', request_id="r-1", **_said)
+    attempt = running(store, "ann", arguments='{"to": "ö 雪"}', request_id="r-1", **_kept)
     store.report([Report(attempt, "50")])
     store.add([a_job(run_at=FUTURE, priority=-3, queue="mail", on_failure="continue")])
     return [replace(each, id=new_id()) for each in store.find()]
 
 
 def check_restore_keeps_what_was_known(store: Store) -> None:
-    """Restored jobs are as the other store knew them; the running one is queued again."""
+    """Restored jobs are the same as in the other store; a running one is queued again."""
     records = _one_of_each(store)
     expect([True] * 5, list(store.restore(records)), "restored")
     for each in records:
@@ -268,7 +268,7 @@ def check_restore_keeps_what_was_known(store: Store) -> None:
 
 
 def check_restore_is_idempotent(store: Store) -> None:
-    """What is there already, in whatever state, is left alone."""
+    """Jobs that exist already, in whatever state, are not changed."""
     records = _one_of_each(store)
     store.restore(records)
     join(store, "bob")
@@ -292,7 +292,7 @@ def check_restored_jobs_can_be_claimed(store: Store) -> None:
 
 
 def check_restore_keeps_the_order_of_requests(store: Store) -> None:
-    """A restored job waits for its predecessor if that is here, or comes with it in any order."""
+    """A restored job waits for its predecessor, if that exists or is restored in the same call."""
     first, second, third = (new_id() for _ in range(3))
     store.add([a_job(run_at=FUTURE)])
     (model,) = store.find()
@@ -323,7 +323,7 @@ def check_restore_does_not_wait_for_what_has_ended(store: Store) -> None:
 
 
 def check_restore_refuses_nonsense(store: Store) -> None:
-    """The database refuses a record that makes no sense, and what came with it."""
+    """The database refuses an invalid record, and the whole batch with it."""
     store.add([a_job()])
     (queued,) = store.find()
     good = replace(queued, id=new_id())
@@ -339,7 +339,7 @@ def check_restore_refuses_nonsense(store: Store) -> None:
 
 
 def check_acting_is_undone_with_its_transaction(store: Store) -> None:
-    """What people's verbs did in a transaction that fails has not happened."""
+    """Actions in a transaction that fails have no effect."""
     failed, queued, other = ended(store, Failed("error")), a_job(), a_job(run_at=FUTURE)
     store.add([queued, other])
     before = sorted(store.find(), key=_id)
@@ -360,7 +360,7 @@ class _Broken(Exception):
 
 
 def check_changed_when_people_act(store: Store) -> None:
-    """Whatever makes a job claimable is a reason to look for work."""
+    """`changed` reports every action that makes a job claimable."""
     join(store, "ann")
     failed = ended(store, Failed("error"), "bob")
     first, second = a_job(run_at=FUTURE), a_job()
@@ -374,13 +374,13 @@ def check_changed_when_people_act(store: Store) -> None:
     store.add([second, a_job(after=second.id)])
     for what, way in ways.items():
         if all(store.changed() for _ in range(100)):
-            raise AssertionError("changed() always says True, which makes idle workers spin")
+            raise AssertionError("changed() always returns True, which makes idle workers spin")
         way()
         expect(True, store.changed(), f"changed after {what}")
 
 
 def check_two_people_at_once(store: Store) -> None:
-    """Of several who do the same to a job at the same time, from any thread, one did it."""
+    """If several threads do the same to a job at the same time, one of them succeeds."""
     for _ in range(20):
         failed = ended(store, Failed("error"), new_id())
         expect(1, sum(_at_once(lambda job_id=failed: store.retry([job_id]))), "retried")  # type: ignore[misc]
@@ -406,7 +406,7 @@ def _at_once(act: Callable[[], Sequence[bool]], people: int = 4) -> list[bool]:
 
 
 def check_people_act_while_workers_work(store: Store) -> None:
-    """Verbs of people in one thread and those of a worker in another do not meet half-way."""
+    """Actions in one thread and a worker's verbs in another do not interfere."""
     join(store, "ann")
     jobs = [a_job() for _ in range(30)]
     store.add(jobs)
@@ -426,18 +426,18 @@ def check_people_act_while_workers_work(store: Store) -> None:
     expect(len(jobs), len(cancelled), "answers")
     expect(sum(completed), counts[JobState.COMPLETED], "completed jobs")
     expect(len(jobs) - sum(completed), counts[CANCELLED], "cancelled jobs")
-    expect(True, counts[CANCELLED] <= sum(cancelled), "who was told that it is cancelled, or asked")
+    expect(True, counts[CANCELLED] <= sum(cancelled), "accepted requests to cancel")
 
 
 # ---------------------------------------------------------------------- in the user's transaction
 
 
 def check_statements_hold_plain_values(store: Store) -> None:
-    """What a user's connection executes has values that every driver knows."""
+    """Statements for a user's connection have values that every driver accepts."""
     attempt = running(store)
     outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), Cancelled("no"), Released())
     statements = [
-        *store.adding([first := a_job(**_said), a_job(after=first.id, unique_key="k", held=True)]),
+        *store.adding([first := a_job(**_kept), a_job(after=first.id, unique_key="k", held=True)]),
         *(
             each
             for outcome in outcomes

@@ -35,7 +35,7 @@ def check_add_keeps_what_the_job_says(store: Store) -> None:
 
 
 def check_add_queues(store: Store) -> None:
-    """A new job is queued, has had no attempt, belongs to nobody, and has not ended."""
+    """A new job is queued, without an attempt, a worker or an end."""
     job = a_job()
     store.add([job])
     found = record(store, job.id)
@@ -45,7 +45,7 @@ def check_add_queues(store: Store) -> None:
 
 
 def check_add_answers_for_each_job(store: Store) -> None:
-    """Add says for each job, in their order, whether it is new."""
+    """Add tells for each job, in order, if it is new."""
     old, new = a_job(), a_job()
     expect([], added(store, []), "an empty batch")
     expect([True], added(store, [old]), "a new job")
@@ -53,14 +53,14 @@ def check_add_answers_for_each_job(store: Store) -> None:
 
 
 def check_add_is_idempotent_in_a_batch(store: Store) -> None:
-    """A job that is twice in one batch is stored once."""
+    """A job that occurs twice in a batch is stored once."""
     job = a_job()
     expect([True, False], added(store, [job, job]), "the same job twice")
     expect(1, store.count()[JobState.QUEUED], "queued jobs")
 
 
 def check_add_leaves_a_known_job_alone(store: Store) -> None:
-    """Adding an id again changes nothing, whatever else the job says, running or not."""
+    """Adding an id again changes nothing, even if other fields of the job differ."""
     attempt = running(store)
     before = record(store, attempt.id)
     expect([False], added(store, [a_job(id=attempt.id, task="app:other")]), "a known id")
@@ -77,7 +77,7 @@ def check_add_is_idempotent_after_the_end(store: Store) -> None:
 
 
 def check_add_holds(store: Store) -> None:
-    """A held job is running at once, attempt 1, for the worker that added it."""
+    """A held job is running at once, as attempt 1 of the worker that added it."""
     join(store, "ann")
     job = a_job(held=True)
     store.add([job], held_by="ann")
@@ -86,14 +86,14 @@ def check_add_holds(store: Store) -> None:
 
 
 def check_a_held_job_is_not_claimed(store: Store) -> None:
-    """Nobody, not even its holder, claims a held job."""
+    """A held job cannot be claimed, not even by its holder."""
     join(store, "ann", "bob")
     store.add([a_job(held=True)], held_by="ann")
     expect(([], []), (list(claim(store, "ann")), list(claim(store, "bob"))), "claims")
 
 
 def check_a_held_job_is_settled_by_its_holder(store: Store) -> None:
-    """The claim that `held_claim` makes is the fence of a held job."""
+    """The claim made by `held_claim` is the fence of a held job."""
     join(store, "ann")
     job = a_job(held=True)
     store.add([job], held_by="ann")
@@ -101,7 +101,7 @@ def check_a_held_job_is_settled_by_its_holder(store: Store) -> None:
 
 
 def check_only_jobs_that_ask_for_it_are_held(store: Store) -> None:
-    """In one batch, jobs that are not `held` are queued."""
+    """Jobs of the same batch that are not `held` are queued."""
     join(store, "ann")
     jobs = [a_job(held=True), a_job()]
     store.add(jobs, held_by="ann")
@@ -109,14 +109,14 @@ def check_only_jobs_that_ask_for_it_are_held(store: Store) -> None:
 
 
 def check_nothing_is_held_by_nobody(store: Store) -> None:
-    """Without a worker to hold it, a `held` job is queued."""
+    """A `held` job without a worker is queued."""
     job = a_job(held=True)
     store.add([job])
     expect(JobState.QUEUED, state(store, job.id), "state")
 
 
 def check_a_follower_of_an_ended_job_is_ready(store: Store) -> None:
-    """Who is added behind a job that has ended, or never was, does not wait for it."""
+    """A job added behind one that has ended, or never existed, does not wait."""
     attempt = running(store)
     end(store, attempt, Failed("error"))
     jobs = [a_job(after=attempt.id), a_job(after=a_job().id)]
@@ -125,7 +125,7 @@ def check_a_follower_of_an_ended_job_is_ready(store: Store) -> None:
 
 
 def check_a_follower_waits(store: Store) -> None:
-    """Who is added behind an unfinished job, in the same batch or later, waits for it."""
+    """A job added behind an unfinished one, in the same batch or later, waits for it."""
     join(store, "ann")
     first, second = a_chain(2)
     store.add([first, second])
@@ -136,7 +136,7 @@ def check_a_follower_waits(store: Store) -> None:
 
 
 def check_add_refuses_nonsense(store: Store) -> None:
-    """The database itself refuses rows that make no sense, and the whole batch with them."""
+    """The database itself refuses invalid rows, and the whole batch with them."""
     nonsense = {
         "an id that is no UUID": a_job(id="1"),
         "a task without name": a_job(task=""),
@@ -159,7 +159,7 @@ def check_a_far_future_is_fine(store: Store) -> None:
 
 
 def check_a_delay_is_counted_by_the_store(store: Store) -> None:
-    """A job with a `Delay` starts so long after it was added, by the store's clock."""
+    """A job with a `Delay` starts that long after it was added, by the store's clock."""
     join(store, "ann")
     began = store.now()
     later, soon = a_job(run_at=Delay(LONG)), a_job(run_at=Delay(0.0))

@@ -28,10 +28,10 @@ from afterword.testing.kit import (
     states,
 )
 
-_Told = tuple[int, str | None, str | None]
+_End = tuple[int, str | None, str | None]
 
 
-def _told(attempts: Sequence[AttemptRecord]) -> list[_Told]:
+def _ends(attempts: Sequence[AttemptRecord]) -> list[_End]:
     return [(each.attempt, each.outcome, each.error) for each in attempts]
 
 
@@ -39,7 +39,7 @@ def _told(attempts: Sequence[AttemptRecord]) -> list[_Told]:
 
 
 def check_a_queued_job_has_had_no_attempt(store: Store) -> None:
-    """A job without an attempt has none on record, nor has one that there is not."""
+    """A job that has not been claimed has no attempts, nor has an unknown job."""
     job = a_job()
     store.add([job])
     for each in (job.id, a_job().id, "no id", "\0", "'; --"):
@@ -49,16 +49,16 @@ def check_a_queued_job_has_had_no_attempt(store: Store) -> None:
 
 
 def check_attempts_are_on_record(store: Store) -> None:
-    """Each attempt has its number, its worker, how it ended, why, and when; the running one too."""
+    """Each attempt has its number, worker, outcome, error and times, the running one included."""
     attempt = running(store, "ann")
-    expect([(1, None, None)], _told(store.attempts(attempt.id)), "while it runs")
+    expect([(1, None, None)], _ends(store.attempts(attempt.id)), "while it runs")
     end(store, attempt, Retry(0.0, "ConnectionError"))
-    expect([(1, "failed", "ConnectionError")], _told(store.attempts(attempt.id)), "while it waits")
+    expect([(1, "failed", "ConnectionError")], _ends(store.attempts(attempt.id)), "while it waits")
     join(store, "bob")
     (second,) = claim(store, "bob")
     end(store, second, Completed())
     first, last = store.attempts(attempt.id)
-    expect([(1, "failed", "ConnectionError"), (2, "completed", None)], _told([first, last]), "told")
+    expect([(1, "failed", "ConnectionError"), (2, "completed", None)], _ends([first, last]), "told")
     expect(("ann", "bob"), (first.worker, last.worker), "workers")
     expect({attempt.id}, {first.job_id, last.job_id}, "job ids")
     took = [seconds_between(each.started_at, each.ended_at) for each in (first, last)]
@@ -69,7 +69,7 @@ def check_attempts_are_on_record(store: Store) -> None:
 
 
 def check_every_end_of_an_attempt_is_told(store: Store) -> None:
-    """An attempt was interrupted, lost with its worker, failed or cancelled."""
+    """An attempt can be recorded as interrupted, lost, failed or cancelled."""
     attempt = running(store, "ann")
     end(store, attempt, Released())
     lose(store, claim(store, "ann")[0], LONG)
@@ -81,11 +81,11 @@ def check_every_end_of_an_attempt_is_told(store: Store) -> None:
     expect([True] * 3, [bool(each) for each in why], f"reasons: {why}")
     other = running(store, "cid")
     end(store, other, Cancelled("no"))
-    expect([(1, "cancelled", "no")], _told(store.attempts(other.id)), "a cancelled one")
+    expect([(1, "cancelled", "no")], _ends(store.attempts(other.id)), "a cancelled one")
 
 
 def check_poison_has_all_its_attempts(store: Store) -> None:
-    """The attempts of a job that lost its workers are all there; what ended it comes last."""
+    """A job that lost its workers keeps all its attempts; the one that ended it is last."""
     attempt = running(store, "ann")
     for worker in ("bob", "cid"):
         lose(store, attempt)
@@ -97,7 +97,7 @@ def check_poison_has_all_its_attempts(store: Store) -> None:
 
 
 def check_a_retired_workers_attempt_was_interrupted(store: Store) -> None:
-    """What a worker that shut down has left behind was interrupted, not lost."""
+    """An attempt left behind by a worker that shut down was interrupted, not lost."""
     attempt = running(store, "ann")
     store.retire("ann")
     store.renew("ann", 0.0)
@@ -106,37 +106,37 @@ def check_a_retired_workers_attempt_was_interrupted(store: Store) -> None:
 
 
 def check_what_never_started_is_no_attempt(store: Store) -> None:
-    """A claim that was given back leaves no attempt behind."""
+    """A claim that is released leaves no attempt behind."""
     attempt = running(store)
     store.release([Putback(attempt)])
     expect([], list(store.attempts(attempt.id)), "attempts")
     end(store, claim(store)[0], Completed())
-    expect([(1, "completed", None)], _told(store.attempts(attempt.id)), "attempts")
+    expect([(1, "completed", None)], _ends(store.attempts(attempt.id)), "attempts")
 
 
 def check_retry_by_hand_keeps_the_attempts(store: Store) -> None:
-    """What a job came to before it was retried by hand stays on record."""
+    """A job that is retried by hand keeps its earlier attempts."""
     attempt = running(store)
     end(store, attempt, Retry(0.0, "first"))
     end(store, claim(store)[0], Failed("second"))
     store.retry([attempt.id])
     told = [(1, "failed", "first"), (2, "failed", "second")]
-    expect(told, _told(store.attempts(attempt.id)), "while it waits")
+    expect(told, _ends(store.attempts(attempt.id)), "while it waits")
     end(store, claim(store)[0], Completed())
-    expect([*told, (3, "completed", None)], _told(store.attempts(attempt.id)), "in the end")
+    expect([*told, (3, "completed", None)], _ends(store.attempts(attempt.id)), "in the end")
     expect(True, all(each.started_at for each in store.attempts(attempt.id)), "they have started")
 
 
 def check_stale_outcomes_are_no_attempts(store: Store) -> None:
-    """An outcome that is refused leaves nothing on record."""
+    """An outcome that is refused leaves no attempt behind."""
     attempt = running(store)
     for other in stale(attempt).values():
         end(store, other, Retry(0.0, "error"))
-    expect([(1, None, None)], _told(store.attempts(attempt.id)), "attempts")
+    expect([(1, None, None)], _ends(store.attempts(attempt.id)), "attempts")
 
 
 def check_attempts_are_forgotten_with_their_job(store: Store) -> None:
-    """What is purged, or deleted, has no attempts any more."""
+    """Purged and deleted jobs have no attempts any more."""
     jobs = []
     for worker, forget in (("ann", store.delete), ("bob", lambda _: store.purge(0.0, BATCH))):
         attempt = running(store, worker)
@@ -146,24 +146,24 @@ def check_attempts_are_forgotten_with_their_job(store: Store) -> None:
         forget([attempt.id])
     expect([True, True], list(store.restore(jobs)), "restored")
     for each in jobs:
-        expect([(2, "completed", None)], _told(store.attempts(each.id)), "attempts")
+        expect([(2, "completed", None)], _ends(store.attempts(each.id)), "attempts")
 
 
 # ---------------------------------------------------------------------- what a job keeps
 
 
 def check_a_job_keeps_what_was_said_of_it(store: Store) -> None:
-    """Tags, keys and options are in a job's record until the end, and in its claims."""
-    said = options(retries=3, timeout=1.5)
-    job = a_job(tags=("a b", "ö 雪", '"'), unique_key="u", limit_key="l", options=said)
+    """Tags, keys and options stay in a job's record until the end, and are in its claims."""
+    text = options(retries=3, timeout=1.5)
+    job = a_job(tags=("a b", "ö 雪", '"'), unique_key="u", limit_key="l", options=text)
     store.add([job])
     join(store, "ann")
     attempt = claim_of(store, job)
-    expect((said, job.tags, True), (attempt.options, attempt.tags, attempt.limited), "the claim")
+    expect((text, job.tags, True), (attempt.options, attempt.tags, attempt.limited), "the claim")
     expect(_said(job), _said(record(store, job.id)), "while it runs")
     end(store, attempt, Retry(0.0, "error"))
     again = claim_of(store, job)
-    expect((said, job.tags), (again.options, again.tags), "the second claim")
+    expect((text, job.tags), (again.options, again.tags), "the second claim")
     end(store, again, Completed())
     expect(_said(job), _said(record(store, job.id)), "when it has ended")
     store.retry([job.id])
@@ -184,7 +184,7 @@ def _added(store: Store, job: NewJob) -> NewJob:
 
 
 def check_followers_keep_what_was_said_of_them(store: Store) -> None:
-    """So do those that are cancelled with a job, and come back with it."""
+    """Followers that are cancelled with a job, and retried with it, keep them, too."""
     first = running(store)
     job = _added(store, a_job(after=first.id, tags=("a",), limit_key="l", options=options(limit=1)))
     end(store, first, Failed("error"))
@@ -194,7 +194,7 @@ def check_followers_keep_what_was_said_of_them(store: Store) -> None:
 
 
 def check_failures_are_counted(store: Store) -> None:
-    """A claim knows how often the task has failed and was interrupted; lost workers are neither."""
+    """A claim has the numbers of failures and interruptions; lost workers count as neither."""
     attempt = running(store, "ann")
     expect((0, 0), (attempt.failures, attempt.interrupted), "the first")
     outcomes: list[Outcome] = [Retry(0.0, "error"), Released(), Retry(0.0, "error")]
@@ -211,7 +211,7 @@ def check_failures_are_counted(store: Store) -> None:
 
 
 def check_retry_by_hand_forgives_failures(store: Store) -> None:
-    """A job that is retried by hand has failed never yet, and has neither result nor progress."""
+    """A job that is retried by hand has no failures, result or progress."""
     attempt = running(store)
     end(store, attempt, Retry(0.0, "error"))
     (attempt,) = claim(store)
@@ -224,7 +224,7 @@ def check_retry_by_hand_forgives_failures(store: Store) -> None:
 
 
 def check_results_are_kept(store: Store) -> None:
-    """What a task returned is kept as it was written; whatever else ends a job has no result."""
+    """A result is kept as it was written; a job that did not complete has none."""
     for result in ('{"to": "ö 雪"}', '"\\u0000"', "null", None):
         attempt = running(store, a_job().id)
         end(store, attempt, Completed(result))
@@ -238,7 +238,7 @@ def check_results_are_kept(store: Store) -> None:
 
 
 def check_children_are_added_with_the_end(store: Store) -> None:
-    """The jobs that an attempt adds are there when its end is accepted, whatever that is."""
+    """The jobs that an attempt adds exist once its outcome is accepted, whatever it is."""
     outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), Retry(LONG, "error"))
     for outcome in outcomes:
         attempt = running(store, a_job().id)
@@ -252,7 +252,7 @@ def check_children_are_added_with_the_end(store: Store) -> None:
 
 
 def check_children_of_a_stale_end_are_not_added(store: Store) -> None:
-    """An attempt whose end is refused has added nothing."""
+    """An attempt whose outcome is refused adds no jobs."""
     attempt = running(store)
     for what, other in stale(attempt).items():
         child = a_job()
@@ -266,7 +266,7 @@ def check_children_of_a_stale_end_are_not_added(store: Store) -> None:
 
 
 def check_children_can_be_claimed(store: Store) -> None:
-    """A child is a reason to look for work, and may have the unique key of its parent."""
+    """`changed` reports a child, which may have the unique key of its parent."""
     attempt = running(store, unique_key="k")
     child = a_job(unique_key="k")
     claim(store)
@@ -276,7 +276,7 @@ def check_children_can_be_claimed(store: Store) -> None:
 
 
 def check_a_stale_outcome_does_not_stand_in_the_way(store: Store) -> None:
-    """What a lost attempt says of a job keeps out nothing that the present one says with it."""
+    """A refused outcome in a batch does not keep out the valid one of the same job."""
     lost = running(store, "ann")
     lose(store, lost)
     join(store, "bob")
@@ -293,7 +293,7 @@ def check_a_stale_outcome_does_not_stand_in_the_way(store: Store) -> None:
 
 
 def check_progress_is_shown(store: Store) -> None:
-    """How far a running attempt has come can be seen, the latest of it; it is kept in the end."""
+    """The latest progress of a running attempt is in the job's record, also after the end."""
     attempt = running(store)
     expect(None, record(store, attempt.id).progress, "at first")
     expect([], list(store.report([])), "nothing to report")
@@ -305,7 +305,7 @@ def check_progress_is_shown(store: Store) -> None:
 
 
 def check_progress_is_fenced(store: Store) -> None:
-    """Who does not run the job (any more) reports nothing of it."""
+    """A worker that does not run the job (any more) cannot report progress."""
     attempt = running(store)
     for what, other in stale(attempt).items():
         answers = store.report([Report(other, "1"), Report(attempt, "2")])
@@ -317,7 +317,7 @@ def check_progress_is_fenced(store: Store) -> None:
 
 
 def check_progress_is_each_jobs_own(store: Store) -> None:
-    """Reports of several attempts in one batch are told apart."""
+    """Reports of several attempts in one batch go to their own jobs."""
     attempts: list[Claim] = [running(store, f"worker-{number}") for number in range(3)]
     store.report([Report(each, str(number)) for number, each in enumerate(attempts)])
     expect(["0", "1", "2"], [record(store, each.id).progress for each in attempts], "progress")

@@ -1,4 +1,4 @@
-"""The contract of `Store.settle`: outcomes, the fence, and what becomes of followers."""
+"""The contract of `Store.settle`: outcomes, the fence, and the effects on followers."""
 
 from datetime import timedelta
 
@@ -66,7 +66,7 @@ def check_cancelled(store: Store) -> None:
 
 
 def check_an_ended_job_has_its_times(store: Store) -> None:
-    """An ended job says when its attempt started and when it ended, by the store's clock."""
+    """An ended job has the times of its attempt's start and end, by the store's clock."""
     found = _ended(store, Completed())
     if found.started_at is None or found.finished_at is None:
         raise AssertionError(f"an ended job has both times: {found}")
@@ -76,7 +76,7 @@ def check_an_ended_job_has_its_times(store: Store) -> None:
 
 
 def check_retry(store: Store) -> None:
-    """Retry queues a job again, so long after the end as it says, and keeps the error's text."""
+    """Retry queues a job again, due after its delay, and keeps the error's text."""
     began = store.now()
     found = _ended(store, Retry(LONG, "ConnectionError"))
     kept = (found.state, found.attempt, found.worker, found.error)
@@ -86,14 +86,14 @@ def check_retry(store: Store) -> None:
 
 
 def check_retry_at_once(store: Store) -> None:
-    """A retry whose time has come is claimed by any worker."""
+    """A retry that is due can be claimed by any worker."""
     found = _ended(store, Retry(0.0, "error"))
     join(store, "bob")
     expect([(found.id, 2)], [(got.id, got.attempt) for got in claim(store, "bob")], "claims")
 
 
 def check_released(store: Store) -> None:
-    """Released queues a job again, at once, and counts the interruption."""
+    """Released queues a job again, due at once, and counts the interruption."""
     found = _ended(store, Released())
     expect((JobState.QUEUED, 1, None), (found.state, found.interrupted, found.worker), "job")
     join(store, "bob")
@@ -101,7 +101,7 @@ def check_released(store: Store) -> None:
 
 
 def check_settle_answers_for_each(store: Store) -> None:
-    """Settle says for each attempt, in their order, whether it was still ours."""
+    """Settle tells for each attempt, in order, if its outcome was accepted."""
     join(store, "ann")
     store.add([a_job() for _ in range(4)])
     claims = claim(store)
@@ -115,7 +115,7 @@ def check_settle_answers_for_each(store: Store) -> None:
 
 
 def check_settle_is_fenced(store: Store) -> None:
-    """No outcome is accepted from a wrong attempt, a wrong worker or for an unknown job."""
+    """No outcome is accepted for a wrong attempt, a wrong worker or an unknown job."""
     attempt = running(store)
     before = record(store, attempt.id)
     for outcome in OUTCOMES:
@@ -125,7 +125,7 @@ def check_settle_is_fenced(store: Store) -> None:
 
 
 def check_settle_twice_in_a_batch(store: Store) -> None:
-    """Of two outcomes for one attempt in one batch, the first counts."""
+    """Of two outcomes for one attempt in one batch, the first is accepted."""
     for first in OUTCOMES:
         attempt = _fresh(store)
         both = [Settlement(attempt, outcome) for outcome in (first, Completed())]
@@ -157,7 +157,7 @@ def check_a_final_state_stays(store: Store) -> None:
 
 
 def check_settle_after_recovery(store: Store) -> None:
-    """Whoever lost a job cannot end it, neither while it waits nor when another runs it."""
+    """A worker that lost a job cannot end it, neither while it waits nor while another runs it."""
     attempt = running(store, "ann")
     lose(store, attempt)
     for outcome in OUTCOMES:
@@ -173,7 +173,7 @@ def check_settle_after_recovery(store: Store) -> None:
 
 
 def _after(store: Store, outcome: Outcome, jobs: list[NewJob]) -> list[JobState | None]:
-    """The states of a chain whose first job has this outcome."""
+    """Return the states of a chain after this outcome of its first job."""
     join(store, "ann")
     store.add(jobs)
     end(store, claim_of(store, jobs[0]), outcome)
@@ -181,7 +181,7 @@ def _after(store: Store, outcome: Outcome, jobs: list[NewJob]) -> list[JobState 
 
 
 def check_completion_frees_the_next(store: Store) -> None:
-    """When a job completes, its follower is ready; the one behind that still waits."""
+    """A job that completes makes its follower ready; the job behind that still waits."""
     jobs = a_chain(3)
     _after(store, Completed(), jobs)
     expect([jobs[1].id], ids(claim(store)), "claimed")
@@ -189,7 +189,7 @@ def check_completion_frees_the_next(store: Store) -> None:
 
 
 def check_failure_stops_the_rest(store: Store) -> None:
-    """When a job fails, everything behind it is cancelled, with a reason, without an attempt."""
+    """A job that fails cancels all jobs behind it, with a reason and without an attempt."""
     jobs = a_chain(4)
     cancelled = [JobState.CANCELLED] * 3
     expect([JobState.FAILED, *cancelled], _after(store, Failed("error"), jobs), "states")
@@ -199,12 +199,12 @@ def check_failure_stops_the_rest(store: Store) -> None:
 
 
 def check_cancellation_stops_the_rest(store: Store) -> None:
-    """When a job is cancelled, everything behind it is cancelled."""
+    """A job that is cancelled cancels all jobs behind it."""
     expect([JobState.CANCELLED] * 3, _after(store, Cancelled("no"), a_chain(3)), "states")
 
 
 def check_on_failure_continue(store: Store) -> None:
-    """With on_failure="continue" a failure lets the next job run, in order."""
+    """With on_failure="continue" the next job runs after a failure, in order."""
     for outcome, final in ((Failed("error"), JobState.FAILED), (Cancelled("no"), None)):
         jobs = a_chain(3, on_failure="continue")
         expected = [final or JobState.CANCELLED, JobState.QUEUED, JobState.QUEUED]
@@ -214,7 +214,7 @@ def check_on_failure_continue(store: Store) -> None:
 
 
 def check_a_stop_ends_where_continue_begins(store: Store) -> None:
-    """A chain is cancelled up to the first job that continues; that one is ready."""
+    """A chain is cancelled up to the first job that continues, which is ready."""
     first, second = a_chain(2)
     third = a_job(after=second.id, on_failure="continue")
     fourth = a_job(after=third.id)
@@ -225,7 +225,7 @@ def check_a_stop_ends_where_continue_begins(store: Store) -> None:
 
 
 def check_several_followers(store: Store) -> None:
-    """Each follower of a job goes by its own rule."""
+    """Each follower of a job follows its own rule."""
     first = a_job()
     stop, go = a_job(after=first.id), a_job(after=first.id, on_failure="continue")
     expected = [JobState.FAILED, JobState.CANCELLED, JobState.QUEUED]
@@ -233,7 +233,7 @@ def check_several_followers(store: Store) -> None:
 
 
 def check_followers_wait_for_the_last_attempt(store: Store) -> None:
-    """A job that is retried or given back has not ended: its followers wait."""
+    """Followers wait for a job that is retried or released, because it has not ended."""
     for outcome in (Retry(LONG, "error"), Released()):
         jobs = a_chain(2)
         store.leave("ann")
@@ -242,7 +242,7 @@ def check_followers_wait_for_the_last_attempt(store: Store) -> None:
 
 
 def check_a_held_follower_is_stopped(store: Store) -> None:
-    """A failure also cancels a follower that somebody holds; the holder is told by the fence."""
+    """A failure also cancels a held follower; its holder learns it by the fence."""
     join(store, "ann")
     first = a_job()
     second = a_job(after=first.id, held=True)
@@ -255,7 +255,7 @@ def check_a_held_follower_is_stopped(store: Store) -> None:
 
 
 def check_other_requests_go_on(store: Store) -> None:
-    """A failure touches nothing but the jobs behind it."""
+    """A failure affects only the jobs behind it."""
     before, other = a_job(), a_chain(2)
     store.add([before, *other])
     jobs = a_chain(2)

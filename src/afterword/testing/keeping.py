@@ -1,4 +1,4 @@
-"""The contract of `Store.open`, `close` and `transaction`: together, durable, or not at all."""
+"""The contract of `Store.open`, `close` and `transaction`: durability and atomicity."""
 
 from afterword.errors import StoreError
 from afterword.model.job import JobState
@@ -26,13 +26,13 @@ class _Broken(Exception):
 
 
 def check_the_store_tells_what_it_is(store: Store) -> None:
-    """A store has a URL, and says what a committed job survives."""
+    """A store has a URL, and states what its committed jobs survive."""
     expect(True, "://" in store.url, f"{store.url!r} is a URL")
     expect(True, store.durability in ("power-loss", "process-crash"), store.durability)
 
 
 def check_jobs_outlive_the_connection(store: Store) -> None:
-    """What was committed is there when the store is opened again."""
+    """Committed jobs exist when the store is opened again."""
     attempt = running(store)
     end(store, attempt, Completed())
     job = a_job()
@@ -44,7 +44,7 @@ def check_jobs_outlive_the_connection(store: Store) -> None:
 
 
 def check_close_is_harmless(store: Store) -> None:
-    """Closing a closed store does nothing."""
+    """Closing a closed store is a no-op."""
     store.close()
     store.close()
     store.open()
@@ -63,7 +63,7 @@ def check_a_closed_store_says_so(store: Store) -> None:
 
 
 def check_transaction_keeps_all(store: Store) -> None:
-    """Verbs inside a transaction see each other's work, and are kept together."""
+    """Verbs in a transaction see each other's changes, and are committed together."""
     join(store, "ann")
     job = a_job(held=True)
     with store.transaction():
@@ -73,7 +73,7 @@ def check_transaction_keeps_all(store: Store) -> None:
 
 
 def check_transaction_drops_all(store: Store) -> None:
-    """An exception inside a transaction undoes every verb in it."""
+    """An exception in a transaction undoes every verb in it."""
     join(store, "ann")
     given_back, ended, discarded, waiting = (a_job() for _ in range(4))
     store.add([given_back, ended, discarded])
@@ -98,7 +98,7 @@ def check_transaction_drops_all(store: Store) -> None:
 
 
 def check_recovery_is_undone_as_well(store: Store) -> None:
-    """An exception behind `recover` leaves the jobs to be recovered again."""
+    """An exception after `recover` undoes it, so that the jobs can be recovered again."""
     attempt = running(store)
     store.leave("ann")
     try:
@@ -124,7 +124,7 @@ def check_transactions_nest(store: Store) -> None:
 
 
 def check_the_store_works_after_an_error(store: Store) -> None:
-    """A refused verb and a broken transaction leave a store that works."""
+    """A store still works after a refused verb and a failed transaction."""
     join(store, "ann")
     for bad in (a_job(task=""), a_job(arguments="{")):
         try:

@@ -1,4 +1,4 @@
-"""The contract of unique keys: of the jobs with one key, one at a time."""
+"""The contract of unique keys: at most one unfinished job per key."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,14 +35,14 @@ def _keyed(key: str = "k", **changes: object) -> NewJob:
 
 
 def _ended(store: Store, worker: str = "ann", **changes: object) -> str:
-    """A job that has ended, with this key."""
+    """Run a job with this key to its end."""
     attempt = running(store, worker, **{"unique_key": "k", **changes})
     end(store, attempt, Completed())
     return attempt.id
 
 
 def check_of_one_key_one_job_is_added(store: Store) -> None:
-    """While a job has not ended, no other one with its unique key is added; it is named instead."""
+    """No job is added while one with its unique key has not ended; that one is named instead."""
     first, second, other = _keyed(), _keyed(), _keyed("other")
     expect([Added(first.id, True)], list(store.add([first])), "the first")
     expect([Added(first.id, False)], list(store.add([second])), "another one with its key")
@@ -52,7 +52,7 @@ def check_of_one_key_one_job_is_added(store: Store) -> None:
 
 
 def check_of_one_key_in_a_batch_the_first_is_added(store: Store) -> None:
-    """Of several with one key in one batch the first is added, and named for the others."""
+    """Of several jobs with one key in a batch, the first is added, and named for the others."""
     first, second, third = _keyed(), a_job(), _keyed()
     fourth, fifth = _keyed("a"), _keyed("a")
     expected = [
@@ -66,7 +66,7 @@ def check_of_one_key_in_a_batch_the_first_is_added(store: Store) -> None:
 
 
 def check_a_key_is_taken_until_the_end(store: Store) -> None:
-    """Whether it waits, runs, is held, released, tried again or recovered: its key is taken."""
+    """A key is taken while its job waits, runs, is held, released, retried or recovered."""
     join(store, "ann", "bob")
     job = _keyed(held=True)
     store.add([job], held_by="ann")
@@ -84,7 +84,7 @@ def check_a_key_is_taken_until_the_end(store: Store) -> None:
 
 
 def check_a_key_is_free_after_the_end(store: Store) -> None:
-    """When a job has ended, however it did, another one with its key is added."""
+    """A key is free once its job has ended, in whatever state."""
     join(store, "ann")
     for outcome in _FINAL:
         job = _keyed()
@@ -97,7 +97,7 @@ def check_a_key_is_free_after_the_end(store: Store) -> None:
 
 
 def check_a_key_is_free_after_a_deletion(store: Store) -> None:
-    """A deleted or discarded job has no key any more."""
+    """A deleted or discarded job frees its key."""
     job = _keyed()
     store.add([job])
     store.delete([job.id])
@@ -107,7 +107,7 @@ def check_a_key_is_free_after_a_deletion(store: Store) -> None:
 
 
 def check_unique_ended(store: Store) -> None:
-    """A job that asks for it is not added either while one with its key that ended is kept."""
+    """A job with `unique_ended` is not added while an ended job with its key is kept."""
     _ended(store, "ann")
     latest = _ended(store, "bob")
     job = _keyed(unique_ended=True)
@@ -121,7 +121,7 @@ def check_unique_ended(store: Store) -> None:
 
 
 def check_conflicts_are_told(store: Store) -> None:
-    """Whoever is told of another job learns whether that one is another call."""
+    """The answer that names another job tells if that one is a different call."""
     first = _keyed(arguments='{"n":1}')
     store.add([first])
     others = [
@@ -141,7 +141,7 @@ def check_conflicts_are_told(store: Store) -> None:
 
 
 def check_an_id_goes_before_a_key(store: Store) -> None:
-    """A job that is known by its id is named itself, whoever has its key by now."""
+    """A job with a known id is named itself, even if another job has its key by now."""
     attempt = running(store, unique_key="k")
     end(store, attempt, Completed())
     store.add([_keyed()])
@@ -149,7 +149,7 @@ def check_an_id_goes_before_a_key(store: Store) -> None:
 
 
 def check_followers_of_what_was_not_added(store: Store) -> None:
-    """Who was to follow a job that was not added follows, and stops with, the one that is there."""
+    """The follower of a job that was not added follows, and stops with, the existing one."""
     first = running(store, unique_key="k")
     again = _keyed()
     second = a_job(after=again.id)
@@ -164,7 +164,7 @@ def check_followers_of_what_was_not_added(store: Store) -> None:
 
 
 def check_followers_of_what_a_batch_adds_once(store: Store) -> None:
-    """Who follows a job that was not added follows the one of the same batch that has its key."""
+    """The follower of a job that was not added follows the one of the same batch with its key."""
     first, again = a_job(unique_key="k"), a_job(unique_key="k")
     last = a_job(after=again.id)
     store.add([first, replace(again, after=first.id), last])
@@ -175,7 +175,7 @@ def check_followers_of_what_a_batch_adds_once(store: Store) -> None:
 
 
 def check_what_was_not_added_leaves_no_gap(store: Store) -> None:
-    """Of a chain whose middle is another's, the last follows, and stops with, the first."""
+    """In a chain whose middle job was not added, the last follows, and stops with, the first."""
     join(store, "ann")
     store.add([other := _keyed(run_at=FUTURE)])
     first = a_job()
@@ -190,7 +190,7 @@ def check_what_was_not_added_leaves_no_gap(store: Store) -> None:
 
 
 def check_what_was_not_added_behind_what_has_ended(store: Store) -> None:
-    """If the first one of such a chain has ended, the last follows the other's job."""
+    """If the first job of such a chain has ended, the last follows the existing job."""
     attempt = running(store)
     end(store, attempt, Completed())
     store.add([other := _keyed(run_at=FUTURE)])
@@ -202,7 +202,7 @@ def check_what_was_not_added_behind_what_has_ended(store: Store) -> None:
 
 
 def check_a_shared_job_is_not_discarded(store: Store) -> None:
-    """A held job that another request was given, too, is put back by `discard`, and runs."""
+    """A held job that was also returned to another request is released by `discard`, and runs."""
     join(store, "ann", "bob")
     alone, job = a_job(held=True), _keyed(held=True)
     store.add([alone, job], held_by="ann")
@@ -213,7 +213,7 @@ def check_a_shared_job_is_not_discarded(store: Store) -> None:
 
 
 def check_a_shared_job_is_not_cancelled(store: Store) -> None:
-    """Nor is it by `discard` with a reason, which ends the others as cancelled."""
+    """Nor does `discard` with a reason cancel it, as it does other jobs."""
     join(store, "ann", "bob")
     alone, job = a_job(held=True), _keyed(held=True)
     store.add([alone, job], held_by="ann")
@@ -225,7 +225,7 @@ def check_a_shared_job_is_not_cancelled(store: Store) -> None:
 
 
 def check_no_failure_before_a_shared_job_stops_it(store: Store) -> None:
-    """It waits for what it follows, and runs whatever becomes of that; its followers go with it."""
+    """A shared job waits for its predecessor, and runs even if that fails, as do its followers."""
     attempt = running(store)
     job = _keyed(after=attempt.id)
     alone = a_job(after=attempt.id)
@@ -238,7 +238,7 @@ def check_no_failure_before_a_shared_job_stops_it(store: Store) -> None:
 
 
 def check_followers_of_what_has_ended(store: Store) -> None:
-    """Who was to follow a job that was not added because of an ended one is ready."""
+    """The follower of a job that was not added because of an ended one is ready."""
     _ended(store)
     again = _keyed(unique_ended=True)
     second = a_job(after=again.id)
@@ -247,7 +247,7 @@ def check_followers_of_what_has_ended(store: Store) -> None:
 
 
 def check_a_child_may_have_the_key_of_its_parent(store: Store) -> None:
-    """A job's key is free for those that are added after its end in the same transaction."""
+    """Jobs added after the end of a job, in the same transaction, may have its key."""
     attempt = running(store, unique_key="k")
     job = _keyed()
     with store.transaction():
@@ -262,7 +262,7 @@ def _id_with_key(store: Store, *, ended: bool = False) -> str | None:
 
 
 def check_with_key(store: Store) -> None:
-    """The unfinished job with a key can be asked for, or else the latest that ended."""
+    """`with_key` finds the unfinished job with a key, or else the one that ended last."""
     expect((None, None), (_id_with_key(store), _id_with_key(store, ended=True)), "at first")
     _ended(store, "ann")
     latest = _ended(store, "bob")
@@ -276,14 +276,14 @@ def check_with_key(store: Store) -> None:
 
 
 def _to_end(store: Store, worker: str = "ann", **changes: object) -> Claim:
-    """A running job with the key that has been asked to end."""
+    """Run a job with the key, and ask it to end."""
     attempt = running(store, worker, **{"unique_key": "k", **changes})
     store.cancel([attempt.id], "not wanted")
     return attempt
 
 
 def check_a_key_is_free_when_its_job_is_to_end(store: Store) -> None:
-    """Of a running job that was asked to end, the next one with its key is added, and waits."""
+    """Once a running job is asked to end, the next job with its key is added, and waits."""
     join(store, "bob")
     for outcome in (*_FINAL, Retry(0.0, "error"), Released()):
         old = _to_end(store, new_id())
@@ -298,7 +298,7 @@ def check_a_key_is_free_when_its_job_is_to_end(store: Store) -> None:
 
 
 def check_the_end_of_one_that_was_to_end_is_told(store: Store) -> None:
-    """When it has been cancelled, whoever waits for jobs hears of it."""
+    """The end of a job that was asked to end is reported to listeners."""
     ways: dict[str, Callable[[Claim], object]] = {
         "settle": lambda old: end(store, old, Cancelled("not wanted")),
         "release": lambda old: store.release([Putback(old)]),
@@ -315,7 +315,7 @@ def check_the_end_of_one_that_was_to_end_is_told(store: Store) -> None:
 
 
 def check_a_held_job_waits_for_one_that_is_to_end(store: Store) -> None:
-    """It is held, and whoever holds it is told that it has to be claimed."""
+    """A held job waits for it, too, and its holder learns that it must be claimed."""
     old = _to_end(store)
     job, other = _keyed(held=True), a_job(held=True)
     answers = list(store.add([job, other], held_by="ann"))
@@ -335,7 +335,7 @@ def check_a_held_job_waits_for_one_that_is_to_end(store: Store) -> None:
 
 
 def check_one_that_is_to_end_and_the_order_of_requests(store: Store) -> None:
-    """Who waits for a predecessor waits for both."""
+    """A job that also has a predecessor waits for both."""
     old = _to_end(store)
     first = a_job()
     second = _keyed(after=first.id)
@@ -348,7 +348,7 @@ def check_one_that_is_to_end_and_the_order_of_requests(store: Store) -> None:
 
 
 def check_a_retried_job_waits_for_one_that_is_to_end(store: Store) -> None:
-    """A job that is retried by hand takes the key, and its turn."""
+    """A job that is retried by hand takes the key, and waits its turn."""
     job_id = _ended(store, "bob")
     old = _to_end(store)
     expect([True], list(store.retry([job_id])), "retried")
@@ -359,7 +359,7 @@ def check_a_retried_job_waits_for_one_that_is_to_end(store: Store) -> None:
 
 
 def check_repeated_requests_find_one_that_is_to_end(store: Store) -> None:
-    """A job that is not added beside an ended one is not added beside one that is to end either."""
+    """A job with `unique_ended` is not added beside one that was asked to end, either."""
     old = _to_end(store)
     job = _keyed(unique_ended=True)
     second = a_job(after=job.id)
@@ -372,7 +372,7 @@ def check_repeated_requests_find_one_that_is_to_end(store: Store) -> None:
 
 
 def check_the_job_that_is_there_is_told(store: Store) -> None:
-    """Whoever adds a job that is there already learns what the store knows of that one."""
+    """Adding a job that exists already returns what the store has of it."""
     attempt = running(store, unique_key="k")
     (answer,) = store.add([_keyed()])
     expect(record(store, attempt.id), answer.found, "found by its key")
@@ -397,7 +397,7 @@ def check_retry_keeps_the_key(store: Store) -> None:
 
 
 def check_retry_when_the_key_is_taken(store: Store) -> None:
-    """A job whose key a later one has by now is retried without it."""
+    """A job whose key has been taken by a later one is retried without it."""
     first, second = _ended(store, "ann"), _ended(store, "bob")
     store.add([third := _keyed()])
     expect([True, True], list(store.retry([first, second])), "retried")
@@ -407,7 +407,7 @@ def check_retry_when_the_key_is_taken(store: Store) -> None:
 
 
 def check_retry_of_several_with_one_key(store: Store) -> None:
-    """Of several that are retried together one has the key."""
+    """Of several jobs that are retried together, one gets the key."""
     jobs = [_ended(store, worker) for worker in ("ann", "bob", "cid")]
     expect([True] * 3, list(store.retry(jobs)), "retried")
     keys = sorted(str(record(store, each).unique_key) for each in jobs)
@@ -415,7 +415,7 @@ def check_retry_of_several_with_one_key(store: Store) -> None:
 
 
 def check_restore_when_the_key_is_taken(store: Store) -> None:
-    """Of unfinished jobs with one key the one that is there keeps it, or else one that comes."""
+    """Of unfinished jobs with one key, the existing one keeps it, or else one that is restored."""
     store.add([_keyed(run_at=FUTURE)])
     (model,) = store.find()
     copies = [replace(model, id=new_id()) for _ in range(2)]
@@ -428,7 +428,7 @@ def check_restore_when_the_key_is_taken(store: Store) -> None:
 
 
 def check_a_key_that_was_rolled_back_is_free(store: Store) -> None:
-    """What was added in a transaction that failed has no key."""
+    """A job added in a transaction that failed does not take its key."""
     try:
         with store.transaction():
             store.add([_keyed()])

@@ -29,7 +29,7 @@ from afterword.testing.kit import (
 
 
 def _one_of_each(store: Store) -> dict[JobState, str]:
-    """A job in each state, oldest first."""
+    """Add a job in each state, oldest first."""
     join(store, "ann")
     found: dict[JobState, str] = {}
     outcomes: list[Outcome] = [Completed(), Failed("error"), Cancelled("no")]
@@ -46,7 +46,7 @@ def _one_of_each(store: Store) -> dict[JobState, str]:
 
 
 def check_get_finds_every_state(store: Store) -> None:
-    """Get finds jobs whether they wait, run or have ended, and leaves out what it does not know."""
+    """Get finds waiting, running and ended jobs, and leaves out unknown ones."""
     known = _one_of_each(store)
     found = {each.state: each.id for each in store.get([*known.values(), new_id()])}
     expect(known, found, "jobs by state")
@@ -61,7 +61,7 @@ def check_count(store: Store) -> None:
 
 
 def check_find_is_newest_first(store: Store) -> None:
-    """Find shows jobs of all states, the newest first."""
+    """Find returns jobs of all states, the newest first."""
     known = list(_one_of_each(store).values())
     expect(known[::-1], ids(store.find()), "ids")
 
@@ -73,7 +73,7 @@ def check_find_by_state(store: Store) -> None:
 
 
 def check_find_in_pages(store: Store) -> None:
-    """Pages that begin behind the last id of the page before show every job once."""
+    """Pages that begin after the last id of the previous page return every job once."""
     _one_of_each(store)
     store.add([a_job(run_at=FUTURE) for _ in range(4)])
     everything = ids(store.find())
@@ -105,7 +105,7 @@ def check_reading_from_any_thread(store: Store) -> None:
 
 
 def check_purge_deletes_old_history(store: Store) -> None:
-    """Purge deletes jobs that ended before the given time, and says how many."""
+    """Purge deletes jobs that ended before the given time, and returns their number."""
     _one_of_each(store)
     expect(0, store.purge(LONG, BATCH), "purged as old as an hour")
     expect(3, store.purge(0.0, BATCH), "purged as old as nothing")
@@ -113,7 +113,7 @@ def check_purge_deletes_old_history(store: Store) -> None:
 
 
 def check_purge_keeps_unfinished_jobs(store: Store) -> None:
-    """Jobs that have not ended are never purged, however old."""
+    """Jobs that have not ended are never purged, however old they are."""
     attempt = running(store)
     store.add([a_job(run_at=PAST)])
     expect(0, store.purge(0.0, BATCH), "purged")
@@ -121,7 +121,7 @@ def check_purge_keeps_unfinished_jobs(store: Store) -> None:
 
 
 def check_purge_limit(store: Store) -> None:
-    """Purge deletes no more than `limit`, the longest ended first."""
+    """Purge deletes at most `limit` jobs, those that ended first."""
     join(store, "ann")
     jobs = [a_job() for _ in range(3)]
     store.add(jobs)
@@ -137,13 +137,13 @@ def check_purge_limit(store: Store) -> None:
 
 
 def _quiet(store: Store) -> None:
-    """Have the store say that nothing has changed, as it must sooner or later."""
+    """Call `changed` until it returns False, as it must."""
     if all(store.changed() for _ in range(100)):
         raise AssertionError("changed() always says True, which makes idle workers spin")
 
 
 def check_changed_after_add(store: Store) -> None:
-    """A new job is a reason to look for work; it is so once."""
+    """`changed` reports a new job, once."""
     _quiet(store)
     store.add([a_job()])
     expect(True, store.changed(), "changed after add")
@@ -151,7 +151,7 @@ def check_changed_after_add(store: Store) -> None:
 
 
 def check_changed_when_a_job_is_queued_again(store: Store) -> None:
-    """Jobs that are released, retried or recovered are a reason to look for work."""
+    """`changed` reports jobs that are released, retried or recovered."""
     ways: dict[str, Callable[[Claim], object]] = {
         "release": lambda attempt: store.release([Putback(attempt)]),
         "retry": lambda attempt: end(store, attempt, Retry(0.0, "error")),
@@ -162,11 +162,11 @@ def check_changed_when_a_job_is_queued_again(store: Store) -> None:
         _quiet(store)
         way(attempt)
         expect(True, store.changed(), f"changed after {what}")
-        attempt = (*claim(store), attempt)[0]  # after "recover" its worker gets nothing any more
+        attempt = (*claim(store), attempt)[0]  # after "recover" its worker gets no claims
 
 
 def check_changed_when_a_follower_is_ready(store: Store) -> None:
-    """The end of a job that others wait for is a reason to look for work."""
+    """`changed` reports the end of a job that others wait for."""
     join(store, "ann")
     jobs = a_chain(2)
     store.add(jobs)
@@ -179,8 +179,8 @@ def check_changed_when_a_follower_is_ready(store: Store) -> None:
 # ---------------------------------------------------------------------- listen
 
 
-def _told(store: Store, heard: threading.Event, every: float) -> bool:
-    """Whether a listener gets to know that something has happened, as a worker would."""
+def _is_notified(store: Store, heard: threading.Event, every: float) -> bool:
+    """Return True if a listener is notified, or finds it out as a worker would."""
     until = time.monotonic() + 5.0
     while time.monotonic() < until:
         if heard.wait(every) or store.changed():
@@ -189,17 +189,17 @@ def _told(store: Store, heard: threading.Event, every: float) -> bool:
 
 
 def check_listen_tells_of_new_jobs(store: Store) -> None:
-    """Who listens is told of a new job, or finds it by asking `changed` as often as listen says."""
+    """A listener is notified of a new job, or finds it by calling `changed` as often as told."""
     heard = threading.Event()
     every = store.listen(heard.set)
     expect(True, 0 < every <= 60, "seconds between two looks are sensible")
     heard.clear()
     store.add([a_job()])
-    expect(True, _told(store, heard, every), "told of a new job")
+    expect(True, _is_notified(store, heard, every), "told of a new job")
 
 
 def check_listen_tells_of_what_people_do(store: Store) -> None:
-    """Who listens is told of jobs that another thread has made claimable."""
+    """A listener is notified of jobs that another thread has made claimable."""
     attempt = running(store)
     end(store, attempt, Failed("error"))
     heard = threading.Event()
@@ -209,23 +209,23 @@ def check_listen_tells_of_what_people_do(store: Store) -> None:
     person = threading.Thread(target=store.retry, args=([attempt.id],))
     person.start()
     person.join()
-    expect(True, _told(store, heard, every), "told of a job that was queued again")
+    expect(True, _is_notified(store, heard, every), "told of a job that was queued again")
 
 
 def check_listen_replaces(store: Store) -> None:
-    """Only the last one who listened is told."""
+    """Only the latest listener is notified."""
     first, second = threading.Event(), threading.Event()
     store.listen(first.set)
     every = store.listen(second.set)
     _quiet(store)
     first.clear()
     store.add([a_job()])
-    expect(True, _told(store, second, every), "the second one is told")
+    expect(True, _is_notified(store, second, every), "the second one is told")
     expect(False, first.is_set(), "the first one is told")
 
 
 def check_closing_ends_listening(store: Store) -> None:
-    """Nobody is told anything after the store was closed, also when it is opened again."""
+    """No listener is notified after the store was closed, even if it is opened again."""
     heard = threading.Event()
     store.listen(heard.set)
     store.close()

@@ -1,4 +1,4 @@
-"""The contract of limits, rates and pauses: what is due and must wait all the same."""
+"""The contract of limits, rates and pauses: reasons for due jobs to wait."""
 
 import threading
 import time
@@ -31,22 +31,22 @@ SHORT = 0.5  # seconds
 
 
 def _limited(count: int, limit: int = 1, key: str = "k", **changes: object) -> list[NewJob]:
-    """Jobs of which no more than `limit` may run at the same time."""
-    said = options(limit=limit)
-    return [a_job(limit_key=key, options=said, **changes) for _ in range(count)]
+    """Make jobs of which at most `limit` may run at the same time."""
+    text = options(limit=limit)
+    return [a_job(limit_key=key, options=text, **changes) for _ in range(count)]
 
 
 def _rated(count: int, rate: tuple[int, float], key: str = "k", **changes: object) -> list[NewJob]:
-    """Jobs of which so many may start within so many seconds."""
-    said = options(rate=rate)
-    return [a_job(limit_key=key, options=said, **changes) for _ in range(count)]
+    """Make jobs with a rate: at most so many start in a period."""
+    text = options(rate=rate)
+    return [a_job(limit_key=key, options=text, **changes) for _ in range(count)]
 
 
 # ---------------------------------------------------------------------- limits of keys
 
 
 def check_a_limit_holds_over_all_workers(store: Store) -> None:
-    """No more jobs with a key run than its limit allows, whoever runs them; first come first."""
+    """At most `limit` jobs with a key run, over all workers, in the order of claims."""
     join(store, "ann", "bob")
     jobs = _limited(5, limit=2)
     store.add(jobs)
@@ -60,7 +60,7 @@ def check_a_limit_holds_over_all_workers(store: Store) -> None:
 
 
 def check_a_limit_holds_one_by_one(store: Store) -> None:
-    """It makes no difference how many are asked for at a time."""
+    """A limit holds however many jobs are claimed at a time."""
     join(store, "ann")
     jobs = _limited(4, limit=3)
     store.add(jobs)
@@ -68,7 +68,7 @@ def check_a_limit_holds_one_by_one(store: Store) -> None:
 
 
 def check_a_limit_holds_up_nobody_else(store: Store) -> None:
-    """Jobs with other keys, with none, and in other queues go ahead of those that have to wait."""
+    """Jobs with other keys, without one, and in other queues pass those that must wait."""
     join(store, "ann")
     held_up = _limited(4, limit=1, run_at=PAST)
     others = [*_limited(2, limit=2, key="other"), *[a_job() for _ in range(3)]]
@@ -81,7 +81,7 @@ def check_a_limit_holds_up_nobody_else(store: Store) -> None:
 
 
 def check_a_place_is_free_again(store: Store) -> None:
-    """Whatever takes a job from its worker lets the next one with its key start, and tells it."""
+    """Everything that takes a job from its worker lets the next one start, and is reported."""
     join(store, "ann", "bob")
     outcomes: tuple[Outcome, ...] = (
         Completed(),
@@ -105,7 +105,7 @@ def check_a_place_is_free_again(store: Store) -> None:
 
 
 def check_each_job_has_its_own_limit(store: Store) -> None:
-    """Where jobs with one key say different limits, each waits for its own."""
+    """If jobs with one key have different limits, each waits for its own."""
     join(store, "ann")
     wide, narrow = _limited(3, limit=3), _limited(2, limit=1, run_at=PAST)
     store.add([*wide, *narrow])
@@ -113,14 +113,14 @@ def check_each_job_has_its_own_limit(store: Store) -> None:
 
 
 def check_a_key_without_a_limit_limits_nothing(store: Store) -> None:
-    """A key alone holds up nothing."""
+    """A key without a limit delays no job."""
     join(store, "ann")
     store.add([a_job(limit_key="k") for _ in range(3)])
     expect(3, len(claim(store)), "claims")
 
 
 def check_held_jobs_count(store: Store) -> None:
-    """A held job takes a place of its key."""
+    """A held job counts for the limit of its key."""
     join(store, "ann")
     held, other = _limited(1, held=True)[0], _limited(1)[0]
     store.add([held, other], held_by="ann")
@@ -128,7 +128,7 @@ def check_held_jobs_count(store: Store) -> None:
 
 
 def check_a_limit_keeps_the_order_of_requests(store: Store) -> None:
-    """Who waits for a predecessor takes no place meanwhile."""
+    """A job that waits for a predecessor does not count for the limit."""
     join(store, "ann")
     first = a_job()
     (second,), (third,) = _limited(1, after=first.id), _limited(1)
@@ -140,7 +140,7 @@ def check_a_limit_keeps_the_order_of_requests(store: Store) -> None:
 
 
 def check_a_queue_can_be_limited(store: Store) -> None:
-    """No more jobs of a queue run than it may, over all workers and priorities; others are free."""
+    """At most that many jobs of a queue run, over all workers; other queues are not affected."""
     join(store, "ann", "bob")
     store.limit({"mail": 2})
     mails = [a_job(queue="mail", priority=number % 3) for number in range(6)]
@@ -160,7 +160,7 @@ def check_a_queue_can_be_limited(store: Store) -> None:
 
 
 def check_a_queues_limit_can_be_changed(store: Store) -> None:
-    """A limit can be set anew and lifted; what runs already goes on."""
+    """A limit can be changed and removed; running jobs continue."""
     join(store, "ann")
     store.add([a_job() for _ in range(6)])
     store.limit({"default": 3, "other": None})
@@ -176,7 +176,7 @@ def check_a_queues_limit_can_be_changed(store: Store) -> None:
 
 
 def check_a_limited_queue_with_limited_keys(store: Store) -> None:
-    """Where a queue and a key are limited, both count."""
+    """If a queue and a key are limited, both limits hold."""
     join(store, "ann")
     store.limit({"default": 2})
     same, others = _limited(3, limit=1), [a_job() for _ in range(2)]
@@ -185,7 +185,7 @@ def check_a_limited_queue_with_limited_keys(store: Store) -> None:
 
 
 def check_a_queue_cannot_be_limited_to_nothing(store: Store) -> None:
-    """A limit is at least 1: who wants a queue to stand still pauses it."""
+    """A limit is at least 1; to stop a queue, pause it."""
     try:
         store.limit({"default": 0})
     except Exception:
@@ -198,12 +198,12 @@ def check_a_queue_cannot_be_limited_to_nothing(store: Store) -> None:
 
 
 def _seconds_from(store: Store, job: NewJob, since: float) -> float:
-    """When a job may start, in seconds since a time of the store's clock."""
+    """Return the seconds from a time of the store's clock to the start of each job."""
     return record(store, job.id).run_at.timestamp() - since
 
 
 def check_a_rate_spreads_the_starts(store: Store) -> None:
-    """So many start at once, the others wait for their slots in the order of claims."""
+    """Jobs up to the rate start at once, the others wait for slots in the order of claims."""
     join(store, "ann", "bob")
     jobs = _rated(5, rate=(2, LONG))
     store.add(jobs)
@@ -217,7 +217,7 @@ def check_a_rate_spreads_the_starts(store: Store) -> None:
 
 
 def check_a_rate_counts_starts_not_ends(store: Store) -> None:
-    """That a job has ended lets no other one start sooner."""
+    """The end of a job lets no other one start sooner."""
     join(store, "ann")
     store.add(_rated(2, rate=(1, LONG)))
     (got,) = all_claims(store)
@@ -226,7 +226,7 @@ def check_a_rate_counts_starts_not_ends(store: Store) -> None:
 
 
 def check_a_slot_comes(store: Store) -> None:
-    """What was put off starts in its slot, without asking again, and ahead of who comes later."""
+    """A job that was put off starts in its slot, before jobs that come later."""
     join(store, "ann")
     first, second = _rated(2, rate=(1, SHORT))
     store.add([first, second])
@@ -240,7 +240,7 @@ def check_a_slot_comes(store: Store) -> None:
 
 
 def check_rates_are_each_keys_own(store: Store) -> None:
-    """A rate holds up no other key."""
+    """A rate does not delay the jobs of another key."""
     join(store, "ann")
     jobs = [job for key in ("a", "b", "c") for job in _rated(2, rate=(1, LONG), key=key)]
     store.add(jobs)
@@ -248,7 +248,7 @@ def check_rates_are_each_keys_own(store: Store) -> None:
 
 
 def check_the_next_attempt_needs_a_slot_of_its_own(store: Store) -> None:
-    """A job that is tried again has to wait for its rate like every other one."""
+    """A retried job needs a slot of the rate like every other job."""
     join(store, "ann")
     for outcome in (Retry(0.0, "error"), Released()):
         (job,) = _rated(1, rate=(1, LONG), key=type(outcome).__name__)
@@ -260,7 +260,7 @@ def check_the_next_attempt_needs_a_slot_of_its_own(store: Store) -> None:
 
 
 def check_what_never_started_keeps_its_slot(store: Store) -> None:
-    """A job that was given back before it started need not wait for another slot."""
+    """A job that was released before it started does not need another slot."""
     join(store, "ann")
     first, second = _rated(2, rate=(1, SHORT))
     store.add([first, second])
@@ -274,7 +274,7 @@ def check_what_never_started_keeps_its_slot(store: Store) -> None:
 
 
 def check_slots_of_what_was_cancelled_come_back(store: Store) -> None:
-    """The slot of a job that is cancelled or deleted before it came goes to the next one."""
+    """The slot of a job that is cancelled or deleted before its start goes to the next one."""
     join(store, "ann")
     ways: dict[str, Callable[[list[str]], object]] = {
         "cancel": lambda ids: store.cancel(ids, "no"),
@@ -295,7 +295,7 @@ def check_slots_of_what_was_cancelled_come_back(store: Store) -> None:
 
 
 def check_a_rate_goes_on_when_all_was_cancelled(store: Store) -> None:
-    """Of many that waited nothing is left: the next one does not wait behind them."""
+    """If all waiting jobs are gone, the next one does not wait behind their slots."""
     join(store, "ann")
     jobs = _rated(BATCH, rate=(1, LONG))
     store.add(jobs)
@@ -308,10 +308,10 @@ def check_a_rate_goes_on_when_all_was_cancelled(store: Store) -> None:
 
 
 def check_a_limit_takes_no_slot_away(store: Store) -> None:
-    """Who has to wait for its limit when its slot has come starts when the limit lets it."""
+    """A job whose slot has come while it waits for its limit starts once the limit allows."""
     join(store, "ann")
-    said = options(rate=(1, SHORT), limit=1)
-    jobs = [a_job(limit_key="k", options=said) for _ in range(3)]
+    text = options(rate=(1, SHORT), limit=1)
+    jobs = [a_job(limit_key="k", options=text) for _ in range(3)]
     store.add(jobs)
     end(store, all_claims(store)[0], Completed())
     expect([], all_claims(store), "claims of the others, which get their slots")
@@ -327,7 +327,7 @@ def check_a_limit_takes_no_slot_away(store: Store) -> None:
 
 
 def check_a_limit_goes_before_a_rate(store: Store) -> None:
-    """Who has to wait for its limit takes no slot from those that could start."""
+    """A job that must wait for its limit takes no slot from those that could start."""
     join(store, "ann")
     narrow, wide = options(rate=(2, LONG), limit=1), options(rate=(2, LONG))
     jobs = [a_job(limit_key="k", options=each) for each in (narrow, narrow, wide)]
@@ -336,7 +336,7 @@ def check_a_limit_goes_before_a_rate(store: Store) -> None:
 
 
 def check_purge_keeps_the_starts_that_count(store: Store) -> None:
-    """A rate remembers its starts for as long as they matter, whatever is purged."""
+    """A rate counts its starts for as long as they matter, whatever is purged."""
     join(store, "ann")
     jobs = [*_rated(2, rate=(1, LONG)), *_rated(2, rate=(1, 0.01), key="short")]
     store.add(jobs)
@@ -350,7 +350,7 @@ def check_purge_keeps_the_starts_that_count(store: Store) -> None:
 
 
 def check_the_strangest_rate_stops_nobody(store: Store) -> None:
-    """A job whose options somebody has mistyped by hand holds up no claim."""
+    """A job with invalid options, edited by hand, does not block any claim."""
     join(store, "ann")
     strange = [
         '{"rate":[0,5]}',
@@ -374,7 +374,7 @@ def check_the_strangest_rate_stops_nobody(store: Store) -> None:
 
 
 def check_a_paused_queue_gives_nothing(store: Store) -> None:
-    """The jobs of a paused queue stay where they are, whoever asks; those of others do not."""
+    """Jobs of a paused queue cannot be claimed; those of other queues can."""
     join(store, "ann")
     store.pause(["mail", "never used"])
     mail, other = a_job(queue="mail"), a_job()
@@ -384,7 +384,7 @@ def check_a_paused_queue_gives_nothing(store: Store) -> None:
 
 
 def check_what_runs_goes_on_when_its_queue_is_paused(store: Store) -> None:
-    """A pause stops nothing that has started."""
+    """A pause does not stop running jobs."""
     join(store, "ann")
     store.add([first := a_job(), second := a_job()])
     got = claim(store, limit=1)[0]
@@ -395,7 +395,7 @@ def check_what_runs_goes_on_when_its_queue_is_paused(store: Store) -> None:
 
 
 def check_resume(store: Store) -> None:
-    """A queue that is resumed gives its jobs again, which is a reason to look."""
+    """A resumed queue gives its jobs again, and `changed` reports it."""
     join(store, "ann")
     store.pause(["default", "mail"])
     store.pause(["default"])
@@ -408,7 +408,7 @@ def check_resume(store: Store) -> None:
 
 
 def check_a_pause_keeps_the_limit(store: Store) -> None:
-    """A limited queue that was paused is limited when it is resumed."""
+    """A limited queue that was paused is still limited when it is resumed."""
     join(store, "ann")
     store.limit({"default": 1})
     store.pause(["default"])
@@ -424,7 +424,7 @@ def check_a_pause_keeps_the_limit(store: Store) -> None:
 
 
 def _changing(store: Store, change: Callable[[], bool]) -> tuple[threading.Thread, list[bool]]:
-    """Change a rule in another thread; the change is in the store when this returns."""
+    """Change a rule in another thread; return once the change is in the store."""
     answers: list[bool] = []
     before = store.rules("ann").version
     thread = threading.Thread(target=lambda: answers.append(change()))
@@ -436,7 +436,7 @@ def _changing(store: Store, change: Callable[[], bool]) -> tuple[threading.Threa
 
 
 def check_a_change_returns_when_it_is_noted(store: Store) -> None:
-    """A pause, and a limit, are over when each worker that starts jobs says that it obeys."""
+    """Pausing and limiting return once every worker that starts jobs has noted the rule."""
     store.join("ann", LONG, ["default"], 1)
     changes: tuple[Callable[[], bool], ...] = (
         lambda: store.pause(["default"]),
@@ -455,7 +455,7 @@ def check_a_change_returns_when_it_is_noted(store: Store) -> None:
 
 
 def check_who_starts_nothing_is_not_waited_for(store: Store) -> None:
-    """Workers that run no jobs, have said so, have left, or whose lease is over."""
+    """Workers without jobs, retired or gone workers, and expired leases are not waited for."""
     store.join("stores-only", LONG)
     for worker, lease in (("drained", LONG), ("left", LONG), ("hangs", 0.0)):
         store.join(worker, lease, ["default"], 1)
@@ -466,7 +466,7 @@ def check_who_starts_nothing_is_not_waited_for(store: Store) -> None:
 
 
 def check_a_change_in_a_transaction_is_not_waited_for(store: Store) -> None:
-    """Nobody can take note of it before it is committed."""
+    """A change in a transaction cannot be noted before the commit, so it is not waited for."""
     store.join("ann", LONG, ["default"], 1)
     with store.transaction():
         expect(False, store.pause(["default"]), "the answer")
@@ -476,7 +476,7 @@ def check_a_change_in_a_transaction_is_not_waited_for(store: Store) -> None:
 
 
 def check_queues_tell_their_rules(store: Store) -> None:
-    """A queue with a rule is listed with it, whether it has jobs or not."""
+    """A queue with a rule is listed with it, even without jobs."""
     store.limit({"a": 3, "b": None})
     store.pause(["c"])
     store.add([a_job(queue="a"), a_job(queue="b")])

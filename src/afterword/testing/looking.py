@@ -1,4 +1,4 @@
-"""The contract of what people ask a store: filters, counts, workers, queues and tasks."""
+"""The contract of the queries of people: filters, counts, workers, queues and tasks."""
 
 import os
 import threading
@@ -30,7 +30,7 @@ SHORT = 0.3  # seconds
 
 
 def check_a_store_has_an_identity(store: Store) -> None:
-    """The identity stays the same when the store is opened again, also by who makes nothing."""
+    """The identity stays the same when the store is opened again, also with `create=False`."""
     identity = store.identity
     expect(True, bool(identity), "there is one")
     for create in (True, False):
@@ -40,7 +40,7 @@ def check_a_store_has_an_identity(store: Store) -> None:
 
 
 def check_the_script_is_text(store: Store) -> None:
-    """The migrations can be had as SQL, whether the store is open or not."""
+    """The migrations are available as SQL, whether the store is open or not."""
     expect(True, "CREATE TABLE" in store.script(), "it creates tables")
     script = store.script()
     store.close()
@@ -51,7 +51,7 @@ def check_the_script_is_text(store: Store) -> None:
 
 
 def _varied(store: Store) -> dict[str, NewJob]:
-    """Jobs that differ in what can be looked for; two of them have ended, one is running."""
+    """Add jobs that differ in every field to filter by; two of them have ended, one is running."""
     jobs = {
         "plain": a_job(tags=("a", "100% 'b'")),
         "other task": a_job(task="app:other"),
@@ -90,7 +90,7 @@ _LOOKS: dict[Filter, set[str]] = {
     Filter(tag="100%"): set(),
     Filter(tag="A"): set(),
     Filter(error="100% of 'it'"): {"failed"},
-    Filter(error="1__%"): set(),  # as written: no pattern
+    Filter(error="1__%"): set(),  # literal text, not a pattern
     Filter(error="valueerror"): set(),
     Filter(since=FUTURE): set(),
     Filter(since=PAST, state=JobState.RUNNING): {"running"},
@@ -103,7 +103,7 @@ _LOOKS: dict[Filter, set[str]] = {
 
 
 def check_find_what_is_wanted(store: Store) -> None:
-    """Find shows the jobs that match everything that is set, the newest first."""
+    """Find returns the jobs that match every field that is set, the newest first."""
     jobs = _varied(store)
     for wanted, names in _LOOKS.items():
         expected = sorted((jobs[name].id for name in names), reverse=True)
@@ -111,7 +111,7 @@ def check_find_what_is_wanted(store: Store) -> None:
 
 
 def check_count_what_is_wanted(store: Store) -> None:
-    """Count has the numbers of what find shows, and a zero for every other state."""
+    """Count returns the numbers of the jobs that find returns, and zero for every other state."""
     _varied(store)
     for wanted in _LOOKS:
         counts = dict.fromkeys(JobState, 0)
@@ -121,7 +121,7 @@ def check_count_what_is_wanted(store: Store) -> None:
 
 
 def check_count_stops_at_the_limit(store: Store) -> None:
-    """No state is counted further than the limit, with a filter or without."""
+    """No state is counted further than the limit, with or without a filter."""
     join(store, "ann")
     store.add([a_job() for _ in range(3)])
     for attempt in claim(store):
@@ -140,7 +140,7 @@ def check_count_stops_at_the_limit(store: Store) -> None:
 
 
 def check_find_what_is_wanted_in_pages(store: Store) -> None:
-    """Pages of a filtered look show every matching job once."""
+    """Pages of a filtered query return every matching job once."""
     join(store, "ann")
     jobs = [a_job(task=f"app:{number % 2}") for number in range(8)]
     store.add(jobs)
@@ -155,7 +155,7 @@ def check_find_what_is_wanted_in_pages(store: Store) -> None:
 
 
 def check_since_is_when_jobs_were_added(store: Store) -> None:
-    """`since` leaves out what was added earlier."""
+    """`since` leaves out jobs that were added earlier."""
     old, new = a_job(), a_job()
     store.add([old])
     time.sleep(0.05)
@@ -165,7 +165,7 @@ def check_since_is_when_jobs_were_added(store: Store) -> None:
 
 
 def check_what_is_no_id_is_nobodys(store: Store) -> None:
-    """An id that cannot be one is not found, and nothing can be done with it."""
+    """An invalid id is not found, and nothing can be done with it."""
     store.add([a_job()])
     strange = ["", "1", "no id", "x" * 36, "'; --", "%", "\0", "\ud800", "雪", new_id().upper()]
     expect([], list(store.get(strange)), "found")
@@ -179,7 +179,7 @@ def check_what_is_no_id_is_nobodys(store: Store) -> None:
 
 
 def check_workers_are_listed(store: Store) -> None:
-    """A worker is listed with what it serves, where it is, and how many jobs it runs."""
+    """A worker is listed with its queues, its host, and the number of jobs that it runs."""
     expect([], list(store.workers()), "workers of a new store")
     store.join("ann", LONG, ["mail", "default"], 40)
     time.sleep(0.01)
@@ -200,7 +200,7 @@ def _served(worker: object) -> tuple[object, ...]:
 
 
 def check_workers_come_and_go(store: Store) -> None:
-    """A worker that shuts down says so, and one that has left is not on the list."""
+    """A worker that shuts down is listed as retired, and one that has left is not listed."""
     join(store, "ann", "bob")
     store.retire("ann")
     expect({"ann": True, "bob": False}, {w.id: w.retired for w in store.workers()}, "retired")
@@ -209,7 +209,7 @@ def check_workers_come_and_go(store: Store) -> None:
 
 
 def check_a_worker_without_a_lease_is_not_alive(store: Store) -> None:
-    """Whose lease has run out is listed as dead, until its jobs are recovered."""
+    """A worker whose lease has expired is listed as not alive, until its jobs are recovered."""
     store.join("ann", lease=SHORT)
     time.sleep(2 * SHORT)
     expect([("ann", False)], [(each.id, each.alive) for each in store.workers()], "workers")
@@ -245,7 +245,7 @@ def check_an_empty_queue_is_not_listed(store: Store) -> None:
 
 
 def check_tasks(store: Store) -> None:
-    """A task is listed with the jobs it has in each state, and when one ended last."""
+    """A task is listed with the number of its jobs in each state, and the time of the last end."""
     expect([], list(store.tasks(since=PAST)), "tasks of a new store")
     jobs = _varied(store)
     other, send = store.tasks(since=PAST)
@@ -260,7 +260,7 @@ def _numbers(task: TaskRecord) -> tuple[int, ...]:
 
 
 def check_tasks_since(store: Store) -> None:
-    """What ended earlier does not count, and a task of which nothing is left is not listed."""
+    """Earlier ends do not count, and a task with no jobs left to count is not listed."""
     _varied(store)
     (send, other) = sorted(store.tasks(since=FUTURE), key=lambda task: -task.queued)
     expect((3, 1, 0, 0, 0), _numbers(send), "app:send")
@@ -273,7 +273,7 @@ def check_tasks_since(store: Store) -> None:
 
 
 def check_looking_from_any_thread(store: Store) -> None:
-    """Workers, queues and tasks may be asked for from any thread, while another one writes."""
+    """Workers, queues and tasks may be queried from any thread, while another one writes."""
     attempt = running(store)
     seen: list[int] = []
     looks: tuple[Callable[[], Sized], ...] = (
@@ -297,7 +297,7 @@ def check_looking_from_any_thread(store: Store) -> None:
 
 
 def check_claims_know_their_queue(store: Store) -> None:
-    """A claim names the queue its job came from."""
+    """A claim has the queue of its job."""
     join(store, "ann")
     job = a_job(queue="mail")
     store.add([job])
@@ -308,6 +308,6 @@ def check_claims_know_their_queue(store: Store) -> None:
 
 
 def check_examine(store: Store) -> None:
-    """A store tells what its database is, in a line for each thing."""
+    """A store describes its database, in a line for each fact."""
     remarks = store.examine()
     expect(True, bool(remarks) and all(each.name and each.found for each in remarks), "remarks")

@@ -34,14 +34,14 @@ SHORT = 0.3  # seconds
 
 
 def check_recover_takes_nothing_from_the_living(store: Store) -> None:
-    """The jobs of a worker whose lease holds are left alone."""
+    """The jobs of a worker with a valid lease are not recovered."""
     attempt = running(store)
     expect([], list(store.recover(BATCH, LONG)), "recovered")
     expect(True, end(store, attempt, Completed()), "settled")
 
 
 def check_recover_after_leave(store: Store) -> None:
-    """What a worker holds when it leaves is lost at once, held jobs included."""
+    """The jobs of a worker that leaves are lost at once, held ones included."""
     attempt = running(store, "ann")
     held = a_job(held=True)
     store.add([held], held_by="ann")
@@ -51,7 +51,7 @@ def check_recover_after_leave(store: Store) -> None:
 
 
 def check_recover_after_the_lease(store: Store) -> None:
-    """A worker that does not renew loses its jobs when its lease has run out."""
+    """A worker that does not renew loses its jobs when its lease expires."""
     store.join("ann", lease=SHORT)
     job = a_job()
     store.add([job])
@@ -70,7 +70,7 @@ def check_recover_takes_from_the_lost_only(store: Store) -> None:
 
 
 def check_recover_what_a_worker_has_lost_track_of(store: Store) -> None:
-    """A living worker says which of its jobs it knows of; the others are lost."""
+    """A living worker lists the jobs that it knows of; its others are recovered."""
     join(store, "ann")
     store.add([a_job(), a_job()])
     known, forgotten = claim(store)
@@ -93,7 +93,7 @@ def check_recover_leaves_other_jobs_alone(store: Store) -> None:
 
 
 def check_recover_queues_again(store: Store) -> None:
-    """A job that lost its first worker is queued, counts it, says so, and may run at once."""
+    """A job that lost its first worker is queued with the count and a reason, due at once."""
     attempt = running(store, "ann")
     lose(store, attempt, LONG)
     found = record(store, attempt.id)
@@ -105,7 +105,7 @@ def check_recover_queues_again(store: Store) -> None:
 
 
 def check_recover_reports(store: Store) -> None:
-    """Recover says which job, of which task, which attempt, how often, and what became of it."""
+    """Recover returns each job with its task, attempt, lost workers and new state."""
     attempt = running(store, "ann")
     store.leave("ann")
     (report,) = store.recover(BATCH, LONG)
@@ -138,7 +138,7 @@ def _poisoned(store: Store, attempt: Claim) -> None:
 
 
 def check_recover_fails_poison(store: Store) -> None:
-    """A job that lost MAX_LOST workers has failed as poison (I18), and is not run again."""
+    """A job that lost MAX_LOST workers has failed as poison, and does not run again."""
     attempt = running(store, "ann")
     _poisoned(store, attempt)
     found = record(store, attempt.id)
@@ -149,7 +149,7 @@ def check_recover_fails_poison(store: Store) -> None:
 
 
 def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
-    """However many steps it takes to recover its jobs, and whether it has left or was lost."""
+    """This holds however many steps the recovery takes, and whether the worker left or was lost."""
     for leaves in (False, True):
         worker = f"leaves-{leaves}"
         store.join(worker, SHORT)
@@ -159,7 +159,7 @@ def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None
         if leaves:
             store.leave(worker)
         else:
-            store.recover(BATCH, LONG)  # some stores notice how long they have looked on
+            store.recover(BATCH, LONG)  # some stores measure for how long they have watched a lease
             time.sleep(2 * SHORT)
         for _ in jobs:
             expect(1, len(store.recover(1, LONG)), "recovered in a step")
@@ -170,7 +170,7 @@ def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None
 
 
 def check_what_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
-    """The jobs of a worker that shut down are queued at once, and no loss is counted."""
+    """Jobs of a worker that shut down are queued at once, and no loss is counted."""
     store.join("ann", lease=SHORT)
     job = a_job()
     store.add([job])
@@ -186,7 +186,7 @@ def check_what_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
 
 
 def check_on_crash_fail(store: Store) -> None:
-    """A job that must not be run twice fails when its worker is lost, or leaves it behind."""
+    """A job with on_crash="fail" fails if its worker is lost, or leaves it behind."""
     for retires in (False, True):
         attempt = running(store, f"worker-{retires}", options=options(on_crash="fail"))
         if retires:
@@ -202,7 +202,7 @@ def check_on_crash_fail(store: Store) -> None:
 
 
 def check_on_crash_fail_is_about_crashes(store: Store) -> None:
-    """Such a job is tried again when its task asks for it, or when it is given back."""
+    """Such a job is still retried if its task asks for it, or queued again if it is released."""
     attempt = running(store, options=options(on_crash="fail"))
     end(store, attempt, Retry(0.0, "error"))
     (attempt,) = claim(store)
@@ -211,7 +211,7 @@ def check_on_crash_fail_is_about_crashes(store: Store) -> None:
 
 
 def check_interruptions_have_a_bound(store: Store) -> None:
-    """A job that MAX_INTERRUPTED shutdowns have interrupted has failed: it does not end in time."""
+    """A job that was interrupted by MAX_INTERRUPTED shutdowns has failed."""
     store.add([a_job(run_at=FUTURE)])
     (model,) = store.find()
     jobs = [
@@ -231,7 +231,7 @@ def check_interruptions_have_a_bound(store: Store) -> None:
 
 
 def check_poison_stops_followers(store: Store) -> None:
-    """A job that fails as poison stops those behind it like any failure."""
+    """A job that fails as poison stops its followers like any failure."""
     join(store, "ann")
     jobs = a_chain(3)
     store.add(jobs)
@@ -240,7 +240,7 @@ def check_poison_stops_followers(store: Store) -> None:
 
 
 def check_recover_tells_what_it_did(store: Store) -> None:
-    """A held follower that is cancelled with its poisonous predecessor is never called queued."""
+    """A held follower that is cancelled with its poison predecessor is not reported as queued."""
     join(store, "ann")
     first = a_job()
     second = a_job(after=first.id, held=True)
@@ -258,7 +258,7 @@ def check_recover_tells_what_it_did(store: Store) -> None:
 
 
 def check_recover_limit(store: Store) -> None:
-    """Recover takes no more than `limit` at a time; the rest is taken by the next calls."""
+    """Recover takes at most `limit` jobs at a time; further calls take the rest."""
     join(store, "ann")
     jobs = [a_job() for _ in range(5)]
     store.add(jobs)
@@ -270,7 +270,7 @@ def check_recover_limit(store: Store) -> None:
 
 
 def check_jobs_of_a_stranger_are_lost(store: Store) -> None:
-    """Who has not joined cannot hold anything."""
+    """A worker that has not joined cannot hold jobs."""
     job = a_job(held=True)
     store.add([job], held_by="stranger")
     expect([job.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
@@ -289,7 +289,7 @@ def check_renew_extends_the_lease(store: Store) -> None:
 
 
 def check_renew_is_for_members(store: Store) -> None:
-    """Who has left, or never joined, has no lease to renew."""
+    """A worker that has left, or never joined, has no lease to renew."""
     join(store, "ann")
     store.leave("ann")
     expect(False, store.renew("ann", LONG), "renewed after leaving")
@@ -297,13 +297,13 @@ def check_renew_is_for_members(store: Store) -> None:
 
 
 def check_join_once(store: Store) -> None:
-    """A worker id is joined once: two processes under one id would share a fence."""
+    """A worker id can join once: two processes with one id would share a fence."""
     join(store, "ann")
     expect_refused(store, lambda: store.join("ann", LONG), "joining twice")
 
 
 def check_leave_is_harmless(store: Store) -> None:
-    """Leaving twice, or without having joined, does nothing."""
+    """Leaving twice, or without having joined, is a no-op."""
     join(store, "ann")
     for worker in ("ann", "ann", "stranger"):
         store.leave(worker)
@@ -311,7 +311,7 @@ def check_leave_is_harmless(store: Store) -> None:
 
 
 def check_an_ended_job_outlives_its_worker(store: Store) -> None:
-    """A job that was settled before its worker left stays as it is."""
+    """A job that was settled before its worker left stays unchanged."""
     attempt = running(store)
     end(store, attempt, Completed())
     before = record(store, attempt.id)
@@ -322,7 +322,7 @@ def check_an_ended_job_outlives_its_worker(store: Store) -> None:
 
 
 def check_who_waits_for_a_job_is_not_freed(store: Store) -> None:
-    """`free_followers` leaves those alone who wait for a job that is there, however it is asked."""
+    """`free_followers` does not free jobs whose predecessor exists, in any way of calling it."""
     chains = [a_chain(3) for _ in range(3)]
     for chain in chains:
         store.add(chain)

@@ -1,4 +1,4 @@
-"""The contract of schedules: declared by many, dealt with by one."""
+"""The contract of schedules: declared by many processes, advanced by one."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ def _due(store: Store, *names: str, rule: str = NIGHTLY.rule) -> Sequence[Due]:
 
 
 def check_the_store_has_a_clock(store: Store) -> None:
-    """The store's clock goes, and is not far from this machine's."""
+    """The store's clock advances, and is close to that of this machine."""
     first = store.now()
     time.sleep(0.01)
     second = store.now()
@@ -42,7 +42,7 @@ def check_the_store_has_a_clock(store: Store) -> None:
 
 
 def check_a_declared_schedule_is_listed(store: Store) -> None:
-    """A schedule is listed with all that its code says of it, and when it was last declared."""
+    """A schedule is listed with its declaration, and with the time of the last one."""
     expect([], list(store.schedules()), "schedules of a new store")
     store.declare([NIGHTLY, replace(NIGHTLY, name="a first")])
     expect(["a first", "nightly"], [each.name for each in store.schedules()], "names")
@@ -55,7 +55,7 @@ def check_a_declared_schedule_is_listed(store: Store) -> None:
 
 
 def check_declaring_again_changes_nothing(store: Store) -> None:
-    """A schedule that is known goes on from where it is; what it is called may change."""
+    """Declaring a known schedule keeps its cursor; only its task and its words may change."""
     store.declare([DUE])
     (due,) = _due(store, "due")
     store.advance(due, FUTURE, PAST)
@@ -70,7 +70,7 @@ def check_declaring_again_changes_nothing(store: Store) -> None:
 
 
 def check_a_changed_rule_starts_anew(store: Store) -> None:
-    """A schedule whose rule has changed goes on from the time that is given with it."""
+    """A schedule with a changed rule continues from the time that is declared with it."""
     store.declare([NIGHTLY])
     store.declare([replace(NIGHTLY, rule="0 4 * * *", next_at=FUTURE - 60)])
     found = _record(store, "nightly")
@@ -78,7 +78,7 @@ def check_a_changed_rule_starts_anew(store: Store) -> None:
 
 
 def check_two_rules_go_on_side_by_side(store: Store) -> None:
-    """During a deploy two releases have two rules: no occurrence of either is lost."""
+    """During a deploy two releases declare two rules, and no occurrence of either is lost."""
     new = replace(DUE, rule="* * * * *")
     store.declare([new])
     store.declare([replace(DUE, next_at=FUTURE)])
@@ -99,14 +99,14 @@ def check_two_rules_go_on_side_by_side(store: Store) -> None:
 
 
 def check_declared_twice_in_a_batch(store: Store) -> None:
-    """Of two declarations of one schedule the last one counts."""
+    """Of two declarations of one schedule, the last one is kept."""
     store.declare([])
     store.declare([NIGHTLY, replace(NIGHTLY, words="later")])
     expect(["later"], [each.words for each in store.schedules()], "words")
 
 
 def check_due(store: Store) -> None:
-    """Of the schedules asked for, those are due whose next occurrence has come, in their order."""
+    """The given schedules whose next occurrence has come are due, in that order."""
     store.declare([NIGHTLY, DUE, replace(DUE, name="earlier", next_at=PAST - 0.5)])
     store.declare([replace(DUE, name="other")])
     dues = _due(store, "nightly", "due", "unknown", "earlier")
@@ -118,7 +118,7 @@ def check_due(store: Store) -> None:
 
 
 def check_advance(store: Store) -> None:
-    """A schedule that was advanced is due again when its next occurrence comes."""
+    """A schedule that was advanced is due again at its next occurrence."""
     store.declare([DUE])
     (due,) = _due(store, "due")
     expect(True, store.advance(due, PAST + 0.25, PAST), "advanced")
@@ -131,7 +131,7 @@ def check_advance(store: Store) -> None:
 
 
 def check_advance_is_for_who_saw_it(store: Store) -> None:
-    """Of several that have seen the same occurrence one moves the schedule on."""
+    """If several have seen the same occurrence, one of them advances the schedule."""
     store.declare([replace(DUE, next_at=1_700_000_000.123457)])
     (due,) = _due(store, "due")
     expect(True, store.advance(due, 1_700_000_060.2, due.next_at), "advanced")
@@ -141,7 +141,7 @@ def check_advance_is_for_who_saw_it(store: Store) -> None:
 
 
 def check_a_paused_schedule_makes_nothing(store: Store) -> None:
-    """A paused schedule is not due, nor advanced by who saw it before; until it is resumed."""
+    """A paused schedule is neither due nor advanced, until it is resumed."""
     store.declare([DUE])
     (due,) = _due(store, "due")
     expect(True, store.pause_schedule("due", True), "paused")
@@ -154,7 +154,7 @@ def check_a_paused_schedule_makes_nothing(store: Store) -> None:
 
 
 def check_an_occurrence_and_its_job_are_one(store: Store) -> None:
-    """An occurrence whose transaction fails has no job and comes again."""
+    """An occurrence whose transaction fails has no job, and is due again."""
     store.declare([DUE])
     try:
         with store.transaction():
@@ -173,7 +173,7 @@ class _Broken(Exception):
 
 
 def check_schedules_from_any_thread(store: Store) -> None:
-    """Schedules may be looked at from any thread, while another one writes."""
+    """Schedules may be listed from any thread, while another one writes."""
     store.declare([DUE])
     seen: list[float] = []
     reader = threading.Thread(target=lambda: seen.append(_next_at(store, "due")))

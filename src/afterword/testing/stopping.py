@@ -1,4 +1,4 @@
-"""The contract of `Store.cancel` for jobs that run, and of `Store.cancelling`."""
+"""The contract of `Store.cancel` for running jobs, and of `Store.cancelling`."""
 
 from collections.abc import Callable
 
@@ -23,14 +23,14 @@ from afterword.testing.kit import (
 
 
 def _asked(store: Store, **changes: object) -> Claim:
-    """A running attempt that somebody wants to end."""
+    """Run an attempt, and ask it to end."""
     attempt = running(store, **changes)  # type: ignore[arg-type]
     expect([True], list(store.cancel([attempt.id], "by bob")), "cancelled")
     return attempt
 
 
 def check_cancel_asks_for_the_end_of_running_jobs(store: Store) -> None:
-    """A running job that is cancelled goes on running; its worker is told, and nobody else."""
+    """A running job that is cancelled continues; its worker is told, and no other."""
     attempt = _asked(store)
     other = running(store, "bob")
     found = record(store, attempt.id)
@@ -41,14 +41,14 @@ def check_cancel_asks_for_the_end_of_running_jobs(store: Store) -> None:
 
 
 def check_the_last_who_asks_is_heard(store: Store) -> None:
-    """A running job can be cancelled again; the last reason counts."""
+    """A running job can be cancelled again; the last reason is kept."""
     attempt = _asked(store)
     expect([True, True], list(store.cancel([attempt.id, attempt.id], "by cid")), "cancelled")
     expect([Cancelling(attempt.id, 1, "by cid")], list(store.cancelling("ann")), "told")
 
 
 def check_who_was_asked_decides(store: Store) -> None:
-    """However the attempt ends its job, that counts: it may have been too late to stop."""
+    """The outcome of a job that was asked to end is accepted, whatever it is."""
     outcomes: dict[Outcome, JobState] = {
         Completed(): JobState.COMPLETED,
         Failed("error"): JobState.FAILED,
@@ -64,7 +64,7 @@ def check_who_was_asked_decides(store: Store) -> None:
 
 
 def check_what_is_to_end_is_not_queued_again(store: Store) -> None:
-    """A cancelled job that would be queued again has ended instead, and stops its followers."""
+    """A cancelled job that would be queued again ends instead, and stops its followers."""
     ways: dict[str, Callable[[Claim], bool]] = {
         "retry": lambda attempt: end(store, attempt, Retry(0.0, "error")),
         "interruption": lambda attempt: end(store, attempt, Released()),
@@ -101,7 +101,7 @@ def check_what_is_to_end_is_not_recovered(store: Store) -> None:
 
 
 def check_retry_of_what_was_to_end(store: Store) -> None:
-    """Nobody wants a job to end any more that was retried by hand."""
+    """A retry by hand withdraws an earlier request to end."""
     attempt = _asked(store)
     end(store, attempt, Cancelled("by bob"))
     store.retry([attempt.id])
@@ -115,7 +115,7 @@ def check_retry_of_what_was_to_end(store: Store) -> None:
 
 
 def check_a_held_job_can_be_asked_to_end(store: Store) -> None:
-    """A held job that is cancelled has ended when it is released."""
+    """A held job that is cancelled ends when it is released."""
     join(store, "ann")
     job = a_job(held=True)
     store.add([job], held_by="ann")
@@ -128,7 +128,7 @@ def check_a_held_job_can_be_asked_to_end(store: Store) -> None:
 
 
 def check_asking_is_undone_with_its_transaction(store: Store) -> None:
-    """Nobody is told what was asked in a transaction that failed."""
+    """A request to end in a transaction that failed is not passed on."""
     job = a_job()
     join(store, "ann")
     store.add([job])

@@ -29,7 +29,7 @@ from afterword.testing.kit import (
 
 
 def check_claim_gives_what_is_needed_to_run(store: Store) -> None:
-    """A claim names job, attempt, worker, task and arguments; the job is then running."""
+    """A claim has job, attempt, worker, task and arguments; the job is then running."""
     join(store, "ann")
     job = a_job(arguments='{"n": 1}')
     store.add([job])
@@ -43,7 +43,7 @@ def check_claim_gives_what_is_needed_to_run(store: Store) -> None:
 
 
 def check_claim_is_exclusive(store: Store) -> None:
-    """A running job is claimed by nobody."""
+    """A running job cannot be claimed."""
     running(store, "ann")
     join(store, "bob")
     expect([], list(claim(store, "bob")), "claims of another worker")
@@ -62,7 +62,7 @@ def check_claim_order(store: Store) -> None:
 
 
 def check_claim_order_holds_one_by_one(store: Store) -> None:
-    """Claims one after the other come in the same order as all at once, whatever the ids."""
+    """Single claims come in the same order as one large claim, whatever the ids."""
     join(store, "ann")
     late, early = a_job(run_at=PAST + 60), a_job(run_at=PAST)
     jobs = [early, late, *(a_job(priority=5, run_at=PAST) for _ in range(2))]
@@ -72,7 +72,7 @@ def check_claim_order_holds_one_by_one(store: Store) -> None:
 
 
 def check_claim_limit(store: Store) -> None:
-    """Claim takes no more than `limit`, across priorities and queues, and leaves the rest."""
+    """Claim takes at most `limit` jobs, across priorities and queues, and leaves the rest."""
     join(store, "ann")
     store.add([a_job(priority=n % 2, queue=("a", "b")[n // 4]) for n in range(8)])
     expect(0, len(store.claim("ann", ["a", "b"], 0)), "limit 0")
@@ -81,7 +81,7 @@ def check_claim_limit(store: Store) -> None:
 
 
 def check_claim_queues(store: Store) -> None:
-    """Claim serves the queues that it was given, and no others."""
+    """Claim serves the given queues only."""
     join(store, "ann")
     mail, other = a_job(queue="mail"), a_job(queue="other")
     store.add([mail, other])
@@ -91,7 +91,7 @@ def check_claim_queues(store: Store) -> None:
 
 
 def check_claim_skips(store: Store) -> None:
-    """Claim leaves the jobs of tasks that it is to skip, also when they come first."""
+    """Claim leaves out the jobs of tasks to skip, even if they come first."""
     join(store, "ann")
     unknown = [a_job(task="new:task", run_at=PAST) for _ in range(3)]
     known = a_job()
@@ -109,7 +109,7 @@ def check_claim_takes_what_is_due(store: Store) -> None:
 
 
 def check_attempts_rise(store: Store) -> None:
-    """Each attempt's number is one more than that of the last one, however that one ended."""
+    """Each attempt's number is one more than the last one's, whatever its outcome."""
     attempt = running(store)
     join(store, "bob")
     for expected in (2, 3, 4):
@@ -123,7 +123,7 @@ def check_attempts_rise(store: Store) -> None:
 
 
 def check_claim_clears_the_last_error(store: Store) -> None:
-    """A running job shows no error of an earlier attempt."""
+    """A running job has no error of an earlier attempt."""
     attempt = running(store)
     end(store, attempt, Retry(0.0, "error"))
     claim(store)
@@ -134,7 +134,7 @@ def check_claim_clears_the_last_error(store: Store) -> None:
 
 
 def check_release_gives_the_attempt_back(store: Store) -> None:
-    """A released job is queued for everyone, and the attempt does not count."""
+    """A released job can be claimed by every worker, and the attempt does not count."""
     attempt = running(store, "ann")
     join(store, "bob")
     expect([True], list(store.release([Putback(attempt)])), "released")
@@ -164,7 +164,7 @@ def check_release_keeps_the_order(store: Store) -> None:
 
 
 def check_release_for_later(store: Store) -> None:
-    """A putback with a delay is not claimed until it is over, and shows its reason."""
+    """A job released with a delay cannot be claimed before it is over, and has the reason."""
     attempt = running(store)
     began = store.now()
     store.release([Putback(attempt, LONG, "nobody knows this task")])
@@ -175,7 +175,7 @@ def check_release_for_later(store: Store) -> None:
 
 
 def check_release_brings_nothing_forward(store: Store) -> None:
-    """A held job that is released is not run before its own time."""
+    """A held job that is released does not run before its own time."""
     join(store, "ann")
     job = a_job(held=True, run_at=FUTURE)
     store.add([job], held_by="ann")
@@ -184,7 +184,7 @@ def check_release_brings_nothing_forward(store: Store) -> None:
 
 
 def check_parked_counts_from_the_first_reason(store: Store) -> None:
-    """A claim says how long ago its job was first put back for a reason."""
+    """A claim has the time since its job was first put back for a reason."""
     attempt = running(store, "ann")
     store.release([Putback(attempt)])
     (attempt,) = claim(store)
@@ -203,7 +203,7 @@ def check_parked_counts_from_the_first_reason(store: Store) -> None:
 
 
 def check_parked_ends_with_an_attempt(store: Store) -> None:
-    """Somebody could run the job: from then on it is counted anew."""
+    """Counting starts anew once a worker could run the job."""
     join(store, "ann")
     for outcome in (Retry(0.0, "error"), Released()):
         store.add([job := a_job()])
@@ -213,7 +213,7 @@ def check_parked_ends_with_an_attempt(store: Store) -> None:
 
 
 def check_release_is_fenced(store: Store) -> None:
-    """A claim that does not match releases nothing; nor does the same claim twice."""
+    """A claim that does not match releases nothing, nor does the same claim twice."""
     attempt = running(store)
     for what, other in stale(attempt).items():
         expect([False], list(store.release([Putback(other)])), f"release by {what}")
@@ -235,7 +235,7 @@ def check_release_after_the_end(store: Store) -> None:
 
 
 def _refused(store: Store, old: Claim, new: Claim) -> None:
-    """What the old claim asks for is refused, and the new one goes on."""
+    """Expect requests with the old claim to be refused, and the new one to continue."""
     expect((old.id, old.attempt, old.worker), (new.id, new.attempt, new.worker), "the same attempt")
     expect([False], list(store.release([Putback(old)])), "released again")
     expect([False], list(store.discard([old])), "discarded")
@@ -254,14 +254,14 @@ def _refused(store: Store, old: Claim, new: Claim) -> None:
 
 
 def check_a_claim_holds_once(store: Store) -> None:
-    """When its worker claims a released attempt again, the old claim is still refused."""
+    """An old claim is refused even if its worker claims the released attempt again."""
     old = running(store)
     store.release([Putback(old)])
     _refused(store, old, claim(store)[0])
 
 
 def check_the_claim_of_a_held_job_holds_once(store: Store) -> None:
-    """So it is with the claim that came with adding the job."""
+    """This also holds for the claim that came with adding the job."""
     join(store, "ann")
     job = a_job(held=True)
     store.add([job], held_by="ann")
@@ -274,7 +274,7 @@ def check_the_claim_of_a_held_job_holds_once(store: Store) -> None:
 
 
 def check_discard_forgets(store: Store) -> None:
-    """A discarded job is gone: neither queued nor in the history."""
+    """A discarded job is gone, from the queue and from the history."""
     join(store, "ann")
     job = a_job(held=True)
     store.add([job], held_by="ann")
@@ -294,7 +294,7 @@ def check_discard_lets_followers_move_up(store: Store) -> None:
 
 
 def check_discard_closes_the_gap(store: Store) -> None:
-    """Followers of a discarded job wait for, and stop with, what it waited for."""
+    """Followers of a discarded job wait for, and stop with, its predecessor."""
     join(store, "ann")
     first = a_job()
     middle = a_job(after=first.id, held=True)
@@ -307,7 +307,7 @@ def check_discard_closes_the_gap(store: Store) -> None:
 
 
 def check_discard_with_a_reason_cancels(store: Store) -> None:
-    """With a reason a held job ends as cancelled, and stops what follows it."""
+    """With a reason a held job ends as cancelled, and stops its followers."""
     join(store, "ann")
     first = a_job(held=True)
     second = a_job(after=first.id)
@@ -320,7 +320,7 @@ def check_discard_with_a_reason_cancels(store: Store) -> None:
 
 
 def check_discard_is_fenced(store: Store) -> None:
-    """A claim that does not match discards nothing; nor does the same claim twice."""
+    """A claim that does not match discards nothing, nor does the same claim twice."""
     attempt = running(store)
     for what, other in stale(attempt).items():
         expect([False], list(store.discard([other])), f"discard by {what}")
@@ -329,7 +329,7 @@ def check_discard_is_fenced(store: Store) -> None:
 
 
 def check_discard_after_recovery(store: Store) -> None:
-    """Whoever lost a held job cannot discard it any more."""
+    """A worker that lost a held job cannot discard it any more."""
     join(store, "ann")
     job = a_job(held=True)
     store.add([job], held_by="ann")
@@ -340,7 +340,7 @@ def check_discard_after_recovery(store: Store) -> None:
 
 
 def check_strangers_get_nothing(store: Store) -> None:
-    """Who has not joined, or has left, claims in vain: the jobs would be lost at once."""
+    """A worker that has not joined, or has left, gets no claims: its jobs would be lost at once."""
     job = a_job()
     store.add([job])
     expect([], list(claim(store, "nobody")), "claims of who has not joined")
@@ -351,7 +351,7 @@ def check_strangers_get_nothing(store: Store) -> None:
 
 
 def check_next_in(store: Store) -> None:
-    """A worker is told in how many seconds the next job of its queues is due."""
+    """A worker learns in how many seconds the next job of its queues is due."""
     expect(None, store.next_in(["default"]), "in an empty store")
     store.add([a_job(), a_job(run_at=FUTURE), a_job(run_at=PAST)])
     soon = store.now() + 100

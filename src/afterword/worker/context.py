@@ -15,8 +15,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, overload
 
-from afterword.client.adder import TaskAdder
-from afterword.client.call import Call, new_job
+from afterword.client.call import Call, TaskAdder, new_job
 from afterword.client.handle import Job
 from afterword.errors import ConfigurationError, LostLease, NotInTask
 from afterword.injection.needs import native
@@ -30,7 +29,7 @@ from afterword.transactions.connections import adapt
 from afterword.transactions.connections.kinds import Awaited, Synchronous
 from afterword.transactions.statements import Transactions
 from afterword.worker.progress import Progress
-from afterword.worker.workplace import Make, Natives, Workplace
+from afterword.worker.services import Builtins, Make, WorkerServices
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,7 +41,7 @@ class TaskContext(TaskAdder):
 
     Args:
         claim: the right to it.
-        place: what it shares with other attempts.
+        services: what it shares with other attempts.
         started_at: seconds since 1970.
 
     Example:
@@ -52,12 +51,12 @@ class TaskContext(TaskAdder):
             task.add_task(send_receipt, order_id)  # exists if and only if this attempt completes
     """
 
-    def __init__(self, claim: Claim, place: Workplace, started_at: float) -> None:
+    def __init__(self, claim: Claim, services: WorkerServices, started_at: float) -> None:
         self._claim = claim
-        self._place = place
+        self._services = services
         self._progress: Progress | None = None
         self.started_at = started_at
-        self._began = place.monotonic()
+        self._began = services.monotonic()
         self.children: list[NewJob] = []
         self.completed = False  # on record already, by `complete_in`
         self.told_to_end: BaseException | None = None
@@ -84,7 +83,7 @@ class TaskContext(TaskAdder):
     @property
     def seconds(self) -> float:
         """How long the attempt has run so far."""
-        return self._place.monotonic() - self._began
+        return self._services.monotonic() - self._began
 
     @property
     def idempotency_key(self) -> str:
@@ -139,7 +138,7 @@ class TaskContext(TaskAdder):
             current_task().progress.update(3, total=10, message="resizing")
         """
         if self._progress is None:
-            self._progress = Progress(self._claim, self._place.note)
+            self._progress = Progress(self._claim, self._services.note)
         return self._progress
 
     @property
@@ -150,7 +149,7 @@ class TaskContext(TaskAdder):
     @property
     def provided(self) -> Provided:
         """What is injected by its annotation alone, made when it is asked for."""
-        return Natives(self, self._place.natives)
+        return Builtins(self, self._services.builtins)
 
     # ------------------------------------------------------------------ jobs of its own
 
@@ -160,11 +159,11 @@ class TaskContext(TaskAdder):
     def _add_call(self, call: Call) -> Job[Any]:
         job = self.new_job(call)
         self.keep([job])
-        return Job(job.id, job.task, keeper=self._place.keeper)
+        return Job(job.id, job.task, inquiries=self._services.inquiries)
 
     def new_job(self, call: Call) -> NewJob:
         """The job of a call; it is not added."""
-        return new_job(call, self._place.injection)
+        return new_job(call, self._services.injection)
 
     def keep(self, jobs: Sequence[NewJob]) -> None:
         """Add jobs, as of `add_task`."""
@@ -217,13 +216,13 @@ class TaskContext(TaskAdder):
 
     @property
     def _transactions(self) -> Transactions:
-        if self._place.transactions is None:
+        if self._services.transactions is None:
             raise ConfigurationError(
                 f"complete_in needs the worker's own process, but {self} runs in a child process,"
                 " or in its request. Use it in a task without executor='process', and start the"
                 " application."
             )
-        return self._place.transactions
+        return self._services.transactions
 
     def _settlement(self) -> Settlement:
         children = tuple(self.children)
@@ -231,7 +230,7 @@ class TaskContext(TaskAdder):
 
     def _write_progress(self) -> None:
         """What it has said goes on record while it is still running there."""
-        self._place.write_now(self.progress)
+        self._services.write_now(self.progress)
 
     def _on_record(self) -> None:
         self.completed = True
@@ -250,7 +249,7 @@ class _Logger(logging.LoggerAdapter[logging.Logger]):
         return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
-NATIVES: Mapping[type, Make] = {
+BUILTINS: Mapping[type, Make] = {
     TaskContext: lambda context: context,
     Progress: lambda context: context.progress,
 }

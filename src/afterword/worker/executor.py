@@ -1,12 +1,12 @@
 """One attempt, from claim to outcome.
 
 An executor never raises and never writes: whatever user code does, the attempt ends as a value.
-`async def` tasks run in the worker's event loop, `def` tasks in one of its threads. What a request
-had in its context (its outbox, its state) is not there: an attempt may run on another machine.
+`async def` tasks run in the worker's event loop, `def` tasks in one of its threads. They do not see
+the context variables of the request, because an attempt may run on another machine.
 
-What a task is injected with is entered before it and left after it, in the same place: in the
-thread of a `def` task if all of it can be had there; else in the event loop, and only the `def`
-task itself goes to a thread.
+Dependencies are entered before the task and left after it, in the same place: in the thread of a
+`def` task if all of them are synchronous; otherwise in the event loop, and only the `def` task
+itself runs in a thread.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Submit = Callable[[Callable[[], None]], object]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A task's function, and what it takes to call it."""
+    """A task's function with everything that is needed to call it."""
 
     func: Callable[..., Any]
     needs: Needs
@@ -43,10 +43,10 @@ class Target:
 
 
 class Targets:
-    """The functions that a worker has met, each looked at once.
+    """The functions that a worker has run; each is analysed once.
 
     Args:
-        injection: what the application's functions are given.
+        injection: the injection of the application.
     """
 
     def __init__(self, injection: Injection) -> None:
@@ -54,11 +54,11 @@ class Targets:
         self._known: dict[Callable[..., Any], Target] = {}
 
     def find(self, name: str) -> Target:
-        """The function of a task.
+        """Return the function of a task.
 
         Raises:
             UnknownTask: this application does not have the task.
-            InjectionError: what it needs can never be had here.
+            InjectionError: a dependency can never be provided here.
         """
         found = resolve(name)
         target = self._known.get(found)
@@ -72,9 +72,9 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A claim with its function and arguments found: ready to be called.
+    """A claim with its function and arguments, ready to be called.
 
-    `run` is set if there is something to enter and leave in the event loop.
+    `run` is set if dependencies have to be entered and left in the event loop.
     """
 
     claim: Claim
@@ -87,37 +87,37 @@ class Attempt:
 
     @property
     def in_loop(self) -> bool:
-        """Whether it runs in the event loop; else in a thread."""
+        """True if it runs in the event loop; otherwise it runs in a thread."""
         return self.target.is_async or self.run is not None
 
     @property
     def leaving(self) -> bool:
-        """Whether the function has ended, and what it was given is given back now."""
+        """True once the function has ended and its dependencies are being closed."""
         return self.context.leaving or (self.run is not None and self.run.leaving)
 
     def cancel(self, why: BaseException, task: asyncio.Task[None]) -> None:
-        """Make it end, if it runs in the event loop, as that task; a thread can only be told."""
+        """Cancel it, if it runs in the event loop as that asyncio task."""
         if self.run is not None and self.run.begun:
             self.run.cancel(why, body=self.target.is_async)
         else:
             task.cancel()
 
     def call(self) -> Any:
-        """Call a task that needs nothing that has to be given back."""
+        """Call a task whose dependencies need no closing."""
         needs = self.target.needs
         if not needs.names:
             return self.target.func(*self.args, **self.kwargs)
         return self.call_with(needs.values(self.context.provided))
 
     def call_with(self, values: Values) -> Any:
-        """Call the task with what it is injected with."""
+        """Call the task with its dependencies."""
         args, kwargs = self.target.plan.complete(self.args, self.kwargs, values)
         return self.target.func(*args, **kwargs)
 
     def require_wanted(self) -> None:
-        """The function has returned: if that does not count any more, what it did is undone."""
+        """Raise, so that dependencies roll back, if the attempt was told to end meanwhile."""
         context = self.context
-        context.leaving = True  # before the question, so that who ends the attempt sees it
+        context.leaving = True  # first, so that the thread that ends the attempt sees it
         told = context.told_to_end
         late = isinstance(told, TimeoutError)
         if told is not None and (late or context.heeded or context.over):
@@ -126,10 +126,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the function ended: with an error, or with a value."""
+    """The end of the function: an error, or a value."""
 
     error: BaseException | None = None
     value: Any = None
+
+
+Wait = Callable[[Awaitable[Any]], Ending]
 
 
 def prepare(
@@ -138,7 +141,7 @@ def prepare(
     """Find the function, decode the arguments.
 
     Args:
-        retries: what the application says of all its tasks.
+        retries: the application's default for tasks that set none.
 
     Raises:
         UnknownTask: this application does not have the task.
@@ -187,7 +190,7 @@ async def _await(attempt: Attempt, values: Values) -> Any:
 
 
 async def _hop(attempt: Attempt, values: Values, submit: Submit) -> Any:
-    """Call a `def` task in a thread, with what its dependencies have set in the context."""
+    """Call a `def` task in a thread, with the context variables of its dependencies."""
 
     def call() -> Ending:
         try:
@@ -208,62 +211,70 @@ async def _hop(attempt: Attempt, values: Values, submit: Submit) -> Any:
 # ---------------------------------------------------------------------- in a thread
 
 
-def run_sync(
-    attempt: Attempt, loop: asyncio.AbstractEventLoop, context: contextvars.Context
-) -> Ending:
-    """Run a `def` task in the calling thread; what it returns is awaited in the loop if need be."""
-    return context.run(_run_here, attempt, loop)
+def run_sync(attempt: Attempt, wait: Wait, context: contextvars.Context) -> Ending:
+    """Run a `def` task in the calling thread.
+
+    Args:
+        wait: takes the awaitable that such a task may return, and returns how it ended.
+        context: the context variables that the task sees.
+    """
+    return context.run(_run_here, attempt, wait)
 
 
-def _run_here(attempt: Attempt, loop: asyncio.AbstractEventLoop) -> Ending:
-    current.set(attempt.context)
-    needs = attempt.target.needs
-    try:
-        if not needs.scoped:
-            return Ending(value=_awaited(attempt.call(), loop))
-        value = lifecycle.run_sync(
-            needs, attempt.context.provided, lambda values: _call_here(attempt, values, loop)
-        )
-        return Ending(value=value)
-    except BaseException as error:
-        return Ending(error)
+def waiting_in(loop: asyncio.AbstractEventLoop) -> Wait:
+    """Await what a task returns in the worker's event loop; to be called in another thread."""
+    return lambda value: asyncio.run_coroutine_threadsafe(ending_of(value), loop).result()
 
 
-def _call_here(attempt: Attempt, values: Values, loop: asyncio.AbstractEventLoop) -> Any:
-    try:
-        value = _awaited(attempt.call_with(values), loop)
-    finally:
-        attempt.context.leaving = True
-    attempt.require_wanted()
-    return value
-
-
-def _awaited(value: Any, loop: asyncio.AbstractEventLoop) -> Any:
-    """What a function returned, or what its awaitable comes to in the loop."""
-    if not isinstance(value, Awaitable):
-        return value
-    ending = asyncio.run_coroutine_threadsafe(_ending_of(value), loop).result()
-    if ending.error is not None:
-        raise ending.error
-    return ending.value
-
-
-async def _ending_of(awaitable: Awaitable[Any]) -> Ending:
-    """How it ended, as a value: a SystemExit that got out would end the loop."""
+async def ending_of(awaitable: Awaitable[Any]) -> Ending:
+    """Await it, and return how it ended: a SystemExit that got out would end the loop."""
     try:
         return Ending(value=await awaitable)
     except BaseException as error:
         return Ending(error)
 
 
+def _run_here(attempt: Attempt, wait: Wait) -> Ending:
+    current.set(attempt.context)
+    needs = attempt.target.needs
+    try:
+        if not needs.scoped:
+            return Ending(value=_awaited(attempt.call(), wait))
+        value = lifecycle.run_sync(
+            needs, attempt.context.provided, lambda values: _call_here(attempt, values, wait)
+        )
+        return Ending(value=value)
+    except BaseException as error:
+        return Ending(error)
+
+
+def _call_here(attempt: Attempt, values: Values, wait: Wait) -> Any:
+    try:
+        value = _awaited(attempt.call_with(values), wait)
+    finally:
+        attempt.context.leaving = True
+    attempt.require_wanted()
+    return value
+
+
+def _awaited(value: Any, wait: Wait) -> Any:
+    """Return what a function returned, or the result of its awaitable."""
+    if not isinstance(value, Awaitable):
+        return value
+    ending = wait(value)
+    if ending.error is not None:
+        raise ending.error
+    return ending.value
+
+
 # ---------------------------------------------------------------------- its outcome
 
 
 def conclude(attempt: Attempt, ending: Ending, interruption: Interruption | None) -> Outcome:
-    """What becomes of the job.
+    """Return the outcome of the attempt.
 
     Args:
-        interruption: that the attempt was told to end; it may have ended for reasons of its own.
+        interruption: the request to end, if there was one; the attempt may have ended without it.
     """
     return decide(
         ending.error,
@@ -275,7 +286,7 @@ def conclude(attempt: Attempt, ending: Ending, interruption: Interruption | None
 
 
 def _is_why(interruption: Interruption | None, ending: Ending, context: TaskContext) -> bool:
-    """Whether the attempt ended because it was told to."""
+    """Return True if the attempt ended because it was told to."""
     if interruption is None:
         return False
     if ending.error is None:  # one that returns after its time is too late, whatever it returns

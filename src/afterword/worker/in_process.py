@@ -1,10 +1,10 @@
-"""An attempt in a child process: what the worker asks of it, and what comes back.
+"""An attempt in a child process: the worker's request, and the child's answer.
 
-Everything that needs the task's code happens in the child, which has it: arguments are decoded
-there, errors become text, and the policy decides there what is to become of the job. The worker
-gets an outcome, or the reason why there is none, and writes it. The task's progress is sent to it.
+Everything that needs the task's code happens in the child: it decodes the arguments, turns errors
+into text, and lets the policy decide the outcome. The worker receives the outcome, or the reason
+why there is none, and writes it. It also receives the progress of the task.
 
-In a child there is no application: of what can be injected only the attempt itself is there.
+A child has no application, so a task can be given only its own attempt there.
 """
 
 import asyncio
@@ -25,12 +25,21 @@ from afterword.store.protocol import Claim
 from afterword.tasks import application
 from afterword.tasks.policy import Interruption
 from afterword.tasks.registry import options_of, trust
-from afterword.worker.context import NATIVES, TaskContext, current
-from afterword.worker.executor import Attempt, Ending, Targets, conclude, prepare, run_async
+from afterword.worker.context import BUILTINS, TaskContext
+from afterword.worker.executor import (
+    Attempt,
+    Ending,
+    Targets,
+    conclude,
+    ending_of,
+    prepare,
+    run_async,
+    run_sync,
+)
 from afterword.worker.processes import Ending as ProcessEnding
 from afterword.worker.processes import child
 from afterword.worker.progress import EVERY, Progress
-from afterword.worker.workplace import Workplace
+from afterword.worker.services import WorkerServices
 
 HANDLER = f"{__name__}:run"
 BEGUN = "begun"  # what a child says first: from then on the attempt's time counts
@@ -49,7 +58,7 @@ class ProcessDied(AfterwordError, RuntimeError):
 
 
 def request_of(attempt: Attempt, retries: int | None) -> dict[str, Any]:
-    """What a child is asked to run."""
+    """Return the request that asks a child to run an attempt."""
     return {
         "module": attempt.claim.task.partition(":")[0],
         "claim": asdict(attempt.claim),
@@ -62,7 +71,7 @@ def request_of(attempt: Attempt, retries: int | None) -> dict[str, Any]:
 def conclude_process(
     attempt: Attempt, ending: ProcessEnding, interruption: Interruption | None
 ) -> tuple[Outcome, list[NewJob]]:
-    """What becomes of the job, and the jobs that its task has added."""
+    """Return the outcome of the attempt, and the jobs that its task has added."""
     if ending.value is not None:
         children = [_job_of(each) for each in ending.value["jobs"]]
         return _OUTCOMES[ending.value["kind"]](**ending.value["outcome"]), children
@@ -75,7 +84,7 @@ def conclude_process(
 
 
 def _job_of(values: dict[str, Any]) -> NewJob:
-    """A job that came as JSON."""
+    """Make a job of its JSON."""
     run_at = values["run_at"]
     run_at = Delay(**run_at) if isinstance(run_at, dict) else run_at
     return NewJob(**{**values, "tags": tuple(values["tags"]), "run_at": run_at})
@@ -89,7 +98,7 @@ Send = Callable[[dict[str, Any]], None]
 
 @cache
 def _injection() -> Injection:
-    """What is injected in this process; and, for the jobs that a task adds, what in others."""
+    """The injection of this process, also for jobs that its tasks add for others."""
     return injection_of()
 
 
@@ -100,11 +109,11 @@ def _targets() -> Targets:
 
 
 class _Context(TaskContext):
-    """What a task in a child knows of itself; the store is the worker's."""
+    """The context of a task in a child; only the worker has the store."""
 
     @property
     def is_told_to_end(self) -> bool:
-        """Whether the worker has said so."""
+        """True once the worker has said so."""
         return child.cancelled()
 
 
@@ -113,10 +122,10 @@ def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
     claim = Claim(**{**request["claim"], "tags": tuple(request["claim"]["tags"])})
     application.adopt(request["application"])
     trust(claim.task)
-    place = Workplace(
-        injection=_injection(), natives=NATIVES, note=lambda each: _send_later(each, send)
+    services = WorkerServices(
+        injection=_injection(), builtins=BUILTINS, note=lambda each: _send_later(each, send)
     )
-    context = _Context(claim, place, request["started_at"])
+    context = _Context(claim, services, request["started_at"])
     attempt = prepare(claim, context, _targets(), request["retries"])
     send({"kind": BEGUN})
     outcome = conclude(attempt, _run(attempt), None)
@@ -134,22 +143,11 @@ def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
 def _run(attempt: Attempt) -> Ending:
     if attempt.target.is_async:
         return asyncio.run(run_async(attempt, lambda call: threading.Thread(target=call).start()))
-    return contextvars.copy_context().run(_run_here, attempt)
-
-
-def _run_here(attempt: Attempt) -> Ending:
-    current.set(attempt.context)
-    try:
-        value = attempt.call()
-        if asyncio.iscoroutine(value):
-            return Ending(value=asyncio.run(value))
-        return Ending(value=value)
-    except BaseException as error:
-        return Ending(error)
+    return run_sync(attempt, lambda it: asyncio.run(ending_of(it)), contextvars.copy_context())
 
 
 def _send_later(progress: Progress, send: Send) -> None:
-    """Whatever else it says until then is sent with it."""
+    """Send the progress after a moment, with all that changes until then."""
     timer = threading.Timer(EVERY, _send, (progress, send))
     timer.daemon = True
     timer.start()

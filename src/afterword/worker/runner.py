@@ -1,12 +1,12 @@
-"""The runner: attempts in motion, from their start until their outcome is on record.
+"""The runner: runs attempts until their outcome is stored.
 
 Three kinds of threads meet here: the event loop starts attempts and watches their time; task
-threads run `def` attempts; the store's thread calls back when an outcome is on record.
+threads run `def` attempts; the store's thread calls back when an outcome is stored.
 
-An attempt takes a slot until its function has returned, and its lease is kept until its outcome is
-on record. Usually the one is right before the other. Where code does not end when its time is over,
-the attempt ends without it: on record at its limit, while the code keeps its thread, and whatever
-it comes to is dropped. It ends once: whoever takes its `_Running.pen` writes the outcome.
+An attempt takes a slot until its function has returned, and keeps its lease until its outcome is
+stored. If the code goes on after its time limit, the attempt ends without it: its outcome is stored
+at the limit, the code keeps its thread, and its result is dropped. An attempt ends once: only the
+thread that takes `_Running.outcome_right` writes the outcome.
 """
 
 import asyncio
@@ -38,12 +38,13 @@ from afterword.store.protocol import Cancelling, Claim, Settlement
 from afterword.tasks.policy import Interruption, Why
 from afterword.tasks.registry import options_of
 from afterword.worker.context import TaskContext
-from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync
+from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync, waiting_in
 from afterword.worker.in_process import BEGUN, HANDLER, PROGRESS, conclude_process, request_of
 from afterword.worker.processes import Call, Processes
 from afterword.worker.processes import Ending as ProcessEnding
 from afterword.worker.progress import Reports
-from afterword.worker.settlements import Ends
+from afterword.worker.services import WorkerSettings
+from afterword.worker.settlements import SettlementQueue
 
 NOT_STORED = "the outcome of the attempt could not be stored"
 CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
@@ -51,7 +52,7 @@ CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """An attempt, from its start until its outcome is on record."""
+    """An attempt, from its start until its outcome is stored."""
 
     attempt: Attempt
     task: asyncio.Task[None] | None = None
@@ -59,17 +60,17 @@ class _Running:
     call: Call | None = None  # in a child process
     limit: asyncio.TimerHandle | None = None
     replaced: bool = False  # its thread's place has been given to another one
-    pen: list[None] = field(default_factory=lambda: [None])
+    outcome_right: list[None] = field(default_factory=lambda: [None])
 
     @property
     def context(self) -> TaskContext:
-        """What the task knows of itself."""
+        """The context that the task sees."""
         return self.attempt.context
 
-    def take_pen(self) -> bool:
-        """Whether the outcome is the caller's to write; for one caller, in whatever thread."""
+    def take_outcome_right(self) -> bool:
+        """Return True for the one caller, in any thread, that may write the outcome."""
         try:
-            self.pen.pop()
+            self.outcome_right.pop()
         except IndexError:
             return False
         return True
@@ -79,11 +80,9 @@ class Runner:
     """Runs attempts in this process.
 
     Args:
-        group: puts their outcomes on record.
-        reports: puts their progress on record.
-        concurrency: how many `def` attempts run at the same time.
-        redact: what may be kept of an error's text.
-        retries: of tasks that say nothing about it.
+        group: stores their outcomes.
+        reports: stores their progress.
+        settings: of the worker.
         on_free: called, in any thread, when a slot is free again.
         on_empty: called, in any thread, when nothing is running any more.
         on_loop_ends: called in the event loop when all its tasks are cancelled, because it ends.
@@ -93,25 +92,23 @@ class Runner:
         self,
         group: GroupCommit,
         reports: Reports,
+        settings: WorkerSettings,
         *,
-        concurrency: int,
-        redact: Callable[[str], str],
-        retries: int | None,
         clock: Clock,
         on_free: Callable[[], None],
         on_empty: Callable[[], None],
         on_loop_ends: Callable[[], None],
     ) -> None:
         self._reports = reports
-        self._redact = redact
+        self._redact = settings.redact
         self._clock = clock
         self._on_free = on_free
         self._on_empty = on_empty
         self._on_loop_ends = on_loop_ends
-        self._retries = retries
-        self._ends = Ends(group, self._on_settled)
-        self._threads = Threads(concurrency)
-        self._processes = Processes(min(concurrency, _cores()), HANDLER)
+        self._retries = settings.retries
+        self._settlements = SettlementQueue(group, self._on_settled)
+        self._threads = Threads(settings.concurrency)
+        self._processes = Processes(min(settings.concurrency, _cores()), HANDLER)
         self.closing = False  # the process is about to end
         self._running: dict[str, _Running] = {}  # until their outcome is on record
         self._active: set[_Running] = set()  # until their function has returned
@@ -119,7 +116,8 @@ class Runner:
     def start(self) -> None:
         """Begin, in the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self._context = contextvars.Context()  # nothing of whoever happens to start an attempt
+        self._wait = waiting_in(self._loop)
+        self._context = contextvars.Context()  # empty: an attempt sees no variables of its starter
         self._canary = self._loop.create_task(self._await_end_of_loop())
 
     def stop(self) -> None:
@@ -136,31 +134,31 @@ class Runner:
 
     @property
     def loop_ends(self) -> bool:
-        """Whether every task of the event loop is being cancelled, as at the end of `asyncio.run`.
+        """True while all tasks of the event loop are being cancelled, as `asyncio.run` does.
 
-        All are cancelled before the first of them goes on, so that the canary knows it in time.
+        All are cancelled before the first of them runs again, so the canary knows it in time.
         """
         return self._canary.cancelling() > 0 or self._canary.done()
 
     @property
     def busy(self) -> int:
-        """How many slots are taken."""
+        """The number of slots that are taken."""
         return len(self._active)
 
     @property
     def processes_busy(self) -> bool:
-        """Whether another attempt in a process would have to wait for one."""
+        """True if another attempt in a process would have to wait for one."""
         running = sum(1 for each in self._active if each.call is not None)
         return running >= self._processes.size
 
     @property
     def left(self) -> int:
-        """How many outcomes are not on record yet."""
+        """The number of outcomes that are not stored yet."""
         return len(self._running)
 
     @property
     def cancellable(self) -> bool:
-        """Whether some of what runs can be made to end."""
+        """True if at least one running attempt can be cancelled or killed."""
         return any(running.task or running.call for running in self._running.values())
 
     # ------------------------------------------------------------------ running
@@ -190,7 +188,7 @@ class Runner:
             running.task.add_done_callback(lambda task: self._end_unstarted(running, task))
 
     def _limit(self, running: _Running) -> None:
-        """The attempt's time begins."""
+        """Start the time limit of an attempt."""
         if running.attempt.policy.timeout is not None:
             seconds = running.attempt.policy.timeout
             running.limit = self._loop.call_later(seconds, self._expire, running)
@@ -199,12 +197,12 @@ class Runner:
         self._end(running, await run_async(running.attempt, self._threads.submit))
 
     def _end_unstarted(self, running: _Running, task: asyncio.Task[None]) -> None:
-        """A task that is cancelled before its first step never gets to end its attempt."""
+        """End the attempt of an asyncio task that was cancelled before its first step."""
         if task.cancelled():
             self._end(running, Ending(asyncio.CancelledError()))
 
     def _run_sync(self, running: _Running) -> None:
-        self._end(running, run_sync(running.attempt, self._loop, self._context.copy()))
+        self._end(running, run_sync(running.attempt, self._wait, self._context.copy()))
 
     def _run_in_process(self, running: _Running) -> None:
         def on_message(message: dict[str, Any]) -> None:
@@ -227,7 +225,7 @@ class Runner:
             self._in_loop(running.limit.cancel)
         self._active.discard(running)
         self._on_free()
-        if not running.take_pen():
+        if not running.take_outcome_right():
             return
         interruption = running.interruption
         try:
@@ -237,8 +235,8 @@ class Runner:
         self._settle(running, outcome, children)
 
     def _end(self, running: _Running, ending: Ending) -> None:
-        """The function has returned: its slot is free, and the attempt ends, if it has not yet."""
-        mine = running.take_pen()
+        """Free the slot, because the function has returned, and end the attempt if need be."""
+        mine = running.take_outcome_right()
         if running.limit is not None and mine:
             self._in_loop(running.limit.cancel)
         if running.replaced and not mine:
@@ -263,10 +261,10 @@ class Runner:
         with contextlib.suppress(RuntimeError):  # the loop was closed without a shutdown
             self._loop.call_soon_threadsafe(callback)
 
-    # ------------------------------------------------------------------ making them end
+    # ------------------------------------------------------------------ ending them early
 
     def _expire(self, running: _Running) -> None:
-        """The time of an attempt is over; what follows its function has a time of its own."""
+        """Interrupt an attempt at its time limit; clean-up has a limit of its own."""
         if running.attempt.leaving:
             self._await_teardown(running)
             return
@@ -279,7 +277,7 @@ class Runner:
             running.limit = self._loop.call_later(CANCEL_WITHIN, self._give_up, running)
 
     def _give_up(self, running: _Running) -> None:
-        """Its time was over, and it goes on; what has yet to be given back is waited for."""
+        """End an attempt that ignored its time limit, unless it is cleaning up."""
         if running.attempt.leaving:
             self._await_teardown(running)
         else:
@@ -292,7 +290,7 @@ class Runner:
     def _end_without(self, running: _Running) -> None:
         """End an attempt whose code goes on; if it has a thread, another one takes its place."""
         running.replaced = running.task is None and self._threads.replace_one()
-        if not running.take_pen():  # it has returned in this very moment
+        if not running.take_outcome_right():  # it returned just now
             if running.replaced:
                 self._threads.keep_one()
             return
@@ -305,24 +303,24 @@ class Runner:
         self._conclude(running, Ending(asyncio.CancelledError()))
 
     def cancel(self, wanted: Iterable[Cancelling]) -> None:
-        """Somebody wants these attempts to end."""
+        """Interrupt attempts that people have cancelled."""
         for each in wanted:
             running = self._running.get(each.id)
             if running is not None and running.attempt.claim.attempt == each.attempt:
                 self._interrupt(running, Interruption(Why.CANCELLED, each.reason))
 
     def interrupt_all(self, why: Why, worker: str | None = None) -> None:
-        """Make everything end that can be made to, or what one worker id has claimed."""
+        """Interrupt all attempts, or those that one worker id has claimed."""
         for running in list(self._running.values()):
             if worker in (None, running.attempt.claim.worker):
                 self._interrupt(running, Interruption(why))
 
     def _interrupt(self, running: _Running, interruption: Interruption) -> None:
-        """Cancel a coroutine, kill a process. A thread can only be told."""
+        """Cancel a coroutine, or kill a process. A thread can only look at `cancelled`."""
         if interruption.why is Why.LOST:
             running.context.over = True
         if running.interruption is not None or running.attempt.leaving:
-            return  # cancelled once; again would cut its tidying up short
+            return  # cancelled before: a second time would interrupt its clean-up
         running.interruption = interruption
         running.context.told_to_end = interruption.error
         if running.task is not None and not self._loop.is_closed():
@@ -330,7 +328,7 @@ class Runner:
         elif running.call is not None:
             running.call.kill(interruption.reason or interruption.why.value)
 
-    # ------------------------------------------------------------------ on record
+    # ------------------------------------------------------------------ storing their outcomes
 
     def _settle(self, running: _Running, outcome: Outcome, children: Sequence[NewJob]) -> None:
         running.context.over = True
@@ -344,10 +342,12 @@ class Runner:
         children = children if isinstance(outcome, Completed) else ()
         seconds = running.context.seconds
         settlement = Settlement(running.attempt.claim, outcome, tuple(children), seconds=seconds)
-        self._reports.write_last(running.context.said_progress, lambda: self._ends.add(settlement))
+        self._reports.write_last(
+            running.context.said_progress, lambda: self._settlements.add(settlement)
+        )
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
-        """The task has put its completion on record itself, whatever it did afterwards."""
+        """Note an attempt that `complete_in` has completed, whatever the task did afterwards."""
         claim = running.attempt.claim
         if not isinstance(outcome, Completed):
             telemetry.failed_after_completion(claim.id, claim.task, claim.attempt, outcome)
@@ -358,7 +358,7 @@ class Runner:
     def _on_settled(
         self, settlement: Settlement, accepted: bool, error: BaseException | None
     ) -> None:
-        """In the store's thread."""
+        """Handle the store's answer, in its thread."""
         claim = settlement.claim
         if error is not None:
             self._settle_without(settlement, error)
@@ -371,14 +371,14 @@ class Runner:
         self._forget(claim)
 
     def _settle_without(self, settlement: Settlement, error: BaseException) -> None:
-        """The store refuses this very outcome: the job ends all the same, as failed."""
+        """End a job as failed whose outcome the store refuses."""
         telemetry.settle_failed(settlement.claim.id, error)
         outcome = settlement.outcome
         if isinstance(outcome, Failed) and outcome.error.startswith(NOT_STORED):
             self._forget(settlement.claim)  # not even that: its job counts as lost (`holdings`)
             return
         reason = f"{NOT_STORED}: {summarize(error)}"
-        self._ends.add(replace(settlement, outcome=Failed(reason), children=()))
+        self._settlements.add(replace(settlement, outcome=Failed(reason), children=()))
 
     def _forget(self, claim: Claim) -> None:
         running = self._running.get(claim.id)
@@ -393,7 +393,7 @@ def _is_cut_off(ending: Ending) -> bool:
 
 
 def _cores() -> int:
-    """How many processes can compute at the same time."""
+    """Return the number of processes that can compute at the same time."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -16,7 +16,7 @@ from afterword.store.protocol import Settlement, Store
 OnSettled = Callable[[Settlement, bool, BaseException | None], None]
 
 
-class Ends:
+class SettlementQueue:
     """Settles attempts, in whatever thread they end.
 
     Args:
@@ -71,7 +71,7 @@ Done = Callable[[Sequence[bool], BaseException | None], None]
 class _Batch:
     """What is settled together; it stays together if the store has to be asked again."""
 
-    def __init__(self, ends: Ends) -> None:
+    def __init__(self, ends: SettlementQueue) -> None:
         self._ends = ends
         self._settlements: list[Settlement] = []
 

@@ -1,22 +1,22 @@
-"""The worker: takes jobs, runs their attempts, puts the outcomes on record.
+"""The worker: takes jobs and has their attempts run.
 
-Two ways lead here. Jobs of this process's own requests are offered and start at once: adding them
-gave this worker attempt 1 already. Everything else is claimed from the store, as many as slots are
-free and a few more (`prefetch`), whenever the store's thread says that something may be
-claimable, and once a second. What has a limit or a rate is always claimed: only the store knows
-what runs elsewhere.
+Jobs come in two ways. Those of this process's own requests are offered and start at once: adding
+them gave this worker attempt 1 already. All others are claimed from the store, as many as slots are
+free and a few more (`claims`), whenever the store's thread finds that something may be claimable,
+and once a second. Jobs with a limit or a rate are always claimed, because only the store knows what
+runs in other processes.
 
-What becomes of an attempt once it has started: `afterword.worker.runner`.
+`runner` runs the attempts.
 """
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from afterword import telemetry
 from afterword.client.group_commit import GroupCommit
-from afterword.client.inquiries import Keeper
+from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
 from afterword.client.operation import calling, releasing, settling, waking
 from afterword.errors import InjectionError, StoreError, UnknownTask
@@ -27,20 +27,19 @@ from afterword.store.protocol import Claim, Putback, Settlement, Store
 from afterword.tasks.policy import Why
 from afterword.tasks.registry import names_with_executor
 from afterword.transactions.statements import Transactions
-from afterword.worker.claims import Claims
-from afterword.worker.context import NATIVES, TaskContext
+from afterword.worker.claims import GIVE_BACK_AFTER, Claims
+from afterword.worker.context import BUILTINS, TaskContext
 from afterword.worker.executor import Targets, prepare
-from afterword.worker.prefetch import GIVE_BACK_AFTER
 from afterword.worker.progress import Reports
 from afterword.worker.runner import Runner
-from afterword.worker.workplace import Make, Workplace
+from afterword.worker.services import Make, WorkerServices, WorkerSettings
 
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
-UNKNOWN_FOR = 5.0  # seconds a task that this worker does not know is left to others
-PARKED_FOR = 60.0  # seconds a job waits whose arguments do not fit its function
-PARK_LIMIT = 7 * 24 * 3600.0  # seconds for which nobody could run a job, after which it fails
+UNKNOWN_FOR = 5.0  # seconds for which an unknown task is left to other workers
+PARKED_FOR = 60.0  # seconds that a job waits if its arguments do not fit its function
+PARK_LIMIT = 7 * 24 * 3600.0  # seconds after which a job fails that no worker could run
 CANCEL_WITHIN = 2.0  # seconds an attempt has to end once a shutdown cancelled it
-LOOK_EVERY = 0.5  # seconds between looks for rules of queues, and attempts that are to end
+LOOK_EVERY = 0.5  # seconds between looks for rules of queues and cancelled jobs
 START_WITHIN = 0.02  # seconds that a look waits for a start which is under way
 
 
@@ -48,54 +47,46 @@ class Worker:
     """Runs jobs in this process.
 
     Args:
-        concurrency: attempts at the same time.
-        queues: what it serves.
-        redact: what may be kept of an error's text.
-        retries: of tasks that say nothing about it.
-        injection: what the application's functions are given.
-        natives: what makes that which is injected by its annotation alone, beside the attempt.
-        keeper: whom the handles of jobs ask that tasks add.
+        settings: chosen by the application.
+        injection: of the application.
+        builtins: makers of more values that are injected by their type alone.
+        inquiries: answers the handles of jobs that tasks add.
     """
 
     def __init__(
         self,
         group: GroupCommit,
         leases: Leases,
+        settings: WorkerSettings,
         *,
-        concurrency: int,
-        queues: Sequence[str] = ("default",),
-        redact: Callable[[str], str] = str,
-        retries: int | None = None,
         injection: Injection | None = None,
-        natives: Mapping[type, Make] | None = None,
-        keeper: Keeper | None = None,
+        builtins: Mapping[type, Make] | None = None,
+        inquiries: Inquiries | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.concurrency = concurrency
+        self.concurrency = settings.concurrency
         self._group = group
         self._leases = leases
-        self._queues = queues
-        self._redact = redact
-        self._retries = retries
+        self._queues = settings.queues
+        self._redact = settings.redact
+        self._retries = settings.retries
         self._clock = clock or Clock()
         self._reports = Reports(group)
-        self._place = Workplace(
+        self._services = WorkerServices(
             injection=injection or Injection(),
-            natives={**NATIVES, **(natives or {})},
+            builtins={**BUILTINS, **(builtins or {})},
             transactions=Transactions(group),
-            keeper=keeper,
+            inquiries=inquiries,
             note=self._reports.note,
             write_now=self._reports.write_now,
             now=self._clock.now,
             monotonic=self._clock.monotonic,
         )
-        self._targets = Targets(self._place.injection)
+        self._targets = Targets(self._services.injection)
         self._runner = Runner(
             group,
             self._reports,
-            concurrency=concurrency,
-            redact=redact,
-            retries=retries,
+            settings,
             clock=self._clock,
             on_free=self._on_free,
             on_empty=self._on_empty,
@@ -104,7 +95,7 @@ class Worker:
         self._claims = Claims(
             group,
             leases,
-            queues,
+            settings.queues,
             free=lambda: self.concurrency - self._runner.busy,
             skipped=self._skipped,
             on_claimed=lambda: self._in_loop(self._fill),
@@ -114,17 +105,22 @@ class Worker:
         self._process_tasks: Sequence[str] = ()
         self._processes_busy = False  # there may be more to claim when one of them is free
         self._ruled: frozenset[str] = frozenset()  # queues whose jobs have to be claimed
-        self._starting = threading.RLock()  # held by who starts a job, or changes what may start
-        self._unwanted: frozenset[str] = frozenset()  # jobs held here that somebody has cancelled
+        self._starting = (
+            threading.RLock()
+        )  # held while a job is started, or the rules for starts change
+        self._unwanted: frozenset[str] = frozenset()  # jobs held here that people have cancelled
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
         self._next_poll: asyncio.Handle
         self._draining = False
-        self._filling = False  # slots are about to be given to what waits for them
+        self._filling = False  # waiting claims are about to get the free slots
 
     # ------------------------------------------------------------------ start and drain
 
     def listen(self) -> None:
-        """Hear of jobs that others store; before `start`, in any thread: it opens files."""
+        """Subscribe to jobs of other processes.
+
+        Call it before `start`, and not in the event loop: it opens files.
+        """
         self._look_every = self._group.store.listen(self._claims.ask)
 
     def start(self) -> None:
@@ -144,7 +140,7 @@ class Worker:
         """Stop claiming, let attempts end for `grace` seconds, then give them back.
 
         Returns:
-            How many could not be ended: threads, and coroutines that ignore being cancelled.
+            The number of attempts that go on: threads, and coroutines that ignore cancellation.
         """
         self.stop_claiming()
         with contextlib.suppress(StoreError):
@@ -157,21 +153,21 @@ class Worker:
         return self._runner.left
 
     def stop_claiming(self) -> None:
-        """Start nothing any more, whatever is added; to be called in the event loop's thread."""
+        """Start no more jobs; call it in the event loop's thread."""
         self._draining = self._runner.closing = self._claims.stopped = True
         self._next_poll.cancel()
         self._give_back()
 
     @property
     def stranded(self) -> bool:
-        """Whether the event loop was closed without a shutdown."""
+        """True if the event loop was closed without a shutdown."""
         return self._loop.is_closed()
 
     def leave_closed_loop(self) -> int:
-        """End what is left of a worker whose event loop was closed; blocks.
+        """Stop a worker whose event loop was closed; blocks.
 
         Returns:
-            How many attempts go on, in threads.
+            The number of attempts that go on, in threads.
         """
         self._strand()
         self._runner.interrupt_all(Why.SHUTDOWN)
@@ -181,7 +177,7 @@ class Worker:
         return self._runner.left
 
     def _strand(self) -> None:
-        """The loop was closed: nothing can start here any more, so others are to have it."""
+        """Give back waiting claims after the loop was closed: nothing can start here any more."""
         self._draining = self._runner.closing = self._claims.stopped = True
         self._give_back()
 
@@ -207,7 +203,7 @@ class Worker:
 
     @property
     def _is_here(self) -> bool:
-        """Whether the caller is in the worker's event loop: another one cannot start attempts."""
+        """True in the worker's event loop; other loops cannot start attempts."""
         try:
             return asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -215,7 +211,7 @@ class Worker:
 
     @property
     def _closing(self) -> bool:
-        """Whether nothing is to be started any more."""
+        """True if no more jobs may be started."""
         return self._draining or self._runner.loop_ends
 
     def _take(self, claim: Claim) -> bool:
@@ -236,7 +232,7 @@ class Worker:
         return self.concurrency - taken
 
     def _poll(self) -> None:
-        """Ask although nothing hints at work."""
+        """Ask for claims even if nothing hints at work."""
         self._give_back()
         self._claims.ask()
         self._poll_later()
@@ -249,7 +245,7 @@ class Worker:
         self._next_poll = self._loop.call_later(pause, self._poll)
 
     def _fill(self) -> None:
-        """Give the free slots to what has been claimed."""
+        """Give the free slots to claims that wait."""
         self._filling = False
         with self._starting:
             self._start_waiting()
@@ -269,19 +265,19 @@ class Worker:
                 self._group.insist(releasing([Putback(claim)]))
 
     def _may_start(self, claim: Claim) -> bool:
-        """Whether it is still ours, and wanted."""
+        """Return True if the claim is still valid and not cancelled."""
         ours = claim.worker == self._leases.worker and self._leases.valid
         return ours and claim.id not in self._unwanted
 
     def _give_back(self) -> None:
-        """Let others have what has waited here for too long, or all of it at the end."""
+        """Give back claims that have waited too long, or all of them at the end."""
         with self._starting:
             claims = self._claims.waiting.give_up(all_of_them=self._draining)
         if claims:
             self._group.insist(releasing([Putback(claim) for claim in claims]))
 
     def _skipped(self) -> Sequence[str]:
-        """The tasks whose jobs are left to others, or to a later time."""
+        """The tasks whose jobs this worker does not claim now."""
         now = self._clock.monotonic()
         unknown = [task for task, until in list(self._unknown.items()) if until > now]
         # An attempt that waits for a process would keep a slot meanwhile.
@@ -289,7 +285,7 @@ class Worker:
         return [*unknown, *(self._process_tasks if self._processes_busy else ())]
 
     def _notice(self, store: Store) -> None:
-        """In the store's thread: look for what nobody has told."""
+        """Ask for claims, in the store's thread, if the store has changed."""
         if store.changed():
             self._claims.ask()
 
@@ -303,7 +299,7 @@ class Worker:
 
     def _start(self, claim: Claim) -> None:
         try:
-            context = TaskContext(claim, self._place, self._clock.now())
+            context = TaskContext(claim, self._services, self._clock.now())
             attempt = prepare(claim, context, self._targets, self._retries)
         except UnknownTask as error:
             self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR
@@ -316,7 +312,7 @@ class Worker:
             self._runner.run(attempt)
 
     def _put_back(self, claim: Claim, reason: str, delay: float) -> None:
-        """Leave a job to those who can run it; when nobody could for a week, it fails."""
+        """Leave a job to workers that can run it; after a week without one, it fails."""
         reason = self._redact(reason)
         telemetry.put_back(claim.id, claim.task, reason)
         if claim.parked > PARK_LIMIT:
@@ -325,7 +321,7 @@ class Worker:
             self._group.insist(releasing([Putback(claim, delay, reason)]))
 
     def _fail(self, claim: Claim, reason: str) -> None:
-        """Nobody could ever run it."""
+        """End a job as failed that cannot be run."""
         outcome = Failed(self._redact(reason))
         telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
         self._group.insist(settling([Settlement(claim, outcome)]))
@@ -342,10 +338,10 @@ class Worker:
         if self._draining:
             self._in_loop(self._emptied.set)
 
-    # ------------------------------------------------------------------ making them end
+    # ------------------------------------------------------------------ rules and cancellations
 
     def look_for_orders(self, store: Store) -> None:
-        """In the store's thread: which queues people have paused, which attempts are to end."""
+        """Look, in the store's thread, for paused and limited queues and for cancelled jobs."""
         if self.stranded:
             self._strand()
         self._obey(store)
@@ -355,10 +351,10 @@ class Worker:
             self._in_loop(lambda: self._runner.cancel(wanted))
 
     def _obey(self, store: Store) -> None:
-        """Start nothing against the rules of queues any more, and then say so.
+        """Obey the rules of queues from now on, and then note that in the store.
 
-        A start that is under way may still be one: it is waited for, but only for a moment, since
-        it may import the user's code. Then the next look will say so.
+        It waits for a start that is under way, but only for a moment, since that may import the
+        user's code. Otherwise the next look notes it.
         """
         rules = store.rules(self._leases.worker)
         self._ruled = rules.queues
@@ -374,5 +370,5 @@ class Worker:
         store.take_note(self._leases.worker, rules.version)
 
     def _on_lost(self, worker: str) -> None:
-        """In the store's thread: what runs here may run elsewhere by now, so it is to stop."""
+        """Interrupt, from the store's thread, attempts that may run in another worker by now."""
         self._in_loop(lambda: self._runner.interrupt_all(Why.LOST, worker))

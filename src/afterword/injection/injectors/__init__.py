@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from afterword.injection.needs import Injection, Injector, natives_known
+from afterword.injection.needs import Injection, Injector, known_builtin_types
 
 __all__ = ["injection_of"]
 
@@ -13,33 +13,34 @@ def injection_of(
     app: Any = None,
     injectors: Sequence[Injector] = (),
     *,
-    natives: Collection[type] | None = None,
+    builtin_types: Collection[type] | None = None,
     lifespan_state: Callable[[], Mapping[str, Any]] = dict,
 ) -> Injection:
-    """The injection of one application.
+    """Make the injection of one application.
 
     Args:
-        app: whose `state` holds the containers that the frameworks' own `setup` has put there;
+        app: the application, whose `state` holds the containers of the frameworks' own `setup`;
             None for a script that only adds jobs.
-        injectors: what the application gave itself; a framework is then not looked for by itself.
-        natives: the types that the worker provides by annotation alone. Default: those that say so.
-        lifespan_state: what the application's lifespan yielded, for `request.state`.
+        injectors: given by the application, each in place of the default one for its framework.
+        builtin_types: the types that the worker provides by annotation alone. Default: those that
+            are registered with `native`.
+        lifespan_state: returns what the application's lifespan yielded, for `request.state`.
     """
-    known = natives_known() if natives is None else natives
+    known = known_builtin_types() if builtin_types is None else builtin_types
     return Injection(_Found(app, injectors, known, lifespan_state), known)
 
 
 class _Found:
-    """The injectors given, and one for each other framework that has been imported by now."""
+    """The given injectors, and a default one for each other framework that has been imported."""
 
     def __init__(
         self,
         app: Any,
         given: Sequence[Injector],
-        natives: Collection[type],
+        builtin_types: Collection[type],
         lifespan_state: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self._app, self._natives, self._lifespan_state = app, natives, lifespan_state
+        self._app, self._builtin_types, self._lifespan_state = app, builtin_types, lifespan_state
         self._injectors = {injector.name: injector for injector in given}
 
     def __call__(self) -> Sequence[Injector]:
@@ -57,7 +58,7 @@ class _Found:
         from afterword.injection.injectors.depends import DependsInjector
 
         return DependsInjector(
-            self._app, natives=self._natives, lifespan_state=self._lifespan_state
+            self._app, builtin_types=self._builtin_types, lifespan_state=self._lifespan_state
         )
 
     def _dishka(self) -> Injector:
@@ -66,7 +67,7 @@ class _Found:
         return DishkaInjector(app=self._app)
 
 
-# By the name of the framework's package, which is the name of its injector, too.
+# By the name of the framework's package, which is also the name of its injector.
 _FRAMEWORKS: Mapping[str, Callable[[_Found], Injector]] = {
     "wireup": _Found._wireup,
     "fastapi": _Found._fastapi,

@@ -1,4 +1,4 @@
-"""What FastAPI gives a parameter of a dependency that the request says nothing of."""
+"""Default values of a dependency's parameters, as FastAPI determines them."""
 
 import copy
 import functools
@@ -20,7 +20,7 @@ _UNCHANGING = (str, bytes, int, float, bool, type(None))
 
 
 def default_of(parameter: inspect.Parameter, hint: Hint, marker: Marker | None) -> Make | None:
-    """What makes its default, a new one each time; None if it is required."""
+    """Return a factory of the parameter's default; None if the parameter is required."""
     if isinstance(parameter.default, FieldInfo):
         return _of_field(parameter.default) or _of_model(hint, parameter.default)
     if parameter.default is not inspect.Parameter.empty and parameter.default is not Ellipsis:
@@ -32,14 +32,14 @@ def default_of(parameter: inspect.Parameter, hint: Hint, marker: Marker | None) 
 
 def _of_field(field: FieldInfo) -> Make | None:
     if getattr(field, "default_factory_takes_validated_data", False):
-        return None  # made of the request's other parts
+        return None  # it is made from other parts of the request
     if field.default_factory is not None:
         return cast(Make, field.default_factory)
     return None if field.default is PydanticUndefined else _copied(field.default)
 
 
 def _of_model(hint: Hint, field: FieldInfo) -> Make | None:
-    """`Annotated[Filters, Query()]` is made of nothing if none of its fields is required."""
+    """Return the model's own defaults, as of `Annotated[Filters, Query()]`, if it has them all."""
     if not isinstance(field, params.Param) or not isinstance(hint.bare, type):
         return None
     if not issubclass(hint.bare, BaseModel):

@@ -1,8 +1,8 @@
 """FastAPI's `Depends` in tasks: one scope per attempt, with the application's overrides.
 
-As in a route, what is `async` is awaited in the event loop, and what is not goes into a thread; for
-a `def` task whose dependencies all are `def`, everything happens in the task's own thread. Both
-scopes of `yield` dependencies last as long as the attempt.
+As in a route, `async` dependencies are awaited in the event loop, and `def` ones run in a thread.
+If a `def` task has only `def` dependencies, they run in the task's own thread. Both scopes of
+`yield` dependencies last as long as the attempt.
 """
 
 import contextvars
@@ -22,16 +22,16 @@ from afterword.model.fork import in_child
 from afterword.model.threads import Threads
 from afterword.tasks.signature import name_of
 
-_THREADS = 10_000  # one per attempt at most; a dependency that is left must never wait for one
+_THREADS = 10_000  # at most one per attempt; the exit of a dependency must never wait for one
 
 
 class DependsInjector:
     """Fills the parameters that have a `Depends`.
 
     Args:
-        app: whose `dependency_overrides` count, and what `request.app` is.
-        natives: the types that are provided by annotation alone, in dependencies, too.
-        lifespan_state: what the application's lifespan yielded, for `request.state`.
+        app: the application, for its `dependency_overrides` and for `request.app`.
+        builtin_types: the types that are provided by annotation alone, also in dependencies.
+        lifespan_state: returns what the application's lifespan yielded, for `request.state`.
     """
 
     name = "fastapi"
@@ -40,10 +40,10 @@ class DependsInjector:
         self,
         app: Any = None,
         *,
-        natives: Collection[type] = (),
+        builtin_types: Collection[type] = (),
         lifespan_state: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        self._app, self._natives = app, natives
+        self._app, self._builtin_types = app, builtin_types
         self._lifespan_state = lifespan_state
         self._forget()
         in_child(self._forget)
@@ -53,21 +53,23 @@ class DependsInjector:
 
     @property
     def overrides(self) -> Mapping[Function, Function]:
-        """What the application's tests have put in the place of dependencies, now."""
+        """The application's present `dependency_overrides`."""
         return getattr(self._app, "dependency_overrides", None) or {}
 
     def unwrap(self, func: Function, /) -> Function:
-        """FastAPI wraps no functions."""
+        """Return the function itself: FastAPI wraps no functions."""
         return func
 
     def bind(self, func: Function, /) -> "BoundDepends | None":
-        """Compile what a function needs; see `afterword.injection.needs.Injector`."""
+        """Compile the plan of a function; see `afterword.injection.needs.Injector`."""
         plan = self.plan(func, {})
         return None if plan is None else BoundDepends(self, func, plan)
 
     def plan(self, func: Function, overrides: Mapping[Function, Function]) -> Plan | None:
-        """The plan of a function under overrides."""
-        return compile_plan(func, request=self._request, natives=self._natives, overrides=overrides)
+        """Compile the plan of a function under overrides."""
+        return compile_plan(
+            func, request=self._request, builtin_types=self._builtin_types, overrides=overrides
+        )
 
     def _request(self, _: Provided) -> TaskRequest:
         return TaskRequest(self._app, self._lifespan_state())
@@ -83,12 +85,12 @@ class BoundDepends:
 
     @property
     def all_sync(self) -> bool:
-        """Whether each of them is `def`, and so is what overrides it now."""
+        """Return True if all dependencies are `def`, with the present overrides."""
         return self._now.all_sync
 
     @property
     def _now(self) -> Plan:
-        """The plan with the overrides of this moment."""
+        """The plan with the present overrides."""
         overrides = self._injector.overrides
         if not overrides:
             return self._plan
@@ -106,8 +108,9 @@ class BoundDepends:
         plan = self._now
         if not plan.all_sync:
             raise InjectionError(
-                f"{name_of(self._func)} was started in a thread, and then one of its dependencies"
-                " was overridden by one that is `async`. Override it before the task is added."
+                f"A `def` task that has started in a thread can have `def` dependencies only, but"
+                f" one of {name_of(self._func)} was overridden by an `async` one since then."
+                " Override it before the task is added."
             )
         return _SyncScope(plan, provided)
 
@@ -124,7 +127,7 @@ class _SyncScope(SyncScope):
 
 
 def _take(steps: tuple[Step, ...], places: list[Any], stack: Stack) -> None:
-    """Take steps in this thread."""
+    """Perform steps in this thread."""
     for step in steps:
         value = step.start(places)
         places[step.place] = stack.enter(value) if step.kind is Kind.YIELDS else value
@@ -154,7 +157,7 @@ class _Scope(AsyncScope):
             places[step.place] = await self.stack.enter(step.start(places))
 
     async def _take_in_turn(self, step: Step, places: list[Any]) -> None:
-        """With `max_concurrency`: what yields keeps its turn until it has been left."""
+        """Perform a step under `max_concurrency`; one that yields keeps its turn until its exit."""
         turn = step.limit.get_semaphore()
         group = (replace(step, limit=None),)
         if step.kind in (Kind.YIELDS, Kind.YIELDS_AWAITED):
@@ -165,7 +168,7 @@ class _Scope(AsyncScope):
                 await self._take(group, places)
 
     async def _take_in_thread(self, group: tuple[Step, ...], places: list[Any]) -> None:
-        """One hop there for all of them, and one back when they are left, in the same context."""
+        """Enter a group with one hop into a thread; leave it with another, in the same context."""
         stack, context = Stack(), contextvars.copy_context()
         if any(step.kind is Kind.YIELDS for step in group):
             self.stack.push(functools.partial(self._leave_in_thread, stack, context))
@@ -182,7 +185,7 @@ class _Scope(AsyncScope):
 
 
 def _taken(group: tuple[Step, ...], places: list[Any], stack: Stack) -> BaseException | None:
-    """Take steps in this thread; what was raised, as a value."""
+    """Perform steps in this thread; return what was raised as a value."""
     try:
         _take(group, places, stack)
     except BaseException as error:

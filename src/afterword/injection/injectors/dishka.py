@@ -2,9 +2,8 @@
 
     async def send(user_id: UUID, mail: FromDishka[Mailer]) -> None: ...
 
-What belongs to a request's scope is made anew for each attempt; what belongs to the application is
-shared with it. Factories get the exception of a failed attempt as dishka hands it out: `yield`
-returns it.
+Objects of the request scope are made anew for each attempt; objects of the application scope are
+shared. A factory receives the exception of a failed attempt as usual in dishka: `yield` returns it.
 """
 
 import functools
@@ -19,7 +18,14 @@ from dishka.integrations.base import default_parse_dependency
 
 from afterword.errors import InjectionError, NoContainer
 from afterword.injection.needs import Function
-from afterword.injection.scope import AsyncScope, Provided, SyncScope, Values, told, winner
+from afterword.injection.scope import (
+    AsyncScope,
+    Provided,
+    SyncScope,
+    Values,
+    exit_arguments,
+    winner,
+)
 from afterword.tasks.signature import name_of, parameters
 
 Keys = Mapping[str, DependencyKey]
@@ -51,7 +57,7 @@ class DishkaInjector:
         return self._given or getattr(state, "dishka_container", None)
 
     def unwrap(self, func: Function, /) -> Function:
-        """What dishka's `inject` has wrapped."""
+        """Return the function inside a wrapper of dishka's `inject`; any other unchanged."""
         if isinstance(func, types.FunctionType) and func.__code__.co_name.startswith(
             "dishka_func_"
         ):
@@ -60,22 +66,23 @@ class DishkaInjector:
         return func
 
     def bind(self, func: Function, /) -> "BoundDishka | None":
-        """Find out what a function needs; see `afterword.injection.needs.Injector`."""
+        """Find the parameters to inject; see `afterword.injection.needs.Injector`."""
         keys = dict(_keys(func))
         if not keys:
             return None
         container = self.container
         if container is None and self._app is not None:
             raise NoContainer(
-                f"{name_of(func)} asks dishka for {', '.join(keys)}, but this application has no"
-                " container. Call `setup_dishka(container, app)`, or give it to Afterword:"
-                " `Afterword(app, injectors=[DishkaInjector(container)])`."
+                f"{name_of(func)} needs a dishka container for {', '.join(keys)}, but this"
+                " application has none. Call `setup_dishka(container, app)`, or pass it to"
+                " Afterword: `Afterword(app, injectors=[DishkaInjector(container)])`."
             )
         for name, key in keys.items():
             if container is not None and not _is_known(container, key):
                 raise InjectionError(
-                    f"{name_of(func)} cannot run in a worker: no provider of its dishka container"
-                    f" makes {key.type_hint!r}, which its parameter {name!r} asks for."
+                    f"{name_of(func)} cannot run in a worker: its parameter {name!r} needs"
+                    f" {key.type_hint!r}, but no provider of its dishka container makes it."
+                    " Add one."
                 )
         return BoundDishka(self, func, keys)
 
@@ -92,7 +99,10 @@ def _keys(func: Function) -> Iterator[tuple[str, DependencyKey]]:
 
 
 def _is_known(container: Any, key: DependencyKey) -> bool:
-    """Whether some scope of the container has a factory; also if dishka hides them one day."""
+    """Return True if some scope of the container has a factory, or if that cannot be determined.
+
+    The registries are internals of dishka, which a later release may change.
+    """
     try:
         registries = [container.registry]
         while (inner := registries[-1].child_registry) is not None:
@@ -105,7 +115,7 @@ def _is_known(container: Any, key: DependencyKey) -> bool:
 
 
 class BoundDishka:
-    """What dishka does for one function."""
+    """The dishka parameters of one function."""
 
     def __init__(self, injector: DishkaInjector, func: Function, keys: Keys) -> None:
         self.names = frozenset(keys)
@@ -114,7 +124,7 @@ class BoundDishka:
 
     @property
     def all_sync(self) -> bool:
-        """Whether its container is a synchronous one."""
+        """Return True if the container is synchronous."""
         return isinstance(self._injector.container, Container)
 
     def scope(self, provided: Provided) -> AbstractAsyncContextManager[Values]:
@@ -125,11 +135,14 @@ class BoundDishka:
         """See `afterword.injection.needs.Bound`."""
         container = self._container
         if not isinstance(container, Container):
-            raise InjectionError("An asynchronous dishka container cannot be used in a thread.")
+            raise InjectionError(
+                f"Only a synchronous dishka container can be used in a thread, but that of"
+                f" {name_of(self._func)} is asynchronous. Make the task `async def`."
+            )
         return _SyncScope(container, self._keys, self.context(provided))
 
     def context(self, provided: Provided) -> dict[Any, Any]:
-        """What the container can be asked for: the rest need not be made."""
+        """Select the provided values that the container has factories for; skip the others."""
         if self._asked is None:
             container = self._container
             self._asked = tuple(
@@ -144,8 +157,8 @@ class BoundDishka:
         container = self._injector.container
         if container is None:
             raise InjectionError(
-                f"{name_of(self._func)} asks dishka for {', '.join(self._keys)}, but this process"
-                " has no application whose container could give it."
+                f"{name_of(self._func)} needs a dishka container for {', '.join(self._keys)}, but"
+                " this process has no application with one."
             )
         return container
 
@@ -189,7 +202,7 @@ class _Scope(AsyncScope):
 
 def _closed(manager: Container, error: BaseException | None) -> BaseException | None:
     try:
-        manager.__exit__(*told(error))
+        manager.__exit__(*exit_arguments(error))
     except ExitError as group:
         return winner(error, _only(group))
     return error
@@ -199,12 +212,12 @@ async def _closed_async(
     manager: AsyncContainer, error: BaseException | None
 ) -> BaseException | None:
     try:
-        await manager.__aexit__(*told(error))
+        await manager.__aexit__(*exit_arguments(error))
     except ExitError as group:
         return winner(error, _only(group))
     return error
 
 
 def _only(group: ExitError) -> BaseException:
-    """The exception of the factory, if it is one alone."""
+    """Return the exception of the factory if there is only one; else the group."""
     return group.exceptions[0] if len(group.exceptions) == 1 else group

@@ -1,4 +1,4 @@
-"""What FastAPI is told of a parameter, read from its public markers."""
+"""FastAPI's public markers of parameters: `Depends`, `Query`, `Body` and so on."""
 
 import inspect
 from collections.abc import Collection, Iterator
@@ -7,42 +7,42 @@ from typing import TypeAlias
 from fastapi import params
 from pydantic.fields import FieldInfo
 
-from afterword.injection.needs import Function, native_of
+from afterword.injection.needs import Function, builtin_type_of
 from afterword.tasks.signature import Hint, hints
 
 Marker: TypeAlias = params.Depends | FieldInfo
 
-_SAID = (params.Depends, params.Param, params.Body)
+_MARKERS = (params.Depends, params.Param, params.Body)
 
 
 def marker_of(parameter: inspect.Parameter, hint: Hint) -> Marker | None:
-    """The marker that counts: the default, or the last one beside the type."""
+    """Return the effective marker: the default value, or the last one in the metadata."""
     if isinstance(parameter.default, params.Depends | FieldInfo):
         return parameter.default
-    said = [each for each in hint.metadata if isinstance(each, _SAID)]
-    return said[-1] if said else None
+    markers = [each for each in hint.metadata if isinstance(each, _MARKERS)]
+    return markers[-1] if markers else None
 
 
 def marked(
-    func: Function, natives: Collection[type]
+    func: Function, builtin_types: Collection[type]
 ) -> Iterator[tuple[inspect.Parameter, Hint, params.Depends]]:
-    """The parameters with a `Depends`; not Wireup's, nor those whose type is native."""
+    """Yield the parameters with a `Depends`, except Wireup's and those of a built-in type."""
     for parameter, hint in hints(func):
         marker = marker_of(parameter, hint)
         if not isinstance(marker, params.Depends) or is_of_wireup(marker):
             continue
-        if native_of(hint.bare, natives) is None:
+        if builtin_type_of(hint.bare, builtin_types) is None:
             yield parameter, hint, marker
 
 
 def is_of_wireup(marker: Marker | None) -> bool:
-    """Whether it is `Injected[T]`, which is a `Depends` wherever FastAPI is installed."""
+    """Return True for `Injected[T]`, which is a `Depends` wherever FastAPI is installed."""
     dependency = getattr(marker, "dependency", None) if isinstance(marker, params.Depends) else None
     return inspect.isfunction(dependency) and "__is_wireup_depends__" in vars(dependency)
 
 
 def dependencies(func: Function) -> Iterator[Function]:
-    """All that is called for a function's `Depends`, itself or through others, each once."""
+    """Yield each function that is called for a function's `Depends`, directly or indirectly."""
     met: set[Function] = set()
     waiting = [func]
     while waiting:

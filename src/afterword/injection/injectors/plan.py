@@ -1,9 +1,9 @@
-"""How the `Depends(...)` of one function are called: compiled once, by FastAPI's rules.
+"""Call plans for the `Depends(...)` of a function, compiled once, by FastAPI's rules.
 
-The tree of dependencies becomes a list of steps, each behind those it needs, and a list of places
-for values: one per step, and behind these the seeds (what is provided, the request, defaults). An
-argument is a place. What FastAPI decides per request is decided here, caching included: what is
-cached is a place and no step.
+The tree of dependencies becomes a list of steps, each after the steps it needs, and a list of
+places for values: one per step, followed by the seeds (provided values, the request, defaults). An
+argument is the index of a place. Decisions that FastAPI makes per request are made once here,
+caching included: a cached dependency refers to an existing place and adds no step.
 
 A tree that needs more of a request than its application and state is refused.
 """
@@ -25,7 +25,7 @@ from afterword.injection.injectors import refusal
 from afterword.injection.injectors.defaults import default_of
 from afterword.injection.injectors.markers import is_of_wireup, marked, marker_of
 from afterword.injection.injectors.refusal import Path
-from afterword.injection.needs import Function, native_of
+from afterword.injection.needs import Function, builtin_type_of
 from afterword.injection.scope import Provided
 from afterword.tasks.signature import Hint, hints
 
@@ -33,7 +33,7 @@ Seed = Callable[[Provided], Any]
 
 
 class Kind(StrEnum):
-    """How a dependency gives its value."""
+    """The ways in which a dependency gives its value."""
 
     RETURNS = "returns"  # called in a thread
     AWAITED = "awaited"
@@ -43,40 +43,40 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call. For those that yield it makes the context manager to enter."""
+    """One call of a dependency; for one that yields, `call` makes the context manager to enter."""
 
     place: int  # of its value
     call: Function
     kind: Kind
     arguments: tuple[tuple[str, int], ...]  # parameter, and the place of its value
-    limit: Any = None  # FastAPI's own count for `max_concurrency`
+    limit: Any = None  # FastAPI's own semaphore for `max_concurrency`
 
     @property
     def is_sync(self) -> bool:
-        """Whether a thread can do it."""
+        """Return True if a thread can perform it."""
         return self.kind in (Kind.RETURNS, Kind.YIELDS) and self.limit is None
 
     def start(self, values: list[Any]) -> Any:
-        """Call it with what is there by now."""
+        """Call it with the values that its arguments refer to."""
         return self.call(**{name: values[place] for name, place in self.arguments})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What fills some parameters of one function."""
+    """The steps that compute the values of a function's parameters."""
 
     seeds: tuple[Seed, ...]
     steps: tuple[Step, ...]
-    groups: tuple[tuple[Step, ...], ...]  # neighbours that one thread can do, or a single step
+    groups: tuple[tuple[Step, ...], ...]  # neighbours that share a hop into a thread, or one step
     results: tuple[tuple[str, int], ...]  # parameter, and the place of its value
     all_sync: bool
 
     def places(self, provided: Provided) -> list[Any]:
-        """The places at the start: seeds are counted from the end, as -1, -2, ..."""
+        """Make the list of places; seeds are indexed from the end, as -1, -2, ..."""
         return [*([None] * len(self.steps)), *(seed(provided) for seed in reversed(self.seeds))]
 
     def values(self, places: list[Any]) -> dict[str, Any]:
-        """The parameters' values at the end."""
+        """Return the values of the parameters, after the last step."""
         return {name: places[place] for name, place in self.results}
 
 
@@ -84,23 +84,23 @@ def compile_plan(
     func: Function,
     *,
     request: Seed,
-    natives: Collection[type] = (),
+    builtin_types: Collection[type] = (),
     overrides: Mapping[Function, Function] | None = None,
 ) -> Plan | None:
-    """The plan of a function; None if none of its parameters has a `Depends`.
+    """Compile the plan of a function; None if none of its parameters has a `Depends`.
 
     Args:
-        request: makes what `Request` parameters get.
-        natives: the types that are provided by annotation alone.
+        request: makes the value of `Request` parameters.
+        builtin_types: the types that are provided by annotation alone.
         overrides: `app.dependency_overrides`.
 
     Raises:
         InjectionError: a parameter can never be filled in a worker.
     """
-    compiler = _Compiler(request, natives, overrides or {})
+    compiler = _Compiler(request, builtin_types, overrides or {})
     results = tuple(
         (parameter.name, compiler.dependency(marker, hint, Path(func).to(parameter.name)))
-        for parameter, hint, marker in marked(func, natives)
+        for parameter, hint, marker in marked(func, builtin_types)
     )
     if not results:
         return None
@@ -115,7 +115,7 @@ def compile_plan(
 
 
 def _grouped(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
-    """A hop into a thread costs more than what is done there, so neighbours share one."""
+    """Group neighbouring `def` steps: they share one hop into a thread, which costs more."""
     for is_sync, group in itertools.groupby(steps, key=lambda step: step.is_sync):
         if is_sync:
             yield tuple(group)
@@ -124,25 +124,25 @@ def _grouped(steps: Iterable[Step]) -> Iterator[tuple[Step, ...]]:
 
 
 class _Compiler:
-    """Walks the tree in FastAPI's order: what a dependency needs, then the dependency."""
+    """Walks the tree in FastAPI's order: the dependencies of a dependency first."""
 
     def __init__(
-        self, request: Seed, natives: Collection[type], overrides: Mapping[Function, Function]
+        self, request: Seed, builtin_types: Collection[type], overrides: Mapping[Function, Function]
     ) -> None:
         self.steps: list[Step] = []
         self.seeds: list[Seed] = []
-        self._natives, self._overrides = natives, overrides
+        self._builtin_types, self._overrides = builtin_types, overrides
         self._request = request
-        self._request_place: int | None = None  # one for all: its `state` is theirs to share
+        self._request_place: int | None = None  # one for all: they share its `state`
         self._cached: dict[object, int] = {}
 
     def dependency(self, marker: params.Depends, hint: Hint, path: Path) -> int:
-        """The place of what a `Depends` gives."""
+        """Return the place of the value of a `Depends`."""
         refusal.of_security(marker, hint, path)
         written = marker.dependency or hint.bare
         call = self._overrides.get(written, written)
         arguments = self._arguments(call, path.into(call))
-        # FastAPI's rule: the first value is kept whatever `use_cache` says, and taken if it is set.
+        # FastAPI always caches the first value; `use_cache` only says whether to use a cached one.
         key = written, _scope(marker, written)
         if marker.use_cache and key in self._cached:
             return self._cached[key]
@@ -158,7 +158,7 @@ class _Compiler:
         )
 
     def _argument(self, parameter: inspect.Parameter, hint: Hint, path: Path) -> int:
-        kind = native_of(hint.bare, self._natives)
+        kind = builtin_type_of(hint.bare, self._builtin_types)
         if kind is not None:
             return self._provided(kind)
         marker = marker_of(parameter, hint)
@@ -201,13 +201,13 @@ def _step(place: int, call: Function, arguments: tuple[tuple[str, int], ...], li
 
 
 def _scope(marker: params.Depends, call: Function) -> str | None:
-    """A part of FastAPI's key: two scopes, two values. (Here both last as long as the attempt.)"""
+    """Return the scope in FastAPI's cache key. Here every scope lasts as long as the attempt."""
     yields = kind_of(call) in (Kind.YIELDS, Kind.YIELDS_AWAITED)
     return getattr(marker, "scope", None) or ("request" if yields else None)
 
 
 def kind_of(call: Function) -> Kind:
-    """How a callable gives its value, also if it is a wrapper, a partial, or an object."""
+    """Return the kind of a callable, which may be a wrapper, a partial or an object."""
     forms = list(_forms(call))
     if any(inspect.isasyncgenfunction(form) for form in forms):
         return Kind.YIELDS_AWAITED

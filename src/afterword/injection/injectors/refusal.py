@@ -1,4 +1,4 @@
-"""What a dependency asks for and can never have in a worker, and the way out of it."""
+"""Refusals of dependencies that can never be met in a worker, each with a way out."""
 
 import inspect
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from afterword.injection.injectors.markers import Marker
 from afterword.injection.needs import Function
 from afterword.tasks.signature import Hint, name_of
 
-_WITHOUT = "Take it in the route and pass the task what it needs of it, or give it a default."
+_WITHOUT = "Take it in the route and pass it to the task as an argument, or give it a default."
 _TYPES: dict[type, tuple[str, str]] = {
-    WebSocket: ("the connection of a client", "Send what is to be sent in the route."),
+    WebSocket: ("the connection of a client", "Send to the client in the route."),
     Response: ("the response, which has been sent", "Set headers and cookies in the route."),
     SecurityScopes: ("a part of a security scheme", "Authenticate in the route."),
     BackgroundTasks: (
@@ -39,26 +39,26 @@ _PLACES: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The way to a parameter: `send(user) → get_user(token)`."""
+    """The path to a parameter: `send(user) → get_user(token)`."""
 
     func: Function
     open: tuple[Function, ...] = ()
     text: str = ""
 
     def to(self, parameter: str) -> "Path":
-        """To one of the function's parameters."""
+        """Extend the path to one of the function's parameters."""
         arrow = " → " if self.text else ""
         return Path(self.func, self.open, f"{self.text}{arrow}{name_of(self.func)}({parameter})")
 
     def into(self, func: Function) -> "Path":
-        """On to the parameters of what is called for it."""
+        """Extend the path into the function that is called for the parameter."""
         if func in self.open:
-            _refuse(self, f"{name_of(func)} again, and so on without end", "Break the circle.")
+            _refuse(self, f"{name_of(func)} again, and so on without end", "Break the cycle.")
         return Path(func, (*self.open, func), self.text)
 
 
 def of_security(marker: params.Depends, hint: Hint, path: Path) -> None:
-    """Refuse to check who somebody is."""
+    """Refuse security schemes, which authenticate a request."""
     call = marker.dependency or hint.bare
     scheme = inspect.unwrap(call) if callable(call) else call
     if isinstance(marker, params.Security) or isinstance(scheme, SecurityBase):
@@ -70,7 +70,7 @@ def of_security(marker: params.Depends, hint: Hint, path: Path) -> None:
 
 
 def of_wireup(path: Path) -> NoReturn:
-    """Refuse Wireup's marker where neither FastAPI nor Wireup looks at it."""
+    """Refuse Wireup's marker on a dependency's parameter, where no framework reads it."""
     _refuse(
         path,
         "injected by Wireup, which does not look into a `Depends`",
@@ -79,7 +79,7 @@ def of_wireup(path: Path) -> NoReturn:
 
 
 def of_type(annotation: Any, path: Path) -> None:
-    """Refuse what only a connection has."""
+    """Refuse types that only a connection has."""
     if not isinstance(annotation, type):
         return
     for kind, (what, way_out) in _TYPES.items():
@@ -88,18 +88,22 @@ def of_type(annotation: Any, path: Path) -> None:
 
 
 def of_required(marker: Marker | None, path: Path) -> NoReturn:
-    """Refuse what FastAPI would read from the request, and fail without."""
+    """Refuse a required part of the request."""
     place = _PLACES.get(type(marker), "the query or the body")
     _refuse(path, f"a required part of the request (of {place})", _WITHOUT)
 
 
 def limit_of(marker: params.Depends, path: Path) -> Any:
-    """FastAPI's own count for `max_concurrency`, so that tasks and routes share it."""
+    """Return FastAPI's own semaphore for `max_concurrency`, so that tasks and routes share it."""
     if getattr(marker, "max_concurrency", None) is None:
         return None
     limit = getattr(marker, "_concurrency", None)
     if not callable(getattr(limit, "get_semaphore", None)):
-        _refuse(path, "limited by max_concurrency", "This release of FastAPI keeps it for routes.")
+        _refuse(
+            path,
+            "limited by max_concurrency, which this release of FastAPI supports in routes only",
+            "Leave max_concurrency out.",
+        )
     return limit
 
 

@@ -1,4 +1,4 @@
-"""The `Request` that a dependency gets where there is none: in a task."""
+"""The stand-in for `Request` that a dependency receives in a task."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -11,14 +11,14 @@ _HAS = frozenset({"app", "state", "scope"})
 
 
 class TaskRequest(Request):
-    """What is left of a request in a task: `app`, `state` and `scope` with these two.
+    """A request reduced to what a task has: `app`, `state`, and `scope` with these two.
 
-    `request.state` has what the application's lifespan yielded, and what other dependencies of the
-    same attempt put there. Whatever else a request has raises a `TaskRequestError`.
+    `request.state` holds what the application's lifespan yielded, and what other dependencies of
+    the same attempt put there. Every other attribute of a request raises a `TaskRequestError`.
 
     Args:
         app: the application.
-        state: what its lifespan yielded.
+        state: the values that its lifespan yielded.
 
     Example:
         >>> request = TaskRequest("the application", {"pool": 1})
@@ -50,7 +50,7 @@ class _Scope(dict[str, Any]):
 
 def _refuse(what: str) -> NoReturn:
     raise TaskRequestError(
-        f"A task runs after its request, maybe in another process, so that {what} is not there."
+        f"A task runs after its request, maybe in another process, so {what} does not exist."
         " Take it in the route, and pass it to the task as an argument. (Request.app and"
         " Request.state can be used in a task's dependencies.)"
     )

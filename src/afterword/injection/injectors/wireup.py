@@ -1,11 +1,11 @@
-"""Wireup's `Injected[T]` and `Annotated[T, Inject(...)]` in tasks, and what Wireup wraps.
+"""Wireup's `Injected[T]` and `Annotated[T, Inject(...)]` in tasks, and Wireup's own wrappers.
 
     background_tasks.add_task(wireup_task(send), user_id)   # `WireupTask`, as Wireup documents it
     background_tasks.add_task(send, user_id)                # the same job
 
-Singletons are those of the application. What is scoped or transient is made in a scope of the
-attempt, whose exception reaches the factories. Functions decorated with Wireup's `inject`, be they
-the task, a dependency or something the task calls, find that scope where they look for a request's.
+Singletons are shared with the application. Scoped and transient objects are made in a scope of the
+attempt, whose exception reaches the factories. Functions decorated with Wireup's `inject` (the
+task, a dependency, or a function that the task calls) find that scope where they find a request's.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from afterword.tasks.signature import hints, name_of
 
 
 class WireupInjector:
-    """Fills the parameters that Wireup's markers stand beside.
+    """Fills the parameters that have one of Wireup's markers.
 
     Args:
         container: the root container. Default: the one that `wireup.integration.fastapi.setup` or
@@ -56,11 +56,14 @@ class WireupInjector:
         return self._given or getattr(state, "wireup_container", None)
 
     def unwrap(self, func: Function, /) -> Function:
-        """What `WireupTask`, `inject` and `inject_from_container` have wrapped."""
+        """Return the function inside a wrapper of Wireup's; any other unchanged.
+
+        `WireupTask`, `inject` and `inject_from_container` make such wrappers.
+        """
         return func.__wrapped__ if is_wrapper(func) else func  # type: ignore[attr-defined]
 
     def bind(self, func: Function, /) -> "BoundWireup | None":
-        """Compile what a function needs; see `afterword.injection.needs.Injector`."""
+        """Find the parameters to inject; see `afterword.injection.needs.Injector`."""
         needs = _needs(func)
         reached = [call for call in _dependencies(func) if is_wrapper(call)]
         if not needs and not reached:
@@ -68,9 +71,9 @@ class WireupInjector:
         container = self.container
         if container is None and self._app is not None:
             raise NoContainer(
-                f"{name_of(func)} asks Wireup for {', '.join(needs)}, but this application has no"
-                " container. Call `wireup.integration.fastapi.setup(container, app)` (or the one of"
-                " `wireup.integration.starlette`), or give it to Afterword:"
+                f"{name_of(func)} needs a Wireup container for {', '.join(needs)}, but this"
+                " application has none. Call `wireup.integration.fastapi.setup(container, app)` (or"
+                " that of `wireup.integration.starlette`), or pass it to Afterword:"
                 " `Afterword(app, injectors=[WireupInjector(container)])`."
             )
         asked = _asked_for(func, needs, reached)
@@ -78,34 +81,34 @@ class WireupInjector:
 
 
 def is_wrapper(func: Function) -> bool:
-    """Whether Wireup has made this very function.
+    """Return True if Wireup made this very function.
 
-    Its globals tell: a decorator of the user's around it would carry a copy of its attributes.
+    Its globals decide, because a user's decorator around it carries a copy of its attributes.
     """
     return isinstance(func, types.FunctionType) and "_wireup_target" in func.__globals__
 
 
 def _needs(func: Function) -> list[str]:
-    """The names of the parameters with one of Wireup's markers."""
+    """Return the names of the parameters that have one of Wireup's markers."""
     if isinstance(func, types.FunctionType) and "__wireup_names__" in vars(func):
-        return list(vars(func)["__wireup_names__"])  # a route's, which hides them from FastAPI
+        return list(vars(func)["__wireup_names__"])  # of a route: hidden from FastAPI
     return [
         parameter.name for parameter, hint in hints(func) if any(map(_is_marker, hint.metadata))
     ]
 
 
-def _is_marker(said: object) -> bool:
-    if isinstance(said, InjectableType) or not sys.modules.get("fastapi"):
-        return isinstance(said, InjectableType)
+def _is_marker(metadata: object) -> bool:
+    if isinstance(metadata, InjectableType) or not sys.modules.get("fastapi"):
+        return isinstance(metadata, InjectableType)
     from fastapi import params
 
     from afterword.injection.injectors.markers import is_of_wireup
 
-    return isinstance(said, params.Depends) and is_of_wireup(said)
+    return isinstance(metadata, params.Depends) and is_of_wireup(metadata)
 
 
 def _dependencies(func: Function) -> Iterable[Function]:
-    """What FastAPI would call for it."""
+    """Yield the functions that FastAPI would call for its parameters."""
     if not sys.modules.get("fastapi"):
         return ()
     from afterword.injection.injectors.markers import dependencies
@@ -116,7 +119,7 @@ def _dependencies(func: Function) -> Iterable[Function]:
 def _asked_for(
     func: Function, needs: Sequence[str], reached: Sequence[Function]
 ) -> list[AnnotatedParameter]:
-    """What Wireup is asked for, by the function itself and by the dependencies it has wrapped."""
+    """Return the parameters that Wireup fills, of the function and of its wrapped dependencies."""
     with _refused(func):
         own = [catching(func)] if needs else []
         asked = [get_inject_annotated_parameters(call) for call in own]
@@ -126,7 +129,7 @@ def _asked_for(
 
 @contextlib.contextmanager
 def _refused(func: Function) -> Iterator[None]:
-    """What Wireup refuses can never run."""
+    """Turn a refusal of Wireup's into an InjectionError, because such a task can never run."""
     try:
         yield
     except WireupError as error:
@@ -134,7 +137,7 @@ def _refused(func: Function) -> Iterator[None]:
 
 
 class BoundWireup:
-    """What Wireup does for one function."""
+    """The Wireup parameters of one function."""
 
     def __init__(
         self,
@@ -146,7 +149,7 @@ class BoundWireup:
         encloses: bool,
     ) -> None:
         self.names = names
-        self.encloses = encloses  # dependencies of FastAPI's that Wireup has wrapped look for it
+        self.encloses = encloses  # wrapped dependencies of FastAPI look for this scope
         self._injector, self._func, self._asked = injector, func, asked
         self._compiled: Compiled | None = None
         if injector.container is not None:
@@ -154,17 +157,17 @@ class BoundWireup:
 
     @property
     def all_sync(self) -> bool:
-        """Whether no factory that is needed is `async`."""
+        """Return True if none of the factories that are needed is `async`."""
         return self._now.all_sync
 
     @property
     def _now(self) -> "Compiled":
-        """What is compiled for the application's present container."""
+        """The compiled functions for the application's present container."""
         container = self._injector.container
         if container is None:
             raise InjectionError(
-                f"{name_of(self._func)} asks Wireup for {', '.join(self.names)}, but this process"
-                " has no application whose container could give it."
+                f"{name_of(self._func)} needs a Wireup container for {', '.join(self.names)}, but"
+                " this process has no application with one."
             )
         if self._compiled is None or self._compiled.container is not container:
             return self._compile(container)

@@ -1,4 +1,4 @@
-"""A scope of Wireup's for one attempt, and the functions that take the values out of it."""
+"""Wireup's scope for one attempt, and the functions that take the values out of it."""
 
 import functools
 import inspect
@@ -19,17 +19,24 @@ from wireup.ioc.container.async_container import async_container_force_sync_scop
 from wireup.ioc.types import AnnotatedParameter, ConfigInjectionRequest, get_container_object_id
 
 from afterword.injection.needs import Function
-from afterword.injection.scope import AsyncScope, Provided, SyncScope, Values, told, winner
+from afterword.injection.scope import (
+    AsyncScope,
+    Provided,
+    SyncScope,
+    Values,
+    exit_arguments,
+    winner,
+)
 from afterword.tasks.signature import parameters
 
 Container = AsyncContainer | SyncContainer
 
-# Where Wireup's `inject` looks; typed for both kinds of scopes.
+# Wireup's `inject` looks for the scope here; typed for both kinds of scopes.
 _current = cast("ContextVar[ScopedAsyncContainer | ScopedSyncContainer]", request_container)
 
 
 class Compiled:
-    """The functions that give the values, compiled by Wireup for one container."""
+    """The functions that return the values, compiled by Wireup for one container."""
 
     def __init__(
         self,
@@ -42,7 +49,7 @@ class Compiled:
         self.container = container
         self.all_sync = not any(_is_async(container, parameter) for parameter in asked)
         if isinstance(container, SyncContainer) and not self.all_sync:
-            raise WireupError("it needs an async factory, and its container is a synchronous one.")
+            raise WireupError("it needs an async factory, but its container is synchronous.")
         self._asked: tuple[type, ...] | None = None
         self._fill: Function = dict
         self._fill_async: Function | None = None
@@ -53,30 +60,30 @@ class Compiled:
                 self._fill_async = inject(catching_async(func))
 
     def enter(self, provided: Provided) -> ScopedSyncContainer:
-        """A scope for a thread."""
+        """Make a scope for a thread."""
         if isinstance(self.container, SyncContainer):
             return self.container.enter_scope(self.context(provided))
         return async_container_force_sync_scope(self.container, self.context(provided))
 
     def context(self, provided: Provided) -> dict[Any, Any]:
-        """What the container can be asked for: the rest need not be made."""
+        """Select the provided values that the container has factories for; skip the others."""
         if self._asked is None:
             self._asked = tuple(kind for kind in provided if _is_known(self.container, kind))
         return {kind: provided[kind] for kind in self._asked}
 
     def fill(self) -> Values:
-        """The values by name, in a scope."""
+        """Return the values by name; call it in a scope."""
         values: Values = self._fill()
         return values
 
     async def fill_async(self) -> Values:
-        """The values by name, in a scope."""
+        """Return the values by name; call it in a scope."""
         values: Values = await self._fill_async() if self._fill_async else self._fill()
         return values
 
 
 def catching(func: Function) -> Function:
-    """A function that Wireup injects like this one, and that returns what it was given."""
+    """Make a function with the same injected parameters, which returns their values."""
 
     def catch(**values: Any) -> Values:
         return values
@@ -93,13 +100,16 @@ def catching_async(func: Function) -> Function:
 
 def _like(func: Function, catch: Function) -> Function:
     functools.update_wrapper(catch, func)
-    # With string annotations resolved: not every release would look for them in func's module.
+    # With string annotations resolved: some releases do not look them up in func's module.
     catch.__signature__ = inspect.Signature(parameters(func))  # type: ignore[attr-defined]
     return catch
 
 
 def _is_async(container: Container, parameter: AnnotatedParameter) -> bool:
-    """Whether making it awaits something; also if Wireup keeps this to itself one day."""
+    """Return True if its factory is `async`, or if that cannot be determined.
+
+    The factories are internals of Wireup, which a later release may change.
+    """
     if isinstance(parameter.annotation, ConfigInjectionRequest):
         return False
     wanted = get_container_object_id(parameter.klass, parameter.qualifier_value)
@@ -110,7 +120,7 @@ def _is_async(container: Container, parameter: AnnotatedParameter) -> bool:
 
 
 def _is_known(container: Container, kind: type) -> bool:
-    """Whether something makes it, or takes it from the scope; also if Wireup hides that one day."""
+    """Return True if the container can make it, or if that is unknown; see `_is_async`."""
     try:
         return get_container_object_id(kind, None) in container._scoped_compiler.factories
     except AttributeError:
@@ -156,7 +166,7 @@ def _forgotten(token: Token[Any], error: BaseException | None) -> BaseException 
 
 def _closed(scoped: ScopedSyncContainer, error: BaseException | None) -> BaseException | None:
     try:
-        scoped.__exit__(*told(error))
+        scoped.__exit__(*exit_arguments(error))
     except ContainerCloseError as group:
         return winner(error, _only(group))
     return error
@@ -166,12 +176,12 @@ async def _closed_async(
     scoped: ScopedAsyncContainer, error: BaseException | None
 ) -> BaseException | None:
     try:
-        await scoped.__aexit__(*told(error))
+        await scoped.__aexit__(*exit_arguments(error))
     except ContainerCloseError as group:
         return winner(error, _only(group))
     return error
 
 
 def _only(group: ContainerCloseError) -> BaseException:
-    """The exception of the factory, if it is one alone."""
+    """Return the exception of the factory if there is only one; else the group."""
     return group.exceptions[0] if len(group.exceptions) == 1 else group

@@ -1,32 +1,35 @@
-"""How jobs get in: each once, and of those with one unique key only one at a time.
+"""Add jobs: each once, and of those with one unique key only one at a time.
 
-Which one that is decides the index. Whoever adds a key that another transaction has just added
-waits for its end, and then either finds that job or takes its place.
+The index decides which one that is. A transaction that adds a key which another one has just added
+waits for the end of that, and then either finds that job or takes its place.
 """
 
 from collections.abc import Mapping, Sequence
 
 from afterword.model.job import NewJob
-from afterword.store.postgres.looking import records
+from afterword.store.postgres.queries import records
 from afterword.store.postgres.rows import new_rows
-from afterword.store.postgres.writing import Writing
+from afterword.store.postgres.writer import Writer
 from afterword.store.protocol import Added
 
 
-class Adding(Writing):
-    """The part of the PostgreSQL store that adds jobs."""
+class Adding:
+    """Adds jobs."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         """Store jobs, each as it says: queued, or held by the worker that stores it."""
-        with self.transaction():
+        with self._writer.transaction():
             answers = self._add(jobs, held_by)
             self._settle_in(jobs, answers)
             if any(not job.held or held_by is None for job in jobs):
-                self._announce()
+                self._writer.claimable()
         return answers
 
     def _add(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
-        new = {row[0] for row in self._write("add", new_rows(jobs, held_by))}
+        new = {row[0] for row in self._writer.execute("add", new_rows(jobs, held_by))}
         waiting = self._waiting([job for job in jobs if job.id in new], held_by)
         answers: dict[int, Added] = {}
         for place, job in enumerate(jobs):
@@ -40,16 +43,18 @@ class Adding(Writing):
         return [answers[place] for place in range(len(jobs))]
 
     def _waiting(self, jobs: Sequence[NewJob], held_by: str | None) -> set[str]:
-        """The held jobs that may not start before another one with their key has ended."""
+        """Return the held jobs that may not start before another one with their key has ended."""
         keyed = [job.id for job in jobs if job.held and held_by and job.unique_key is not None]
-        return {row[0] for row in self._write("waiting", {"ids": keyed})} if keyed else set()
+        rows = self._writer.execute("waiting", {"ids": keyed}) if keyed else []
+        return {row[0] for row in rows}
 
     def _present(self, jobs: Sequence[NewJob], held_by: str | None) -> Sequence[Added]:
-        """What is there instead of these jobs, which were not added."""
-        rows = self._write("present", new_rows(jobs, None))
+        """Answer for jobs that were not added, with those that are there instead."""
+        rows = self._writer.execute("present", new_rows(jobs, None))
         others = [(other, jobs[place - 1]) for place, other, _ in rows]
         shared = self._share([(other, job) for other, job in others if other != job.id])
-        there = {each.id: each for each in records(self._writer, [other for _, other, _ in rows])}
+        known = records(self._writer.session, [other for _, other, _ in rows])
+        there = {each.id: each for each in known}
         found = {
             place - 1: Added(other, False, conflict, found=there.get(other))
             for place, other, conflict in rows
@@ -71,11 +76,11 @@ class Adding(Writing):
             "request_ids": [job.request_id for _, job in others],
             "unique_ended": [job.unique_ended for _, job in others],
         }
-        unfinished = {row[0] for row in self._write("share", given)}
-        return unfinished | {row[0] for row in self._write("ended", {"ids": ids})}
+        unfinished = {row[0] for row in self._writer.execute("share", given)}
+        return unfinished | {row[0] for row in self._writer.execute("ended", {"ids": ids})}
 
     def _settle_in(self, jobs: Sequence[NewJob], answers: Sequence[Added]) -> None:
-        """Let the new jobs wait for what is there, and for nothing else."""
+        """Let the new jobs wait for jobs that are there, and for nothing else."""
         new = {answer.id for answer in answers if answer.added}
         followers = [job for job in jobs if job.after is not None and job.id in new]
         if all(job.after in new for job in followers):
@@ -87,16 +92,16 @@ class Adding(Writing):
         }
         places = [place_behind(job, others) for job in followers]
         elsewhere = {each for place in places for each in place if each not in new}
-        self._write("hold_predecessors", {"ids": sorted(filter(None, elsewhere))})
+        self._writer.execute("hold_predecessors", {"ids": sorted(filter(None, elsewhere))})
         afters, otherwise = zip(*places, strict=True)
         values = {"afters": list(afters), "otherwise": list(otherwise)}
-        self._write("unblock", {"ids": [job.id for job in followers], **values})
+        self._writer.execute("unblock", {"ids": [job.id for job in followers], **values})
 
 
 def place_behind(
     job: NewJob, others: Mapping[str, tuple[str | None, str]]
 ) -> tuple[str | None, str | None]:
-    """The job that a follower waits for, and the one that it waits for if that has ended.
+    """Return the job that a follower waits for, and the one to wait for if that has ended.
 
     Args:
         others: the jobs that were not added, because of their unique keys: what each would have

@@ -1,4 +1,4 @@
-"""A thread that hears of other connections' commits (LISTEN); all it says is: look.
+"""A thread that hears of other connections' commits (LISTEN), and says: look.
 
 What it misses while its connection is down is found by polling, so it is a hint and no promise.
 """
@@ -24,8 +24,8 @@ class Listener:
     """Listens from `start` to `stop`.
 
     Args:
-        parameters: how to connect; directly, for a pooler forgets who listens.
-        is_ours: whether a server process is one whose news this process has already.
+        parameters: to connect directly; a pooler forgets its listeners.
+        is_ours: True for a server process whose news this process has already.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Listener:
 
     @property
     def started(self) -> bool:
-        """Whether it has been started and not yet stopped."""
+        """True from `start` to `stop`."""
         return self._thread is not None
 
     def start(self) -> None:
@@ -73,14 +73,14 @@ class Listener:
             os.close(self._wake_writer)
 
     def heard(self) -> bool:
-        """Whether anything was announced since the last call."""
+        """True if anything was announced since the last call."""
         if not self._heard.is_set():
             return False
         self._heard.clear()
         return True
 
     def remind(self, seconds: float) -> None:
-        """Say so in a moment as if something had been announced; harmless when stopped."""
+        """Act, in so many seconds, as if something had been announced; harmless when stopped."""
         if self._thread is not None:
             self._remind_at = time.monotonic() + seconds
             os.write(self._wake_writer, b"x")
@@ -93,7 +93,7 @@ class Listener:
                     for name, value in unlimited(connection).items():
                         connection.execute(f"SET {name} = {value}".encode())
                     connection.execute(f"LISTEN {CHANNEL}")
-                    self._tell()  # whatever was announced while nobody listened
+                    self._tell()  # of what was announced while this was not listening
                     pause = 0.1
                     self._listen(connection)
             except (psycopg.Error, OSError) as error:

@@ -1,4 +1,4 @@
-"""A store writes `:name` for a parameter; other drivers want other signs."""
+"""Parameters of statements: stores write `:name`, the drivers want other signs."""
 
 import functools
 import re
@@ -8,7 +8,7 @@ _NAMED = re.compile(r"(?<![:\w]):([A-Za-z_]\w*)")  # not the second colon of a `
 
 @functools.cache
 def pyformat(sql: str) -> str:
-    """With psycopg's parameters.
+    """Return it with psycopg's parameters.
 
     >>> pyformat("SELECT :id::uuid, 7 % 2")
     'SELECT %(id)s::uuid, 7 %% 2'
@@ -18,7 +18,7 @@ def pyformat(sql: str) -> str:
 
 @functools.cache
 def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
-    """With asyncpg's parameters, and their names in the order of the numbers.
+    """Return it with asyncpg's parameters, and their names in the order of the numbers.
 
     >>> numbered("SELECT :a::int, :b, :a")
     ('SELECT $1::int, $2, $1', ('a', 'b'))

@@ -1,7 +1,7 @@
-"""Between rows and values: what a statement is given, and what it returns.
+"""Return the values of statements: one array for each column.
 
-A time that this process has decided on travels as a distance: the server adds it to its own clock,
-the only one that all processes share. Their own clocks are never subtracted from it.
+A time that this process decides on is sent as a number of seconds: the server adds it to its own
+clock, the only one that all processes share.
 """
 
 import json
@@ -13,15 +13,13 @@ from uuid import UUID
 from afterword.model.job import Delay, JobRecord, JobState, NewJob, held_fence
 from afterword.model.outcome import Outcome, Released, Retry
 from afterword.model.records import Filter
-from afterword.store import rows
-from afterword.store.protocol import Claim, Putback, Recovered, Report, Settlement
-from afterword.store.rows import INTERRUPTED, Lost, Values
-
-Fence = tuple[str, int, str, int | None]  # the job's id, the attempt, its worker, its number
+from afterword.store import parts, records
+from afterword.store.parts import INTERRUPTED, Fence, Lost, Values, fence_of
+from afterword.store.protocol import Putback, Recovered, Report, Settlement
 
 
 def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
-    """One array for each name: a statement takes any number of rows at once.
+    """Make one array for each name: a statement takes any number of rows at once.
 
     >>> columns("ids attempts", [("a", 1), ("b", 2)])
     {'ids': ['a', 'b'], 'attempts': [1, 2]}
@@ -31,7 +29,7 @@ def columns(names: str, given: Iterable[Sequence[Any]]) -> Values:
 
 
 def new_rows(jobs: Sequence[NewJob], held_by: str | None) -> Values:
-    """The values of add.sql and present.sql."""
+    """Return the values of add.sql and present.sql."""
     names = (
         "ids tasks arguments queues priorities run_ats delayed workers fences afters on_failures"
         " request_ids tags unique_keys unique_ended limit_keys options"
@@ -68,24 +66,19 @@ def _tags(tags: Sequence[str]) -> str | None:
     return json.dumps(tags) if tags else None
 
 
-def fence(claim: Claim) -> Fence:
-    """What a write that ends an attempt must match."""
-    return claim.id, claim.attempt, claim.worker, claim.fence
-
-
 def release_rows(putbacks: Sequence[Putback]) -> Values:
-    """The values of release.sql."""
+    """Return the values of release.sql."""
     return columns(
         "ids attempts workers fences delays reasons",
-        ((*fence(each.claim), each.delay, each.reason) for each in putbacks),
+        ((*fence_of(each.claim), each.delay, each.reason) for each in putbacks),
     )
 
 
 def report_rows(reports: Sequence[Report]) -> Values:
-    """The values of report.sql."""
+    """Return the values of report.sql."""
     return columns(
         "ids attempts workers fences progress",
-        ((*fence(each.claim), each.progress) for each in reports),
+        ((*fence_of(each.claim), each.progress) for each in reports),
     )
 
 
@@ -95,15 +88,15 @@ _ATTEMPTS = "ids attempts workers fences outcomes errors ages"
 
 
 def final_rows(settlements: Sequence[tuple[Settlement, JobState]]) -> Values:
-    """The values of finish.sql."""
+    """Return the values of finish.sql."""
     return columns(
         _FINAL,
         (
             (
-                *fence(each.claim),
+                *fence_of(each.claim),
                 state.value,
-                rows.final_error(each.outcome),
-                rows.final_result(each.outcome),
+                parts.final_error(each.outcome),
+                parts.final_result(each.outcome),
                 each.seconds,
                 0,
             )
@@ -113,12 +106,12 @@ def final_rows(settlements: Sequence[tuple[Settlement, JobState]]) -> Values:
 
 
 def again_rows(settlements: Sequence[Settlement]) -> Values:
-    """The values of requeue.sql."""
+    """Return the values of requeue.sql."""
     return columns(
         _AGAIN,
         (
             (
-                *fence(each.claim),
+                *fence_of(each.claim),
                 retry.delay if retry else None,
                 retry.error if retry else INTERRUPTED,
                 int(isinstance(each.outcome, Released)),
@@ -132,13 +125,13 @@ def again_rows(settlements: Sequence[Settlement]) -> Values:
 
 
 def attempt_rows(settlements: Sequence[Settlement]) -> Values:
-    """The values of attempt.sql, for attempts whose jobs go on."""
+    """Return the values of attempt.sql, for attempts whose jobs go on."""
     return columns(
         _ATTEMPTS,
         (
             (
-                *fence(each.claim),
-                rows.attempt_outcome(each.outcome),
+                *fence_of(each.claim),
+                parts.attempt_outcome(each.outcome),
                 retry.error if retry else INTERRUPTED,
                 each.seconds,
             )
@@ -157,7 +150,7 @@ def _retry(outcome: Outcome) -> Retry | None:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a lost job. `lost` is False if its worker was shutting down."""
+    """The end of a lost job's attempt. `lost` is False if its worker was shutting down."""
 
     job: Lost
     outcome: Outcome
@@ -166,7 +159,7 @@ class Fate:
     @property
     def state(self) -> JobState:
         """The state it is in then."""
-        return rows.final_state(self.outcome) or JobState.QUEUED
+        return parts.final_state(self.outcome) or JobState.QUEUED
 
     @property
     def fence(self) -> Fence:
@@ -175,19 +168,19 @@ class Fate:
 
     @property
     def error(self) -> str:
-        """Why it did not end as it should."""
+        """The error to keep of it."""
         retry = _retry(self.outcome)
-        return retry.error if retry else rows.final_error(self.outcome) or INTERRUPTED
+        return retry.error if retry else parts.final_error(self.outcome) or INTERRUPTED
 
     @property
     def recovered(self) -> Recovered:
-        """What is told of it."""
+        """The answer of `recover` for it."""
         job = self.job
         return Recovered(job.id, job.task, job.attempt, job.lost + self.lost, self.state)
 
 
 def lost_final_rows(fates: Sequence[Fate]) -> Values:
-    """The values of finish.sql for jobs that are not to be run again."""
+    """Return the values of finish.sql for jobs that are not to be run again."""
     return columns(
         _FINAL,
         ((*each.fence, each.state.value, each.error, None, None, int(each.lost)) for each in fates),
@@ -195,7 +188,7 @@ def lost_final_rows(fates: Sequence[Fate]) -> Values:
 
 
 def lost_again_rows(fates: Sequence[Fate]) -> Values:
-    """The values of requeue.sql for the others."""
+    """Return the values of requeue.sql for the others."""
     return columns(
         _AGAIN,
         (
@@ -214,7 +207,7 @@ def lost_again_rows(fates: Sequence[Fate]) -> Values:
 
 
 def lost_attempt_rows(fates: Sequence[Fate]) -> Values:
-    """The values of attempt.sql for them."""
+    """Return the values of attempt.sql for them."""
     return columns(
         _ATTEMPTS,
         ((*each.fence, "lost" if each.lost else "interrupted", each.error, None) for each in fates),
@@ -224,8 +217,8 @@ def lost_attempt_rows(fates: Sequence[Fate]) -> Values:
 # ---------------------------------------------------------------------- for people
 
 
-def restored_rows(records: Sequence[JobRecord]) -> Values:
-    """The values of restore_unfinished.sql and restore_ended.sql."""
+def restored_rows(jobs: Sequence[JobRecord]) -> Values:
+    """Return the values of restore_unfinished.sql and restore_ended.sql."""
     names = (
         "ids tasks arguments queues priorities states run_ats attempts lost interrupted workers"
         " afters on_failures request_ids errors tags unique_keys limit_keys options failures"
@@ -258,15 +251,15 @@ def restored_rows(records: Sequence[JobRecord]) -> Values:
                 each.progress,
                 each.result,
                 each.created_at.timestamp(),
-                rows.maybe_timestamp(each.started_at),
-                rows.maybe_timestamp(each.finished_at),
+                records.maybe_timestamp(each.started_at),
+                records.maybe_timestamp(each.finished_at),
             )
-            for each in records
+            for each in jobs
         ),
     )
 
 
-# What a filter's fields mean in SQL. `state` is not among them: it decides where to look.
+# The conditions of a filter's fields. `state` is not among them: it decides where to look.
 _CONDITIONS = {
     "task": "job.task = :task",
     "queue": "job.queue = :queue",
@@ -280,7 +273,7 @@ _CONDITIONS = {
 
 
 def conditions(wanted: Filter, state: JobState | None) -> str:
-    """The condition of a filter; what is not asked for is not in it, so that indexes are used."""
+    """Return the condition of a filter, without the fields that are not asked for: indexes help."""
     found = [text for name, text in _CONDITIONS.items() if getattr(wanted, name) is not None]
     if state is not None:
         found.append(f"job.state = '{state.value}'")
@@ -290,14 +283,14 @@ def conditions(wanted: Filter, state: JobState | None) -> str:
 
 
 def filter_values(wanted: Filter) -> dict[str, Any]:
-    """The values of its condition."""
+    """Return the values of its condition."""
     values = {name: getattr(wanted, name) for name in _CONDITIONS}
-    values["first_id"] = rows.first_id_since(wanted)
+    values["first_id"] = records.first_id_since(wanted)
     return {name: value for name, value in values.items() if value is not None}
 
 
 def uuids(ids: Iterable[str]) -> list[str]:
-    """Those that can be the id of a job: the server would refuse the others with an error."""
+    """Return those that can be the id of a job: the server would refuse the others."""
     return [each for each in ids if _is_uuid(each)]
 
 

@@ -1,56 +1,58 @@
-"""Where schedules have got to, by the server's clock."""
+"""The positions of schedules, by the server's clock."""
 
 from collections.abc import Mapping, Sequence
 
 from afterword.model.records import ScheduleRecord
-from afterword.store.postgres.desk import Desk, repeated
+from afterword.store.parts import UNSEEN, advance_row
+from afterword.store.postgres.people import PeopleConnection, repeated
 from afterword.store.postgres.rows import columns
-from afterword.store.postgres.writing import Writing
+from afterword.store.postgres.writer import Writer
 from afterword.store.protocol import Declared, Due
-from afterword.store.rows import UNSEEN, advance_row, schedule_record
+from afterword.store.records import schedule_record
 
 
-class Scheduling(Writing):
-    """The part of the PostgreSQL store that knows the schedules."""
+class Scheduling:
+    """Keeps the schedules, and the time."""
 
-    _desk: Desk
+    def __init__(self, writer: Writer, people: PeopleConnection) -> None:
+        self._writer = writer
+        self._people = people
 
     def now(self) -> float:
         """The clock of the server, which all processes of the store share."""
-        self._require_open()
         ((now,),) = self._writer.ask("now")
         return float(now)
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known, or say that they are still there."""
+        """Make schedules known, or note that they are still there."""
         last = {each.name: each for each in schedules}
         rows = (
             (each.name, each.task, each.rule, each.words, each.next_at) for each in last.values()
         )
         values = {**columns("names tasks rules words next_ats", rows), "unseen": UNSEEN}
-        with self.transaction():
-            self._write("declare_cursors", values)
-            self._write("declare", values)
+        with self._writer.transaction():
+            self._writer.execute("declare_cursors", values)
+            self._writer.execute("declare", values)
 
     def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
-        """Those with an occurrence to be dealt with, the earliest first."""
+        """Return those with an occurrence to deal with, the earliest first."""
         values = {"names": list(rules), "rules": list(rules.values())}
-        with self.transaction():
-            return [Due(*row) for row in self._write("due", values)]
+        with self._writer.transaction():
+            return [Due(*row) for row in self._writer.execute("due", values)]
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
-        """Move a schedule on, unless somebody else has."""
-        with self.transaction():
-            return bool(self._write("advance", advance_row(due, next_at, last_at)))
+        """Move a schedule on, unless another process has."""
+        with self._writer.transaction():
+            return bool(self._writer.execute("advance", advance_row(due, next_at, last_at)))
 
     @repeated
     def schedules(self) -> Sequence[ScheduleRecord]:
         """All of them, by name."""
-        with self._desk.looking() as desk:
-            return [schedule_record(row) for row in desk.execute("schedules")]
+        with self._people.looking() as session:
+            return [schedule_record(row) for row in session.execute("schedules")]
 
     @repeated
     def pause_schedule(self, name: str, paused: bool) -> bool:
         """Let a schedule make no jobs, or make them again."""
-        with self._desk.acting() as desk:
-            return bool(desk.execute("pause_schedule", {"name": name, "paused": paused}))
+        with self._people.acting() as session:
+            return bool(session.execute("pause_schedule", {"name": name, "paused": paused}))

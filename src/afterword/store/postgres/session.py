@@ -5,11 +5,11 @@ when an answer does not come in time. What then?
 
 - Before COMMIT was sent, nothing has happened: `StoreInterrupted`, and the caller may repeat the
   transaction at once. So it is when the server ends a deadlock by undoing one of those in it.
-- After COMMIT was sent, nobody knows: the session connects again and asks the server what became of
+- After COMMIT was sent, its result is unknown: the session connects again and asks the server about
   that transaction (`pg_xact_status`). Committed: the answer stands. Aborted: as above.
 - The server does not answer for `_PATIENCE` seconds, or it has crashed since the transaction began:
   `StoreUnavailable`, and `in_doubt` is set. (After a crash, the number of a transaction that never
-  reached the disk is given out again: its status is then somebody else's.) The transaction may have
+  reached the disk is given out again: its status is then another one's.) The transaction may have
   given this process jobs that it does not know of.
 
 While the server cannot be reached, tries to connect are spaced out, at random, up to `_MAX_PAUSE`.
@@ -36,9 +36,10 @@ from afterword.errors import (
     StoreUnavailable,
 )
 from afterword.model.clock import Clock
+from afterword.store.columns import filled
+from afterword.store.parts import Row, Values
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.postgres.url import shown
-from afterword.store.rows import Row, Values
 
 Answer = TypeVar("Answer")
 T = TypeVar("T")
@@ -51,20 +52,30 @@ OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
 # For statements that find their rows by an index. The planner, left to itself, reads all of a table
 # of some ten thousand jobs to find a hundred of them, and does so again for each batch.
 PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-# The store's thread serves everybody, so it does not wait for a transaction that may stay open.
+# All wait for the store's thread, so it does not wait for a transaction that may stay open.
 IMPATIENT = {"lock_timeout": "50"}  # milliseconds; a commit of another process is over by then
-# What our statements depend on: a role or a database can have other defaults.
+# Settings that our statements depend on: a role or a database can have other defaults.
 _OURS = {
     "DateStyle": "ISO",  # the driver reads no other one
     "TimeZone": "UTC",  # elsewhere the last moment of the year 9999 is in the year 10000
     "IntervalStyle": "postgres",
     "extra_float_digits": "1",  # times come back as they were written, to be compared with them
     "array_nulls": "on",
-    "search_path": "pg_catalog",  # whoever may make functions could hide the server's own
+    "search_path": "pg_catalog",  # functions of users could hide the server's own
     "default_transaction_isolation": "read committed",
 }
 # Settings that end idle connections and long transactions, and the first server that has each.
 _ENDING = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
+# The form of a job's columns where people see them, and where they are stored as they were given.
+_SHOWN = {name: f"CAST({name} AS text)" for name in ("id", "arguments", "after", "options")}
+_GIVEN = {
+    "arguments": "CAST(arguments AS json)",
+    "options": "CAST(options AS json)",
+    "tags": "CASE WHEN tags IS NOT NULL"
+    " THEN ARRAY(SELECT json_array_elements_text(CAST(tags AS json))) END",
+    "run_at": "to_timestamp(run_at)",
+    "created_at": "to_timestamp(created_at)",
+}
 REPEATS = 3  # of what was interrupted before anything was written
 _PATIENCE = 10.0  # seconds to find out what became of a COMMIT
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 5.0  # seconds between tries to connect
@@ -135,7 +146,7 @@ class Session:
     ) -> None:
         self.url = shown(parameters)
         self.pooled = False  # a pooler stands between us and the server
-        self.in_doubt = False  # see above; whoever has dealt with it resets it
+        self.in_doubt = False  # see above; reset by the caller that has dealt with it
         self._parameters = parameters
         self._timeout = timeout
         self._more_settings = settings
@@ -251,7 +262,7 @@ class Session:
 
     @property
     def serves_this_thread(self) -> bool:
-        """Whether the calling thread is inside a transaction here."""
+        """True inside a transaction of the calling thread."""
         return self._owner == threading.get_ident()
 
     @contextmanager
@@ -314,8 +325,8 @@ class Session:
     def ask(self, statement: str, values: Values | None = None) -> list[Row]:
         """Execute a statement that is a transaction of its own, unless one is open here.
 
-        One round trip where `transaction` takes three, but nobody will know what became of it: so
-        it must be one that does no harm when it is executed again.
+        One round trip where `transaction` takes three, but its end may stay unknown: so it must do
+        no harm when it is executed again.
         """
         if self.serves_this_thread:
             return self.execute(statement, values)
@@ -336,7 +347,7 @@ class Session:
         committing: "psycopg.Cursor[Row]",
         error: BaseException,
     ) -> bool:
-        """Whether the transaction is in the store although its COMMIT raised."""
+        """Return True if the transaction took effect although its COMMIT raised."""
         if committing.statusmessage == "COMMIT":
             return True  # only the NOTIFY behind it failed, and that is but a hint
         lost = isinstance(error, psycopg.Error) and connection.closed
@@ -353,12 +364,12 @@ class Session:
             time.sleep(0.05)
         self.in_doubt = True
         raise StoreUnavailable(
-            f"The store {self.url} was lost in the middle of a commit, and nobody can say what"
-            " became of it."
+            f"The store {self.url} was lost in the middle of a commit. It is unknown"
+            " whether that took effect."
         )
 
     def _status_of(self, number: str) -> str | None:
-        """What the server knows of a transaction; None if it cannot say now."""
+        """Ask the server for the status of a transaction; None if it cannot say now."""
         try:
             row = self.connection().execute(_STATUS, [number, self._began_at]).fetchone()
         except psycopg.errors.InvalidParameterValue:
@@ -409,7 +420,7 @@ class Session:
 def repeating(call: Callable[[], T]) -> T:
     """Call it again if its connection was lost before anything was written.
 
-    The server may have closed a connection long ago, while nobody used it.
+    The server may have closed a connection long ago, while it was not used.
     """
     for _ in range(REPEATS):
         with suppress(StoreInterrupted):
@@ -456,5 +467,6 @@ def sql(statement: str, where: str = "") -> str:
 
 @functools.cache
 def text_of(statement: str) -> str:
-    """The text of sql/<statement>.sql, its parameters written `:name`."""
-    return (resources.files(__package__) / "sql" / f"{statement}.sql").read_text()
+    """Return the text of sql/<statement>.sql, columns filled in, parameters written `:name`."""
+    text = (resources.files(__package__) / "sql" / f"{statement}.sql").read_text()
+    return filled(text, _SHOWN, _GIVEN)

@@ -1,4 +1,4 @@
-"""From a URL to what the driver is told, and to what may be shown of it."""
+"""The parameters of the driver, from a URL, and the URL as it may be shown."""
 
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -16,11 +16,11 @@ _ALWAYS = {"client_encoding": "UTF8"}
 
 
 def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
-    """What the driver needs to connect; what the URL says goes before our defaults.
+    """Return the parameters to connect with; the URL goes before our defaults.
 
     Args:
         url: as libpq or SQLAlchemy spell it: postgresql://user:password@host:5432/database?sslmode=require
-        timeout: seconds after which data that nobody acknowledges ends a connection.
+        timeout: seconds after which data that is not acknowledged ends a connection.
 
     Raises:
         ConfigurationError: not such a URL.
@@ -61,7 +61,7 @@ def _refuse_misread(rest: str, given: Mapping[str, object]) -> None:
 
 
 def shown(parameters: Mapping[str, object]) -> str:
-    """The URL without password and options, for messages and logs.
+    """Return the URL without password and options, for messages and logs.
 
     >>> shown({"user": "me", "password": "secret", "host": "db", "dbname": "app"})
     'postgresql://me@db/app'

@@ -11,46 +11,45 @@ the application's own file the store therefore uses the standard library's sqlit
 does: `sqlite+pysqlite:///app.db`. Where that is an SQLite with the race, a rollback journal takes
 the place of WAL (`drivers.py`).
 
-The verbs are in modules by what they do: `adding`, `admitting` (claims), `ending`, `scheduling`;
-what people may ask is in `looking`, what they may do in `acting`, and what the application's own
-connection may execute in `theirs`.
+The store is made of parts over one writer (`writer`): `adding`, `claiming`, `settling`, `upkeep`
+(workers, and jobs of lost ones) and `scheduling`; `queries` and `actions` serve people, and
+`user_transaction` makes statements for the application's own connection.
 
-Processes wake each other (`afterword.store.bells`). What nobody tells, because it was committed on
-a connection of the application's own, is found by looking, see `changed`.
+Processes wake each other (`afterword.store.bells`). Commits on a connection of the application's
+own ring no bell; `changed` finds them.
 """
 
-import json
-import os
-import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from afterword.model.clock import Careful, Clock
 from afterword.store.bells import Bells
 from afterword.store.locks import Locks
-from afterword.store.sqlite.admitting import Admitting
-from afterword.store.sqlite.database import Database, script
+from afterword.store.parts import verb
+from afterword.store.sqlite.actions import Actions
+from afterword.store.sqlite.adding import Adding
+from afterword.store.sqlite.claiming import Claiming
 from afterword.store.sqlite.drivers import Apsw, Driver, Pysqlite
-from afterword.store.sqlite.ending import Ending
-from afterword.store.sqlite.looking import Looking
+from afterword.store.sqlite.file import StoreFile, script
 from afterword.store.sqlite.path import path_of
+from afterword.store.sqlite.queries import Queries
+from afterword.store.sqlite.reader import Reader
 from afterword.store.sqlite.scheduling import Scheduling
-from afterword.store.sqlite.sightings import Sightings
-from afterword.store.sqlite.theirs import InTheirTransaction
-
-# Seconds between looks for commits of others, and where these cannot ring.
-_LOOK_EVERY, _LOOK_OFTEN = 0.25, 0.01
+from afterword.store.sqlite.settling import Settling
+from afterword.store.sqlite.upkeep import Upkeep
+from afterword.store.sqlite.user_transaction import UserTransaction
+from afterword.store.sqlite.writer import News, Writer
 
 _DRIVERS: Mapping[str, Callable[[], Driver]] = {"sqlite": Apsw, "sqlite+pysqlite": Pysqlite}
 
 
-class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
+class SQLiteStore:
     """A store in one file.
 
     Args:
         path: the file; created, readable by its owner only, when it does not exist.
-        clock: whose time leases and due times are measured in.
-        driver: what opens it. Default: apsw, in a file of its own.
+        clock: measures leases and due times.
+        driver: the library that opens the file. Default: apsw, in a file of its own.
 
     Example:
         >>> store = SQLiteStore(Path("jobs.db"))
@@ -63,121 +62,119 @@ class SQLiteStore(Looking, Ending, Admitting, Scheduling, InTheirTransaction):
     def __init__(
         self, path: Path, clock: Clock | None = None, driver: Driver | None = None
     ) -> None:
-        self._driver: Driver = driver or Apsw()
+        driver, clock = driver or Apsw(), clock or Clock()
         self.path = path
-        self.url = f"{self._driver.scheme}:///{path}"
+        self.url = f"{driver.scheme}:///{path}"
         self.identity = ""  # until it is open
-        self._clock = clock or Clock()
         workers = path.with_name(path.name + "-workers")
-        self._locks, self._bells = Locks(workers), Bells(workers)
-        self._sightings = Sightings(self._clock)
-        self._careful = Careful(self._clock)
-        self._database = Database(path, self._driver)
-        self._heard: Callable[[], object] | None = None
-        self._seen_version = 0
-        self._looked_to = ""  # where `free_followers` goes on
-        self._limited: frozenset[str] = frozenset()  # queues with a limit of their own
+        self._locks = locks = Locks(workers)
+        self._careful = careful = Careful(clock)
+        self._driver = driver
+        self._news = News(Bells(workers))
+        self._writer = writer = self._new_writer(driver)
+        self._reader = reader = Reader(path, driver)
+        self._file = StoreFile(path, driver, writer, reader)
+
+        self._adding = Adding(writer, clock)
+        self._claiming = Claiming(writer, clock, careful)
+        self._settling = Settling(writer, clock, self._adding, self._claiming)
+        self._upkeep = Upkeep(writer, reader, clock, careful, locks, self._settling)
+        self._scheduling = Scheduling(writer, reader, clock)
+        self._queries = Queries(reader, clock, locks)
+        self._actions = Actions(writer, reader, clock, locks, self._settling)
+        self._user_transaction = UserTransaction(clock)
+
+    def _new_writer(self, driver: Driver) -> Writer:
+        return Writer(self.path, driver, self._news)
 
     @classmethod
     def from_url(cls, url: str) -> "SQLiteStore":
-        """The store that a `sqlite:///` or `sqlite+pysqlite:///` URL names."""
+        """Make the store that a `sqlite:///` or `sqlite+pysqlite:///` URL names."""
         return cls(path_of(url), driver=_DRIVERS[url.partition(":")[0]]())
 
     # ------------------------------------------------------------------ open and close
 
     def open(self, create: bool = True) -> None:
         """Take the file into use; with `create`, make it and migrate it if need be."""
-        self.identity = self._database.open(create)
+        self.identity = self._file.open(create)
         self._careful.start()
-        self._seen_version = self._database.version_of_others()
 
     def close(self) -> None:
         """Close both connections, drop every lock, and hear nothing more."""
-        self._heard = None
-        self._bells.close()
-        self._database.close()
+        self._news.close()
+        self._file.close()
         self._locks.drop_all()
 
     def forget(self) -> None:
         """In a forked child: be closed."""
-        self._heard = None
-        self._bells.forget()
-        self._database.forget()
+        self._news.forget()
+        self._file.forget()
         self._locks.forget()
 
     def script(self) -> str:
-        """All migrations as SQL."""
+        """Return all migrations as SQL."""
         return script(self._driver)
 
-    # ------------------------------------------------------------------ workers
+    # ------------------------------------------------------------------ the verbs of its parts
 
-    def join(
-        self, worker: str, lease: float, queues: Sequence[str] = (), concurrency: int = 0
-    ) -> None:
-        """Announce a worker, and hold its lock from before anyone can see it."""
-        with self._database.errors():
-            self._locks.hold(worker)
-        now = self._clock.now()
-        values = {
-            "worker": worker,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "queues": json.dumps(list(queues)),
-            "concurrency": concurrency,
-            "lease": lease,
-            "now": now,
-        }
-        with self.transaction():
-            self._database.write("join", values)
-        self._sightings.note(worker, now + lease)
+    transaction = verb("_writer", Writer.transaction)
+    announce = verb("_writer", Writer.claimable)
+    changed = verb("_writer", Writer.changed)
+    listen = verb("_news", News.listen)
 
-    def renew(self, worker: str, lease: float) -> bool:
-        """Extend the worker's lease, unless it has been taken off the list."""
-        with self.transaction():
-            values = {"worker": worker, "lease": lease, "now": self._clock.now()}
-            return bool(self._database.write("renew", values))
+    add = verb("_adding", Adding.add)
 
-    def retire(self, worker: str) -> None:
-        """Note that the worker is shutting down."""
-        with self.transaction():
-            self._database.write("retire", {"worker": worker})
+    claim = verb("_claiming", Claiming.claim)
+    next_in = verb("_claiming", Claiming.next_in)
+    rules = verb("_claiming", Claiming.rules)
+    take_note = verb("_claiming", Claiming.take_note)
 
-    def leave(self, worker: str) -> None:
-        """Take the worker off the list and drop its lock."""
-        with self.transaction():
-            self._take_off(worker)
-        self._locks.drop(worker)
+    settle = verb("_settling", Settling.settle)
+    release = verb("_settling", Settling.release)
+    discard = verb("_settling", Settling.discard)
+    report = verb("_settling", Settling.report)
+    cancelling = verb("_settling", Settling.cancelling)
 
-    # ------------------------------------------------------------------ upkeep
+    join = verb("_upkeep", Upkeep.join)
+    renew = verb("_upkeep", Upkeep.renew)
+    retire = verb("_upkeep", Upkeep.retire)
+    leave = verb("_upkeep", Upkeep.leave)
+    recover = verb("_upkeep", Upkeep.recover)
+    free_followers = verb("_upkeep", Upkeep.free_followers)
+    purge = verb("_upkeep", Upkeep.purge)
 
-    def purge(self, retention: float, limit: int) -> int:
-        """Delete the oldest history, and the starts that no rate counts any more.
+    now = verb("_scheduling", Scheduling.now)
+    declare = verb("_scheduling", Scheduling.declare)
+    due = verb("_scheduling", Scheduling.due)
+    advance = verb("_scheduling", Scheduling.advance)
+    schedules = verb("_scheduling", Scheduling.schedules)
+    pause_schedule = verb("_scheduling", Scheduling.pause_schedule)
 
-        A clock that is set while this process looks on deletes nothing early: see `Careful`.
-        """
-        before = self._careful.now() - retention
-        with self.transaction():
-            rows = self._database.write("purge", {"before": before, "limit": limit})
-            ids = json.dumps([row[0] for row in rows])
-            self._database.write("forget_attempts", {"ids": ids})
-            self._database.write("forget_retired", {})
-            self._database.write("purge_rates", {"now": self._clock.now(), "limit": limit})
-        return len(rows)
+    get = verb("_queries", Queries.get)
+    find = verb("_queries", Queries.find)
+    count = verb("_queries", Queries.count)
+    attempts = verb("_queries", Queries.attempts)
+    with_key = verb("_queries", Queries.with_key)
+    workers = verb("_queries", Queries.workers)
+    queues = verb("_queries", Queries.queues)
+    tasks = verb("_queries", Queries.tasks)
+    examine = verb("_queries", Queries.examine)
 
-    # ------------------------------------------------------------------ news
+    cancel = verb("_actions", Actions.cancel)
+    retry = verb("_actions", Actions.retry)
+    delete = verb("_actions", Actions.delete)
+    restore = verb("_actions", Actions.restore)
+    pause = verb("_actions", Actions.pause)
+    resume = verb("_actions", Actions.resume)
+    limit = verb("_actions", Actions.limit)
+    ruled = verb("_actions", Actions.ruled)
+    wait_noted = verb("_actions", Actions.wait_noted)
 
-    def listen(self, heard: Callable[[], object]) -> float:
-        """Hang up a bell for others to ring."""
-        self._heard = heard
-        return _LOOK_EVERY if self._bells.listen(heard) else _LOOK_OFTEN
-
-    def announce(self) -> None:
-        """Jobs were committed on another connection of this process."""
-        self._ready = True
-
-    def changed(self) -> bool:
-        """Whether another process has committed, or our own writes made something claimable."""
-        untold, self._untold = self._untold, False
-        version = self._database.version_of_others()
-        seen, self._seen_version = self._seen_version, version
-        return untold or version != seen
+    adding = verb("_user_transaction", UserTransaction.adding)
+    reserving = verb("_user_transaction", UserTransaction.reserving)
+    known = verb("_user_transaction", UserTransaction.known)
+    keyed = verb("_user_transaction", UserTransaction.keyed)
+    sharing = verb("_user_transaction", UserTransaction.sharing)
+    completing = verb("_user_transaction", UserTransaction.completing)
+    announcing = verb("_user_transaction", UserTransaction.announcing)
+    identifying = verb("_user_transaction", UserTransaction.identifying)

@@ -1,33 +1,38 @@
-"""How jobs get into the store."""
+"""Add jobs."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from afterword.model.job import NewJob
+from afterword.model.clock import Clock
+from afterword.model.job import Delay, NewJob, held_fence
+from afterword.store.parts import Values, first_of_each
 from afterword.store.protocol import Added
-from afterword.store.rows import Values, first_of_each
-from afterword.store.sqlite.rows import new_row, record
-from afterword.store.sqlite.writing import Writing
+from afterword.store.sqlite.queries import record
+from afterword.store.sqlite.writer import Writer
 
 
-class Adding(Writing):
-    """The part of the SQLite store that takes jobs in."""
+class Adding:
+    """Adds jobs."""
+
+    def __init__(self, writer: Writer, clock: Clock) -> None:
+        self._writer = writer
+        self._clock = clock
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         """Store jobs, each as it says: queued, or held by the worker that stores it."""
         now = self._clock.now()
-        with self.transaction():
-            if not any(job.unique_key for job in jobs):
-                return self._add_all(jobs, held_by, now)
-            answers = self._add_in_order(jobs, held_by, now)
-            self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
-        return answers
+        with self._writer.transaction():
+            if any(not job.held and job.after is None for job in jobs):
+                self._writer.claimable()
+            if any(job.unique_key for job in jobs):
+                return self._add_in_order(jobs, held_by, now)
+            return self._add_all(jobs, held_by, now)
 
     def _add_in_order(
         self, jobs: Sequence[NewJob], held_by: str | None, now: float
     ) -> Sequence[Added]:
-        """Add one by one; what was to follow a job that is there already follows the one before."""
+        """Add one by one; a follower of a job that is there already follows the one before it."""
         others: dict[str, NewJob] = {}  # the jobs that were not added, by their ids
         answers: list[Added] = []
         for job in jobs:
@@ -42,10 +47,9 @@ class Adding(Writing):
         return answers
 
     def _add_all(self, jobs: Sequence[NewJob], held_by: str | None, now: float) -> Sequence[Added]:
-        """The usual case: nothing but its id tells whether a job is there already."""
+        """Add jobs without unique keys, the usual case: only its id can be there already."""
         rows = (new_row(job, held_by, now) for job in jobs)
-        added = {row[0] for row in self._database.write_many("add", rows)}
-        self._ready = self._ready or any(not job.held and job.after is None for job in jobs)
+        added = {row[0] for row in self._writer.write_many("add", rows)}
         if len(added) == len(jobs):
             return [Added(job.id, True) for job in jobs]
         new = first_of_each([job.id for job in jobs], added)
@@ -55,13 +59,51 @@ class Adding(Writing):
         ]
 
     def _add(self, row: Values) -> Added:
-        for _, ending in self._database.write("add", row):
+        for _, ending in self._writer.write("add", row):
             return Added(row["id"], True, waits=bool(ending and row["worker"]))
         return self._present(row)
 
     def _present(self, row: Values) -> Added:
-        ((other, conflict),) = self._database.write("present", row)
+        ((other, conflict),) = self._writer.write("present", row)
         if other != row["id"]:
-            self._database.write("share", {**row, "other": other})
-        (found,) = self._database.write("get", {"ids": json.dumps([other])})
+            self._writer.write("share", {**row, "other": other})
+        (found,) = self._writer.write("get", {"ids": json.dumps([other])})
         return Added(other, False, bool(conflict), found=record(found))
+
+
+def new_row(job: NewJob, held_by: str | None, now: float, after_key: str | None = None) -> Values:
+    """Return the row of a job that is added at this time.
+
+    Args:
+        after_key: of its predecessor, if that may not have been added because of it.
+    """
+    held = job.held and held_by is not None
+    return {
+        "id": job.id,
+        "task": job.task,
+        "arguments": job.arguments,
+        "queue": job.queue,
+        "priority": job.priority,
+        "state": "running" if held else "queued",
+        "run_at": _start(job.run_at, now),
+        "attempt": int(held),
+        "worker": held_by if held else None,
+        "fence": held_fence(job.id) if held else None,
+        "after": job.after,
+        "after_key": after_key,
+        "on_failure": job.on_failure,
+        "request_id": job.request_id,
+        "tags": json.dumps(job.tags) if job.tags else None,
+        "unique_key": job.unique_key,
+        "unique_ended": int(job.unique_ended),
+        "limit_key": job.limit_key,
+        "options": job.options,
+        "now": now,
+    }
+
+
+def _start(run_at: float | Delay | None, now: float) -> float:
+    """Return the time of a job's first start."""
+    if isinstance(run_at, Delay):
+        return now + run_at.seconds
+    return now if run_at is None else run_at

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import apsw
 
 from afterword.errors import StoreCorrupt, StoreError, StoreRefused, StoreUnavailable
-from afterword.store.rows import Row, Values
+from afterword.store.parts import Row
 
 BUSY_TIMEOUT = 10.0  # seconds a writer waits for the other processes' transactions
 _LOCK_PAUSE = (0.0005, 0.003)  # seconds between two tries to get the lock, at random
@@ -30,7 +30,7 @@ _UNAVAILABLE = frozenset({3, BUSY, 6, 8, 10, 13, 14, 15})
 
 
 class Rows(Protocol):
-    """What a statement returns."""
+    """The rows that a statement returns."""
 
     def fetchone(self) -> Any:
         """The next row; None behind the last."""
@@ -40,14 +40,17 @@ class Rows(Protocol):
 
 
 class Connection(Protocol):
-    """What both libraries call a connection. It never begins a transaction by itself."""
+    """A connection of either library. It never begins a transaction by itself."""
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
+        """True while a transaction is open."""
 
     def execute(self, statement: str, values: Any = ..., /) -> Rows:
-        """One statement, with `:name` parameters."""
+        """Execute one statement, with `:name` parameters."""
+
+    def executemany(self, statement: str, values: Iterable[Any], /) -> Iterable[Row]:
+        """Execute a statement once for each, and return all their rows."""
 
     def close(self) -> None:
         """Give the file up."""
@@ -57,17 +60,12 @@ class Driver(Protocol):
     """A SQLite library: `Apsw` or `Pysqlite`."""
 
     scheme: str  # of the URLs that ask for it
-    shares: bool  # whether other tables may be in the file, because who uses them uses it, too
+    shares: bool  # other tables may be in the file, if they are used through the same library
     version: tuple[int, int, int]  # of SQLite
     error: type[Exception]  # the base of all it raises
 
     def connect(self, path: Path) -> Connection:
         """Open a file that exists."""
-
-    def execute_many(
-        self, connection: Connection, statement: str, values: Iterable[Values]
-    ) -> list[Row]:
-        """Execute a statement once for each; all the rows they return."""
 
     def execute_script(self, connection: Connection, script: str) -> None:
         """Execute several statements, in the transaction that is open."""
@@ -92,13 +90,6 @@ class Apsw:
         connection.set_busy_handler(_wait_for_lock)
         return connection
 
-    def execute_many(
-        self, connection: Connection, statement: str, values: Iterable[Values]
-    ) -> list[Row]:
-        """Execute a statement once for each; all the rows they return."""
-        rows: list[Row] = connection.executemany(statement, values).fetchall()  # type: ignore[attr-defined]
-        return rows
-
     def execute_script(self, connection: Connection, script: str) -> None:
         """Execute several statements, in the transaction that is open."""
         connection.execute(script).fetchall()
@@ -106,6 +97,14 @@ class Apsw:
     def code(self, error: Exception) -> int:
         """SQLite's result code, without what extends it."""
         return int(getattr(error, "result", 0))
+
+
+class PysqliteConnection(sqlite3.Connection):
+    """The standard library's, whose own `executemany` throws the rows away."""
+
+    def executemany(self, statement: str, values: Iterable[Any], /) -> Iterable[Row]:  # type: ignore[override]
+        """Execute a statement once for each, and return all their rows."""
+        return [row for one in values for row in self.execute(statement, one).fetchall()]
 
 
 class Pysqlite:
@@ -126,13 +125,8 @@ class Pysqlite:
             timeout=BUSY_TIMEOUT,
             isolation_level=None,
             check_same_thread=False,
+            factory=PysqliteConnection,
         )
-
-    def execute_many(
-        self, connection: Connection, statement: str, values: Iterable[Values]
-    ) -> list[Row]:
-        """One by one: its own `executemany` throws the rows away."""
-        return [row for one in values for row in connection.execute(statement, one).fetchall()]
 
     def execute_script(self, connection: Connection, script: str) -> None:
         """One by one: its own `executescript` commits first."""
@@ -145,7 +139,7 @@ class Pysqlite:
 
 
 def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
-    """Whether several writers in WAL mode can corrupt a file (https://sqlite.org/wal.html, 11).
+    """True if several writers in WAL mode can corrupt a file (https://sqlite.org/wal.html, 11).
 
     >>> [has_wal_reset_race(version) for version in ((3, 40, 1), (3, 51, 2), (3, 51, 3))]
     [True, True, False]
@@ -157,7 +151,7 @@ def has_wal_reset_race(version: tuple[int, int, int]) -> bool:
 
 
 def as_ours(error: Exception, driver: Driver, path: Path) -> StoreError:
-    """The error to raise for one of the driver, or of the files beside the database."""
+    """Return the error to raise for one of the driver, or of the files beside the database."""
     code = driver.code(error)
     if code in _DAMAGED or isinstance(error, UnicodeDecodeError):
         return StoreCorrupt(
@@ -174,9 +168,9 @@ def as_ours(error: Exception, driver: Driver, path: Path) -> StoreError:
 def _wait_for_lock(tries: int) -> bool:
     """Called by SQLite while another process writes: wait a little and ask again.
 
-    Its own handler sleeps up to 0.1 s at a time, so that who asks at the right moment overtakes the
-    others: of six processes that write without a pause one waited 3.4 s for its turn, with this
-    one 0.6 s at about the same throughput.
+    SQLite's own handler sleeps up to 0.1 s at a time, so that a process that asks at the right
+    moment overtakes the others: of six processes that write without a pause one waited 3.4 s for
+    its turn, with this handler 0.6 s at about the same throughput.
     """
     time.sleep(random.uniform(*_LOCK_PAUSE))
     return tries * sum(_LOCK_PAUSE) / 2 < BUSY_TIMEOUT
@@ -188,7 +182,7 @@ def _version_of(text: str) -> tuple[int, int, int]:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script, each complete."""
+    """Split a script into statements, each complete."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -27,7 +27,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def path_of(url: str) -> Path:
-    """The file a `sqlite://` or `sqlite+pysqlite://` URL names.
+    """Return the file that a `sqlite://` or `sqlite+pysqlite://` URL names.
 
     >>> path_of("sqlite:////var/lib/app/jobs.db").as_posix()
     '/var/lib/app/jobs.db'
@@ -85,7 +85,7 @@ def check_path(path: Path, mounts: str | None = None) -> None:
 
 
 def file_system(path: Path, mounts: str | None = None) -> str | None:
-    """The type of the file system that holds the path, e.g. "ext4"; None where nothing tells."""
+    """Return the type of the file system that holds the path, e.g. "ext4"; None if unknown."""
     if mounts is None:
         mounts = _MOUNTS.read_text() if _MOUNTS.exists() else ""
     longest, kind = "", None

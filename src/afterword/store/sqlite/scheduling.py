@@ -1,50 +1,58 @@
-"""Where schedules have got to; what they make of it is in `afterword.schedules.scheduler`."""
+"""The positions of schedules; `afterword.schedules.scheduler` makes the jobs."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from afterword.model.clock import Clock
 from afterword.model.records import ScheduleRecord
+from afterword.store.parts import UNSEEN, advance_row
 from afterword.store.protocol import Declared, Due
-from afterword.store.rows import UNSEEN, advance_row, schedule_record
-from afterword.store.sqlite.writing import Writing
+from afterword.store.records import schedule_record
+from afterword.store.sqlite.reader import Reader
+from afterword.store.sqlite.writer import Writer
 
 
-class Scheduling(Writing):
-    """The part of the SQLite store that knows the schedules."""
+class Scheduling:
+    """Keeps the schedules, and the time."""
+
+    def __init__(self, writer: Writer, reader: Reader, clock: Clock) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
 
     def now(self) -> float:
         """The clock of this machine, which all processes of the store share."""
         return self._clock.now()
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known, or say that they are still there."""
+        """Make schedules known, or note that they are still there."""
         now = self._clock.now()
-        with self.transaction():
+        with self._writer.transaction():
             for each in schedules:
                 values = {**asdict(each), "now": now, "unseen": UNSEEN}
-                self._database.write("declare_cursor", values)
-                self._database.write("declare", values)
+                self._writer.write("declare_cursor", values)
+                self._writer.write("declare", values)
 
     def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
-        """Those with an occurrence to be dealt with, the earliest first."""
+        """Return those with an occurrence to deal with, the earliest first."""
         values = {"rules": json.dumps(dict(rules)), "now": self._clock.now()}
-        return [Due(*row) for row in self._database.write("due", values)]
+        return [Due(*row) for row in self._writer.write("due", values)]
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
-        """Move a schedule on, unless somebody else has."""
+        """Move a schedule on, unless another process has."""
         values = advance_row(due, next_at, last_at)
-        with self.transaction():
-            if not self._database.write("advance", values):
+        with self._writer.transaction():
+            if not self._writer.write("advance", values):
                 return False
-            self._database.write("advance_shown", values)
+            self._writer.write("advance_shown", values)
         return True
 
     def schedules(self) -> Sequence[ScheduleRecord]:
         """All of them, by name."""
-        return [schedule_record(row) for row in self._database.read("schedules", {})]
+        return [schedule_record(row) for row in self._reader.read("schedules", {})]
 
     def pause_schedule(self, name: str, paused: bool) -> bool:
         """Let a schedule make no jobs, or make them again."""
-        with self.transaction():
-            return bool(self._database.write("pause_schedule", {"name": name, "paused": paused}))
+        with self._writer.transaction():
+            return bool(self._writer.write("pause_schedule", {"name": name, "paused": paused}))

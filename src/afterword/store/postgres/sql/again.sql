@@ -1,4 +1,4 @@
--- These ended jobs, and the followers that were cancelled because of them, directly or not; nobody else gets them meanwhile.
+-- Lock these ended jobs, and the followers that were cancelled because of them, directly or not.
 WITH RECURSIVE again (id) AS (
     SELECT id FROM afterword.history WHERE id = ANY (CAST(:ids AS uuid[]))
     UNION

@@ -1,4 +1,4 @@
--- Attempts that did not end their jobs.
+-- Record attempts that did not end their jobs.
 INSERT INTO afterword.attempts (job_id, attempt, worker, outcome, error, started_at, ended_at)
 SELECT id, attempt, worker, outcome, error, now() - age * interval '1 second', now()
 FROM unnest(

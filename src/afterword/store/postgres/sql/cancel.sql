@@ -4,7 +4,7 @@ WITH ended AS (
     WHERE job.id = wanted.id AND job.state = 'queued'
     RETURNING job.*, wanted.reason
 ),
--- Their slots, if these have not come yet, are for those that come next.
+-- Free their slots, if these lie ahead, for the jobs that come next.
 freed AS (
     UPDATE afterword.rates SET freed = rates.freed || given.slots
     FROM (
@@ -13,12 +13,7 @@ freed AS (
     ) AS given
     WHERE rates.key = given.limit_key
 )
-INSERT INTO afterword.history (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
-    tags, unique_key, limit_key, options, failures, progress, created_at, started_at, finished_at
-)
-SELECT
-    id, task, arguments, queue, priority, 'cancelled', run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, reason,
-    tags, unique_key, limit_key, options, failures, progress, created_at, NULL, now()
+INSERT INTO afterword.history ({kept}, state, lost, error, started_at, finished_at)
+SELECT {kept}, 'cancelled', lost, reason, NULL, now()
 FROM ended
 RETURNING CAST(id AS text)

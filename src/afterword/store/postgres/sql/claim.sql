@@ -1,5 +1,5 @@
 WITH RECURSIVE served (place, queue, room) AS MATERIALIZED (
-    -- Paused queues give nothing, limited ones what those that run leave; NULL: anything.
+    -- The room in each queue: nothing in paused ones, the free places in limited ones; NULL: no limit.
     SELECT
         asked.place, asked.queue,
         CASE WHEN rule.concurrency IS NOT NULL THEN rule.concurrency - (
@@ -42,19 +42,19 @@ due AS MATERIALIZED (
         SELECT id FROM afterword.jobs AS job
         WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = lane.queue AND job.priority = lane.priority
             AND job.run_at <= now() AND job.task <> ALL (CAST(:skip AS text[]))
-            AND EXISTS (SELECT 1 FROM afterword.workers WHERE workers.id = :worker) -- who has left gets nothing
-            -- The one with its key before it has been asked to end, and has not.
+            AND EXISTS (SELECT 1 FROM afterword.workers WHERE workers.id = :worker) -- a worker that has left gets nothing
+            -- The job that has its key was asked to end, and still runs: wait for it.
             AND (
                 job.unique_key IS NULL OR NOT EXISTS (
                     SELECT 1 FROM afterword.jobs AS ending
                     WHERE ending.unique_key = job.unique_key AND ending.cancelling IS NOT NULL AND ending.state = 'running'
                 )
             )
-            -- How many run already; what this claim itself takes too many of is given back.
-            -- One object, read once: to count for each job that waits would take six times as long.
+            -- Leave room for those that run already; jobs that this claim itself takes too many of are given back.
+            -- One object, read once: counting for each waiting job took six times as long.
             AND (
                 job.limit_key IS NULL OR (
-                    job.limit_key <> ALL (CAST(:skip_keys AS text[])) -- somebody else decides on these just now
+                    job.limit_key <> ALL (CAST(:skip_keys AS text[])) -- another process decides on these just now
                     AND (
                         job.options ->> 'limit' IS NULL
                         OR CAST(job.options ->> 'limit' AS integer) > coalesce(CAST((SELECT keys FROM running) ->> job.limit_key AS integer), 0)

@@ -1,4 +1,4 @@
--- One that is new goes on where a release before had got to with the same rule. One that was not seen while another rule was in
+-- A new rule goes on from where an earlier release stopped with the same rule. A rule that was not seen while another one was in
 -- force starts anew.
 INSERT INTO afterword.cursors (name, rule, next_at, seen_at)
 SELECT
@@ -6,7 +6,7 @@ SELECT
     coalesce((SELECT shown.next_at FROM afterword.schedules AS shown WHERE shown.name = said.name AND shown.rule = said.rule), to_timestamp(next_at)),
     now()
 FROM unnest(CAST(:names AS text[]), CAST(:rules AS text[]), CAST(:next_ats AS double precision[])) AS said (name, rule, next_at)
-ORDER BY name -- those who start together wait for each other in one order
+ORDER BY name -- in one order, or processes that start together could wait for each other
 ON CONFLICT (name, rule) DO UPDATE SET
     seen_at = excluded.seen_at,
     next_at = CASE

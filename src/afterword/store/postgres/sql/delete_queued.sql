@@ -1,8 +1,8 @@
--- Take one queued job out, which is locked; its followers now wait for what it waited for.
+-- Delete one queued job, which is locked; its followers now wait for its predecessor.
 WITH gone AS (
     DELETE FROM afterword.jobs WHERE id = CAST(:id AS uuid) AND state = 'queued' RETURNING id, after, limit_key, slot_at
 ),
--- Its slot, if that has not come yet, is for the one that comes next.
+-- Free its slot, if that lies ahead, for the job that comes next.
 freed AS (
     UPDATE afterword.rates SET freed = rates.freed || CAST(extract(epoch FROM gone.slot_at) AS double precision)
     FROM gone WHERE rates.key = gone.limit_key AND gone.slot_at > now()

@@ -1,5 +1,5 @@
--- Take one held job out, which is locked; its followers now wait for what it waited for. What another request was given stays:
--- it is put back instead.
+-- Delete one held job, which is locked; its followers now wait for its predecessor. A job that another request shares stays: it is
+-- released instead.
 WITH gone AS (
     DELETE FROM afterword.jobs
     WHERE id = CAST(:id AS uuid) AND attempt = :attempt AND worker = :worker AND fence IS NOT DISTINCT FROM CAST(:fence AS bigint)

@@ -2,7 +2,7 @@ SELECT
     current_setting('server_version'),
     concat_ws(', ', 'fsync ' || current_setting('fsync'), 'synchronous_commit ' || current_setting('synchronous_commit')),
     CAST(extract(epoch FROM clock_timestamp()) AS double precision),
-    -- Only what this role may see: with pg_monitor, everybody's.
+    -- Only the transactions that this role may see: with pg_monitor, all.
     (
         SELECT CAST(coalesce(max(extract(epoch FROM now() - xact_start)), 0) AS double precision)
         FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'

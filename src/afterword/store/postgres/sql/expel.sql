@@ -1,4 +1,4 @@
--- Who is renewing or leaving at this moment holds its row: it is not waited for, but looked at again.
+-- A worker that is renewing or leaving at this moment holds its row: skip it, the next call looks again.
 WITH gone AS (
     DELETE FROM afterword.workers
     WHERE id IN (
@@ -7,7 +7,7 @@ WITH gone AS (
     RETURNING id, retired
 ),
 remembered AS (
-    -- Not all of its jobs may be recovered at once.
+    -- Its jobs may be recovered in several steps.
     INSERT INTO afterword.retired (worker)
     SELECT id FROM gone
     WHERE retired AND EXISTS (SELECT 1 FROM afterword.jobs AS job WHERE job.state = 'running' AND job.worker = gone.id)

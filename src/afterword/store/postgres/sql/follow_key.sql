@@ -1,5 +1,5 @@
--- Where nobody can ask what add.sql has added: who follows a job that was not added because of its key follows the one that has it.
--- That one is held in the same statement: looked up in the next, it could be another one, which ends before this is committed.
+-- For a user's transaction, where the answer of add.sql is not read: a follower of a job that was not added because of its key follows
+-- the job that has the key. That one is locked by this very statement: found by the next one, it could have ended before the commit.
 UPDATE afterword.jobs AS job SET after = holder.id
 FROM unnest(CAST(:ids AS uuid[]), CAST(:after_keys AS text[])) AS new (id, after_key)
 CROSS JOIN LATERAL (

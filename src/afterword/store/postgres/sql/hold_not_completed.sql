@@ -1,2 +1,2 @@
--- Which of these have ended and not completed; nobody tries them again until this is committed.
+-- Find and lock those of these jobs that ended and did not complete; they are not retried until this is committed.
 SELECT CAST(id AS text) FROM afterword.history WHERE id = ANY (CAST(:ids AS uuid[])) AND state <> 'completed' ORDER BY id FOR KEY SHARE

@@ -1,6 +1,6 @@
 WITH gone AS (DELETE FROM afterword.workers WHERE id = :worker RETURNING id, retired),
 remembered AS (
-    -- Not all of its jobs may be recovered at once.
+    -- Its jobs may be recovered in several steps.
     INSERT INTO afterword.retired (worker)
     SELECT id FROM gone
     WHERE retired AND EXISTS (SELECT 1 FROM afterword.jobs AS job WHERE job.state = 'running' AND job.worker = gone.id)

@@ -1,4 +1,4 @@
--- Who is on the list, and whether there is anything to recover besides the jobs of the dead.
+-- The workers on the list; and true if there is anything to recover besides the jobs of dead ones.
 SELECT
     ARRAY(SELECT id FROM afterword.workers),
     EXISTS (SELECT 1 FROM afterword.workers WHERE expires_at <= now())

@@ -1,4 +1,4 @@
--- Of the next jobs that others wait for, which ones are not there. Each is found by one seek, however many wait for it.
+-- Find, among the next jobs that others wait for, those that are not there: one seek for each, however many wait for it.
 WITH RECURSIVE looked (after, number) AS (
     (SELECT after, 1 FROM afterword.jobs WHERE after > CAST(:last AS uuid) ORDER BY after LIMIT 1)
     UNION ALL

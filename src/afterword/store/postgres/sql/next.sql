@@ -1,4 +1,4 @@
--- The earliest job of these queues that waits for its time: one seek for each queue and priority.
+-- Find the earliest job of these queues that waits for its time: one seek for each queue and priority.
 WITH RECURSIVE lanes (queue, priority) AS (
     SELECT
         served.queue,

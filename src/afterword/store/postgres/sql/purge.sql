@@ -8,13 +8,13 @@ WITH gone AS (
     )
     RETURNING id
 ),
--- An array, so that the planner cannot think of reading all attempts.
+-- An array, so that the planner does not scan all attempts.
 attempts AS (DELETE FROM afterword.attempts WHERE job_id = ANY (ARRAY(SELECT id FROM gone))),
 rates AS (
     DELETE FROM afterword.rates
     WHERE key IN (SELECT key FROM afterword.rates WHERE expires_at < now() LIMIT :limit FOR UPDATE SKIP LOCKED)
 ),
--- All their jobs have been recovered.
+-- Forget retired workers whose jobs have all been recovered.
 retired AS (
     DELETE FROM afterword.retired
     WHERE NOT EXISTS (SELECT 1 FROM afterword.jobs AS job WHERE job.state = 'running' AND job.worker = retired.worker)

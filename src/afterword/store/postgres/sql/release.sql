@@ -1,4 +1,4 @@
--- The attempt was never started: its number is given back, its slot is kept.
+-- Queue a job whose attempt never started: the attempt's number is given back, the slot is kept.
 UPDATE afterword.jobs AS job
 SET state = 'queued', worker = NULL, fence = NULL, attempt = job.attempt - 1,
     run_at = greatest(job.run_at, now() + again.delay * interval '1 second'), error = again.reason,

@@ -1,4 +1,4 @@
--- The attempt was started and is over: it keeps its number, and the next one needs a slot of its own.
+-- Queue a job whose attempt is over: the attempt keeps its number, and the next one needs a slot of its own.
 UPDATE afterword.jobs AS job
 SET state = 'queued', worker = NULL, fence = NULL, run_at = greatest(job.run_at, now() + again.delay * interval '1 second'), error = again.error,
     interrupted = job.interrupted + again.interrupted, lost = job.lost + again.lost, failures = job.failures + again.failures, slot_at = NULL,

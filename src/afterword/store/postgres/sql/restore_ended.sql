@@ -1,12 +1,5 @@
-INSERT INTO afterword.history (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
-    tags, unique_key, limit_key, options, failures, progress, result, created_at, started_at, finished_at
-)
-SELECT
-    id, task, CAST(arguments AS json), queue, priority, state, to_timestamp(run_at), attempt, lost, interrupted, worker, after, on_failure,
-    request_id, error,
-    CASE WHEN tags IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(CAST(tags AS json))) END,
-    unique_key, limit_key, CAST(options AS json), failures, progress, result, to_timestamp(created_at), to_timestamp(started_at), to_timestamp(finished_at)
+INSERT INTO afterword.history ({kept}, state, lost, error, result, started_at, finished_at)
+SELECT {given.kept}, state, lost, error, result, to_timestamp(started_at), to_timestamp(finished_at)
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:tasks AS text[]), CAST(:arguments AS text[]), CAST(:queues AS text[]), CAST(:priorities AS integer[]),
     CAST(:states AS text[]), CAST(:run_ats AS double precision[]), CAST(:attempts AS integer[]), CAST(:lost AS integer[]),

@@ -1,13 +1,10 @@
--- A job whose unique key another one has is left out, unless it can do without.
+-- A job whose unique key another job has is left out; without :keyed, it is added without its key.
 INSERT INTO afterword.jobs (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure, request_id, error,
-    tags, unique_key, limit_key, options, failures, progress, created_at
+    {said}, state, run_at, attempt, lost, interrupted, after, error, failures, progress, created_at, unique_key
 )
 SELECT
-    id, task, CAST(arguments AS json), queue, priority, 'queued', to_timestamp(run_at), attempt, lost, interrupted, NULL, after, on_failure,
-    request_id, error,
-    CASE WHEN tags IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(CAST(tags AS json))) END,
-    CASE WHEN CAST(:keyed AS boolean) THEN unique_key END, limit_key, CAST(options AS json), failures, progress, to_timestamp(created_at)
+    {given.said}, 'queued', to_timestamp(run_at), attempt, lost, interrupted, after, error, failures, progress, to_timestamp(created_at),
+    CASE WHEN CAST(:keyed AS boolean) THEN unique_key END
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:tasks AS text[]), CAST(:arguments AS text[]), CAST(:queues AS text[]), CAST(:priorities AS integer[]),
     CAST(:run_ats AS double precision[]), CAST(:attempts AS integer[]), CAST(:lost AS integer[]), CAST(:interrupted AS integer[]),

@@ -1,13 +1,9 @@
--- Back from the history; a job whose unique key another one has by now is left out, unless it can do without.
-INSERT INTO afterword.jobs (
-    id, task, arguments, queue, priority, state, run_at, attempt, interrupted, after, on_failure, request_id, tags, unique_key, limit_key,
-    options, created_at
-)
+-- Queue jobs of the history again. One whose unique key another job has by now is left out; without :keyed, it is added without its key.
+INSERT INTO afterword.jobs ({said}, state, attempt, interrupted, after, created_at, run_at, unique_key)
 SELECT
-    id, task, arguments, queue, priority, 'queued',
+    {said}, 'queued', attempt, interrupted, after, created_at,
     CASE WHEN id = ANY (CAST(:wanted AS uuid[])) THEN now() ELSE greatest(run_at, now()) END,
-    attempt, interrupted, after, on_failure, request_id, tags, CASE WHEN CAST(:keyed AS boolean) THEN unique_key END, limit_key,
-    options, created_at
+    CASE WHEN CAST(:keyed AS boolean) THEN unique_key END
 FROM afterword.history WHERE id = ANY (CAST(:ids AS uuid[]))
 ORDER BY id
 ON CONFLICT DO NOTHING

@@ -1,4 +1,4 @@
--- Read when the queues are reserved, so that nothing can be added meanwhile.
+-- Executed behind reserve.sql, so that nothing can be added meanwhile.
 SELECT
     name, concurrency,
     (SELECT count(*) FROM afterword.jobs AS job WHERE job.state = 'running' AND job.queue = name)

@@ -1,5 +1,5 @@
--- Read when the keys are reserved, so that nothing can be added meanwhile. The time is now, and not when the transaction began:
--- another one may have given a later slot since.
+-- Executed behind reserve.sql, so that nothing can be added meanwhile. The time is that of this statement, not of the transaction's
+-- begin: another transaction may have given a later slot since.
 SELECT
     key,
     (SELECT count(*) FROM afterword.jobs AS job WHERE job.state = 'running' AND job.limit_key = key),

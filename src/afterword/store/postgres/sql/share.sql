@@ -1,5 +1,5 @@
--- Other requests were given these jobs: they run, whatever becomes of the requests that added them. But a request that is repeated
--- (unique_ended) was given all jobs of the first one, and their order.
+-- Mark jobs as shared with other requests: they run whatever becomes of the requests that added them. But a repeated request (unique_ended) shares
+-- all jobs of the first one, and their order.
 WITH given AS (
     SELECT job.id, bool_or(new.request_id IS DISTINCT FROM job.request_id) AS to_others,
         bool_or(new.request_id IS DISTINCT FROM job.request_id AND NOT new.unique_ended) AS alone

@@ -1,5 +1,5 @@
--- Jobs wait for what they are to follow (NULL: for what they follow already), if it is there, and otherwise for the other one. That
--- is held, or had ended: behind hold_predecessors.sql nothing of it can end any more before this is committed.
+-- Let jobs wait for :afters (NULL: for the job they follow already), if that job is there, and else for :otherwise. Executed behind
+-- hold_predecessors.sql: none of these can end before this is committed.
 WITH place AS (
     SELECT job.id, coalesce(
         (SELECT id FROM afterword.jobs AS predecessor WHERE predecessor.id = coalesce(new.after, job.after)),

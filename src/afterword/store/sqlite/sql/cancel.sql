@@ -1,11 +1,4 @@
-INSERT INTO afterword_history (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure,
-    request_id, error, tags, unique_key, limit_key, options, failures, progress, result,
-    created_at, started_at, finished_at
-)
-SELECT
-    id, task, arguments, queue, priority, 'cancelled', run_at, attempt, lost, interrupted, worker, after, on_failure,
-    request_id, :reason, tags, unique_key, limit_key, options, failures, progress, NULL,
-    created_at, NULL, :now
+INSERT INTO afterword_history ({kept}, state, lost, error, result, started_at, finished_at)
+SELECT {kept}, 'cancelled', lost, :reason, NULL, NULL, :now
 FROM afterword_jobs WHERE id = :id AND state = 'queued'
 RETURNING id

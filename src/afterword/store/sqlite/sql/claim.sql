@@ -1,5 +1,5 @@
--- What is due of one lane, as one row of JSON. With each row that a statement returns the interpreter's
--- lock is given away and taken back, and while other threads want it that costs more than the JSON.
+-- Find the due jobs of one lane, as one row of JSON. With each row that a statement returns the interpreter's
+-- lock is released and taken again, and while other threads want it that costs more than the JSON.
 SELECT
     CAST(json_group_array(json_array(
         run_at, id, attempt + 1, :worker, :fence, task, arguments, created_at, queue, options, tags, failures, interrupted, lost,
@@ -8,8 +8,8 @@ SELECT
 FROM (
     SELECT * FROM afterword_jobs
     WHERE state = 'queued' AND after IS NULL AND queue = :queue AND priority = :priority AND run_at <= :now
-        AND EXISTS (SELECT 1 FROM afterword_workers WHERE id = :worker) -- who has left gets nothing
-        -- The one with its key before it has been asked to end, and has not.
+        AND EXISTS (SELECT 1 FROM afterword_workers WHERE id = :worker) -- a worker that has left gets nothing
+        -- The job that has its key was asked to end, and still runs: wait for it.
         AND (
             unique_key IS NULL OR NOT EXISTS (
                 SELECT 1 FROM afterword_jobs AS ending
@@ -17,7 +17,7 @@ FROM (
             )
         )
         AND task NOT IN (SELECT value FROM json_each(:skip))
-        -- How many run already; what this claim itself takes too many of is given back.
+        -- Leave room for those that run already; jobs that this claim itself takes too many of are given back.
         AND (
             limit_key IS NULL
             OR coalesce(json_extract(options, '$.limit'), 1e9) > (

@@ -1,14 +1,7 @@
 -- finish.sql for any number of attempts that completed: rows of [id, attempt, worker, fence, started_at, result].
-INSERT INTO afterword_history (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure,
-    request_id, tags, unique_key, limit_key, options, failures, progress, result,
-    created_at, started_at, finished_at
-)
-SELECT
-    job.id, task, arguments, queue, priority, 'completed', run_at, attempt, lost, interrupted, worker, after, on_failure,
-    request_id, tags, unique_key, limit_key, options, failures, progress, ended.value ->> 5,
-    created_at, ended.value ->> 4, :now
+INSERT INTO afterword_history ({kept}, state, lost, result, started_at, finished_at)
+SELECT {job.kept}, 'completed', lost, ended.value ->> 5, ended.value ->> 4, :now
 FROM json_each(:ended) AS ended
-CROSS JOIN afterword_jobs AS job -- in this order: the jobs are looked up
+CROSS JOIN afterword_jobs AS job -- in this order, so that the jobs are found by their ids
 WHERE job.id = ended.value ->> 0 AND job.attempt = ended.value ->> 1 AND job.worker IS ended.value ->> 2 AND job.fence IS ended.value ->> 3
 RETURNING id

@@ -1,4 +1,4 @@
--- What another request was given stays: it is put back instead.
+-- A job that another request shares stays: it is released instead.
 DELETE FROM afterword_jobs
 WHERE id = :id AND attempt = :attempt AND worker = :worker AND fence IS :fence AND NOT shared
 RETURNING after

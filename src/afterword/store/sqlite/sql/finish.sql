@@ -1,12 +1,5 @@
-INSERT INTO afterword_history (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure,
-    request_id, error, tags, unique_key, limit_key, options, failures, progress, result,
-    created_at, started_at, finished_at
-)
-SELECT
-    id, task, arguments, queue, priority, :state, run_at, attempt, lost + :lost, interrupted, worker, after, on_failure,
-    request_id, :error, tags, unique_key, limit_key, options, failures, progress, :result,
-    created_at, :started_at, :now
+INSERT INTO afterword_history ({kept}, state, lost, error, result, started_at, finished_at)
+SELECT {kept}, :state, lost + :lost, :error, :result, :started_at, :now
 FROM afterword_jobs
 WHERE id = :id AND attempt = :attempt AND worker IS :worker AND fence IS :fence
 RETURNING id, attempt, worker

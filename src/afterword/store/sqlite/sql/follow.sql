@@ -1,2 +1,2 @@
--- The predecessors have ended: who waited for one of them becomes ready.
+-- Free the followers of jobs that have ended.
 UPDATE afterword_jobs SET after = NULL WHERE after IN (SELECT value FROM json_each(:ids)) RETURNING id

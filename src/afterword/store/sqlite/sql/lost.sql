@@ -1,4 +1,4 @@
--- A running job whose worker is not on the list any more, or has lost track of it.
+-- Find running jobs whose worker is not on the list any more, or has lost track of them.
 SELECT id, attempt, worker, fence, task, lost, interrupted, options, cancelling,
     worker IN (SELECT worker FROM afterword_retired)
 FROM afterword_jobs

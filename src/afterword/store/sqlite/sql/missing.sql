@@ -1,4 +1,4 @@
--- Of the next jobs that others wait for, which ones are not there. Each is found by one seek, however many wait for it.
+-- Find, among the next jobs that others wait for, those that are not there: one seek for each, however many wait for it.
 WITH RECURSIVE looked (after, number) AS (
     SELECT min(after), 1 FROM afterword_jobs WHERE after > :last
     UNION ALL

@@ -1,2 +1,2 @@
--- The job before was taken out: its followers now wait for what it waited for.
+-- Let the followers of a job that was taken out wait for its predecessor.
 UPDATE afterword_jobs SET after = :after WHERE after = :id RETURNING id

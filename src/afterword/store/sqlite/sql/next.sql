@@ -1,4 +1,4 @@
--- The earliest job of these queues that waits for its time: one seek for each priority.
+-- Find the earliest job of these queues that waits for its time: one seek for each priority.
 WITH RECURSIVE lanes (queue, priority) AS (
     SELECT
         asked.value,

@@ -1,4 +1,4 @@
--- The attempt was never started: its number is given back, its slot is kept.
+-- Queue a job whose attempt never started: the attempt's number is given back, the slot is kept.
 UPDATE afterword_jobs
 SET state = 'queued', worker = NULL, fence = NULL, attempt = attempt - 1, run_at = max(run_at, :at), error = :reason,
     parked_at = iif(:reason IS NULL, parked_at, coalesce(parked_at, :now))

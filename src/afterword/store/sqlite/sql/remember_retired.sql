@@ -1,4 +1,4 @@
--- Of workers that are about to leave the list: not all of their jobs may be recovered at once.
+-- Remember a retired worker that is about to leave the list: its jobs may be recovered in several steps.
 INSERT INTO afterword_retired (worker)
 SELECT id FROM afterword_workers AS gone
 WHERE id = :worker AND retired AND EXISTS (SELECT 1 FROM afterword_jobs AS job WHERE job.state = 'running' AND job.worker = gone.id)

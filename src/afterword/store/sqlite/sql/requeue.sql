@@ -1,4 +1,4 @@
--- The attempt was started and is over: it keeps its number.
+-- Queue a job whose attempt is over: the attempt keeps its number.
 UPDATE afterword_jobs
 SET state = 'queued', worker = NULL, fence = NULL, run_at = max(run_at, :at), error = :error,
     interrupted = interrupted + :interrupted, lost = lost + :lost, failures = failures + :failures,

@@ -1,2 +1,2 @@
--- Changes nothing. A transaction that reads first and writes then is refused at once if another one has written in between.
+-- Make the transaction a writing one; changes nothing. One that reads first is refused if another one has written before it writes.
 UPDATE afterword_store SET identity = identity WHERE 0

@@ -1,10 +1,5 @@
-INSERT INTO afterword_history (
-    id, task, arguments, queue, priority, state, run_at, attempt, lost, interrupted, worker, after, on_failure,
-    request_id, error, tags, unique_key, limit_key, options, failures, progress, result, created_at, started_at, finished_at
-)
-SELECT
-    :id, :task, :arguments, :queue, :priority, :state, :run_at, :attempt, :lost, :interrupted, :worker, :after, :on_failure,
-    :request_id, :error, :tags, :unique_key, :limit_key, :options, :failures, :progress, :result, :created_at, :started_at, :finished_at
+INSERT INTO afterword_history ({kept}, state, lost, error, result, started_at, finished_at)
+SELECT {:kept}, :state, :lost, :error, :result, :started_at, :finished_at
 WHERE NOT EXISTS (SELECT 1 FROM afterword_jobs WHERE id = :id)
 ON CONFLICT (id) DO NOTHING
 RETURNING id

@@ -1,3 +1,3 @@
--- Of the jobs that were restored just now: a predecessor that is not here is not waited for.
+-- Let jobs that were just restored not wait for a predecessor that is not here.
 UPDATE afterword_jobs SET after = NULL
 WHERE id IN (SELECT value FROM json_each(:ids)) AND after NOT IN (SELECT id FROM afterword_jobs)

@@ -1,4 +1,4 @@
-"""Which jobs a worker gets: what is due, as far as limits and rates allow.
+"""Claims: a worker gets the jobs that are due, as far as limits and rates allow.
 
 One statement takes what is due, and passes over paused queues and what has reached its limit
 already. Several workers do so at the same time, and none of them sees what the others are taking.
@@ -6,12 +6,12 @@ So if something was taken that has a limit or a rate, this is decided under a lo
 key, which lasts until the commit: what is counted then cannot become more, and what is too much is
 put off. A job without a limit costs nothing of this.
 
-A lock that somebody else has is not waited for: all that is claimed and settled here would wait
-with it. What it guards is put off, and left alone for a moment.
+A lock that another process holds is not waited for: everything that is claimed and settled here
+would wait, too. The jobs that it guards are put off, and left alone for a moment.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from afterword.model.clock import Clock
@@ -25,33 +25,34 @@ from afterword.store.admission import (
     over_rate,
     remembered,
 )
-from afterword.store.postgres.rows import columns, fence
-from afterword.store.postgres.writing import Writing
+from afterword.store.parts import Row, fence_of
+from afterword.store.postgres.rows import columns
+from afterword.store.postgres.writer import Writer
 from afterword.store.protocol import Claim, QueueRules
-from afterword.store.rows import Row, claim_of
+from afterword.store.records import claim_of
 
 _QUEUE, _KEY = "queue ", "key "  # what the names of locks begin with
 _LEAVE_FOR = 0.02  # seconds
 
 
 class Contested:
-    """The queues and keys on which somebody else was deciding a moment ago."""
+    """The queues and keys on which another process was deciding a moment ago."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._until: dict[str, float] = {}  # monotonic, by the names of locks
 
     def note(self, names: Iterable[str]) -> None:
-        """Leave these to somebody else for a moment."""
+        """Leave these to the other process for a moment."""
         self._until.update(dict.fromkeys(names, self._clock.monotonic() + _LEAVE_FOR))
 
     def names(self) -> set[str]:
-        """What is left to others now."""
+        """Return those that are left to others now."""
         now = self._clock.monotonic()
         return {name for name, until in self._until.items() if until > now}
 
     def over(self) -> bool:
-        """Whether it is time to look again at one of them; True once."""
+        """True, once, when it is time to look again at one of them."""
         left = self.names()
         ended = len(left) < len(self._until)
         self._until = {name: until for name, until in self._until.items() if name in left}
@@ -73,7 +74,7 @@ class Taken:
 
     @classmethod
     def of(cls, claim: Claim, row: Row) -> "Taken | None":
-        """What claim.sql has returned; None if nothing can put it off."""
+        """Read a row of claim.sql; None if nothing can put the claim off."""
         key, has_slot, in_limited_queue = row[-3:]
         if key is None and not in_limited_queue:
             return None
@@ -82,32 +83,38 @@ class Taken:
 
     @property
     def locks(self) -> set[str]:
-        """The names of what has to be ours before it may start."""
+        """The names of the locks that it needs before it may start."""
         queue = {_QUEUE + self.claim.queue} if self.in_limited_queue else set()
         return queue | ({_KEY + self.limited.key} if self.limited else set())
 
 
-class Admitting(Writing):
-    """The part of the PostgreSQL store that gives jobs out."""
+class Claiming:
+    """Gives jobs to workers.
 
-    _contested: Contested
+    Args:
+        remind: says that this process should look again after so many seconds.
+    """
+
+    def __init__(self, writer: Writer, clock: Clock, remind: Callable[[float], object]) -> None:
+        self._writer = writer
+        self._remind = remind
+        self.contested = Contested(clock)
 
     def rules(self, worker: str) -> QueueRules:
-        """The rules of queues, for a worker."""
-        self._require_open()
+        """Return the rules of queues, for a worker."""
         ((version, noted, names),) = self._writer.ask("rules", {"worker": worker})
         return QueueRules(version, noted, frozenset(names))
 
     def take_note(self, worker: str, version: int | None) -> None:
-        """Say that this worker starts nothing against these rules any more."""
-        with self.transaction():
-            self._write("take_note", {"worker": worker, "version": version})
+        """Note that this worker starts nothing against these rules any more."""
+        with self._writer.transaction():
+            self._writer.execute("take_note", {"worker": worker, "version": version})
 
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
     ) -> Sequence[Claim]:
         """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
-        left_alone = self._contested.names()
+        left_alone = self.contested.names()
         values = {
             "worker": worker,
             "fence": new_fence(),
@@ -116,27 +123,28 @@ class Admitting(Writing):
             "skip": list(skip),
             "skip_keys": [each.removeprefix(_KEY) for each in left_alone if each.startswith(_KEY)],
         }
-        with self.transaction():
-            rows = sorted(self._write("claim", values))
+        with self._writer.transaction():
+            rows = sorted(self._writer.execute("claim", values))
             claims = [claim_of(row[3:-2]) for row in rows]
             taken = [Taken.of(claim, row) for claim, row in zip(claims, rows, strict=True)]
             held_up = [each for each in taken if each is not None]
             refused = self._refuse(held_up) if held_up else set()
-            # Others, behind these, may be claimed instead.
-            self._ready = self._ready or bool(refused)
+            if refused:
+                self._writer.claimable_here()  # others, behind these, may be claimed instead
         return [claim for claim in claims if claim.id not in refused]
 
     def next_in(self, queues: Sequence[str]) -> float | None:
-        """In how many seconds the next job of these queues is due that is not yet."""
-        self._require_open()
+        """Return the seconds until the next job of these queues becomes due."""
         ((seconds,),) = self._writer.ask("next", {"queues": list(queues)})
         return None if seconds is None else float(seconds)
 
     def _refuse(self, taken: Sequence[Taken]) -> set[str]:
-        """Put off what may not start now; the ids."""
+        """Put off the claims that may not start now; return their ids."""
         names = set[str]().union(*(each.locks for each in taken))
-        ours = {name for (name,) in self._write("reserve", {"names": sorted(names)})}
-        self._contested.note(names - ours)
+        ours = {name for (name,) in self._writer.execute("reserve", {"names": sorted(names)})}
+        if left := names - ours:
+            self.contested.note(left)
+            self._remind(_LEAVE_FOR)
         refused = self._put_off([PutOff(each.claim) for each in taken if not each.locks <= ours])
         sure = [each for each in taken if each.locks <= ours]
         in_queues = [each.claim for each in sure if each.in_limited_queue]
@@ -146,15 +154,15 @@ class Admitting(Writing):
 
     def _put_off(self, put_off: Sequence[PutOff]) -> set[str]:
         if put_off:
-            rows = ((*fence(each.claim), each.at) for each in put_off)
-            self._write("put_off", columns("ids attempts workers fences slots", rows))
+            rows = ((*fence_of(each.claim), each.at) for each in put_off)
+            self._writer.execute("put_off", columns("ids attempts workers fences slots", rows))
         return {each.claim.id for each in put_off}
 
     def _over_queues(self, claims: Sequence[Claim]) -> list[PutOff]:
         if not claims:
             return []
         queues = sorted({claim.queue for claim in claims})
-        rows = self._write("running_in", {"queues": queues})
+        rows = self._writer.execute("running_in", {"queues": queues})
         limits = {name: limit for name, limit, _ in rows}
         places = [Place(claim, claim.queue, limits.get(claim.queue)) for claim in claims]
         return over_limit(places, {name: running for name, _, running in rows})
@@ -163,7 +171,7 @@ class Admitting(Writing):
         if not limited:
             return set()
         keys = sorted({each.key for each in limited})
-        rows = self._write("running_with", {"keys": keys})
+        rows = self._writer.execute("running_with", {"keys": keys})
         running = {key: count for key, count, *_ in rows}
         starts = {key: Starts.read(*slots) for key, _, *slots, _ in rows}
         refused = self._put_off(over_limit([each.place for each in limited], running))
@@ -185,9 +193,9 @@ class Admitting(Writing):
             (key, each.text, json.dumps(each.freed), each.latest + remembered(limited, key))
             for key, each in kept.items()
         )
-        self._write("note_starts", columns("keys starts freed expire_ats", rows))
+        self._writer.execute("note_starts", columns("keys starts freed expire_ats", rows))
 
     def _take_slots(self, started: Iterable[Limited]) -> None:
         ids = [each.claim.id for each in started if each.rate and not each.has_slot]
         if ids:
-            self._write("take_slots", {"ids": ids})
+            self._writer.execute("take_slots", {"ids": ids})

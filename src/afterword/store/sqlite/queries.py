@@ -1,4 +1,4 @@
-"""What people ask the store, from any thread: on a connection that only reads."""
+"""Queries of people, from any thread, on a connection that only reads."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from afterword.model.records import (
     TaskRecord,
     WorkerRecord,
 )
+from afterword.store import records
 from afterword.store.locks import Locks
+from afterword.store.parts import Row, Values
 from afterword.store.protocol import EVERYTHING
-from afterword.store.rows import (
-    Row,
-    Values,
+from afterword.store.records import (
     attempts_of,
     first_id_since,
     queue_record,
     task_record,
     worker_record,
 )
-from afterword.store.sqlite.database import Database, sql
-from afterword.store.sqlite.rows import record
+from afterword.store.sqlite.reader import Reader
+from afterword.store.sqlite.writer import sql
 
 _LAST_ID = "~"  # sorts behind every id
 _ANY = -1  # as a LIMIT
@@ -44,28 +44,29 @@ _CONDITIONS = {
 _SLOW = "Writers and readers wait for each other. A Python with a newer SQLite would use a WAL."
 
 
-class Looking:
-    """The part of the SQLite store that only looks."""
+class Queries:
+    """Answers what people ask."""
 
-    _database: Database
-    _clock: Clock
-    _locks: Locks
+    def __init__(self, reader: Reader, clock: Clock, locks: Locks) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._locks = locks
 
     def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The jobs with these ids."""
-        return [record(row) for row in self._database.read("get", {"ids": json.dumps(list(ids))})]
+        return [record(row) for row in self._reader.read("get", {"ids": json.dumps(list(ids))})]
 
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
-        rows = self._database.read("attempts", {"id": job_id})
+        rows = self._reader.read("attempts", {"id": job_id})
         found = self.get([job_id])
         return attempts_of(found[0], rows) if found else []
 
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key."""
-        rows = self._database.read("with_key", {"key": unique_key, "ended": int(ended)})
+        rows = self._reader.read("with_key", {"key": unique_key, "ended": int(ended)})
         if not rows and ended:
-            rows = self._database.read("ended_with_key", {"key": unique_key})
+            rows = self._reader.read("ended_with_key", {"key": unique_key})
         found = self.get([row[0] for row in rows])
         return found[0] if found else None
 
@@ -76,55 +77,61 @@ class Looking:
         pages = " UNION ALL ".join(_parts("find", wanted, wanted.state))
         values = {**_values(wanted), "limit": limit, "before": before or _LAST_ID}
         text = f"{pages} ORDER BY id DESC LIMIT :limit"
-        return [record(row) for row in self._database.read_text(text, values)]
+        return [record(row) for row in self._reader.read_text(text, values)]
 
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
-        """How many jobs are in each state: all of them at the same moment."""
+        """Count the jobs in each state: all of them at the same moment."""
         states = [wanted.state] if wanted.state else list(JobState)
         sums = ["+".join(_parts("count", wanted, state)) for state in states]
         values = {**_values(wanted), "limit": _ANY if limit is None else limit}
-        (numbers,) = self._database.read_text(f"SELECT {', '.join(sums)}", values)
+        (numbers,) = self._reader.read_text(f"SELECT {', '.join(sums)}", values)
         counted = dict(zip(states, numbers, strict=True))
         if limit is not None:
             counted = {state: min(number, limit) for state, number in counted.items()}
         return {**dict.fromkeys(JobState, 0), **counted}
 
     def workers(self) -> Sequence[WorkerRecord]:
-        """Who is on the list, and whether their processes live."""
+        """Return the workers on the list; `alive` says that their processes live."""
         now = self._clock.now()
         return [
             worker_record(
                 (*row[:3], json.loads(row[3]), *row[4:], row[7] > now and not self._is_dead(row))
             )
-            for row in self._database.read("workers", {})
+            for row in self._reader.read("workers", {})
         ]
 
     def _is_dead(self, row: Row) -> bool:
-        with self._database.errors():
+        with self._reader.errors():
             return self._locks.is_dead(row[0])
 
     def queues(self) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs."""
-        rows = self._database.read("queues", {"now": self._clock.now()})
+        rows = self._reader.read("queues", {"now": self._clock.now()})
         return [queue_record(row) for row in rows]
 
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then."""
-        return [task_record(row) for row in self._database.read("tasks", {"since": since})]
+        return [task_record(row) for row in self._reader.read("tasks", {"since": since})]
 
     def examine(self) -> Sequence[Remark]:
-        """What the library says of the file."""
-        ((version, journal),) = self._database.read_text(
+        """Report on the file, as the library sees it."""
+        ((version, journal),) = self._reader.read_text(
             "SELECT sqlite_version(), journal_mode FROM pragma_journal_mode", {}
         )
         slow = journal != "wal"
         return [Remark("sqlite", f"SQLite {version}, journal {journal}", _SLOW if slow else "")]
 
 
+def record(row: Row) -> JobRecord:
+    """Make the record of a row; its arguments come as bytes, which may be damaged."""
+    job_id, task, arguments, *rest = row
+    return records.record((job_id, task, arguments.decode(errors="replace"), *rest))
+
+
 def _parts(verb: str, wanted: Filter, state: JobState | None) -> list[str]:
-    """The statements that look for jobs of a state (None: any), one for each table with such."""
+    """Return the statements that look for jobs of a state (None: any), one for each table."""
     parts = []
     if state is None or not state.final:
         parts.append(_statement(f"{verb}_unfinished", wanted, _stated(state)))
@@ -136,7 +143,7 @@ def _parts(verb: str, wanted: Filter, state: JobState | None) -> list[str]:
 
 
 def _stated(state: JobState | None) -> str:
-    """The condition, in the words of the index that is to be used for it."""
+    """Return the condition, in the words of the index to be used for it."""
     if state is None:
         return "TRUE"
     also = " AND state <> 'completed'" if state in (JobState.FAILED, JobState.CANCELLED) else ""

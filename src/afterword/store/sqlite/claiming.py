@@ -1,4 +1,4 @@
-"""Which jobs a worker gets: what is due, as far as limits and rates allow.
+"""Claims: a worker gets the jobs that are due, as far as limits and rates allow.
 
 See `afterword.store.admission`.
 """
@@ -6,7 +6,7 @@ See `afterword.store.admission`.
 import json
 from collections.abc import Mapping, Sequence
 
-from afterword.model.clock import Careful
+from afterword.model.clock import Careful, Clock
 from afterword.model.job import new_fence
 from afterword.store.admission import (
     Limited,
@@ -16,37 +16,40 @@ from afterword.store.admission import (
     over_rate,
     remembered,
 )
+from afterword.store.parts import Row, Values, fence_values
 from afterword.store.protocol import Claim, QueueRules
-from afterword.store.rows import Row, Values, claim_of
-from afterword.store.sqlite.rows import fence
-from afterword.store.sqlite.writing import Writing
+from afterword.store.records import claim_of
+from afterword.store.sqlite.writer import Writer
 
 
-class Admitting(Writing):
-    """The part of the SQLite store that gives jobs out.
+class Claiming:
+    """Gives jobs to workers.
 
     A claim runs while no other process writes, so what is counted here cannot change meanwhile.
     """
 
-    _careful: Careful
-    _limited: frozenset[str]
+    def __init__(self, writer: Writer, clock: Clock, careful: Careful) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._careful = careful
+        self.limited_queues = frozenset[str]()  # those with a limit, at the last claim
 
     def rules(self, worker: str) -> QueueRules:
-        """The rules of queues, for a worker."""
-        ((version, noted, names),) = self._database.look("rules", {"worker": worker})
+        """Return the rules of queues, for a worker."""
+        ((version, noted, names),) = self._writer.look("rules", {"worker": worker})
         return QueueRules(version, noted, frozenset(json.loads(names)))
 
     def take_note(self, worker: str, version: int | None) -> None:
-        """Say that this worker starts nothing against these rules any more."""
-        with self.transaction():
-            self._database.write("take_note", {"worker": worker, "version": version})
+        """Note that this worker starts nothing against these rules any more."""
+        with self._writer.transaction():
+            self._writer.write("take_note", {"worker": worker, "version": version})
 
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
     ) -> Sequence[Claim]:
         """Take due jobs, lane by lane: (priority, run_at, id) within each queue."""
         claims: list[Claim] = []
-        with self.transaction():
+        with self._writer.transaction():
             now = self._clock.now()  # not before: others may have noted later starts meanwhile
             values = {
                 "worker": worker,
@@ -71,29 +74,31 @@ class Admitting(Writing):
         return claims
 
     def _lanes(self, queues: Sequence[str]) -> Sequence[tuple[str, int]]:
-        """The queues and priorities that have ready jobs, in their order."""
-        ((lanes,),) = self._database.write("lanes", {"queues": json.dumps(list(queues))})
+        """Return the queues and priorities that have ready jobs, in their order."""
+        ((lanes,),) = self._writer.write("lanes", {"queues": json.dumps(list(queues))})
         return [(queue, priority) for queue, priority in json.loads(lanes)]
 
     def _take(self, values: Values) -> Sequence[Row]:
-        """Take what is due of one lane, in its order."""
-        ((found,),) = self._database.write("claim", values)
+        """Take the due jobs of one lane, in its order."""
+        ((found,),) = self._writer.write("claim", values)
         rows = sorted(json.loads(found.decode(errors="replace")))
         ids = json.dumps([job_id for _, job_id, *_ in rows])
         taken = {"worker": values["worker"], "fence": values["fence"], "ids": ids}
-        self._database.write("take", taken)
+        self._writer.write("take", taken)
         return rows
 
     def next_in(self, queues: Sequence[str]) -> float | None:
-        """In how many seconds the next job of these queues is due that is not yet."""
+        """Return the seconds until the next job of these queues becomes due."""
         now = self._clock.now()
-        ((at,),) = self._database.write("next", {"queues": json.dumps(list(queues)), "now": now})
+        ((at,),) = self._writer.write("next", {"queues": json.dumps(list(queues)), "now": now})
         return None if at is None else float(at) - now
 
     def _rooms(self, queues: Sequence[str]) -> Mapping[str, int]:
-        """How many more jobs may start in those of these queues that have a rule."""
-        rules = self._database.write("queue_rules", {})
-        self._limited = frozenset(name for name, _, concurrency in rules if concurrency is not None)
+        """Count, for those of these queues that have a rule, how many more jobs may start."""
+        rules = self._writer.write("queue_rules", {})
+        self.limited_queues = frozenset(
+            name for name, _, concurrency in rules if concurrency is not None
+        )
         return {
             name: 0 if paused else concurrency - self._running("running_in", {"queue": name})
             for name, paused, concurrency in rules
@@ -101,11 +106,11 @@ class Admitting(Writing):
         }
 
     def _running(self, statement: str, values: Mapping[str, str]) -> int:
-        ((count,),) = self._database.write(statement, values)
+        ((count,),) = self._writer.write(statement, values)
         return int(count)
 
     def _admitted(self, rows: Sequence[Row], now: float) -> Sequence[Claim]:
-        """The claims of these rows that may start now; the others are put off."""
+        """Return the claims of these rows that may start now; the others are put off."""
         limited = [
             Limited(claim_of(row[1:-1]), limit_key, has_slot=slot_at is not None)
             for row in rows
@@ -116,7 +121,7 @@ class Admitting(Writing):
         return [claim for row in rows if (claim := claim_of(row[1:-1])).id not in refused]
 
     def _refuse(self, limited: Sequence[Limited], now: float) -> set[str]:
-        """Put off what may not start now; the ids."""
+        """Put off the claims that may not start now; return their ids."""
         keys = {each.key for each in limited}
         running = {key: self._running("running_with", {"key": key}) for key in keys}
         refused = self._put_off(over_limit([each.place for each in limited], running))
@@ -127,14 +132,14 @@ class Admitting(Writing):
         self._keep(kept, left)
         for each in left:
             if each.rate and each.claim.id not in refused:
-                self._database.write("take_slot", {"id": each.claim.id, "now": now})
+                self._writer.write("take_slot", {"id": each.claim.id, "now": now})
         return refused
 
     def _put_off(self, put_off: Sequence[PutOff]) -> set[str]:
         for each in put_off:
-            values = {**fence(each.claim), "at": each.at or 0.0, "slot_at": each.at}
-            self._database.write("put_off", values)
-            self._ready = True  # others, behind these, may be claimed instead
+            values = {**fence_values(each.claim), "at": each.at or 0.0, "slot_at": each.at}
+            self._writer.write("put_off", values)
+            self._writer.claimable()  # others, behind these, may be claimed instead
         return {each.claim.id for each in put_off}
 
     def _keep(self, kept: Mapping[str, Starts], limited: Sequence[Limited]) -> None:
@@ -145,9 +150,9 @@ class Admitting(Writing):
                 "freed": json.dumps(starts.freed),
                 "expires_at": starts.latest + remembered(limited, key),
             }
-            self._database.write("note_starts", values)
+            self._writer.write("note_starts", values)
 
     def _starts(self, key: str) -> Starts:
-        for at, freed, reserved in self._database.write("starts", {"key": key}):
+        for at, freed, reserved in self._writer.write("starts", {"key": key}):
             return Starts.read(at, json.loads(freed), reserved)
         return Starts()

@@ -1,23 +1,11 @@
-"""What the stores' rows have in common: how a job ends in them, and what they show to people."""
+"""From rows to claims, and to the records that people see."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
 
 from afterword.model.clock import as_datetime
-from afterword.model.job import JobOptions, JobRecord, JobState, first_id
-from afterword.model.outcome import (
-    MAX_INTERRUPTED,
-    NEVER_ENDS,
-    Cancelled,
-    Completed,
-    Failed,
-    Outcome,
-    Released,
-    Retry,
-)
+from afterword.model.job import JobRecord, JobState, first_id
 from afterword.model.records import (
     AttemptRecord,
     Filter,
@@ -26,97 +14,13 @@ from afterword.model.records import (
     TaskRecord,
     WorkerRecord,
 )
-from afterword.store.protocol import MAX_LOST, Claim, Due, recovery_delay
-
-T = TypeVar("T")
-Row = tuple[Any, ...]
-Values = Mapping[str, Any]
-
-UNSEEN = 180.0  # seconds after which no running code has a rule that was not declared again
-INTERRUPTED = "interrupted by a shutdown"
-POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
-CRASHED = "its worker was lost, and its task is not to be run again after that (on_crash='fail')"
-
-# The columns that tables and statements have in this order; the times come behind them.
-COLUMNS = (
-    *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
-    *("worker", "after", "on_failure", "request_id", "error"),
-    *("tags", "unique_key", "limit_key", "options", "failures", "progress", "cancelling", "result"),
-)
-_FINAL: Mapping[type[Outcome], JobState] = {
-    Completed: JobState.COMPLETED,
-    Failed: JobState.FAILED,
-    Cancelled: JobState.CANCELLED,
-}
-
-
-def final_state(outcome: Outcome) -> JobState | None:
-    """The state a job ends in; None if it is to be queued again."""
-    return _FINAL.get(type(outcome))
-
-
-def final_error(outcome: Outcome) -> str | None:
-    """What is kept of why it did not complete."""
-    if isinstance(outcome, Cancelled):
-        return outcome.reason
-    return outcome.error if isinstance(outcome, Failed) else None
-
-
-def final_result(outcome: Outcome) -> str | None:
-    """What is kept of what it returned."""
-    return outcome.result if isinstance(outcome, Completed) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A job whose worker is gone, in the order of lost.sql's columns."""
-
-    id: str
-    attempt: int
-    worker: str
-    fence: int | None
-    task: str
-    lost: int
-    interrupted: int
-    options: str | None
-    cancelling: str | None
-    retired: bool  # its worker was shutting down, so that this is no loss to be counted
-
-    def outcome(self, lease: float) -> Outcome:
-        """What becomes of it."""
-        if self.cancelling is not None:
-            return Cancelled(self.cancelling)
-        if JobOptions.read(self.options).on_crash == "fail":
-            return Failed(CRASHED)
-        if self.retired:
-            return Released() if self.interrupted + 1 < MAX_INTERRUPTED else Failed(NEVER_ENDS)
-        if self.lost + 1 >= MAX_LOST:
-            return Failed(POISON)
-        reason = f"worker {self.worker} was lost during attempt {self.attempt}"
-        return Retry(recovery_delay(self.lost + 1, lease), reason)
-
-
-def attempt_outcome(outcome: Outcome) -> str:
-    """What an attempt came to whose job goes on."""
-    return "interrupted" if isinstance(outcome, Released) else "failed"
-
-
-def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
-    """Whether it was done to each of these; of two that are the same, the first had it.
-
-    >>> first_of_each(["a", "b", "a"], {"a"})
-    [True, False, False]
-    """
-    left = set(done)
-    answers = []
-    for each in wanted:
-        answers.append(each in left)
-        left.discard(each)
-    return answers
+from afterword.store.columns import COLUMNS
+from afterword.store.parts import Row
+from afterword.store.protocol import Claim
 
 
 def claim_of(row: Row) -> Claim:
-    """What a claim.sql returns, without what it is sorted by and what else decides on limits."""
+    """Make a claim of a row of claim.sql, without the columns that sort it or decide on limits."""
     job_id, attempt, worker, fence, task, arguments, created_at, queue, options, tags, *rest = row
     failures, interrupted, lost, parked, limit_key = rest
     return Claim(
@@ -167,14 +71,14 @@ def tags_of(stored: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def texts_of(stored: object) -> tuple[str, ...]:
-    """The texts of a list; what somebody else wrote there is not heard."""
+    """Return the texts of a list; anything else is ignored."""
     if not isinstance(stored, list | tuple):
         return ()
     return tuple(each for each in stored if isinstance(each, str))
 
 
 def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecord]:
-    """The attempts at a job: those on record, and the last one, which is the job's own affair."""
+    """Return the attempts at a job: those on record, and the last one, which the job keeps."""
     known = [
         AttemptRecord(
             job_id=job_id,
@@ -201,19 +105,8 @@ def attempts_of(record: JobRecord, rows: Sequence[Row]) -> Sequence[AttemptRecor
     return [*known, last]
 
 
-def advance_row(due: Due, next_at: float, last_at: float | None) -> Values:
-    """The values of advance.sql."""
-    return {
-        "name": due.name,
-        "rule": due.rule,
-        "seen_at": due.next_at,
-        "next_at": next_at,
-        "last_at": last_at,
-    }
-
-
 def schedule_record(row: Row) -> ScheduleRecord:
-    """What schedules.sql returns."""
+    """Make the record of a row of schedules.sql."""
     name, task, rule, words, next_at, last_at, paused, seen_at = row
     return ScheduleRecord(
         name=name,
@@ -228,7 +121,7 @@ def schedule_record(row: Row) -> ScheduleRecord:
 
 
 def state_of(text: str) -> JobState:
-    """A stored state; one that there is not counts as failed."""
+    """Return a stored state; an unknown one counts as failed."""
     return JobState(text) if text in list(JobState) else JobState.FAILED
 
 
@@ -250,7 +143,7 @@ def worker_record(row: Row) -> WorkerRecord:
 
 
 def queue_record(row: Row) -> QueueRecord:
-    """What queues.sql returns."""
+    """Make the record of a row of queues.sql."""
     name, due, scheduled, waiting, running, oldest_at, paused, concurrency = row
     return QueueRecord(
         name=name,
@@ -265,7 +158,7 @@ def queue_record(row: Row) -> QueueRecord:
 
 
 def task_record(row: Row) -> TaskRecord:
-    """What tasks.sql returns."""
+    """Make the record of a row of tasks.sql."""
     name, queued, running, completed, failed, cancelled, last_at = row
     return TaskRecord(
         name=name,
@@ -283,7 +176,7 @@ def _maybe_datetime(seconds: float | None) -> datetime | None:
 
 
 def first_id_since(wanted: Filter) -> str | None:
-    """The first id that a job may have which was added since then; clocks may differ by a day."""
+    """Return the first id of jobs added since then; clocks may differ by a day."""
     return None if wanted.since is None else first_id(wanted.since - 24 * 3600)
 
 

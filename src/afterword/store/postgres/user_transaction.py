@@ -8,11 +8,11 @@ from afterword.store.postgres.session import CHANNEL, text_of
 from afterword.store.protocol import Settlement, Statement
 
 
-class InTheirTransaction:
-    """The part of the PostgreSQL store for connections that are the user's."""
+class UserTransaction:
+    """Makes the statements that the application executes in its own transaction."""
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
-        """What adds these jobs on another connection to this database."""
+        """Make the statements that add these jobs, queued."""
         added = [Statement(text_of("add"), new_rows(jobs, None))]
         followers = [job for job in jobs if job.after is not None]
         if not followers:
@@ -31,24 +31,24 @@ class InTheirTransaction:
         ]
 
     def reserving(self) -> Sequence[Statement]:
-        """Nothing: a transaction may write whatever it has read."""
+        """No statement: a transaction may write whatever it has read."""
         return []
 
     def known(self, ids: Sequence[str]) -> Statement:
-        """What returns which of these jobs exist, and whether they have ended."""
+        """Make the statement that finds those of these jobs that exist, and if they have ended."""
         return Statement(text_of("known"), {"ids": list(ids)})
 
     def keyed(self, unique_key: str) -> Statement:
-        """What returns the jobs with this unique key, the unfinished one first."""
+        """Make the statement that finds the jobs with this unique key, the unfinished one first."""
         return Statement(text_of("keyed"), {"key": unique_key})
 
     def sharing(self, job_id: str, job: NewJob) -> Statement:
-        """What gives a job that is there instead of this one."""
+        """Make the statement that gives a job that is there instead of this one."""
         given = {"request_ids": [job.request_id], "unique_ended": [job.unique_ended]}
         return Statement(text_of("share"), {**given, "ids": [job_id]})
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
-        """What settles a completed attempt there."""
+        """Make the statements that settle a completed attempt."""
         final = final_rows([(settlement, JobState.COMPLETED)])
         return [
             Statement(text_of("finish"), final),
@@ -57,9 +57,9 @@ class InTheirTransaction:
         ]
 
     def announcing(self) -> Sequence[Statement]:
-        """What tells the workers there, when its transaction commits."""
+        """Make the statement that wakes the workers when its transaction commits."""
         return [Statement(f"SELECT pg_notify('{CHANNEL}', '')", {})]
 
     def identifying(self) -> Statement:
-        """What returns this store's identity there."""
+        """Make the statement that returns the store's identity."""
         return Statement(text_of("identity"), {})

@@ -1,4 +1,4 @@
-"""The connection at which people are served: from any thread, one after the other."""
+"""The connection for people: used from any thread, by one at a time."""
 
 import functools
 import threading
@@ -8,20 +8,21 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from afterword.errors import StoreUnavailable
 from afterword.store.postgres.session import LOOKING, WRITING, Session, repeating
+from afterword.store.postgres.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Desk:
-    """Opened by the store, and connected when somebody comes.
+class PeopleConnection:
+    """A second connection, made when it is first needed.
 
     Args:
-        session: used by nobody else.
+        session: used by nothing else.
         writer: the store's own; a thread that is in its transaction is served there.
     """
 
-    def __init__(self, session: Session, writer: Session) -> None:
+    def __init__(self, session: Session, writer: Writer) -> None:
         self._session = session
         self._writer = writer
         self._lock = threading.Lock()
@@ -30,22 +31,26 @@ class Desk:
     @property
     def serves_writer(self) -> bool:
         """True inside the store's own transaction, in its thread."""
-        return self._writer.serves_this_thread
+        return self._writer.session.serves_this_thread
 
     @contextmanager
     def looking(self) -> Iterator[Session]:
-        """A transaction that sees the store as it is at one moment."""
+        """Open a transaction that sees the store as it is at one moment."""
         with self._served(LOOKING) as session:
             yield session
 
     @contextmanager
     def acting(self) -> Iterator[Session]:
-        """One to change something in; part of the store's own transaction if there is one."""
+        """Open a transaction for changes, or join the store's own one of this thread."""
         if self.serves_writer:
-            yield self._writer
+            yield self._writer.session
             return
         with self._served(WRITING) as session:
             yield session
+
+    def claimable(self, session: Session) -> None:
+        """Note that something became claimable; all processes are told after the commit."""
+        self._writer.claimable(session)
 
     @contextmanager
     def _served(self, begin: str) -> Iterator[Session]:
@@ -68,24 +73,24 @@ class Desk:
         self.open = False
 
 
-class _HasDesk(Protocol):
-    """A part of the store, such as `Looking`."""
+class _ServesPeople(Protocol):
+    """A part of the store, such as `Queries`."""
 
-    _desk: Desk
+    _people: PeopleConnection
 
 
-S = TypeVar("S", bound=_HasDesk)
+S = TypeVar("S", bound=_ServesPeople)
 
 
 def repeated(verb: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """A verb for people that is called again if its connection was lost before it wrote anything.
+    """Call a verb for people again if its connection was lost before it wrote anything.
 
-    Not within the store's own transaction: whoever has begun that repeats all of it.
+    Not within the store's own transaction: its caller repeats all of it.
     """
 
     @functools.wraps(verb)
     def again(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if store._desk.serves_writer:
+        if store._people.serves_writer:
             return verb(store, *args, **kwargs)
         return repeating(lambda: verb(store, *args, **kwargs))
 

@@ -1,59 +1,53 @@
-"""The statements that end a job and tell those who wait for it, in their order.
+"""Statements for the application's own connection, in the user's transaction.
 
-The first one moves the job to the history and returns a row; if it returns none, the job was not
-ours (any more) to end, and the others must not be executed.
+Of those that end a job the first one moves it to the history and returns a row. If it returns none,
+the job was not ours (any more) to end, and the others must not be executed.
 """
 
 import json
 from collections.abc import Sequence
 
 from afterword.model.clock import Clock
-from afterword.model.job import JobState, NewJob
+from afterword.model.job import NewJob
+from afterword.store.parts import final_state
 from afterword.store.protocol import Settlement, Statement
-from afterword.store.rows import final_state
-from afterword.store.sqlite.database import sql
-from afterword.store.sqlite.rows import again_row, final_row, new_row
-
-COMPLETED = ("remove", "follow")
-NOT_COMPLETED = ("stop", "follow_stopped", "remove_stopped")
+from afterword.store.sqlite.adding import new_row
+from afterword.store.sqlite.settling import again_row, final_row, followed_by
+from afterword.store.sqlite.writer import sql
 
 
-def followed_by(state: str) -> Sequence[str]:
-    """The statements behind the one that ended a job in this state."""
-    return COMPLETED if state == JobState.COMPLETED else NOT_COMPLETED
+class UserTransaction:
+    """Makes the statements that the application executes in its own transaction."""
 
-
-class InTheirTransaction:
-    """The part of the SQLite store for connections that are the user's: statements to execute."""
-
-    _clock: Clock
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
 
     def adding(self, jobs: Sequence[NewJob]) -> Sequence[Statement]:
-        """What adds these jobs, queued."""
+        """Make the statements that add these jobs, queued."""
         now = self._clock.now()
         keys = {job.id: job.unique_key for job in jobs}
         rows = [new_row(job, None, now, after_key=keys.get(job.after or "")) for job in jobs]
         return [Statement(_without_answer("add"), row) for row in rows]
 
     def reserving(self) -> Sequence[Statement]:
-        """What makes the transaction a writing one."""
+        """Make the statement that turns the transaction into a writing one."""
         return [Statement(sql("reserve"), {})]
 
     def known(self, ids: Sequence[str]) -> Statement:
-        """What returns which of these jobs exist, and whether they have ended."""
+        """Make the statement that finds those of these jobs that exist, and if they have ended."""
         return Statement(sql("known"), {"ids": json.dumps(list(ids))})
 
     def keyed(self, unique_key: str) -> Statement:
-        """What returns the jobs with this unique key, the unfinished one first."""
+        """Make the statement that finds the jobs with this unique key, the unfinished one first."""
         return Statement(sql("keyed"), {"key": unique_key})
 
     def sharing(self, job_id: str, job: NewJob) -> Statement:
-        """What gives a job that is there instead of this one."""
+        """Make the statement that gives a job that is there instead of this one."""
         row = {"request_id": job.request_id, "unique_ended": int(job.unique_ended)}
         return Statement(sql("share"), {**row, "other": job_id})
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
-        """What settles an attempt; the first statement returns a row if it was still ours."""
+        """Make the statements that settle an attempt; the first returns a row if it was ours."""
         state, now = final_state(settlement.outcome), self._clock.now()
         if state is None:
             return [Statement(sql("requeue"), again_row(settlement, now))]
@@ -63,15 +57,15 @@ class InTheirTransaction:
         return [Statement(sql("finish"), values), *rest, *self.adding(settlement.children)]
 
     def announcing(self) -> Sequence[Statement]:
-        """Nothing: `PRAGMA data_version` tells that another connection has committed."""
+        """No statement: `PRAGMA data_version` tells that another connection has committed."""
         return []
 
     def identifying(self) -> Statement:
-        """What returns the store's identity."""
+        """Make the statement that returns the store's identity."""
         return Statement(sql("identity"), {})
 
 
 def _without_answer(statement: str) -> str:
-    """A statement whose rows nobody would fetch: as long as they wait, SQLite cannot commit."""
+    """Return a statement without its rows: while these are not fetched, SQLite cannot commit."""
     text = sql(statement)
     return text.rpartition("RETURNING")[0] or text

@@ -1,22 +1,22 @@
-"""Whether a worker that should renew its lease still does, by this process's own monotonic clock.
+"""Leases, measured by this process's own monotonic clock.
 
 Processes of one machine share its wall clock, and still see different times: it is set, or a
-container has another one. So nobody compares a lease's end with the time of day. A lease is over
-when this process has looked on for as long as it lasts and has seen no renewal.
+container has another one. So a lease's end is never compared with the time of day. A lease is over
+when this process has watched for as long as it lasts and has seen no renewal.
 """
 
 from afterword.model.clock import Clock
 
 
-class Sightings:
-    """The last signs of life of the workers of one store."""
+class LeaseClock:
+    """The latest renewals of the workers of one store, and when they were seen."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._seen: dict[str, tuple[float, float]] = {}  # worker: its sign, and since when
 
     def note(self, worker: str, sign: float) -> float:
-        """Take notice of a sign; returns for how many seconds it has been the last one.
+        """Note the latest renewal; return the seconds for which it has been the latest one.
 
         Args:
             sign: a value that each renewal changes.
@@ -29,5 +29,5 @@ class Sightings:
         return now - since
 
     def forget_all_but(self, workers: set[str]) -> None:
-        """Nobody else is on the list any more."""
+        """Forget the workers that are not on the list any more."""
         self._seen = {worker: seen for worker, seen in self._seen.items() if worker in workers}

@@ -1,4 +1,4 @@
-"""What people ask about jobs and workers, from any thread."""
+"""Queries of people, from any thread."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,12 +13,12 @@ from afterword.model.records import (
     WorkerRecord,
 )
 from afterword.store.locks import Locks
-from afterword.store.postgres.desk import Desk, repeated
+from afterword.store.parts import Row
+from afterword.store.postgres.people import PeopleConnection, repeated
 from afterword.store.postgres.rows import conditions, filter_values, uuids
 from afterword.store.postgres.session import Session
 from afterword.store.protocol import EVERYTHING
-from afterword.store.rows import (
-    Row,
+from afterword.store.records import (
     attempts_of,
     queue_record,
     record,
@@ -40,25 +40,27 @@ _OLD = "End it: while it lasts nothing is cleared, and claims get slower. See pg
 _BLOATED = "Vacuum cannot keep up: look for long transactions, then VACUUM afterword.jobs."
 
 
-class Looking:
-    """The part of the PostgreSQL store that only looks."""
+class Queries:
+    """Answers what people ask."""
 
-    _clock: Clock
-    _desk: Desk
-    _locks: Locks
+    def __init__(self, people: PeopleConnection, clock: Clock, locks: Locks) -> None:
+        self._people = people
+        self._clock = clock
+        self._locks = locks
 
     @repeated
     def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The jobs with these ids."""
-        with self._desk.looking() as desk:
-            return records(desk, ids)
+        with self._people.looking() as session:
+            return records(session, ids)
 
     @repeated
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
-        with self._desk.looking() as desk:
-            found = records(desk, [job_id])
-            return attempts_of(found[0], desk.execute("attempts", {"id": job_id})) if found else []
+        with self._people.looking() as session:
+            found = records(session, [job_id])
+            rows = session.execute("attempts", {"id": job_id}) if found else []
+        return attempts_of(found[0], rows) if found else []
 
     @repeated
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
@@ -67,9 +69,9 @@ class Looking:
         places = [("find_unfinished", " AND job.cancelling IS NULL")]
         if ended:
             places += [("find_unfinished", " AND job.cancelling IS NOT NULL"), ("find_ended", "")]
-        with self._desk.looking() as desk:
+        with self._people.looking() as session:
             for each, asked_to_end in places:
-                for row in desk.execute(each, values, f"job.unique_key = :key{asked_to_end}"):
+                for row in session.execute(each, values, f"job.unique_key = :key{asked_to_end}"):
                     return record(row)
         return None
 
@@ -83,30 +85,30 @@ class Looking:
         if before is not None:
             where += " AND job.id < CAST(:before AS uuid)"
         rows: list[Row] = []
-        with self._desk.looking() as desk:
+        with self._people.looking() as session:
             for statement, states in _PLACES.items():
                 if wanted.state is None or wanted.state in states:
-                    rows += desk.execute(statement, values, where)
+                    rows += session.execute(statement, values, where)
         return [record(row) for row in sorted(rows, key=_id, reverse=True)[:limit]]
 
     @repeated
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
-        """How many jobs are in each state, as far as they are to be counted."""
+        """Count the jobs in each state, as far as they are to be counted."""
         values = {**filter_values(wanted), "limit": limit}
         counts = dict.fromkeys(JobState, 0)
-        with self._desk.looking() as desk:
+        with self._people.looking() as session:
             for state in JobState if wanted.state is None else [wanted.state]:
                 statement = "count_ended" if state.final else "count_unfinished"
-                (counts[state],) = desk.execute(statement, values, conditions(wanted, state))[0]
+                (counts[state],) = session.execute(statement, values, conditions(wanted, state))[0]
         return counts
 
     @repeated
     def workers(self) -> Sequence[WorkerRecord]:
-        """Who is on the list."""
-        with self._desk.looking() as desk:
-            rows = desk.execute("workers")
+        """Return the workers on the list."""
+        with self._people.looking() as session:
+            rows = session.execute("workers")
         return [
             worker_record((*row[:-1], row[-1] and not self._locks.is_dead(row[0]))) for row in rows
         ]
@@ -114,23 +116,22 @@ class Looking:
     @repeated
     def queues(self) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs."""
-        with self._desk.looking() as desk:
-            return [queue_record(row) for row in desk.execute("queues")]
+        with self._people.looking() as session:
+            return [queue_record(row) for row in session.execute("queues")]
 
     @repeated
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then."""
-        with self._desk.looking() as desk:
-            return [task_record(row) for row in desk.execute("tasks", {"since": since})]
+        with self._people.looking() as session:
+            return [task_record(row) for row in session.execute("tasks", {"since": since})]
 
     @repeated
     def examine(self) -> Sequence[Remark]:
-        """What the server says of itself."""
-        with (
-            self._desk.acting() as desk
-        ):  # the transactions of others are not to be seen as of once
+        """Report on the server, as it sees itself."""
+        # Not `looking`: that would show the other transactions as they were when it began.
+        with self._people.acting() as session:
             before = self._clock.now()
-            ((version, settings, at, oldest, dead),) = desk.execute("examine")
+            ((version, settings, at, oldest, dead),) = session.execute("examine")
         skew = abs(at - (before + self._clock.now()) / 2)
         weak = " off" in settings
         return [

@@ -1,0 +1,75 @@
+"""The settings of a worker, and the services that its attempts share."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from afterword.client.inquiries import Inquiries
+from afterword.injection.needs import Injection
+from afterword.model.clock import Clock
+from afterword.transactions.statements import Transactions
+from afterword.worker.progress import Progress
+
+Make = Callable[[Any], Any]  # makes a value to inject, from the TaskContext of an attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """Settings that the application chose for its worker.
+
+    Args:
+        concurrency: attempts at the same time.
+        queues: the queues that the worker serves.
+        redact: removes from an error's text what must not be stored.
+        retries: for tasks that do not set their own; None: no default.
+    """
+
+    concurrency: int
+    queues: Sequence[str] = ("default",)
+    redact: Callable[[str], str] = str
+    retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerServices:
+    """Services for the attempts of one worker; the defaults suit a process without a store.
+
+    Args:
+        injection: the injection of the application.
+        builtins: makers of values that are injected by their type alone.
+        transactions: the store's statements for a task's own connection.
+        inquiries: answers the handles of added jobs.
+        note: called when the progress of an attempt has changed.
+        write_now: writes the progress that has not been written yet; blocks.
+        now: returns seconds since 1970.
+        monotonic: returns seconds that never go back.
+    """
+
+    injection: Injection = field(default_factory=Injection)
+    builtins: Mapping[type, Make] = field(default_factory=dict)
+    transactions: Transactions | None = None
+    inquiries: Inquiries | None = None
+    note: Callable[[Progress], object] = id
+    write_now: Callable[[Progress], object] = id
+    now: Callable[[], float] = Clock().now
+    monotonic: Callable[[], float] = Clock().monotonic
+
+
+class Builtins(Mapping[type, Any]):
+    """Values that one attempt injects by type: each made once, when it is first needed."""
+
+    def __init__(self, context: object, makers: Mapping[type, Make]) -> None:
+        self._context, self._makers = context, makers
+        self._made: dict[Make, Any] = {}  # one maker may serve two types
+
+    def __getitem__(self, kind: type) -> Any:
+        make = self._makers[kind]
+        if make not in self._made:
+            self._made[make] = make(self._context)
+        return self._made[make]
+
+    def __iter__(self) -> Iterator[type]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
