@@ -290,7 +290,7 @@ def test_a_configuration_error_is_printed_once(tmp_path: Path) -> None:
     (tmp_path / "bare.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
     with commanding(tmp_path, "worker", "bare:app", "--processes", "3") as worker:
         assert 2 == worker.ends()
-        assert 1 == worker.said().count("afterword: bare:app has no Afterword")
+        assert 1 == worker.said().count("afterword: bare:app must have an Afterword")
 
 
 def test_processes_that_hang_at_their_start_are_killed(tmp_path: Path) -> None:

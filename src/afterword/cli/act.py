@@ -37,7 +37,7 @@ def _cancel(store: Store, ids: Sequence[str]) -> Sequence[str | None]:
 
 RETRY = Act(
     name="retry",
-    help="""Queue jobs that have ended again.
+    help="""Run ended jobs again.
 
     With --all: failed ones, unless --state says otherwise.
 

@@ -28,9 +28,9 @@ def check(
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Check the store or the workers, and print the result in one line.
+    """Check the store or its workers.
 
-    The exit status is 0, 1 (no worker) or 5 (no store).
+    Prints one line. The exit status is 0, 1 (no worker) or 5 (no store).
 
     \b
     Examples:

@@ -23,9 +23,10 @@ def dev(
         bool, typer.Option("--reload/--no-reload", help="Restart when the source changes.")
     ] = True,
 ) -> None:
-    """Serve an application while you write it, with a worker in the same process.
+    """Serve an application and its worker while you write it.
 
-    The worker runs even if the application has `Afterword(app, worker=False)`.
+    Both run in one process. The worker runs even if the application has
+    `Afterword(app, worker=False)`.
 
     \b
     Examples:

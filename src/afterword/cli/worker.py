@@ -67,7 +67,7 @@ def worker(
     log_level: Annotated[LogLevel | None, typer.Option(help="The least severe level.")] = None,
     lifeline: Annotated[bool, typer.Option("--lifeline", hidden=True)] = False,
 ) -> None:
-    """Run the jobs of an application, in a process without its web server.
+    """Run the jobs of an application, without its web server.
 
     Imports the application and runs its lifespan, so that its tasks have what it creates at its
     start. Options that are not given here are the application's.
