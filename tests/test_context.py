@@ -124,7 +124,7 @@ async def test_what_was_said_before_a_completion_is_on_record(one_of_each: Datab
 
 @pytest.mark.anyio
 async def test_there_is_no_task_outside_of_one() -> None:
-    with pytest.raises(NotInTask, match="run by none") as caught:
+    with pytest.raises(NotInTask, match="no task runs here") as caught:
         current_task()
 
     assert isinstance(caught.value, RuntimeError)
