@@ -237,7 +237,7 @@ async def test_an_attempt_that_has_lost_its_job_leaves_no_effect(
 
     assert (JobState.COMPLETED, 2) == (found.state, found.attempt)
     assert ["attempt 2"] == await database.effects()
-    assert "given to somebody else" in str(SEEN["error"])
+    assert "another worker has the job" in str(SEEN["error"])
 
 
 async def complete_then_raise() -> None:

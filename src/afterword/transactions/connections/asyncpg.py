@@ -50,10 +50,10 @@ class AsyncpgConnection:
         return [tuple(row) for row in await self._connection.fetch(sql, *values)]
 
     async def begin(self) -> None:
-        """Begin a transaction, which must be the outermost: its commit is to be the commit.
+        """Begin a transaction, which must be the outermost one.
 
         Raises:
-            ConfigurationError: there is one already.
+            ConfigurationError: a transaction is already open.
         """
         if self._connection.is_in_transaction():
             raise ConfigurationError(
