@@ -39,7 +39,7 @@ class AsyncpgConnection:
 
     @property
     def name(self) -> str:
-        """Where it is connected to, as far as asyncpg tells."""
+        """The database name, if asyncpg has it."""
         parameters = getattr(self._connection, "_params", None)
         return f"postgresql: dbname={getattr(parameters, 'database', '(unknown)')}"
 
