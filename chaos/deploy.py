@@ -62,7 +62,7 @@ def _next_release(folder: Path) -> Path:
     copy = folder / "next" / "afterword"
     shutil.copytree(source, copy)
     for kind, sql in MIGRATIONS.items():
-        (copy / "stores" / kind / "migrations" / "0003_colour.sql").write_text(sql)
+        (copy / "store" / kind / "migrations" / "0003_colour.sql").write_text(sql)
     return copy.parent
 
 

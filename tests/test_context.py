@@ -124,7 +124,7 @@ async def test_what_was_said_before_a_completion_is_on_record(one_of_each: Datab
 
 @pytest.mark.anyio
 async def test_there_is_no_task_outside_of_one() -> None:
-    with pytest.raises(NotInTask, match="run by none") as caught:
+    with pytest.raises(NotInTask, match="no task runs here") as caught:
         current_task()
 
     assert isinstance(caught.value, RuntimeError)
@@ -237,7 +237,7 @@ async def test_an_attempt_that_has_lost_its_job_leaves_no_effect(
 
     assert (JobState.COMPLETED, 2) == (found.state, found.attempt)
     assert ["attempt 2"] == await database.effects()
-    assert "given to somebody else" in str(SEEN["error"])
+    assert "another worker has the job" in str(SEEN["error"])
 
 
 async def complete_then_raise() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from afterword.model.job import JobState, NewJob
 from afterword.model.outcome import Completed, Failed
-from afterword.store.postgres import PostgresStore
+from afterword.store.postgres import PostgresStore, session
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.protocol import (
     STOPPED,
@@ -159,6 +159,12 @@ def waits(server: Server, url: str) -> bool:
         f" AND datname = '{database_of(url)}'"
     )
     return waiting != 0
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that wait for each other's locks: without a group commit nothing is set aside."""
+    monkeypatch.setitem(session.IMPATIENT, "lock_timeout", "5000")
 
 
 @pytest.fixture

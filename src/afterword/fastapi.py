@@ -88,7 +88,7 @@ def _outbox(connection: HTTPConnection, in_request: FastAPIBackgroundTasks) -> O
 
 
 class Accepted(JSONResponse):
-    """The response 202: a job does the work, and the response says where to look at it.
+    """The response 202: a job does the work, and the response has the URL of its status.
 
     The body has the job's id and state, `Location` its URL in `Afterword.jobs_router`. The jobs of
     the request are stored before the response is written. Only then is the job's id certain,
@@ -98,7 +98,7 @@ class Accepted(JSONResponse):
         job: the job that `add_task` returned.
         location: the URL of the job, with `{id}` for its id. Default: that of the jobs router, if
             the application has included it; otherwise there is no `Location`.
-        retry_after: seconds after which the client may look for the first time. Default: 1.
+        retry_after: seconds after which the client may first ask for the status. Default: 1.
         headers: further headers.
         background: tasks to run after the response.
 
@@ -117,11 +117,11 @@ class Accepted(JSONResponse):
             "description": "A job does the work",
             "headers": {
                 "Location": {
-                    "description": "Where to look at the job",
+                    "description": "The URL of the job's status",
                     "schema": {"type": "string", "format": "uri-reference"},
                 },
                 "Retry-After": {
-                    "description": "Seconds after which to look",
+                    "description": "Seconds after which to ask for the status",
                     "schema": {"type": "integer"},
                 },
             },

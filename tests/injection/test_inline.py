@@ -86,7 +86,9 @@ async def use_natives(
     seen.append((number, context.attempt, context.job_id))
     context.add_task(child, "by the context")
     tasks.add_task(child, "by the tasks")
-    with pytest.raises(ConfigurationError, match="complete_in needs the worker's own process"):
+    with pytest.raises(
+        ConfigurationError, match="complete_in works only in the worker's own process"
+    ):
         context.complete_in(None)  # type: ignore[call-overload]
 
 

@@ -161,7 +161,7 @@ def with_a_broken_key(text: str) -> None:
 
 def test_a_key_that_gives_no_text_is_refused_where_the_call_is_added(file_url: str) -> None:
     with script(file_url) as afterword:
-        with pytest.raises(ConfigurationError, match="must give text or a whole number"):
+        with pytest.raises(ConfigurationError, match="must return text or a whole number"):
             afterword.add_task_sync(without_a_key, "x")
         with pytest.raises(ZeroDivisionError):
             afterword.add_task_sync(with_a_broken_key, "x")

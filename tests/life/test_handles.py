@@ -161,7 +161,7 @@ async def test_a_call_that_cannot_be_stored_says_so_when_it_is_asked(file_url: s
         await site.post()
         (job,) = site.jobs
         for ask in (job.refresh, job.wait, job.cancel):
-            with pytest.raises(NotInstalled, match="could not be stored"):
+            with pytest.raises(NotInstalled, match="cannot be stored"):
                 await ask()
         with pytest.raises(NotInstalled):
             await asyncio.to_thread(job.wait_sync)
@@ -214,7 +214,7 @@ async def test_who_waits_for_a_job_of_its_own_request_is_told_so(file_url: str) 
 
     assert [WouldBlock, UnknownJob] == [type(error) for error in errors]
     assert "await afterword.add_task(func); await job.wait()  # correct!" in str(errors[0])
-    assert "A request's job is stored when its answer starts" in str(errors[1])
+    assert "A job of a request is stored when the response starts" in str(errors[1])
     assert ["x"] == seen
 
 

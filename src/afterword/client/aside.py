@@ -1,12 +1,12 @@
-"""Operations that met a lock of another transaction, until they can be tried again.
+"""Operations that met another transaction's lock, until they are tried again.
 
-The lock may be a user's: an open transaction that has added the same unique key, or a job behind
-the same predecessor. It lasts as long as their code wishes, so the store's thread does not wait for
-it. What met a lock rests here while the others go on. It is tried again after a pause that grows,
-and all the tries together take a small part of the thread's time.
+The lock may belong to user code: an open transaction that has added the same unique key, or a job
+behind the same predecessor. It can last for any time, so the store's thread does not wait for it.
+The operation is kept here while the others go on. It is tried again after a growing pause, and all
+the tries together take a small part of the thread's time.
 
-Of several operations with one unique key only the first is tried; the others follow when it has
-gone.
+Of several operations with one unique key only the first is tried. The others follow when it is no
+longer waiting.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from afterword.errors import StoreLocked
 from afterword.model.clock import Clock
 
 FIRST_PAUSE, MAX_PAUSE = 0.05, 0.5  # seconds between two tries
-REST = 4  # times as long as a failed try took: the thread is left to the others for so long
+REST = 4  # after a failed try, the pause for other work, in multiples of the time that it took
 GIVE_UP_AFTER = 10.0  # seconds, for callers who have set no time of their own
 
 Batch = Sequence[Operation]
@@ -25,14 +25,14 @@ Batch = Sequence[Operation]
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """Operations that are tried together: nobody knows yet which of them meets the lock."""
+    """Operations that are tried together: any of them may be the one that meets the lock."""
 
     batch: Batch
     due: float  # monotonic
 
 
 class Aside:
-    """The operations that wait for a lock; for the store's thread alone."""
+    """The operations that wait for a lock. Used only by the store's thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -46,12 +46,12 @@ class Aside:
 
     @property
     def due(self) -> float:
-        """When the next try is due (monotonic)."""
+        """The time at which the next try is due (monotonic)."""
         first = min((each.due for each in self._waiting), default=float("inf"))
         return max(first, self._rest_until)
 
     def put(self, batch: Batch, error: StoreLocked) -> None:
-        """Keep these until they are tried again, except those whose time for it is over."""
+        """Keep these until they are tried again, except those that have waited too long."""
         now = self._clock.monotonic()
         for each in batch:
             each.error = error
@@ -64,7 +64,7 @@ class Aside:
             self._kept.update(kept)
 
     def keep_followers(self, batch: Batch) -> Batch:
-        """Keep those that ask for a unique key which is waited for here; returns the others."""
+        """Keep those whose unique key an operation here is waiting for, and return the others."""
         wanted = {key for each in self._kept for key in each.unique_keys}
         if not wanted:
             return batch
@@ -73,7 +73,7 @@ class Aside:
         return [each for each in batch if each not in followers]
 
     def take(self) -> Batch:
-        """What is due first, to be tried now."""
+        """Take the operations that are due first, to try them now."""
         first = min(self._waiting, key=lambda each: each.due)
         self._waiting.remove(first)
         self._kept.difference_update(first.batch)
@@ -82,21 +82,21 @@ class Aside:
         return [each for each in first.batch if not each.abandoned]
 
     def take_followers(self) -> Batch:
-        """What waited behind others, to be asked for its keys again."""
+        """Take the operations that waited for a unique key, to queue them again."""
         followers, self._followers = self._followers, []
         return [each for each in followers if not each.abandoned]
 
     def take_all(self) -> Batch:
-        """Everything, because nothing will be tried any more."""
+        """Take all operations, because none will be tried again."""
         kept, self._kept, self._waiting = list(self._kept), set(), []
         return [*kept, *self.take_followers()]
 
     def note_failed(self, seconds: float) -> None:
-        """A try took so long and met a lock again: leave the thread to the others for a while."""
+        """Pause the tries after one that took this long and met a lock again."""
         self._rest_until = self._clock.monotonic() + REST * seconds
 
     def note_done(self) -> None:
-        """A lock is gone, and perhaps the others with it: try everything at once."""
+        """Try everything at once: one lock is gone, and the others may be gone too."""
         self._rest_until = float("-inf")
         for each in self._waiting:
             each.due = self._rest_until

@@ -1,8 +1,9 @@
 """A call: how `add_task` takes it, and how it becomes a job.
 
-A task adder stands wherever jobs are added: in a request (`BackgroundTasks`), in a task
-(`TaskContext`), in a transaction (`bind`), anywhere else (`Afterword`). Where the store has to be
-awaited it is an `AsyncTaskAdder`. All of them make a `Call`; `draft` names and encodes it.
+Jobs are added through a task adder: in a request (`BackgroundTasks`), in a task (`TaskContext`), in
+a transaction (`bind`), or anywhere else (`Afterword`). Where storing the job is awaited, it is an
+`AsyncTaskAdder`. All of them make a `Call`; `draft` resolves the task's name and encodes the
+arguments.
 """
 
 import functools
@@ -29,7 +30,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of a task, as `add_task` was given it, with the options of this call alone."""
+    """A call of a task as passed to `add_task`, with the options of this call."""
 
     func: Function
     args: tuple[Any, ...] = ()
@@ -38,7 +39,7 @@ class Call:
 
 
 class Draft(TypedDict, total=False):
-    """The part of a `NewJob` that its call decides: all but its id and its place among others."""
+    """The fields of a `NewJob` that follow from its call: all but its id and its predecessor."""
 
     task: Required[str]
     arguments: str
@@ -54,18 +55,18 @@ class Draft(TypedDict, total=False):
 
 
 def new_job(call: Call, injection: Injection) -> NewJob:
-    """The job of a call that has no others before it; see `draft`."""
+    """The job of a call, without a predecessor; see `draft`."""
     return NewJob(id=new_id(), **draft(call, injection))
 
 
 def draft(call: Call, injection: Injection) -> Draft:
-    """The part of a job that its call decides.
+    """The fields of a job that follow from its call.
 
     Args:
-        injection: what the application's functions are given where they run.
+        injection: resolves the dependencies of the application's functions.
 
     Raises:
-        TypeError: not a callable.
+        TypeError: `func` is not callable.
         NotStorable, ArgumentError, ArgumentValueError, InjectionError: see `afterword.errors`.
     """
     require_callable(call.func)
@@ -74,25 +75,25 @@ def draft(call: Call, injection: Injection) -> Draft:
     name = storable(func, injection.unwrap)
     planned = plan(func, injection.of_task(name, func).names)
     arguments = planned.encode(call.args, call.kwargs)
-    options, said = options_of(name), call.options
+    options, call_options = options_of(name), call.options
     return Draft(
         task=name,
         arguments=arguments,
-        queue=said.queue or options.queue,
-        priority=options.priority if said.priority is None else said.priority,
-        run_at=said.start,
-        tags=(*options.tags, *(tag for tag in said.tags if tag not in options.tags)),
-        unique_key=said.unique_key,
+        queue=call_options.queue or options.queue,
+        priority=options.priority if call_options.priority is None else call_options.priority,
+        run_at=call_options.start,
+        tags=(*options.tags, *(tag for tag in call_options.tags if tag not in options.tags)),
+        unique_key=call_options.unique_key,
         limit_key=_limit_key(name, options, planned, call),
-        options=_job_options(options, said),
+        options=_job_options(options, call_options),
     )
 
 
 def unstored_draft(call: Call, injection: Injection) -> Draft:
-    """The same for a call that runs in its request.
+    """The draft of a call that runs in its request.
 
     Raises:
-        TypeError, ArgumentError, InjectionError: what could not be called here either.
+        TypeError, ArgumentError, InjectionError: the call cannot run in the request either.
     """
     require_callable(call.func)
     refuse_uploads(call.args, call.kwargs)
@@ -101,13 +102,14 @@ def unstored_draft(call: Call, injection: Injection) -> Draft:
     return Draft(task=reference(func), durable=False)
 
 
-def _job_options(options: TaskOptions, said: CallOptions) -> str | None:
-    """What the store has to know, and what was said of this call only."""
-    if said is NO_OPTIONS and options.on_crash == DEFAULTS.on_crash and not _is_limited(options):
+def _job_options(options: TaskOptions, call_options: CallOptions) -> str | None:
+    """The options that the store needs and those of this call; None if all are defaults."""
+    default = call_options is NO_OPTIONS and options.on_crash == DEFAULTS.on_crash
+    if default and not _is_limited(options):
         return None
     return JobOptions(
-        retries=said.retries,
-        timeout=said.timeout,
+        retries=call_options.retries,
+        timeout=call_options.timeout,
         on_crash=options.on_crash,
         limit=options.limit,
         rate=checked_rate(options.rate) if options.rate else None,
@@ -128,22 +130,23 @@ def _limit_key(name: str, options: TaskOptions, planned: Plan, call: Call) -> st
     key = options.key(**{each: bound.arguments[each] for each in _asked(options.key)})
     if not isinstance(key, str | int) or isinstance(key, bool):
         raise ConfigurationError(
-            f"The key of {name} must give text or a whole number, but it gave one {kind_of(key)}."
+            f"The key of {name} must return text or a whole number, but it returned one"
+            f" {kind_of(key)}."
         )
     return fixed(f"{name}:{key}")
 
 
 @functools.lru_cache(maxsize=1024)
 def _asked(key: Function) -> tuple[str, ...]:
-    """The arguments that a key function names."""
+    """The parameters of a key function."""
     return tuple(inspect.signature(key).parameters)
 
 
 def refuse_uploads(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """An UploadFile is closed before any task runs.
+    """Refuse an UploadFile: it is closed before any task runs.
 
     Raises:
-        ArgumentError: with the lines that keep the upload.
+        ArgumentError: an argument is an UploadFile; the message shows how to save it first.
     """
     if any(isinstance(value, UploadFile) for value in (*args, *kwargs.values())):
         raise ArgumentError(
@@ -161,7 +164,8 @@ class TaskAdder:
     """Adds calls with these options.
 
     Args:
-        add: collects or stores a call, and returns the handle of its job.
+        add: collects or stores a call, and returns its job's handle.
+        options: of every call that is added.
     """
 
     def __init__(self, add: Callable[[Call], Job[Any]], options: CallOptions = NO_OPTIONS) -> None:
@@ -187,25 +191,25 @@ class TaskAdder:
             args, kwargs: its arguments. No keyword is reserved.
 
         Returns:
-            The job: its `id`, whether it is `durable`, and later what becomes of it.
+            The job's handle: its `id`, `durable`, and later its state and result.
 
         Raises:
-            TypeError: not a callable, or arguments that do not fit its signature.
-            NotStorable: it cannot be stored. In a request, a call without options runs there
-                instead, unless the application was set to `strict=True`.
-            StoreUnavailable: it had to be stored at once, and could not be.
+            TypeError: `func` is not callable, or the arguments do not fit its signature.
+            NotStorable: the call cannot be stored. In a request, a call without options runs
+                there instead, unless the application was created with `strict=True`.
+            StoreUnavailable: the job had to be stored at once, and the store was unavailable.
         """
         return self._add_call(Call(func, args, kwargs, self._options))
 
     def options(self, **options: Unpack[CallOptionsDict]) -> "TaskAdder":
-        """An adder of calls with options of their own.
+        """A task adder whose calls have these options.
 
         Args:
             options: delay, run_at, queue, priority, unique, retries, timeout, tags; see
                 `afterword.tasks.options.CallOptions`.
 
         Raises:
-            ConfigurationError, ValueError: an option has a value it cannot have.
+            ConfigurationError, ValueError: the value of an option is invalid.
 
         Example:
             background_tasks.options(delay=60, unique=f"welcome:{to}").add_task(welcome, to)
@@ -214,10 +218,11 @@ class TaskAdder:
 
 
 class AsyncTaskAdder:
-    """The same where it has to be awaited that a job is stored.
+    """Adds calls with these options, where storing a job is awaited.
 
     Args:
-        add: stores a call, and returns the handle of its job.
+        add: stores a call, and returns its job's handle.
+        options: of every call that is added.
     """
 
     def __init__(
@@ -239,26 +244,27 @@ class AsyncTaskAdder:
     async def add_task(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Store a call; it is durable when this returns.
 
-        If it is cancelled while the store is committing, the job is stored, and runs.
+        If the caller is cancelled while the store is committing, the job is stored and runs.
 
         Raises:
-            NotStorable: there is no request in which it could run instead.
+            NotStorable: the call cannot be stored, and there is no request in which to run it.
             ArgumentError: the arguments do not fit the function.
-            StoreUnavailable: it could not be stored.
+            StoreUnavailable: the job could not be stored.
         """
         return await self._add(Call(func, args, kwargs, self._options))
 
     def options(self, **options: Unpack[CallOptionsDict]) -> "AsyncTaskAdder":
-        """An adder of calls with options of their own; see `TaskAdder.options`."""
+        """A task adder whose calls have these options; see `TaskAdder.options`."""
         return AsyncTaskAdder(self._add, CallOptions(**options))
 
 
 class ScriptTaskAdder(AsyncTaskAdder):
-    """One for scripts and threads, too: `add_task_sync`.
+    """An `AsyncTaskAdder` that scripts and threads can use too: `add_task_sync`.
 
     Args:
-        add: stores a call, and returns the handle of its job.
-        add_sync: does it in a thread.
+        add: stores a call, and returns its job's handle.
+        add_sync: the same, blocking.
+        options: of every call that is added.
     """
 
     def __init__(
@@ -271,7 +277,7 @@ class ScriptTaskAdder(AsyncTaskAdder):
         self._add_sync = add_sync
 
     def options(self, **options: Unpack[CallOptionsDict]) -> "ScriptTaskAdder":
-        """An adder of calls with options of their own; see `TaskAdder.options`.
+        """A task adder whose calls have these options; see `TaskAdder.options`.
 
         Example:
             job = await afterword.options(delay=60, unique="report").add_task(make_report)
@@ -289,7 +295,7 @@ class ScriptTaskAdder(AsyncTaskAdder):
     ) -> Job[R]: ...
 
     def add_task_sync(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """`add_task` for threads and scripts; blocks until the job is durable.
+        """Store a call, from a thread or a script; blocks until the job is durable.
 
         Raises:
             WouldBlock: it was called in an event loop, which it would block.

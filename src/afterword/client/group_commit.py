@@ -1,20 +1,21 @@
 """The store's one thread: many callers, one transaction.
 
-Whoever wants something of the store puts an operation into the queue: request handlers that store
-jobs, the worker that claims and settles, threads, scripts. The thread takes all operations that
-are waiting, runs them in one transaction, commits once, and wakes the callers. A hundred requests
-of the same millisecond share one fsync; user code can block the event loop as long as it likes.
+All callers put operations into one queue: request handlers that store jobs, the worker that claims
+and settles, threads, scripts. The thread takes all waiting operations, runs them in one
+transaction, commits once, and wakes the callers. A hundred requests of the same millisecond share
+one fsync. The thread does not depend on the event loop, which user code can block.
 
-What can go wrong, and what happens then:
+Failures:
 
-- An operation is bad: the batch is rolled back and each operation is run in a transaction of its
-  own, so that only the bad one fails.
+- An operation is bad: the batch is rolled back and each operation is run in its own transaction, so
+  that only the bad one fails.
 - The store is unavailable (busy, full): all operations of the batch fail with StoreUnavailable.
-  Batches are then smaller for a while: where any write may fail, a large one hardly ever succeeds.
-- The connection to it is lost, surely before anything was written: the batch is repeated.
-- Another transaction holds a lock: who needs it is set aside (`aside`), and tried again.
-- A caller gives up waiting: until its batch begins to commit, its operation is taken out, so that
-  nothing of it is stored (`Operation.abandon`); afterwards it has to wait for the answer.
+  The next batches are smaller, because a large one is less likely to succeed.
+- The connection is lost, certainly before anything was written: the batch is repeated.
+- Another transaction holds a lock: the operation that needs it is set aside (`aside`) and tried
+  again later.
+- A caller stops waiting: until its batch begins to commit, its operation is taken out, so that
+  nothing of it is stored (`Operation.abandon`). After that the caller has to wait for the answer.
 """
 
 import asyncio
@@ -42,8 +43,8 @@ from afterword.model.outcome import summarize
 from afterword.store.protocol import Store
 
 MAX_BATCH = 1_000  # operations per transaction
-REPEATS = 3  # of a transaction whose connection was lost
-INSIST_EVERY = 1.0  # seconds between attempts at what must not get lost
+REPEATS = 3  # repetitions of a transaction whose connection was lost
+INSIST_EVERY = 1.0  # seconds between two tries of an operation that must not get lost
 PART_WITHIN = 0.5  # seconds to find out which operations of a batch meet a lock
 
 
@@ -58,14 +59,14 @@ IsFinal = Callable[[BaseException], bool]
 
 
 class _Abandoned(Exception):
-    """Somebody gave up while the batch ran: run it again without them."""
+    """An operation was abandoned while its batch ran: run the batch again without it."""
 
 
 class GroupCommit:
-    """Owns the store's writing side for as long as it runs.
+    """The only writer to the store while it runs.
 
     Args:
-        store: not yet opened; opened and closed by `start` and `stop`.
+        store: not yet open; `start` opens it, `stop` closes it.
         clock: for the timers.
     """
 
@@ -77,7 +78,7 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._postponed: queue.SimpleQueue[Operation] = queue.SimpleQueue()  # by any thread
-        self._last_error = ""  # of what was postponed
+        self._last_error = ""  # of a postponed operation
         self._aside = Aside(self._clock)
         self._part_until = 0.0  # monotonic
         self._most = MAX_BATCH  # operations in the next transaction
@@ -102,7 +103,7 @@ class GroupCommit:
             self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is in the queue, then close the store."""
+        """Run the operations in the queue, then close the store."""
         with self._starting:
             if self._thread is None:
                 return
@@ -115,11 +116,11 @@ class GroupCommit:
             self.store.close()
 
     def stop_timers(self) -> None:
-        """Call none of the callers' periodic steps any more; operations are still taken."""
+        """Stop the periodic steps of the callers; operations are still taken."""
         self._timers = [self._insisting()]
 
     def _forget(self) -> None:
-        """In a forked child: what was asked of the store is the parent's; start anew if asked."""
+        """Forget, in a forked child, the operations of the parent; the child can start its own."""
         self._queue = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread = None
@@ -130,7 +131,7 @@ class GroupCommit:
 
     @property
     def running(self) -> bool:
-        """Whether operations are being taken."""
+        """True while operations are taken."""
         return self._thread is not None
 
     def every(self, interval: float, step: Callable[[Store], object]) -> None:
@@ -141,26 +142,26 @@ class GroupCommit:
     # ------------------------------------------------------------------ for callers
 
     def submit(self, operation: Operation) -> None:
-        """Put an operation into the queue; never blocks. It fails if the store is not in use."""
+        """Put an operation into the queue; never blocks. It fails if the thread is not running."""
         self._queue.put(operation)
         if self._thread is None:
             self._refuse_waiting()
 
     def _refuse_waiting(self) -> None:
-        """Answer those whom no thread will answer: they would wait for ever."""
+        """Fail the operations in the queue: no thread will take them."""
         refused = []
         while not self._queue.empty():
-            with contextlib.suppress(queue.Empty):  # somebody else is refusing, too
+            with contextlib.suppress(queue.Empty):  # another thread refuses them, too
                 refused.append(self._queue.get_nowait())
         operations = [operation for operation in refused if operation is not None]
         _fail(operations, StoreUnavailable(f"The store {self.store.url} is not in use now."))
         _deliver(operations)
 
     def insist(self, operation: Operation, gives_up_on: IsFinal = is_final) -> None:
-        """Like `submit`, for what must not get lost: tried again until it is done.
+        """Submit an operation that must not get lost: it is tried again until it succeeds.
 
         Args:
-            gives_up_on: whether an error is answered, because to try again would not help.
+            gives_up_on: True for an error after which trying again cannot help; it is the answer.
         """
         done = operation.done or _report
         operation.done = lambda result, error: self._answer_or_postpone(
@@ -180,11 +181,11 @@ class GroupCommit:
             self._say_postponed(error)
             self._postponed.put(operation)
             return
-        operation.done = None  # it refers to the operation, which keeps the claims it is about
+        operation.done = None  # it refers to the operation, which would keep its claims alive
         done(result, error)
 
     def _say_postponed(self, error: BaseException) -> None:
-        """Log an error that is not the usual one, but not for each operation and each second."""
+        """Log an unexpected error once, not for each operation and each try."""
         text = summarize(error)
         if not isinstance(error, StoreUnavailable) and text != self._last_error:
             self._last_error = text
@@ -207,7 +208,7 @@ class GroupCommit:
         that afterwards `operation.committed` is certain; then it is cancelled.
 
         Raises:
-            StoreUnavailable: not committed within `timeout` seconds; nothing of it was stored.
+            StoreUnavailable: not committed within `timeout` seconds; nothing was stored.
         """
         loop = operation.loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -262,13 +263,13 @@ class GroupCommit:
             self._try_aside()
 
     def _perform(self, batch: Sequence[Operation]) -> None:
-        """Commit a batch, and answer those that have not been set aside."""
+        """Commit a batch, and answer the operations that have not been set aside."""
         self._part_until = self._clock.monotonic() + PART_WITHIN
         self._commit(batch)
         _deliver([each for each in batch if each not in self._aside])
 
     def _try_aside(self) -> None:
-        """Try again what met a lock, if it is time."""
+        """Try the operations that met a lock again, if that is due."""
         started = self._clock.monotonic()
         if started < self._aside.due:
             return
@@ -288,7 +289,7 @@ class GroupCommit:
         return batch
 
     def _take(self) -> tuple[list[Operation], bool]:
-        """All waiting operations, and whether the end of the queue was among them."""
+        """Take the waiting operations; True with them if the thread is to stop afterwards."""
         batch: list[Operation] = []
         try:
             operation = self._queue.get(timeout=self._time_to_next_timer())
@@ -321,7 +322,7 @@ class GroupCommit:
                 self._commit([operation])
 
     def _repeat(self, batch: Sequence[Operation], error: StoreError, repeats: int) -> None:
-        """Commit a batch of which nothing was written; callers may give up meanwhile."""
+        """Commit a batch again, of which nothing was written; operations may be abandoned first."""
         if repeats == 0:
             _fail(batch, error)
             return
@@ -329,7 +330,7 @@ class GroupCommit:
         self._commit(batch, repeats - 1)
 
     def _part(self, batch: Sequence[Operation], error: StoreLocked) -> None:
-        """Set aside who meets the lock, so that the others go on."""
+        """Find the operations that meet the lock, and set them aside so that the others go on."""
         half = len(batch) // 2
         if half == 0 and batch[0].divisible:
             _fail(batch, error)
@@ -382,10 +383,10 @@ class GroupCommit:
 
 
 def _grouped(batch: Sequence[Operation]) -> list[list[Operation]]:
-    """Operations of one verb and option together, verbs in the order of their first operation.
+    """Group operations by verb and option, in the order in which each group first appears.
 
-    Two operations on the same job are never in one batch in an order that matters: who adds, then
-    settles, waits for the answer in between.
+    The order within a batch does not matter: a caller that adds a job and then settles it waits for
+    the first answer before it submits the second operation.
     """
     groups: dict[Any, list[Operation]] = defaultdict(list)
     for operation in batch:
@@ -404,7 +405,7 @@ def _fail(batch: Sequence[Operation], error: BaseException) -> None:
 
 
 def _deliver(batch: Sequence[Operation]) -> None:
-    """Tell every caller; each event loop is woken once."""
+    """Answer every caller; each event loop is woken once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Operation]] = defaultdict(list)
     for operation in batch:
         if operation.abandoned:
@@ -418,16 +419,16 @@ def _deliver(batch: Sequence[Operation]) -> None:
         try:
             loop.call_soon_threadsafe(_call_done, operations)
         except RuntimeError:
-            continue  # the loop was closed before it got its answers: nobody waits for them
+            continue  # the loop was closed: no caller waits for these answers
 
 
 def _take(operation: Operation) -> None:
-    """Hand over the answer, whether or not anything still waits for it."""
+    """Pass the answer to `take`, even if the caller no longer waits for it."""
     take, operation.take = operation.take, None
     if take is not None:
         try:
             take(operation.result, operation.error)
-        except Exception as error:  # a caller's mistake must not stop those who come after it
+        except Exception as error:  # a caller's mistake must not stop the others
             telemetry.answer_refused(error)
     for wake in operation.mark_answered():
         wake()
@@ -438,7 +439,7 @@ def _call_done(operations: Sequence[Operation]) -> None:
         try:
             if operation.done is not None:
                 operation.done(operation.result, operation.error)
-        except Exception as error:  # a caller's mistake must not stop those who come after it
+        except Exception as error:  # a caller's mistake must not stop the others
             telemetry.answer_refused(error)
 
 
@@ -453,12 +454,12 @@ async def _answered(operation: Operation) -> None:
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed: nothing waits in it
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nothing waits there
         loop.call_soon_threadsafe(callback)
 
 
 def _report(result: Any, error: BaseException | None) -> None:
-    """Nobody waits for the answer, so an error is only logged."""
+    """Log an error for which no caller waits."""
     if error is not None:
         telemetry.answer_refused(error)
 

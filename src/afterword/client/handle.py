@@ -1,7 +1,7 @@
-"""The handle of a job: what `add_task` returns, and `Afterword.job` finds.
+"""The handle of a job: `add_task` returns it, and `Afterword.job` finds it.
 
-It shows what the store knew when it was last asked: when the job was added (nothing but its id), or
-at the last `refresh`, `wait` or `cancel`. Looking at it costs nothing, and asking is visible.
+Its attributes show the job as it was at the last `refresh`, `wait` or `cancel`. Before the first
+of these only the id is known. Reading an attribute never asks the store.
 """
 
 import json
@@ -22,10 +22,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class ProgressRecord:
-    """How far a job has come, by its own account.
+    """The progress of a job, as its task reports it.
 
     Args:
-        current: how much is done. total: of how much, if that is known. message: what is done now.
+        current: the amount that is done.
+        total: the whole amount; None if it is unknown.
+        message: the present step.
     """
 
     current: float = 0
@@ -34,7 +36,7 @@ class ProgressRecord:
 
     @property
     def ratio(self) -> float | None:
-        """From 0 to 1; None without a total.
+        """The part that is done, from 0 to 1; None without a total.
 
         >>> ProgressRecord(1, 4).ratio
         0.25
@@ -43,21 +45,21 @@ class ProgressRecord:
 
     @classmethod
     def read(cls, text: str | None) -> "ProgressRecord | None":
-        """As a store keeps it."""
+        """Read the text that a store keeps; None if there is none or it is not readable."""
         try:
-            said = json.loads(text) if text else None
+            values = json.loads(text) if text else None
         except ValueError:
             return None
-        if not isinstance(said, dict):
+        if not isinstance(values, dict):
             return None
-        return cls(**{name: said[name] for name in cls.__slots__ if name in said})
+        return cls(**{name: values[name] for name in cls.__slots__ if name in values})
 
 
 class AddedIn(Protocol):
-    """The request that adds a job, as far as its handle is concerned; `Outbox` is one."""
+    """The request that adds a job, as the job's handle needs it; implemented by `Outbox`."""
 
     def withholds(self, job_id: str) -> bool:
-        """True in this very request, as long as the job cannot start because of it."""
+        """True if called in this request and the job cannot start before the request ends."""
 
     async def run_unstorable(self) -> None:
         """Run the calls of the request that could not be stored."""
@@ -70,7 +72,7 @@ _SERIALIZATION = core_schema.plain_serializer_function_ser_schema(dict, return_s
 
 
 class Job(Generic[R]):
-    """One job, and what was known of it when it was last asked for.
+    """One job, as it was when the store was last asked.
 
     Example:
         job = await afterword.add_task(resize, "photo.jpg")
@@ -93,14 +95,14 @@ class Job(Generic[R]):
     ) -> None:
         self.id = job_id
         self.task = task
-        self.durable = durable  # False: it could not be stored, and runs in its request
-        self.conflict = conflict  # the job with this unique key was there, with other arguments
+        self.durable = durable  # False: it cannot be stored, and runs in its request
+        self.conflict = conflict  # its unique key belongs to a job with other arguments
         self._inquiries = inquiries
         self._record = record
         self._added_in = added_in
 
     def note_stored(self, job_id: str, *, conflict: bool, found: JobRecord | None = None) -> None:
-        """The store has decided which job it is: this one, or the one that has its unique key."""
+        """Note the stored job: a new one, or the existing one that has the unique key."""
         if found is not None or (self._record is not None and self._record.id != job_id):
             self._record = found
         self.id, self.conflict = job_id, conflict
@@ -112,35 +114,35 @@ class Job(Generic[R]):
 
     @property
     def record(self) -> JobRecord | None:
-        """All that the store knew of it; None: it has not been asked, or does not know it."""
+        """The job's full record; None before the store was asked, or if it has no such job."""
         return self._record
 
     @property
     def state(self) -> JobState:
-        """Where it is; queued until the store has been asked."""
+        """The state of the job; queued until the store has been asked."""
         return self._record.state if self._record else JobState.QUEUED
 
     @property
     def attempt(self) -> int:
-        """How often it has been started."""
+        """The number of attempts that have started."""
         return self._record.attempt if self._record else 0
 
     @property
     def error(self) -> str | None:
-        """Why it failed or was cancelled, or what its last attempt ended with, as text."""
+        """The reason why it failed or was cancelled, or the error of its last attempt, as text."""
         return self._record.error if self._record else None
 
     @property
     def progress(self) -> ProgressRecord | None:
-        """How far it has come, if it says so."""
+        """The progress that the task has reported; None if it has reported none."""
         return ProgressRecord.read(self._record.progress) if self._record else None
 
     @property
     def result(self) -> R | None:
-        """What the task returned; None if it has not completed, or returned nothing that is kept.
+        """The value that the task returned; None before it completed, or if none was kept.
 
         Raises:
-            ValueError: what is stored does not fit the return annotation (any more).
+            ValueError: the stored value does not fit the task's return annotation (any more).
         """
         if self._record is None or self._record.result is None:
             return None
@@ -150,20 +152,21 @@ class Job(Generic[R]):
 
     # ------------------------------------------------------------------ in an answer
 
-    # For a job inside of what a route returns, whose annotation does not tell of it.
+    # For a job inside a returned value, where the route's annotation does not name `Job`.
     __pydantic_serializer__ = SchemaSerializer(core_schema.any_schema(serialization=_SERIALIZATION))
 
     async def __call__(self) -> None:
         """Do what Starlette expects of `Response(background=...)`.
 
-        FastAPI's `add_task` returns None, so `background=background_tasks.add_task(...)` is a line
-        that works. The job runs by itself; what cannot be stored runs here, after the body.
+        With FastAPI's class, `background=background_tasks.add_task(...)` works, because `add_task`
+        returns None there. Here a stored job runs anyway. A call that cannot be stored runs now,
+        after the body.
         """
         if self._added_in is not None:
             await self._added_in.run_unstorable()
 
     def keys(self) -> tuple[str, ...]:
-        """The names of what a route answers that returns the job: its id and its state."""
+        """The keys of the JSON that a route returns for a job: its id and its state."""
         return ("id", "state")
 
     def __getitem__(self, name: str) -> str:
@@ -173,7 +176,7 @@ class Job(Generic[R]):
     def __get_pydantic_core_schema__(
         cls, source: Any, handler: Callable[[Any], CoreSchema]
     ) -> CoreSchema:
-        """A route may say that it returns a Job: the answer has its id and its state."""
+        """Serialize a Job as its id and its state, for routes that are annotated with it."""
         return core_schema.is_instance_schema(cls, serialization=_SERIALIZATION)
 
     @classmethod
@@ -186,7 +189,7 @@ class Job(Generic[R]):
     # ------------------------------------------------------------------ asking
 
     async def refresh(self) -> "Job[R]":
-        """Ask the store what it knows now."""
+        """Update the handle from the store."""
         self._note(await self._asked.record(self.id))
         return self
 
@@ -197,15 +200,15 @@ class Job(Generic[R]):
         return self
 
     async def wait(self, timeout: float | None = None) -> "Job[R]":
-        """Wait until the job has ended, and know how.
+        """Wait until the job has ended, then refresh the handle.
 
         Args:
-            timeout: seconds. Default: as long as it takes.
+            timeout: seconds. Default: no limit.
 
         Raises:
-            TimeoutError: it has not ended by then.
-            UnknownJob: it is not in the store (yet), so there is nothing to wait for.
-            WouldBlock: the request that adds it would wait for itself.
+            TimeoutError: the job has not ended within `timeout` seconds.
+            UnknownJob: the job is not in the store (yet).
+            WouldBlock: called in the request that adds the job, which would wait for itself.
         """
         self._refuse_own_request()
         await self._asked.wait_ended([self.id], timeout)
@@ -223,13 +226,13 @@ class Job(Generic[R]):
         return self.refresh_sync()._known()
 
     async def cancel(self, reason: str = "") -> bool:
-        """End the job: at once if it is queued; if it runs, it is asked, and ends when it has.
+        """Cancel the job: at once if it is queued; a running attempt is asked to end.
 
         Returns:
-            False if it had ended already.
+            False if the job had already ended.
 
         Raises:
-            UnknownJob: it is not in the store (yet), so that it could not be cancelled.
+            UnknownJob: the job is not in the store (yet).
         """
         done = await self._asked.cancel(self.id, reason or CANCELLED)
         (await self.refresh())._known()
@@ -246,8 +249,8 @@ class Job(Generic[R]):
     def _refuse_own_request(self) -> None:
         if self._added_in is not None and self._added_in.withholds(self.id):
             raise WouldBlock(
-                f"{self!r} starts when the request that adds it is over, so this request would wait"
-                " for itself.\n"
+                f"{self!r} starts only after the request that adds it has ended, so waiting for it"
+                " in that request would never end.\n"
                 "    job = background_tasks.add_task(func); await job.wait()  # incorrect!\n"
                 "    job = await afterword.add_task(func); await job.wait()  # correct!"
             )
@@ -258,8 +261,8 @@ class Job(Generic[R]):
     def _known(self) -> "Job[R]":
         if self._record is None:
             raise UnknownJob(
-                f"The store does not know {self!r}. A request's job is stored when its answer"
-                " starts, a transaction's when that commits; one that ended long ago is not kept."
+                f"The store has no {self!r}. A job of a request is stored when the response starts,"
+                " a job of a transaction when that commits. A job that ended long ago is deleted."
             )
         return self
 
@@ -267,8 +270,8 @@ class Job(Generic[R]):
     def _asked(self) -> Inquiries:
         if self._inquiries is None:
             raise NotInstalled(
-                f"{self!r} is not in a store: it could not be stored, or its application has not"
-                " been started, so that it runs in its request and there is nobody to ask."
+                f"{self!r} is not in a store: it cannot be stored, or its application has not been"
+                " started. It runs in its request, and its state cannot be looked up."
             )
         return self._inquiries
 

@@ -1,13 +1,12 @@
-"""What this process holds, and the jobs that it has lost track of.
+"""Recovery of jobs that this process holds in the store but has lost track of.
 
-The store says which jobs this worker runs or holds. Only a `Claim` can end one of them, and a claim
-is an object of this process: in a request, in the worker's queue of claims, in a running attempt,
-or in an operation on its way to the store. A job of ours without such an object would stay
-"running" for as long as the process lives. It is treated as if its worker had been lost: queued
-again, and failed the third time.
+The store knows which jobs this worker runs or holds. Only a `Claim` can end such a job, and a claim
+is an object in this process: in a request, in the worker's queue of claims, in a running attempt,
+or in an operation on its way to the store. A job without such an object would stay "running" for as
+long as the process lives. It is treated as if its worker had been lost: queued again, and failed
+the third time.
 
-That heals mistakes that nobody has thought of, and requests whose event loop ended before they got
-their answer.
+This covers bugs, and requests whose event loop ended before the store's answer came.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from afterword.client.leases import Leases
 from afterword.client.operation import ids_being_added
 from afterword.store.protocol import Store, claimed_ids
 
-LOOKS = 3  # per lease
+LOOKS = 3  # at the store per lease
 BATCH = 2_000  # jobs per look
 
 
@@ -28,12 +27,12 @@ def start(group: GroupCommit, leases: Leases) -> None:
 
 
 def recovering(leases: Leases) -> Callable[[Store], None]:
-    """The step that takes them."""
+    """The step that recovers the jobs without a claim."""
 
     def recover(store: Store) -> None:
         if not leases.valid:
-            return  # whatever it held is somebody else's soon
-        # Asked before the store is: this thread alone claims and adds, so nothing comes in between.
+            return  # other processes recover the jobs of a lost worker
+        # Read before the store: only this thread claims and adds, so nothing changes in between.
         known = claimed_ids(leases.worker) | ids_being_added(leases.worker)
         for job in store.recover(BATCH, leases.seconds, leases.worker, sorted(known)):
             telemetry.forgotten(job.id, job.task, job.attempt, job.state)

@@ -1,4 +1,4 @@
-"""Asking the store about jobs, from any thread or loop: for their handles, and for requests."""
+"""Questions about jobs to the store, from any thread or event loop."""
 
 import asyncio
 import contextlib
@@ -19,16 +19,16 @@ from afterword.store.protocol import Store
 from afterword.tasks.registry import resolve
 
 FIND_WITHIN = 0.05  # seconds for which add_task waits to learn whether a unique job is there
-FINDING = 8  # lookups at the same time; if a store does not answer, no more are begun
+FINDING = 8  # lookups at the same time; if a store does not answer, no more are started
 AWAY_FOR = 30.0  # seconds for which the store may be away while a job is waited for
-LOOK_WITHIN = 1.0  # seconds the worker of this process has to take notice of what is cancelled
+LOOK_WITHIN = 1.0  # seconds for the worker of this process to notice a cancelled job
 
 
 class Inquiries:
     """Asks one store.
 
     Args:
-        group: runs the store; started by the first who asks.
+        group: runs the store; started by the first question.
     """
 
     def __init__(self, group: GroupCommit, clock: Clock) -> None:
@@ -39,16 +39,16 @@ class Inquiries:
         self.on_cancel: Callable[[Store], object] | None = None  # the worker of this process looks
 
     def _forget(self) -> None:
-        """In a forked child: the lookups are the parent's."""
+        """Forget, in a forked child, the lookups of the parent."""
         self._asking = threading.Semaphore(FINDING)
 
     @property
     def is_open(self) -> bool:
-        """Whether the store has been opened, so that asking for it takes no time."""
+        """True once the store has been opened, so that `store()` takes no time."""
         return self._group.running
 
     def store(self) -> Store:
-        """The store, opened if need be; its verbs for people may be called in any thread.
+        """The store, opened if necessary; its queries may be called in any thread.
 
         Raises:
             StoreError: it cannot be opened.
@@ -58,23 +58,23 @@ class Inquiries:
         return self._group.store
 
     async def records(self, ids: Sequence[str]) -> Sequence[JobRecord]:
-        """What the store knows of these jobs now."""
+        """The present records of these jobs."""
         return await asyncio.to_thread(lambda: self.store().get(ids))
 
     async def record(self, job_id: str) -> JobRecord | None:
-        """What the store knows of a job now."""
+        """The present record of a job; None if there is no such job."""
         return await asyncio.to_thread(self.record_sync, job_id)
 
     def record_sync(self, job_id: str) -> JobRecord | None:
-        """The same for a thread."""
+        """`record` for threads and scripts; blocks."""
         found = self.store().get([job_id])
         return found[0] if found else None
 
     def find_unique(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key, as a hint: the store decides when the job is added.
 
-        It is asked in a thread of its own, and only for a moment: the event loop may wait for this.
-        A store that did not answer in time is not asked again until it has.
+        The lookup runs in its own thread, with a short time limit, because the event loop may wait
+        for it. While too many lookups have no answer, no further one is started.
         """
         if not self._asking.acquire(blocking=False):
             return None
@@ -82,7 +82,7 @@ class Inquiries:
         answered = threading.Event()
 
         def ask() -> None:
-            with contextlib.suppress(StoreError):  # adding the job will fail as well, and say so
+            with contextlib.suppress(StoreError):  # adding the job fails then, too, and is logged
                 found.append(self.store().with_key(unique_key, ended=ended))
             answered.set()
             self._asking.release()
@@ -92,23 +92,23 @@ class Inquiries:
         return found[0] if found else None
 
     async def cancel(self, job_id: str, reason: str) -> bool:
-        """End a queued job, ask a running one to end; False: it has ended already."""
+        """Cancel a queued job, or ask a running one to end; False: it had already ended."""
         return await asyncio.to_thread(self.cancel_sync, job_id, reason)
 
     def cancel_sync(self, job_id: str, reason: str) -> bool:
-        """The same for a thread."""
+        """`cancel` for threads and scripts; blocks."""
         (done,) = self.store().cancel([job_id], storable_text(reason))
         if self.on_cancel:
-            # Before anything else happens here: a job that this process holds must not start now.
+            # At once, so that a cancelled job which this process holds does not start.
             with contextlib.suppress(StoreError):
                 self._group.run_blocking(calling(self.on_cancel), LOOK_WITHIN)
         return done
 
     async def wait_ended(self, ids: Sequence[str], timeout: float | None = None) -> bool:
-        """Wait until these jobs have ended; whether all of them completed.
+        """Wait until these jobs have ended; True if all of them completed.
 
         Raises:
-            TimeoutError: they have not, `timeout` seconds later.
+            TimeoutError: not all of them ended within `timeout` seconds.
         """
         look = self._looking(ids)
         done = await asyncio.to_thread(look)  # at least once, whatever the timeout
@@ -123,7 +123,7 @@ class Inquiries:
         return done
 
     def wait_ended_sync(self, ids: Sequence[str], timeout: float | None = None) -> bool:
-        """The same for a thread."""
+        """`wait_ended` for threads and scripts; blocks."""
         deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
         delays, look = _growing_delays(), self._looking(ids)
         while (done := look()) is None:
@@ -133,7 +133,7 @@ class Inquiries:
         return done
 
     def _looking(self, ids: Sequence[str]) -> Callable[[], bool | None]:
-        """`_completed`, which has no news for a while when the store is away between two looks."""
+        """Return `_completed` of these jobs; it answers None while the store is briefly away."""
         answered_at = float("-inf")
 
         def look() -> bool | None:
@@ -150,7 +150,7 @@ class Inquiries:
         return look
 
     def _completed(self, ids: Sequence[str]) -> bool | None:
-        """Whether all of these jobs completed; None as long as some have not ended."""
+        """True if all of these jobs completed; None while some have not ended."""
         records = self.store().get(ids)
         if not all(record.state.final for record in records):
             return None

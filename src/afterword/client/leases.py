@@ -1,9 +1,9 @@
-"""This process's membership in the store: its worker id, and the lease that must not run out.
+"""This process's worker id in the store, and its lease.
 
-The lease is renewed from the store's thread, so a blocked event loop cannot stop it. When it is
-lost all the same (the process was stopped, the store was away too long), everything this process
-holds may already run elsewhere: `on_lost` is told, and the process joins again under a new id.
-Nothing may start under a lease that is not `valid`; nothing ends under one, the fence sees to it.
+The lease is renewed from the store's thread, so a blocked event loop cannot stop it. It can still
+be lost, because the process was stopped or the store was away too long. Then everything that this
+process holds may already run elsewhere: `on_lost` is called, and the process joins again under a
+new id. No attempt may start while the lease is not `valid`, and the fence refuses its outcome.
 """
 
 import secrets
@@ -15,11 +15,11 @@ from afterword.errors import StoreError
 from afterword.model.clock import Clock
 from afterword.store.protocol import Store
 
-RENEWALS = 5  # per lease: the third one in a row to fail still leaves time to stop
+RENEWALS = 5  # per lease: after three failures in a row there is still time to stop
 
 
 class Leases:
-    """One worker id at a time, joined and renewed.
+    """One worker id at a time, which is joined to the store and renewed.
 
     Args:
         group: runs the renewals; started before this.
@@ -42,15 +42,15 @@ class Leases:
         self._concurrency = 0
         self.seconds = seconds
         self.on_lost = on_lost
-        self.beats = 0  # how often the store's thread has come by, whatever the store answered
+        self.beats = 0  # renewals that the store's thread has tried, with or without success
         self.worker = new_worker_id()
 
     def start(self, queues: Sequence[str] = (), concurrency: int = 0) -> None:
-        """Join, under a new id, and renew from now on.
+        """Join under a new id, and renew the lease from now on.
 
         Args:
-            queues: what the worker of this process serves.
-            concurrency: how many attempts it runs at a time; 0 if this process only stores jobs.
+            queues: those that the worker of this process serves.
+            concurrency: attempts that it runs at a time; 0 if this process only stores jobs.
         """
         self._queues, self._concurrency = queues, concurrency
         self.worker = new_worker_id()
@@ -59,16 +59,16 @@ class Leases:
         self._group.every(self.seconds / RENEWALS, self._renew)
 
     def retire(self) -> None:
-        """Begin to shut down: what is not ended by then is no loss to be counted."""
+        """Begin to shut down: attempts that do not end count as interrupted, not as lost."""
         self._group.run_blocking(calling(lambda store: store.retire(self.worker)))
 
     def stop(self) -> None:
-        """Leave; what is still held is lost at once."""
+        """Leave the store; jobs that are still held are lost at once."""
         self._group.run_blocking(calling(lambda store: store.leave(self.worker)))
 
     @property
     def valid(self) -> bool:
-        """Whether the lease surely holds, by this process's own monotonic clock."""
+        """True while the lease certainly holds, by this process's own monotonic clock."""
         return self._clock.monotonic() < self._renewed_at + self.seconds
 
     def _join(self, store: Store) -> None:
@@ -84,7 +84,7 @@ class Leases:
                 self._renewed_at = asked_at
                 return
         except StoreError:
-            # Now, not when it was asked: a store that is busy takes its time to say so.
+            # The present time, not `asked_at`: a busy store fails only after a while.
             if self._clock.monotonic() > self._renewed_at + self.seconds / 2:
                 self._give_up()
             raise
@@ -95,7 +95,7 @@ class Leases:
         self._given_up = False
 
     def _give_up(self) -> None:
-        """From here on, whatever this worker held belongs to whoever recovers it."""
+        """Call `on_lost`: from now on other processes may recover the jobs of this worker."""
         if not self._given_up:
             self._given_up = True
             self._renewed_at = float("-inf")
@@ -103,5 +103,5 @@ class Leases:
 
 
 def new_worker_id() -> str:
-    """Random for each start of a process: hosts, process ids and pod names come back."""
+    """Return a random id: host names, process ids and pod names are used again."""
     return secrets.token_hex(8)

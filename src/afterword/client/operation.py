@@ -1,4 +1,4 @@
-"""One caller's wish to the store, as a value that can wait in a queue and be taken back."""
+"""One request to the store, as a value that can wait in a queue and be taken back."""
 
 import asyncio
 import threading
@@ -15,22 +15,22 @@ Done = Callable[[Any, BaseException | None], None]
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Operation:
-    """One caller's wish: a verb of the store with its items, or any function of the store.
+    """One request to the store: a verb with its items, or any function of the store.
 
-    `take` is called with (result, error) in the store's thread, before anything else: it decides
-    what the answer means, even if nothing waits for it any more. `done` wakes whoever waits: in
-    the store's thread, or in the event loop `loop`.
+    `take` is called first, with (result, error), in the store's thread. It processes the answer,
+    even if the caller no longer waits for it. `done` wakes the caller: in the store's thread, or in
+    the event loop `loop`.
     """
 
     verb: Callable[..., Any]
     done: Done | None = None
     take: Done | None = None
-    items: Sequence[Any] | None = None  # None: the verb is called alone, as verb(store)
+    items: Sequence[Any] | None = None  # None: the verb is called as verb(store), not merged
     option: Any = None  # operations of one verb and one option are merged
     loop: asyncio.AbstractEventLoop | None = None
     result: Any = None
     error: BaseException | None = None
-    divisible: bool = False  # its owner parts it when it meets a lock
+    divisible: bool = False  # its owner splits it when it meets a lock
     aside_since: float | None = None  # monotonic: when it first met one
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _state: str = "waiting"
@@ -38,44 +38,44 @@ class Operation:
     _others: list[Callable[[], object]] | None = None  # called at the answer, in any thread
 
     def abandon(self) -> bool:
-        """Take the operation back; False: too late, it is being committed."""
+        """Take the operation back; False: it is too late, because it is being committed."""
         return self._leave_waiting("abandoned")
 
     @property
     def abandoned(self) -> bool:
-        """Whether its caller has taken it back."""
+        """True once its caller has taken it back."""
         return self._state == "abandoned"
 
     @property
     def committed(self) -> bool:
-        """Whether it is in the store; certain once it has been answered or abandoned."""
+        """True if it is in the store; certain once it has been answered or abandoned."""
         return self._state == "committing" and self.error is None
 
     @property
     def in_doubt(self) -> bool:
-        """True if it failed so late that it may be in the store all the same."""
+        """True if it failed so late that it may be in the store nevertheless."""
         return self._state == "committing" and self.error is not None
 
     def mark_answered(self) -> Sequence[Callable[[], object]]:
-        """Note that the answer is there; returns what `call_at_answer` has collected."""
+        """Mark it as answered, and return the callbacks of `call_at_answer`."""
         with self._lock:
             self._answered = True
             others, self._others = self._others, None
         return others or ()
 
     def call_at_answer(self, wake: Callable[[], object]) -> bool:
-        """Have `wake` called in the store's thread at the answer; False: the answer is there."""
+        """Call `wake` in the store's thread when it is answered; False: it already is."""
         with self._lock:
             if not self._answered:
                 self._others = [*(self._others or ()), wake]
             return not self._answered
 
     def begin_commit(self) -> bool:
-        """Pass the point of no return; False: the caller has abandoned it."""
+        """Begin to commit it, after which it cannot be taken back; False: it was abandoned."""
         return self._leave_waiting("committing") or self._state == "committing"
 
     def undo_begin_commit(self) -> None:
-        """Nothing of it was committed after all: its caller may take it back again."""
+        """Let its caller take it back again, because nothing of it was committed."""
         with self._lock:
             if self._state == "committing":
                 self._state = "waiting"
@@ -106,14 +106,14 @@ _adding: WeakValueDictionary[int, Operation] = WeakValueDictionary()  # of this 
 
 
 def ids_being_added(worker: str) -> set[str]:
-    """The jobs of the operations that let this worker hold what they add."""
+    """The ids of the jobs that operations on their way add, held by this worker."""
     operations = (reference() for reference in _adding.valuerefs())
     ours = (each for each in operations if each is not None and each.option == worker)
     return {job.id for operation in ours for job in operation.items or ()}
 
 
 def releasing(putbacks: Sequence[Putback]) -> Operation:
-    """Give claims back; see `Store.release`."""
+    """Release claims; see `Store.release`."""
     return Operation(_release, items=putbacks)
 
 
@@ -128,12 +128,12 @@ def settling(settlements: Sequence[Settlement]) -> Operation:
 
 
 def reporting(reports: Sequence[Report]) -> Operation:
-    """Write how far attempts have come; see `Store.report`."""
+    """Write the progress of attempts; see `Store.report`."""
     return Operation(_report, items=reports)
 
 
 def calling(function: Callable[[Store], Any]) -> Operation:
-    """Anything else: the function gets the store, within the batch's transaction."""
+    """Call any function with the store, within the batch's transaction."""
     return Operation(function)
 
 
@@ -158,9 +158,9 @@ def _report(store: Store, reports: Sequence[Report], _: None) -> Sequence[bool]:
 
 
 def waking() -> Operation:
-    """Nothing: only wakes the thread."""
+    """A no-op that wakes the thread."""
     return Operation(_nothing)
 
 
 def _nothing(store: Store) -> None:
-    """Does it."""
+    """No-op."""

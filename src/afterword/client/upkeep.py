@@ -1,8 +1,7 @@
-"""What keeps a store in order; every process does it, none has to.
+"""Maintenance of the store: recover the jobs of lost workers, purge history, free followers.
 
-No leader, no schedule of its own, no user code: each process takes the jobs of lost workers,
-deletes old history and frees what waits for a job that is not there, in small batches, from the
-store's thread.
+Each process does it in small batches, from the store's thread. There is no leader, and no user code
+is needed. A follower is freed if the job that it waits for does not exist.
 """
 
 from collections.abc import Callable
@@ -14,19 +13,19 @@ from afterword.store.protocol import Store
 RECOVER_EVERY = 1.0  # seconds
 PURGE_EVERY = 1.0
 FREE_EVERY = 1.0
-BATCH = 2_000  # jobs per step: a step must not hold the store's thread for long
-LOOK_AT = 500  # jobs that others wait for, per step; a look costs 10 µs
+BATCH = 2_000  # jobs per step, so that a step does not hold the store's thread for long
+LOOK_AT = 500  # jobs that others wait for, per step; each costs 10 µs
 
 
 def start(group: GroupCommit, *, lease: float, retention: float) -> None:
-    """Begin to recover, to purge, and to look for jobs that wait for nothing."""
+    """Start the three steps: recover, purge, free."""
     group.every(RECOVER_EVERY, recovering(lease))
     group.every(PURGE_EVERY, purging(retention))
     group.every(FREE_EVERY, free)
 
 
 def recovering(lease: float) -> Callable[[Store], None]:
-    """The step that takes jobs from lost workers."""
+    """The step that recovers the jobs of lost workers."""
 
     def recover(store: Store) -> None:
         for job in store.recover(BATCH, lease):
@@ -36,7 +35,7 @@ def recovering(lease: float) -> Callable[[Store], None]:
 
 
 def purging(retention: float) -> Callable[[Store], None]:
-    """The step that deletes jobs which finished longer ago than `retention` seconds."""
+    """The step that deletes jobs which finished more than `retention` seconds ago."""
 
     def purge(store: Store) -> None:
         store.purge(retention, BATCH)
@@ -45,6 +44,6 @@ def purging(retention: float) -> Callable[[Store], None]:
 
 
 def free(store: Store) -> None:
-    """The step that frees jobs which wait for one that is not there."""
+    """Free the jobs that wait for a job which does not exist."""
     if missing := store.free_followers(LOOK_AT):
         telemetry.freed(missing)

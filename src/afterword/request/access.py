@@ -1,10 +1,10 @@
-"""Who may ask: how the answer of `authorize` is judged. One rule, wherever there is an `authorize`.
+"""Access control: the one rule for the return value of every `authorize` function.
 
-- What can be awaited is awaited first: a lambda around an `async def` returns a coroutine.
-- `False` refuses (403), and so does an exception, raised or returned: it is raised.
-- Whatever else was returned grants: a user, None, True.
-- A response, or what has not been run yet (a function, a generator), is a mistake: that is an
-  error of the application, and the request is refused.
+- An awaitable is awaited first: a lambda around an `async def` returns a coroutine.
+- `False` denies access (403). An exception, raised or returned, denies access too: it is raised.
+- A response, or something that has not run yet (a function, a generator), is a mistake in the
+  application: access is denied with a ConfigurationError.
+- Any other value grants access: a user, None, True.
 """
 
 import inspect
@@ -16,11 +16,11 @@ from afterword.errors import ConfigurationError
 
 
 async def require_granted(answer: object) -> None:
-    """Refuse the request, unless this answer grants it.
+    """Refuse the request unless this return value of `authorize` grants access.
 
     Raises:
-        HTTPException: it refuses.
-        ConfigurationError: it is no answer.
+        HTTPException: access is denied.
+        ConfigurationError: the value is a response, or something that has not run.
     """
     while inspect.isawaitable(answer):
         answer = await answer

@@ -1,6 +1,6 @@
-"""BackgroundTask and BackgroundTasks: inside a request they fill its outbox.
+"""BackgroundTask and BackgroundTasks: inside a request they add to its outbox.
 
-Outside of one, and where the application has not been started, they do what Starlette's do.
+Outside of a request, and if the application has not been started, they behave like Starlette's.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,18 +23,18 @@ from afterword.transactions.connections.kinds import AsyncSession, Awaited, Sync
 
 P = ParamSpec("P")
 
-native()(StarletteBackgroundTasks)  # and what is derived from it: FastAPI's own
+native()(StarletteBackgroundTasks)  # and its subclasses, such as FastAPI's own
 
 
 class BackgroundTask(StarletteBackgroundTask):
-    """A call to be made after the response has been sent; put it on a Response.
+    """A call to make after the response has been sent; pass it to a Response.
 
     Args:
         func: any callable, `def` or `async def`; a function at the top of a module is durable.
         args, kwargs: its arguments. No keyword is reserved.
 
     Raises:
-        TypeError: not a callable, or arguments that do not fit its signature.
+        TypeError: `func` is not callable, or the arguments do not fit its signature.
 
     Example:
         >>> from starlette.responses import PlainTextResponse
@@ -53,7 +53,7 @@ class BackgroundTask(StarletteBackgroundTask):
         self._entry = outbox.add(call, confirmed=False) if outbox else None
 
     async def __call__(self) -> None:
-        """Run, or, if the call has been stored, confirm that it is to run."""
+        """Run the call; if it is in an outbox, confirm that it has to run."""
         if self._entry is None:
             await call_plainly(self.func, self.args, self.kwargs)
         else:
@@ -62,12 +62,12 @@ class BackgroundTask(StarletteBackgroundTask):
 
 @native()
 class BackgroundTasks(TaskAdder, BackgroundTask):
-    """Calls to be made after the response, one after the other, in the order they were added.
+    """Calls to make after the response, one after the other, in the order they were added.
 
-    In a FastAPI route take it as a parameter, by the name `afterword.fastapi.BackgroundTasks`.
+    In a FastAPI route, declare a parameter of the type `afterword.fastapi.BackgroundTasks`.
 
     Args:
-        tasks: what to begin with.
+        tasks: the first calls. Default: none.
 
     Example:
         >>> tasks = BackgroundTasks([BackgroundTask(print, "first")])
@@ -83,7 +83,7 @@ class BackgroundTasks(TaskAdder, BackgroundTask):
 
     @classmethod
     def of_request(cls, outbox: Outbox) -> "BackgroundTasks":
-        """The instance that one request's handler and dependencies share."""
+        """The instance that the handler and the dependencies of a request share."""
         tasks = outbox.background_tasks
         if not isinstance(tasks, BackgroundTasks):
             tasks = outbox.background_tasks = cls()
@@ -98,7 +98,7 @@ class BackgroundTasks(TaskAdder, BackgroundTask):
         return entry.handle
 
     def _add_by_hand(self, call: Call) -> Job[Any]:
-        """To an instance that the user has made, to be put on a Response."""
+        """Add a call to an instance that the user has created and passes to a Response."""
         task = BackgroundTask.__new__(BackgroundTask)
         task._set_up(call)
         self.tasks.append(task)
@@ -116,13 +116,14 @@ class BackgroundTasks(TaskAdder, BackgroundTask):
     def bind(self, connection: Synchronous) -> Binding: ...
 
     def bind(self, connection: Any) -> Binding | AsyncBinding:
-        """What adds jobs in a transaction of yours: they exist if and only if it commits.
+        """Add jobs in a transaction of yours: they exist if and only if it commits.
 
         Args:
-            connection: a session or connection to the database in which the store lives.
+            connection: a session or connection to the store's own database.
 
         Raises:
-            ConfigurationError: it is none that can be bound, or the store lives elsewhere.
+            ConfigurationError: this kind of connection is not supported, or it leads to another
+                database.
 
         Example:
             def sign_up(email: str, background_tasks: BackgroundTasks, session: RequestSession):
@@ -133,23 +134,23 @@ class BackgroundTasks(TaskAdder, BackgroundTask):
         outbox = self._outbox or open_outbox()
         if outbox is None:
             raise NotInstalled(
-                "BackgroundTasks.bind(...) needs the request in which it is called, and this is"
-                " none. Anywhere else use Afterword.bind(...)."
+                "BackgroundTasks.bind(...) must be called in a request, but there is none here."
+                " Use Afterword.bind(...)."
             )
         return outbox.bind(connection)
 
     async def __call__(self) -> None:
-        """Run the calls in order, or confirm those that have been stored."""
+        """Run the calls in order; those that are in an outbox are confirmed."""
         for task in self.tasks:
             await task()
 
 
 class TasksOfTask(BackgroundTasks):
-    """The BackgroundTasks of a task: what it adds is stored with the task's completion.
+    """The BackgroundTasks of a task: its jobs are stored with the task's completion.
 
     Args:
         add: adds a call.
-        bind: as of `Afterword.bind`.
+        bind: as `Afterword.bind`.
     """
 
     def __init__(
@@ -164,18 +165,18 @@ class TasksOfTask(BackgroundTasks):
         return self._add_to_task(call)
 
     def bind(self, connection: Any) -> Any:
-        """An adder of jobs in a transaction of the task's."""
+        """Add jobs in a transaction of the task; see `BackgroundTasks.bind`."""
         return self._bind(connection)
 
 
 def _set_call(task: Any, call: Call) -> None:
-    """Do what Starlette's constructor does, which keeps the keyword `func` to itself."""
+    """Do the work of Starlette's constructor, which reserves the keyword `func`."""
     task.func, task.args, task.kwargs = call.func, call.args, call.kwargs
     task.is_async = is_async(call.func)
 
 
 class _Confirmed(StarletteBackgroundTask):
-    """An entry of the injected BackgroundTasks, should these also be put on a Response."""
+    """An entry of the injected BackgroundTasks, in case these are also passed to a Response."""
 
     def __init__(self, entry: Entry) -> None:
         _set_call(self, entry.call)

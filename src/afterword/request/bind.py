@@ -1,14 +1,14 @@
 """Transactional enqueue: jobs that exist if and only if the user's own transaction commits.
 
-A job is written on the user's connection as it is added, so that savepoints and rollbacks take it
-along; with an asynchronous session it is written right before the commit (`bound_session`). It is
-never held: once committed, any worker may take it, whatever becomes of this process.
+`add_task` writes the job on the user's connection at once, so that savepoints and rollbacks include
+it. With an asynchronous session it is written right before the commit (`bound_session`). It is
+never held: once committed, any worker may take it, even if this process ends.
 
-Who tells the workers, so that they need not find it by their next look:
+The workers are notified, so that they need not wait for their next poll:
 
-- a session, SQLAlchemy's or SQLModel's, after its commit;
-- the request, when it is over, for other connections;
-- else the database with the commit, where it can (PostgreSQL's NOTIFY).
+- for a session (SQLAlchemy, SQLModel), after its commit;
+- for other connections in a request, at the end of the request;
+- otherwise by the database at the commit, if it can (PostgreSQL's NOTIFY).
 """
 
 from typing import Any
@@ -26,10 +26,10 @@ AsyncBinding = AsyncTaskAdder  # adds jobs in the transaction of an asynchronous
 def bind(
     transactions: Transactions, connection: Any, sequence: JobSequence
 ) -> Binding | AsyncBinding:
-    """An adder of the jobs of a sequence in the connection's transaction.
+    """A task adder for the jobs of a sequence, in the connection's transaction.
 
     Raises:
-        ConfigurationError: the store or the connection is not of a kind for which this works.
+        ConfigurationError: this kind of store or connection is not supported.
         StoreError: the store cannot be opened.
     """
     adapted = adapt(connection)

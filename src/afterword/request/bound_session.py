@@ -1,16 +1,17 @@
-"""The jobs that are added to SQLAlchemy sessions, and what the sessions' transactions do to them.
+"""Jobs that are added to SQLAlchemy sessions, from `add_task` to the commit or the rollback.
 
-A Session writes a job as it is added. An AsyncSession cannot, because `add_task` is not awaited:
-its jobs are collected, and written by its own `before_commit`, which runs where it can wait.
+A Session writes a job at once. An AsyncSession cannot, because `add_task` is not awaited. Its jobs
+are collected, and written in `before_commit`, which can wait.
 
-    add_task ──▶ collected ──▶ before_commit ──▶ written ──▶ after_commit: the workers are told
+    add_task ──▶ collected ──▶ before_commit ──▶ written ──▶ after_commit: workers are notified
                      │                              │
-                     └── rolled back: forgotten     └── the savepoint it was written in is rolled
-                         (so in a savepoint)            back, the job was older: collected again
+                     └── rolled back: forgotten     └── the savepoint in which it was written is
+                         (a savepoint, too)             rolled back, but not the one in which it
+                                                        was added: collected again
 
-A savepoint's release fires `before_commit` as well, and when a transaction is committed with a
-savepoint still open, its own `before_commit` comes first. So whatever is collected is written
-whenever one fires, and each job remembers where it was added and where it was written.
+The release of a savepoint fires `before_commit` as well. If a transaction is committed while a
+savepoint is still open, the transaction's `before_commit` comes first. So every `before_commit`
+writes all collected jobs, and each job records where it was added and where it was written.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from afterword.transactions.statements import Transactions, perform
 
 @dataclass(slots=True, eq=False)
 class _Added:
-    """A call of the present transaction, which may be a savepoint."""
+    """A call that was added in the present transaction or in a savepoint of it."""
 
     call: Added
     sequence: JobSequence
@@ -38,7 +39,7 @@ class _Added:
 
 
 class SessionJobs:
-    """The jobs of one session. It knows the session only while it has a transaction."""
+    """The jobs of one session. It refers to the session only during a transaction."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -48,7 +49,7 @@ class SessionJobs:
 
     @classmethod
     def of(cls, session: Session, transactions: Transactions) -> "SessionJobs":
-        """The one instance of this session, however often it is bound."""
+        """The instance for this session; the same one each time the session is bound."""
         known = session.info.get(transactions)
         if known is None:
             known = session.info[transactions] = cls(transactions)
@@ -65,7 +66,7 @@ class SessionJobs:
     def add(
         self, session: Session, sequence: JobSequence, call: Call, *, at_once: bool
     ) -> Job[Any]:
-        """Add a call to the session's transaction; with `at_once` it is written now."""
+        """Add a call to the session's transaction; write it now if `at_once`."""
         added = sequence.add(call)
         if not session.in_transaction():
             session.begin()  # as session.add() does
@@ -85,7 +86,7 @@ class SessionJobs:
     def _unwritten(self) -> list[_Added]:
         return [each for each in self._added if each.written_in is None]
 
-    # ------------------------------------------------------------------ what the session tells
+    # ------------------------------------------------------------------ events of the session
 
     def _before_commit(self, session: Session) -> None:
         if unwritten := self._unwritten:
@@ -102,7 +103,7 @@ class SessionJobs:
         self._rolled_back = True
 
     def _after_soft_rollback(self, session: Session, ended: SessionTransaction) -> None:
-        """Forget what was added in it: these are the latest, nothing of a later one is left."""
+        """Forget the jobs added in the ended transaction; collect those written in it again."""
         kept = [each for each in self._added if not _is_within(each.added_in, ended)]
         for each in kept:
             if each.written_in and _is_within(each.written_in, ended):

@@ -1,4 +1,4 @@
-"""Requests that a client may repeat: their jobs have keys that a repetition has as well.
+"""Idempotency keys: a repeated request gives its jobs the same unique keys.
 
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
@@ -17,11 +17,11 @@ Whose = Callable[[HTTPConnection], str | None]
 
 
 class RequestKey:
-    """The Idempotency-Key of one request, for its method and its path.
+    """The Idempotency-Key of one request, combined with its method and path.
 
     Args:
         header: the client's key.
-        whose: tells whose key it is; asked when the first job is added.
+        whose: returns the owner of the key; called when the first job is added.
     """
 
     def __init__(self, scope: Scope, header: str, whose: Whose | None) -> None:
@@ -31,7 +31,7 @@ class RequestKey:
 
     @classmethod
     def of(cls, scope: Scope, idempotent: bool | Whose) -> "RequestKey | None":
-        """The key of a request; None if it has none, or the application takes none."""
+        """The key of a request; None if it has none, or if `idempotent` is False."""
         if idempotent is False:
             return None
         for name, value in scope.get("headers", ()):
@@ -41,21 +41,21 @@ class RequestKey:
         return None
 
     def resolve(self) -> None:
-        """Ask whose key it is, once.
+        """Call `whose`, once.
 
         Raises:
-            ConfigurationError: the answer is neither text nor None.
+            ConfigurationError: it returned neither text nor None.
         """
         if not self._resolved:
             self._parts, self._resolved = self._owned(), True
 
     def of_call(self, task: str, number: int, *, bound: bool = False) -> str | None:
-        """The unique key of the `number`-th call of a task; None if the key is nobody's.
+        """The unique key of the `number`-th call of a task; None if the request's key has no owner.
 
-        To be called behind `resolve`.
+        Call `resolve` first.
 
         Args:
-            bound: it is added in a transaction of the user's; those are counted by themselves.
+            bound: the call is added in a transaction of the user's; these are counted separately.
         """
         if self._parts is None:
             return None
@@ -71,8 +71,8 @@ class RequestKey:
             return None
         if not isinstance(owner, str):
             raise ConfigurationError(
-                "The function of Afterword(idempotent=...) must return text that tells whose key it"
-                f" is, or None, but it returned {safe_repr(owner)}."
+                "The function of Afterword(idempotent=...) must return the owner of the key, as"
+                f" text, or None, but it returned {safe_repr(owner)}."
                 " Example: idempotent=lambda request: request.user.username"
             )
         return (*request, owner)

@@ -1,6 +1,6 @@
 """Calls that run in their request: they cannot be stored, or the application is not started.
 
-They run where Starlette would run them, and are given what a worker would give them.
+They run where Starlette would run them, with the same injected arguments as in a worker.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from afterword.request.outbox import Entry, Outbox
 
 Function = Callable[..., Any]
-PATIENCE = 5.0  # seconds a call waits while none of the jobs before it runs
+PATIENCE = 5.0  # seconds for which a call waits while none of the jobs before it runs
 
 
 async def call_plainly(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Call a task as Starlette does: `async def` here, `def` in a thread."""
+    """Call a task as Starlette does: `async def` in the event loop, `def` in a thread."""
     if is_async(func):
         await func(*args, **kwargs)
         return
@@ -43,7 +43,7 @@ async def call_plainly(func: Function, args: tuple[Any, ...], kwargs: Mapping[st
 
 
 async def run_until(outbox: "Outbox", last: "Entry") -> None:
-    """Run the calls up to this one that could not be stored, each after those before it."""
+    """Run the calls that cannot be stored, up to `last`, each after the jobs before it."""
     if not (outbox.durable or outbox.intake.started):
         telemetry.not_started()
     for entry in outbox.to_run_until(last):
@@ -55,7 +55,7 @@ async def _run(outbox: "Outbox", entry: "Entry") -> None:
     try:
         if outbox.durable:
             await _wait_for_those_before(outbox, entry)
-        if outbox.stopped:  # by one before it, which it follows
+        if outbox.stopped:  # an earlier call or job failed
             return
     except asyncio.CancelledError:
         telemetry.not_run(entry.job.task)
@@ -66,19 +66,19 @@ async def _run(outbox: "Outbox", entry: "Entry") -> None:
         outbox.failed_at = outbox.failed_at or entry
         if not outbox.durable:
             raise  # not started: as with FastAPI, a test client sees the error
-        # Started: an error that reached the server would close the client's connection.
+        # Started: an error that reaches the server would close the client's connection.
         telemetry.task_failed(entry.job.task, outbox.intake.redact(describe(error)))
 
 
 async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:
-    """Release the stored jobs before this call, and wait for them: the order is the promise.
+    """Release the stored jobs before this call and wait for them, to keep the order.
 
-    Not for those that nothing starts now: one has a delay, or waits for its next attempt, its queue
-    is paused or served nowhere, the process is about to end. A request must come to an end.
+    The wait ends without them if they cannot start soon: a job has a delay or waits for its next
+    attempt, its queue is paused or has no worker, or the process is about to end.
     """
     if outbox.rules.order == "concurrent":
         return
-    with contextlib.suppress(StoreError):  # logged; they are stored when the request is over
+    with contextlib.suppress(StoreError):  # logged; the end of the request tries again
         await outbox.store()
     ids = outbox.release_before(entry)
     if not ids:
@@ -98,7 +98,7 @@ async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:
 
 
 class _Patience:
-    """How long a call waits for the jobs before it."""
+    """The limit of a call's wait for the jobs before it."""
 
     def __init__(self, intake: "Intake") -> None:
         self._intake = intake
@@ -106,7 +106,7 @@ class _Patience:
         self.pause = 0.0005  # seconds until the next look, doubled each time up to 0.1
 
     def is_over(self, records: Sequence[JobRecord]) -> bool:
-        """True if none of these jobs is running, and none is likely to start soon."""
+        """True if none of these jobs is running and none is likely to start soon."""
         self.pause = min(self.pause * 2, 0.1)
         now = self._intake.monotonic()
         unfinished = [record for record in records if not record.state.final]
@@ -125,11 +125,11 @@ async def call_injected(
     provided: Provided,
     call: Call,
 ) -> None:
-    """Call a task with what it asks for, in a scope of its own: not in that of the request.
+    """Call a task with its dependencies, in a scope of their own, not in that of the request.
 
     Raises:
-        InjectionError: something it asks for can never be had without a request.
-        TypeError: the arguments do not fit what is left of its signature.
+        InjectionError: a dependency cannot be provided outside of a request.
+        TypeError: the arguments do not fit the parameters that are not injected.
     """
     inner = injection.unwrap(call.func)
     needs = injection.of(inner)
@@ -144,7 +144,7 @@ async def call_injected(
 
 
 def _completing(func: Function, needs: Needs, call: Call) -> Callable[[Values], Function]:
-    """A function that takes the injected values, and returns the call with all its arguments."""
+    """A function that takes the injected values and returns the call with all its arguments."""
     whole = inspect.signature(func)
     rest = [each for each in whole.parameters.values() if each.name not in needs.names]
     given = whole.replace(parameters=rest).bind(*call.args, **call.kwargs).arguments
@@ -158,7 +158,7 @@ def _completing(func: Function, needs: Needs, call: Call) -> Callable[[Values], 
 
 
 def _here(func: Function) -> None:
-    """In the thread in which its dependencies have been entered."""
+    """Call it in this thread, in which its dependencies were entered."""
     result = func()
     if isinstance(result, Awaitable):
         from_thread.run(_wait_for, result)

@@ -1,6 +1,6 @@
-"""The intake: where an application's jobs are stored, and where held jobs are let go.
+"""The intake: stores the jobs of one application, and releases held jobs.
 
-`Afterword` makes one; requests, and code outside of them, store their jobs through it.
+`Afterword` creates one. Requests, and code outside of them, store their jobs through it.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ OnFailure = Literal["stop", "continue"]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an application decides about the jobs of one request; see `Afterword`."""
+    """An application's settings for the jobs of one request; see `Afterword`."""
 
     order: Order = "sequential"
     on_failure: OnFailure = "stop"
@@ -49,21 +49,21 @@ class LocalWorker(Protocol):
     """The worker of this process, if it has one."""
 
     def offer(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Start jobs that this process holds; returns those it has no room for."""
+        """Start jobs that this process holds, and return those for which there is no free slot."""
 
 
 class Intake:
     """Stores the jobs of one application.
 
     Args:
-        group: runs the store; started by the first who needs it.
-        leases: whose worker id holds jobs.
+        group: runs the store; started when it is first needed.
+        leases: has the worker id that holds jobs.
         inquiries: asks the store about jobs.
-        injection: what the application's functions are given.
-        store_timeout: seconds within which a caller is told that its jobs could not be stored.
-        grace: seconds a shutdown waits for what runs.
-        redact: takes an error's text; returns what may be kept of it.
-        provide: gives what is injected into a call that runs in its request.
+        injection: resolves the dependencies of the application's functions.
+        store_timeout: seconds after which storing fails with StoreUnavailable.
+        grace: seconds for which a shutdown waits for running attempts.
+        redact: takes an error's text, and returns the text to store.
+        provide: provides the built-in types for a call that runs in its request.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Intake:
         self.works = False  # the application runs jobs itself, once it has started
         self.stopping_since: float | None = None  # monotonic; the process is about to end
         self.worker: LocalWorker | None = None
-        self.lifespan_state: Mapping[str, Any] = {}  # what the application's lifespan has yielded
+        self.lifespan_state: Mapping[str, Any] = {}  # yielded by the application's lifespan
         self._clock, self._leases = clock, leases
         self._unfinished: set[asyncio.Task[None]] = set()
         self._sequences: WeakKeyDictionary[Any, JobSequence] = WeakKeyDictionary()
@@ -110,24 +110,24 @@ class Intake:
         return self._clock.now()
 
     def monotonic(self) -> float:
-        """Seconds of a clock that is never set."""
+        """Seconds of the monotonic clock."""
         return self._clock.monotonic()
 
     # ------------------------------------------------------------------ jobs outside of a request
 
     def new_job(self, call: Call) -> NewJob:
-        """The job of a call that has no others before it; it is not added."""
+        """Create the job of a call, without a predecessor; it is not added."""
         return new_job(call, self.injection)
 
     async def add(self, call: Call) -> Job[Any]:
-        """`Afterword.add_task`."""
+        """Store a call; see `Afterword.add_task`."""
         outbox = self._outbox()
         if not self.inquiries.is_open:
             await asyncio.to_thread(self.inquiries.store)
         return (await outbox.add_and_store(call)).handle
 
     def add_sync(self, call: Call) -> Job[Any]:
-        """`Afterword.add_task_sync`."""
+        """Store a call from a thread; see `Afterword.add_task_sync`."""
         refuse_event_loop("afterword.add_task_sync(...)", "await afterword.add_task(...)")
         outbox = self._outbox()
         self.inquiries.store()
@@ -140,47 +140,48 @@ class Intake:
         if here is not None and here.intake is self and self.works and not self.started:
             raise NotStarted(
                 "The lifespan of this application has not run, so its worker would never run the"
-                " job. Serve the application with its lifespan (uvicorn: --lifespan on). For one"
-                " that is mounted in another, enter its lifespan in the other one's:\n"
+                " job. Serve the application with its lifespan (uvicorn: --lifespan on). If it is"
+                " mounted in another application, enter its lifespan in that application's:\n"
                 "    async with inner.router.lifespan_context(inner): yield\n"
-                "In a test, use `with TestClient(app) as client:`. An application whose jobs other"
-                " processes run says Afterword(app, worker=False)."
+                "In a test, use `with TestClient(app) as client:`. If other processes run its jobs,"
+                " use Afterword(app, worker=False)."
             )
         return Outbox(self, over=True)
 
     def bind(self, connection: Any, sequence: JobSequence | None = None) -> Binding | AsyncBinding:
-        """An adder of jobs in a transaction of the user's.
+        """A task adder for jobs in a transaction of the user.
 
         Args:
-            sequence: of the request to which they belong. Default: that of the connection.
+            sequence: of the request to which the jobs belong. Default: that of the connection.
         """
         return bind(self.transactions, connection, sequence or self._sequence_of(connection))
 
     def _sequence_of(self, connection: Any) -> JobSequence:
-        """The same one, however often a connection or a session is bound."""
+        """The sequence of a connection or session; the same one each time it is bound."""
         try:
             return self._sequences.setdefault(connection, JobSequence(self))
-        except TypeError:  # it cannot be referred to weakly
+        except TypeError:  # it cannot be referenced weakly
             return JobSequence(self)
 
     def announce(self) -> None:
-        """Let the workers look for jobs that such a transaction has committed."""
+        """Notify the workers of jobs that such a transaction has committed."""
         self.transactions.announce()
 
     # ------------------------------------------------------------------ held jobs
 
     def release(self, ready: Sequence[Claim], waiting: Sequence[Claim]) -> None:
-        """Start held jobs here, or give them to whoever has room.
+        """Start held jobs in this process, or release them to all workers.
 
         Args:
-            ready: may start at once. waiting: have to wait, for their time or another job.
+            ready: jobs that may start at once.
+            waiting: jobs that wait for their time or for another job.
         """
         left = self.worker.offer(ready) if self.worker and ready else ready
         if left or waiting:
             self.group.insist(releasing([Putback(claim) for claim in (*left, *waiting)]))
 
     def discard(self, claims: Sequence[Claim]) -> None:
-        """Remove held jobs that are not to run after all."""
+        """Remove held jobs that must not run."""
         if claims:
             self.group.insist(discarding(claims))
 
@@ -195,7 +196,7 @@ class Intake:
         if claims:
             self.group.insist(discarding(claims, STOPPED))
 
-    # ------------------------------------------------------------------ what outlives its request
+    # ------------------------------------------------------------------ work after the request
 
     def finish_later(self, work: Awaitable[None]) -> None:
         """Finish a request whose own coroutine was cancelled."""
@@ -204,12 +205,12 @@ class Intake:
         task.add_done_callback(self._unfinished.discard)
 
     async def wait_unfinished(self, seconds: float) -> None:
-        """Wait for such requests, for a while."""
+        """Wait up to `seconds` for the work of `finish_later`."""
         if self._unfinished:
             await asyncio.wait(self._unfinished, timeout=seconds)
 
     def forget(self) -> None:
-        """In a forked child: not started, whatever the parent is."""
+        """Forget, in a forked child, that the parent is started."""
         self.started = False
         self.worker = None
         self._unfinished = set()

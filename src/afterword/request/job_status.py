@@ -1,4 +1,4 @@
-"""What a client may see of a job: never its arguments, the name of its function or a traceback."""
+"""The JSON of a job for clients: no arguments, no function name, no traceback by default."""
 
 import re
 from datetime import datetime
@@ -17,14 +17,14 @@ Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
 
 
 class AcceptedJob(BaseModel):
-    """What has become of a request that takes its time."""
+    """The job that a 202 response refers to."""
 
     id: Id = Field(description="The id of the job that does the work")
-    state: JobState = Field(description="Its state, as far as that is known")
+    state: JobState = Field(description="Its last known state")
 
 
 class JobProblem(BaseModel):
-    """Problem details (RFC 9457): what is wrong, for programs and for people."""
+    """Problem details (RFC 9457) of an error, for programs and for people."""
 
     type: str = Field(
         description="Identifies this kind of problem", examples=["urn:afterword:job-failed"]
@@ -40,7 +40,7 @@ class JobProblem(BaseModel):
 
 
 class JobProgress(BaseModel):
-    """How far a job has come, by its own account."""
+    """The progress of a job, as its task reports it."""
 
     current: float = Field(description="How much is done", examples=[3])
     total: float | None = Field(description="Of how much, if that is known", examples=[12])
@@ -49,13 +49,15 @@ class JobProgress(BaseModel):
 
     @classmethod
     def read(cls, text: str | None) -> "JobProgress | None":
-        """As a store keeps it; what cannot be read is not shown."""
+        """Read the text that a store keeps; None if it is not readable."""
         try:
-            said = ProgressRecord.read(text)
-            if said is None:
+            record = ProgressRecord.read(text)
+            if record is None:
                 return None
-            message = said.message.encode(errors="replace").decode()  # without half a surrogate
-            return cls(current=said.current, total=said.total, message=message, ratio=said.ratio)
+            message = record.message.encode(errors="replace").decode()  # without half a surrogate
+            return cls(
+                current=record.current, total=record.total, message=message, ratio=record.ratio
+            )
         except (ValidationError, TypeError, AttributeError):
             return None
 
@@ -65,12 +67,12 @@ class JobStatus(BaseModel):
 
     id: Id = Field(description="The job's id")
     state: JobState = Field(
-        description="queued: waits for a worker, or for its time. running: has been given to one."
+        description="queued: waits for a worker, or for its time. running: a worker has it."
         " completed, failed, cancelled: has ended"
     )
-    attempt: int = Field(description="How often it has been started", examples=[1])
-    cancelling: bool = Field(description="Whether it runs and has been asked to end")
-    progress: JobProgress | None = Field(description="How far it is; null if it does not say")
+    attempt: int = Field(description="The number of attempts that have started", examples=[1])
+    cancelling: bool = Field(description="True if it is running and was asked to end")
+    progress: JobProgress | None = Field(description="The progress; null if the task reports none")
     error: JobProblem | None = Field(description="Why it failed or was cancelled; null otherwise")
     created_at: datetime = Field(description="When it was stored")
     run_at: datetime = Field(description="It does not start before this time")
@@ -81,7 +83,7 @@ class JobStatus(BaseModel):
 
     @classmethod
     def of(cls, record: JobRecord, show_errors: ShowErrors | None) -> "JobStatus":
-        """What may be shown of a record."""
+        """The status of a record, without what clients must not see."""
         return cls(
             id=record.id,
             state=record.state,
@@ -100,11 +102,11 @@ UNKNOWN = JobProblem(
     type="urn:afterword:unknown-job",
     title="There is no such job",
     status=404,
-    detail="No job has had this id, or it ended long ago and is not kept any more.",
+    detail="No job has this id, or it ended long ago and was deleted.",
 )
 UNAVAILABLE = JobProblem(
     type="urn:afterword:unavailable",
-    title="The jobs cannot be looked at now",
+    title="The jobs cannot be read now",
     status=503,
     detail="Try again.",
 )
@@ -120,7 +122,7 @@ _IS = {
 
 
 def not_ended(state: JobState) -> JobProblem:
-    """The problem of who wants a result too early."""
+    """The problem of a request for the result of an unfinished job."""
     return JobProblem(
         type="urn:afterword:job-not-ended",
         title="The job has not ended",
@@ -131,7 +133,7 @@ def not_ended(state: JobState) -> JobProblem:
 
 
 def ended(state: JobState) -> JobProblem:
-    """The problem of who cancels too late."""
+    """The problem of a request to cancel a job that has ended."""
     return JobProblem(
         type="urn:afterword:job-ended",
         title="The job has ended",
@@ -142,7 +144,7 @@ def ended(state: JobState) -> JobProblem:
 
 
 def why_ended(record: JobRecord, show_errors: ShowErrors | None) -> JobProblem | None:
-    """The problem of a job that failed or was cancelled: it will have no result."""
+    """The problem of a job that failed or was cancelled, and so has no result."""
     if record.state not in (JobState.FAILED, JobState.CANCELLED):
         return None
     return JobProblem(
@@ -168,7 +170,7 @@ def message_of(error: str) -> str:
     """
     lines = [_GROUP.sub("", line) for line in error.splitlines()]
     cut = next((number for number, line in enumerate(lines) if _CUT.fullmatch(line)), len(lines))
-    # What belongs to frames is indented: the first line behind them that is not has the exception.
+    # The lines of frames are indented. The first line after them that is not has the exception.
     frames = [
         n for n, line in enumerate(lines) if _FRAME.match(line) or (n > cut and line[:1] == " ")
     ]

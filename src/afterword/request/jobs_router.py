@@ -1,13 +1,13 @@
-"""The status API: what a client may ask about its job, and how it cancels it.
+"""The status API, with which a client looks at its job and cancels it.
 
-    GET    /jobs/{job_id}          how it is: always 200 for a job that is known
-    GET    /jobs/{job_id}/result   what it returned: 200, not yet 409, never 410
-    DELETE /jobs/{job_id}          end it: done 200, asked to 202, too late 409
+    GET    /jobs/{job_id}          the state: 200 for every known job
+    GET    /jobs/{job_id}/result   the result: 200; 409 not yet; 410 never
+    DELETE /jobs/{job_id}          cancel: 200 cancelled; 202 asked to end; 409 has ended
 
-Whatever is wrong is told as problem details (RFC 9457) that carry the job's state. A client never
-sees arguments, the names of functions, or a traceback (unless `show_errors="full"`).
+Errors are problem details (RFC 9457) with the job's state. A client never sees arguments, names of
+functions, or a traceback (unless `show_errors="full"`).
 
-An answer is built from one look at the store, in a thread, so the event loop never waits.
+The store is queried in a thread, so the event loop never waits for it.
 """
 
 import functools
@@ -41,17 +41,17 @@ from afterword.request.job_status import (
 
 P = ParamSpec("P")
 
-JOB_ROUTE = "afterword_job"  # by this name `Accepted` finds where a job can be looked at
+JOB_ROUTE = "afterword_job"  # the route's name, by which `Accepted` finds the URL of a job
 
 
 # ---------------------------------------------------------------------- the answers
 
-# What a cache may keep, it must ask about; nothing of it is for others.
+# A shared cache must not keep an answer; a client's own must revalidate it.
 _CACHE = {"Cache-Control": "private, no-cache"}
 
 
 class _Refused(Exception):
-    """The answer is a problem."""
+    """Raised to answer with a problem."""
 
     def __init__(self, problem: JobProblem, retry_after: int | None = None) -> None:
         super().__init__(problem.title)
@@ -73,7 +73,7 @@ class _Refused(Exception):
 def _refusing(
     endpoint: Callable[P, Awaitable[Response]],
 ) -> Callable[P, Awaitable[Response]]:
-    """Turns what an endpoint raises into problem details."""
+    """Answer the exceptions of an endpoint with problem details."""
 
     @functools.wraps(endpoint)
     async def answer(*args: P.args, **kwargs: P.kwargs) -> Response:
@@ -93,7 +93,7 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class _Endpoints:
-    """The three routes. Room is left for a fourth, /events."""
+    """The three routes."""
 
     def __init__(
         self, inquiries: Inquiries, show_errors: ShowErrors | None, retry_after: int
@@ -104,10 +104,10 @@ class _Endpoints:
 
     @_refusing
     async def status(self, job_id: JobId, if_none_match: Tag = None) -> Response:
-        """The state of a job, how far it has come, and why it failed.
+        """The state of a job, its progress, and the error if it failed.
 
-        Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`: as long as
-        nothing has changed, the answer is an empty 304.
+        Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`. If nothing has
+        changed, the answer is an empty 304.
         """
         answer = self._status(await self._record(job_id), 200)
         tag = f'"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}"'
@@ -119,10 +119,10 @@ class _Endpoints:
 
     @_refusing
     async def result(self, job_id: JobId) -> Response:
-        """What a completed job has returned; null if that was nothing.
+        """The value that a completed job has returned; null if it returned nothing.
 
-        One that has not ended yet is a 409 with `Retry-After`; one that failed or was cancelled is
-        a 410, and will not have a result.
+        The answer is 409 with `Retry-After` if the job has not ended yet, and 410 if it failed or
+        was cancelled, because it will never have a result.
         """
         record = await self._record(job_id)
         if not record.state.final:
@@ -130,20 +130,21 @@ class _Endpoints:
         problem = why_ended(record, self._show_errors)
         if problem:
             raise _Refused(problem)
-        # It is stored as JSON, so nothing is decoded, and no code of the user's is run.
+        # The result is stored as JSON: nothing is decoded, and no user code runs.
         return Response(record.result or "null", headers=_CACHE, media_type="application/json")
 
     @_refusing
     async def cancel(self, job_id: JobId) -> Response:
-        """A job that waits is cancelled at once (200). One that runs is asked to end (202).
+        """Cancel a queued job at once (200), or ask a running job to end (202).
 
-        It ends when it heeds that, and its status tells when. One that has ended is a 409.
+        A running job ends when its task heeds the request; its status shows when. The answer is
+        409 if the job had already ended.
         """
         known = await self._record(job_id)
         cancelled = await self._inquiries.cancel(known.id, CANCELLED)
         record = await self._record(job_id)
         if record.state.final and not (cancelled and record.state is JobState.CANCELLED):
-            raise _Refused(ended(record.state))  # before it was asked, or just as it was
+            raise _Refused(ended(record.state))  # before the request, or meanwhile
         return self._status(record, 200 if record.state.final else 202)
 
     async def _record(self, job_id: str) -> JobRecord:
@@ -162,12 +163,12 @@ class _Endpoints:
 
 
 def _names(header: str, tag: str) -> bool:
-    """Whether an If-None-Match names this tag."""
+    """True if an If-None-Match contains this tag."""
     tags = {each.strip().removeprefix("W/") for each in header.split(",")}
     return tag in tags or "*" in tags
 
 
-_KEPT = {"cache-control", "retry-after"}  # of an answer, when it is a 304
+_KEPT = {"cache-control", "retry-after"}  # headers of an answer that a 304 repeats
 
 
 # ---------------------------------------------------------------------- the router
@@ -184,7 +185,7 @@ def jobs_router(
     retry_after: int,
     include_in_schema: bool,
 ) -> APIRouter:
-    """See `Afterword.jobs_router`."""
+    """Create the router; see `Afterword.jobs_router`."""
     check_number("retry_after", retry_after, 0, 24 * 3600, whole=True)
     _check_show_errors(show_errors)
     router = APIRouter(
@@ -206,7 +207,7 @@ def _check_show_errors(value: object) -> None:
 
 
 def _guards(authorize: object, development: bool) -> list[Any]:
-    """The dependencies of all routes: who may ask."""
+    """The dependencies of all routes, which control access."""
     if authorize is None:
         if not development:
             raise ConfigurationError(_OPEN)
@@ -226,9 +227,9 @@ def _guards(authorize: object, development: bool) -> list[Any]:
 
 
 _OPEN = (
-    "jobs_router() without `authorize` is for development: anybody who can reach the application"
-    " could read the results of jobs and cancel them. Give it a dependency that refuses whom you"
-    " do not know:\n"
+    "jobs_router() without `authorize` is for development: anyone who can reach the application"
+    " could read the results of jobs and cancel them. Give it a dependency that refuses unknown"
+    " users:\n"
     "    app.include_router(afterword.jobs_router(authorize=current_user))\n"
     "For development, set the environment variable AFTERWORD_DEV=1, or use FastAPI(debug=True)."
 )
@@ -243,7 +244,7 @@ def _add_routes(router: APIRouter, endpoints: _Endpoints) -> None:
         operation_id="get_job",
         summary="Look at a job",
         response_model=JobStatus,
-        response_description="The job is known, whatever its state",
+        response_description="The job exists, in any state",
         responses={
             200: {"headers": _HEADERS},
             304: {"description": "Nothing has changed", "headers": _HEADERS},
@@ -270,7 +271,7 @@ def _add_routes(router: APIRouter, endpoints: _Endpoints) -> None:
         response_model=JobStatus,
         response_description="The job is cancelled",
         responses={
-            202: {"model": JobStatus, "description": "The job runs, and has been asked to end"},
+            202: {"model": JobStatus, "description": "The job is running, and was asked to end"},
             **_problems(404, 409, 503),
         },
     )
@@ -287,13 +288,13 @@ _PROBLEM = {"$ref": f"#/components/schemas/{JobProblem.__name__}"}  # JobStatus 
 _HEADERS = {
     "ETag": {"description": "For If-None-Match", "schema": {"type": "string"}},
     "Retry-After": {
-        "description": "Seconds after which to ask again; not for a job that has ended",
+        "description": "Seconds after which to ask again; absent once the job has ended",
         "schema": {"type": "integer"},
     },
 }
 _DESCRIPTIONS = {
     404: "There is no such job (any more)",
-    409: "Not in this state of the job",
+    409: "Not possible in the job's present state",
     410: "The job failed or was cancelled: it has no result",
-    503: "The jobs cannot be looked at now",
+    503: "The jobs cannot be read now",
 }

@@ -1,22 +1,23 @@
 """The middleware: store before the first byte, release when the request is over.
 
-It is the innermost middleware, right around the router, so that what it sees is what the
-application answered. A request goes through it like this:
+It is the innermost middleware, right around the router, so that it sees exactly the application's
+response. The steps of a request:
 
     handler, dependencies ──▶ [store, held] ──▶ response ──▶ dependencies close ──▶ [release]
 
-- An answer is passed on only after the jobs it promises are durable. If they cannot be stored, the
-  answer becomes a 503, and the exception that says so runs through the application, so that its
+- A response is passed on only after the jobs of its request are durable. If they cannot be stored,
+  the response becomes a 503, and a StoreError is raised in the application, so that its
   dependencies roll back.
-- Calls that cannot be stored run after the body, before the dependencies close; jobs added
-  before them are released and waited for first.
-- If the process dies anywhere in between, the held jobs are lost with their worker, and recovered.
+- Calls that cannot be stored run after the body, before the dependencies close. The jobs that were
+  added before them are released and waited for first.
+- If the process dies in between, the held jobs are recovered like those of any lost worker.
 
-What becomes of each call, and when, is decided by the request's outbox (`outbox`).
+The request's outbox (`outbox`) decides the state of each call.
 
 The lifespan passes through here as well: the worker starts after the application's own start-up and
-drains before its shutdown, so that a task never meets a closed pool. Where it does not, because the
-server has none or the application is mounted in another one, the first request starts the worker.
+drains before its shutdown, so that a task never meets a closed pool. Without a lifespan, because
+the server has none or the application is mounted in another one, the first request starts the
+worker.
 """
 
 import asyncio
@@ -34,30 +35,30 @@ from afterword.request.intake import Intake
 from afterword.request.outbox import Outbox, current_outbox
 
 _STORE_RETRY_AFTER = 1  # seconds, in the 503's Retry-After
-_TEST_PATIENCE = 30.0  # seconds a request waits for its tasks under the pytest plugin
+_TEST_PATIENCE = 30.0  # seconds for which a request waits for its tasks, under the pytest plugin
 _CLOSE_TRY_AGAIN = 1013  # WebSocket close code, https://www.iana.org/assignments/websocket
-_OUTBOX = "afterword.request.outbox"  # where a request's outbox is in its scope
+_OUTBOX = "afterword.request.outbox"  # the key of a request's outbox in its scope
 
 
 class Host(Protocol):
-    """The application's `Afterword`, as far as the middleware needs it."""
+    """The application's `Afterword`, as the middleware needs it."""
 
     intake: Intake
     waits_for_tasks: bool  # under the pytest plugin
     in_lifespan: bool  # the application's lifespan passes through the middleware
 
     async def start(self) -> None:
-        """Open the store, start the worker."""
+        """Open the store and start the worker."""
 
     async def stop(self) -> None:
-        """Drain the worker, close the store."""
+        """Drain the worker and close the store."""
 
     async def start_late(self) -> None:
-        """Start although no lifespan has said so, if the event loop will live on."""
+        """Start without a lifespan, if the event loop outlives the request."""
 
 
 class AfterwordMiddleware:
-    """Wraps an ASGI application; `Afterword(app)` adds it."""
+    """The ASGI middleware that `Afterword(app)` adds."""
 
     def __init__(self, app: ASGIApp, host: Host) -> None:
         self.app = app
@@ -79,7 +80,7 @@ class AfterwordMiddleware:
         try:
             await _Exchange(self.app, self.host, scope, send).run(receive)
         finally:
-            if outer is not None:  # this application is mounted in one with an Afterword, too
+            if outer is not None:  # the outer application has an Afterword, too
                 scope[_OUTBOX] = outer
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +111,7 @@ def require_asyncio() -> None:
     """Refuse an event loop that is not asyncio's.
 
     Raises:
-        ConfigurationError: the application runs in another one.
+        ConfigurationError: the application runs in another event loop.
     """
     try:
         asyncio.get_running_loop()
@@ -125,9 +126,9 @@ def require_asyncio() -> None:
 def is_of_test_client(scope: Scope) -> bool:
     """True for a request of a client that calls the application directly, without a server.
 
-    Starlette's TestClient gives each request an event loop of its own unless it is used as a
-    context manager, and httpx calls the application in whatever loop a test has: neither says
-    that a lifespan would follow. Servers give each request a copy of the lifespan's state.
+    Starlette's TestClient runs each request in an event loop of its own unless it is used as a
+    context manager. httpx calls the application in the event loop of the test. Neither implies
+    a lifespan. Servers put a copy of the lifespan's state in each request's scope.
     """
     client = scope.get("client") or ("", 0)
     return "state" not in scope or client[0] == "testclient"
@@ -184,7 +185,7 @@ class _Exchange:
 
     @property
     def _owes_refusal(self) -> bool:
-        """True while the client still has to be told, the application having told it nothing."""
+        """True if the request is refused and the client has no response yet."""
         refused = self.outbox.refusal is not None
         return refused and not (self.outbox.answered or self._closed)
 
@@ -208,7 +209,7 @@ class _Exchange:
     # ------------------------------------------------------------------ when the request is over
 
     def _end_at_once(self, error: BaseException) -> None:
-        """The request was cut off: nothing may be awaited here any more."""
+        """End a request that was cancelled: nothing may be awaited here any more."""
         outbox = self.outbox
         outbox.drop_if_failed(error)
         if isinstance(error, asyncio.CancelledError) and any(e.runs_here for e in outbox.entries):
@@ -218,13 +219,13 @@ class _Exchange:
             self._end()
 
     async def _finish(self, *, failed: bool = False) -> None:
-        """Run what is left to run here, and let the jobs go, come what may."""
+        """Run the calls left for this request, then release its jobs, even after errors."""
         outbox = self.outbox
         outbox.forget_unconfirmed(failed=failed)
         try:
             if outbox.unfinished:
                 await outbox.run_unstorable()
-                with contextlib.suppress(StoreError):  # logged; tried once more at the end
+                with contextlib.suppress(StoreError):  # logged; the end tries once more
                     await outbox.store()
         finally:
             ids = self._end()
@@ -232,7 +233,7 @@ class _Exchange:
             await outbox.intake.inquiries.wait_ended(ids, _TEST_PATIENCE)
 
     def _end(self) -> list[str]:
-        """Let the jobs go; their ids."""
+        """Release the jobs of the request; return their ids for the pytest plugin."""
         outbox = self.outbox
         ids = outbox.stored_ids if self._host.waits_for_tasks else []
         outbox.end()

@@ -1,26 +1,25 @@
-"""The outbox decides what becomes of each call that is added.
+"""The outbox: the calls of one request, each with a state.
 
-One outbox belongs to a request, from its first line until everything that was added in it has been
-let go; what is added behind the request, or by `Afterword.add_task`, has one as well, which is over
-from the beginning. Each call is an entry with one state. It changes here only, under the outbox's
-lock, whichever thread or coroutine asks for it:
+A request has one outbox, from its first line until all its jobs are released. A call that is added
+after the request, or by `Afterword.add_task`, has its own outbox, which is over from the beginning.
+Each call is an entry with one state. The state changes only here, under the outbox's lock:
 
-    collected ──▶ storing ──▶ held ──▶ released            the worker's, or any worker's
-        │            │  │       └────▶ discarded            nothing confirmed it
-        │            │  ├──▶ somebody else's                another job has its unique key
-        │            │  └──▶ given up                       the store failed; the caller was told
-        │            └─────▶ collected                      taken back, its caller being cancelled
+    collected ──▶ storing ──▶ held ──▶ released            any worker may run it
+        │            │  │       └────▶ discarded            it was not confirmed
+        │            │  ├──▶ others                         another job has its unique key
+        │            │  └──▶ given up                       the store failed, with an error
+        │            └─────▶ collected                      taken back: its caller was cancelled
         ├──▶ run here                                       it cannot be stored
-        └──▶ discarded                                      the request failed before its answer
+        └──▶ discarded                                      the request failed before its response
 
-- Who asks for an entry to be stored while it is being stored waits for that same answer. What is
-  added meanwhile is stored after it: only then is it known which job it follows.
-- The answer is taken in the store's thread by the entries (`_answered`), whether or not anything
-  still waits for it. Once the outbox is over, it releases what it is told of.
-- Whoever acts on an entry takes the right to do so first, as a change of state, and awaits then.
+- If an entry is already being stored, a second caller waits for the same answer. Calls that are
+  added meanwhile are stored afterwards, because only then is their predecessor known.
+- The answer is applied in the store's thread (`_answered`), even if no caller waits for it any
+  more. If the outbox is over, the stored jobs are released at once.
+- Change the state first, then act on the entry: the change of state is the right to act.
 
-A call is confirmed when it is certain that it is to run: those of the injected `BackgroundTasks` at
-once, those that the user puts on a Response when Starlette calls them.
+A call is confirmed once it is certain to run: a call of the injected `BackgroundTasks` at once, a
+call on a Response when Starlette calls it.
 """
 
 import asyncio
@@ -53,21 +52,21 @@ from afterword.tasks.registry import reference
 
 
 class State(StrEnum):
-    """Where an entry is; see the drawing above."""
+    """The state of an entry; see the drawing above."""
 
     COLLECTED = "collected"  # in memory only
-    STORING = "storing"  # an operation of the store has it
-    HELD = "held"  # stored, and kept from the workers until the request is over
+    STORING = "storing"  # in an operation of the store
+    HELD = "held"  # stored, and kept from the workers until the end of the request
     OTHERS = "others"  # not stored: another job has its unique key
-    RELEASED = "released"  # stored, and the workers' from here on
-    DISCARDED = "discarded"  # not to run
-    RUN_HERE = "run here"  # called in its request
-    GIVEN_UP = "given up"  # not stored, and not to be stored any more
+    RELEASED = "released"  # stored, and free for the workers
+    DISCARDED = "discarded"  # must not run
+    RUN_HERE = "run here"  # runs in its request
+    GIVEN_UP = "given up"  # not stored, and never will be
 
 
 _PENDING = frozenset({State.COLLECTED, State.STORING})
 _UNRELEASED = frozenset({State.COLLECTED, State.STORING, State.HELD})
-_OWN = _UNRELEASED | {State.RELEASED}  # there is a job of its own, or there will be
+_OWN = _UNRELEASED | {State.RELEASED}  # it has its own job, or will have one
 _STORED = frozenset({State.HELD, State.RELEASED, State.OTHERS})
 
 
@@ -80,24 +79,24 @@ class Entry:
     job: NewJob
     handle: Job[Any]
     confirmed: bool
-    before: "Entry | None" = None  # what it follows, as long as that is to run
-    number: int = 0  # of the calls of its task, with an Idempotency-Key
+    before: "Entry | None" = None  # its predecessor, unless that comes to nothing
+    number: int = 0  # among the calls of its task, with an Idempotency-Key
     state: State = State.COLLECTED
     claim: Claim | None = None
 
     @property
     def durable(self) -> bool:
-        """False: it cannot be stored, and runs in the request."""
+        """False if it cannot be stored, and runs in the request."""
         return self.job.durable
 
     @property
     def runs_here(self) -> bool:
-        """True for what is to run in the request, and has yet to."""
+        """True if it has to run in the request and has not started."""
         return self.confirmed and not self.durable and self.state is State.COLLECTED
 
     @property
     def stored(self) -> bool:
-        """True for what is in the store, under its own id or another."""
+        """True if it is in the store, under its own id or that of another job."""
         return self.state in _STORED
 
 
@@ -105,9 +104,9 @@ class Outbox:
     """The calls of one request, in the order they were added.
 
     Args:
-        intake: where they are stored.
-        over: there is no request (any more): what is added is stored and released at once.
-        key: tells this request from others, if a client may repeat it.
+        intake: stores them.
+        over: True without a request, or after it: calls are stored and released at once.
+        key: the Idempotency-Key of the request, if it has one.
     """
 
     def __init__(
@@ -117,31 +116,31 @@ class Outbox:
         self.rules = intake.rules
         self.durable = intake.started or over
         self.over = over
-        self.answered = False  # the first byte is out: what has been stored stays stored
+        self.answered = False  # the first byte was sent: stored jobs stay stored
         self.refusal: BaseException | None = None  # the store failed: the client is refused
-        self.failed_at: Entry | None = None  # a call that ran here, or what it waited for, failed
-        self.messages = False  # a WebSocket: each message stores what has been added before
-        self.in_doubt = False  # FastAPI before 0.118: the handler may have failed unnoticed
+        self.failed_at: Entry | None = None  # the call that failed here, or whose predecessor did
+        self.messages = False  # a WebSocket: each message first stores the calls added before it
+        self.in_doubt = False  # FastAPI before 0.118: the handler may have failed unseen
         self.entries: list[Entry] = []
-        self.bound: JobSequence | None = None  # jobs that are left to transactions of the user's
+        self.bound: JobSequence | None = None  # jobs in transactions of the user
         self.background_tasks: object | None = None  # the one instance of this request
-        # Told of `run_unstorable` when the first call is added that cannot be stored.
+        # Called with `run_unstorable` when the first call is added that cannot be stored.
         self.run_in_request: Callable[[Callable[[], Awaitable[None]]], object] | None = None
         self._key = key
         self._lock = threading.RLock()
-        self._storing: Storing | None = None  # one after the other
-        self._numbers: defaultdict[str, set[int]] = defaultdict(set)  # with an Idempotency-Key
+        self._storing: Storing | None = None  # one at a time
+        self._numbers: defaultdict[str, set[int]] = defaultdict(set)  # of calls with keys
         self._request_id: str | None = None
-        self._last: str | None = None  # the last job of the request, once that is over
+        self._last: str | None = None  # the last job of the request, after its end
 
     # ------------------------------------------------------------------ adding
 
     def add(self, call: Call, *, confirmed: bool = True) -> Entry:
-        """Collect a call; behind the request, store it before this returns.
+        """Collect a call; after the request, also store it, blocking.
 
         Raises:
-            NotStorable, ArgumentError: as of `BackgroundTasks.add_task`.
-            StoreUnavailable: it was added behind the request, and could not be stored.
+            NotStorable, ArgumentError: as in `BackgroundTasks.add_task`.
+            StoreUnavailable: it was added after the request and could not be stored.
         """
         entry = self._collect(call, confirmed=confirmed)
         while self.over and entry.durable and entry.state in _PENDING:
@@ -152,13 +151,13 @@ class Outbox:
         return entry
 
     async def add_and_store(self, call: Call) -> Entry:
-        """The same where it can be awaited that the call is stored."""
+        """Collect a call and await that it is stored."""
         entry = self._collect(call, confirmed=True)
         await self.store()
         return entry
 
     def _collect(self, call: Call, *, confirmed: bool) -> Entry:
-        drafted = self._draft(call)  # not under the lock: it runs code of the arguments' types
+        drafted = self._draft(call)  # not under the lock: it runs code of the argument types
         found = self._find_unique(drafted)
         if self._key is not None:
             self._key.resolve()
@@ -172,13 +171,13 @@ class Outbox:
         return entry
 
     def _draft(self, call: Call) -> Draft:
-        """The job of a call; one that is not durable if the call runs in the request."""
+        """The draft of a call; not durable if the call has to run in the request."""
         injection = self.intake.injection
         if not self.durable:
             if self.over:
                 raise NotStarted(
-                    f"{reference(call.func)} was added when its request was over, and the"
-                    " application's lifespan has not run: nothing would run it, or store it."
+                    f"{reference(call.func)} was added after the end of its request, but the"
+                    " application's lifespan has not run, so it can neither run nor be stored."
                     " Serve the application with its lifespan; in a test, use"
                     " `with TestClient(app) as client:`."
                 )
@@ -192,7 +191,7 @@ class Outbox:
             return unstored_draft(call, injection)
 
     def _find_unique(self, drafted: Draft) -> JobRecord | None:
-        """A hint, so that the id can be part of the answer; the store decides."""
+        """Look up the job with this unique key, as a hint for the handle; the store decides."""
         key = drafted.get("unique_key")
         if key is None or self.over:
             return None
@@ -217,16 +216,16 @@ class Outbox:
         return Entry(self, call, job, handle, confirmed, before, number)
 
     def _keyed(self, drafted: Draft) -> tuple[Draft, int]:
-        """With an Idempotency-Key, the n-th call of a task has a key that a repetition has too.
+        """Give the n-th call of a task its unique key, if the request has an Idempotency-Key.
 
-        What could not be stored does not count: its number is given to the next call.
+        A call that could not be stored does not count: the next call gets its number.
         """
         if self._key is None or not drafted.get("durable", True) or drafted["unique_key"]:
             return drafted, 0
         task = drafted["task"]
         taken = self._numbers[task]
         number = len(taken) + 1
-        if number in taken:  # one before was given back
+        if number in taken:  # a lower number was given back
             number = next(each for each in count(1) if each not in taken)
         key = self._key.of_call(task, number)
         if key is None:
@@ -235,7 +234,7 @@ class Outbox:
         return {**drafted, "unique_key": key, "unique_ended": True}, number
 
     def _job(self, drafted: Draft, before: Entry | None, confirmed: bool) -> NewJob:
-        """The job with its id, and its place in the order of the request as it is now."""
+        """The job with its id, and with its predecessor in the request as known now."""
         job_id = new_id()
         if not drafted.get("durable", True):
             return NewJob(**drafted, id=job_id)
@@ -252,7 +251,7 @@ class Outbox:
 
     @property
     def _last_entry(self) -> Entry | None:
-        """The call that the next one follows: the last of the request's own, if it has any."""
+        """The predecessor of the next call: the last one with its own job, if there is any."""
         others: Entry | None = None
         for each in reversed(self.entries):
             if each.job.durable and each.state in _OWN:
@@ -262,9 +261,10 @@ class Outbox:
         return others
 
     def _place(self, entry: Entry) -> None:
-        """Let a job follow what is there: the call before it may have come to nothing.
+        """Set a job's predecessor, now that the fate of the calls before it is known.
 
-        Another job may have its key, or it could not be stored; then the one before that counts.
+        A call has no job of its own if another job has its unique key, or if it could not be
+        stored. Then the call before it is the predecessor.
         """
         before = entry.before
         others: str | None = None
@@ -278,12 +278,13 @@ class Outbox:
             entry.job = replace(entry.job, after=after, held=held)
 
     def _must_be_held(self, job: NewJob, confirmed: bool) -> bool:
-        """True unless something else keeps the job from starting while the request goes on.
+        """True unless a held predecessor keeps the job from starting during the request.
 
-        A job that follows another one of this request waits for that one, which is held. But one
-        with a unique key may turn out to be somebody else's, and then nothing holds it.
+        A job that follows another job of this request waits for it, and that one is held. A
+        predecessor with a unique key does not count: it may turn out to be an existing job, which
+        is not held.
         """
-        if self.over:  # to start it here at once, if it can
+        if self.over:  # hold it to start it here at once, if possible
             at_once = job.after is None and job.run_at is None and job.limit_key is None
             return at_once and self.intake.starts_here
         last = self.entries[-1] if self.entries else None
@@ -297,17 +298,17 @@ class Outbox:
         return not (follows and confirmed)
 
     def bind(self, connection: Any) -> Binding | AsyncBinding:
-        """An adder of jobs of this request in a transaction of the user's."""
+        """A task adder for jobs of this request in a transaction of the user."""
         with self._lock:
             if self.bound is None:
                 self.bound = JobSequence(self.intake, self)
         return self.intake.bind(connection, self.bound)
 
     def keyed_in_transaction(self, drafted: Draft, number: int) -> Draft:
-        """A call that is left to such a transaction, with its key if the client may repeat it.
+        """Give a call in such a transaction its unique key, if there is an Idempotency-Key.
 
         Args:
-            number: of the calls of its task that the transactions of the request keep.
+            number: among the calls of its task in the transactions of the request.
         """
         if self._key is None or drafted["unique_key"]:
             return drafted
@@ -316,7 +317,7 @@ class Outbox:
         return drafted if key is None else {**drafted, "unique_key": key, "unique_ended": True}
 
     def request_id_of(self, job_id: str) -> str:
-        """The id that the jobs of this request share: that of its first one."""
+        """The id that the jobs of this request share: the id of the first job."""
         with self._lock:
             self._request_id = self._request_id or job_id
             return self._request_id
@@ -325,19 +326,19 @@ class Outbox:
 
     @property
     def unfinished(self) -> bool:
-        """True if something has yet to be stored, or to run here."""
+        """True if a call has not yet been stored, or has not yet run here."""
         return any(each.state in _PENDING for each in self.entries)
 
     async def store(self) -> None:
-        """Make durable what has been collected, and wait for what is being stored already.
+        """Store the collected calls, and wait for those that are being stored already.
 
         Raises:
-            StoreError: let it pass; the client gets a 503.
+            StoreError: let it propagate; the client gets a 503.
         """
         if not self.entries:
             return
         if self.refusal is not None and self.messages:
-            raise self.refusal  # no message tells of success any more
+            raise self.refusal  # no further message may signal success
         mine = [each for each in self.entries if each.job.durable and each.state in _PENDING]
         while [each for each in mine if each.state in _PENDING]:
             with self._lock:
@@ -369,7 +370,7 @@ class Outbox:
     def _answered(
         self, storing: Storing, answers: Sequence[Added], error: BaseException | None
     ) -> None:
-        """The store's answer; in its thread, or where the time was over."""
+        """Apply the store's answer; in its thread, or in that of the caller whose time is over."""
         with self._lock:
             self._storing = None
             if error is None:
@@ -396,7 +397,7 @@ class Outbox:
             return True
 
     def _note(self, entry: Entry, answer: Added, storing: Storing) -> None:
-        own = answer.id == entry.job.id  # also if it was there already: the fence will tell
+        own = answer.id == entry.job.id  # also if it was stored before: the fence decides
         found = None if own else answer.found
         entry.handle.note_stored(answer.id, conflict=answer.conflict, found=found)
         if own and entry.job.held:
@@ -408,13 +409,13 @@ class Outbox:
             self._confirm_same(entry)
 
     def _confirm_same(self, entry: Entry) -> None:
-        """What this call was given may be another one's of this request, which then has to run."""
+        """Confirm the other call of this request whose job this call shares by its unique key."""
         for each in self.entries:
             if entry.state is State.OTHERS and each.job.id == entry.handle.id:
                 each.confirmed = True
 
     def _note_failure(self, storing: Storing, error: BaseException) -> None:
-        again = self.answered and not self.over  # they may be stored with the next part of it
+        again = self.answered and not self.over  # the next part of the response tries again
         for each in storing.entries:
             each.state = State.COLLECTED if again else State.GIVEN_UP
             if not (again or storing.in_doubt):
@@ -424,7 +425,7 @@ class Outbox:
             self.drop()
 
     def _taken_back(self, storing: Storing) -> None:
-        """The only caller that waited was cancelled, early enough; under the lock."""
+        """Take the entries back, under the lock: their only caller was cancelled in time."""
         self._storing = None
         for each in storing.entries:
             each.state = State.GIVEN_UP if self.over else State.COLLECTED
@@ -434,10 +435,10 @@ class Outbox:
     # ------------------------------------------------------------------ calls that run here
 
     async def confirm(self, entry: Entry) -> None:
-        """The task was called: Starlette does that after the body, and then it is to run.
+        """Confirm a call, because Starlette has called its task after the body.
 
-        A handler that calls it before it has answered wants it run there and then; so does
-        whoever calls it when the request is over, without having confirmed it.
+        If a handler calls the task itself before the response, it runs at once. So does an
+        unconfirmed task that is called after the request.
         """
         if self._take_to_run_now(entry):
             await self.call(entry)
@@ -463,16 +464,16 @@ class Outbox:
     async def run_unstorable(self) -> None:
         """Run, in their order, the confirmed calls that could not be stored."""
         while here := [each for each in self.entries if each.runs_here]:
-            await inline.run_until(self, here[-1])  # which may have added more
+            await inline.run_until(self, here[-1])  # these may add more
 
     def to_run_until(self, last: Entry) -> list[Entry]:
-        """The calls that are to run here, up to this one."""
+        """The calls up to this one that have to run here."""
         with self._lock:
             position = self.entries.index(last) if last in self.entries else -1
             return [each for each in self.entries[: position + 1] if each.runs_here]
 
     def take_to_run(self, entry: Entry) -> bool:
-        """True for the one who is to run this call."""
+        """Take the right to run this call; False: another caller has it."""
         with self._lock:
             taken = entry.runs_here
             if taken:
@@ -480,7 +481,7 @@ class Outbox:
             return taken
 
     def release_before(self, entry: Entry) -> list[str]:
-        """Release the stored jobs that come before this call; their ids."""
+        """Release the stored jobs that come before this call, and return their ids."""
         with self._lock:
             position = self.entries.index(entry) if entry in self.entries else 0
             before = [each for each in self.entries[:position] if each.confirmed and each.stored]
@@ -489,20 +490,20 @@ class Outbox:
         return ids
 
     async def call(self, entry: Entry) -> None:
-        """Call it here, with what it is injected with."""
+        """Call it here, with its injected arguments."""
         with self.intake.provide(entry) as provided:
             await inline.call_injected(self.intake.injection, provided, entry.call)
 
     @property
     def stopped(self) -> bool:
-        """True if a failure stops what comes after it."""
+        """True if a call failed, and the rules stop the calls after it."""
         ordered = self.rules.order == "sequential" and self.rules.on_failure == "stop"
         return ordered and self.failed_at is not None
 
     # ------------------------------------------------------------------ the end
 
     def drop_if_failed(self, error: BaseException | None) -> None:
-        """Forget everything if the handler failed before it gave an answer."""
+        """Discard all calls if the handler failed before the response started."""
         if error is not None and not self.answered and not isinstance(error, WebSocketDisconnect):
             self.drop()
 
@@ -512,26 +513,26 @@ class Outbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """The same, as a callback on a stack of contexts."""
+        """Call `drop_if_failed`, as a callback on an exit stack."""
         self.drop_if_failed(error)
 
     def end_doubt(self, handled: BaseException | None) -> None:
-        """The answer starts: one that is given while an error is handled is an error's answer."""
+        """Discard the calls if the response starts while an exception is handled."""
         if self.in_doubt and handled is not None:
             self.drop(confirmed_only=True)
 
     def drop(self, *, confirmed_only: bool = False) -> None:
-        """Forget what has not been stored."""
+        """Discard the calls that have not been stored."""
         with self._lock:
             for each in self.entries:
                 if each.state is State.COLLECTED and (each.confirmed or not confirmed_only):
                     each.state = State.DISCARDED
 
     def forget_unconfirmed(self, *, failed: bool) -> None:
-        """The response is out, and Starlette has called what it carries: the rest is not to run.
+        """Discard the unconfirmed calls, after Starlette has called the tasks of the response.
 
         Args:
-            failed: the request ended with an error, so that this is no surprise.
+            failed: the request ended with an error, so there is no warning.
         """
         with self._lock:
             forgotten = [e for e in self.entries if not e.confirmed and e.state in _UNRELEASED]
@@ -543,7 +544,7 @@ class Outbox:
                 telemetry.never_confirmed(each.job.task)
 
     def end_if_empty(self) -> bool:
-        """End it as most requests end, which add nothing; False: there is more to do."""
+        """End an outbox without calls, as most are; False: it has some, and `end` is needed."""
         with self._lock:
             if self.entries or self.bound is not None:
                 return False
@@ -552,10 +553,10 @@ class Outbox:
             return True
 
     def end(self) -> None:
-        """The request is over: let everything go, now or as soon as the store has answered.
+        """End the request: release its jobs, now or as soon as the store has answered.
 
-        Nothing must be left that refers to itself: a request with a cycle is freed by the garbage
-        collector, which cost a quarter of its time (`scripts/bench R`).
+        No reference cycle must be left. The garbage collector would have to free it, which cost a
+        quarter of a request's time (`scripts/bench R`).
         """
         with self._lock:
             self.over = True
@@ -587,7 +588,7 @@ class Outbox:
         self.intake.cancel(held, ids if self.rules.on_failure == "continue" else ())
 
     def _let_go(self) -> None:
-        """Release what is held, discard what nothing confirmed; keep what is being stored."""
+        """Release held jobs and discard unconfirmed ones; keep those that are being stored."""
         with self._lock:
             self._begin_storing()
             last = self._last_entry
@@ -606,7 +607,7 @@ class Outbox:
             self.intake.cancel(cancelled)
 
     def _behind_failure(self, entries: list[Entry]) -> list[Entry]:
-        """What a call that failed here stops: all that was added after it."""
+        """The entries that a failed call stops: all that were added after it."""
         if not self.stopped or self.failed_at is None:
             return []
         position = entries.index(self.failed_at) + 1 if self.failed_at in entries else 0
@@ -618,7 +619,7 @@ class Outbox:
         self.intake.release(ready, waiting)
 
     def withholds(self, job_id: str) -> bool:
-        """True in this very request, as long as the job cannot start because of it."""
+        """True if called in this request and the job cannot start before the request ends."""
         if self.over or current_outbox.get() is not self:
             return False
         with self._lock:
@@ -629,12 +630,12 @@ class Outbox:
 
     @property
     def stored_ids(self) -> list[str]:
-        """The ids of the jobs that are in the store, and are to run."""
+        """The ids of the jobs that are stored and confirmed."""
         return [each.handle.id for each in self.entries if each.stored and each.confirmed]
 
 
 def _taken(entries: Sequence[Entry], state: State) -> list[Claim]:
-    """Take the claims of held entries, each once."""
+    """Take the claims of held entries; each claim is taken once."""
     claims = []
     for each in entries:
         if each.state is State.HELD and each.claim is not None:
@@ -644,14 +645,14 @@ def _taken(entries: Sequence[Entry], state: State) -> list[Claim]:
 
 
 def _released(entries: Sequence[Entry]) -> tuple[list[Claim], list[Claim]]:
-    """The claims to release: those that may start at once, and those that wait for something."""
+    """Take the claims to release: those that may start at once, and those that have to wait."""
     held = [each for each in entries if each.state is State.HELD]
     at_once = [each for each in held if each.job.after is None and each.job.run_at is None]
     return _taken(at_once, State.RELEASED), _taken(held, State.RELEASED)
 
 
 def differs(known: JobRecord, job: NewJob) -> bool:
-    """True if the job that is there is another call."""
+    """True if the existing job is another call."""
     return (known.task, known.arguments) != (job.task, job.arguments)
 
 
@@ -659,6 +660,6 @@ current_outbox: ContextVar[Outbox | None] = ContextVar("afterword_outbox", defau
 
 
 def open_outbox() -> Outbox | None:
-    """The outbox of the request that is being handled here, if any."""
+    """The outbox of the present request, if any."""
     outbox = current_outbox.get()
     return outbox if outbox is not None and not outbox.over else None

@@ -1,8 +1,8 @@
-"""The jobs that are added one after the other in transactions of the user's.
+"""The order of jobs that are added one after the other in transactions of the user.
 
-Nothing is believed of them but their ids: which of them exist, and which job has a unique key, is
-asked of the database in that same transaction. So what was rolled back counts for nothing, be it
-the whole transaction or a part of it, and whether or not anything tells of it.
+Only their ids are kept in memory. Which of the jobs exist, and which job has a unique key, is read
+from the database in the same transaction. So a job that was rolled back, with its transaction or
+with a savepoint, has no effect on the next ones, even if there is no event for the rollback.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from afterword.request.intake import Intake
     from afterword.request.outbox import Outbox
 
-KNOWN = 100  # jobs: a savepoint that takes back more than these makes the next one follow nothing
+KNOWN = 100  # jobs; if a savepoint rolls back more, the next job has no predecessor
 
 Connection = UserConnection | AsyncUserConnection
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """One call, from its `add_task` until its job has been written."""
+    """One call, from `add_task` until its job is written."""
 
     drafted: Draft
     handle: Job[Any]
@@ -37,20 +37,20 @@ class _Written:
     id: str
     task: str
     connection: Connection | None
-    own: bool  # False: it is another job, which had the unique key
+    own: bool  # False: an existing job, which has the unique key
 
     def is_undecided_for(self, other: Connection) -> bool:
-        """True while its transaction, which the other connection does not see, is open."""
+        """True while its transaction is open, so that the other connection cannot see the job."""
         mine = self.connection
         return mine is not None and mine.source is not other.source and mine.in_transaction
 
 
 class JobSequence:
-    """The jobs of one request, or of one connection outside of any.
+    """The jobs of one request, or of one connection outside of a request.
 
     Args:
         intake: of the application.
-        outbox: of the request to which they belong, if any.
+        outbox: of the request to which the jobs belong, if any.
     """
 
     def __init__(self, intake: "Intake", outbox: "Outbox | None" = None) -> None:
@@ -60,25 +60,25 @@ class JobSequence:
 
     @property
     def announced(self) -> bool:
-        """True if the workers are told anyway: by the request, when it is over."""
+        """True if the end of the request notifies the workers anyway."""
         return self._outbox is not None and not self._outbox.over
 
     @property
     def ids(self) -> list[str]:
-        """The ids of the latest jobs that were written; some may have been rolled back since."""
+        """The ids of the latest written jobs; some may have been rolled back since."""
         return [each.id for each in self._written]
 
     def forget_connections(self) -> None:
-        """The request is over: keep nothing of the user's."""
+        """Drop the references to the user's connections at the end of the request."""
         self._written = [replace(each, connection=None) for each in self._written]
 
     def add(self, call: Call) -> Added:
-        """A call that is to be written; nothing of the sequence has changed yet."""
+        """Prepare a call for `writing`; the sequence does not change yet."""
         drafted = draft(call, self._intake.injection)
         return Added(drafted, Job(new_id(), drafted["task"], inquiries=self._intake.inquiries))
 
     def writing(self, added: Added, connection: Connection) -> Steps[None]:
-        """The statements that write a call; its handle knows the job then."""
+        """The statements that write a call; they also update its handle."""
         yield from self._intake.transactions.verifying(connection)
         yield from self._intake.transactions.reserving()
         store = self._intake.group.store
@@ -89,7 +89,7 @@ class JobSequence:
         other = yield from self._other(job)
         if other is None:
             yield from self._intake.transactions.adding([job], announced=self.announced)
-            other = yield from self._other(job)  # another transaction may have been faster
+            other = yield from self._other(job)  # another transaction may have added it first
         job_id, conflict = (job.id, False) if other is None else other
         added.handle.note_stored(job_id, conflict=conflict)
         written = _Written(job_id, job.task, connection, own=other is None)
@@ -98,7 +98,7 @@ class JobSequence:
     def _keep_existing(
         self, asked: Sequence[str], rows: Sequence[Row], connection: Connection
     ) -> set[str]:
-        """Forget what was rolled back; the ids of the jobs that have not ended."""
+        """Forget jobs that were rolled back, and return the ids of the unfinished ones."""
         ended = {str(job_id): bool(is_ended) for job_id, is_ended in rows}
         self._written = [
             each
@@ -108,7 +108,7 @@ class JobSequence:
         return {job_id for job_id, is_ended in ended.items() if not is_ended}
 
     def _job(self, added: Added, unfinished: set[str]) -> NewJob:
-        """The job with its place: behind the last one that is there and has not ended."""
+        """The job of a call, with the last existing unfinished job as its predecessor."""
         task, job_id, rules = added.drafted["task"], added.handle.id, self._intake.rules
         drafted = added.drafted
         if self._outbox is not None:
@@ -127,7 +127,7 @@ class JobSequence:
         )
 
     def _other(self, job: NewJob) -> Steps[tuple[str, bool] | None]:
-        """The job that has the unique key of this one, and whether it is another call."""
+        """The id of another job with the same unique key; True with it if the call is another."""
         if job.unique_key is None:
             return None
         rows = yield self._intake.group.store.keyed(job.unique_key)

@@ -1,7 +1,7 @@
-"""Storing entries of an outbox: one operation, whose answer several may wait for.
+"""Storing entries of an outbox: one operation, for whose answer several callers may wait.
 
-Whoever waits is only told; what the answer means for the entries is decided by their outbox, in the
-store's thread. So a caller may be cancelled, or its event loop closed, at any moment.
+The outbox applies the answer to its entries, in the store's thread. The callers are only woken. So
+a caller may be cancelled, or its event loop closed, at any moment.
 """
 
 import asyncio
@@ -56,14 +56,14 @@ class Storing:
 
     @property
     def in_doubt(self) -> bool:
-        """True if it failed, and is stored perhaps."""
+        """True if it failed, but the entries may be stored nevertheless."""
         return self._operation.in_doubt
 
     def begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Hand the operation to the store; under the lock, so that operations keep their order.
+        """Submit the operation; under the lock, so that operations keep their order.
 
         Args:
-            loop: where `wait` will be called.
+            loop: the event loop in which `wait` will be called, if any.
         """
         operation = self._operation
         if loop is not None:
@@ -76,7 +76,7 @@ class Storing:
 
     def _take(self, result: Any, error: BaseException | None) -> None:
         with self._lock:
-            answered, self._answered = self._answered, None  # nothing refers to itself afterwards
+            answered, self._answered = self._answered, None  # no reference cycle is left
             if answered is None:  # taken back just now
                 return
             self.error = error
@@ -85,18 +85,18 @@ class Storing:
     # ------------------------------------------------------------------ waiting
 
     async def wait(self) -> None:
-        """Wait for the answer, as the one for whom the operation was begun.
+        """Wait for the answer, as the caller that began the operation.
 
         Raises:
-            StoreError: nothing of it was stored.
+            StoreError: no entry was stored.
         """
         future, self._future = self._future, None
         if future is None:
-            raise RuntimeError("the operation was begun for nobody in an event loop")
+            raise RuntimeError("wait() must follow begin(loop), but there was no event loop")
         await self._await(future)
 
     async def join(self) -> None:
-        """Wait for the same answer, as somebody else."""
+        """Wait for the answer, as another caller."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         with self._lock:
@@ -119,10 +119,10 @@ class Storing:
             expiry.cancel()
 
     def wait_blocking(self, *, raises: bool) -> None:
-        """The same for a thread.
+        """Wait for the answer in a thread.
 
         Args:
-            raises: the entry that it waits for is among these, so that their error is its own.
+            raises: raise the operation's error, because the caller's entry is part of it.
         """
         answered = threading.Event()
         if self._operation.call_at_answer(answered.set) and not answered.wait(self._timeout):
@@ -154,7 +154,7 @@ class Storing:
         return True
 
     def _leave(self) -> None:
-        """A caller was cancelled: if it was the only one, take the operation back if possible."""
+        """Take the operation back, if possible, when its only caller was cancelled."""
         with self._lock:
             self._waiters -= 1
             unanswered = self._answered is not None
@@ -165,5 +165,5 @@ class Storing:
 
 
 def _wake(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]") -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed: nothing waits in it
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nothing waits there
         loop.call_soon_threadsafe(resolve, future, None, None)

@@ -1,4 +1,4 @@
-"""An attempt is completed together with its effects, on the task's own connection.
+"""Completion of an attempt in one transaction with its effects, on the task's own connection.
 
 begin ──▶ the task's work ──▶ completed, if still ours ──▶ commit ──▶ the task goes on
                │                      │                      │
@@ -17,14 +17,14 @@ from afterword.transactions.statements import Transactions, perform, perform_asy
 
 
 class Completion:
-    """One transaction of a task's that completes its job.
+    """One transaction of a task that completes its job.
 
     Args:
-        transactions: what the store can do on other connections.
-        settlement: how the attempt ends, as soon as its work is done.
+        transactions: the store's statements on other connections.
+        settlement: returns the settlement of the attempt, once its work is done.
         on_record: called after the commit.
-        prepare: called before it begins; blocks. None: there is nothing to prepare.
-        name: what to call the attempt.
+        prepare: called before the transaction begins; may block. None: nothing to prepare.
+        name: of the attempt, for messages.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Completion:
 
     @contextlib.contextmanager
     def on(self, connection: UserConnection) -> Iterator[None]:
-        """On a connection that blocks."""
+        """Complete it on a synchronous connection."""
         if self._prepare is not None:
             self._prepare()
         connection.begin()
@@ -58,7 +58,7 @@ class Completion:
 
     @contextlib.asynccontextmanager
     async def on_awaited(self, connection: AsyncUserConnection) -> AsyncIterator[None]:
-        """On one that is awaited."""
+        """Complete it on an asynchronous connection."""
         if self._prepare is not None:
             await asyncio.to_thread(self._prepare)
         await connection.begin()
@@ -77,6 +77,6 @@ class Completion:
     def _require(self, ours: bool) -> None:
         if not ours:
             raise LostLease(
-                f"{self._name} could not complete its job: the job has been given to somebody"
-                " else, who completes it. The transaction was rolled back."
+                f"{self._name} could not complete its job: another worker has the job"
+                " by now, and completes it. The transaction was rolled back."
             )

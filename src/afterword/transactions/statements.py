@@ -1,7 +1,7 @@
-"""The store's statements in the users' transactions: jobs are added, attempts completed there.
+"""The store's statements in the users' transactions: they add jobs and complete attempts.
 
-What is to be executed is decided here, by generators that yield statements and are sent the rows;
-`perform` and `perform_async` execute them, on a connection that blocks or on one that is awaited.
+Generators decide what to execute: they yield statements and are sent the rows. `perform` executes
+them on a synchronous connection, `perform_async` on an asynchronous one.
 """
 
 from collections.abc import Generator, Sequence
@@ -21,23 +21,23 @@ Steps = Generator[Statement, list[Row], T]
 
 
 class Transactions:
-    """What one store can have done in transactions that are not its own.
+    """The operations of one store in transactions that are not its own.
 
     Args:
-        group: runs the store; started by the first who needs it.
+        group: runs the store; started when it is first needed.
     """
 
     def __init__(self, group: GroupCommit) -> None:
         self._group = group
-        self._known: WeakSet[object] = WeakSet()  # what surely leads to our database
+        self._known: WeakSet[object] = WeakSet()  # certainly lead to our database
         self._known_names: set[str] = set()
 
     def open(self) -> None:
-        """Open the store, unless it is open; refuse one that no other connection can share.
+        """Open the store if it is not open; refuse one that no other connection can share.
 
         Raises:
             ConfigurationError: the store is a SQLite file of its own.
-            StoreError: it cannot be opened.
+            StoreError: the store cannot be opened.
         """
         store = self._group.store
         if store.url.startswith("sqlite:///"):
@@ -51,21 +51,21 @@ class Transactions:
             self._group.start()
 
     def announce(self) -> None:
-        """Jobs were committed, or followers set free: let the workers look; never blocks."""
+        """Notify the workers of committed jobs or freed followers; never blocks."""
         self._group.submit(calling(_announce))
 
     def adding(self, jobs: Sequence[NewJob], *, announced: bool) -> Steps[None]:
-        """Add jobs. `announced`: somebody will call `announce` after the commit."""
+        """Add jobs. `announced`: the caller will call `announce` after the commit."""
         yield from _executing(self._group.store.adding(jobs))
         if not announced:
             yield from _executing(self._group.store.announcing())
 
     def reserving(self) -> Steps[None]:
-        """Begin to write, where a transaction that reads first could be refused."""
+        """Begin to write, if the store may refuse a transaction that reads first."""
         yield from _executing(self._group.store.reserving())
 
     def completing(self, settlement: Settlement) -> Steps[bool]:
-        """Settle an attempt, if it is still ours."""
+        """Settle an attempt, under the fence; False: another worker has the job."""
         first, *others = self._group.store.completing(settlement)
         if not (yield first):
             return False
@@ -103,7 +103,7 @@ class Transactions:
 
 
 def perform(steps: Steps[T], connection: UserConnection) -> T:
-    """Execute what the steps ask for, on a connection that blocks."""
+    """Execute the steps on a synchronous connection."""
     try:
         statement = next(steps)
         while True:
@@ -119,7 +119,7 @@ def perform(steps: Steps[T], connection: UserConnection) -> T:
 
 
 async def perform_async(steps: Steps[T], connection: AsyncUserConnection) -> T:
-    """The same on a connection that is awaited."""
+    """Execute the steps on an asynchronous connection."""
     try:
         statement = next(steps)
         while True:
@@ -145,7 +145,7 @@ def _announce(store: Store) -> None:
 
 
 def _has_no_store(error: Exception) -> bool:
-    """Whether a database says that it does not have (or does not show) the store's tables."""
+    """True for the error of a database that lacks (or does not show) the store's tables."""
     cause = getattr(error, "orig", None) or error  # SQLAlchemy keeps the driver's own error there
     # https://www.postgresql.org/docs/current/errcodes-appendix.html: syntax, names and rights
     return (getattr(cause, "sqlstate", None) or "").startswith("42") or "no such table" in str(

@@ -1,6 +1,6 @@
 """From a stored job to its outcome.
 
-`worker` claims, `runner` starts attempts, `executor` runs one, `settlements` writes how it ended.
-`context` is what a task sees of itself; `processes` has the children of a worker. `afterword.app`
-starts a worker; `request` knows it only as something that takes held jobs.
+`worker` claims jobs, `runner` starts attempts, `executor` runs one attempt, `settlements` stores
+its outcome. `context` is the task's view of its attempt; `processes` manages child processes.
+`afterword.app` starts a worker. `request` uses it only to offer held jobs.
 """

@@ -1,8 +1,8 @@
-"""What a worker takes from the store: as much as it has room for, whenever there may be something.
+"""Claiming jobs for a worker: as many as it has room for.
 
-Any thread asks. The store's thread claims when it gets to it, and only then finds out how much room
-there is: so a claim shares its transaction with the ends of attempts, and takes as many jobs as
-have ended. What it took waits (`afterword.worker.claims`) until the event loop gives it slots.
+Any thread may ask. The store's thread claims, and counts the free slots only then. So a claim
+shares its transaction with the outcomes of attempts, and takes as many jobs as have ended. Claimed
+jobs wait in a `Prefetch` until the event loop gives them slots.
 """
 
 import contextlib
@@ -16,34 +16,34 @@ from afterword.client.operation import calling
 from afterword.model.clock import Clock
 from afterword.store.protocol import Claim, Store
 
-PROBE = 4  # the part of the free slots that the first of several claims asks for: a quarter
-AHEAD = 0.05  # seconds: a claim waits here for about as long
-MOST = 500  # claims: so that one transaction, for which requests may wait, stays short
+PROBE = 4  # the first of several claims asks for one in four of the free slots
+AHEAD = 0.05  # seconds for which a claim waits, on average
+MOST = 500  # claims; a transaction stays short, because requests may wait for it
 GIVE_BACK_AFTER = 0.25  # seconds
-CAREFUL_FOR = 1.0  # seconds without claims ahead, once one came that was lost before
+CAREFUL_FOR = 1.0  # seconds without claims ahead, after a claim that was lost before
 
 
 class Prefetch:
-    """The claims of one worker that have no slot yet, in their order.
+    """The claims of one worker that wait for a slot, in their order.
 
     One thread may put while another one takes.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._claims: deque[tuple[float, Claim]] = deque()  # and since when they wait (monotonic)
+        self._claims: deque[tuple[float, Claim]] = deque()  # with their time of arrival (monotonic)
         self._counted_from = clock.monotonic()
         self._per_second = 0.0
         self._careful_until = float("-inf")
-        self._risky = False  # one that was lost before is among them
-        self.ended = 0  # attempts since `_counted_from`: whoever ends one counts it here
+        self._risky = False  # a claim that was lost before is among them
+        self.ended = 0  # attempts ended since `_counted_from`; the runner counts them here
 
     def __len__(self) -> int:
         return len(self._claims)
 
     @property
     def room(self) -> int:
-        """How many more had better be claimed than there are free slots."""
+        """Claims to request beyond the free slots."""
         now = self._clock.monotonic()
         if now >= self._counted_from + AHEAD:
             self._per_second = self.ended / (now - self._counted_from)
@@ -58,17 +58,17 @@ class Prefetch:
         self._risky = self._risky or any(claim.lost for claim in claims)
 
     def take(self) -> Claim:
-        """The next one."""
+        """Take the next claim."""
         return self._claims.popleft()[1]
 
     def take_out(self, queues: frozenset[str]) -> Sequence[Claim]:
-        """Those of these queues; nothing may be taken or given up meanwhile."""
+        """Take the claims of these queues; no other thread may take or give up claims meanwhile."""
         claims = [self._claims.popleft() for _ in range(len(self._claims))]
         self._claims.extend(each for each in claims if each[1].queue not in queues)
         return [claim for _, claim in claims if claim.queue in queues]
 
     def give_up(self, *, all_of_them: bool) -> Sequence[Claim]:
-        """What is not to wait any longer, or not at all."""
+        """Take the claims to give back: those that have waited too long, or must not wait."""
         now = self._clock.monotonic()
         late = bool(self._claims) and self._claims[0][0] <= now - GIVE_BACK_AFTER
         if not (late or self._risky or all_of_them):
@@ -85,7 +85,7 @@ class Prefetch:
         return given_up
 
     def _taken(self, count: int) -> Iterator[tuple[float, Claim]]:
-        """As many from the front, or all if another thread takes some as well."""
+        """Take up to `count` claims from the front; another thread may take some too."""
         with contextlib.suppress(IndexError):
             for _ in range(count):
                 yield self._claims.popleft()
@@ -95,10 +95,10 @@ class Claims:
     """Claims jobs for one worker.
 
     Args:
-        queues: what it serves.
-        free: how many of its slots are free.
-        skipped: the tasks whose jobs are left to others, or to a later time.
-        on_claimed: called in the store's thread after each claim, whatever came of it.
+        queues: those that the worker serves.
+        free: returns the number of free slots.
+        skipped: returns the tasks whose jobs are not claimed now.
+        on_claimed: called in the store's thread after each claim, also after an error.
     """
 
     def __init__(
@@ -118,15 +118,15 @@ class Claims:
         self._free = free
         self._skipped = skipped
         self._on_claimed = on_claimed
-        self._asked = False  # and the store's thread has not got to it
+        self._asked = False  # True until the store's thread begins the claim
         self.waiting = Prefetch(clock)
-        self.promised = 0  # slots that the claim under way may need
-        self.more = False  # there was more to claim than there was room for
+        self.promised = 0  # slots that the present claim may need
+        self.more = False  # there were more jobs than free slots
         self.next_in: float | None = None  # seconds until the next job that waits for its time
-        self.stopped = False  # nothing is claimed any more
+        self.stopped = False  # no further claims
 
     def ask(self) -> None:
-        """In any thread: claim what there is room for, unless that is to happen already."""
+        """Ask for a claim, in any thread, unless one is already asked for."""
         if self._asked or self.stopped:
             return
         self._asked = True
@@ -136,23 +136,23 @@ class Claims:
 
     @property
     def wanted(self) -> int:
-        """How many jobs there is room for; it may be less than none.
+        """The number of jobs to claim; it may be negative.
 
-        A first claim leaves slots to the jobs that this process's requests offer meanwhile; only
-        one that came back full shows that there is more in the store.
+        A first claim leaves slots to the jobs that this process's requests offer meanwhile. Only a
+        claim that returned as many jobs as it asked for shows that the store has more.
         """
         free = self._free()
         return free + self.waiting.room if self.more else min(free, max(1, free // PROBE))
 
     def _claim(self, store: Store) -> Sequence[Claim]:
-        """In the store's thread."""
-        self._asked = False  # whoever has news from now on must be heard
+        """Claim jobs, in the store's thread."""
+        self._asked = False  # from now on, `ask` must lead to another claim
         if not self._leases.valid:
             self.more = False
-            return []  # until it has joined again: what it took now would be lost at once
+            return []  # jobs claimed before it joins again would be lost at once
         limit = self.wanted
         if limit <= 0:
-            self.more = True  # for all we know
+            self.more = True  # perhaps
             return []
         self.promised = limit
         claims = store.claim(self._leases.worker, self._queues, limit, self._skipped())
@@ -165,6 +165,6 @@ class Claims:
         if error is None:
             self.waiting.put(claims)
         else:
-            self.more = False  # the next poll will tell
+            self.more = False  # until the next poll
             telemetry.claim_failed(error)
         self._on_claimed()

@@ -1,12 +1,12 @@
-"""What a running attempt knows of itself, and what it can do about its job.
+"""The task's view of its running attempt: `TaskContext` and `current_task`.
 
-A task runs at least once. If its process dies after its work and before its outcome is on record,
-the work is done again. Two things help:
+A task runs at least once. If its process dies after the work and before the outcome is stored, the
+work is done again. Two things help:
 
-- jobs that a task adds (`add_task`) are stored with its completion, so they are added once;
-- where the work is a transaction in the store's own database, `complete_in` settles the attempt on
-  the task's own connection, under the fence, and commits: what is committed was then done by the
-  attempt that completed the job, and by no other (`afterword.transactions.completion`).
+- Jobs that a task adds (`add_task`) are stored with its completion, so they are added once.
+- If the work is a transaction in the store's own database, `complete_in` settles the attempt on the
+  task's own connection, under the fence, and commits. Only the attempt that completes the job can
+  commit such work (`afterword.transactions.completion`).
 """
 
 import logging
@@ -37,11 +37,11 @@ R = TypeVar("R")
 
 @native(in_processes=True)
 class TaskContext(TaskAdder):
-    """One attempt at a job: a parameter of a task, or `current_task()`.
+    """One attempt at a job, as a parameter of a task or from `current_task()`.
 
     Args:
-        claim: the right to it.
-        services: what it shares with other attempts.
+        claim: the worker's claim on the job.
+        services: shared with the other attempts.
         started_at: seconds since 1970.
 
     Example:
@@ -58,12 +58,12 @@ class TaskContext(TaskAdder):
         self.started_at = started_at
         self._began = services.monotonic()
         self.children: list[NewJob] = []
-        self.completed = False  # on record already, by `complete_in`
+        self.completed = False  # already stored as completed, by `complete_in`
         self.told_to_end: BaseException | None = None
-        self.heeded = False  # the task has seen that it was
-        self.leaving = False  # the task has returned, and what it was given is given back
+        self.heeded = False  # the task has read `cancelled` since
+        self.leaving = False  # the task has returned, and its dependencies are being closed
         self._options = NO_OPTIONS
-        self.over = False  # for the job: whatever its code still comes to is dropped
+        self.over = False  # the attempt has ended for the job; further results are dropped
 
     @property
     def job_id(self) -> str:
@@ -77,17 +77,17 @@ class TaskContext(TaskAdder):
 
     @property
     def attempt(self) -> int:
-        """1 for the first try, and one more for each further one."""
+        """The number of this attempt, from 1."""
         return self._claim.attempt
 
     @property
     def seconds(self) -> float:
-        """How long the attempt has run so far."""
+        """Seconds for which the attempt has run so far."""
         return self._services.monotonic() - self._began
 
     @property
     def idempotency_key(self) -> str:
-        """The same for all attempts at this job: give it to services that take such a key."""
+        """A key that is the same for all attempts at this job, for services that take one."""
         return self._claim.id
 
     @property
@@ -97,22 +97,22 @@ class TaskContext(TaskAdder):
 
     @property
     def logger(self) -> "logging.LoggerAdapter[logging.Logger]":
-        """The logger of the task's module; job_id, task, queue and attempt are in its records.
+        """The logger of the task's module; its records have job_id, task, queue and attempt.
 
         Example:
             current_task().logger.info("sent")
         """
         claim = self._claim
-        said = {"job_id": claim.id, "task": claim.task, "queue": claim.queue}
+        extra = {"job_id": claim.id, "task": claim.task, "queue": claim.queue}
         logger = logging.getLogger(claim.task.partition(":")[0])
-        return _Logger(logger, {**said, "attempt": claim.attempt})
+        return _Logger(logger, {**extra, "attempt": claim.attempt})
 
     @property
     def cancelled(self) -> bool:
-        """Whether the task had better end now: somebody cancelled it, or its time is over.
+        """True once the attempt was cancelled or timed out: return soon.
 
-        For `def` tasks, which nobody can stop; an `async def` task is cancelled where it awaits.
-        One that returns after it has seen this is cancelled, and not completed.
+        It is for `def` tasks, which cannot be interrupted. An `async def` task is cancelled where
+        it awaits. If the task returns after reading True, its job is cancelled, not completed.
 
         Example:
             def resize_all(paths: list[Path]) -> None:
@@ -127,12 +127,12 @@ class TaskContext(TaskAdder):
 
     @property
     def is_told_to_end(self) -> bool:
-        """The same, without having been seen by the task."""
+        """The same as `cancelled`, without counting as read by the task."""
         return self.told_to_end is not None
 
     @property
     def progress(self) -> Progress:
-        """How far this attempt has come.
+        """The progress of this attempt.
 
         Example:
             current_task().progress.update(3, total=10, message="resizing")
@@ -143,7 +143,7 @@ class TaskContext(TaskAdder):
 
     @property
     def said_progress(self) -> Progress | None:
-        """The same; None if nobody has asked for it."""
+        """The progress of this attempt; None if `progress` was never used."""
         return self._progress
 
     @property
@@ -153,8 +153,8 @@ class TaskContext(TaskAdder):
 
     # ------------------------------------------------------------------ jobs of its own
 
-    # What a task adds exists if and only if this attempt completes: both are stored as one. So an
-    # attempt that fails and is repeated adds no job twice. The jobs do not wait for each other.
+    # The jobs that a task adds exist if and only if this attempt completes: they are stored in one
+    # transaction. So a repeated attempt adds no job twice. The jobs do not wait for each other.
 
     def _add_call(self, call: Call) -> Job[Any]:
         job = self.new_job(call)
@@ -162,15 +162,15 @@ class TaskContext(TaskAdder):
         return Job(job.id, job.task, inquiries=self._services.inquiries)
 
     def new_job(self, call: Call) -> NewJob:
-        """The job of a call; it is not added."""
+        """Create the job of a call; it is not added."""
         return new_job(call, self._services.injection)
 
     def keep(self, jobs: Sequence[NewJob]) -> None:
-        """Add jobs, as of `add_task`."""
+        """Add jobs, as `add_task` does."""
         if self.over or self.completed:
             raise NotInTask(
-                f"{self} has ended, and what a task adds is stored with its end. Add it before the"
-                " task returns, and before the end of a complete_in block."
+                f"{self} has ended, and the jobs that a task adds are stored with its end. Add them"
+                " before the task returns, and before the end of a complete_in block."
             )
         self.children.extend(jobs)
 
@@ -188,14 +188,14 @@ class TaskContext(TaskAdder):
         """Commit the work of a block and the completion of this job in one transaction.
 
         `with` for a synchronous connection or session, `async with` for an asynchronous one. Code
-        after the block still runs; the job is completed, even if that code raises.
+        after the block still runs, but the job stays completed even if that code raises.
 
         Args:
-            connection: to the database in which the store lives; its transaction is committed.
+            connection: to the store's own database; its transaction is committed.
 
         Raises:
-            LostLease: at the end of the block: the job has been given to somebody else.
-            ConfigurationError: it leads to another database, or has no transaction.
+            LostLease: at the end of the block, if another worker has the job by now.
+            ConfigurationError: the connection leads to another database, or has no transaction.
 
         Example:
             async def bill(order_id: int) -> None:
@@ -204,7 +204,7 @@ class TaskContext(TaskAdder):
                         session.add(Bill(order_id=order_id))
         """
         if self.completed:
-            raise LostLease(f"{self} is on record already; complete_in can be used once.")
+            raise LostLease(f"{self} is already completed: complete_in can be used once.")
         transactions = self._transactions
         transactions.open()
         adapted = adapt(connection)
@@ -218,9 +218,9 @@ class TaskContext(TaskAdder):
     def _transactions(self) -> Transactions:
         if self._services.transactions is None:
             raise ConfigurationError(
-                f"complete_in needs the worker's own process, but {self} runs in a child process,"
-                " or in its request. Use it in a task without executor='process', and start the"
-                " application."
+                f"complete_in works only in the worker's own process, but {self} runs in a child"
+                " process or in its request. Use it in a task without executor='process', and start"
+                " the application."
             )
         return self._services.transactions
 
@@ -229,7 +229,7 @@ class TaskContext(TaskAdder):
         return Settlement(self._claim, Completed(), children, seconds=self.seconds)
 
     def _write_progress(self) -> None:
-        """What it has said goes on record while it is still running there."""
+        """Flush progress now; later the job is gone from `jobs`."""
         self._services.write_now(self.progress)
 
     def _on_record(self) -> None:
@@ -241,7 +241,7 @@ class TaskContext(TaskAdder):
 
 
 class _Logger(logging.LoggerAdapter[logging.Logger]):
-    """One that keeps the caller's `extra`, too."""
+    """A LoggerAdapter that keeps the caller's `extra`, too."""
 
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
@@ -257,7 +257,7 @@ current: ContextVar[TaskContext] = ContextVar("afterword_task")
 
 
 def current_task() -> TaskContext:
-    """The attempt that is running here: in a task, and in what it calls, awaits or starts.
+    """The running attempt, in a task and in the code that it calls, awaits or starts.
 
     Raises:
         NotInTask: no task runs here.
@@ -266,6 +266,6 @@ def current_task() -> TaskContext:
         return current.get()
     except LookupError:
         raise NotInTask(
-            "current_task() is for tasks, and for what they call, await or start; this code is run"
-            " by none."
+            "current_task() must be called in a task, or in code that a task calls, awaits or"
+            " starts, but no task runs here."
         ) from None

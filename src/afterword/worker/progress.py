@@ -1,12 +1,12 @@
-"""How far a task has come, by its own account: cheap to say, and written twice a second at most.
+"""The progress of a task: cheap to update, and written at most twice a second.
 
-A task may say it a million times; each time a few attributes are set. What was said last is looked
-at every half a second, for all attempts of a worker together, and once more when an attempt ends:
+A task may update it a million times; each update sets a few attributes. The latest values are
+written every half second, for all attempts of a worker together, and when an attempt ends:
 
     update() ──▶ changed ──▶ the worker's Reports, in the store's thread ──▶ Store.report
                     └──────▶ in a child process: sent to the worker, by a timer
 
-Reports are written under the fence. One that is refused is no error: the job is somebody else's.
+Reports are written under the fence. A refused one is no error: another worker has the job.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ from afterword.store.protocol import Claim, Report, Store
 T = TypeVar("T")
 
 EVERY = 0.5  # seconds from one write of an attempt's progress to the next
-WRITE_WITHIN = 1.0  # seconds; if the store is that busy, it has to do without
+WRITE_WITHIN = 1.0  # seconds; if the store is busier, the write is skipped
 MESSAGE_LIMIT = 200  # characters
-_MOST = 1e300  # what JSON and every database can still hold
+_MOST = 1e300  # JSON and every database can store it
 _NUMBERS = (int, float)
 
 
 @native(in_processes=True)
 class Progress:
-    """How far this attempt has come: a parameter of a task, or `current_task().progress`.
+    """The progress of this attempt, as a parameter of a task or `current_task().progress`.
 
     Args:
         claim: the attempt's.
-        note: told that something has changed; not again before it has been taken.
+        note: called after a change; not again before `take`.
 
     Example:
         async def import_rows(path: str, progress: Progress) -> None:
@@ -56,27 +56,27 @@ class Progress:
 
     @property
     def current(self) -> float:
-        """How much is done."""
+        """The amount that is done."""
         return self._current
 
     @property
     def total(self) -> float | None:
-        """Of how much; None: nobody has said."""
+        """The whole amount; None if it was not set."""
         return self._total
 
     def update(
         self, current: float, total: float | None = None, message: str | None = None
     ) -> None:
-        """Say how much is done.
+        """Set the amount that is done.
 
         Args:
-            current: how much, in whatever unit; no more than the total.
-            total: of how much. Default: as before.
-            message: what is done now, for people; at most 200 characters of one line are kept.
+            current: the amount, in any unit; reduced to the total if it is greater.
+            total: the whole amount. Default: as before.
+            message: the present step, for people; at most 200 characters of one line are kept.
                 Default: as before.
 
         Raises:
-            ValueError: a number that is negative, infinite or not a number.
+            ValueError: a number is negative, infinite or NaN.
         """
         if total is not None:
             self._total = _checked(total, "total")
@@ -91,17 +91,17 @@ class Progress:
             self._note(self)
 
     def advance(self, n: float = 1) -> None:
-        """Say that so much more is done.
+        """Add to the amount that is done.
 
         Raises:
-            ValueError: as of `update`.
+            ValueError: as in `update`.
         """
         if type(n) not in _NUMBERS or not 0 <= n <= _MOST:
             n = _checked(n, "n")
         self.update(self._current + n)
 
     def message(self, text: str) -> None:
-        """Say what is done now."""
+        """Set the message: the present step, for people."""
         self.update(self._current, message=text)
 
     @overload
@@ -111,18 +111,18 @@ class Progress:
     def track(self, iterable: AsyncIterable[T], total: float | None = None) -> AsyncIterator[T]: ...
 
     def track(self, iterable: Any, total: float | None = None) -> Any:
-        """Iterate, and count what is done: an item is when the next one is asked for.
+        """Iterate and count: an item is done when the next one is requested.
 
         Args:
-            iterable: for `for`, or for `async for`.
-            total: how many items there are. Default: the length, if it has one.
+            iterable: for `for` or `async for`.
+            total: the number of items. Default: the length, if the iterable has one.
 
         Example:
             for page in progress.track(pages):
                 render(page)
         """
         if total is None:
-            # A hint of 0 is what objects without any give; they may have many items.
+            # Objects without a length hint give 0; they may have many items.
             total = len(iterable) if hasattr(iterable, "__len__") else _hint(iterable)
         self._total = None
         self.update(0, total)
@@ -141,21 +141,25 @@ class Progress:
             self.advance()
 
     def take(self) -> Report | None:
-        """What has changed since the last time."""
+        """Take the changes since the last call; None if there are none."""
         if not self._changed:
             return None
-        self._changed = False  # before it is read: what changes meanwhile is noted again
-        said = {"current": self._current, "total": self._total, "message": _line(self._message)}
-        return Report(self._claim, json.dumps(said, separators=(",", ":"), ensure_ascii=False))
+        self._changed = False  # first, so that later changes are noted again
+        values = {"current": self._current, "total": self._total, "message": _line(self._message)}
+        return Report(self._claim, json.dumps(values, separators=(",", ":"), ensure_ascii=False))
 
     def put_back(self) -> None:
-        """What was taken could not be written."""
+        """Note the change again, because what was taken could not be written."""
         self._changed = True
         self._note(self)
 
 
 def _checked(value: Any, name: str) -> float:
-    """A number as JSON can hold it: those of other kinds become int or float."""
+    """Convert to a number that JSON can hold, int or float.
+
+    Raises:
+        ValueError: it is none.
+    """
     try:
         number: float = operator.index(value) if hasattr(value, "__index__") else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -169,12 +173,12 @@ def _checked(value: Any, name: str) -> float:
 
 
 def _hint(iterable: object) -> int | None:
-    """How many items there will be, if an iterator knows."""
+    """The number of items, if an iterator knows it."""
     return operator.length_hint(iterable, 0) or None
 
 
 def _line(text: str) -> str:
-    """One line of printable text, whatever was given."""
+    """Convert any text to one printable line."""
     printable = "".join(each if each.isprintable() else " " for each in text[: 2 * MESSAGE_LIMIT])
     return printable.strip()[:MESSAGE_LIMIT]
 
@@ -191,15 +195,15 @@ class Reports:
         self._changed: set[Progress] = set()
 
     def start(self) -> None:
-        """Look from now on."""
+        """Write from now on."""
         self._group.every(EVERY, self._write)
 
     def note(self, progress: Progress) -> None:
-        """It has changed; called in any thread."""
+        """Note that this progress has changed; in any thread."""
         self._changed.add(progress)
 
     def _write(self, store: Store) -> None:
-        """In the store's thread. What changes meanwhile is for the next time."""
+        """Write the changes, in the store's thread; later ones are for the next time."""
         taken = [self._changed.pop() for _ in range(len(self._changed))]
         reports = [report for each in taken if (report := each.take()) is not None]
         if not reports:
@@ -212,11 +216,11 @@ class Reports:
             raise
 
     def write_last(self, progress: Progress | None, then: Callable[[], None]) -> None:
-        """Write what an attempt said last, and go on in the store's thread, whatever it answers.
+        """Write the last progress of an attempt, then call `then` in the store's thread.
 
         Args:
-            progress: None: it has said nothing.
-            then: called at once if there is nothing to write.
+            progress: None if the attempt has none.
+            then: called also after an error; called at once if there is nothing to write.
         """
         report = progress.take() if progress is not None else None
         if report is None:
@@ -227,7 +231,7 @@ class Reports:
         self._group.submit(operation)
 
     def write_now(self, progress: Progress) -> None:
-        """Write what has not been written; if that does not work, it is no reason to fail."""
+        """Write the latest changes now; an error of the store is ignored."""
         report = progress.take()
         if report is not None:
             with contextlib.suppress(StoreError):

@@ -1,8 +1,8 @@
-"""The ends of attempts on their way to the store: many at once, in one operation.
+"""Settlements on their way to the store: many at once, in one operation.
 
-A worker that drains a backlog ends thousands of attempts a second. What ends while the store's
-thread is busy waits here, and is settled together: one operation, one call of `Store.settle`, one
-answer. Nothing waits for company: an end that is alone goes at once.
+A worker that drains a backlog ends thousands of attempts a second. Attempts that end while the
+store's thread is busy wait here, and are settled together: one operation, one call of
+`Store.settle`, one answer. A single settlement is submitted at once.
 """
 
 import threading
@@ -17,12 +17,12 @@ OnSettled = Callable[[Settlement, bool, BaseException | None], None]
 
 
 class SettlementQueue:
-    """Settles attempts, in whatever thread they end.
+    """Settles attempts; they may end in any thread.
 
     Args:
         group: runs the store.
-        on_settled: called in the store's thread, once for each, with whether it was accepted; or
-            with the error that this very settlement met.
+        on_settled: called in the store's thread, once for each settlement. Its arguments: the
+            settlement, True if it was accepted, and the error of this settlement or None.
     """
 
     def __init__(self, group: GroupCommit, on_settled: OnSettled) -> None:
@@ -32,7 +32,7 @@ class SettlementQueue:
         self._lock = threading.Lock()
 
     def add(self, settlement: Settlement) -> None:
-        """Settle it; tried again until it is on record, or surely never can be."""
+        """Settle an attempt; tried again until it is stored or can never be stored."""
         with self._lock:
             self._waiting.append(settlement)
             first = len(self._waiting) == 1
@@ -40,24 +40,24 @@ class SettlementQueue:
             _Batch(self).submit()
 
     def take(self) -> list[Settlement]:
-        """All that wait now."""
+        """Take all waiting settlements."""
         with self._lock:
             taken, self._waiting = self._waiting, []
         return taken
 
     def insist(self, settle: Callable[[Store], Sequence[bool]], done: "Done") -> None:
-        """Have the store's thread do it; what one of them may have met is answered."""
+        """Run `settle` in the store's thread; give up on errors that one settlement may cause."""
         operation = calling(settle)
         operation.done, operation.divisible = done, True
         self._group.insist(operation, gives_up_on=_may_be_of_one)
 
     def answer(self, settlements: Sequence[Settlement], accepted: Sequence[bool]) -> None:
-        """They are on record, or were refused."""
+        """Call `on_settled` for each; the store has accepted or refused it."""
         for settlement, is_accepted in zip(settlements, accepted, strict=True):
             self._on_settled(settlement, is_accepted, None)
 
     def add_alone(self, settlement: Settlement) -> None:
-        """Settle one of a batch that failed as a whole: the bad one fails or waits, no other."""
+        """Settle one of a failed batch by itself, so that only the bad one fails or waits."""
         operation = settling([settlement])
         operation.done = lambda accepted, error: self._on_settled(
             settlement, bool(accepted and accepted[0]), error
@@ -69,14 +69,14 @@ Done = Callable[[Sequence[bool], BaseException | None], None]
 
 
 class _Batch:
-    """What is settled together; it stays together if the store has to be asked again."""
+    """Settlements of one operation; they stay together when it is tried again."""
 
     def __init__(self, ends: SettlementQueue) -> None:
         self._ends = ends
         self._settlements: list[Settlement] = []
 
     def submit(self) -> None:
-        """Have it settled, with all that ends until then."""
+        """Submit the batch; it takes the settlements that wait when it starts."""
         self._ends.insist(self._settle, self._done)
 
     def _settle(self, store: Store) -> Sequence[bool]:
@@ -87,11 +87,11 @@ class _Batch:
         if error is None:
             self._ends.answer(self._settlements, accepted)
             return
-        # Those that it did not come to are taken, too: nobody else would be told to settle them.
+        # Also those that still wait: no other batch has been submitted for them.
         for settlement in (*self._settlements, *self._ends.take()):
             self._ends.add_alone(settlement)
 
 
 def _may_be_of_one(error: BaseException) -> bool:
-    """Whether the error may be that of one settlement: if the store is away, it is not."""
+    """True if one settlement may cause the error; False if the store is away."""
     return isinstance(error, StoreLocked) or not isinstance(error, StoreUnavailable)

@@ -1,11 +1,11 @@
 """The users' own connections and sessions, each behind the same few verbs.
 
-What is needed of them: to execute a store's statements inside the user's transaction, and, where a
-task completes with its effects, to begin, commit and roll back. One file for each driver; none of
-them is imported before the user has shown a connection of it.
+The verbs execute a store's statements inside the user's transaction. For a task that completes with
+its effects, they also begin, commit and roll back. There is one file for each driver, which is
+imported when the first connection of that driver is used.
 
-Errors are left as the driver raises them: it is the user's transaction, and the user's code knows
-which of them to repeat it for.
+Errors stay as the driver raises them: it is the user's transaction, and the user's code knows for
+which errors to repeat it.
 """
 
 import sys
@@ -28,11 +28,11 @@ class UserConnection(Protocol):
 
     @property
     def awaited(self) -> Literal[False]:
-        """It blocks."""
+        """False: its verbs block."""
 
     @property
     def session(self) -> Any:
-        """The session, if it is SQLAlchemy's, which tells of its commits; else None."""
+        """The session, if it is SQLAlchemy's, which has events for commits; else None."""
 
     @property
     def source(self) -> object:
@@ -44,14 +44,14 @@ class UserConnection(Protocol):
 
     @property
     def key(self) -> object | None:
-        """What leads to one database for as long as it exists; None: ask each time."""
+        """A key that stands for one database as long as it exists; None: check each time."""
 
     @property
     def name(self) -> str:
-        """Its database, as a message may show it: without password."""
+        """The database, for messages: without password."""
 
     def execute(self, statement: Statement) -> list[Row]:
-        """Execute a statement in the present transaction; the rows it returns."""
+        """Execute a statement in the present transaction, and return the rows."""
 
     def begin(self) -> None:
         """Begin the transaction that `commit` will end, unless there is one."""
@@ -68,7 +68,7 @@ class AsyncUserConnection(Protocol):
 
     @property
     def awaited(self) -> Literal[True]:
-        """It is awaited."""
+        """True: its verbs are awaited."""
 
     @property
     def session(self) -> Any:
@@ -104,10 +104,10 @@ class AsyncUserConnection(Protocol):
 
 
 def adapt(connection: Any) -> UserConnection | AsyncUserConnection:
-    """The verbs of a user's connection.
+    """Wrap a user's connection in the verbs.
 
     Raises:
-        ConfigurationError: nothing that is known here.
+        ConfigurationError: this kind of connection is not supported.
     """
     for module, name, load in _KINDS:
         kind = getattr(sys.modules.get(module), name, None)

@@ -39,7 +39,7 @@ class AsyncpgConnection:
 
     @property
     def name(self) -> str:
-        """Where it is connected to, as far as asyncpg tells."""
+        """The database name, if asyncpg has it."""
         parameters = getattr(self._connection, "_params", None)
         return f"postgresql: dbname={getattr(parameters, 'database', '(unknown)')}"
 
@@ -50,10 +50,10 @@ class AsyncpgConnection:
         return [tuple(row) for row in await self._connection.fetch(sql, *values)]
 
     async def begin(self) -> None:
-        """Begin a transaction, which must be the outermost: its commit is to be the commit.
+        """Begin a transaction, which must be the outermost one.
 
         Raises:
-            ConfigurationError: there is one already.
+            ConfigurationError: a transaction is already open.
         """
         if self._connection.is_in_transaction():
             raise ConfigurationError(

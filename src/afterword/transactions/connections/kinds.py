@@ -1,4 +1,4 @@
-"""The users' connections as types, for mypy and its like; no driver is imported for them."""
+"""The types of the users' connections, for type checkers; no driver is imported for them."""
 
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Awaited(Protocol):
-    """Whose `execute` is awaited: asyncpg's, and the async ones of psycopg and SQLAlchemy."""
+    """A connection with an awaited `execute`: asyncpg's, and psycopg's and SQLAlchemy's async."""
 
     def execute(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Execute a statement."""

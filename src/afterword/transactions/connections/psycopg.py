@@ -33,7 +33,7 @@ class PsycopgConnection:
 
     @property
     def name(self) -> str:
-        """Where it is connected to."""
+        """The connection string, without password."""
         return f"postgresql: {self._connection.info.dsn}"
 
     def execute(self, statement: Statement) -> list[Row]:
@@ -78,7 +78,7 @@ class AsyncPsycopgConnection:
 
     @property
     def name(self) -> str:
-        """Where it is connected to."""
+        """The connection string, without password."""
         return f"postgresql: {self._connection.info.dsn}"
 
     async def execute(self, statement: Statement) -> list[Row]:

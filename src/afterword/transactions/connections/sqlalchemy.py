@@ -62,7 +62,7 @@ class SQLAlchemyConnection:
         return [tuple(row) for row in result] if result.returns_rows else []
 
     def begin(self) -> None:
-        """It begins by itself, unless nothing ever does, or somebody else has begun it.
+        """Check that the transaction, which begins by itself, is one that the commit ends.
 
         Raises:
             ConfigurationError: the connection is in autocommit mode, or the session has joined a
@@ -70,7 +70,7 @@ class SQLAlchemyConnection:
         """
         if self._would_join:
             raise ConfigurationError(_JOINED)
-        # What `get_isolation_level` says is the database's own, which knows no such level.
+        # `get_isolation_level` returns the database's own level, which is never this one.
         if self._connection._is_autocommit_isolation():
             raise ConfigurationError(
                 "complete_in(...) needs a transaction, but this connection has the isolation level"
@@ -79,7 +79,7 @@ class SQLAlchemyConnection:
 
     @property
     def _would_join(self) -> bool:
-        """Whether the session, which has not begun, would begin inside another transaction."""
+        """True if the session has not begun, and would begin inside another transaction."""
         session = self.session
         if session is None or session.in_transaction():
             return False
@@ -88,7 +88,7 @@ class SQLAlchemyConnection:
         return within and session.join_transaction_mode != "control_fully"
 
     def commit(self) -> None:
-        """Commit, and flush before.
+        """Flush and commit.
 
         Raises:
             ConfigurationError: the session had joined another transaction, which goes on.
@@ -164,7 +164,7 @@ class AsyncSQLAlchemyConnection:
 
 
 def require_ended(root: RootTransaction | None) -> None:
-    """Refuse a commit that was none."""
+    """Refuse a commit that did not end the transaction."""
     if root is not None and root.is_active:
         raise ConfigurationError(_JOINED)
 

@@ -1,4 +1,4 @@
-"""A request on its way through a child process, and whom to tell of it."""
+"""A request on its way through a child process, with its callbacks."""
 
 import threading
 from collections.abc import Callable
@@ -14,7 +14,7 @@ OnEnd = Callable[[Ending], None]
 
 
 class Pool(Protocol):
-    """Who knows where a call is: `pool.Processes`."""
+    """The owner of the calls; implemented by `pool.Processes`."""
 
     def cancel(self, call: "Call") -> None:
         """See `Call.cancel`."""
@@ -25,15 +25,15 @@ class Pool(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """What `Processes.start` returns."""
+    """A call, as `Processes.start` returns it."""
 
     pool: Pool
     order: bytes
     on_message: OnMessage
     on_end: OnEnd
-    child: Child | None = None  # who has it, or had it
+    child: Child | None = None  # the child that has it, or had it
     cancelled: bool = False
-    killed: str | None = None  # why
+    killed: str | None = None  # the reason
 
     def cancel(self) -> None:
         """Ask for an early end: `child.cancelled()` is true there from now on."""
@@ -44,15 +44,15 @@ class Call:
         self.pool.kill(self, reason)
 
     def pass_on(self, message: dict[str, Any]) -> None:
-        """Tell what the handler sends."""
+        """Pass a message of the handler to `on_message`."""
         call_back(self.on_message, message)
 
     def end(self, ending: Ending) -> None:
-        """Tell how it has ended."""
+        """Pass the ending to `on_end`."""
         call_back(self.on_end, ending)
 
     def end_elsewhere(self, ending: Ending) -> threading.Thread | None:
-        """Tell it in a thread: who has caused the end may hold a lock that is needed for it."""
+        """Call `end` in a thread: the present one may hold a lock that `on_end` needs."""
         thread = threading.Thread(
             target=self.end, args=(ending,), name="afterword-ending", daemon=True
         )
@@ -65,7 +65,7 @@ class Call:
 
 
 def call_back(callback: Callable[[Any], None], value: object) -> None:
-    """Call somebody, whose failure must not end the thread that serves a child."""
+    """Call a callback; its failure must not end the thread that serves a child."""
     try:
         callback(value)
     except Exception as error:

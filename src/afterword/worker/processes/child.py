@@ -1,4 +1,4 @@
-"""Inside a child process: runs one call after the other, and listens to its parent meanwhile.
+"""The main program of a child process: it runs one call after the other for its parent.
 
 The main thread runs the calls, so a task may use signals and an event loop as in a program of its
 own. A second thread reads what the parent says. The pipes are this module's alone: a task that
@@ -28,7 +28,7 @@ _cancelled = threading.Event()
 
 
 def cancelled() -> bool:
-    """Whether the parent wants the present call to end."""
+    """True once the parent has asked the present call to end."""
     return _cancelled.is_set()
 
 
@@ -41,23 +41,23 @@ class Answers:
         self._call = 0
 
     def is_open(self) -> bool:
-        """Whether there is a parent: not in what a task has forked."""
+        """True if there is a parent; False in a process that a task has forked."""
         return self._descriptor is not None
 
     def close(self) -> None:
-        """After a fork, in its child: leave the pipe to the process whose it is."""
+        """Close the pipe in a forked process, which does not own it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor, self._lock = None, threading.Lock()
 
     def write(self, answer: dict[str, Any]) -> None:
-        """Say something that belongs to no call."""
+        """Write an answer that belongs to no call."""
         line = wire.encode(answer)
         with self._lock:
             self._write(line)
 
     def sending(self) -> Send:
-        """What a handler sends with; once its call has ended, that does nothing."""
+        """The `send` function of a handler; a no-op once its call has ended."""
         call = self._call
 
         def send(message: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ class Answers:
         return send
 
     def end(self, answer: dict[str, Any]) -> None:
-        """Say how the present call has ended."""
+        """Write the ending of the present call."""
         line = _encode(answer)
         with self._lock:
             self._call += 1
@@ -79,7 +79,7 @@ class Answers:
         if self._descriptor is not None:
             try:
                 wire.write(self._descriptor, line)
-            except OSError:  # nobody listens: there is nothing left to work for
+            except OSError:  # the parent is gone
                 tether.end_group()
 
 
@@ -91,7 +91,7 @@ def _encode(answer: dict[str, Any]) -> bytes:
 
 
 def main() -> None:
-    """Serve the parent until it is gone, or says that this is enough."""
+    """Serve the parent until it is gone or sends `stop`."""
     tether.leave_signals_to_parent()
     tether.end_with_parent()
     free_forks()
@@ -104,7 +104,7 @@ def main() -> None:
     ).start()
     answers.write({"ready": os.getpid()})
     while order := calls.get():
-        tether.leave_signals_to_parent()  # whatever the call before has made of them
+        tether.leave_signals_to_parent()  # the call before may have changed them
         answers.end(_run(order, answers.sending()))
 
 
@@ -126,19 +126,19 @@ def _take_pipes() -> tuple[int, Answers]:
 
 
 def _forget(orders: int, answers: Answers) -> None:
-    """In a process that a task has forked: the parent does not know it."""
+    """Close the pipes in a process that a task has forked, which the parent does not know."""
     os.close(orders)
     answers.close()
 
 
 def _show_crashes() -> None:
-    """Have Python say on standard error where it was when a signal killed it."""
+    """Print a traceback to standard error when a fatal signal kills this process."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # there is no standard error
         faulthandler.enable()
 
 
 def _listen(orders: int, calls: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
-    """In a thread: take orders until the parent is gone."""
+    """Take orders, in a thread, until the parent is gone."""
     for order in wire.read(orders):
         match order:
             case {"call": _}:
@@ -152,7 +152,7 @@ def _listen(orders: int, calls: "queue.SimpleQueue[dict[str, Any] | None]") -> N
 
 
 def _run(order: dict[str, Any], send: Send) -> dict[str, Any]:
-    """Run a call; whatever user code does, the answer is a value."""
+    """Run a call; an exception of user code becomes an answer, too."""
     request: dict[str, Any] = order["call"]
     try:
         importlib.import_module(request["module"])

@@ -1,4 +1,4 @@
-"""How a call in a child process ended, and what an exit code says."""
+"""The ending of a call in a child process, and exit codes in words."""
 
 import signal
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ class Ending:
 
     Args:
         value: what the handler returned.
-        died: why the process is gone, or why it never ran the call, in words for a person.
+        died: the reason why the process is gone or never ran the call, in words.
         error: the handler itself failed, or a module could not be imported: a traceback.
     """
 
@@ -21,7 +21,7 @@ class Ending:
 
 
 def describe(code: int) -> str:
-    """What became of a process, from its exit code; a signal's is negative.
+    """Describe the end of a process by its exit code; that of a signal is negative.
 
     >>> describe(-11)
     'was killed by SIGSEGV (Segmentation fault)'

@@ -36,7 +36,7 @@ def _plain(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def forward(send: Callable[[dict[str, Any]], None], is_open: Callable[[], bool]) -> None:
-    """In the child: send each record to the parent, for as long as the way is open."""
+    """Send each record to the parent while the pipe is open; for the child."""
     forwarding = _Forwarding(send)
     handle_here = logging.Logger.callHandlers
 
@@ -50,7 +50,7 @@ def forward(send: Callable[[dict[str, Any]], None], is_open: Callable[[], bool])
 
 
 def replay(values: dict[str, Any]) -> None:
-    """In the parent: handle a record of a child."""
+    """Handle a record of a child; for the parent."""
     record = logging.makeLogRecord(values)
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
@@ -58,14 +58,14 @@ def replay(values: dict[str, Any]) -> None:
 
 
 def levels() -> dict[str, int]:
-    """In the parent: the levels of all loggers that have one."""
+    """The levels of all loggers that have one; for the parent."""
     loggers = list(logging.root.manager.loggerDict.items())
     named = {name: each.level for name, each in loggers if isinstance(each, logging.Logger)}
     return {"root": logging.root.level, **{name: level for name, level in named.items() if level}}
 
 
 def set_levels(levels: dict[str, int]) -> None:
-    """In the child: what the parent would not log need not be sent."""
+    """Set the parent's levels in the child, so that only useful records are sent."""
     for name, level in levels.items():
         logger = logging.getLogger(name)
         if logger.level != level:  # setting one makes every logger forget what it has cached

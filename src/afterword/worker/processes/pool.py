@@ -1,8 +1,8 @@
-"""Who runs what: calls are given to child processes, which are reused.
+"""The pool of child processes: it gives calls to them, and reuses them.
 
 A call goes to the child that was busy last, or to a new one; when there are as many as may be, it
 waits for its turn. A child leaves the pool when it dies, when it is killed, when its handler has
-failed (who knows what state it left), and when nobody has needed it for a while. Then the next
+failed (its state is unknown), and when it has been idle for a while. Then the next
 waiting call gets a new one: for each call at most one process is started, so one that cannot start
 ends its call, and nothing starts over and over.
 
@@ -178,7 +178,7 @@ class Processes:
 
     @contextmanager
     def _changing(self, tell: Callable[[Call, Ending], None]) -> Iterator[Ended]:
-        """Hold the lock; whose calls have ended meanwhile is told when it is free again."""
+        """Hold the lock; afterwards call `tell` for each call that has ended meanwhile."""
         ended: Ended = []
         with self._lock:
             yield ended
@@ -197,7 +197,7 @@ class Processes:
             self._waiting.append(call)
 
     def _place_next(self, ended: Ended) -> None:
-        """There is room for one more process."""
+        """Give the next waiting call a process: there is room for one more."""
         if self._waiting:
             self._services(self._waiting.popleft(), ended)
 
@@ -238,14 +238,14 @@ class Processes:
             self._tellers = [each for each in [*self._tellers, thread] if each and each.is_alive()]
 
     def _forget(self) -> None:
-        """After a fork, in its child: the processes are the parent's."""
+        """Forget, in a forked child, the processes of the parent."""
         for child in [*self._busy, *self._idle, *self._leaving]:
             child.abandon()
         self._reset()
 
 
 def _require_imported(module: str) -> None:
-    """A request comes from stored data: it may choose a module, but bring in none (I26)."""
+    """Refuse a module that is not imported: stored data must not choose what is imported."""
     if find_module(module) is None:
         raise UnknownTask(
             f"A child process imports only what its parent has imported, but {module!r} is not."

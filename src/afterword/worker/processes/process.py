@@ -29,24 +29,24 @@ Process = subprocess.Popen[bytes]
 
 
 class Owner(Protocol):
-    """Whom a child reports to, from its threads: `pool.Processes`."""
+    """The receiver of a child's reports, from its threads; implemented by `pool.Processes`."""
 
     def on_answer(self, child: "Child", answer: dict[str, Any]) -> None:
-        """It has said something."""
+        """Handle an answer of the child."""
 
     def on_pause(self, child: "Child") -> None:
-        """Nobody has given it an order for a while."""
+        """Handle a pause: the child has had no order for a while."""
 
     def on_gone(self, child: "Child", reason: str) -> None:
-        """It has ended; the last report."""
+        """Handle the end of the child; this is the last report."""
 
 
 class Child:
     """A process that takes orders.
 
     Args:
-        owner: told what happens.
-        pause: seconds without an order after which the owner hears of it, again and again.
+        owner: receives the reports.
+        pause: seconds without an order after which `on_pause` is called, each time.
     """
 
     def __init__(self, owner: Owner, pause: float) -> None:
@@ -74,21 +74,21 @@ class Child:
         self._orders.put(line)
 
     def stop(self) -> None:
-        """Let it end by itself, with its exit handlers; it is killed if that takes too long."""
+        """Ask it to end, with its exit handlers; it is killed if that takes too long."""
         self._orders.put(_STOP)
         self._orders.put(None)
 
     def kill(self) -> None:
-        """End it at once, and what it has started."""
+        """Kill it, and the processes that it has started."""
         with self._lock:
             self._killed = True
             if self._killable is not None:
                 _kill(self._killable)
 
     def abandon(self) -> None:
-        """After a fork, in its child: this process is the parent's."""
+        """Forget the process in a forked child: it is the parent's."""
         if self._process is not None:
-            self._process.returncode = 0  # nobody waits for it here
+            self._process.returncode = 0  # not waited for here
             _close(self._process)
 
     # ------------------------------------------------------------------ the first thread
@@ -122,7 +122,7 @@ class Child:
         return process
 
     def _read(self, process: Process) -> str | None:
-        """Pass on what it says until it is gone; returns why it has to go, if it has to."""
+        """Pass on its answers until it is gone; return the reason if it has to be killed."""
         try:
             for answer in wire.read(_descriptor(process.stdout)):
                 if "ready" in answer:
@@ -136,7 +136,7 @@ class Child:
         return None
 
     def _wait(self, process: Process) -> str:
-        """Wait for its end, and say how it was."""
+        """Wait for its end, and describe it."""
         with self._lock:
             # It is as good as gone; this is for what it has started. Its number is the group's,
             # and belongs to nobody else until we have waited for it.
@@ -172,7 +172,7 @@ class Child:
 def _command() -> list[str]:
     """A Python like this one, which imports from where this one does."""
     program = [
-        "'A process for tasks of Afterword'",  # for who reads a list of processes
+        "'A process for tasks of Afterword'",  # for lists of processes
         f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}",
         "from afterword.worker.processes.child import main; main()",
     ]

@@ -1,10 +1,9 @@
-"""What ties a child process to its parent: it never acts on its own, and never outlives it.
+"""The tie between a child process and its parent: the child never outlives the parent.
 
 When the parent is gone, however that happened, the child's standard input ends. A thread notices
 and kills the child's process group: the child, and whatever its task has started. But a thread
 needs the interpreter's lock, and C code may hold that for minutes. So on Linux the kernel sends a
-signal, too, and a handler in C, which needs no lock, makes it deadly after a second, if there is
-still somebody to die.
+signal, too. A handler in C, which needs no lock, kills the child a second later if it still runs.
 """
 
 import contextlib
@@ -14,7 +13,7 @@ import signal
 import sys
 from typing import NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # what asks for an end; the parent decides about ours
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # requests to end, which the parent handles
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 

@@ -1,4 +1,4 @@
-"""What goes through the pipes between a worker and a child: one JSON object per line.
+"""The messages in the pipes between a worker and a child: one JSON object per line.
 
 The worker writes an order:
 
@@ -43,10 +43,10 @@ def write(descriptor: int, line: bytes) -> None:
 
 
 def read(descriptor: int) -> Iterator[dict[str, Any]]:
-    """The messages that come, until the other side has closed.
+    """Read messages until the other side closes the pipe.
 
     Raises:
-        ValueError: somebody else has written into the pipe.
+        ValueError: something else was written into the pipe.
     """
     begun: list[bytes] = []  # the pieces of a line that has not ended
     while chunk := os.read(descriptor, _CHUNK):
