@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
+import pytest
+
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Outcome, Released, Retry
 from afterword.model.records import Filter
