@@ -143,7 +143,7 @@ def _wait_working(fleet: Fleet, server: Server) -> None:
         return sum(line.pid == pid for line in fleet.ledger.lines("started"))
 
     before = runs()
-    wait_until(lambda: runs() > before, description=f"{server.url} works", every=0.02)
+    wait_until(lambda: runs() > before, description=f"{server.url} works", timeout=60.0, every=0.02)
 
 
 def _send(
