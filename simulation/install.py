@@ -26,10 +26,21 @@ import starlette.routing
 from simulation.primitives import STANDS
 from simulation.world import World
 
-_LEFT_OUT = ("cli", "dashboard", "demo", "testing", "stores.postgres", "processes", "__main__")
+_LEFT_OUT = ("cli", "demo", "testing", "store.postgres", "worker.processes", "__main__")
 
-_SHARED = {"asgi", "background", "bind", "claims", "intake", "runner", "sequence", "transactions"}
-_WITH_REAL_LOCKS = {"job", "telemetry"}  # made while they were imported
+# Several threads meet in the modules of these rooms that use threading, and in these modules.
+_ROOMS = (".", "client", "injection", "model", "process", "request", "transactions", "worker")
+_SHARED = {
+    "request/background.py",
+    "request/bind.py",
+    "request/intake.py",
+    "request/middleware.py",
+    "request/sequence.py",
+    "transactions/statements.py",
+    "worker/claims.py",
+    "worker/runner.py",
+}
+_WITH_REAL_LOCKS = {"model/job.py", "telemetry.py"}  # made while they were imported
 
 _ = (anyio, apsw, fastapi, opentelemetry.trace, pydantic, sqlalchemy.ext.asyncio, starlette)
 
@@ -62,9 +73,14 @@ def install() -> None:
 def _files(package: Any) -> Iterator[str]:
     """The modules in which several threads meet."""
     folder = Path(package.__path__[0])
-    for path in folder.glob("*.py"):
-        shared = "threading" in path.read_text() or path.stem in _SHARED
-        if shared and path.stem not in _WITH_REAL_LOCKS:
+    modules = [path for room in _ROOMS for path in (folder / room).glob("*.py")]
+    names = {path.relative_to(folder).as_posix() for path in modules}
+    if unknown := (_SHARED | _WITH_REAL_LOCKS) - names:
+        raise RuntimeError(f"afterword has no modules {sorted(unknown)}: they were moved.")
+    for path in modules:
+        name = path.relative_to(folder).as_posix()
+        shared = "threading" in path.read_text() or name in _SHARED
+        if shared and name not in _WITH_REAL_LOCKS:
             yield str(path)
 
 

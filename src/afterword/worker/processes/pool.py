@@ -90,7 +90,7 @@ class Processes:
         order = {"call": request, "handler": self._handler, "levels": logs.levels()}
         call = Call(self, wire.encode(order), on_message, on_end)
         with self._changing(self._end_elsewhere) as ended:
-            self._services(call, ended)
+            self._place(call, ended)
         return call
 
     def cancel(self, call: Call) -> None:
@@ -185,7 +185,7 @@ class Processes:
         for call, ending in ended:
             tell(call, ending)
 
-    def _services(self, call: Call, ended: Ended) -> None:
+    def _place(self, call: Call, ended: Ended) -> None:
         if self._stopped:
             ended.append((call, Ending(died=_STOPPED)))
         elif self._idle:
@@ -199,7 +199,7 @@ class Processes:
     def _place_next(self, ended: Ended) -> None:
         """Give the next waiting call a process: there is room for one more."""
         if self._waiting:
-            self._services(self._waiting.popleft(), ended)
+            self._place(self._waiting.popleft(), ended)
 
     def _give(self, child: Child, call: Call) -> None:
         call.child = child
