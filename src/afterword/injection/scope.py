@@ -75,6 +75,43 @@ class Stack:
         return error
 
 
+def leaving(manager: AbstractContextManager[Any], group: type[ExceptionGroup[Any]]) -> Leave:
+    """Return a callback that leaves a framework's scope, for `Stack.push`.
+
+    Args:
+        group: the exception in which the framework collects the errors of its factories.
+    """
+
+    def leave(error: BaseException | None) -> BaseException | None:
+        try:
+            manager.__exit__(*exit_arguments(error))
+        except group as raised:
+            return winner(error, _only(raised))
+        return error
+
+    return leave
+
+
+def leaving_async(
+    manager: AbstractAsyncContextManager[Any], group: type[ExceptionGroup[Any]]
+) -> AsyncLeave:
+    """Return the same for `AsyncStack.push`."""
+
+    async def leave(error: BaseException | None) -> BaseException | None:
+        try:
+            await manager.__aexit__(*exit_arguments(error))
+        except group as raised:
+            return winner(error, _only(raised))
+        return error
+
+    return leave
+
+
+def _only(group: ExceptionGroup[Any]) -> BaseException:
+    """Return the exception of the factory if there is only one; else the group."""
+    return group.exceptions[0] if len(group.exceptions) == 1 else group
+
+
 def _left(
     manager: AbstractContextManager[Any], error: BaseException | None
 ) -> BaseException | None:

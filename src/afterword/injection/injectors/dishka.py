@@ -6,7 +6,6 @@ Objects of the request scope are made anew for each attempt; objects of the appl
 shared. A factory receives the exception of a failed attempt as usual in dishka: `yield` returns it.
 """
 
-import functools
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -23,8 +22,8 @@ from afterword.injection.scope import (
     Provided,
     SyncScope,
     Values,
-    exit_arguments,
-    winner,
+    leaving,
+    leaving_async,
 )
 from afterword.tasks.signature import name_of, parameters
 
@@ -171,7 +170,7 @@ class _SyncScope(SyncScope):
     def _enter(self) -> Values:
         manager = self._container(context=self._context)
         scoped = manager.__enter__()
-        self.stack.push(functools.partial(_closed, manager))
+        self.stack.push(leaving(manager, ExitError))
         return {
             name: scoped.get(key.type_hint, component=key.component)
             for name, key in self._keys.items()
@@ -193,31 +192,8 @@ class _Scope(AsyncScope):
             return values
         manager = self._container(context=self._context)
         scoped = await manager.__aenter__()
-        self.stack.push(functools.partial(_closed_async, manager))
+        self.stack.push(leaving_async(manager, ExitError))
         return {
             name: await scoped.get(key.type_hint, component=key.component)
             for name, key in self._keys.items()
         }
-
-
-def _closed(manager: Container, error: BaseException | None) -> BaseException | None:
-    try:
-        manager.__exit__(*exit_arguments(error))
-    except ExitError as group:
-        return winner(error, _only(group))
-    return error
-
-
-async def _closed_async(
-    manager: AsyncContainer, error: BaseException | None
-) -> BaseException | None:
-    try:
-        await manager.__aexit__(*exit_arguments(error))
-    except ExitError as group:
-        return winner(error, _only(group))
-    return error
-
-
-def _only(group: ExitError) -> BaseException:
-    """Return the exception of the factory if there is only one; else the group."""
-    return group.exceptions[0] if len(group.exceptions) == 1 else group

@@ -24,8 +24,8 @@ from afterword.injection.scope import (
     Provided,
     SyncScope,
     Values,
-    exit_arguments,
-    winner,
+    leaving,
+    leaving_async,
 )
 from afterword.tasks.signature import parameters
 
@@ -134,7 +134,7 @@ class WireupSyncScope(SyncScope):
 
     def _enter(self) -> Values:
         scoped = self._compiled.enter(self._provided)
-        self.stack.push(functools.partial(_closed, scoped.__enter__()))
+        self.stack.push(leaving(scoped.__enter__(), ContainerCloseError))
         token = _current.set(scoped)
         self.stack.push(functools.partial(_forgotten, token))
         return self._compiled.fill()
@@ -153,7 +153,7 @@ class WireupScope(AsyncScope):
             self.stack.push_sync(scope.stack.leave)
             return values
         scoped = container.enter_scope(self._compiled.context(self._provided))
-        self.stack.push(functools.partial(_closed_async, await scoped.__aenter__()))
+        self.stack.push(leaving_async(await scoped.__aenter__(), ContainerCloseError))
         token = _current.set(scoped)
         self.stack.push_sync(functools.partial(_forgotten, token))
         return await self._compiled.fill_async()
@@ -162,26 +162,3 @@ class WireupScope(AsyncScope):
 def _forgotten(token: Token[Any], error: BaseException | None) -> BaseException | None:
     _current.reset(token)
     return error
-
-
-def _closed(scoped: ScopedSyncContainer, error: BaseException | None) -> BaseException | None:
-    try:
-        scoped.__exit__(*exit_arguments(error))
-    except ContainerCloseError as group:
-        return winner(error, _only(group))
-    return error
-
-
-async def _closed_async(
-    scoped: ScopedAsyncContainer, error: BaseException | None
-) -> BaseException | None:
-    try:
-        await scoped.__aexit__(*exit_arguments(error))
-    except ContainerCloseError as group:
-        return winner(error, _only(group))
-    return error
-
-
-def _only(group: ContainerCloseError) -> BaseException:
-    """Return the exception of the factory if there is only one; else the group."""
-    return group.exceptions[0] if len(group.exceptions) == 1 else group
