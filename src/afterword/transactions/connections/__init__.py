@@ -23,13 +23,7 @@ _ACCEPTED = (
 )
 
 
-class UserConnection(Protocol):
-    """A synchronous connection or session; `connections.sqlite3` has one."""
-
-    @property
-    def awaited(self) -> Literal[False]:
-        """False: its verbs block."""
-
+class _Connection(Protocol):
     @property
     def session(self) -> Any:
         """The session, if it is SQLAlchemy's, which has events for commits; else None."""
@@ -50,6 +44,14 @@ class UserConnection(Protocol):
     def name(self) -> str:
         """The database, for messages: without password."""
 
+
+class UserConnection(_Connection, Protocol):
+    """A synchronous connection or session; `connections.sqlite3` has one."""
+
+    @property
+    def awaited(self) -> Literal[False]:
+        """False: its verbs block."""
+
     def execute(self, statement: Statement) -> list[Row]:
         """Execute a statement in the present transaction, and return the rows."""
 
@@ -63,32 +65,12 @@ class UserConnection(Protocol):
         """Roll it back."""
 
 
-class AsyncUserConnection(Protocol):
+class AsyncUserConnection(_Connection, Protocol):
     """An asynchronous connection or session; `connections.asyncpg` has one."""
 
     @property
     def awaited(self) -> Literal[True]:
         """True: its verbs are awaited."""
-
-    @property
-    def session(self) -> Any:
-        """As `UserConnection.session`."""
-
-    @property
-    def source(self) -> object:
-        """As `UserConnection.source`."""
-
-    @property
-    def in_transaction(self) -> bool:
-        """As `UserConnection.in_transaction`."""
-
-    @property
-    def key(self) -> object | None:
-        """As `UserConnection.key`."""
-
-    @property
-    def name(self) -> str:
-        """As `UserConnection.name`."""
 
     async def execute(self, statement: Statement) -> list[Row]:
         """As `UserConnection.execute`."""

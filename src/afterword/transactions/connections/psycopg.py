@@ -1,6 +1,6 @@
 """Connections of psycopg 3."""
 
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -10,31 +10,42 @@ from afterword.store.postgres.parameters import pyformat
 from afterword.store.protocol import Statement
 from afterword.transactions.connections import Row
 
+C = TypeVar("C", bound=psycopg.BaseConnection[Any])
 
-class PsycopgConnection:
-    """A synchronous connection. In autocommit mode, outside of a transaction, nothing is held."""
 
-    awaited: Literal[False] = False
+class _Connection(Generic[C]):
+    """The answers that need no statement, the same for both kinds of connections."""
+
     session = None
 
-    def __init__(self, connection: psycopg.Connection[object]) -> None:
+    def __init__(self, connection: C) -> None:
         self._connection = connection
         self.key = connection
 
     @property
-    def source(self) -> psycopg.Connection[object]:
+    def source(self) -> C:
         """The connection."""
         return self._connection
 
     @property
     def in_transaction(self) -> bool:
         """True while a transaction is open."""
-        return not self._connection.closed and not _is_idle(self._connection.info)
+        return not self._connection.closed and not self._is_idle
 
     @property
     def name(self) -> str:
         """The connection string, without password."""
         return f"postgresql: {self._connection.info.dsn}"
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._connection.info.transaction_status is TransactionStatus.IDLE
+
+
+class PsycopgConnection(_Connection[psycopg.Connection[object]]):
+    """A synchronous connection. In autocommit mode, outside of a transaction, nothing is held."""
+
+    awaited: Literal[False] = False
 
     def execute(self, statement: Statement) -> list[Row]:
         """Execute a statement; the connection's own factories are for the user's rows."""
@@ -44,7 +55,7 @@ class PsycopgConnection:
 
     def begin(self) -> None:
         """BEGIN, where psycopg does not do it by itself."""
-        if self._connection.autocommit and _is_idle(self._connection.info):
+        if self._connection.autocommit and self._is_idle:
             self._connection.execute(b"BEGIN")
 
     def commit(self) -> None:
@@ -56,30 +67,10 @@ class PsycopgConnection:
         self._connection.rollback()
 
 
-class AsyncPsycopgConnection:
+class AsyncPsycopgConnection(_Connection[psycopg.AsyncConnection[object]]):
     """An asynchronous connection; as the synchronous one."""
 
     awaited: Literal[True] = True
-    session = None
-
-    def __init__(self, connection: psycopg.AsyncConnection[object]) -> None:
-        self._connection = connection
-        self.key = connection
-
-    @property
-    def source(self) -> psycopg.AsyncConnection[object]:
-        """The connection."""
-        return self._connection
-
-    @property
-    def in_transaction(self) -> bool:
-        """True while a transaction is open."""
-        return not self._connection.closed and not _is_idle(self._connection.info)
-
-    @property
-    def name(self) -> str:
-        """The connection string, without password."""
-        return f"postgresql: {self._connection.info.dsn}"
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Execute a statement; the connection's own factories are for the user's rows."""
@@ -89,7 +80,7 @@ class AsyncPsycopgConnection:
 
     async def begin(self) -> None:
         """BEGIN, where psycopg does not do it by itself."""
-        if self._connection.autocommit and _is_idle(self._connection.info):
+        if self._connection.autocommit and self._is_idle:
             await self._connection.execute(b"BEGIN")
 
     async def commit(self) -> None:
@@ -99,7 +90,3 @@ class AsyncPsycopgConnection:
     async def rollback(self) -> None:
         """Roll back."""
         await self._connection.rollback()
-
-
-def _is_idle(info: psycopg.ConnectionInfo) -> bool:
-    return info.transaction_status is TransactionStatus.IDLE
