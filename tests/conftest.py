@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from afterword.store.postgres import session
 from afterword.tasks import application
 from tests import command_line, in_memory
 from tests.hostile import hostile_database
@@ -86,3 +87,9 @@ def shell(
     url = command_line.new_url(request.param, tmp_path, request)
     with command_line.opened(url, tmp_path, capsys, monkeypatch) as shell:
         yield shell
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that wait for locks: without a group commit nothing is set aside."""
+    monkeypatch.setitem(session.IMPATIENT, "lock_timeout", "5000")

@@ -12,7 +12,7 @@ import pytest
 
 from afterword.model.job import JobState, NewJob
 from afterword.model.outcome import Completed, Failed
-from afterword.store.postgres import PostgresStore, session
+from afterword.store.postgres import PostgresStore
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.protocol import (
     STOPPED,
@@ -26,6 +26,8 @@ from afterword.store.protocol import (
 from afterword.testing.kit import a_chain, a_job, record, state
 from tests.helpers import wait_until
 from tests.postgres import Server, database_of
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 LONG = 3600.0
 
@@ -159,12 +161,6 @@ def waits(server: Server, url: str) -> bool:
         f" AND datname = '{database_of(url)}'"
     )
     return waiting != 0
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores that wait for each other's locks: without a group commit nothing is set aside."""
-    monkeypatch.setitem(session.IMPATIENT, "lock_timeout", "5000")
 
 
 @pytest.fixture

@@ -405,12 +405,6 @@ def test_a_statement_that_was_refused_often_works_again(store: PostgresStore) ->
 # ---------------------------------------------------------------------- unique keys
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores that wait for locks, as users' connections do."""
-    monkeypatch.setitem(session.IMPATIENT, "lock_timeout", "5000")
-
-
 class _GivenUp(Exception):
     """Raised inside a transaction."""
 

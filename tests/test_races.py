@@ -17,9 +17,10 @@ import pytest
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Outcome, Released, Retry
 from afterword.model.records import Filter
-from afterword.store.postgres import session
 from afterword.store.protocol import Added, Declared, Settlement, Store, open_store
 from tests.helpers import wait_until
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 T = TypeVar("T")
 
@@ -31,12 +32,6 @@ RUNNING = Filter(state=JobState.RUNNING)
 
 def a_job(**changes: object) -> NewJob:
     return NewJob(id=new_id(), task="app:send", **changes)  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores that wait for each other's locks: without a group commit nothing is set aside."""
-    monkeypatch.setitem(session.IMPATIENT, "lock_timeout", "5000")
 
 
 @contextmanager

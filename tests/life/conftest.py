@@ -1,45 +1,12 @@
-"""What all tests of a job's life share."""
+"""Fixtures of all tests of a job's life."""
 
 from pathlib import Path
 
 import pytest
 
-from afterword import telemetry
-from tests.life import site
-from tests.postgres import Server
+from tests.life.fixtures import anyio_backend, file_url, forget_what_ran, postgres_url, store_url
 
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No task has run yet, and nothing has been warned of."""
-    site.seen.clear()
-    site.gate.clear()
-    monkeypatch.setattr(telemetry, "_warned", set())
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store_url(request: pytest.FixtureRequest, file_url: str) -> str:
-    """The URL of a new store, one of each kind."""
-    return file_url if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def postgres_url(server: Server, shared_url: str) -> str:
-    """A database in which nothing is stored. To empty one is quicker than to make one."""
-    server.renew(shared_url)
-    return shared_url
-
-
-@pytest.fixture
-def file_url(tmp_path: Path) -> str:
-    """A store where it does not matter which."""
-    return f"sqlite:///{tmp_path / 'jobs.db'}"
+__all__ = ["anyio_backend", "file_url", "forget_what_ran", "postgres_url", "store_url"]
 
 
 @pytest.fixture

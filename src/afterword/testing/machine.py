@@ -294,7 +294,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(limit=st.sampled_from([1, BATCH]))
     def free_followers(self, limit: int) -> None:
-        """Nobody waits for a job that is not there, so it changes nothing."""
+        """Look for jobs that wait for a missing one: there are none, so nothing changes."""
         expect(0, self.store.free_followers(limit), "jobs that are waited for and are not there")
 
     @rule(limit=st.sampled_from([1, BATCH]))

@@ -1,4 +1,4 @@
-"""What the contract says, in the plainest Python: a store as a dictionary of jobs."""
+"""The contract in the plainest Python: a store as a dictionary of jobs."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ _FINAL: dict[type[Outcome], JobState] = {
 
 @dataclass(slots=True)
 class ModelJob:
-    """What the contract says about one job."""
+    """One job, as the contract describes it."""
 
     id: str
     priority: int
@@ -41,7 +41,7 @@ class ModelJob:
 
     @property
     def facts(self) -> tuple[object, ...]:
-        """What must be equal in the store."""
+        """The values that must be equal in the store."""
         after = None if self.state.final else self.after
         worker = None if self.state.final else self.worker
         counts = (self.attempt, self.lost, self.interrupted, self.failures)
@@ -89,7 +89,7 @@ class Model:
             job.shared, job.on_failure = True, "continue"
 
     def running_with(self, limit: int) -> int:
-        """How many jobs that share this limit run."""
+        """The number of running jobs that share this limit."""
         jobs = self.jobs.values()
         return sum(job.state is JobState.RUNNING and job.limit == limit for job in jobs)
 
@@ -102,7 +102,7 @@ class Model:
         return job if (job.attempt, job.worker, job.fence) == fence else None
 
     def claimable(self) -> list[ModelJob]:
-        """What a worker may take."""
+        """The jobs that a worker may take."""
         return [
             job
             for job in self.jobs.values()
@@ -113,7 +113,7 @@ class Model:
         ]
 
     def free(self) -> list[ModelJob]:
-        """What a worker may take as far as limits allow."""
+        """The claimable jobs that the limits allow."""
         return [
             job
             for job in self.claimable()
@@ -121,7 +121,7 @@ class Model:
         ]
 
     def lost(self) -> list[ModelJob]:
-        """What belongs to workers that are gone."""
+        """The running jobs of workers that are gone."""
         return [
             job
             for job in self.jobs.values()
@@ -136,7 +136,7 @@ class Model:
             job.state, job.worker, job.due = JobState.QUEUED, None, job.due and due
 
     def settle(self, claim: Claim, outcome: Outcome) -> bool:
-        """What an outcome does."""
+        """Apply an outcome."""
         job = self.fenced(claim)
         if job is None:
             return False
@@ -203,7 +203,7 @@ class Model:
             self.retry(follower)
 
     def recover(self, job: ModelJob, lease: float) -> JobState:
-        """What becomes of a lost job."""
+        """Apply the recovery of a lost job."""
         job.lost += 1
         if job.cancelling is not None:
             self.end(job, JobState.CANCELLED)

@@ -148,7 +148,7 @@ class TaskContext(TaskAdder):
 
     @property
     def provided(self) -> Provided:
-        """What is injected by its annotation alone, made when it is asked for."""
+        """The values that are injected by their type alone, made when they are first needed."""
         return Builtins(self, self._services.builtins)
 
     # ------------------------------------------------------------------ jobs of its own

@@ -1,0 +1,42 @@
+"""Fixtures that the tests of a job's life and of the request's side share."""
+
+from pathlib import Path
+
+import pytest
+
+from afterword import telemetry
+from tests.life import site
+from tests.postgres import Server
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Afterword runs in asyncio; a test that depends on the event loop has `both_loops`."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def forget_what_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task has run yet, and nothing has been warned of."""
+    site.seen.clear()
+    site.gate.clear()
+    monkeypatch.setattr(telemetry, "_warned", set())
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, file_url: str) -> str:
+    """The URL of a new store, one of each kind."""
+    return file_url if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def postgres_url(server: Server, shared_url: str) -> str:
+    """A database in which nothing is stored. To empty one is quicker than to make one."""
+    server.renew(shared_url)
+    return shared_url
+
+
+@pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    """A store where it does not matter which."""
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
