@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from afterword.client import operation
 from afterword.model import job as model_job
 from afterword.store import sqlite
 from simulation import tasks
@@ -99,6 +100,7 @@ class Simulation:
         random.seed(self.schedule)
         model_job._random.seed(self.schedule)
         model_job._stamps._last = 0
+        operation._adding.clear()  # a process that died adds nothing any more
         try:
             self._run()
         except Livelock as error:

@@ -98,7 +98,7 @@ async def test_a_job_that_waits_for_nothing_is_freed(
 
     assert JobState.COMPLETED == after.state
     assert ["it"] == ran
-    assert "freed: jobs waited for 1 that are not there any more" in caplog.text
+    assert "freed: jobs waited for 1 that do not exist any more" in caplog.text
 
 
 async def test_the_jobs_of_a_worker_that_is_gone_are_taken_back(

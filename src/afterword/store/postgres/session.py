@@ -339,6 +339,16 @@ class Session:
         with self.errors():
             return self.connection().execute(sql(statement), values or {}).fetchall()
 
+    def keep(self, part: Callable[[], bool]) -> bool:
+        """Execute a part of a transaction; if it returns False, undo it and free its locks."""
+        connection = self.connection()
+        connection.execute("SAVEPOINT part")
+        kept = part()
+        if not kept:
+            connection.execute("ROLLBACK TO SAVEPOINT part")
+        connection.execute("RELEASE SAVEPOINT part")
+        return kept
+
     # ------------------------------------------------------------------ when it goes wrong
 
     def _committed(

@@ -42,10 +42,15 @@ def hold_place(session: Session, ids: Sequence[str], state: str) -> None:
     First the jobs they wait for, in the order in which these are locked to be ended. A transaction
     that adds behind these jobs now is waited for, and seen by the next statement.
     """
+    while not session.keep(lambda: _hold_place(session, ids, state)):
+        pass  # its locks are free again: behind them, others could not be waited for
+
+
+def _hold_place(session: Session, ids: Sequence[str], state: str) -> bool:
+    """False: they have moved up meanwhile; their new predecessors would be locked behind them."""
     held = {row[0] for row in session.execute("hold_before", {"ids": ids})}
     locked = session.execute("lock", {"ids": ids, "states": [state]})
-    if any(after not in held for _, after in locked if after is not None):
-        session.execute("hold_before", {"ids": ids})  # they have moved up themselves meanwhile
+    return all(after in held for _, after in locked if after is not None)
 
 
 def cancel_queued(session: Session, reasons: Mapping[str, str]) -> tuple[set[str], bool]:
