@@ -613,7 +613,7 @@ class PeopleDelivery(Delivery):
             if deleted:
                 self.ledger.deleted.add(job_id)
         else:
-            self.ledger.erased = True
+            self.ledger.erased.add(token)
             self.ledger.erase(job_id)
 
 

@@ -5,11 +5,6 @@ its line goes, and with it what asks for it.
 """
 
 KNOWN = {
-    "cancelled_between": (
-        "A person cancels a queued job of a sequential request, and the job behind it goes on in"
-        " spite of that (on_failure=continue): it begins at once, although the one before the"
-        " cancelled job has not ended."
-    ),
     "refused_is_counted": (
         "With an Idempotency-Key: a request that is repeated gets the job of the first one, in a"
         " transaction of its own on a bare connection, and rolls that back. Nothing tells of it, so"

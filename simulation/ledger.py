@@ -151,7 +151,7 @@ class Ledger:
         self.to_end: set[str] = set()  # ids of jobs that somebody has cancelled
         self.meddled: set[str] = set()  # tokens of jobs that were cancelled, deleted or retried
         self.deleted: set[str] = set()  # ids
-        self.erased = False  # somebody has deleted a row by hand
+        self.erased: set[str] = set()  # tokens of jobs whose rows were deleted by hand
         self.jumped = any(isinstance(each, Jump) for each in scenario.faults)
         self._runs: list[Run] = []
         self._slots: dict[str, float] = {}  # of the runs that have a rate
@@ -390,18 +390,14 @@ class Ledger:
                 continue
             if mine is None and self._is_for_later(attempt.chain):
                 continue  # what runs in its request does not wait for what is for later
-            if is_known("cancelled_between") and self._is_meddled_with(attempt.chain):
-                continue
+            if any(each.add.token in self.erased for each in attempt.chain.attempts):
+                continue  # what was before such a job, nobody knows any more
             position = attempt.chain.attempts.index(attempt)
             for earlier in attempt.chain.attempts[:position]:
                 if earlier.said != "refused":
                     self._check_earlier(run, mine, earlier)
             if mine is None and not attempt.keyed:
                 self._check_none_later(run, attempt.chain.attempts[position + 1 :])
-
-    def _is_meddled_with(self, chain: Chain) -> bool:
-        """Whether a person has cancelled, deleted or retried a job of it."""
-        return any(each.add.token in self.meddled for each in chain.attempts)
 
     def _is_for_later(self, chain: Chain) -> bool:
         """Whether a job of it does not start soon."""
@@ -419,7 +415,7 @@ class Ledger:
         name = earlier.add.token
         if not row.final:
             self.broken("order", f"{run.token} begins before {name} has ended ({row.state})")
-        elif row.state != "completed" and self._stops(earlier):
+        elif row.state != "completed" and self._stops(earlier) and run.token not in self.meddled:
             self.broken("stop", f"{run.token} begins although {name} before it {row.state}")
 
     def _row_of(self, earlier: Attempt, mine: Row | None) -> Row | None:

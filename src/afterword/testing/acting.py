@@ -98,6 +98,22 @@ def check_cancel_of_a_follower(store: Store) -> None:
     expect([], list(claim(store)), "claims")
 
 
+def check_cancel_between_jobs_in_order(store: Store) -> None:
+    """What goes on behind cancelled jobs waits for the one before these, while that runs."""
+    join(store, "ann")
+    first, second, third, last = a_chain(4)
+    stopped = a_job(after=second.id)
+    behind = a_job(after=stopped.id, on_failure="continue")
+    chain = [replace(each, on_failure="continue") for each in (second, third, last)]
+    store.add([first, *chain, stopped, behind])
+    active = claim_of(store, first)
+    expect([True] * 2, list(store.cancel([second.id, third.id], "no")), "cancelled")
+    expect([first.id] * 2, [record(store, each.id).after for each in (last, behind)], "after")
+    expect([], list(claim(store)), "claims while the first one runs")
+    end(store, active, Completed())
+    expect({last.id, behind.id}, set(ids(claim(store))), "claims")
+
+
 # ---------------------------------------------------------------------- retry
 
 

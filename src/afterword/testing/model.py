@@ -154,7 +154,7 @@ class Model:
         job.state, job.stopped, job.cancelling = state, False, None
         for follower in self.followers(job.id):
             if state is JobState.COMPLETED or not self.stop(follower):
-                follower.after = None
+                follower.after = self.unfinished_before(job)
 
     def stop(self, job: ModelJob) -> bool:
         """Cancel a job behind a failure; one that is shared goes on, its own request's do not."""
@@ -166,6 +166,13 @@ class Model:
                 if follower.request_id == job.request_id:
                     self.stop(follower)
         return job.stopped
+
+    def unfinished_before(self, job: ModelJob) -> str | None:
+        """The job that it, or what it has stopped with, waited for."""
+        before = self.jobs.get(job.after or "")
+        while before and before.state.final:
+            before = self.jobs.get(before.after or "")
+        return before.id if before else None
 
     def followers(self, job_id: str) -> list[ModelJob]:
         """The unfinished jobs right behind this one."""

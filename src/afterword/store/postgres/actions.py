@@ -25,7 +25,7 @@ class Actions:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
         wanted = uuids(ids)
         with self._people.acting() as session:
-            session.execute("lock", {"ids": wanted, "states": ["queued", "running"]})
+            hold_place(session, wanted, ["queued", "running"])
             cancelled, free = cancel_queued(session, dict.fromkeys(wanted, reason))
             asked = {row[0] for row in session.execute("ask", {"ids": wanted, "reason": reason})}
             if free:
@@ -52,7 +52,7 @@ class Actions:
         wanted = uuids(ids)
         with self._people.acting() as session:
             deleted = {row[0] for row in session.execute("delete_ended", {"ids": wanted})}
-            hold_place(session, wanted, "queued")
+            hold_place(session, wanted, ["queued"])
             for job_id in wanted:
                 if session.execute("delete_queued", {"id": job_id}):
                     deleted.add(job_id)

@@ -1,11 +1,12 @@
 """End attempts: give back, take out, settle or cancel them; stop or free their followers."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from afterword.model.job import JobState
 from afterword.model.outcome import Cancelled
 from afterword.store.parts import (
     Fence,
+    Row,
     Values,
     fence_of,
     fence_values,
@@ -25,39 +26,65 @@ from afterword.store.postgres.writer import Writer
 from afterword.store.protocol import STOPPED, Cancelling, Claim, Putback, Report, Settlement
 
 
-def end_followers(session: Session, ended: Iterable[str], failed: Collection[str]) -> bool:
-    """Stop or free the followers of jobs that have ended; True if some may run now."""
-    ids, stopping = set(ended), list(failed)
+def end_followers(
+    session: Session, ended: Mapping[str, str | None], failed: Collection[str]
+) -> bool:
+    """Stop or free the followers of jobs that have ended; True if some may run now.
+
+    Args:
+        ended: each with the job that it waited for.
+    """
+    gone, stopping = dict(ended), list(failed)
     while stopping:
         # And again behind those: until one is locked, a job may still be added behind it.
         rows = session.execute("stop", {"ids": stopping, "reason": STOPPED})
+        gone.update(rows)
         stopping = [row[0] for row in rows]
-        ids.update(stopping)
-    return bool(ids and session.execute("follow", {"ids": sorted(ids)}))
+    return bool(gone and _free(session, gone))
 
 
-def hold_place(session: Session, ids: Sequence[str], state: str) -> None:
+def _free(session: Session, gone: Mapping[str, str | None]) -> list[Row]:
+    """Let followers wait for what the ones that are gone have waited for."""
+    before = {job_id: _before(job_id, gone) for job_id in sorted(gone)}
+    if held := [after for after in before.values() if after is not None]:
+        session.execute("hold_predecessors", {"ids": held})
+    values = {"ids": list(before), "afters": list(before.values())}
+    return session.execute("follow_stopped", values)
+
+
+def _before(job_id: str, gone: Mapping[str, str | None]) -> str | None:
+    for _ in gone:
+        after = gone[job_id]
+        if after is None or after not in gone:
+            return after
+        job_id = after
+    return None  # rows were edited into a circle
+
+
+def hold_place(session: Session, ids: Sequence[str], states: Sequence[str]) -> None:
     """Lock jobs that are about to be taken out, so that their followers can move up.
 
     First the jobs they wait for, in the order in which these are locked to be ended. A transaction
     that adds behind these jobs now is waited for, and seen by the next statement.
     """
-    while not session.keep(lambda: _hold_place(session, ids, state)):
+    while not session.keep(lambda: _hold_place(session, ids, states)):
         pass  # its locks are free again: behind them, others could not be waited for
 
 
-def _hold_place(session: Session, ids: Sequence[str], state: str) -> bool:
+def _hold_place(session: Session, ids: Sequence[str], states: Sequence[str]) -> bool:
     """False: they have moved up meanwhile; their new predecessors would be locked behind them."""
-    held = {row[0] for row in session.execute("hold_before", {"ids": ids})}
-    locked = session.execute("lock", {"ids": ids, "states": [state]})
+    values = {"ids": ids, "states": states}
+    before = session.execute("hold_before", values)
+    locked = session.execute("lock", values)
+    held = {row[0] for row in (*before, *locked)}
     return all(after in held for _, after in locked if after is not None)
 
 
 def cancel_queued(session: Session, reasons: Mapping[str, str]) -> tuple[set[str], bool]:
     """End those of these jobs that are queued; return them, and True if others may run now."""
     values = {"ids": list(reasons), "reasons": list(reasons.values())}
-    cancelled = {row[0] for row in session.execute("cancel", values)}
-    return cancelled, end_followers(session, cancelled, cancelled)
+    cancelled: dict[str, str | None] = dict(session.execute("cancel", values))
+    return set(cancelled), end_followers(session, cancelled, cancelled)
 
 
 class Settling:
@@ -93,7 +120,7 @@ class Settling:
         with self._writer.transaction():
             if reason is not None:
                 return self._cancel_held(claims, reason)
-            hold_place(self._writer.session, [claim.id for claim in claims], "running")
+            hold_place(self._writer.session, [claim.id for claim in claims], ["running"])
             return [self._discard(claim) for claim in claims]
 
     def _cancel_held(self, claims: Sequence[Claim], reason: str) -> Sequence[bool]:
@@ -143,10 +170,10 @@ class Settling:
         completed = [job_id for job_id, state in states if state == JobState.COMPLETED]
         free = bool(completed and self._writer.execute("follow", {"ids": completed}))
         rows = finishing.fetchall()
-        failed = [row[0] for row in rows if row[4] != JobState.COMPLETED]
+        failed = {row[0]: row[5] for row in rows if row[4] != JobState.COMPLETED}
         free = end_followers(self._writer.session, failed, failed) or free
         # What was cancelled may be waited for by the next one with its key.
-        if free or any(limited or state == JobState.CANCELLED for *_, state, limited in rows):
+        if free or any(limited or state == JobState.CANCELLED for *_, state, _, limited in rows):
             self._writer.claimable()
         return {row[:4] for row in rows}
 

@@ -108,7 +108,8 @@ class Upkeep:
         if missing:
             with self._writer.transaction():
                 rows = self._writer.execute("hold_not_completed", {"ids": missing})
-                if end_followers(self._writer.session, missing, [row[0] for row in rows]):
+                failed = [row[0] for row in rows]
+                if end_followers(self._writer.session, dict.fromkeys(missing), failed):
                     self._writer.claimable()
         return len(missing)
 

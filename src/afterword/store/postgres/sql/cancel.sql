@@ -16,4 +16,4 @@ freed AS (
 INSERT INTO afterword.history ({kept}, state, lost, error, started_at, finished_at)
 SELECT {kept}, 'cancelled', lost, reason, NULL, now()
 FROM ended
-RETURNING CAST(id AS text)
+RETURNING CAST(id AS text), CAST(after AS text)

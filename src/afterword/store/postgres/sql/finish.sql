@@ -13,7 +13,7 @@ noted AS (
     SELECT {kept}, state, lost, error, result, now() - age * interval '1 second', now() FROM ended
 )
 SELECT
-    CAST(id AS text), attempt, worker, fence, state,
+    CAST(id AS text), attempt, worker, fence, state, CAST(after AS text),
     -- True if others may have waited for its place.
     limit_key IS NOT NULL OR queue IN (SELECT name FROM afterword.queues WHERE concurrency IS NOT NULL)
 FROM ended

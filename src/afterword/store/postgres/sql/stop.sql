@@ -12,4 +12,4 @@ ended AS (DELETE FROM afterword.jobs WHERE id IN (SELECT id FROM stopped WHERE e
 INSERT INTO afterword.history ({kept}, state, lost, error, started_at, finished_at)
 SELECT {kept}, 'cancelled', lost, :reason, NULL, now()
 FROM ended
-RETURNING CAST(id AS text)
+RETURNING CAST(id AS text), CAST(after AS text)

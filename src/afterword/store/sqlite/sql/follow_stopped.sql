@@ -1,4 +1,4 @@
--- Free the jobs that go on after a failure, and waited for one of the stopped jobs.
+-- Free the jobs that go on after a failure, and waited for one of the stopped jobs. They wait for the job before these, if it has not ended.
 WITH RECURSIVE stopped (id, request_id, ends) AS (
     SELECT :id, NULL, 1
     UNION -- not ALL: rows edited into a circle must not keep it going
@@ -7,5 +7,6 @@ WITH RECURSIVE stopped (id, request_id, ends) AS (
     FROM afterword_jobs AS job JOIN stopped ON job.after = stopped.id
     WHERE (job.on_failure = 'stop' OR job.shared) AND (stopped.ends OR job.request_id = stopped.request_id)
 )
-UPDATE afterword_jobs SET after = NULL WHERE after IN (SELECT id FROM stopped WHERE ends) AND on_failure <> 'stop'
+UPDATE afterword_jobs SET after = (SELECT after FROM afterword_jobs WHERE id = :id)
+WHERE after IN (SELECT id FROM stopped WHERE ends) AND on_failure <> 'stop'
 RETURNING id
