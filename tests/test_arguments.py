@@ -44,7 +44,7 @@ def round_trip(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     return planned.signature.bind(*back_args, **back_kwargs).arguments
 
 
-# ---------------------------------------------------------------------- 9, 10: types
+# ---------------------------------------------------------------------- types
 
 
 class Color(enum.Enum):
@@ -159,7 +159,7 @@ TYPED = {
 
 
 @pytest.mark.parametrize(("annotation", "value"), TYPED.values(), ids=TYPED)
-def test_9_annotated_types_come_back_the_same(annotation: Any, value: Any) -> None:
+def test_annotated_types_come_back_the_same(annotation: Any, value: Any) -> None:
     def task(value: Any) -> None: ...
 
     task.__annotations__ = {"value": annotation}
@@ -241,7 +241,7 @@ def take_anything(value, *rest, **named):  # type: ignore[no-untyped-def]
 
 @given(json_values, st.lists(json_values, max_size=3), st.dictionaries(texts, json_values))
 @settings(max_examples=200, deadline=None)
-def test_9_any_json_comes_back_as_it_was(value: Any, rest: list[Any], named: Any) -> None:
+def test_any_json_comes_back_as_it_was(value: Any, rest: list[Any], named: Any) -> None:
     named.pop("value", None)
     back = round_trip(take_anything, value, *rest, **named)
     expected = {"value": value, "rest": tuple(rest), "named": named}
@@ -251,7 +251,7 @@ def test_9_any_json_comes_back_as_it_was(value: Any, rest: list[Any], named: Any
 
 
 @pytest.mark.parametrize("annotation", annotated, ids=str)
-def test_9_any_value_of_a_type_comes_back_or_is_refused(annotation: Any) -> None:
+def test_any_value_of_a_type_comes_back_or_is_refused(annotation: Any) -> None:
     def task(value: Any) -> None: ...
 
     task.__annotations__ = {"value": annotation}
@@ -270,7 +270,7 @@ def test_9_any_value_of_a_type_comes_back_or_is_refused(annotation: Any) -> None
 
 @given(st.recursive(st.floats() | st.text() | st.integers(), st.lists, max_leaves=30))
 @settings(max_examples=100, deadline=None)
-def test_11_13_what_is_no_json_is_refused_or_comes_back(value: Any) -> None:
+def test_what_is_no_json_is_refused_or_comes_back(value: Any) -> None:
     try:
         back = round_trip(take_anything, value)["value"]
     except ArgumentValueError:
@@ -444,7 +444,7 @@ def take_number(number: int, other: int = 1) -> None: ...
         '{"number": 1, "x": 2}',
     ],
 )
-def test_41_text_that_does_not_fit_any_more_says_so(text: str) -> None:
+def test_text_that_does_not_fit_any_more_says_so(text: str) -> None:
     with pytest.raises(
         ArgumentError, match=r"do not fit take_number\(number: int, other: int = 1\)"
     ):
@@ -465,10 +465,10 @@ def test_a_parameter_that_is_new_takes_its_default() -> None:
     assert ([], {"number": 5}) == plan(take_number).decode('{"number": 5}')
 
 
-# ---------------------------------------------------------------------- 15, 17: measuring
+# ---------------------------------------------------------------------- measuring
 
 
-def test_17_what_is_measured_is_no_less_than_its_text() -> None:
+def test_what_is_measured_is_no_less_than_its_text() -> None:
     assert 3 == measure("abc", "x")
     assert 3 + 2 == measure({"abc": [1]}, "x")
     assert measure({"text": "x" * PAYLOAD_LIMIT}["text"], "x") == PAYLOAD_LIMIT

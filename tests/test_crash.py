@@ -22,7 +22,7 @@ from tests.helpers import wait_until
 
 
 def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
-    """I9, I10, F1: every acknowledged job runs; what runs again had a process that died."""
+    """Every acknowledged job runs; what runs again had a process that died."""
     result = faults.kill_workers(tmp_path, store_url, jobs=2_000, every=0.6)
 
     assert [] == result.verdict.problems
@@ -34,7 +34,7 @@ def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
 
 
 def test_a_killed_web_process_keeps_its_word(tmp_path: Path, store_url: str) -> None:
-    """F2: every 2xx has its tasks run after a restart; no request is stored by halves."""
+    """Every 2xx has its tasks run after a restart; no request is stored by halves."""
     result = faults.kill_web_process(tmp_path, store_url, rounds=4)
 
     assert [] == result.verdict.problems
@@ -43,7 +43,7 @@ def test_a_killed_web_process_keeps_its_word(tmp_path: Path, store_url: str) -> 
 
 @pytest.mark.parametrize("point", faults.POINTS)
 def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, store_url: str, point: str) -> None:
-    """I13, F3: wherever a job changes hands, a crash there neither loses nor doubles it."""
+    """Wherever a job changes hands, a crash there neither loses nor doubles it."""
     result = faults.crash_at(tmp_path, store_url, point, jobs=3, crashes=2)
 
     assert [] == result.verdict.problems
@@ -51,7 +51,7 @@ def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, store_url: str, poi
 
 
 def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url: str) -> None:
-    """I11, I12, F4: after SIGCONT the fence refuses the outcomes of what others took over."""
+    """After SIGCONT the fence refuses the outcomes of what others took over."""
     result = faults.stop_workers(tmp_path, store_url, jobs=300, stops=2)
 
     assert [] == result.verdict.problems
@@ -140,7 +140,7 @@ def test_a_task_that_kills_its_worker_fails_in_the_end(fleet: Fleet) -> None:
 
 @servers(2, LEASE=1)
 def test_a_task_may_last_longer_than_its_lease(fleet: Fleet) -> None:
-    """F6: the lease is renewed from a thread, also while a task blocks the event loop."""
+    """The lease is renewed from a thread, also while a task blocks the event loop."""
     clients = Clients()
     jobs = [
         *fleet.begin(clients, "work_in_thread", seconds=3.0),

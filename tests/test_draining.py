@@ -1,4 +1,4 @@
-"""SIGTERM and its relatives, on real servers: draining begins at the signal (F42 to F44, I41)."""
+"""SIGTERM and its relatives, on real servers: draining begins at the signal."""
 
 import asyncio
 import signal
@@ -122,10 +122,10 @@ def listen(server: Server) -> socket.socket:
     return stream
 
 
-def test_f42_nothing_starts_after_the_signal_though_a_stream_holds_the_server(
+def test_nothing_starts_after_the_signal_though_a_stream_holds_the_server(
     site: Path, store_url: str, open_stream: list[socket.socket]
 ) -> None:
-    """I41: what runs may end; what has not begun is left to others, and no row stays running."""
+    """What runs may end; what has not begun is left to others, and no row stays running."""
     server = a_server(site, store_url)
     with running(server), server.client() as client:
         for number in range(8):
@@ -159,7 +159,7 @@ def test_f42_nothing_starts_after_the_signal_though_a_stream_holds_the_server(
     assert {JobState.COMPLETED} == done
 
 
-def test_f43_a_thread_that_does_not_end_is_run_again_once(site: Path, store_url: str) -> None:
+def test_a_thread_that_does_not_end_is_run_again_once(site: Path, store_url: str) -> None:
     """Its process ends at the end of the grace time; the job is not lost, and runs as attempt 2."""
     with running(a_server(site, store_url, GRACE="0.5")) as server, server.client() as client:
         client.post("/work/thread/slow?seconds=60")
@@ -197,7 +197,7 @@ def test_a_second_ctrl_c_while_a_stream_is_open_fails_no_job(
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL])
-def test_f44_no_child_process_outlives_its_worker(
+def test_no_child_process_outlives_its_worker(
     number: signal.Signals, site: Path, store_url: str
 ) -> None:
     with running(a_server(site, store_url)) as server, server.client() as client:
@@ -211,7 +211,7 @@ def test_f44_no_child_process_outlives_its_worker(
     assert child != server.process.pid
 
 
-def test_f44_a_second_ctrl_c_ends_the_server_and_loses_nothing(site: Path, store_url: str) -> None:
+def test_a_second_ctrl_c_ends_the_server_and_loses_nothing(site: Path, store_url: str) -> None:
     with running(a_server(site, store_url, GRACE="5")) as server, server.client() as client:
         client.post("/work/async/long?seconds=60")
         client.post("/work/process/long-too?seconds=60")

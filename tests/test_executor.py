@@ -34,21 +34,21 @@ def _forget() -> None:
 
 
 class RaisingText(Exception):
-    """20: not even its text can be had."""
+    """Not even its text can be had."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 class ExitingText(Exception):
-    """20: asking for its text ends the program."""
+    """Asking for its text ends the program."""
 
     def __str__(self) -> str:
         raise SystemExit(9)
 
 
 class Unpicklable(Exception):
-    """20: holds what no other process could take."""
+    """Holds what no other process could take."""
 
     def __init__(self) -> None:
         super().__init__("unpicklable")
@@ -72,24 +72,24 @@ def nested_groups() -> BaseException:
 
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
-    "20-text-raises": RaisingText,
-    "20-text-exits": ExitingText,
+    "text-raises": RaisingText,
+    "text-exits": ExitingText,
     "20-50-MB": lambda: ValueError("x" * 50_000_000),
-    "20-group": lambda: ExceptionGroup("several", [ValueError("a"), TypeError("b")]),
-    "20-group-of-base-exceptions": lambda: BaseExceptionGroup("several", [SystemExit(1)]),
-    "20-nested-groups": nested_groups,
-    "20-chain-of-1000": chain_of_causes,
-    "20-unpicklable": Unpicklable,
-    "20-surrogates-and-nul": lambda: ValueError("\ud800\0\x1b[31m"),
-    "F9-recursion": lambda: RecursionError("too deep"),
-    "F9-memory": MemoryError,
-    "F9-exit": lambda: SystemExit(3),
-    "F9-interrupt": KeyboardInterrupt,
-    "F9-generator-exit": GeneratorExit,
-    "F9-cancelled": asyncio.CancelledError,
-    "F9-stop-iteration": StopIteration,
-    "F9-stop-async-iteration": StopAsyncIteration,
-    "F9-timeout": TimeoutError,
+    "group": lambda: ExceptionGroup("several", [ValueError("a"), TypeError("b")]),
+    "group-of-base-exceptions": lambda: BaseExceptionGroup("several", [SystemExit(1)]),
+    "nested-groups": nested_groups,
+    "chain-of-1000": chain_of_causes,
+    "unpicklable": Unpicklable,
+    "surrogates-and-nul": lambda: ValueError("\ud800\0\x1b[31m"),
+    "recursion": lambda: RecursionError("too deep"),
+    "memory": MemoryError,
+    "exit": lambda: SystemExit(3),
+    "interrupt": KeyboardInterrupt,
+    "generator-exit": GeneratorExit,
+    "cancelled": asyncio.CancelledError,
+    "stop-iteration": StopIteration,
+    "stop-async-iteration": StopAsyncIteration,
+    "timeout": TimeoutError,
 }
 
 
@@ -137,7 +137,7 @@ def exhaust_memory(_: str) -> None:
     bytearray(2**62)
 
 
-async def test_f9_real_exhaustion_fails_the_job(tmp_path: Path) -> None:
+async def test_real_exhaustion_fails_the_job(tmp_path: Path) -> None:
     async with at_work(tmp_path) as afterword:
         deep = await ended(afterword, await afterword.add_task(recurse, 0))
         large = await ended(afterword, await afterword.add_task(exhaust_memory, ""))
@@ -146,7 +146,7 @@ async def test_f9_real_exhaustion_fails_the_job(tmp_path: Path) -> None:
     assert "MemoryError" in (large.error or "")
 
 
-async def test_20_an_error_keeps_its_head_and_its_tail(tmp_path: Path) -> None:
+async def test_an_error_keeps_its_head_and_its_tail(tmp_path: Path) -> None:
     async with at_work(tmp_path) as afterword:
         record = await ended(afterword, await afterword.add_task(raise_in_thread, "20-50-MB"))
 
@@ -185,7 +185,7 @@ def raise_in_coroutine_of_process(name: str) -> Awaitable[None]:
 async def test_the_traceback_begins_at_the_users_code(func: Any, tmp_path: Path) -> None:
     """Who reads an error looks for a line of their own, not for ours."""
     async with at_work(tmp_path) as afterword:
-        record = await ended(afterword, await afterword.add_task(func, "F9-timeout"))
+        record = await ended(afterword, await afterword.add_task(func, "timeout"))
 
     lines = (record.error or "").splitlines()
     assert "Traceback (most recent call last):" == lines[0]
@@ -198,7 +198,7 @@ async def test_the_traceback_begins_at_the_users_code(func: Any, tmp_path: Path)
 
 
 class Unserialisable:
-    """22: a result that cannot be stored."""
+    """A result that cannot be stored."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no text")
@@ -228,8 +228,8 @@ async def return_coroutine_async() -> Awaitable[None]:
 @pytest.mark.parametrize(
     "task",
     [
-        pytest.param(return_unserialisable, id="22-not-serialisable"),
-        pytest.param(return_100_megabytes, id="22-100-MB"),
+        pytest.param(return_unserialisable, id="not-serialisable"),
+        pytest.param(return_100_megabytes, id="100-MB"),
     ],
 )
 async def test_results_are_not_kept(task: Any, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ async def test_results_are_not_kept(task: Any, tmp_path: Path) -> None:
     assert (JobState.COMPLETED, None) == (record.state, record.error)
 
 
-async def test_24_a_returned_coroutine_is_awaited(tmp_path: Path) -> None:
+async def test_a_returned_coroutine_is_awaited(tmp_path: Path) -> None:
     async with at_work(tmp_path) as afterword:
         record = await ended(afterword, await afterword.add_task(return_coroutine))
 
@@ -267,7 +267,7 @@ async def test_async_runs_in_the_loop_and_def_in_the_workers_threads(tmp_path: P
     assert ran[1].name.startswith("afterword-task-")
 
 
-# ---------------------------------------------------------------------- 42: the context
+# ---------------------------------------------------------------------- the context
 
 user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
 
@@ -306,7 +306,7 @@ async def test_a_returned_coroutine_shares_its_functions_context(tmp_path: Path)
     assert ["the function"] == ran
 
 
-# ---------------------------------------------------------------------- 60: hostile calls
+# ---------------------------------------------------------------------- hostile calls
 
 
 def exit_program() -> None:
@@ -328,9 +328,9 @@ async def run_loop_inside_a_loop() -> None:
 @pytest.mark.parametrize(
     ("task", "state"),
     [
-        pytest.param(exit_program, JobState.FAILED, id="60-exit"),
-        pytest.param(run_loop_of_its_own, JobState.COMPLETED, id="60-asyncio-run"),
-        pytest.param(run_loop_inside_a_loop, JobState.FAILED, id="60-asyncio-run-in-the-loop"),
+        pytest.param(exit_program, JobState.FAILED, id="exit"),
+        pytest.param(run_loop_of_its_own, JobState.COMPLETED, id="asyncio-run"),
+        pytest.param(run_loop_inside_a_loop, JobState.FAILED, id="asyncio-run-in-the-loop"),
     ],
 )
 async def test_hostile_calls_are_contained(task: Any, state: JobState, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rows that somebody has edited by hand (bad input 43): no loop ends, no job is out of reach."""
+"""Rows that somebody has edited by hand: no loop ends, no job is out of reach."""
 
 import asyncio
 from pathlib import Path
@@ -36,7 +36,7 @@ async def run_all(folder: Path, *jobs: NewJob) -> list[JobState]:
         return [(await ended(afterword, each)).state for each in jobs]
 
 
-def test_43_an_unknown_state_is_shown_and_hides_nothing(tmp_path: Path) -> None:
+def test_an_unknown_state_is_shown_and_hides_nothing(tmp_path: Path) -> None:
     """There is no such state, so the job counts as failed, and its record says why."""
     odd, sound = job(1), job(2)
     store_jobs(tmp_path, odd, sound)
@@ -55,7 +55,7 @@ def test_43_an_unknown_state_is_shown_and_hides_nothing(tmp_path: Path) -> None:
     store.close()
 
 
-def test_43_a_running_job_of_nobody_is_recovered(tmp_path: Path) -> None:
+def test_a_running_job_of_nobody_is_recovered(tmp_path: Path) -> None:
     odd = job(1)
     store_jobs(tmp_path, odd)
     edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = NULL")
@@ -64,7 +64,7 @@ def test_43_a_running_job_of_nobody_is_recovered(tmp_path: Path) -> None:
     assert [1] == ran
 
 
-def test_43_a_job_behind_one_that_is_gone_runs_after_the_next_start(tmp_path: Path) -> None:
+def test_a_job_behind_one_that_is_gone_runs_after_the_next_start(tmp_path: Path) -> None:
     first = job(1)
     second = job(2, after=first.id)
     store_jobs(tmp_path, first, second)
@@ -74,7 +74,7 @@ def test_43_a_job_behind_one_that_is_gone_runs_after_the_next_start(tmp_path: Pa
     assert [2] == ran
 
 
-def test_43_text_that_is_no_text_can_be_looked_at(tmp_path: Path) -> None:
+def test_text_that_is_no_text_can_be_looked_at(tmp_path: Path) -> None:
     odd, sound = job(1), job(2)
     store_jobs(tmp_path, odd, sound)
     edit(

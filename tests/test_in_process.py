@@ -102,7 +102,7 @@ async def test_what_it_returns_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["segfault", "exit", "system-exit"])
-async def test_f8_a_crash_fails_one_attempt_and_harms_nobody_else(how: str, tmp_path: Path) -> None:
+async def test_a_crash_fails_one_attempt_and_harms_nobody_else(how: str, tmp_path: Path) -> None:
     async with at_work(tmp_path) as afterword:
         neighbour = await afterword.add_task(compute, 10**7)
         job = await afterword.add_task(crash_once, how)
@@ -131,7 +131,7 @@ async def test_on_crash_fail_is_no_second_attempt(tmp_path: Path) -> None:
     assert "exit code 7" in str(found.error)
 
 
-async def test_i20_its_time_limit_kills_it(tmp_path: Path) -> None:
+async def test_its_time_limit_kills_the_process(tmp_path: Path) -> None:
     async with at_work(tmp_path) as afterword:
         found = await ended(afterword, await afterword.add_task(compute_too_long))
 
@@ -155,7 +155,7 @@ async def test_who_waits_for_a_process_does_not_lose_time(
     assert [JobState.COMPLETED] * 3 == states
 
 
-async def test_i22_cancelling_kills_it(tmp_path: Path) -> None:
+async def test_cancelling_kills_the_process(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     async with at_work(tmp_path) as afterword:
         job = await afterword.add_task(compute_for_ever, str(marker))

@@ -66,7 +66,6 @@ def recovered(store: SQLiteStore) -> list[str]:
 
 
 def test_a_renewed_lease_keeps_its_jobs(group: GroupCommit, other: SQLiteStore) -> None:
-    """I15."""
     leases = started(group)
     worker, clock = leases.worker, Clock()
     a_held_job(group, leases)
@@ -90,7 +89,6 @@ def test_a_lease_is_valid_once_it_has_been_joined(group: GroupCommit) -> None:
 
 
 def test_a_lease_that_was_not_renewed_in_time_is_not_valid(group: GroupCommit) -> None:
-    """I14."""
     clock = MovableClock()
     leases = started(group, seconds=600.0, clock=clock)
     clock.moved = 599.0
@@ -186,5 +184,4 @@ def test_each_start_has_an_id_of_its_own(group: GroupCommit) -> None:
 
 
 def test_worker_ids_are_random() -> None:
-    """I16."""
     assert 1000 == len({new_worker_id() for _ in range(1000)})

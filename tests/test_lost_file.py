@@ -64,7 +64,7 @@ LOSSES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_f17_a_lost_file_is_noticed_by_every_verb_that_writes(
+def test_a_lost_file_is_noticed_by_every_verb_that_writes(
     store: SQLiteStore, path: Path, loss: str
 ) -> None:
     LOSSES[loss](path)
@@ -80,7 +80,7 @@ def test_f17_a_lost_file_is_noticed_by_every_verb_that_writes(
     assert ("replaced" == loss) == path.exists()
 
 
-def test_f17_the_same_file_may_come_back(store: SQLiteStore, path: Path) -> None:
+def test_the_same_file_may_come_back(store: SQLiteStore, path: Path) -> None:
     path.rename(path.with_name("elsewhere.db"))
     with pytest.raises(StoreUnavailable):
         store.add([a_job()])
@@ -89,7 +89,7 @@ def test_f17_the_same_file_may_come_back(store: SQLiteStore, path: Path) -> None
     assert [True] == [each.added for each in store.add([a_job()])]
 
 
-def test_f17_a_server_whose_file_is_deleted_answers_503_and_makes_no_new_one(
+def test_a_server_whose_file_is_deleted_answers_503_and_makes_no_new_one(
     tmp_path: Path, path: Path
 ) -> None:
     (tmp_path / "lost_file_app.py").write_text(APPLICATION)
@@ -140,10 +140,10 @@ def test_a_store_can_be_used_without_create(store: SQLiteStore, path: Path) -> N
     other.close()
 
 
-# ---------------------------------------------------------------------- F20: a reader that stays
+# ---------------------------------------------------------------------- a reader that stays
 
 
-def test_f20_a_wal_that_cannot_be_emptied_is_warned_of_once_a_minute(
+def test_a_wal_that_cannot_be_emptied_is_warned_of_once_a_minute(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "WAL_LIMIT", 100_000)
@@ -164,7 +164,7 @@ def test_f20_a_wal_that_cannot_be_emptied_is_warned_of_once_a_minute(
     reader.close()
 
 
-def test_f20_a_small_wal_is_not_warned_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_small_wal_is_not_warned_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     store = SQLiteStore(path)
     store.open()

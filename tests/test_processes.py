@@ -247,7 +247,7 @@ def test_what_is_sent_too_late_reaches_no_other_call(shared: Processes, tmp_path
     ],
 )
 def test_a_handler_that_raises_ends_its_call(shared: Processes, do: str, last_line: str) -> None:
-    """F9: whatever it raises is an answer; the next call has a process that is as new."""
+    """Whatever it raises is an answer; the next call has a process that is as new."""
     first = pid_of(shared)
     ending = run(shared, do)
 
@@ -294,7 +294,7 @@ def test_a_callback_that_raises_harms_nobody(
     ],
 )
 def test_a_death_ends_one_call(make: Make, tmp_path: Path, do: str, reason: str) -> None:
-    """F8: with the reason in words; the neighbour goes on, and the next call finds a process."""
+    """With the reason in words; the neighbour goes on, and the next call finds a process."""
     processes, gate = make(2), tmp_path / "gate"
     _, neighbour = start(processes, "wait_for_file", file=str(gate))
     neighbour.wait_message()
@@ -466,7 +466,7 @@ def test_a_fork_of_a_task_answers_nobody(
 
 
 def test_the_module_must_be_one_of_the_parents(shared: Processes) -> None:
-    """I26: a name from a store imports nothing that the application has not imported."""
+    """A name from a store imports nothing that the application has not imported."""
     with pytest.raises(UnknownTask, match="'wave' is not"):
         shared.start({"module": "wave"}, print, print)
 
@@ -560,7 +560,7 @@ def test_without_a_python_the_call_ends(
 def test_without_a_thread_the_call_ends(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F45: the system has none left; when it has again, all is well."""
+    """The system has none left; when it has again, all is well."""
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -693,7 +693,7 @@ DEATHS = {
 @pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
 @pytest.mark.parametrize("do", ["start_program", "compute"])
 def test_no_process_outlives_its_parent(tmp_path: Path, do: str, death: str) -> None:
-    """F44: however it dies, and whatever they are in; nor does what a task has started."""
+    """However it dies, and whatever they are in; nor does what a task has started."""
     body = f"""
         sent = threading.Event()
         request = {{"module": "main", "do": "{do}", "seconds": 60}}
@@ -715,7 +715,7 @@ def test_an_idle_process_does_not_outlive_its_parent(tmp_path: Path) -> None:
 
 
 def test_a_forked_parent_shares_no_process(tmp_path: Path) -> None:
-    """F23: both go on, with processes of their own."""
+    """Both go on, with processes of their own."""
     body = """
         show(run(pool, 'nothing'))
         if os.fork() == 0:

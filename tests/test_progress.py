@@ -72,8 +72,8 @@ def test_what_is_not_said_again_stays() -> None:
     assert ProgressRecord(2, 2, "two") == said(each)
 
 
-def test_34_more_than_the_total_is_the_total() -> None:
-    """34: a count that is off by one is no reason to fail."""
+def test_more_than_the_total_becomes_the_total() -> None:
+    """A count that is off by one is no reason to fail."""
     each = progress()
     each.update(11, total=10)
 
@@ -83,8 +83,7 @@ def test_34_more_than_the_total_is_the_total() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1, -0.1, 10**400, "x", None])
-def test_34_what_is_no_amount_is_refused(value: Any) -> None:
-    """34."""
+def test_what_is_no_amount_is_refused(value: Any) -> None:
     each = progress()
 
     with pytest.raises(ValueError, match="current must be a number from 0 on"):
@@ -100,8 +99,7 @@ def test_34_what_is_no_amount_is_refused(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "kept"), [(Decimal("1.5"), 1.5), (Fraction(1, 2), 0.5), (True, 1), (0, 0)]
 )
-def test_34_any_kind_of_number(value: Any, kept: float) -> None:
-    """34."""
+def test_an_amount_may_be_any_kind_of_number(value: Any, kept: float) -> None:
     each = progress()
     each.update(value)
 
@@ -121,8 +119,7 @@ def test_34_any_kind_of_number(value: Any, kept: float) -> None:
         ("", ""),
     ],
 )
-def test_34_a_message_is_one_line(text: Any, kept: str) -> None:
-    """34."""
+def test_a_message_is_one_line(text: Any, kept: str) -> None:
     each = progress()
     each.message(text)
 

@@ -1,4 +1,4 @@
-"""`Afterword(redact=...)`: what of an error's text may be kept (bad input 21)."""
+"""`Afterword(redact=...)`: what of an error's text may be kept."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ def broken(text: str) -> str:
 
 
 @pytest.mark.parametrize("task", [leak, leak_async])
-def test_21_a_secret_in_an_error_is_neither_stored_nor_logged(
+def test_a_secret_in_an_error_is_neither_stored_nor_logged(
     task: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> str | None:
@@ -44,7 +44,7 @@ def test_21_a_secret_in_an_error_is_neither_stored_nor_logged(
     assert "s3cret" not in caplog.text
 
 
-def test_21_when_the_hook_fails_nothing_is_kept(tmp_path: Path) -> None:
+def test_when_the_hook_fails_nothing_is_kept(tmp_path: Path) -> None:
     async def scenario() -> str | None:
         async with at_work(tmp_path, redact=broken) as afterword:
             job = await afterword.add_task(leak)
@@ -53,6 +53,6 @@ def test_21_when_the_hook_fails_nothing_is_kept(tmp_path: Path) -> None:
     assert "<not kept: redact raised KeyError>" == asyncio.run(scenario())
 
 
-def test_21_the_hook_must_be_a_function(tmp_path: Path) -> None:
+def test_the_hook_must_be_a_function(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="redact must be a function of one text"):
         Afterword(url=f"sqlite:///{tmp_path / 'jobs.db'}", redact="s3cret")  # type: ignore[arg-type]

@@ -193,7 +193,7 @@ def existing(meaning: Meaning, zone: str) -> Cron | None:
 def test_cron_agrees_with_the_clock_on_the_wall(
     meaning: Meaning, change: tuple[str, str], offset: int
 ) -> None:
-    """I30, F37: For a day and a half around a change of the clocks."""
+    """For a day and a half around a change of the clocks."""
     zone, changed_at = change
     after = at(changed_at) + offset
     until = after + 36 * HOUR
@@ -421,7 +421,6 @@ def test_the_zone_is_utc_unless_another_is_said() -> None:
     ],
 )
 def test_an_expression_that_cannot_be_is_refused_at_once(expression: Any, why: str) -> None:
-    """29."""
     with pytest.raises(ConfigurationError) as caught:
         Cron(expression)
 

@@ -126,7 +126,7 @@ def test_a_python_with_an_old_library_is_told_so(path: Path) -> None:
         SQLiteStore(path, driver=of_version((3, 34, 1))).open()
 
 
-# ---------------------------------------------------------------------- F22: the WAL-reset race
+# ---------------------------------------------------------------------- the WAL-reset race
 
 
 @pytest.mark.parametrize(
@@ -145,15 +145,15 @@ def test_a_python_with_an_old_library_is_told_so(path: Path) -> None:
         ((4, 0, 0), False),
     ],
 )
-def test_f22_which_releases_have_the_race(version: tuple[int, int, int], racy: bool) -> None:
+def test_which_releases_have_the_race(version: tuple[int, int, int], racy: bool) -> None:
     assert racy == has_wal_reset_race(version)
 
 
-def test_f22_the_store_of_its_own_brings_a_sound_release() -> None:
+def test_the_store_of_its_own_brings_a_sound_release() -> None:
     assert not has_wal_reset_race(Apsw().version)
 
 
-def test_f22_a_sound_release_uses_wal(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sound_release_uses_wal(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = SQLiteStore(path, driver=of_version(SOUND))
     store.open()
 
@@ -162,7 +162,7 @@ def test_f22_a_sound_release_uses_wal(path: Path, caplog: pytest.LogCaptureFixtu
     store.close()
 
 
-def test_f22_an_old_release_keeps_a_rollback_journal_and_says_so_once(
+def test_an_old_release_keeps_a_rollback_journal_and_says_so_once(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -179,7 +179,7 @@ def test_f22_an_old_release_keeps_a_rollback_journal_and_says_so_once(
     assert 1 == caplog.text.count("old_sqlite version=3.40.1")
 
 
-def test_f22_an_old_release_takes_a_file_out_of_wal_mode(path: Path) -> None:
+def test_an_old_release_takes_a_file_out_of_wal_mode(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     store = SQLiteStore(path, driver=of_version(RACY))
@@ -189,7 +189,7 @@ def test_f22_an_old_release_takes_a_file_out_of_wal_mode(path: Path) -> None:
     store.close()
 
 
-def test_f22_a_file_that_must_stay_in_wal_mode_is_refused(
+def test_a_file_that_must_stay_in_wal_mode_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drivers, "BUSY_TIMEOUT", 0.1)

@@ -379,7 +379,7 @@ def test_a_local_file_system_is_taken(path: Path) -> None:
     assert not path.exists()
 
 
-def test_f18_text_that_is_no_text_is_damage(store: SQLiteStore) -> None:
+def test_text_that_is_no_text_is_damage(store: SQLiteStore) -> None:
     store.add([a_job()])
     store._writer.connection.execute("UPDATE afterword_jobs SET task = CAST(x'ff' AS TEXT)")
 
@@ -407,7 +407,7 @@ def test_four_processes_on_one_file_lose_nothing(path: Path) -> None:
     assert all(report["completed"] for report in reports)
 
 
-def test_f49_of_two_processes_that_do_the_same_to_a_job_one_did_it(
+def test_of_two_processes_that_do_the_same_to_a_job_one_did_it(
     store: SQLiteStore, path: Path
 ) -> None:
     store.add([a_job() for _ in range(100)])

@@ -342,7 +342,7 @@ def test_a_stopped_watchdog_does_not_bark() -> None:
     assert [] == barked
 
 
-def test_i38_a_process_whose_store_thread_hangs_ends(tmp_path: Path) -> None:
+def test_a_process_whose_store_thread_hangs_ends(tmp_path: Path) -> None:
     """As the worker command does it, but sooner, and with a thread that is stuck in its step."""
     script = """
 import time

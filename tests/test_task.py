@@ -97,7 +97,7 @@ def test_functions_of_the_application_are_found_by_their_names(func: Any) -> Non
         pytest.param("x" * 100_000, id="long"),
     ],
 )
-def test_3_stored_text_calls_nothing_else_and_imports_nothing(name: str) -> None:
+def test_stored_text_calls_nothing_else_and_imports_nothing(name: str) -> None:
     before = set(sys.modules)
     with pytest.raises(UnknownTask) as refusal:
         names.resolve(name)
@@ -115,12 +115,12 @@ def test_any_text_is_found_or_unknown(name: str) -> None:
 @pytest.mark.parametrize(
     "func",
     [
-        pytest.param(lambda: None, id="1-lambda"),
-        pytest.param(functools.partial(plain), id="1-partial"),
-        pytest.param(Holder().method, id="2-bound-method"),
-        pytest.param(shutil.rmtree, id="3-stdlib"),
-        pytest.param(os.getpid, id="3-builtin"),
-        pytest.param(Holder, id="2-class"),
+        pytest.param(lambda: None, id="lambda"),
+        pytest.param(functools.partial(plain), id="partial"),
+        pytest.param(Holder().method, id="bound-method"),
+        pytest.param(shutil.rmtree, id="stdlib"),
+        pytest.param(os.getpid, id="builtin"),
+        pytest.param(Holder, id="class"),
     ],
 )
 def test_what_no_other_process_would_find_is_not_storable(func: Any) -> None:
@@ -145,14 +145,14 @@ async def generate_async() -> Any:
 
 
 @pytest.mark.parametrize(
-    "func", [generate, generate_async, None, 5], ids=["23-def", "23-async-def", "none", "number"]
+    "func", [generate, generate_async, None, 5], ids=["def", "async-def", "none", "number"]
 )
 def test_what_is_no_task_cannot_be_registered(func: Any) -> None:
     with pytest.raises(TypeError):
         task(func)
 
 
-def test_5_two_functions_of_one_name_are_told_by_their_places() -> None:
+def test_two_functions_of_one_name_are_told_by_their_places() -> None:
     def other() -> None: ...
 
     other.__qualname__ = "plain"
@@ -173,7 +173,7 @@ class EvilRepr:
         raise RuntimeError("no text")
 
 
-def test_19_any_object_can_be_shown() -> None:
+def test_any_object_can_be_shown() -> None:
     assert "<unprintable EvilRepr>" == names.safe_repr(EvilRepr())
     assert 80 == len(names.safe_repr("x" * 10_000_000))
 

@@ -76,7 +76,7 @@ def test_stop_waits_for_nobody() -> None:
 
 
 def test_without_a_thread_a_call_waits_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """F45: the system has no thread left."""
+    """The system has no thread left."""
     threads, seen = Threads(2, "scarce"), []
     start = threading.Thread.start
 

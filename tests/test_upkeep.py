@@ -104,7 +104,7 @@ async def test_a_job_that_waits_for_nothing_is_freed(
 async def test_the_jobs_of_a_worker_that_is_gone_are_taken_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """I17: whoever is there does it, without a schedule or a leader."""
+    """Whoever is there does it, without a schedule or a leader."""
     async with at_work(tmp_path, worker=False) as afterword:
         job = await afterword.add_task(note, "lost")
     edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")

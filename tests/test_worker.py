@@ -126,7 +126,7 @@ def take(number: int) -> None:
 
 @pytest.mark.parametrize("task", [be_counted, be_counted_sync], ids=["async", "def"])
 async def test_a_burst_never_runs_more_than_the_slots(task: Any, tmp_path: Path) -> None:
-    """I21: Offered jobs and claimed jobs race for the same slots."""
+    """Offered jobs and claimed jobs race for the same slots."""
     async with at_work(tmp_path, concurrency=8) as afterword:
         for _ in range(10):
             await asyncio.gather(*(afterword.add_task(task) for _ in range(100)))
@@ -198,7 +198,6 @@ def stored(
 
 
 async def test_claims_come_by_priority_then_due_time_then_id(tmp_path: Path) -> None:
-    """I23."""
     now = time.time()
     async with at_work(tmp_path, worker=False) as afterword:
         jobs = [
@@ -224,7 +223,7 @@ async def test_claims_come_by_priority_then_due_time_then_id(tmp_path: Path) -> 
 async def test_an_unknown_task_is_left_alone_until_it_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """I25: As in a rolling deploy: the old release must not fail what the new one has added."""
+    """As in a rolling deploy: the old release must not fail what the new one has added."""
     monkeypatch.setattr(worker, "UNKNOWN_FOR", 0.3)
     module = types.ModuleType("tomorrow")
     monkeypatch.setattr(application, "_packages", {"tests", "tomorrow"})
@@ -264,7 +263,7 @@ async def test_a_task_that_is_registered_later_is_run(
     assert JobState.COMPLETED == after.state
 
 
-async def test_41_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_path: Path) -> None:
+async def test_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_path: Path) -> None:
     job = NewJob(id=new_id(), task=f"{__name__}:take", arguments='{"name": "x"}')
     async with at_work(tmp_path, concurrency=1) as afterword:
         await store_jobs(afterword, [job])
@@ -329,21 +328,21 @@ async def test_an_old_job_that_one_worker_cannot_run_is_left_to_others(
     assert (JobState.QUEUED, 0) == (after.state, after.attempt)
 
 
-# ---------------------------------------------------------------------- 43: rows edited by hand
+# ---------------------------------------------------------------------- rows edited by hand
 
 BY_HAND = {
-    "43-bad-json": "UPDATE afterword_jobs SET arguments = '{bad'",
-    "43-empty": "UPDATE afterword_jobs SET arguments = ''",
-    "43-no-object": "UPDATE afterword_jobs SET arguments = '[1]'",
-    "43-other-names": """UPDATE afterword_jobs SET arguments = '{"x": 1}'""",
-    "43-nul": "UPDATE afterword_jobs SET arguments = '{' || char(0) || '}'",
-    "43-deep": "UPDATE afterword_jobs SET arguments = printf('%.*c', 100000, '[')",
-    "43-unknown-version": "UPDATE afterword_jobs SET task = 'v9!' || task",
-    "43-no-name": "UPDATE afterword_jobs SET task = ''",
-    "43-name-of-the-library": "UPDATE afterword_jobs SET task = 'shutil:rmtree'",
-    "43-name-of-a-builtin": "UPDATE afterword_jobs SET task = 'builtins:exec'",
-    "43-name-of-a-method": "UPDATE afterword_jobs SET task = 'tests.test_worker:gauge.running'",
-    "43-name-with-newlines": "UPDATE afterword_jobs SET task = 'a' || char(10, 13, 27) || 'b:c'",
+    "bad-json": "UPDATE afterword_jobs SET arguments = '{bad'",
+    "empty": "UPDATE afterword_jobs SET arguments = ''",
+    "no-object": "UPDATE afterword_jobs SET arguments = '[1]'",
+    "other-names": """UPDATE afterword_jobs SET arguments = '{"x": 1}'""",
+    "nul": "UPDATE afterword_jobs SET arguments = '{' || char(0) || '}'",
+    "deep": "UPDATE afterword_jobs SET arguments = printf('%.*c', 100000, '[')",
+    "unknown-version": "UPDATE afterword_jobs SET task = 'v9!' || task",
+    "no-name": "UPDATE afterword_jobs SET task = ''",
+    "name-of-the-library": "UPDATE afterword_jobs SET task = 'shutil:rmtree'",
+    "name-of-a-builtin": "UPDATE afterword_jobs SET task = 'builtins:exec'",
+    "name-of-a-method": "UPDATE afterword_jobs SET task = 'tests.test_worker:gauge.running'",
+    "name-with-newlines": "UPDATE afterword_jobs SET task = 'a' || char(10, 13, 27) || 'b:c'",
 }
 
 
@@ -367,14 +366,14 @@ async def test_a_row_edited_by_hand_is_put_back_with_a_reason(
 
 
 UNREADABLE = {
-    "43-unknown-state": "UPDATE afterword_jobs SET state = 'weird'",
-    "43-running-for-nobody": "UPDATE afterword_jobs SET state = 'running', worker = NULL",
-    "43-future-attempt": "UPDATE afterword_jobs SET attempt = 9000000000000000000",
-    "43-due-never": "UPDATE afterword_jobs SET run_at = 1e300",
-    "43-created-never": "UPDATE afterword_jobs SET created_at = -1e300",
-    "43-waits-for-nothing": "UPDATE afterword_jobs SET after = 'nothing'",
-    "43-negative-lease": "UPDATE afterword_jobs SET lost = -5, interrupted = -5",
-    "43-not-utf-8": "UPDATE afterword_jobs SET arguments = CAST(x'7b22ff227d' AS TEXT)",
+    "unknown-state": "UPDATE afterword_jobs SET state = 'weird'",
+    "running-for-nobody": "UPDATE afterword_jobs SET state = 'running', worker = NULL",
+    "future-attempt": "UPDATE afterword_jobs SET attempt = 9000000000000000000",
+    "due-never": "UPDATE afterword_jobs SET run_at = 1e300",
+    "created-never": "UPDATE afterword_jobs SET created_at = -1e300",
+    "waits-for-nothing": "UPDATE afterword_jobs SET after = 'nothing'",
+    "negative-lease": "UPDATE afterword_jobs SET lost = -5, interrupted = -5",
+    "not-utf-8": "UPDATE afterword_jobs SET arguments = CAST(x'7b22ff227d' AS TEXT)",
 }
 
 
@@ -391,7 +390,7 @@ async def test_a_row_that_makes_no_sense_stops_nobody(statement: str, tmp_path: 
     assert {"first", "second"} == {*ran} - {"edited"}
 
 
-def test_43_the_database_refuses_bad_json_by_itself(tmp_path: Path) -> None:
+def test_the_database_refuses_bad_json_by_itself(tmp_path: Path) -> None:
     afterword = Afterword(url=url_in(tmp_path))
     afterword.add_task_sync(note, "x")
     afterword.close()
@@ -628,7 +627,7 @@ def add_child_sync() -> None:
 
 
 @pytest.mark.parametrize("task", [add_child, add_child_sync], ids=["async", "def"])
-async def test_36_a_task_adds_another_job(task: Any, tmp_path: Path) -> None:
+async def test_a_task_adds_another_job(task: Any, tmp_path: Path) -> None:
     async with at_work(tmp_path, concurrency=1) as afterword:
         parents[:] = [afterword]
         await afterword.add_task(task)

@@ -176,7 +176,7 @@ def test_data_stays_off_stdout(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- the end
 
 
-def test_i41_sigterm_lets_running_jobs_finish_and_takes_no_more(
+def test_sigterm_lets_running_jobs_finish_and_takes_no_more(
     tmp_path: Path, store: Afterword
 ) -> None:
     job = store.add_task_sync(work_site.work, "a", 1.5)

@@ -1,4 +1,4 @@
-"""`rate=`: no more starts in any window of time, over all workers (I24)."""
+"""`rate=`: no more starts in any window of time, over all workers."""
 
 import time
 from pathlib import Path
@@ -45,7 +45,7 @@ def gaps(times: list[float], count: int) -> list[float]:
     return [later - at for at, later in zip(times, times[count:], strict=False)]
 
 
-async def test_i24_no_window_has_more_starts_than_the_rate(store_url: str, ledger: Path) -> None:
+async def test_no_window_has_more_starts_than_the_rate(store_url: str, ledger: Path) -> None:
     """And not fewer either, as long as there is work."""
     async with working(store_url) as afterword, working(store_url):
         jobs = [await afterword.add_task(four_a_second, f"{n}") for n in range(10)]
