@@ -1,4 +1,4 @@
-"""What users pass by mistake, and what it gets. The numbers are those of the table in the docs."""
+"""What users pass by mistake, and what it gets."""
 
 import asyncio
 import collections
@@ -709,7 +709,7 @@ def test_a_function_of_a_reloaded_module_is_the_new_one(
 ) -> None:
     module = types.ModuleType("reloaded_tasks")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    source = "from tests.test_bad_input import ran\ndef work():\n    ran.append({0!r})\n"
+    source = f"from {__name__} import ran\ndef work():\n    ran.append({{0!r}})\n"
     exec(source.format("old"), module.__dict__)
     old = module.__dict__["work"]
     exec(source.format("new"), module.__dict__)
@@ -1065,7 +1065,7 @@ def test_a_logger_that_raises_does_not_touch_the_tasks(
 def test_tasks_run_without_any_log_configuration(tmp_path: Path) -> None:
     program = f"""
 import logging, sys
-from tests.test_bad_input import *
+from {__name__} import *
 with Misused(Path({str(tmp_path)!r})).served() as app:
     app.add(Case(note_then_fail, ("x",)))
     app.wait_ended()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent.parent / "src" / "afterword"
+from tests.helpers import ROOT
+
+SOURCE = ROOT / "src" / "afterword"
 
 # A docstring that begins with one of these asks or hints where it should say what the thing is.
 QUESTIONS = {

@@ -10,7 +10,7 @@ import pytest
 from afterword import JobState
 from afterword.store.locks import Locks
 from afterword.store.protocol import open_store
-from tests.helpers import wait_until
+from tests.helpers import ROOT, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
 
@@ -47,7 +47,7 @@ def test_children_store_jobs_and_the_parent_goes_on(store_url: str, times: int) 
         afterword.close()
         """,
         store_url,
-        str(Path(__file__).parent.parent),
+        str(ROOT),
         str(times),
     )
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import ROOT
+
 PACKAGE = "afterword"
-SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
+SOURCE = ROOT / "src" / PACKAGE
 
 # The rooms, and the rooms that each may import from, beside itself. A room of the package is a
 # folder; what stands directly under the package may import from all of them.

@@ -234,7 +234,8 @@ async def test_an_unknown_task_is_left_alone_until_it_is_known(
         await wait_for(lambda: "put_back" in caplog.text, description="it has been put back")
         await ended(afterword, await afterword.add_task(note, "neighbour"))
         before = await record(afterword, job)
-        exec("from tests.test_worker import ran\ndef work(text): ran.append(text)", module.__dict__)
+        source = f"from {__name__} import ran\ndef work(text): ran.append(text)"
+        exec(source, module.__dict__)
         monkeypatch.setitem(sys.modules, "tomorrow", module)
         after = await ended(afterword, job)
 
@@ -341,7 +342,7 @@ BY_HAND = {
     "no-name": "UPDATE afterword_jobs SET task = ''",
     "name-of-the-library": "UPDATE afterword_jobs SET task = 'shutil:rmtree'",
     "name-of-a-builtin": "UPDATE afterword_jobs SET task = 'builtins:exec'",
-    "name-of-a-method": "UPDATE afterword_jobs SET task = 'tests.test_worker:gauge.running'",
+    "name-of-a-method": f"UPDATE afterword_jobs SET task = '{__name__}:gauge.running'",
     "name-with-newlines": "UPDATE afterword_jobs SET task = 'a' || char(10, 13, 27) || 'b:c'",
 }
 

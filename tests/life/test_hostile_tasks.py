@@ -255,7 +255,7 @@ HOSTILE: list[tuple[Callable[..., Any], JobState, Any]] = [
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize(
     ("func", "state", "result"),
-    [pytest.param(*each, id=f"60-{each[0].__name__}") for each in HOSTILE],
+    [pytest.param(*each, id=each[0].__name__) for each in HOSTILE],
 )
 async def test_hostile_calls_are_contained(
     func: Callable[..., Any], state: JobState, result: Any, store_url: str
