@@ -1,6 +1,6 @@
 """Kills, crashes and stops of processes, in any size: a checker judges how the jobs ended.
 
-`tests/test_crash.py` runs them small with each change, `scripts/chaos` large before a release.
+`tests/crash/test_crash.py` runs them small with each change, `scripts/chaos` large before releases.
 """
 
 import random

@@ -17,7 +17,7 @@ from afterword.model.outcome import Completed
 from afterword.store.postgres import PostgresStore
 from afterword.store.protocol import Added, Settlement, Store, held_claim
 from tests.helpers import wait_until
-from tests.test_ends import Settled
+from tests.worker.test_ends import Settled
 
 WORKER = "0123456789abcdef"
 

@@ -42,7 +42,7 @@ WORKER = """
     from afterword import Afterword
     from afterword.store import postgres, sqlite
     from afterword.worker import worker
-    from tests.test_bells import greet
+    from tests.store.test_bells import greet
 
     worker.POLL_EVERY = postgres._LOOK_EVERY = sqlite._LOOK_EVERY = 3600.0
 

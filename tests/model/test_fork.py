@@ -33,7 +33,7 @@ def test_children_store_jobs_and_the_parent_goes_on(store_url: str, times: int) 
         """
         sys.path.insert(0, sys.argv[2])
         from afterword import Afterword
-        from tests.test_fork import greet
+        from tests.model.test_fork import greet
 
         afterword = Afterword(url=sys.argv[1])
         afterword.add_task_sync(greet, "parent")

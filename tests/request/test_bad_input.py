@@ -10,6 +10,7 @@ import json
 import logging
 import operator
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -620,7 +621,7 @@ def test_two_registered_functions_of_one_name_refuse_to_start(
         function.__qualname__ = "send"
         task(function)
 
-    twice = r"'tests\.test_bad_input:send' is defined twice"
+    twice = f"'{re.escape(__name__)}:send' is defined twice"
     with pytest.raises(DuplicateTask, match=twice), TestClient(Misused(tmp_path).app):
         pytest.fail("it must not start")
 
@@ -638,6 +639,7 @@ def test_an_earlier_definition_of_a_name_is_not_stored(tmp_path: Path) -> None:
 
 MAIN = """
 import os
+import re
 import sys
 from pathlib import Path
 
