@@ -66,10 +66,11 @@ def recovered(store: SQLiteStore) -> list[str]:
 
 
 def test_a_renewed_lease_keeps_its_jobs(group: GroupCommit, other: SQLiteStore) -> None:
-    leases = started(group)
+    """Longer than the lease lasts; it may miss some renewals, as on a busy machine."""
+    leases = started(group, seconds=2.0)
     worker, clock = leases.worker, Clock()
     a_held_job(group, leases)
-    later = clock.monotonic() + 2.5 * LEASE
+    later = clock.monotonic() + 2.5
     taken: list[str] = []
     while clock.monotonic() < later:
         taken += recovered(other)
@@ -117,7 +118,7 @@ def test_without_the_store_a_lease_is_given_up_before_it_ends(
     path: Path, group: GroupCommit, other: SQLiteStore
 ) -> None:
     clock, lost = Clock(), list[tuple[str, float]]()
-    leases = started(group, seconds=1.5)
+    leases = started(group, seconds=3.0)
     first = leases.worker
     blocker = writing(path)
     blocked_at = clock.monotonic()
@@ -130,7 +131,7 @@ def test_without_the_store_a_lease_is_given_up_before_it_ends(
     assert [first] == [worker for worker, _ in lost]
     assert not valid_without_store
     assert leases.worker != first
-    assert lost[0][1] < 1.5
+    assert lost[0][1] < 3.0
 
 
 def test_a_store_that_is_away_for_a_moment_costs_nothing(
