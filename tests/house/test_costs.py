@@ -181,7 +181,10 @@ def an_application() -> FastAPI:
 
 @pytest.mark.parametrize(("path", "most"), [("/none", 10), ("/one", 200)])
 async def test_a_request_takes_few_calls(tmp_path: Path, path: str, most: int) -> None:
-    """In the event loop's thread, from the request to the end of the attempt."""
+    """In the event loop's thread, from the request to the end of the attempt.
+
+    If the machine pauses, the worker looks at the store meanwhile; so the median of several counts.
+    """
     app = an_application()
     afterword = Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}")
     transport = httpx.ASGITransport(app)
@@ -190,12 +193,16 @@ async def test_a_request_takes_few_calls(tmp_path: Path, path: str, most: int) -
         for _ in range(3):  # plans are compiled once
             await client.get(path)
             await asyncio.sleep(0.05)
-        with calls() as counted:
-            await client.get(path)
-            await asyncio.sleep(0.05)
+        counts = []
+        for _ in range(5):
+            with calls() as counted:
+                await client.get(path)
+                await asyncio.sleep(0.05)
+            counts.append(counted)
     await afterword.stop()
 
-    assert sum(counted.values()) <= most, counted.most_common()
+    counted = sorted(counts, key=Counter.total)[2]
+    assert counted.total() <= most, counted.most_common()
 
 
 # ---------------------------------------------------------------------- memory
