@@ -1,4 +1,4 @@
-"""A process of its own that uses a store; `tests/test_sqlite.py` starts several at a time.
+"""A process of its own that uses a store; `tests/store/test_sqlite.py` starts several at a time.
 
 python tests/store_process.py work sqlite:///jobs.db 3
 python tests/store_process.py hold jobs.db 30

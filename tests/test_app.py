@@ -38,7 +38,7 @@ def note(text: str) -> None:
 
 # ---------------------------------------------------------------------- options
 
-# 51: a concurrency that cannot be.
+# A concurrency that cannot be.
 WRONG: list[tuple[str, Any, str]] = [
     ("concurrency", 0, "a whole number from 1 to 10000, but it is 0."),
     ("concurrency", -1, "but it is -1."),

@@ -77,7 +77,7 @@ def test_no_text_of_a_user_can_forge_a_line(event: Any, caplog: pytest.LogCaptur
     assert all(line.isprintable() and line.startswith("    ") for line in rest)
 
 
-def test_19_an_error_without_text_can_be_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_without_text_can_be_told(caplog: pytest.LogCaptureFixture) -> None:
     class NoText(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no text")
@@ -104,9 +104,7 @@ class Broken(logging.Handler):
 
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
-def test_58_a_handler_that_raises_is_contained(
-    event: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_handler_that_raises_is_contained(event: Any, capsys: pytest.CaptureFixture[str]) -> None:
     handler = Broken()
     telemetry.logger.addHandler(handler)
     try:

@@ -1,6 +1,6 @@
-"""The faults F1 to F4, in any size: load a fleet, break it, and let the checker judge.
+"""Kills, crashes and stops of processes, in any size: a checker judges how the jobs ended.
 
-`tests/test_crash.py` runs them small with each change, `scripts/chaos` large before a release.
+`tests/crash/test_crash.py` runs them small with each change, `scripts/chaos` large before releases.
 """
 
 import random
@@ -37,7 +37,7 @@ class Result:
 def kill_workers(
     folder: Path, url: str, *, jobs: int, every: float, size: int = 4, seed: int = 1
 ) -> Result:
-    """F1: kill -9 a random one of several processes, again and again, while they drain jobs."""
+    """Kill -9 a random one of several processes, again and again, while they drain jobs."""
     dice = random.Random(seed)
     fleet = Fleet(folder, size, url=url, ORDER="concurrent", CONCURRENCY=8, LEASE=5)
     clients = Clients(seconds=0.1)
@@ -58,7 +58,7 @@ def kill_workers(
 
 
 def kill_web_process(folder: Path, url: str, *, rounds: int, seed: int = 1) -> Result:
-    """F2: kill -9 the one process that serves and works, at a random moment of its load."""
+    """Kill -9 the one process that serves and works, at a random moment of its load."""
     dice = random.Random(seed)
     fleet = Fleet(folder, url=url)
     clients = Clients(seconds=0.0)
@@ -79,7 +79,7 @@ def kill_web_process(folder: Path, url: str, *, rounds: int, seed: int = 1) -> R
 
 
 def crash_at(folder: Path, url: str, point: str, *, jobs: int, crashes: int) -> Result:
-    """F3: die at a named point between two owners of a job, with other jobs all around it."""
+    """Die at a named point between two owners of a job, with other jobs all around it."""
     fleet = Fleet(folder, 0, url=url, LEASE=0.5)
     clients = Clients(seconds=0.0, task="work_in_thread")
     with fleet.running():
@@ -121,7 +121,7 @@ def restart_workers(folder: Path, url: str, *, jobs: int, restarts: int) -> Resu
 
 
 def stop_workers(folder: Path, url: str, *, jobs: int, stops: int, lease: float = 1.0) -> Result:
-    """F4: SIGSTOP a working process for longer than its lease, then let it go on."""
+    """SIGSTOP a working process for longer than its lease, then let it go on."""
     fleet = Fleet(folder, 2, url=url, ORDER="concurrent", CONCURRENCY=8, LEASE=lease)
     clients = Clients(seconds=0.2)
     with fleet.running():

@@ -76,8 +76,8 @@ def stored(afterword: Afterword, func: Any, *args: Any, **kwargs: Any) -> tuple[
     return job.task.partition(":")[2], job.arguments
 
 
-def test_s5_s8_what_is_injected_is_no_argument(afterword: Afterword) -> None:
-    """S5, S8: the rest is bound as if it were not there, also by position."""
+def test_what_is_injected_is_no_argument(afterword: Afterword) -> None:
+    """The rest is bound as if it were not there, also by position."""
     assert ("injected", '{"number":1,"text":"y"}') == stored(afterword, injected, 1, "y")
     assert ("injected", '{"number":1}') == stored(afterword, injected, number=1)
 
@@ -85,13 +85,23 @@ def test_s5_s8_what_is_injected_is_no_argument(afterword: Afterword) -> None:
 @pytest.mark.parametrize(
     ("args", "kwargs", "error", "message"),
     [
-        pytest.param((), {}, ArgumentError, "missing a required argument: 'number'", id="S5"),
-        pytest.param((1, "y", 3), {}, ArgumentError, "too many positional", id="S5-extra"),
-        pytest.param((1,), {"other": 1}, ArgumentError, "'other'", id="S5-unknown"),
-        pytest.param(("1",), {}, ArgumentError, "valid integer", id="S6"),
-        pytest.param((1,), {"db": "mine"}, InjectedArgumentError, "value for db", id="S7"),
-        pytest.param((1,), {"given": "mine"}, InjectedArgumentError, "value for given", id="S7-2"),
-        pytest.param((1,), {"context": 1}, InjectedArgumentError, "value for context", id="S7-3"),
+        pytest.param((), {}, ArgumentError, "missing a required argument: 'number'", id="missing"),
+        pytest.param((1, "y", 3), {}, ArgumentError, "too many positional", id="too-many"),
+        pytest.param((1,), {"other": 1}, ArgumentError, "'other'", id="unknown"),
+        pytest.param(("1",), {}, ArgumentError, "valid integer", id="wrong-type"),
+        pytest.param(
+            (1,), {"db": "mine"}, InjectedArgumentError, "value for db", id="value-for-depends"
+        ),
+        pytest.param(
+            (1,), {"given": "mine"}, InjectedArgumentError, "value for given", id="value-for-wireup"
+        ),
+        pytest.param(
+            (1,),
+            {"context": 1},
+            InjectedArgumentError,
+            "value for context",
+            id="value-for-the-context",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_at_once(
@@ -101,15 +111,14 @@ def test_arguments_that_do_not_fit_are_refused_at_once(
     error: type[TypeError],
     message: str,
 ) -> None:
-    """S5, S6, S7: in the route, as a TypeError."""
+    """In the route, as a TypeError."""
     with pytest.raises(error, match=message) as caught:
         stored(afterword, injected, *args, **kwargs)
 
     assert isinstance(caught.value, TypeError)
 
 
-def test_s5_in_the_route_before_the_response(tmp_path: Path) -> None:
-    """S5."""
+def test_wrong_arguments_raise_in_the_route_before_the_response(tmp_path: Path) -> None:
     app = FastAPI()
 
     @app.post("/")
@@ -128,21 +137,18 @@ def test_s5_in_the_route_before_the_response(tmp_path: Path) -> None:
     assert [] == jobs
 
 
-def test_s9_without_an_annotation_what_json_has(afterword: Afterword) -> None:
-    """S9."""
+def test_without_an_annotation_what_json_has(afterword: Afterword) -> None:
     assert '{"value":[1,"x",null]}' == stored(afterword, without_annotation, [1, "x", None])[1]
     with pytest.raises(NotStorable, match="'value' of without_annotation"):
         stored(afterword, without_annotation, {1, 2})
 
 
-def test_s10_what_json_would_change_is_refused(afterword: Afterword) -> None:
-    """S10."""
+def test_what_json_would_change_is_refused(afterword: Afterword) -> None:
     with pytest.raises(NotStorable, match="secret"):
         stored(afterword, with_secret, SecretStr("s3cret"))
 
 
-def test_s17_what_can_never_be_injected_is_refused_with_the_way_out(afterword: Afterword) -> None:
-    """S17."""
+def test_what_can_never_be_injected_is_refused_with_the_way_out(afterword: Afterword) -> None:
     with pytest.raises(InjectionError) as caught:
         stored(afterword, by_request)
 
@@ -150,16 +156,15 @@ def test_s17_what_can_never_be_injected_is_refused_with_the_way_out(afterword: A
     assert "pass it to the task as an argument" in str(caught.value)
 
 
-def test_s30_a_function_that_needs_nothing_has_nothing(afterword: Afterword) -> None:
-    """S30."""
+def test_a_function_that_needs_nothing_has_nothing(afterword: Afterword) -> None:
     target = Targets(afterword.injection).find(f"{__name__}:plain")
 
     assert target.needs is NOTHING
     assert not target.needs.scoped
 
 
-def test_s4_a_function_is_bound_once_per_process(tmp_path: Path) -> None:
-    """S4: for the requests that add it, and for the worker that runs it."""
+def test_a_function_is_bound_once_per_process(tmp_path: Path) -> None:
+    """For the requests that add it, and for the worker that runs it."""
     app, injector = FastAPI(), HandMade()
 
     @app.post("/")
@@ -186,8 +191,8 @@ class Awaited:
         seen.append((number, db))
 
 
-def test_s31_an_object_with_an_async_call_is_awaited(tmp_path: Path) -> None:
-    """S31: it has no name, so it runs in its request; a generator is refused."""
+def test_an_object_with_an_async_call_is_awaited(tmp_path: Path) -> None:
+    """It has no name, so it runs in its request; a generator is refused."""
     app = FastAPI()
     refused: list[str] = []
 

@@ -118,16 +118,18 @@ def use_client_and_return_a_coroutine(client: Client) -> Any:
 @pytest.mark.parametrize(
     ("func", "expected"),
     [
-        pytest.param(use_session, ["task", "task", "task", "task"], id="S18"),
-        pytest.param(use_client, ["Main", "task", "Main"], id="S19"),
-        pytest.param(use_session_async, ["dependency", "Main", "dependency"], id="S20"),
-        pytest.param(use_client_async, ["Main", "Main", "Main"], id="S20-async"),
+        pytest.param(use_session, ["task", "task", "task", "task"], id="def"),
+        pytest.param(use_client, ["Main", "task", "Main"], id="def-with-an-async-dependency"),
+        pytest.param(use_session_async, ["dependency", "Main", "dependency"], id="async"),
+        pytest.param(
+            use_client_async, ["Main", "Main", "Main"], id="async-with-an-async-dependency"
+        ),
     ],
 )
 async def test_where_setup_body_and_teardown_run(
     func: Callable[..., Any], expected: list[str], tmp_path: Path
 ) -> None:
-    """S18: in one thread of the worker; S19: the body alone there; S20: as in a route."""
+    """`def` in one thread of the worker, or the body alone; `async def` as in a route."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword, func))
 
@@ -177,15 +179,17 @@ async def try_twice_async(db: Session, client: Client) -> None:
 @pytest.mark.parametrize(
     ("where", "first"),
     [
-        pytest.param("open", [], id="S16"),
-        pytest.param("body", ["open", "attempt 1", "rollback: ConnectionError", "close"], id="S14"),
-        pytest.param("commit", ["open", "attempt 1", "close"], id="S13"),
+        pytest.param("open", [], id="setup"),
+        pytest.param(
+            "body", ["open", "attempt 1", "rollback: ConnectionError", "close"], id="body"
+        ),
+        pytest.param("commit", ["open", "attempt 1", "close"], id="teardown"),
     ],
 )
 async def test_a_failed_attempt_is_repeated_in_a_scope_of_its_own(
     func: Callable[..., Any], where: str, first: list[str], tmp_path: Path
 ) -> None:
-    """S11, S13, S14, S16: whichever part failed."""
+    """Whichever part failed."""
     failing.append(where)
     async with working(tmp_path) as afterword:
         job = await add(afterword, func)
@@ -227,10 +231,9 @@ def look_at_the_end_in_thread(_: Annotated[None, Depends(find_state)]) -> None: 
 
 
 @pytest.mark.parametrize("func", [look_at_the_end, look_at_the_end_in_thread])
-async def test_s12_the_teardown_is_over_before_the_outcome_is_on_record(
+async def test_the_teardown_is_over_before_the_outcome_is_on_record(
     func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """S12."""
     async with working(tmp_path) as afterword:
         _working[:] = [afterword]
         found = await ended(afterword, await add(afterword, func))
@@ -274,8 +277,8 @@ async def begun() -> None:
 
 
 @pytest.mark.parametrize("func", [sleep, wait_for_cancel, wait_for_cancel_with_client])
-async def test_s21_a_cancelled_attempt_rolls_back(func: Callable[..., Any], tmp_path: Path) -> None:
-    """S21: also a `def` task that has seen it and returns."""
+async def test_a_cancelled_attempt_rolls_back(func: Callable[..., Any], tmp_path: Path) -> None:
+    """Also a `def` task that has seen it and returns."""
     async with working(tmp_path) as afterword:
         job = await add(afterword, func)
         await begun()
@@ -289,8 +292,8 @@ async def test_s21_a_cancelled_attempt_rolls_back(func: Callable[..., Any], tmp_
 
 
 @pytest.mark.parametrize("func", [sleep, wait_for_cancel, wait_for_cancel_with_client])
-async def test_s21_a_time_limit_rolls_back(func: Callable[..., Any], tmp_path: Path) -> None:
-    """S21: the dependencies see a TimeoutError."""
+async def test_a_time_limit_rolls_back(func: Callable[..., Any], tmp_path: Path) -> None:
+    """The dependencies see a TimeoutError."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=0.1), func))
         await wait_for(lambda: log[-1] in ("close", "disconnect"), description="all is left")
@@ -307,8 +310,8 @@ async def swallow(client: Client) -> None:
         await asyncio.sleep(60)
 
 
-async def test_s21_who_returns_after_its_time_is_late(tmp_path: Path) -> None:
-    """S21: whatever it returns, its dependencies roll back."""
+async def test_who_returns_after_its_time_is_late(tmp_path: Path) -> None:
+    """Whatever it returns, its dependencies roll back."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=0.1), swallow))
 
@@ -317,10 +320,10 @@ async def test_s21_who_returns_after_its_time_is_late(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("func", [wait_on, wait_in_thread])
-async def test_s21_a_thread_that_goes_on_after_its_time_rolls_back(
+async def test_a_thread_that_goes_on_after_its_time_rolls_back(
     func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """S21: the attempt has failed on record, whatever its code still comes to."""
+    """The attempt has failed on record, whatever its code still comes to."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=0.1), func))
         before = list(log)
@@ -371,8 +374,8 @@ def return_then_leave_slowly_in_thread(_: Annotated[None, Depends(slow_to_leave)
     note("body")
 
 
-async def test_s21_a_slow_teardown_after_the_time_limit_is_waited_for(tmp_path: Path) -> None:
-    """S12, S21: the outcome is on record when it has ended, longer than code is given to end."""
+async def test_a_slow_teardown_after_the_time_limit_is_waited_for(tmp_path: Path) -> None:
+    """The outcome is on record when it has ended, longer than code is given to end."""
     async with working(tmp_path) as afterword:
         job = await add(afterword.options(timeout=0.1), sleep_then_leave_slowly)
         found = await ended(afterword, job)
@@ -384,10 +387,10 @@ async def test_s21_a_slow_teardown_after_the_time_limit_is_waited_for(tmp_path: 
 
 
 @pytest.mark.parametrize("func", [return_then_leave_slowly, return_then_leave_slowly_in_thread])
-async def test_s21_the_time_limit_is_not_for_the_teardown(
+async def test_the_time_limit_is_not_for_the_teardown(
     func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """S21: nor is it cancelled."""
+    """Nor is it cancelled."""
     async with working(tmp_path) as afterword:
         job = await add(afterword.options(timeout=0.5), func)
         await begun()
@@ -407,8 +410,8 @@ async def never(client: Client, _: Annotated[None, Depends(hang_at_the_setup)]) 
     note("never")
 
 
-async def test_s21_the_time_limit_ends_a_setup_that_hangs(tmp_path: Path) -> None:
-    """S21: what is open is closed."""
+async def test_the_time_limit_ends_a_setup_that_hangs(tmp_path: Path) -> None:
+    """What is open is closed."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=0.1), never))
 
@@ -432,8 +435,7 @@ async def test_a_shutdown_gives_back_what_it_has_rolled_back(tmp_path: Path) -> 
 # ---------------------------------------------------------------------- the application
 
 
-async def test_s24_overrides_are_read_when_an_attempt_starts(tmp_path: Path) -> None:
-    """S24."""
+async def test_overrides_are_read_when_an_attempt_starts(tmp_path: Path) -> None:
     app = FastAPI()
     async with working(tmp_path, app) as afterword:
         results = []
@@ -470,10 +472,9 @@ async def with_pool(app: FastAPI) -> AsyncIterator[dict[str, str]]:
     yield {"pool": "the pool"}
 
 
-async def test_s25_the_request_has_the_application_and_what_its_lifespan_gave(
+async def test_the_request_has_the_application_and_what_its_lifespan_gave(
     tmp_path: Path,
 ) -> None:
-    """S25."""
     app = FastAPI(lifespan=with_pool)
     afterword = Afterword(app, url_in(tmp_path))
     lifespan = Lifespan(app)

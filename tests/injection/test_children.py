@@ -190,7 +190,7 @@ async def test_children_are_added_in_the_tasks_own_transaction(tmp_path: Path) -
     assert ["with the transaction"] == seen
 
 
-# ---------------------------------------------------------------------- S27
+# ---------------------------------------------------------------------- `BackgroundTasks`
 
 
 def get_tasks(tasks: BackgroundTasks) -> BackgroundTasks:
@@ -247,10 +247,10 @@ WAYS = [
 
 
 @pytest.mark.parametrize("func", WAYS)
-async def test_s27_background_tasks_and_afterword_add_children(
+async def test_background_tasks_and_afterword_add_children(
     func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """S27: in the order in which they were added."""
+    """In the order in which they were added."""
     async with working(tmp_path, concurrency=1) as afterword:
         found = await ended(afterword, await add(afterword, func))
         await wait_for(lambda: len(seen) == 2, description="the children run")
@@ -269,8 +269,7 @@ async def fail_after_adding(tasks: BackgroundTasks, afterword: Afterword) -> Non
         raise ValueError("no luck")
 
 
-async def test_s27_with_the_completion_or_not_at_all(tmp_path: Path) -> None:
-    """S27."""
+async def test_children_are_stored_with_the_completion_or_not_at_all(tmp_path: Path) -> None:
     async with working(tmp_path) as afterword:
         await ended(afterword, await add(afterword, fail_after_adding))
         await wait_for(lambda: len(seen) == 2, description="the children run")
@@ -287,10 +286,10 @@ async def add_in_order(tasks: BackgroundTasks) -> None:
     ("options", "expected"),
     [({}, JobState.CANCELLED), ({"on_failure": "continue"}, JobState.COMPLETED)],
 )
-async def test_s27_their_order_is_that_of_a_request(
+async def test_the_order_of_children_is_that_of_a_request(
     options: dict[str, Any], expected: JobState, tmp_path: Path
 ) -> None:
-    """S27: a failure stops what comes behind it, unless the application says otherwise."""
+    """A failure stops what comes behind it, unless the application says otherwise."""
     async with working(tmp_path, **options) as afterword:
         await ended(afterword, await add(afterword, add_in_order))
         second = 'child {"name":"second"}'

@@ -98,7 +98,6 @@ def test_string_annotations(injection: Injection) -> None:
 
 
 def test_a_task_without_depends_needs_nothing(injection: Injection) -> None:
-    """S30."""
 
     def task(x: int, request: Request | None = None) -> None: ...
 
@@ -106,7 +105,7 @@ def test_a_task_without_depends_needs_nothing(injection: Injection) -> None:
 
 
 def test_arguments_and_dependencies_beside_each_other(injection: Injection) -> None:
-    """S5, S8: FastAPI's usual way to write it, the dependency first or last."""
+    """FastAPI's usual way to write it, the dependency first or last."""
 
     def get() -> str:
         return "got"
@@ -136,8 +135,8 @@ def test_the_types_that_the_worker_provides(injection: Injection) -> None:
 
 
 @pytest.mark.parametrize("builtin_types", [[background.BackgroundTasks, StarletteBackgroundTasks]])
-def test_s27_background_tasks_are_provided(app: FastAPI, builtin_types: list[type]) -> None:
-    """S27: ours, and FastAPI's own where a dependency asks for it."""
+def test_background_tasks_are_provided(app: FastAPI, builtin_types: list[type]) -> None:
+    """Ours, and FastAPI's own where a dependency asks for it."""
     import fastapi
 
     def get(ours: BackgroundTasks, theirs: fastapi.BackgroundTasks) -> object:
@@ -157,7 +156,6 @@ def test_s27_background_tasks_are_provided(app: FastAPI, builtin_types: list[typ
 
 
 def test_defaults_are_taken_where_a_request_would_be_asked(injection: Injection) -> None:
-    """S25."""
 
     def get(
         page: int = 1,
@@ -191,8 +189,7 @@ class Counter:
     __hash__ = object.__hash__
 
 
-def test_s23_a_dependency_is_called_once_per_attempt(injection: Injection) -> None:
-    """S23."""
+def test_a_dependency_is_called_once_per_attempt(injection: Injection) -> None:
     counter = Counter()
 
     def other(a: Annotated[int, Depends(counter)]) -> int:
@@ -211,8 +208,8 @@ def test_s23_a_dependency_is_called_once_per_attempt(injection: Injection) -> No
         assert (2, 2, 2) == attempt(injection, func)
 
 
-def test_s23_without_the_cache_and_then_with_it(injection: Injection) -> None:
-    """S23: the first value is kept whatever `use_cache` says."""
+def test_a_dependency_without_the_cache_and_then_with_it(injection: Injection) -> None:
+    """The first value is kept whatever `use_cache` says."""
     counter = Counter()
 
     def task(
@@ -227,8 +224,7 @@ def test_s23_without_the_cache_and_then_with_it(injection: Injection) -> None:
 
 
 @pytest.mark.skipif(not HAS_FUNCTION_SCOPE, reason="this FastAPI has one scope only")
-def test_s23_both_scopes_last_as_long_as_the_attempt(injection: Injection, log: Log) -> None:
-    """S23."""
+def test_both_scopes_last_as_long_as_the_attempt(injection: Injection, log: Log) -> None:
     options: dict[str, Any] = {"scope": "function"}
 
     def get() -> Iterator[int]:
@@ -256,10 +252,9 @@ HAS_MAX_CONCURRENCY = hasattr(Depends(), "max_concurrency")
 @pytest.mark.anyio
 @pytest.mark.skipif(not HAS_MAX_CONCURRENCY, reason="this FastAPI has no max_concurrency")
 @pytest.mark.parametrize("kind", ["returns", "yields", "awaited", "yields awaited"])
-async def test_s23_max_concurrency_holds_among_the_attempts_of_a_process(
+async def test_max_concurrency_holds_among_the_attempts_of_a_process(
     injection: Injection, kind: str, anyio_backend: str
 ) -> None:
-    """S23."""
     running, most = 0, 0
 
     def enter() -> None:
@@ -309,8 +304,8 @@ async def test_s23_max_concurrency_holds_among_the_attempts_of_a_process(
     assert 0 == running
 
 
-def test_s24_overrides_count_when_the_task_runs(app: FastAPI, injection: Injection) -> None:
-    """S24: also in the tree, and with dependencies of their own."""
+def test_overrides_count_when_the_task_runs(app: FastAPI, injection: Injection) -> None:
+    """Also in the tree, and with dependencies of their own."""
 
     def inner() -> str:
         return "inner"
@@ -336,10 +331,9 @@ def test_s24_overrides_count_when_the_task_runs(app: FastAPI, injection: Injecti
         assert "outer of inner" == run(injection, func, text, provided)
 
 
-def test_s24_an_override_may_be_async_where_the_dependency_is_not(
+def test_an_override_may_be_async_where_the_dependency_is_not(
     app: FastAPI, injection: Injection
 ) -> None:
-    """S24."""
 
     def get() -> str:
         return "real"

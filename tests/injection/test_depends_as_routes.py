@@ -257,7 +257,6 @@ def test_a_route_and_a_task_come_to_the_same(
 def test_a_route_and_a_task_come_to_the_same_under_overrides(
     app: FastAPI, func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """S24."""
 
     async def other_a(d: Annotated[str, Depends(d)]) -> str:
         log.append("other a")

@@ -1,4 +1,4 @@
-"""S17: what can never be had in a worker is refused when it is added, and told the way out."""
+"""What can never be had in a worker is refused when it is added, and told the way out."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -129,10 +129,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("dependency", "message"), REFUSED)
-def test_s17_a_dependency_that_needs_a_request(
+def test_a_dependency_that_needs_a_request_is_refused(
     injection: Injection, dependency: Callable[..., Any], message: str
 ) -> None:
-    """S17, S25."""
 
     def task(x: int, value: Annotated[Any, Depends(dependency)]) -> None: ...
 
@@ -141,8 +140,7 @@ def test_s17_a_dependency_that_needs_a_request(
     assert "task cannot run in a worker, where there is no request: " in str(raised.value)
 
 
-def test_s17_security_with_scopes(injection: Injection) -> None:
-    """S17."""
+def test_security_with_scopes_is_refused(injection: Injection) -> None:
 
     def current() -> str:
         return "me"
@@ -153,8 +151,7 @@ def test_s17_security_with_scopes(injection: Injection) -> None:
         injection.of(task)
 
 
-def test_s17_a_refusal_is_found_again_by_a_check(injection: Injection) -> None:
-    """S17."""
+def test_a_refusal_is_found_again_by_a_check(injection: Injection) -> None:
 
     def task(value: Annotated[Any, Depends(user)]) -> None: ...
 
@@ -177,7 +174,6 @@ def test_a_circle_is_refused(injection: Injection) -> None:
 
 
 def test_a_query_model_of_defaults_is_made_of_nothing(injection: Injection) -> None:
-    """S25."""
 
     def get(filters: Annotated[Filters, Query()]) -> int:
         return filters.page
@@ -199,8 +195,7 @@ def test_a_default_that_is_made_of_the_rest_of_the_request_is_none(injection: In
 
 
 @pytest.mark.skipif(not HAS_FUNCTION_SCOPE, reason="Depends is no dataclass here")
-def test_s23_a_limit_that_only_routes_can_keep_is_refused(injection: Injection) -> None:
-    """S23."""
+def test_a_limit_that_only_routes_can_keep_is_refused(injection: Injection) -> None:
     marker = Depends(by_query_default)
     object.__setattr__(marker, "max_concurrency", 1)
     if hasattr(marker, "_concurrency"):

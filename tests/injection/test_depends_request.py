@@ -13,10 +13,7 @@ from afterword.injection.needs import Injection
 from tests.injection.attempts import attempt
 
 
-def test_s25_the_request_has_its_application_and_its_state(
-    app: FastAPI, injection: Injection
-) -> None:
-    """S25."""
+def test_the_request_has_its_application_and_its_state(app: FastAPI, injection: Injection) -> None:
 
     def first(request: Request) -> str:
         request.state.user = "me"
@@ -34,8 +31,7 @@ def test_s25_the_request_has_its_application_and_its_state(
     assert ("the pool", app, "me") == attempt(injection, task)
 
 
-def test_s25_each_attempt_has_a_state_of_its_own(injection: Injection) -> None:
-    """S25."""
+def test_each_attempt_has_a_state_of_its_own(injection: Injection) -> None:
 
     def get(request: Request) -> Any:
         seen = getattr(request.state, "seen", 0)
@@ -61,10 +57,7 @@ def test_s25_each_attempt_has_a_state_of_its_own(injection: Injection) -> None:
         lambda request: request["path"],
     ],
 )
-def test_s25_anything_else_of_it_raises(
-    injection: Injection, ask: Callable[[Request], Any]
-) -> None:
-    """S25."""
+def test_anything_else_of_it_raises(injection: Injection, ask: Callable[[Request], Any]) -> None:
 
     def get(request: Request) -> Any:
         return ask(request)

@@ -15,10 +15,9 @@ from tests.injection.attempts import attempt, attempt_in_loop
 from tests.injection.depending import Log
 
 
-def test_s18_a_def_task_with_def_dependencies_stays_in_one_thread(
+def test_a_def_task_with_def_dependencies_stays_in_one_thread(
     injection: Injection, log: Log
 ) -> None:
-    """S18."""
 
     def get() -> Iterator[None]:
         log.add("enter")
@@ -39,8 +38,10 @@ def test_s18_a_def_task_with_def_dependencies_stays_in_one_thread(
     assert threading.get_ident() not in log.threads
 
 
-def test_s19_a_def_task_with_an_async_dependency(injection: Injection, log: Log) -> None:
-    """S19: the dependency in the loop, the body in a thread."""
+def test_a_def_task_with_an_async_dependency_runs_in_a_thread(
+    injection: Injection, log: Log
+) -> None:
+    """The dependency in the loop, the body in a thread."""
 
     async def get() -> str:
         log.add("get")
@@ -55,10 +56,8 @@ def test_s19_a_def_task_with_an_async_dependency(injection: Injection, log: Log)
     assert threading.get_ident() == log.threads[0] != log.threads[1]
 
 
-def test_s20_an_async_task_has_its_def_dependencies_in_threads(
-    injection: Injection, log: Log
-) -> None:
-    """S20; neighbours share one hop."""
+def test_an_async_task_has_its_def_dependencies_in_threads(injection: Injection, log: Log) -> None:
+    """Neighbours share one hop."""
 
     async def first() -> None:
         log.add("first")
@@ -86,8 +85,8 @@ def test_s20_an_async_task_has_its_def_dependencies_in_threads(
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 
-def test_s20_a_def_dependency_sees_the_context_of_the_task(injection: Injection) -> None:
-    """S20; and it is left in the context in which it was entered, so that tokens can be reset."""
+def test_a_def_dependency_sees_the_context_of_the_task(injection: Injection) -> None:
+    """It is left in the context in which it was entered, so that tokens can be reset."""
 
     def get() -> Iterator[str]:
         seen = variable.get()
@@ -104,8 +103,7 @@ def test_s20_a_def_dependency_sees_the_context_of_the_task(injection: Injection)
     assert ("by the task", "by the task") == attempt(injection, task)
 
 
-def test_s22_a_task_group_may_be_open_from_setup_to_teardown(injection: Injection) -> None:
-    """S22."""
+def test_a_task_group_may_be_open_from_setup_to_teardown(injection: Injection) -> None:
 
     async def get_group() -> AsyncIterator[Any]:
         async with anyio.create_task_group() as group:

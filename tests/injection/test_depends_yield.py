@@ -87,10 +87,10 @@ def test_a_session_rolls_back_when_the_task_has_failed(
 
 
 @pytest.mark.parametrize("swallow", [True, False])
-def test_s14_a_dependency_that_swallows_does_not_turn_failure_into_success(
+def test_a_dependency_that_swallows_does_not_turn_failure_into_success(
     injection: Injection, log: Log, swallow: bool
 ) -> None:
-    """S14, S15; and those around it are told of the task's own exception."""
+    """Those around it are told of the task's own exception."""
 
     def outer() -> Iterator[None]:
         try:
@@ -118,8 +118,7 @@ def test_s14_a_dependency_that_swallows_does_not_turn_failure_into_success(
         assert notes == getattr(raised.value, "__notes__", [])
 
 
-def test_s13_a_commit_that_fails_fails_the_attempt(injection: Injection, log: Log) -> None:
-    """S13."""
+def test_a_commit_that_fails_fails_the_attempt(injection: Injection, log: Log) -> None:
 
     def outer() -> Iterator[None]:
         try:
@@ -142,8 +141,7 @@ def test_s13_a_commit_that_fails_fails_the_attempt(injection: Injection, log: Lo
         assert ["outer was told"] == log
 
 
-def test_s16_what_is_open_is_closed_when_the_setup_fails(injection: Injection, log: Log) -> None:
-    """S16."""
+def test_what_is_open_is_closed_when_the_setup_fails(injection: Injection, log: Log) -> None:
     session = get_session(log, Session())
 
     def failing(session: Annotated[Session, Depends(session)]) -> None:
@@ -165,10 +163,7 @@ def test_s16_what_is_open_is_closed_when_the_setup_fails(injection: Injection, l
             assert ["open", "rollback: no mailer", "close"] == log
 
 
-def test_s12_teardown_in_reverse_across_threads_and_the_loop(
-    injection: Injection, log: Log
-) -> None:
-    """S12."""
+def test_teardown_in_reverse_across_threads_and_the_loop(injection: Injection, log: Log) -> None:
 
     def dependency(name: str, *, is_async: bool) -> Callable[..., Any]:
         def sync() -> Iterator[None]:

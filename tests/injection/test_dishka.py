@@ -161,31 +161,27 @@ def test_a_component(injection: Injection) -> None:
     assert not attempt(injection, task)
 
 
-def test_s2_dishkas_own_wrapper_is_taken_off(injection: Injection) -> None:
-    """S1, S2."""
+def test_dishkas_own_wrapper_is_taken_off(injection: Injection) -> None:
     assert "decorated" == injection.unwrap(decorated).__name__
     assert injection.unwrap(decorated) is not decorated
     assert "Hello 1" == attempt(injection, decorated, 1)
 
 
-def test_s7_a_value_for_an_injected_parameter_is_refused(injection: Injection) -> None:
-    """S7."""
+def test_a_value_for_an_injected_parameter_is_refused(injection: Injection) -> None:
     with pytest.raises(InjectedArgumentError, match="greeter"):
         stored(injection, send, 1, Greeter())
 
 
-def test_s30_other_functions_need_nothing(injection: Injection) -> None:
-    """S30."""
+def test_functions_without_injected_parameters_need_nothing(injection: Injection) -> None:
 
     def task(x: int) -> None: ...
 
     assert injection.of(task) is NOTHING
 
 
-def test_s11_a_failed_attempt_rolls_back_and_the_next_has_a_fresh_scope(
+def test_a_failed_attempt_rolls_back_and_the_next_has_a_fresh_scope(
     injection: Injection,
 ) -> None:
-    """S11, S14."""
     met: list[Any] = []
 
     def task(greeter: FromDishka[Greeter], session: FromDishka[Session]) -> None:
@@ -206,8 +202,8 @@ def test_s11_a_failed_attempt_rolls_back_and_the_next_has_a_fresh_scope(
         assert met[0][1] is not met[1][1]
 
 
-def test_s13_a_teardown_that_fails_fails_the_attempt(injection: Injection) -> None:
-    """S13: with the exception itself, if it is one alone."""
+def test_a_teardown_that_fails_fails_the_attempt(injection: Injection) -> None:
+    """With the exception itself, if it is one alone."""
 
     def one(fragile: FromDishka[Fragile]) -> None: ...
 
@@ -221,8 +217,7 @@ def test_s13_a_teardown_that_fails_fails_the_attempt(injection: Injection) -> No
             attempt(injection, func)
 
 
-def test_s15_the_exception_of_the_body_wins(injection: Injection) -> None:
-    """S15."""
+def test_the_exception_of_the_body_wins(injection: Injection) -> None:
 
     def task(fragile: FromDishka[Fragile], text: FromDishka[str]) -> None:
         raise ValueError("of the task")
@@ -235,8 +230,7 @@ def test_s15_the_exception_of_the_body_wins(injection: Injection) -> None:
         ] == raised.value.__notes__
 
 
-def test_s16_what_is_open_is_closed_when_a_factory_fails(injection: Injection) -> None:
-    """S16."""
+def test_what_is_open_is_closed_when_a_factory_fails(injection: Injection) -> None:
 
     def task(missing: FromDishka[Missing]) -> None: ...
 
@@ -255,10 +249,9 @@ def test_a_factory_takes_what_the_worker_provides(injection: Injection) -> None:
         assert attempt(injection, func, provided={Context: Context()})
 
 
-def test_s18_s19_where_a_def_task_runs(
+def test_the_thread_in_which_a_def_task_runs(
     container: AsyncContainer, sync_container: Container
 ) -> None:
-    """S18, S19."""
 
     def task(session: FromDishka[Session]) -> None: ...
 
@@ -286,8 +279,7 @@ def test_with_depends_in_one_task(injection: Injection) -> None:
     assert "Hello got" == attempt(injection, task)
 
 
-def test_s17_an_unknown_type(injection: Injection) -> None:
-    """S17."""
+def test_an_unknown_type_is_refused(injection: Injection) -> None:
 
     class Unknown: ...
 
@@ -298,8 +290,7 @@ def test_s17_an_unknown_type(injection: Injection) -> None:
 
 
 @pytest.mark.parametrize("app", [Starlette(), FastAPI()])
-def test_s17_no_container(app: Starlette) -> None:
-    """S17."""
+def test_without_a_container_the_task_is_refused(app: Starlette) -> None:
     with pytest.raises(InjectionError, match=r"needs a dishka container for greeter.*setup_dishka"):
         stored(injection_of(app), send, 1)
 

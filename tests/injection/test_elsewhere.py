@@ -46,8 +46,10 @@ def lines(folder: Path) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def test_s29_store_and_run_elsewhere(tmp_path: Path, environment: dict[str, str]) -> None:
-    """S29: the worker enters the application's lifespan, and drains before containers close."""
+def test_a_job_is_stored_here_and_runs_in_another_process(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """The worker enters the application's lifespan, and drains before containers close."""
     command = [sys.executable, "-c", f"from {SITE} import add_all; add_all()"]
     ids = subprocess.check_output(command, cwd=tmp_path, env=environment).decode().split()
     before = lines(tmp_path)

@@ -37,8 +37,7 @@ def plain(x: int) -> int:
 # ---------------------------------------------------------------------- which parameters
 
 
-def test_s2_only_the_frameworks_own_wrappers_are_taken_off() -> None:
-    """S2."""
+def test_only_the_frameworks_own_wrappers_are_taken_off() -> None:
 
     @functools.wraps(task)
     def of_the_user(*args: Any, **kwargs: Any) -> str:
@@ -52,15 +51,13 @@ def test_s2_only_the_frameworks_own_wrappers_are_taken_off() -> None:
     assert of_the_user is injection.unwrap(of_the_user)
 
 
-def test_s1_a_wrapper_and_what_it_wraps_have_the_same_reference() -> None:
-    """S1."""
+def test_a_wrapper_and_what_it_wraps_have_the_same_reference() -> None:
     injection = injection_of(HandMade())
 
     assert reference(task) == reference(injection.unwrap(Wrapper(task)))
 
 
-def test_s4_a_function_is_bound_once() -> None:
-    """S4."""
+def test_a_function_is_bound_once() -> None:
     injector = HandMade()
     injection = injection_of(injector)
 
@@ -81,8 +78,7 @@ def test_functions_made_for_one_call_are_not_kept() -> None:
     assert [local, local] == injector.asked
 
 
-def test_s5_injected_parameters_are_no_arguments() -> None:
-    """S5."""
+def test_injected_parameters_are_no_arguments() -> None:
     injection = injection_of(HandMade())
 
     assert '{"x":1}' == stored(injection, task, 1)
@@ -93,18 +89,16 @@ def test_s5_injected_parameters_are_no_arguments() -> None:
 
 
 @pytest.mark.parametrize("add", [lambda f: f(1, given="x"), lambda f: f(1, "x")])
-def test_s7_a_value_for_an_injected_parameter_is_refused(
+def test_a_value_for_an_injected_parameter_is_refused(
     add: Callable[[Callable[..., Any]], Any],
 ) -> None:
-    """S7."""
     injection = injection_of(HandMade())
 
     with pytest.raises(InjectedArgumentError, match=r"given.*Leave it out: add_task\(task, x\)"):
         add(functools.partial(stored, injection, task))
 
 
-def test_s8_an_injected_parameter_may_come_first() -> None:
-    """S8."""
+def test_an_injected_parameter_may_come_first() -> None:
 
     def first(given: Injected, x: int) -> str:
         return f"{given}, {x}"
@@ -112,8 +106,8 @@ def test_s8_an_injected_parameter_may_come_first() -> None:
     assert "given, 1" == attempt(injection_of(HandMade()), first, 1)
 
 
-def test_s8_an_injected_parameter_may_come_before_any_number_of_others() -> None:
-    """S8: what is passed by position must not slip into its place."""
+def test_an_injected_parameter_may_come_before_any_number_of_others() -> None:
+    """What is passed by position must not slip into its place."""
 
     def rest(x: int, given: Injected, y: int, *more: int, also: Injected) -> str:
         return f"{x}, {given}, {y}, {more}, {also}"
@@ -134,16 +128,14 @@ def test_types_that_the_worker_provides_are_injected_by_annotation() -> None:
     assert (1, context, context) == attempt(injection, native, 1, provided={Context: context})
 
 
-def test_s30_a_task_without_injected_parameters_needs_nothing() -> None:
-    """S30."""
+def test_a_task_without_injected_parameters_needs_nothing() -> None:
     injection = injection_of(HandMade())
 
     assert injection.of(plain) is NOTHING
     assert not injection.of(plain)
 
 
-def test_s32_what_stands_beside_a_type_is_not_asked_for_attributes() -> None:
-    """S32."""
+def test_what_stands_beside_a_type_is_not_asked_for_attributes() -> None:
 
     def strange(x: Annotated[int, Marker(), Other()], y: "Annotated[int, Other()]") -> None: ...
 
@@ -184,8 +176,7 @@ def test_a_parameter_of_two_frameworks_is_refused() -> None:
         injection.of(both)
 
 
-def test_s17_a_check_finds_the_tasks_that_can_never_run() -> None:
-    """S17."""
+def test_a_check_finds_the_tasks_that_can_never_run() -> None:
 
     def by_position(given: Injected, /) -> None: ...
 
@@ -228,8 +219,7 @@ def _task(kind: str, log: list[str], error: BaseException | None = None) -> Call
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_s12_entered_in_the_order_of_parameters_and_left_in_reverse(kind: str) -> None:
-    """S12."""
+def test_entered_in_the_order_of_parameters_and_left_in_reverse(kind: str) -> None:
     log: list[str] = []
 
     assert "first, second" == attempt(_site(log), _task(kind, log))
@@ -237,8 +227,8 @@ def test_s12_entered_in_the_order_of_parameters_and_left_in_reverse(kind: str) -
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_s13_an_attempt_whose_teardown_fails_has_failed(kind: str) -> None:
-    """S13; and what is left after it is told of that."""
+def test_an_attempt_whose_teardown_fails_has_failed(kind: str) -> None:
+    """What is left after it is told of that."""
     log: list[str] = []
 
     with pytest.raises(OSError, match="second cannot be left"):
@@ -247,8 +237,7 @@ def test_s13_an_attempt_whose_teardown_fails_has_failed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_s14_everybody_is_told_of_the_exception_and_nobody_swallows_it(kind: str) -> None:
-    """S14."""
+def test_everybody_is_told_of_the_exception_and_nobody_swallows_it(kind: str) -> None:
     log: list[str] = []
     error = ValueError("of the body")
 
@@ -258,8 +247,7 @@ def test_s14_everybody_is_told_of_the_exception_and_nobody_swallows_it(kind: str
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_s15_the_exception_of_the_body_wins_and_notes_those_of_the_teardown(kind: str) -> None:
-    """S15."""
+def test_the_exception_of_the_body_wins_and_notes_those_of_the_teardown(kind: str) -> None:
     log: list[str] = []
     error = ValueError("of the body")
 
@@ -273,8 +261,7 @@ def test_s15_the_exception_of_the_body_wins_and_notes_those_of_the_teardown(kind
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_s16_a_failing_setup_closes_what_is_open_and_keeps_its_cause(kind: str) -> None:
-    """S16."""
+def test_a_failing_setup_closes_what_is_open_and_keeps_its_cause(kind: str) -> None:
     log: list[str] = []
 
     with pytest.raises(LookupError, match="second cannot be had"):
@@ -306,8 +293,7 @@ def test_an_exception_that_takes_no_notes_wins_all_the_same() -> None:
         attempt(_site([], inner="leave"), _task("def", [], Frozen()))
 
 
-def test_s11_each_attempt_has_a_scope_of_its_own() -> None:
-    """S11."""
+def test_each_attempt_has_a_scope_of_its_own() -> None:
     log: list[str] = []
     injection = _site(log)
     func = _task("def", log)

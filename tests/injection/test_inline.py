@@ -143,8 +143,10 @@ def durable(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def test_s8_s18_a_def_task_with_what_is_def(tmp_path: Path, durable: bool) -> None:
-    """S8, S18: setup, body and teardown in one thread."""
+def test_a_def_task_with_def_dependencies_stays_in_one_thread(
+    tmp_path: Path, durable: bool
+) -> None:
+    """Setup, body and teardown in one thread."""
     with site_of(tmp_path, durable=durable) as site:
         site.client.post("/use_session")
 
@@ -153,8 +155,8 @@ def test_s8_s18_a_def_task_with_what_is_def(tmp_path: Path, durable: bool) -> No
     assert opened == called == closed
 
 
-def test_s19_a_def_task_with_what_is_async(tmp_path: Path, durable: bool) -> None:
-    """S19: a returned coroutine is awaited inside of the scope."""
+def test_a_def_task_with_async_dependencies_runs_in_a_thread(tmp_path: Path, durable: bool) -> None:
+    """A returned coroutine is awaited inside of the scope."""
     with site_of(tmp_path, durable=durable) as site:
         site.client.post("/use_client")
 
@@ -196,16 +198,15 @@ def test_a_failing_one_rolls_back(tmp_path: Path, durable: bool) -> None:
     assert ["open", "rollback", "close"] == [each[0] for each in seen]
 
 
-def test_s17_what_can_never_be_injected_is_refused(tmp_path: Path, durable: bool) -> None:
-    """S17: in `add_task`, as if it were stored."""
+def test_what_can_never_be_injected_is_refused(tmp_path: Path, durable: bool) -> None:
+    """In `add_task`, as if it were stored."""
     with site_of(tmp_path, durable=durable) as site:
         answer = site.client.post("/by_request").json()
 
     assert "by_agent(user_agent)" in answer
 
 
-def test_s24_an_override_counts_in_the_request(tmp_path: Path, durable: bool) -> None:
-    """S24."""
+def test_an_override_counts_in_the_request(tmp_path: Path, durable: bool) -> None:
     with site_of(tmp_path, durable=durable) as site:
         app: Any = site.client.app
         app.dependency_overrides[get_client] = lambda: "other"
@@ -221,10 +222,10 @@ def test_who_calls_it_by_hand_gets_the_same(tmp_path: Path) -> None:
     assert ["connect", ("client", 1), "awaited", "disconnect"] == seen
 
 
-def test_s24_who_waits_for_tasks_has_them_inside_of_an_override(
+def test_who_waits_for_tasks_has_them_inside_of_an_override(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S24: as under the pytest plugin."""
+    """As under the pytest plugin."""
     monkeypatch.setattr(Afterword, "waits_for_tasks", True)
     app = FastAPI()
 

@@ -73,8 +73,7 @@ async def test_it_returns_what_the_body_returns() -> None:
     assert ["left"] == log
 
 
-async def test_s21_cancelling_reaches_the_body_and_the_dependencies_see_it() -> None:
-    """S21."""
+async def test_cancelling_reaches_the_body_and_the_dependencies_see_it() -> None:
     log: list[str] = []
     run = Run(_noted(log, 0.02), {})
     task = await _started(run, _forever)
@@ -85,8 +84,7 @@ async def test_s21_cancelling_reaches_the_body_and_the_dependencies_see_it() -> 
     assert ["CancelledError", "left"] == log
 
 
-async def test_s21_cancelling_does_not_reach_the_teardown() -> None:
-    """S21."""
+async def test_cancelling_does_not_reach_the_teardown() -> None:
     log: list[str] = []
     run = Run(_noted(log, 0.05), {})
     task = await _started(run, _at_once)
@@ -104,8 +102,8 @@ async def test_nothing_is_cancelled_before_it_has_begun_or_after_it_has_ended() 
     assert not run.cancel()
 
 
-async def test_s21_cancelling_reaches_the_setup() -> None:
-    """S21: a setup that hangs must not keep a worker from ending."""
+async def test_cancelling_reaches_the_setup() -> None:
+    """A setup that hangs must not keep a worker from ending."""
     log: list[str] = []
 
     async def scope() -> AsyncIterator[dict[str, Any]]:
@@ -125,8 +123,7 @@ async def test_s21_cancelling_reaches_the_setup() -> None:
     assert ["cancelled"] == log
 
 
-async def test_s21_the_time_limit_is_for_the_body_and_the_dependencies_see_it() -> None:
-    """S21."""
+async def test_the_time_limit_is_for_the_body_and_the_dependencies_see_it() -> None:
     log: list[str] = []
 
     run = Run(_noted(log, 0.05), {})
@@ -139,8 +136,7 @@ async def test_s21_the_time_limit_is_for_the_body_and_the_dependencies_see_it() 
     assert 0 == task.cancelling()
 
 
-async def test_s21_a_teardown_that_does_not_end_is_cut_off() -> None:
-    """S21."""
+async def test_a_teardown_that_does_not_end_is_cut_off() -> None:
     log: list[str] = []
     began = time.monotonic()
 
@@ -152,8 +148,7 @@ async def test_s21_a_teardown_that_does_not_end_is_cut_off() -> None:
     assert 0 == task.cancelling()
 
 
-async def test_s21_a_teardown_that_is_cut_off_does_not_hide_why_the_body_failed() -> None:
-    """S21, S15."""
+async def test_a_teardown_that_is_cut_off_does_not_hide_why_the_body_failed() -> None:
 
     async def failing(_: dict[str, Any]) -> None:
         raise ValueError("of the body")
@@ -170,8 +165,7 @@ async def test_s21_a_teardown_that_is_cut_off_does_not_hide_why_the_body_failed(
         await Run(Opened(scope), {}, teardown_timeout=0.01)(failing)
 
 
-async def test_s22_a_cancel_scope_may_be_open_from_setup_to_teardown() -> None:
-    """S22."""
+async def test_a_cancel_scope_may_be_open_from_setup_to_teardown() -> None:
 
     async def scope() -> AsyncIterator[dict[str, Any]]:
         async with anyio.create_task_group() as group:
@@ -186,8 +180,8 @@ async def test_s22_a_cancel_scope_may_be_open_from_setup_to_teardown() -> None:
     assert await Run(Opened(scope), {})(body)
 
 
-async def test_s22_a_cancel_scope_of_a_dependency_may_cancel_the_body() -> None:
-    """S22: a time limit that a dependency sets."""
+async def test_a_cancel_scope_of_a_dependency_may_cancel_the_body() -> None:
+    """A time limit that a dependency sets."""
 
     async def scope() -> AsyncIterator[dict[str, Any]]:
         with anyio.fail_after(0.01):
@@ -210,8 +204,8 @@ async def test_one_run_in_another() -> None:
     assert not await outer(body)
 
 
-async def test_s19_waiting_for_a_thread_goes_on_when_cancelled() -> None:
-    """S19: what the thread uses stays open until it has ended."""
+async def test_waiting_for_a_thread_goes_on_when_cancelled() -> None:
+    """What the thread uses stays open until it has ended."""
     log: list[str] = []
     go_on = threading.Event()
 
@@ -233,8 +227,7 @@ async def test_s19_waiting_for_a_thread_goes_on_when_cancelled() -> None:
     assert ["worked", "CancelledError", "left"] == log
 
 
-async def test_s19_a_body_in_a_thread_is_not_cancelled_but_its_setup_is() -> None:
-    """S19, S21."""
+async def test_a_body_in_a_thread_is_not_cancelled_but_its_setup_is() -> None:
     in_setup = Run(Opened(_sleeping), {})
     task = await _started(in_setup, _at_once)
     in_body = Run(_noted([]), {})
@@ -260,8 +253,7 @@ async def test_waiting_for_a_thread_raises_what_it_raises() -> None:
         await uninterrupted(asyncio.get_running_loop().run_in_executor(None, work))
 
 
-async def test_s18_setup_body_and_teardown_in_one_thread() -> None:
-    """S18."""
+async def test_setup_body_and_teardown_in_one_thread() -> None:
     threads: list[int] = []
 
     class InThread(Opened):

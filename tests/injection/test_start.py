@@ -1,4 +1,4 @@
-"""The check at the start, and the order of the end: S17, S29."""
+"""The check at the start, and the order of the end."""
 
 import asyncio
 import contextlib
@@ -71,13 +71,13 @@ def fastapi_with_container() -> FastAPI:
     return app
 
 
-# ---------------------------------------------------------------------- S17: the start
+# ---------------------------------------------------------------------- the start
 
 
-async def test_s17_an_application_does_not_start_with_what_can_never_be_injected(
+async def test_an_application_does_not_start_with_what_can_never_be_injected(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """S17: all of it is told, each with the parameter and the way out; what may be another
+    """All of it is told, each with the parameter and the way out; what may be another
     application's is told, too, and refused when it is added."""
     task(by_request)
     task(with_dependency, executor="process")
@@ -112,10 +112,10 @@ async def test_what_another_application_of_the_process_can_inject_is_not_refused
     afterword.close()
 
 
-async def test_s17_a_job_that_is_there_already_fails_at_once(
+async def test_a_job_that_is_there_already_fails_at_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """S17: it was added by a process that could have run it; it is not tried again."""
+    """It was added by a process that could have run it; it is not tried again."""
     url = url_in(tmp_path)
     elsewhere = Afterword(fastapi_with_container(), url)
     job = await add(elsewhere.options(retries=5), by_wireup)
@@ -134,7 +134,7 @@ async def _job(afterword: Afterword, job_id: str) -> Any:
     return await afterword.job(job_id)
 
 
-# ---------------------------------------------------------------------- S29: the end
+# ---------------------------------------------------------------------- the end
 
 
 async def slowly(mailer: Injected[Mailer]) -> None:
@@ -198,10 +198,10 @@ SETUPS: list[tuple[Any, Callable[[Any], None], Any]] = [
 
 @pytest.mark.parametrize("first", ["the framework", "Afterword"])
 @pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup[1].__name__)
-def test_s29_the_worker_drains_before_containers_close(
+def test_the_worker_drains_before_containers_close(
     setup: tuple[Any, Callable[[Any], None], Any], first: str, tmp_path: Path
 ) -> None:
-    """S29: whatever was set up first."""
+    """Whatever was set up first."""
     make, set_up, func = setup
     app = make(lifespan=noted)
     if first == "the framework":

@@ -91,10 +91,10 @@ def helper(session: Injected[Session]) -> Session:
 # ---------------------------------------------------------------------- whose function it is
 
 
-def test_s1_all_forms_of_a_task_are_one_function(
+def test_all_forms_of_a_task_are_one_function(
     container: wireup.AsyncContainer, injection: Injection
 ) -> None:
-    """S1: as Wireup's documentation writes it, plain, and twice."""
+    """As Wireup's documentation writes it, plain, and twice."""
     wireup_task = WireupTask(container)
     forms = [
         send,
@@ -108,10 +108,10 @@ def test_s1_all_forms_of_a_task_are_one_function(
     assert {reference(send)} == {reference(injection.unwrap(form)) for form in forms}
 
 
-def test_s2_a_decorator_of_the_users_stays(
+def test_a_decorator_of_the_users_stays(
     container: wireup.AsyncContainer, injection: Injection
 ) -> None:
-    """S2: also around Wireup's own, whose attributes it copies."""
+    """Also around Wireup's own, whose attributes it copies."""
 
     def deco(func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
@@ -127,8 +127,7 @@ def test_s2_a_decorator_of_the_users_stays(
     assert "decorated Hello 1" == attempt(injection, inside, 1)
 
 
-def test_s30_other_functions_need_nothing(injection: Injection) -> None:
-    """S30."""
+def test_functions_without_injected_parameters_need_nothing(injection: Injection) -> None:
 
     def other(x: int) -> None: ...
 
@@ -173,16 +172,16 @@ def test_a_type_that_may_be_missing() -> None:
     assert (None, "Hello main") == attempt(injection_of(None, [given]), task)
 
 
-def test_s7_a_value_for_an_injected_parameter_is_refused(injection: Injection) -> None:
-    """S7: Wireup itself would silently inject another one."""
+def test_a_value_for_an_injected_parameter_is_refused(injection: Injection) -> None:
+    """Wireup itself would silently inject another one."""
     with pytest.raises(InjectedArgumentError, match=r"greeter.*add_task\(send, user_id\)"):
         stored(injection, send, 1, Greeter())
     with pytest.raises(InjectedArgumentError, match="greeter"):
         stored(injection, send, 1, greeter=Greeter())
 
 
-def test_s8_an_injected_parameter_may_come_first(injection: Injection) -> None:
-    """S8: where Wireup raises a TypeError."""
+def test_an_injected_parameter_may_come_first(injection: Injection) -> None:
+    """Where Wireup raises a TypeError."""
 
     def first(greeter: Injected[Greeter], name: str) -> str:
         return greeter.greet(name)
@@ -190,8 +189,10 @@ def test_s8_an_injected_parameter_may_come_first(injection: Injection) -> None:
     assert "Hello you" == attempt(injection, first, "you")
 
 
-def test_s11_lifetimes(app: FastAPI, injection: Injection) -> None:
-    """S11: singletons are the application's; the rest is made for each attempt."""
+def test_singletons_are_shared_and_scopes_belong_to_one_attempt(
+    app: FastAPI, injection: Injection
+) -> None:
+    """Singletons are the application's; the rest is made for each attempt."""
 
     async def task(
         greeter: Injected[Greeter],
@@ -257,8 +258,8 @@ def test_a_failed_attempt_rolls_back_and_the_next_has_a_fresh_scope(
     assert sessions[0] is not sessions[1]
 
 
-def test_s13_a_teardown_that_fails_fails_the_attempt(injection: Injection) -> None:
-    """S13: with the factory's own exception, and not with Wireup's group of one."""
+def test_a_teardown_that_fails_fails_the_attempt(injection: Injection) -> None:
+    """With the factory's own exception, and not with Wireup's group of one."""
 
     def task(fragile: Injected[Fragile]) -> None: ...
 
@@ -269,8 +270,7 @@ def test_s13_a_teardown_that_fails_fails_the_attempt(injection: Injection) -> No
         assert "fragile" in log
 
 
-def test_s13_several_teardowns_that_fail_are_a_group(injection: Injection) -> None:
-    """S13."""
+def test_several_teardowns_that_fail_are_a_group(injection: Injection) -> None:
 
     def task(fragile: Injected[Fragile], fleeting: Injected[Fleeting]) -> None: ...
 
@@ -280,10 +280,9 @@ def test_s13_several_teardowns_that_fail_are_a_group(injection: Injection) -> No
         assert {OSError, LookupError} == {type(error) for error in raised.value.exceptions}
 
 
-def test_s14_a_factory_that_swallows_does_not_turn_failure_into_success(
+def test_a_factory_that_swallows_does_not_turn_failure_into_success(
     injection: Injection,
 ) -> None:
-    """S14."""
 
     def task(session: Injected[Session], swallowed: Injected[Swallowed]) -> None:
         raise ValueError("of the task")
@@ -295,8 +294,8 @@ def test_s14_a_factory_that_swallows_does_not_turn_failure_into_success(
         assert ["open", "swallowed", "rollback: ValueError('of the task')", "close"] == log
 
 
-def test_s15_the_exception_of_the_body_wins(injection: Injection) -> None:
-    """S15: where Wireup replaces it."""
+def test_the_exception_of_the_body_wins(injection: Injection) -> None:
+    """Where Wireup replaces it."""
 
     def task(fleeting: Injected[Fleeting]) -> None:
         raise ValueError("of the task")
@@ -307,8 +306,7 @@ def test_s15_the_exception_of_the_body_wins(injection: Injection) -> None:
         assert ["The teardown that followed raised LookupError: neither"] == raised.value.__notes__
 
 
-def test_s16_what_is_open_is_closed_when_a_factory_fails(injection: Injection) -> None:
-    """S16."""
+def test_what_is_open_is_closed_when_a_factory_fails(injection: Injection) -> None:
 
     def task(missing: Injected[Missing]) -> None: ...
 
@@ -322,14 +320,13 @@ def test_s16_what_is_open_is_closed_when_a_factory_fails(injection: Injection) -
 # ---------------------------------------------------------------------- threads
 
 
-def test_s18_a_def_task_with_def_factories_stays_in_one_thread(injection: Injection) -> None:
-    """S18."""
+def test_a_def_task_with_def_factories_stays_in_one_thread(injection: Injection) -> None:
     assert injection.of(hand_over).all_sync
     assert isinstance(attempt(injection, hand_over), Session)
 
 
-def test_s19_a_def_task_with_an_async_factory(injection: Injection) -> None:
-    """S19: where Wireup raises."""
+def test_a_def_task_with_an_async_factory_runs_in_a_thread(injection: Injection) -> None:
+    """Where Wireup raises."""
 
     def task(client: Injected[Client]) -> int:
         return threading.get_ident()
@@ -338,8 +335,8 @@ def test_s19_a_def_task_with_an_async_factory(injection: Injection) -> None:
     assert threading.get_ident() != attempt(injection, task)
 
 
-def test_s20_an_async_task_has_its_def_factories_in_the_loop() -> None:
-    """S20: as Wireup does it."""
+def test_an_async_task_has_its_def_factories_in_the_loop() -> None:
+    """As Wireup does it."""
 
     @wireup.injectable(lifetime="scoped")
     def ident() -> int:
@@ -370,8 +367,7 @@ def test_a_container_that_is_given(container: wireup.AsyncContainer) -> None:
     assert "Hello 1" == attempt(injection, send, 1)
 
 
-def test_s17_no_container() -> None:
-    """S17."""
+def test_without_a_container_the_task_is_refused() -> None:
     with pytest.raises(InjectionError, match=r"needs a Wireup container for greeter.*setup\("):
         stored(injection_of(Starlette()), send, 1)
 
@@ -414,10 +410,9 @@ def test_a_container_that_is_replaced(app: FastAPI, injection: Injection) -> Non
     assert "1" == attempt(injection, send, 1)
 
 
-def test_s24_overrides_count_when_the_task_runs(
+def test_overrides_count_when_the_task_runs(
     container: wireup.AsyncContainer, injection: Injection
 ) -> None:
-    """S24."""
     replacement = Session()
 
     for func in both_kinds(hand_over):
@@ -430,8 +425,7 @@ def test_s24_overrides_count_when_the_task_runs(
 # ---------------------------------------------------------------------- what is refused
 
 
-def test_s17_an_unknown_type(injection: Injection) -> None:
-    """S17."""
+def test_an_unknown_type_is_refused(injection: Injection) -> None:
 
     class Unknown: ...
 
@@ -441,8 +435,7 @@ def test_s17_an_unknown_type(injection: Injection) -> None:
         injection.of(task)
 
 
-def test_s17_an_unknown_configuration(injection: Injection) -> None:
-    """S17."""
+def test_an_unknown_configuration_is_refused(injection: Injection) -> None:
 
     def task(value: Annotated[str, Inject(config="nothing")]) -> None: ...
 
@@ -450,8 +443,7 @@ def test_s17_an_unknown_configuration(injection: Injection) -> None:
         injection.of(task)
 
 
-def test_s17_an_async_factory_and_a_synchronous_container() -> None:
-    """S17."""
+def test_an_async_factory_in_a_synchronous_container_is_refused() -> None:
     sync = wireup.create_sync_container(injectables=[services.session, services.client])
 
     def task(client: Injected[Client]) -> None: ...
@@ -460,8 +452,7 @@ def test_s17_an_async_factory_and_a_synchronous_container() -> None:
         injection_of(None, [WireupInjector(sync)]).of(task)
 
 
-def test_s17_a_parameter_without_a_name(injection: Injection) -> None:
-    """S17."""
+def test_a_positional_only_parameter_is_refused(injection: Injection) -> None:
 
     def task(greeter: Injected[Greeter], /) -> None: ...
 
@@ -469,8 +460,8 @@ def test_s17_a_parameter_without_a_name(injection: Injection) -> None:
         injection.of(task)
 
 
-def test_s17_injected_inside_of_depends(injection: Injection) -> None:
-    """S17: neither FastAPI nor Wireup would look at it in a route."""
+def test_a_parameter_injected_inside_of_depends_is_refused(injection: Injection) -> None:
+    """Neither FastAPI nor Wireup would look at it in a route."""
 
     def get(greeter: Injected[Greeter]) -> None: ...
 
@@ -480,8 +471,8 @@ def test_s17_injected_inside_of_depends(injection: Injection) -> None:
         injection.of(task)
 
 
-def test_s26_wireups_request_is_there_in_a_request_only(injection: Injection) -> None:
-    """S26: as Wireup has it."""
+def test_wireups_request_is_there_in_a_request_only(injection: Injection) -> None:
+    """As Wireup has it."""
 
     def task(request: Injected[Request]) -> None: ...
 
@@ -492,13 +483,13 @@ def test_s26_wireups_request_is_there_in_a_request_only(injection: Injection) ->
 # ---------------------------------------------------------------------- Wireup's inject
 
 
-def test_s28_a_decorated_task(injection: Injection) -> None:
-    """S28: without the middleware that it needs in a request."""
+def test_a_decorated_task_is_injected(injection: Injection) -> None:
+    """Without the middleware that it needs in a request."""
     assert "Hello 1" == attempt(injection, decorated, 1)
 
 
-def test_s28_a_decorated_function_that_the_task_calls(injection: Injection) -> None:
-    """S28: it has the task's scope, in the loop, in a thread of the task, and in both."""
+def test_a_decorated_function_that_the_task_calls_is_injected(injection: Injection) -> None:
+    """It has the task's scope, in the loop, in a thread of the task, and in both."""
 
     def task(session: Injected[Session]) -> bool:
         return helper() is session
@@ -510,8 +501,8 @@ def test_s28_a_decorated_function_that_the_task_calls(injection: Injection) -> N
         assert attempt(injection, func)
 
 
-def test_s28_a_decorated_function_that_is_a_dependency(injection: Injection) -> None:
-    """S28: also if nothing else of the task is Wireup's."""
+def test_a_decorated_function_that_is_a_dependency_is_injected(injection: Injection) -> None:
+    """Also if nothing else of the task is Wireup's."""
 
     @inject
     def get(session: Injected[Session]) -> Session:
@@ -554,7 +545,7 @@ def test_a_function_that_is_a_route_of_wireups_too(app: FastAPI, injection: Inje
 
 
 def test_wireup_and_depends_in_one_task(injection: Injection) -> None:
-    """S12: in the order of the parameters."""
+    """In the order of the parameters."""
 
     def get() -> Iterator[str]:
         log.append("enter")

@@ -43,10 +43,10 @@ def way(request: pytest.FixtureRequest) -> tuple[Starlette, str]:
 
 
 @pytest.mark.parametrize("name", ["write_greeting", "write_greeting_async"])
-def test_s1_the_page_works_as_written_and_durable(
+def test_the_page_works_as_written_and_durable(
     way: tuple[Starlette, str], name: str, tmp_path: Path
 ) -> None:
-    """S1: whatever the form, the same job is stored."""
+    """Whatever the form, the same job is stored."""
     app, path = way
     with serving(app, tmp_path) as site:
         answer = site.client.post(f"{path}/{name}")
@@ -60,10 +60,9 @@ def test_s1_the_page_works_as_written_and_durable(
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_s11_singletons_are_shared_and_scopes_are_fresh(
+def test_singletons_are_shared_and_scopes_are_fresh(
     way: tuple[Starlette, str], name: str, tmp_path: Path
 ) -> None:
-    """S11."""
     app, path = way
     with serving(app, tmp_path) as site:
         for _ in range(2):
@@ -84,7 +83,7 @@ def test_s11_singletons_are_shared_and_scopes_are_fresh(
 def test_a_failed_attempt_rolls_back_and_its_retry_has_a_fresh_scope(
     way: tuple[Starlette, str], name: str, tmp_path: Path, registry: None
 ) -> None:
-    """The exception reaches the factories; S11."""
+    """The exception reaches the factories."""
     app, path = way
     task(TASKS[name], retries=1, backoff=0)
     with serving(app, tmp_path) as site:
@@ -101,10 +100,10 @@ def test_a_failed_attempt_rolls_back_and_its_retry_has_a_fresh_scope(
     assert 6 == len({id(each) for each in (first, second, one, two, three, four)})
 
 
-def test_s3_s28_a_function_that_wireup_has_wrapped_is_found_and_unwrapped(
+def test_a_function_that_wireup_has_wrapped_is_found_and_unwrapped(
     way: tuple[Starlette, str], tmp_path: Path
 ) -> None:
-    """S3, S28: its module has the wrapper; what it calls shares the attempt's scope."""
+    """Its module has the wrapper; what it calls shares the attempt's scope."""
     app, path = way
     with serving(app, tmp_path, strict=True) as site:
         site.client.post(f"{path}/decorated")
@@ -117,8 +116,8 @@ def test_s3_s28_a_function_that_wireup_has_wrapped_is_found_and_unwrapped(
     assert ["open", "commit", "close"] == services.log
 
 
-def test_s3_what_no_other_process_would_find_is_refused(tmp_path: Path) -> None:
-    """S3: neither a local function in a wrapper, nor one that its module does not have."""
+def test_what_no_other_process_would_find_is_refused(tmp_path: Path) -> None:
+    """Neither a local function in a wrapper, nor one that its module does not have."""
 
     def local(greeter: Injected[Greeter]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What options cannot be: refused where they are said, with rule and value (25 to 32, 50, 51)."""
+"""What options cannot be: refused where they are said, with rule and value."""
 
 import math
 from collections.abc import Callable
@@ -112,7 +112,7 @@ def test_one_of_two_ways_to_say_when(tmp_path: Path) -> None:
         afterword.options(delay=1, run_at=datetime(2030, 1, 1, tzinfo=UTC))
 
 
-def test_25_the_message_has_the_wrong_line_and_the_right_one(tmp_path: Path) -> None:
+def test_the_message_has_the_wrong_line_and_the_right_one(tmp_path: Path) -> None:
     afterword = Afterword(None, f"sqlite:///{tmp_path / 'jobs.db'}")
 
     with pytest.raises(ConfigurationError) as refusal:
@@ -123,7 +123,7 @@ def test_25_the_message_has_the_wrong_line_and_the_right_one(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("delay", NO_DELAYS)
-def test_27_a_task_cannot_ask_for_an_impossible_delay(delay: Any) -> None:
+def test_a_task_cannot_ask_for_an_impossible_delay(delay: Any) -> None:
     with pytest.raises(ValueError, match="delay"):
         Retry(delay=delay)
 
@@ -192,7 +192,7 @@ def test_an_application_refuses_what_cannot_be(option: str, value: Any) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", [name for name in NO_WORDS if name != "x" * 65])
-async def test_31_a_schedule_refuses_a_name_that_cannot_be(name: Any, file_url: str) -> None:
+async def test_a_schedule_refuses_a_name_that_cannot_be(name: Any, file_url: str) -> None:
     afterword = Afterword(Starlette(), file_url)
     afterword.every(seconds=1, name=name)(nothing)
 
@@ -210,7 +210,7 @@ def grüße(text: str) -> str:  # noqa: PLC2401 - that is the point
 
 
 @pytest.mark.anyio
-async def test_31_a_function_may_be_called_anything(store_url: str) -> None:
+async def test_a_function_may_be_called_anything(store_url: str) -> None:
     async with working(store_url) as afterword:
         job = await (await afterword.add_task(grüße, "x")).wait(20)
 
@@ -218,7 +218,7 @@ async def test_31_a_function_may_be_called_anything(store_url: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_49_of_two_applications_with_different_limits_the_last_to_start_says(
+async def test_of_two_applications_with_different_limits_the_last_to_start_says(
     store_url: str,
 ) -> None:
     """The limits of a queue are the store's: the same for all who use it."""

@@ -130,7 +130,7 @@ async def test_in_a_transaction_on_postgresql(postgres_url: str) -> None:
         check(asked(job).record)
 
 
-def test_i8_a_transaction_finds_the_job_that_is_there(tmp_path: Path) -> None:
+def test_a_transaction_finds_the_job_that_is_there(tmp_path: Path) -> None:
     """Its handle is that job's; what follows in the transaction follows it."""
     url = f"sqlite+pysqlite:///{tmp_path / 'app.db'}"
     with script(url) as afterword, Session(create_engine(url)) as session:
@@ -238,7 +238,7 @@ async def test_of_the_jobs_of_a_request_the_next_waits_for_one_that_waits_for_it
     "options",
     [
         pytest.param({"delay": 0}, id="no-delay"),
-        pytest.param({"run_at": datetime(1971, 1, 1, tzinfo=UTC)}, id="26-in-the-past"),
+        pytest.param({"run_at": datetime(1971, 1, 1, tzinfo=UTC)}, id="in-the-past"),
     ],
 )
 async def test_what_is_due_starts_at_once(options: dict[str, Any], store_url: str) -> None:
@@ -252,7 +252,7 @@ LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("at", [LAST, datetime.max.replace(tzinfo=UTC)])
-async def test_26_the_year_9999_is_a_time_like_any_other(at: datetime, store_url: str) -> None:
+async def test_the_year_9999_is_a_time_like_any_other(at: datetime, store_url: str) -> None:
     async with working(store_url) as afterword:
         job = await afterword.options(run_at=at).add_task(note, "x")
         await (await afterword.add_task(note, "now")).wait(20)
@@ -268,7 +268,7 @@ def urgent(text: str) -> None:
     note(text)
 
 
-async def test_i23_the_lowest_number_starts_first(store_url: str) -> None:
+async def test_the_lowest_number_starts_first(store_url: str) -> None:
     async with working(store_url, worker=False) as afterword:
         for priority in (5, 0, -1000, 1000):
             await afterword.options(priority=priority).add_task(note, f"{priority}")

@@ -1,4 +1,4 @@
-"""Cancelling: at once what waits, soon what runs (I22), from any process."""
+"""Cancelling: at once what waits, soon what runs, from any process."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("delay", [0, 60], ids=["queued", "scheduled"])
-async def test_i22_what_waits_is_cancelled_at_once(delay: float, store_url: str) -> None:
+async def test_what_waits_is_cancelled_at_once(delay: float, store_url: str) -> None:
     async with working(store_url, worker=False) as afterword:
         job = await afterword.options(delay=delay).add_task(note, "never")
         answer = await job.cancel("not wanted")
@@ -130,9 +130,7 @@ class Held:
 
 
 @pytest.mark.parametrize("worker", [True, False], ids=["by-who-holds-it", "by-another-worker"])
-async def test_i22_a_job_whose_request_has_not_ended_never_starts(
-    worker: bool, store_url: str
-) -> None:
+async def test_a_job_whose_request_has_not_ended_never_starts(worker: bool, store_url: str) -> None:
     held = Held(store_url, worker=worker)
     await held.afterword.start()
     request = asyncio.ensure_future(held.request())
@@ -165,7 +163,7 @@ async def test_a_running_coroutine_is_cancelled_and_tidies_up(store_url: str) ->
     assert ["x", "x tidied up"] == seen
 
 
-async def test_i22_until_it_has_ended_it_is_cancelling(store_url: str) -> None:
+async def test_until_it_has_ended_it_is_cancelling(store_url: str) -> None:
     async with working(store_url) as afterword:
         job = await afterword.add_task(ignore_the_end, "x")
         await wait_for(lambda: seen, description="it runs")
@@ -266,7 +264,7 @@ async def test_another_process_cancels(store_url: str) -> None:
 async def test_cancelled_means_cancelled_also_when_the_worker_dies(
     store_url: str, ledger: Path
 ) -> None:
-    """I22: what is cancelling when its lease ends is not run again."""
+    """What is cancelling when its lease ends is not run again."""
     with script(store_url) as afterword:
         job = await afterword.add_task(note_and_hang, "x")
         with started("work", store_url, lease=1.0) as process:

@@ -1,4 +1,4 @@
-"""57: a host whose clock is wrong, and a store that knows better (F34)."""
+"""A host whose clock is wrong, and a store that knows better."""
 
 import time
 
@@ -23,7 +23,7 @@ def be_patient(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("skew", SKEWS.values(), ids=SKEWS)
-async def test_57_delays_are_as_long_as_they_should_be(
+async def test_delays_are_as_long_as_they_should_be(
     skew: float,
     postgres_url: str,
     caplog: pytest.LogCaptureFixture,
@@ -49,7 +49,7 @@ async def test_57_delays_are_as_long_as_they_should_be(
     assert "clock" in caplog.text
 
 
-async def test_57_a_right_clock_is_not_worth_a_word(
+async def test_a_right_clock_is_not_worth_a_word(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with working(store_url) as afterword:

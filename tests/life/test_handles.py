@@ -133,7 +133,7 @@ async def test_many_wait_at_once_and_one_of_them_may_give_up(file_url: str) -> N
 
 
 def test_a_job_says_how_far_it_is(store_url: str) -> None:
-    """34: and whatever is stored there, a handle can be looked at."""
+    """Whatever is stored there, a handle can be looked at."""
     store = open_store(store_url)
     with script(store_url) as afterword:
         job = afterword.add_task_sync(note, "x")
@@ -236,7 +236,7 @@ async def remember_key() -> tuple[str, int]:
     return current_task().idempotency_key, current_task().attempt
 
 
-async def test_i43_a_task_has_a_key_for_all_its_attempts(file_url: str) -> None:
+async def test_a_task_has_a_key_for_all_its_attempts(file_url: str) -> None:
     async with working(file_url) as afterword:
         job = await (await afterword.add_task(remember_key)).wait(20)
 

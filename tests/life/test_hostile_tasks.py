@@ -20,7 +20,7 @@ from tests.life.site import fail, gate, note, seen, working
 pytestmark = pytest.mark.anyio
 
 
-# ---------------------------------------------------------------------- F9
+# ---------------------------------------------------------------------- what tasks raise
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "recursion": lambda: RecursionError("deep"),
@@ -66,7 +66,7 @@ async def whatever_happens(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ERRORS)
-async def test_f9_what_is_an_exception_is_tried_again_and_nothing_else(
+async def test_what_is_an_exception_is_tried_again_and_nothing_else(
     name: str, store_url: str
 ) -> None:
     """A worker with one slot: each attempt gives it back."""
@@ -84,7 +84,7 @@ async def test_f9_what_is_an_exception_is_tried_again_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["exit", "interrupt", "cancelled"])
-async def test_f9_a_task_may_say_that_it_is_worth_a_retry(name: str, file_url: str) -> None:
+async def test_a_task_may_say_that_it_is_worth_a_retry(name: str, file_url: str) -> None:
     async with working(file_url) as afterword:
         job = await (await afterword.add_task(whatever_happens, name)).wait(20)
 
@@ -117,7 +117,7 @@ def odd_in_a_process() -> None:
     raise ValueError("mistake")
 
 
-async def test_f9_a_rule_that_raises_fails_the_job(file_url: str) -> None:
+async def test_a_rule_that_raises_fails_the_job(file_url: str) -> None:
     """It does not run for ever; and its thread goes on with the next one."""
     async with working(file_url, concurrency=1) as afterword:
         ways: list[Callable[..., Any]] = [odd_in_a_thread, odd_in_the_loop, odd_in_a_process]
@@ -129,7 +129,7 @@ async def test_f9_a_rule_that_raises_fails_the_job(file_url: str) -> None:
     assert JobState.COMPLETED is neighbour.state
 
 
-async def test_f9_a_task_factory_that_raises_fails_the_job(file_url: str) -> None:
+async def test_a_task_factory_that_raises_fails_the_job(file_url: str) -> None:
     """One that somebody has given to the event loop; the slot is free again."""
     loop = asyncio.get_running_loop()
     async with working(file_url, concurrency=1) as afterword:
@@ -164,9 +164,7 @@ async def cancel_its_own_asyncio_task(then: str) -> str:
 @pytest.mark.parametrize(
     ("then", "state"), [("wait", JobState.FAILED), ("return", JobState.COMPLETED)]
 )
-async def test_f9_a_coroutine_that_cancels_itself(
-    then: str, state: JobState, file_url: str
-) -> None:
+async def test_a_coroutine_that_cancels_itself(then: str, state: JobState, file_url: str) -> None:
     """Nobody has asked for it, so the job is not cancelled."""
     async with working(file_url, concurrency=1) as afterword:
         job = await (await afterword.add_task(cancel_its_own_asyncio_task, then)).wait(20)
@@ -176,7 +174,7 @@ async def test_f9_a_coroutine_that_cancels_itself(
     assert ["alive"] == seen
 
 
-# ---------------------------------------------------------------------- 60
+# ---------------------------------------------------------------------- exits and forks
 
 
 def exit_program() -> None:
@@ -257,7 +255,7 @@ HOSTILE: list[tuple[Callable[..., Any], JobState, Any]] = [
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize(
     ("func", "state", "result"),
-    [pytest.param(*each, id=f"60-{each[0].__name__}") for each in HOSTILE],
+    [pytest.param(*each, id=each[0].__name__) for each in HOSTILE],
 )
 async def test_hostile_calls_are_contained(
     func: Callable[..., Any], state: JobState, result: Any, store_url: str
@@ -293,7 +291,7 @@ def bury_children() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-async def test_60_a_fork_that_returns_ends_nothing(store_url: str) -> None:
+async def test_a_fork_that_returns_ends_nothing(store_url: str) -> None:
     async with working(store_url) as afterword:
         job = await afterword.add_task(fork_and_return)
         await wait_for(lambda: children, description="it has forked")
@@ -308,7 +306,7 @@ async def test_60_a_fork_that_returns_ends_nothing(store_url: str) -> None:
     assert (JobState.COMPLETED, os.getpid()) == (job.state, job.result)
 
 
-# ---------------------------------------------------------------------- 58: logging
+# ---------------------------------------------------------------------- logging
 
 
 class Raising(logging.Handler):
@@ -335,7 +333,7 @@ async def fail_quickly(text: str) -> None:
 
 
 @pytest.mark.usefixtures("no_log")
-async def test_58_a_logger_that_raises_changes_nothing(store_url: str) -> None:
+async def test_a_logger_that_raises_changes_nothing(store_url: str) -> None:
     """Retries, time limits, results and schedules, each of which has something to say."""
     async with working(store_url, concurrency=1) as afterword:
         failing = await (await afterword.add_task(fail_quickly, "x")).wait(20)
@@ -358,7 +356,7 @@ def give_object() -> object:
     return object()
 
 
-# ---------------------------------------------------------------------- 59: redact
+# ---------------------------------------------------------------------- redact
 
 
 def raising(_: str) -> str:
@@ -398,7 +396,7 @@ async def failures(afterword: Any, texts: str) -> list[Job[Any]]:
 
 
 @pytest.mark.parametrize("redact", REDACTIONS)
-async def test_59_a_redaction_that_fails_keeps_no_secret_and_no_job(
+async def test_a_redaction_that_fails_keeps_no_secret_and_no_job(
     redact: Callable[[str], str], store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """More failures than slots: each of them gives its slot back."""
@@ -412,7 +410,7 @@ async def test_59_a_redaction_that_fails_keeps_no_secret_and_no_job(
     assert "RuntimeError: a" not in caplog.text
 
 
-async def test_59_a_redaction_that_hangs_is_not_waited_for_for_long(
+async def test_a_redaction_that_hangs_is_not_waited_for_for_long(
     file_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, and not again before that call has ended."""

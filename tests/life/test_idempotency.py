@@ -94,7 +94,7 @@ async def test_the_header_means_nothing_unless_the_application_says_so(file_url:
     assert 4 == len({*first, *second})
 
 
-async def test_i8_requests_that_are_repeated_at_the_same_time_get_the_same_jobs(
+async def test_requests_that_are_repeated_at_the_same_time_get_the_same_jobs(
     store_url: str,
 ) -> None:
     async with serving(store_url, two_jobs, idempotent=True) as site:
@@ -109,7 +109,7 @@ async def test_i8_requests_that_are_repeated_at_the_same_time_get_the_same_jobs(
     assert ["one", "two"] == seen
 
 
-async def test_33_the_same_key_with_other_arguments_is_a_conflict(store_url: str) -> None:
+async def test_the_same_key_with_other_arguments_is_a_conflict(store_url: str) -> None:
     texts = ["first", "other"]
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
@@ -128,7 +128,7 @@ async def test_33_the_same_key_with_other_arguments_is_a_conflict(store_url: str
 
 
 @pytest.mark.parametrize("key", ["x" * 10_000, "caf\u00e9", "a:0", "'; DROP", "%00"])
-async def test_32_a_key_may_be_any_text(key: str, store_url: str) -> None:
+async def test_a_key_may_be_any_text(key: str, store_url: str) -> None:
     headers = {"Idempotency-Key": key.encode()}
     async with serving(store_url, two_jobs, idempotent=True) as site:
         first = await site.post(headers=headers)

@@ -1,4 +1,4 @@
-"""`limit=` and `key=`: never more at a time, over all workers, at any moment (I24)."""
+"""`limit=` and `key=`: never more at a time, over all workers, at any moment."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ from tests.life.tasks import (
 pytestmark = pytest.mark.anyio
 
 
-async def test_i24_no_more_than_the_limit_run_at_any_moment(store_url: str, ledger: Path) -> None:
+async def test_no_more_than_the_limit_run_at_any_moment(store_url: str, ledger: Path) -> None:
     """Two workers here and one in another process, each with room for all of them."""
     with script(store_url) as afterword, ExitStack() as processes:
         afterword.inquiries.store()
@@ -42,9 +42,7 @@ async def test_i24_no_more_than_the_limit_run_at_any_moment(store_url: str, ledg
     assert 2 == most_at_once(ledger)
 
 
-async def test_i24_jobs_that_this_process_adds_are_counted_too(
-    store_url: str, ledger: Path
-) -> None:
+async def test_jobs_that_this_process_adds_are_counted_too(store_url: str, ledger: Path) -> None:
     """What a request has added would start here at once if it had no limit."""
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
@@ -116,9 +114,7 @@ async def test_a_limit_keeps_nobody_else_waiting(store_url: str, ledger: Path) -
     assert ["first", "second"] == ended[5:]
 
 
-async def test_i24_a_worker_that_is_killed_gives_its_place_back(
-    store_url: str, ledger: Path
-) -> None:
+async def test_a_worker_that_is_killed_gives_its_place_back(store_url: str, ledger: Path) -> None:
     """And the job it had runs again, within the limit."""
     with script(store_url) as afterword:
         job = await afterword.add_task(alone, "killed", 1.0)

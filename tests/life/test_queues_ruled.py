@@ -24,7 +24,7 @@ def mails(background_tasks: BackgroundTasks) -> list[Job[Any]]:
     ]
 
 
-async def test_i24_no_more_jobs_of_a_queue_run_than_it_may(store_url: str, ledger: Path) -> None:
+async def test_no_more_jobs_of_a_queue_run_than_it_may(store_url: str, ledger: Path) -> None:
     """From the first moment on: requests add some while the worker has just begun."""
     options: dict[str, Any] = {"queues": {"mail": 2, "default": None}, "order": "concurrent"}
     async with serving(store_url, mails, **options) as site, working(store_url, **options):

@@ -1,4 +1,4 @@
-"""Retries at work: how often, how late, and what is kept of each attempt (I10, I19)."""
+"""Retries at work: how often, how late, and what is kept of each attempt."""
 
 import time
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def works_the_third_time(name: str) -> str:
 
 
 async def test_a_job_is_tried_again_until_it_works(store_url: str) -> None:
-    """I10: each run has a higher number; its error is kept."""
+    """Each run has a higher number; its error is kept."""
     async with working(store_url) as afterword:
         job = await (await afterword.add_task(works_the_third_time, "x")).wait(20)
         attempts = store_of(afterword).attempts(job.id)
@@ -62,7 +62,7 @@ async def never_works() -> None:
 
 
 async def test_retries_end_and_keep_their_distance(store_url: str) -> None:
-    """I19: two retries are three attempts; each waits as long as `backoff` says, at least."""
+    """Two retries are three attempts; each waits as long as `backoff` says, at least."""
     async with working(store_url) as afterword:
         job = await (await afterword.add_task(never_works)).wait(20)
 
@@ -72,7 +72,7 @@ async def test_retries_end_and_keep_their_distance(store_url: str) -> None:
     assert 0.3 <= seen[2] - seen[1] < 2
 
 
-async def test_i19_failures_are_counted_across_a_restart(store_url: str) -> None:
+async def test_failures_are_counted_across_a_restart(store_url: str) -> None:
     async with working(store_url) as afterword:
         job = await afterword.add_task(never_works)
         await wait_for(lambda: seen, description="it has failed once")
@@ -93,7 +93,7 @@ async def works_once_undisturbed(name: str) -> None:
     raise ConnectionError(name)
 
 
-async def test_i19_a_shutdown_is_no_failure(store_url: str) -> None:
+async def test_a_shutdown_is_no_failure(store_url: str) -> None:
     """The attempt that it cuts off has its number, but a retry is not used up."""
     async with working(store_url, grace=0) as afterword:
         job = await afterword.add_task(works_once_undisturbed, "x")
@@ -143,7 +143,7 @@ def fail_quickly(text: str) -> None:
     [
         pytest.param(fail_quickly, {}, 3, id="the-application"),
         pytest.param(fail_quickly, {"retries": 1}, 2, id="the-call"),
-        pytest.param(fail_quickly, {"retries": 0}, 1, id="28-none"),
+        pytest.param(fail_quickly, {"retries": 0}, 1, id="none"),
         pytest.param(raise_one, {"retries": 0}, 1, id="the-call-before-the-task"),
         pytest.param(raise_one, {}, 4, id="the-task-before-the-application"),
     ],
@@ -237,7 +237,7 @@ def cancel_oddly(name: str) -> None:
 
 @pytest.mark.parametrize("name", CANCELS)
 async def test_whatever_its_reason_it_is_cancelled(name: str, store_url: str) -> None:
-    """I27: what a task gives as a reason is a stranger's object."""
+    """What a task gives as a reason is a stranger's object."""
     async with working(store_url) as afterword:
         job = await (await afterword.add_task(cancel_oddly, name)).wait(20)
 
@@ -261,7 +261,7 @@ async def test_what_follows_waits_until_the_retries_are_over(store_url: str) -> 
 
 
 async def test_a_retry_by_hand_starts_anew(store_url: str) -> None:
-    """I12: the attempts go on counting; the failures do not."""
+    """The attempts go on counting; the failures do not."""
     async with working(store_url) as afterword:
         job = await (await afterword.add_task(raise_one, "connection")).wait(20)
         store_of(afterword).retry([job.id])
@@ -294,7 +294,7 @@ async def test_another_process_may_make_the_next_attempt(tmp_path: Path, store_u
 async def test_a_task_says_whether_it_may_run_again_when_its_worker_died(
     func: Callable[[str], None], state: JobState, runs: int, store_url: str, ledger: Path
 ) -> None:
-    """I10: at least once; with `on_crash="fail"` at most once, whatever its retries."""
+    """At least once; with `on_crash="fail"` at most once, whatever its retries."""
     with script(store_url) as afterword:
         job = await afterword.add_task(func, "x")
         with started("work", store_url, lease=1.0) as process:

@@ -1,4 +1,4 @@
-"""Schedules at work: each occurrence gets one job, whoever is there to see it (I28 to I32)."""
+"""Schedules at work: each occurrence gets one job, whoever is there to see it."""
 
 import contextlib
 import itertools
@@ -94,7 +94,7 @@ async def test_each_occurrence_becomes_a_job(store_url: str) -> None:
     assert (("schedule:a",), '{"text":"given"}') == (jobs[0].tags, jobs[0].arguments)
     assert (-3, "mail") == (others[0].priority, others[0].queue)
     assert ("of the task", "schedule:tests.life.test_schedules.late") == others[0].tags
-    assert all(0 <= job.created_at.timestamp() - occurrence(job, "a") < 1 for job in jobs)
+    assert all(0 <= job.created_at.timestamp() - occurrence(job, "a") < 3 for job in jobs)
 
 
 @task(queue="mail", priority=-3, tags=["of the task"])
@@ -103,10 +103,10 @@ async def late(name: str) -> None:
     seen.append(name)
 
 
-async def test_f36_three_schedulers_of_which_one_is_killed_again_and_again(
+async def test_three_schedulers_of_which_one_is_killed_again_and_again(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    """I28, I29: on both stores, no occurrence is missed and none comes twice."""
+    """On both stores, no occurrence is missed and none comes twice."""
     urls = [f"sqlite:///{tmp_path / 'jobs.db'}", postgres_url]
     with contextlib.ExitStack() as stack:
         stores = [open_store(url) for url in urls]
@@ -143,7 +143,7 @@ def _kill_by_turns(schedulers: list[Process], urls: str, rounds: int) -> None:
             schedulers.append(start("schedule", urls))
 
 
-async def test_i32_a_schedule_that_the_code_has_no_more_stops_and_its_jobs_stay(
+async def test_a_schedule_that_the_code_has_no_more_stops_and_its_jobs_stay(
     store_url: str,
 ) -> None:
     def declare(afterword: Afterword) -> None:
@@ -217,7 +217,7 @@ def move_back(url: str, name: str, hours: int) -> None:
 
 
 @pytest.mark.parametrize(("missed", "jobs"), [("skip", 0), ("one", 1), ("all", 5)])
-async def test_i29_what_was_missed_is_made_up_for_as_the_schedule_says(
+async def test_what_was_missed_is_made_up_for_as_the_schedule_says(
     missed: Any, jobs: int, store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     rule = half_an_hour_off()
@@ -376,10 +376,10 @@ class Stepped(Clock):
 # ---------------------------------------------------------------------- clocks
 
 
-async def test_i31_a_step_of_the_clock_starts_nothing_twice_and_stops_nothing(
+async def test_a_step_of_the_clock_starts_nothing_twice_and_stops_nothing(
     file_url: str,
 ) -> None:
-    """F34: forward, back, and forward again, while a job runs and another one waits."""
+    """Forward, back, and forward again, while a job runs and another one waits."""
 
     def declare(afterword: Afterword) -> None:
         afterword.every(seconds=1, name="a", args=["a"])(note)

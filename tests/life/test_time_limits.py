@@ -1,4 +1,4 @@
-"""Time limits: the record keeps them, whatever the code does (I20, F10, F11)."""
+"""Time limits: the record keeps them, whatever the code does."""
 
 import asyncio
 import threading
@@ -83,7 +83,7 @@ async def test_what_is_shielded_goes_on_behind_the_attempt(file_url: str) -> Non
     assert ["x"] == before
 
 
-async def test_f10_code_that_ignores_its_end_keeps_its_slot_but_not_the_record(
+async def test_code_that_ignores_its_end_keeps_its_slot_but_not_the_record(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One second later the job has ended; the next one runs when the code has, too."""
@@ -127,7 +127,7 @@ async def give_up_itself() -> str:
 # ---------------------------------------------------------------------- def
 
 
-async def test_f11_another_thread_takes_the_place_of_one_that_cannot_be_stopped(
+async def test_another_thread_takes_the_place_of_one_that_cannot_be_stopped(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with working(store_url, concurrency=1) as afterword:
@@ -147,7 +147,7 @@ async def test_f11_another_thread_takes_the_place_of_one_that_cannot_be_stopped(
     assert "another thread takes its place" in caplog.text
 
 
-async def test_i20_when_too_many_threads_are_stuck_the_worker_is_degraded_and_says_so(
+async def test_when_too_many_threads_are_stuck_the_worker_is_degraded_and_says_so(
     file_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There are no more of them than twice the slots."""
@@ -239,8 +239,8 @@ async def test_what_took_too_long_is_tried_again(func: Any, store_url: str) -> N
     assert ["failed", "completed"] == [each.outcome for each in attempts]
 
 
-async def test_f11_the_late_end_of_one_attempt_does_not_touch_the_next(file_url: str) -> None:
-    """I12: the first attempt returns while the second runs."""
+async def test_the_late_end_of_one_attempt_does_not_touch_the_next(file_url: str) -> None:
+    """The first attempt returns while the second runs."""
     async with working(file_url) as afterword:
         job = await afterword.add_task(both_run)
         await wait_for(lambda: seen == [1, 2], description="the second attempt runs")

@@ -1,4 +1,4 @@
-"""Unique jobs: one with a key at a time, decided by the store (I8), whoever adds them."""
+"""Unique jobs: one with a key at a time, decided by the store, whoever adds them."""
 
 import asyncio
 import json
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.anyio
 # ---------------------------------------------------------------------- in requests
 
 
-async def test_i8_a_request_finds_the_job_that_another_one_has_added(store_url: str) -> None:
-    """33: with other arguments it is the same job, and says that it differs."""
+async def test_a_request_finds_the_job_that_another_one_has_added(store_url: str) -> None:
+    """With other arguments it is the same job, and says that it differs."""
     texts = ["first", "first", "other"]
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
@@ -174,7 +174,7 @@ async def test_a_job_that_waits_for_its_next_attempt_has_not_ended(store_url: st
 # ---------------------------------------------------------------------- all at once
 
 
-async def test_i8_requests_at_the_same_time_add_one_job(store_url: str) -> None:
+async def test_requests_at_the_same_time_add_one_job(store_url: str) -> None:
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         return [background_tasks.options(unique="key").add_task(wait_at_gate, "x")]
 
@@ -189,7 +189,7 @@ async def test_i8_requests_at_the_same_time_add_one_job(store_url: str) -> None:
     assert ["x", "x ends"] == seen
 
 
-def test_i8_threads_of_two_users_add_one_job_of_each_key(store_url: str) -> None:
+def test_threads_of_two_users_add_one_job_of_each_key(store_url: str) -> None:
     with script(store_url) as one, script(store_url) as other, ThreadPoolExecutor(8) as pool:
 
         def add(number: int) -> tuple[str, str]:
@@ -202,7 +202,7 @@ def test_i8_threads_of_two_users_add_one_job_of_each_key(store_url: str) -> None
     assert {1} == {*Counter(key for key, _ in answers).values()}
 
 
-def test_i8_processes_add_one_job_of_each_key(store_url: str, ledger: Path) -> None:
+def test_processes_add_one_job_of_each_key(store_url: str, ledger: Path) -> None:
     with script(store_url) as afterword:
         store_of(afterword)  # creates it
         adder: dict[str, Any] = {"stdout": subprocess.PIPE, "keys": 20, "times": 3}
@@ -215,7 +215,7 @@ def test_i8_processes_add_one_job_of_each_key(store_url: str, ledger: Path) -> N
     assert {1} == {len(each) for each in ids.values()}
 
 
-# ---------------------------------------------------------------------- 32: what a key can be
+# ---------------------------------------------------------------------- what a key can be
 
 LONG = "x" * 10_000
 COMPOSED = unicodedata.normalize("NFC", "caf\u00e9")
@@ -235,7 +235,7 @@ KEYS = [
 ]
 
 
-async def test_32_keys_are_compared_as_they_are_written(store_url: str) -> None:
+async def test_keys_are_compared_as_they_are_written(store_url: str) -> None:
     """Of any length; texts that only look the same are different keys."""
     async with working(store_url, worker=False) as afterword:
         first = [await afterword.options(unique=key, delay=60).add_task(note, "x") for key in KEYS]
@@ -247,7 +247,7 @@ async def test_32_keys_are_compared_as_they_are_written(store_url: str) -> None:
     assert all(record and len(record.unique_key or "") <= 128 for record in stored)
 
 
-async def test_33_of_two_tasks_with_one_key_the_first_counts(store_url: str) -> None:
+async def test_of_two_tasks_with_one_key_the_first_counts(store_url: str) -> None:
     async with working(store_url, worker=False) as afterword:
         unique = afterword.options(unique="key", delay=60)
         first = await unique.add_task(note, "x")

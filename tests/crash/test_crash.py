@@ -1,0 +1,305 @@
+"""Real processes, really killed: what was acknowledged runs, and nothing ends twice.
+
+Tasks and stores of the served application (`tests/crash/app.py`) write what they do to a ledger
+outside of the store. The checker (`tests/crash/ledger.py`) compares that with what the clients
+were told and with what the store knows. `scripts/chaos` runs the same faults in larger numbers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from afterword import JobRecord, JobState
+from tests.crash import faults
+from tests.crash.fleet import Clients, Fleet
+from tests.crash.ledger import Ledger, check
+from tests.helpers import wait_until
+
+# ---------------------------------------------------------------------- faults under load
+
+
+def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
+    """Every acknowledged job runs; what runs again had a process that died."""
+    result = faults.kill_workers(tmp_path, store_url, jobs=2_000, every=0.6)
+
+    assert [] == result.verdict.problems
+    assert 2_000 == result.verdict.acked
+    assert result.verdict.extra_runs <= result.hits * 8
+    assert result.hits >= 3
+    assert 0 == result.verdict.poisoned
+    assert "database is locked" not in result.logs
+
+
+def test_a_killed_web_process_keeps_its_word(tmp_path: Path, store_url: str) -> None:
+    """Every 2xx has its tasks run after a restart; no request is stored by halves."""
+    result = faults.kill_web_process(tmp_path, store_url, rounds=4)
+
+    assert [] == result.verdict.problems
+    assert result.verdict.acked >= 4 * 3
+
+
+@pytest.mark.parametrize("point", faults.POINTS)
+def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, store_url: str, point: str) -> None:
+    """Wherever a job changes hands, a crash there neither loses nor doubles it."""
+    result = faults.crash_at(tmp_path, store_url, point, jobs=3, crashes=2)
+
+    assert [] == result.verdict.problems
+    assert result.verdict.stored > 0
+
+
+def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url: str) -> None:
+    """After SIGCONT the fence refuses the outcomes of what others took over."""
+    result = faults.stop_workers(tmp_path, store_url, jobs=300, stops=2)
+
+    assert [] == result.verdict.problems
+    assert "lost_lease" in result.logs
+    assert result.verdict.extra_runs > 0
+
+
+def test_restarts_during_work_are_no_losses(tmp_path: Path, store_url: str) -> None:
+    """A process that is asked to stop gives back what it holds; no job counts as lost."""
+    result = faults.restart_workers(tmp_path, store_url, jobs=600, restarts=2)
+
+    assert [] == result.verdict.problems
+    assert "recovered" not in result.logs
+    assert result.verdict.extra_runs > 0
+
+
+def test_four_processes_share_one_store(tmp_path: Path, store_url: str) -> None:
+    """None of them ever sees the locks of the others, and each job runs once."""
+    fleet = Fleet(tmp_path, 4, url=store_url)
+    clients = Clients(seconds=0.0)
+    with fleet.running():
+        with clients.loading(fleet.servers, jobs=2):
+            wait_until(lambda: len(clients.acked) >= 400, description="400 orders", timeout=30)
+        fleet.wait_finished(timeout=30)
+        verdict = fleet.verdict(clients)
+
+    assert [] == verdict.problems
+    assert 0 == verdict.extra_runs
+    assert 4 == len({line.pid for line in fleet.ledger.lines("started")})
+    assert "locked" not in fleet.logs()
+
+
+# ---------------------------------------------------------------------- one job, one fault
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, store_url: str, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """Servers as the test's `fleet` mark wants them."""
+    size, environment = request.param
+    with Fleet(tmp_path, size, url=store_url, **environment).running() as fleet:
+        yield fleet
+
+
+def servers(size: int, **environment: object) -> pytest.MarkDecorator:
+    """Give the test a running fleet like this."""
+    return pytest.mark.parametrize("fleet", [(size, environment)], indirect=True, ids=[""])
+
+
+@servers(2, LEASE=60)
+def test_a_dead_process_is_noticed_at_once(fleet: Fleet) -> None:
+    """The other process takes over long before the lease ends: the dead one's lock is free."""
+    killed, other = fleet.servers
+    clients = Clients()
+    (job,) = fleet.begin(clients, "work", seconds=1.0)
+
+    fleet.kill(killed)
+    fleet.wait_finished(timeout=20)
+
+    assert [] == fleet.verdict(clients).problems
+    assert [(1, killed.process.pid), (2, other.process.pid)] == [
+        (line.attempt, line.pid) for line in fleet.ledger.lines("started")
+    ]
+    assert (2, 1) == (fleet.record(job).attempt, fleet.record(job).lost)
+
+
+@servers(1, LEASE=0.5, ORDER="concurrent")
+def test_a_task_that_kills_its_worker_fails_in_the_end(fleet: Fleet) -> None:
+    """Three lost workers make a job poison; what ran beside it completes."""
+    server = fleet.servers[0]
+    clients = Clients()
+    (poison,) = fleet.begin(clients, "kill_worker", seconds=0.5)
+    neighbours = fleet.begin(clients, "work", seconds=0.3, jobs=5)
+
+    for _ in range(3):
+        wait_until(lambda: server.process.poll() is not None, description="the worker dies")
+        fleet.disturbed.add(server.process.pid)
+        fleet.start(server, wait=False)
+    fleet.wait_finished(timeout=20)
+
+    record = fleet.record(poison)
+    assert [] == fleet.verdict(clients, poison=[0]).problems
+    assert (JobState.FAILED, 3, 3) == (record.state, record.attempt, record.lost)
+    assert "poison" in (record.error or "")
+    assert {JobState.COMPLETED} == {fleet.record(job).state for job in neighbours}
+
+
+@servers(2, LEASE=1)
+def test_a_task_may_last_longer_than_its_lease(fleet: Fleet) -> None:
+    """The lease is renewed from a thread, also while a task blocks the event loop."""
+    clients = Clients()
+    jobs = [
+        *fleet.begin(clients, "work_in_thread", seconds=3.0),
+        *fleet.begin(clients, "work", seconds=3.0),
+        *fleet.begin(clients, "block", seconds=3.0),
+    ]
+
+    fleet.wait_finished(timeout=20)
+
+    verdict = fleet.verdict(clients)
+    assert [] == verdict.problems
+    assert 3 == verdict.runs
+    assert {0} == {fleet.record(job).lost for job in jobs}
+
+
+def test_a_task_of_a_newer_release_waits_for_it(tmp_path: Path, store_url: str) -> None:
+    """A rolling deploy: the worker that does not know a task yet leaves its jobs alone."""
+    fleet = Fleet(tmp_path, 0, url=store_url)
+    clients = Clients(seconds=0.0, task="work")
+    web, old, new = fleet.server(WORKER=0), fleet.server(WITHOUT="work"), fleet.server()
+    with fleet.running():
+        fleet.start(web, old)
+        with web.client() as client:
+            clients.send(client, jobs=3)
+        wait_until(lambda: "put_back" in old.log.read_text(), description="the old one says no")
+        wait_until(
+            lambda: fleet.store.count()[JobState.QUEUED] == 3, description="the jobs are back"
+        )
+        fleet.start(new)
+        fleet.wait_finished(timeout=20)
+
+        assert [] == fleet.verdict(clients).problems
+        assert {(1, 0, 0)} == {_counts(record) for record in fleet.records()}
+
+
+# ---------------------------------------------------------------------- shutdown
+
+
+@servers(1, GRACE=20)
+def test_a_shutdown_lets_running_tasks_finish(fleet: Fleet) -> None:
+    """Within the grace time, `async def` and `def` alike."""
+    clients = Clients()
+    jobs = [*fleet.begin(clients, "work", 0.7), *fleet.begin(clients, "work_in_thread", 0.7)]
+
+    fleet.servers[0].stop()
+
+    assert [] == fleet.verdict(clients).problems
+    assert {(JobState.COMPLETED, 1)} == {
+        (record.state, record.attempt) for record in map(fleet.record, jobs)
+    }
+
+
+@servers(1, GRACE=0.1)
+def test_a_shutdown_gives_back_what_takes_longer(fleet: Fleet) -> None:
+    """An `async def` task is cancelled, queued again, and run again: an interruption, no loss."""
+    server = fleet.servers[0]
+    clients = Clients()
+    (job,) = fleet.begin(clients, "work", seconds=2.0)
+
+    server.stop()
+    given_back = fleet.record(job)
+    fleet.start(server)
+    fleet.wait_finished(timeout=20)
+
+    assert (JobState.QUEUED, 1, 1) == (
+        given_back.state,
+        given_back.attempt,
+        given_back.interrupted,
+    )
+    assert [] == fleet.verdict(clients).problems
+    assert (2, 1, 0) == _counts(fleet.record(job))
+
+
+@servers(1, GRACE=0.1, LEASE=60)
+def test_a_thread_that_outlives_its_process_is_recovered(fleet: Fleet) -> None:
+    """A `def` task cannot be stopped: its process ends all the same, and the next one runs it."""
+    server = fleet.servers[0]
+    clients = Clients()
+    (job,) = fleet.begin(clients, "work_in_thread", seconds=2.0)
+
+    fleet.disturbed.add(server.process.pid)
+    server.stop()
+    left_behind = fleet.record(job)
+    fleet.start(server)
+    fleet.wait_finished(timeout=20)
+
+    assert JobState.RUNNING is left_behind.state
+    assert [] == fleet.verdict(clients).problems
+    assert (2, 1, 0) == _counts(fleet.record(job))
+
+
+def _counts(record: JobRecord) -> tuple[int, int, int]:
+    return record.attempt, record.interrupted, record.lost
+
+
+# ---------------------------------------------------------------------- the checker
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+COMPLETED = JobRecord(
+    id="0",
+    task="tests.crash.app:work",
+    arguments='{"number": 0}',
+    queue="default",
+    priority=0,
+    state=JobState.COMPLETED,
+    attempt=1,
+    lost=0,
+    interrupted=0,
+    worker="w",
+    after=None,
+    on_failure="stop",
+    request_id="0",
+    error=None,
+    created_at=NOW,
+    run_at=NOW,
+    started_at=NOW,
+    finished_at=NOW,
+)
+RUN = ((1, "started"), (1, "finished"), (1, "accepted"))
+AGAIN = ((2, "started"), (2, "finished"), (2, "accepted"))
+
+
+@pytest.mark.parametrize(
+    ("record", "events", "problem"),
+    [
+        (COMPLETED, RUN, None),
+        (None, (), "the store does not know it"),
+        (COMPLETED, (), "never ran to its end"),
+        (replace(COMPLETED, state=JobState.FAILED), RUN, "is failed and not completed"),
+        (replace(COMPLETED, state=JobState.RUNNING), RUN, "has not ended"),
+        (COMPLETED, (*RUN, *AGAIN), "was completed twice"),
+        (COMPLETED, (*RUN, (1, "started")), "ran as attempts [1, 1]"),
+        (COMPLETED, ((1, "started"), *AGAIN), "only 1 are on record"),
+        (replace(COMPLETED, attempt=2), ((1, "started"), *AGAIN), "0 lost workers"),
+        (replace(COMPLETED, attempt=2, lost=1), (*RUN, (2, "started")), "ended by attempt [1]"),
+        (replace(COMPLETED, attempt=2, lost=1), ((1, "started"), *AGAIN), "in a healthy process"),
+    ],
+)
+def test_the_checker_notices(
+    tmp_path: Path,
+    record: JobRecord | None,
+    events: tuple[tuple[int, str], ...],
+    problem: str | None,
+) -> None:
+    """A checker that finds nothing proves nothing: here is what it finds."""
+    ledger = Ledger(tmp_path / "ledger")
+    for attempt, event in events:
+        ledger.write(0, attempt, event)
+
+    problems = check(ledger, [record] if record else [], acked=[[0]]).problems
+
+    assert bool(problem) == bool(problems)
+    assert problem is None or any(problem in text for text in problems)
+
+
+def test_the_checker_notices_half_a_request(tmp_path: Path) -> None:
+    """Also when the client never got an answer."""
+    ledger = Ledger(tmp_path / "ledger")
+
+    problems = check(ledger, [COMPLETED], acked=[], sent=[[0, 1]]).problems
+
+    assert ["of the request for [0, 1] only [0] were stored"] == problems

@@ -1,0 +1,220 @@
+"""What a job costs, counted and not timed: a regression shows on any machine, and on a busy one.
+
+Statements for a batch, which must not depend on how many jobs are in it; transactions for a
+backlog; calls of our own functions for a request and for an attempt. Who makes one of these
+numbers larger should know why; who makes it smaller may lower it.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from afterword import Afterword, JobState
+from afterword.client.group_commit import GroupCommit
+from afterword.fastapi import BackgroundTasks
+from afterword.model.job import NewJob, new_id
+from afterword.model.outcome import Completed
+from afterword.store.postgres.session import TimedConnection
+from afterword.store.protocol import Claim, Settlement, Store, open_store
+from afterword.store.sqlite import SQLiteStore
+from tests.at_work import wait_for
+from tests.life.site import script, store_of, working
+
+pytestmark = pytest.mark.anyio
+
+PACKAGE = str(Path(sys.modules["afterword"].__path__[0]))
+WORKER = "0123456789abcdef"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Afterword runs in asyncio."""
+    return "asyncio"
+
+
+async def nothing() -> None:
+    """The task."""
+
+
+def nothing_in_a_thread() -> None:
+    """The same as `def`."""
+
+
+# ---------------------------------------------------------------------- statements
+
+
+Count = Callable[[Callable[[], object]], int]
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """A store that is open, and one worker of it."""
+    store = open_store(store_url)
+    store.open()
+    store.join(WORKER, 60.0)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def count(store: Store, monkeypatch: pytest.MonkeyPatch) -> Count:
+    """Counts the statements that the store's writing connection executes meanwhile."""
+    counted = 0
+
+    def one(*_: object) -> bool:
+        nonlocal counted
+        counted += 1
+        return True
+
+    if isinstance(store, SQLiteStore):
+        store._writer.connection.exec_trace = one  # type: ignore[attr-defined]
+    else:
+        execute = TimedConnection.execute
+
+        def traced(self: TimedConnection, *args: Any, **options: Any) -> Any:
+            one()
+            return execute(self, *args, **options)
+
+        monkeypatch.setattr(TimedConnection, "execute", traced)
+
+    def count(call: Callable[[], object]) -> int:
+        before = counted
+        call()
+        return counted - before
+
+    return count
+
+
+def add(store: Store, jobs: int) -> None:
+    store.add([NewJob(id=new_id(), task=f"{__name__}:nothing") for _ in range(jobs)])
+
+
+def settle(store: Store, claims: Sequence[Claim]) -> None:
+    store.settle([Settlement(claim, Completed()) for claim in claims])
+
+
+@pytest.mark.parametrize("jobs", [1, 100])
+def test_a_batch_of_claims_and_of_ends_takes_a_few_statements(
+    store: Store, count: Count, jobs: int
+) -> None:
+    """Whatever its size; BEGIN and COMMIT are counted, too."""
+    add(store, jobs)
+    claims: list[Claim] = []
+    claiming = count(lambda: claims.extend(store.claim(WORKER, ["default"], jobs)))
+    settling = count(lambda: settle(store, claims))
+
+    assert jobs == len(claims)
+    assert claiming <= 6
+    assert settling <= 5
+
+
+# ---------------------------------------------------------------------- transactions
+
+
+@pytest.mark.parametrize("task", [nothing, nothing_in_a_thread])
+async def test_a_backlog_takes_few_transactions(
+    store_url: str, task: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends while the store is busy is settled together, and as much is claimed."""
+    jobs, transactions = 3_000, 0
+    commit = GroupCommit._commit_together
+
+    def counted(self: GroupCommit, batch: Sequence[Any]) -> None:
+        nonlocal transactions
+        transactions += 1
+        commit(self, batch)
+
+    monkeypatch.setattr(GroupCommit, "_commit_together", counted)
+    with script(store_url) as afterword:
+        name = f"{__name__}:{task.__name__}"
+        store_of(afterword).add([NewJob(id=new_id(), task=name) for _ in range(jobs)])
+    async with working(store_url) as afterword:
+        store = store_of(afterword)
+        await wait_for(lambda: store.count()[JobState.COMPLETED] == jobs, description="all ended")
+
+    assert transactions < jobs / 20  # 30 to 40; one by one they would be 6,000
+
+
+# ---------------------------------------------------------------------- calls
+
+
+@contextmanager
+def calls() -> Iterator[Counter[str]]:
+    """The calls of our own functions in this thread meanwhile, by name."""
+    counted: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+            counted[frame.f_code.co_qualname] += 1
+
+    sys.setprofile(note)
+    try:
+        yield counted
+    finally:
+        sys.setprofile(None)
+
+
+def an_application() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/none")
+    async def none() -> None:
+        """Adds nothing."""
+
+    @app.get("/one")
+    async def one(background_tasks: BackgroundTasks) -> None:
+        """Adds a task."""
+        background_tasks.add_task(nothing)
+
+    return app
+
+
+@pytest.mark.parametrize(("path", "most"), [("/none", 10), ("/one", 200)])
+async def test_a_request_takes_few_calls(tmp_path: Path, path: str, most: int) -> None:
+    """In the event loop's thread, from the request to the end of the attempt.
+
+    If the machine pauses, the worker looks at the store meanwhile; so the median of several counts.
+    """
+    app = an_application()
+    afterword = Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}")
+    transport = httpx.ASGITransport(app)
+    await afterword.start()
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for _ in range(3):  # plans are compiled once
+            await client.get(path)
+            await asyncio.sleep(0.05)
+        counts = []
+        for _ in range(5):
+            with calls() as counted:
+                await client.get(path)
+                await asyncio.sleep(0.05)
+            counts.append(counted)
+    await afterword.stop()
+
+    counted = sorted(counts, key=Counter.total)[2]
+    assert counted.total() <= most, counted.most_common()
+
+
+# ---------------------------------------------------------------------- memory
+
+
+def test_a_worker_loads_nothing_of_the_other_commands() -> None:
+    """It runs for weeks, and four of its sixty megabytes were theirs."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert [] == [name for name in loaded if name in ("rich", "afterword.cli.commands")]
+
+
+LOAD = "import sys; from afterword.cli import _worker; _worker(); print(*sys.modules)"

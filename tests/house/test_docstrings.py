@@ -1,0 +1,52 @@
+"""Docstrings begin with a verb or a noun; their examples run, and say what comes out."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+SOURCE = ROOT / "src" / "afterword"
+
+# A docstring that begins with one of these asks or hints where it should say what the thing is.
+QUESTIONS = {
+    *("What", "Whether", "Who", "Whoever", "Whose", "That", "Which"),
+    *("How", "Where", "When", "Nobody", "Somebody"),
+}
+FOLDERS = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+
+
+@pytest.mark.parametrize("room", sorted({*FOLDERS, "."}))
+def test_a_docstring_begins_with_a_verb_or_a_noun(room: str) -> None:
+    """In every module, class and function of a room; "." is the package's own folder."""
+    modules = sorted((SOURCE / room).glob("*.py" if room == "." else "**/*.py"))
+    questions = [each for module in modules for each in _questions(module)]
+
+    assert [] == questions
+
+
+def _questions(module: Path) -> Iterator[str]:
+    """The docstrings of a module that begin with a question word, with their places."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            words = (ast.get_docstring(node) or "").split(maxsplit=1)
+            if words and words[0].strip(",.:;") in QUESTIONS:
+                name = getattr(node, "name", "the module")
+                yield f"{module.relative_to(SOURCE)}, {name}: {ast.get_docstring(node)}"
+
+
+def test_the_examples_in_docstrings_run(tmp_path: Path) -> None:
+    """In a process of their own: an example may register a task, or leave a file."""
+    command = [
+        *(sys.executable, "-m", "pytest", "--doctest-modules", "-q", "-p", "no:randomly"),
+        *("-p", "no:afterword", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", "."),
+        str(SOURCE),
+    ]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert " passed" in result.stdout
