@@ -605,6 +605,7 @@ class PeopleDelivery(Delivery):
             if cancelled:
                 self.ledger.to_end.add(job_id)
         elif verb == "retry":
+            self.ledger.retried.add(token)
             self.ledger.deleted.discard(job_id)
             self.ledger.to_end.discard(job_id)
             store.retry([job_id])

@@ -151,6 +151,7 @@ class Ledger:
         self.to_end: set[str] = set()  # ids of jobs that somebody has cancelled
         self.meddled: set[str] = set()  # tokens of jobs that were cancelled, deleted or retried
         self.deleted: set[str] = set()  # ids
+        self.retried: set[str] = set()  # those that were retried
         self.erased: set[str] = set()  # tokens of jobs whose rows were deleted by hand
         self.jumped = any(isinstance(each, Jump) for each in scenario.faults)
         self._runs: list[Run] = []
@@ -415,7 +416,7 @@ class Ledger:
         name = earlier.add.token
         if not row.final:
             self.broken("order", f"{run.token} begins before {name} has ended ({row.state})")
-        elif row.state != "completed" and self._stops(earlier) and run.token not in self.meddled:
+        elif row.state != "completed" and self._stops(earlier):
             self.broken("stop", f"{run.token} begins although {name} before it {row.state}")
 
     def _row_of(self, earlier: Attempt, mine: Row | None) -> Row | None:
@@ -429,6 +430,9 @@ class Ledger:
         return rows[0] if rows else None
 
     def _stops(self, earlier: Attempt) -> bool:
+        chain = earlier.chain.attempts if earlier.chain else ()
+        if any(each.add.token in self.retried for each in chain):
+            return False  # what is retried runs, and what had stopped with it
         return self.scenario.on_failure == "stop" and earlier.add.unique is None
 
     def _check_none_later(self, run: Run, later: Sequence[Attempt]) -> None:
