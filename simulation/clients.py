@@ -600,6 +600,8 @@ class PeopleDelivery(Delivery):
             return
         job_id, token = found
         self.ledger.meddled.add(token)
+        if verb in ("delete", "erase"):
+            self.ledger.removed.add(token)
         if verb == "cancel":
             (cancelled,) = store.cancel([job_id], "by a person")
             if cancelled:
@@ -614,7 +616,7 @@ class PeopleDelivery(Delivery):
             if deleted:
                 self.ledger.deleted.add(job_id)
         else:
-            self.ledger.erased.add(token)
+            self.ledger.erased = True
             self.ledger.erase(job_id)
 
 

@@ -152,7 +152,8 @@ class Ledger:
         self.meddled: set[str] = set()  # tokens of jobs that were cancelled, deleted or retried
         self.deleted: set[str] = set()  # ids
         self.retried: set[str] = set()  # those that were retried
-        self.erased: set[str] = set()  # tokens of jobs whose rows were deleted by hand
+        self.removed: set[str] = set()  # those that were deleted
+        self.erased = False  # somebody has deleted a row by hand
         self.jumped = any(isinstance(each, Jump) for each in scenario.faults)
         self._runs: list[Run] = []
         self._slots: dict[str, float] = {}  # of the runs that have a rate
@@ -391,8 +392,8 @@ class Ledger:
                 continue
             if mine is None and self._is_for_later(attempt.chain):
                 continue  # what runs in its request does not wait for what is for later
-            if any(each.add.token in self.erased for each in attempt.chain.attempts):
-                continue  # what was before such a job, nobody knows any more
+            if any(each.add.token in self.removed for each in attempt.chain.attempts):
+                continue  # what is added behind such a job afterwards has nothing to wait for
             position = attempt.chain.attempts.index(attempt)
             for earlier in attempt.chain.attempts[:position]:
                 if earlier.said != "refused":
@@ -425,7 +426,9 @@ class Ledger:
                 sum(each.chain is not None for each in self.story(earlier.add.token).attempts) == 1
             )
             known = one and earlier.handle is not None and earlier.handle.durable
-            return self.row(earlier.handle.id) if known and earlier.said == "promised" else None
+            row = self.row(earlier.handle.id) if known and earlier.said == "promised" else None
+            # Behind another request's job they follow the last one of their own request.
+            return row if row is None or mine is None or row.request_id == mine.request_id else None
         rows = [each for each in self.rows(earlier.add.token) if each.request_id == mine.request_id]
         return rows[0] if rows else None
 

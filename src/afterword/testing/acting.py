@@ -99,7 +99,7 @@ def check_cancel_of_a_follower(store: Store) -> None:
 
 
 def check_cancel_between_jobs_in_order(store: Store) -> None:
-    """What goes on behind cancelled jobs waits for the one before these, while that runs."""
+    """Jobs behind cancelled ones wait for the job before these while it runs."""
     join(store, "ann")
     first, second, third, last = a_chain(4)
     stopped = a_job(after=second.id)
