@@ -100,6 +100,7 @@ class Attempt:
     said: str = "open"  # promised, refused, unsure
     sure: bool = False  # it ran in its request, which has ended in order
     jobs_before: frozenset[str] = frozenset()  # ended ones with its unique key
+    ending: frozenset[str] = frozenset()  # jobs that somebody had cancelled before it began
     behind: Sequence["Chain"] = ()  # what it may come to follow, as it is added while that goes on
 
     def promise(self) -> None:
@@ -174,7 +175,7 @@ class Ledger:
 
     def attempt(self, add: Add, chain: Chain | None = None, *, keyed: bool = False) -> Attempt:
         """Somebody is about to add."""
-        attempt = Attempt(add, chain, keyed)
+        attempt = Attempt(add, chain, keyed, ending=frozenset(self.to_end))
         self.story(add.token).attempts.append(attempt)
         if chain is not None:
             chain.attempts.append(attempt)
@@ -533,7 +534,9 @@ class Ledger:
         may_fail = bool(story.attempts) and story.attempts[0].add.kind == "fails"
         if row.state == "failed" and not row.poisoned and not may_fail:
             self.broken("I9", f"{token} failed: {row.error}")
-        stopped = token in self.meddled or self._may_be_stopped(story)
+        # What a request has stored that was given up meanwhile is cancelled at the store's answer.
+        given_up = not story.count("promised")
+        stopped = given_up or token in self.meddled or self._may_be_stopped(story)
         if row.state == "cancelled" and not stopped:
             self.broken("I9", f"{token} was cancelled: {row.error}")
 
@@ -587,6 +590,8 @@ class Ledger:
         for attempt in story.attempts:
             if attempt.said != "promised" or attempt.handle is None:
                 continue
+            if attempt.handle.id in attempt.ending:
+                self.broken("I8", f"{token} got a job that had been asked to end")
             row = self.row(attempt.handle.id)
             if row is None and not self._has_key_of(attempt) and token not in self.meddled:
                 self.broken(

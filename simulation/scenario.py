@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
+CROWDED = 0.15  # of the seeds
 SPAN = 2.0  # seconds in which everything begins
 
 
@@ -302,6 +303,29 @@ _VERBS = (
 )
 
 
+def _crowded(plain: Scenario, random: Random) -> Scenario:
+    """More jobs than slots: workers claim ahead, and have something to give back."""
+    kind = random.choice(("slow", "thread", "mail", "mail", "single"))
+    name = "r0"
+    adds = tuple(Add(f"{name}.{n}", kind) for n in range(1, random.randint(6, 16)))
+    acts = [Act(random.choice(("pause", "limit")), random.random() * 0.4, random.choice((1, 2)))]
+    acts += [Act("resume", random.choice((0.0, 0.3))), *acts]
+    people = (People("people", 0.0, tuple(acts)),) if kind == "mail" else ()
+    trouble = random.choice(("doubt", "doubt", "interrupt", "fail", "slow", None))
+    at, seconds = random.random(), random.choice((0.05, 0.3, 0.6))
+    return replace(
+        plain,
+        order="concurrent",
+        concurrency=random.choice((1, 2, 4)),
+        roles=random.choice((("both",), ("both", "both"), ("web", "worker", "worker"))),
+        actors=(Request(name, (0.0,), adds), *people),
+        faults=(Outage(at, seconds, trouble),) if trouble else (),
+        every=(),
+        skews=(),
+        retention=None,
+    )
+
+
 class Maker:
     """Makes the scenario of a seed."""
 
@@ -344,7 +368,9 @@ class Maker:
             actors=tuple(actors),
             faults=tuple(faults),
         )
-        return self._grow(plain) if self._grown else plain
+        grown = self._grow(plain) if self._grown else plain
+        crowd = Random(f"crowd {self._seed}")
+        return _crowded(grown, crowd) if crowd.random() < CROWDED else grown
 
     def _grow(self, plain: Scenario) -> Scenario:
         """The same with more processes, people, and what runs by itself."""
