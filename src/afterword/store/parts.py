@@ -18,7 +18,7 @@ from afterword.model.outcome import (
     Failed,
     Outcome,
     Released,
-    Retry,
+    RetryAt,
 )
 from afterword.store.protocol import MAX_LOST, Claim, Due, recovery_delay
 
@@ -138,7 +138,7 @@ class Lost:
         if self.lost + 1 >= MAX_LOST:
             return Failed(POISON)
         reason = f"worker {self.worker} was lost during attempt {self.attempt}"
-        return Retry(recovery_delay(self.lost + 1, lease), reason)
+        return RetryAt(recovery_delay(self.lost + 1, lease), reason)
 
 
 def advance_row(due: Due, next_at: float, last_at: float | None) -> Values:

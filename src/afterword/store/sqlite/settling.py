@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
-from afterword.model.outcome import Cancelled, Completed, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Released, RetryAt
 from afterword.store.parts import (
     INTERRUPTED,
     Fence,
@@ -188,7 +188,7 @@ def completed_row(settlement: Settlement, now: float) -> Row:
 def again_row(settlement: Settlement, now: float) -> Values:
     """Return the values of requeue.sql."""
     outcome = settlement.outcome
-    retry = outcome if isinstance(outcome, Retry) else None
+    retry = outcome if isinstance(outcome, RetryAt) else None
     return {
         **fence_values(settlement.claim),
         "at": now + (retry.delay if retry else 0.0),
