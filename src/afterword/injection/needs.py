@@ -25,7 +25,7 @@ from starlette.background import BackgroundTasks
 from afterword.errors import ConfigurationError, InjectionError, safe_repr
 from afterword.injection.scope import AsyncScope, Provided, SyncScope, Values
 from afterword.tasks.registry import options_of
-from afterword.tasks.signature import hints, name_of
+from afterword.tasks.signature import hints, is_lasting, name_of
 
 Function = Callable[..., Any]
 K = TypeVar("K", bound=type)
@@ -205,9 +205,7 @@ class Injection:
         Raises:
             InjectionError: one of them can never be met in a worker.
         """
-        # Functions that are made anew for each call would fill the cache.
-        known = isinstance(func, types.FunctionType) and "<locals>" not in func.__qualname__
-        return self._known(func) if known else self._find(func)
+        return self._known(func) if is_lasting(func) else self._find(func)
 
     def of_task(self, name: str, func: Function) -> Needs:
         """Return the needs of a task, checked for its executor; raises as `of` does."""
