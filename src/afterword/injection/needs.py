@@ -121,6 +121,13 @@ class Needs:
         """
         return all(bound.all_sync for bound in self._bounds)
 
+    def in_loop(self, *, is_async: bool) -> bool:
+        """Return True if the scope of an attempt is entered and left in the event loop.
+
+        Otherwise there is none, or it shares the thread of the `def` task.
+        """
+        return self.scoped and (is_async or not self.all_sync)
+
     def values(self, provided: Provided) -> Values:
         """Return the values of the built-in parameters by name; all values if not `scoped`."""
         return {name: provided[kind] for name, kind in self.builtin_parameters}
