@@ -24,8 +24,8 @@ from starlette.background import BackgroundTasks
 
 from afterword.errors import ConfigurationError, InjectionError, safe_repr
 from afterword.injection.scope import AsyncScope, Provided, SyncScope, Values
-from afterword.tasks.registry import options_of
-from afterword.tasks.signature import hints, is_lasting, name_of
+from afterword.tasks.registry import is_lasting, options_of
+from afterword.tasks.signature import hints, name_of
 
 Function = Callable[..., Any]
 K = TypeVar("K", bound=type)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typing_extensions
 
+from afterword.tasks.registry import is_lasting
+
 _ALIASES = tuple(
     getattr(module, "TypeAliasType")  # noqa: B009 - not in every version of Python
     for module in (typing, typing_extensions)
@@ -38,11 +40,6 @@ def signature(func: Callable[..., Any]) -> inspect.Signature:
         TypeError, ValueError: Python knows no signature of it (as of some built-ins).
     """
     return _known(func) if is_lasting(func) else _resolve(func)
-
-
-def is_lasting(func: Callable[..., Any]) -> bool:
-    """Return False for functions that are made anew for each call: they would fill a cache."""
-    return isinstance(func, types.FunctionType) and "<locals>" not in func.__qualname__
 
 
 def _resolve(func: Callable[..., Any]) -> inspect.Signature:
