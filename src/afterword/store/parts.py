@@ -20,7 +20,7 @@ from afterword.model.outcome import (
     Released,
     RetryAt,
 )
-from afterword.store.protocol import MAX_LOST, Claim, Due, recovery_delay
+from afterword.store.protocol import MAX_LOST, Claim, Due, Settlement, recovery_delay
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,6 +88,14 @@ def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
 
 
 # ---------------------------------------------------------------------- outcomes
+
+
+def first_outcomes(settlements: Sequence[Settlement]) -> Mapping[Fence, Settlement]:
+    """Return one outcome for each attempt: of two for one attempt, the first counts."""
+    first: dict[Fence, Settlement] = {}
+    for each in settlements:
+        first.setdefault(fence_of(each.claim), each)
+    return first
 
 
 def final_state(outcome: Outcome) -> JobState | None:
