@@ -29,7 +29,7 @@ class Base(DeclarativeBase):
 
 
 class Order(Base):
-    """What somebody wants."""
+    """An order of a customer."""
 
     __tablename__ = "orders"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -37,7 +37,7 @@ class Order(Base):
 
 
 class Bill(Base):
-    """What they owe for it."""
+    """The amount that the customer owes for it."""
 
     __tablename__ = "bills"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from afterword import telemetry
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 
 FORGED = "x\nERROR failed job=forged\r\x1b[2J\u2028\x85"
 
@@ -23,7 +23,7 @@ def _log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> N
         (Completed(), logging.DEBUG, "completed"),
         (Failed("why"), logging.ERROR, "failed"),
         (Cancelled("why"), logging.WARNING, "cancelled"),
-        (Retry(0.0, "why"), logging.WARNING, "retry"),
+        (RetryAt(0.0, "why"), logging.WARNING, "retry"),
         (Released(), logging.WARNING, "released"),
     ],
 )

@@ -1,5 +1,7 @@
 """The outcomes of an attempt, for stores: `Store.settle` writes them."""
 
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 
-__all__ = ["Cancelled", "Completed", "Failed", "Outcome", "Released", "Retry"]
+Retry = RetryAt  # its former name
+
+__all__ = ["Cancelled", "Completed", "Failed", "Outcome", "Released", "Retry", "RetryAt"]

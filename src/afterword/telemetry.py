@@ -8,7 +8,7 @@ import logging
 import threading
 import traceback
 
-from afterword.model.outcome import Completed, Outcome, describe, summarize
+from afterword.model.outcome import Completed, Outcome, RetryAt, describe, summarize
 
 logger = logging.getLogger("afterword")
 LINE_LIMIT = 2_000  # characters of each value in a line
@@ -52,7 +52,7 @@ def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float
     """An attempt has ended, and its outcome is stored."""
     if isinstance(outcome, Completed) and not logger.isEnabledFor(logging.DEBUG):
         return
-    verb = type(outcome).__name__.lower()
+    verb = "retry" if isinstance(outcome, RetryAt) else type(outcome).__name__.lower()
     level = logging.DEBUG if isinstance(outcome, Completed) else logging.WARNING
     error = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
     level = logging.ERROR if verb == "failed" else level

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from afterword.model.job import JobOptions, new_id
-from afterword.model.outcome import Completed, Failed, Released, Retry
+from afterword.model.outcome import Completed, Failed, Released, RetryAt
 from afterword.store.protocol import Report, Settlement
 from tests.command_line import ALL_KINDS, WORKER, Shell
 
@@ -37,7 +37,7 @@ def facts(shell: Shell, job_id: str) -> dict[str, str]:
 
 def retried(shell: Shell, error: str = "ValueError: no", wait: float = 0.0, **values: Any) -> str:
     """A job that has failed once, and is tried again; its id."""
-    return shell.end(Retry(wait, error), **values)
+    return shell.end(RetryAt(wait, error), **values)
 
 
 # ---------------------------------------------------------------------- what is known

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from afterword.model.outcome import Completed, Failed, Retry
+from afterword.model.outcome import Completed, Failed, RetryAt
 from afterword.store.protocol import Claim, Declared, Report, Settlement
 from tests.command_line import COMMAND, WORKER, Shell, opened
 from tests.pty_session import PtySession
@@ -206,7 +206,7 @@ def test_a_bar_begins_anew_with_the_next_attempt(shell: Shell) -> None:
 
     with PtySession("watch", claim.id, columns=100) as terminal:
         terminal.wait_for("90 %, 9 of 10: first")
-        shell.store.settle([Settlement(claim, Retry(0.0, "no"))])
+        shell.store.settle([Settlement(claim, RetryAt(0.0, "no"))])
         terminal.wait_for("queued: due for")
         [again] = shell.store.claim(WORKER, ["default"], 1)
         shell.store.report([progress(again, 1, "second")])

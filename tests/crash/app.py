@@ -35,7 +35,7 @@ from pydantic import BaseModel
 from afterword import Afterword
 from afterword.fastapi import BackgroundTasks
 from afterword.model.job import NewJob
-from afterword.model.outcome import Released, Retry
+from afterword.model.outcome import Released, RetryAt
 from afterword.store import postgres, sqlite
 from afterword.store.protocol import Added, Claim, Settlement
 from tests.crash import tasks
@@ -76,7 +76,7 @@ class Witness:
         for point in sorted(self._points):
             self._pass(point)
         for claim, outcome in ((each.claim, each.outcome) for each in self._accepted):
-            event = "returned" if isinstance(outcome, Released | Retry) else "accepted"
+            event = "returned" if isinstance(outcome, Released | RetryAt) else "accepted"
             tasks.ledger.write(number_of(claim), claim.attempt, event)
         for job in self._created:
             tasks.ledger.write(number_of(job), 0, "created")

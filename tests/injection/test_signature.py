@@ -75,7 +75,7 @@ def test_what_has_no_signature_has_no_hints() -> None:
 def test_the_statement_type() -> None:
     """Of Python 3.12."""
     source = (
-        "from typing import Annotated; from afterword.signature import hint\n"
+        "from typing import Annotated; from afterword.tasks.signature import hint\n"
         "type X = Annotated[int, 'x']\n"
         "print(hint(X).metadata)"
     )

@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI
 
 from afterword import Afterword, Job, JobState, current_task, task
 from afterword.fastapi import BackgroundTasks
-from afterword.model.outcome import Retry
+from afterword.model.outcome import RetryAt
 from afterword.store.protocol import STOPPED, Settlement, open_store
 from tests.at_work import asked, wait_for
 from tests.life.process import started
@@ -238,7 +238,7 @@ def test_what_fails_before_its_worker_has_looked_is_not_tried_again(store_url: s
         store.join("somebody", 60)
         (claim,) = store.claim("somebody", ["default"], 1)
         job.cancel_sync("enough")
-        store.settle([Settlement(claim, Retry(0.0, "no"))])
+        store.settle([Settlement(claim, RetryAt(0.0, "no"))])
         job.refresh_sync()
 
     assert (JobState.CANCELLED, "enough") == (job.state, job.error)

@@ -18,7 +18,7 @@ from afterword import Job, JobState, task
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.store.protocol import Settlement, open_store
-from afterword.tasks.results import RESULT_LIMIT
+from afterword.tasks.results import RESULT_LIMIT, decode_result, encode_result
 from tests.life.site import job_of, script, working
 
 pytestmark = pytest.mark.anyio
@@ -297,3 +297,13 @@ async def test_what_has_not_completed_has_no_result(file_url: str) -> None:
         job = await (await afterword.add_task(unsteady)).wait(20)
 
     assert (JobState.FAILED, None) == (job.state, job.result)
+
+
+def since(day: "date", client: "OnlyForTypeCheckers") -> "date":  # type: ignore[name-defined] # noqa: F821
+    return day
+
+
+async def test_a_type_that_only_type_checkers_know_spoils_no_other() -> None:
+    text = encode_result(since, date(2030, 1, 1))
+
+    assert date(2030, 1, 1) == decode_result(since, text)

@@ -21,7 +21,7 @@ from afterword import Afterword, Job, JobState
 from afterword.errors import ConfigurationError
 from afterword.fastapi import Accepted, BackgroundTasks
 from afterword.model.job import new_id
-from afterword.model.outcome import Completed, Failed, Outcome, Retry, describe, truncate
+from afterword.model.outcome import Completed, Failed, Outcome, RetryAt, describe, truncate
 from afterword.request.job_status import MESSAGE_LIMIT, message_of
 from afterword.store.protocol import Claim, Report, Settlement, Store, open_store
 from tests.helpers import Server, running, wait_until
@@ -175,7 +175,7 @@ def test_progress_as_it_is_stored(api: Api, text: str, shown: object) -> None:
 def test_a_retrying_job(api: Api) -> None:
     """What an attempt failed with is no error of the job's, as long as it may still complete."""
     job = api.add(nothing, "s3cret")
-    api.settle(api.claim(), Retry(3600.0, "ValueError: not yet"))
+    api.settle(api.claim(), RetryAt(3600.0, "ValueError: not yet"))
     status = api.get(f"/jobs/{job}")
 
     assert ("queued", 1, None) == (status["state"], status["attempt"], status["error"])

@@ -8,7 +8,7 @@ import pytest
 
 from afterword.model.clock import Clock
 from afterword.model.job import Delay, JobState
-from afterword.model.outcome import Completed, Retry
+from afterword.model.outcome import Completed, RetryAt
 from afterword.store.postgres import PostgresStore
 from afterword.store.protocol import Claim, Putback, Settlement, Store
 from afterword.store.sqlite import SQLiteStore
@@ -58,7 +58,7 @@ def test_a_wrong_host_deletes_no_history(store: PostgresStore) -> None:
 def test_a_wrong_host_waits_as_long_as_it_should(store: PostgresStore) -> None:
     again, back = claimed(store), claimed(store)
     began = store.now()
-    store.settle([Settlement(again, Retry(HOUR, "error"))])
+    store.settle([Settlement(again, RetryAt(HOUR, "error"))])
     store.release([Putback(back, HOUR, "why")])
     store.add([later := a_job(run_at=Delay(HOUR))])
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
-from afterword.model.outcome import Completed, Outcome, Released, Retry
+from afterword.model.outcome import Completed, Outcome, Released, RetryAt
 from afterword.model.records import Filter
 from afterword.store.protocol import Added, Declared, Settlement, Store, open_store
 from tests.helpers import wait_until
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 LONG = 3600.0  # seconds
 PROCESSES = 4
-OUTCOMES: list[Outcome] = [Completed(), Completed(), Retry(0.0, "no"), Released()]
+OUTCOMES: list[Outcome] = [Completed(), Completed(), RetryAt(0.0, "no"), Released()]
 RUNNING = Filter(state=JobState.RUNNING)
 
 

@@ -15,7 +15,7 @@ import pytest
 from afterword import telemetry
 from afterword.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
 from afterword.model.job import JobState, NewJob, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, RetryAt
 from afterword.store.protocol import STOPPED, Claim, Putback, Settlement, Statement, open_store
 from afterword.store.sqlite import SQLiteStore, drivers
 from afterword.store.sqlite.drivers import Apsw, Pysqlite, has_wal_reset_race
@@ -293,7 +293,7 @@ def test_a_job_that_fails_there_stops_its_followers(
 def test_a_job_is_queued_again_there(store: SQLiteStore, path: Path) -> None:
     claim = claimed(store, a_job())
 
-    assert complete(store, path, claim, Retry(0.0, "error"))
+    assert complete(store, path, claim, RetryAt(0.0, "error"))
     assert [2] == [each.attempt for each in store.claim("ann", ["default"], 10)]
 
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from afterword.errors import StoreUnavailable
 from afterword.job import JobRecord, JobState
-from afterword.outcome import Completed, Failed, Outcome, Released, Retry
+from afterword.outcome import Completed, Failed, Outcome, Released, RetryAt
 from afterword.store import Claim, Putback, Settlement, Store, held_claim, open_store
 from afterword.testing import store_machine
 from afterword.testing.kit import BATCH, LONG, PAST, a_job
@@ -105,7 +105,7 @@ ACTS = st.builds(
     ),
     st.integers(0, 1_000),
     st.sampled_from([None, None, "a", "b"]),
-    st.sampled_from([Completed(), Completed(), Failed("error"), Retry(0.0, "error"), Released()]),
+    st.sampled_from([Completed(), Completed(), Failed("error"), RetryAt(0.0, "error"), Released()]),
 )
 
 

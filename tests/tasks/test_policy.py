@@ -17,8 +17,8 @@ from afterword.model.outcome import (
     Failed,
     Outcome,
     Released,
+    RetryAt,
 )
-from afterword.model.outcome import Retry as Again
 from afterword.tasks.options import TaskOptions
 from afterword.tasks.policy import ASKED_RETRIES, Interruption, Policy, Why, decide, policy_of
 from afterword.tasks.retry import Backoff, Delays
@@ -53,19 +53,19 @@ def outcome(
 TABLE = [
     (None, Policy(), None, Completed),
     (ValueError("no"), Policy(), None, Failed),
-    (ValueError("no"), OFTEN, None, Again),
+    (ValueError("no"), OFTEN, None, RetryAt),
     (ValueError("no"), WORN, None, Failed),
     (ValueError("no"), NETWORK, None, Failed),
-    (ConnectionResetError(), NETWORK, None, Again),
+    (ConnectionResetError(), NETWORK, None, RetryAt),
     (KeyboardInterrupt(), OFTEN, None, Failed),
     (SystemExit(1), OFTEN, None, Failed),
     (GeneratorExit(), OFTEN, None, Failed),
     (CUT_OFF, OFTEN, None, Failed),  # its own doing, not ours
     (Cancel("no use"), OFTEN, None, Cancelled),
     (Cancel("no use"), OFTEN, SHUTDOWN, Cancelled),
-    (Retry(), Policy(), None, Again),
+    (Retry(), Policy(), None, RetryAt),
     (Retry(), Policy(failures=ASKED_RETRIES), None, Failed),
-    (Retry(), OFTEN, None, Again),
+    (Retry(), OFTEN, None, RetryAt),
     (Retry(), WORN, None, Failed),
     (Retry(), Policy(retries=0), None, Failed),
     (CUT_OFF, Policy(), SHUTDOWN, Released),
@@ -76,7 +76,7 @@ TABLE = [
     (ValueError("while tidying up"), OFTEN, UNWANTED, Cancelled),
     (None, OFTEN, UNWANTED, Cancelled),  # it heeded that it was to end
     (CUT_OFF, Policy(), LATE, Failed),
-    (CUT_OFF, OFTEN, LATE, Again),
+    (CUT_OFF, OFTEN, LATE, RetryAt),
     (CUT_OFF, NETWORK, LATE, Failed),
 ]
 
@@ -121,7 +121,7 @@ def test_a_job_that_every_shutdown_cuts_off_fails_in_the_end() -> None:
 def test_a_task_says_itself_when_it_is_to_be_tried_again() -> None:
     again = outcome(Retry("busy", delay=60), OFTEN)
 
-    assert isinstance(again, Again)
+    assert isinstance(again, RetryAt)
     assert 60 == again.delay
     assert "busy" in again.error
 
@@ -131,7 +131,7 @@ def test_backoff_counts_the_failures() -> None:
     policy = Policy(retries=9, backoff=Backoff(base=2, jitter=0), failures=2, interrupted=5)
     again = outcome(ValueError(), policy)
 
-    assert isinstance(again, Again)
+    assert isinstance(again, RetryAt)
     assert 8 == again.delay
 
 
@@ -172,5 +172,5 @@ def test_retries_end(retries: int | None, failures: int, chance: float, asked: b
     most = retries if retries is not None else ASKED_RETRIES if asked else 0
     decided = decide(Retry() if asked else ValueError(), policy, chance=chance)
 
-    assert isinstance(decided, Again) == (failures < most)
-    assert not isinstance(decided, Again) or 0 <= decided.delay <= Backoff().cap
+    assert isinstance(decided, RetryAt) == (failures < most)
+    assert not isinstance(decided, RetryAt) or 0 <= decided.delay <= Backoff().cap

@@ -30,7 +30,7 @@ from afterword.telemetry import printable
 Level = Literal["ok", "note", "problem"]
 
 _PACKAGES = ("afterword", "starlette", "pydantic", "apsw")
-_EXTRAS = {"cli": "fastapi uvicorn watchfiles", "postgres": "psycopg", "dashboard": "jinja2"}
+_EXTRAS = {"cli": "fastapi uvicorn watchfiles", "postgres": "psycopg"}
 _LITTLE_SPACE = 256 * 1024 * 1024  # bytes
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 

@@ -24,7 +24,7 @@ from starlette.background import BackgroundTasks
 
 from afterword.errors import ConfigurationError, InjectionError, safe_repr
 from afterword.injection.scope import AsyncScope, Provided, SyncScope, Values
-from afterword.tasks.registry import options_of
+from afterword.tasks.registry import is_lasting, options_of
 from afterword.tasks.signature import hints, name_of
 
 Function = Callable[..., Any]
@@ -121,6 +121,13 @@ class Needs:
         """
         return all(bound.all_sync for bound in self._bounds)
 
+    def in_loop(self, *, is_async: bool) -> bool:
+        """Return True if the scope of an attempt is entered and left in the event loop.
+
+        Otherwise there is none, or it shares the thread of the `def` task.
+        """
+        return self.scoped and (is_async or not self.all_sync)
+
     def values(self, provided: Provided) -> Values:
         """Return the values of the built-in parameters by name; all values if not `scoped`."""
         return {name: provided[kind] for name, kind in self.builtin_parameters}
@@ -205,9 +212,7 @@ class Injection:
         Raises:
             InjectionError: one of them can never be met in a worker.
         """
-        # Functions that are made anew for each call would fill the cache.
-        known = isinstance(func, types.FunctionType) and "<locals>" not in func.__qualname__
-        return self._known(func) if known else self._find(func)
+        return self._known(func) if is_lasting(func) else self._find(func)
 
     def of_task(self, name: str, func: Function) -> Needs:
         """Return the needs of a task, checked for its executor; raises as `of` does."""

@@ -45,7 +45,7 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class RetryAt:
     """To be tried again, not before `delay` seconds have passed in the store."""
 
     delay: float
@@ -57,7 +57,7 @@ class Released:
     """A shutdown interrupted the attempt; any worker may run the job again."""
 
 
-Outcome = Completed | Failed | Cancelled | Retry | Released
+Outcome = Completed | Failed | Cancelled | RetryAt | Released
 
 
 def describe(error: BaseException, *, whole: bool = False) -> str:

@@ -137,10 +137,12 @@ async def call_injected(
         await call_plainly(call.func, call.args, call.kwargs)
         return
     complete = _completing(inner, needs, call)
-    if needs.scoped and needs.all_sync and not is_async(inner):
+    if needs.in_loop(is_async=is_async(inner)):
+        await Run(needs, provided)(lambda values: call_plainly(complete(values), (), {}))
+    elif needs.scoped:
         await run_in_threadpool(lifecycle.run_sync, needs, provided, lambda v: _here(complete(v)))
     else:
-        await Run(needs, provided)(lambda values: call_plainly(complete(values), (), {}))
+        await call_plainly(complete(needs.values(provided)), (), {})
 
 
 def _completing(func: Function, needs: Needs, call: Call) -> Callable[[Values], Function]:

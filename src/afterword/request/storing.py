@@ -108,7 +108,7 @@ class Storing:
             raise self.error
 
     async def _await(self, future: "asyncio.Future[Any]") -> None:
-        """Wait in a time of one's own: the caller for whom it was begun may have left."""
+        """Wait with a timeout of this caller: the one that began the operation may have left."""
         expiry = future.get_loop().call_later(self._timeout, self._expire, future)
         try:
             await future

@@ -18,9 +18,9 @@ from afterword.model.outcome import (
     Failed,
     Outcome,
     Released,
-    Retry,
+    RetryAt,
 )
-from afterword.store.protocol import MAX_LOST, Claim, Due, recovery_delay
+from afterword.store.protocol import MAX_LOST, Claim, Due, Settlement, recovery_delay
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,6 +90,14 @@ def first_of_each(wanted: Sequence[T], done: set[T]) -> list[bool]:
 # ---------------------------------------------------------------------- outcomes
 
 
+def first_outcomes(settlements: Sequence[Settlement]) -> Mapping[Fence, Settlement]:
+    """Return one outcome for each attempt: of two for one attempt, the first counts."""
+    first: dict[Fence, Settlement] = {}
+    for each in settlements:
+        first.setdefault(fence_of(each.claim), each)
+    return first
+
+
 def final_state(outcome: Outcome) -> JobState | None:
     """Return the state a job ends in; None if it is to be queued again."""
     return _FINAL.get(type(outcome))
@@ -138,7 +146,7 @@ class Lost:
         if self.lost + 1 >= MAX_LOST:
             return Failed(POISON)
         reason = f"worker {self.worker} was lost during attempt {self.attempt}"
-        return Retry(recovery_delay(self.lost + 1, lease), reason)
+        return RetryAt(recovery_delay(self.lost + 1, lease), reason)
 
 
 def advance_row(due: Due, next_at: float, last_at: float | None) -> Values:

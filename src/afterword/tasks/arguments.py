@@ -18,7 +18,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError
@@ -34,6 +34,7 @@ from afterword.errors import (
 )
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, same, too_large, why_not_json
 from afterword.tasks.scalars import SCALARS, Scalars, scalars_of
+from afterword.tasks.signature import parameters
 
 _CONFIG = ConfigDict(
     ser_json_bytes="base64",
@@ -255,24 +256,12 @@ def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Pl
 
 
 def _hints(func: Callable[..., Any]) -> dict[str, Any]:
-    """Resolve the annotations; leave out those that only a type checker can resolve."""
-    try:
-        return get_type_hints(func, include_extras=True)
-    except Exception:
-        raw = inspect.unwrap(func).__annotations__
-        namespace = getattr(func, "__globals__", {})
-        return {name: hint for name in raw if (hint := _resolved(raw[name], namespace)) is not None}
-
-
-def _resolved(annotation: Any, namespace: dict[str, Any]) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    probe = types.FunctionType((lambda: None).__code__, namespace)
-    probe.__annotations__ = {"it": annotation}
-    try:
-        return get_type_hints(probe, include_extras=True)["it"]
-    except Exception:
-        return None
+    """Return the annotations; leave out those that only a type checker can resolve."""
+    return {
+        each.name: each.annotation
+        for each in parameters(func)
+        if each.annotation is not each.empty and not isinstance(each.annotation, str)
+    }
 
 
 def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:

@@ -4,8 +4,8 @@ returned ───────────────────────�
 raised Cancel, or was cancelled ──────────▶ Cancelled
 interrupted by a shutdown ────────────────▶ Released; Failed after a hundred interruptions,
                                             or with on_crash="fail"
-raised Retry ─────────────────────────────▶ Retry while retries are left, then Failed
-raised an error of `retry_on` ────────────▶ Retry while retries are left, then Failed
+raised Retry ─────────────────────────────▶ RetryAt while retries are left, then Failed
+raised an error of `retry_on` ────────────▶ RetryAt while retries are left, then Failed
 ran into its timeout ─────────────────────▶ the same, as a TimeoutError
 raised another error ─────────────────────▶ Failed
 can never be injected in a worker ────────▶ Failed
@@ -26,7 +26,7 @@ from afterword.model.outcome import (
     Failed,
     Outcome,
     Released,
-    Retry,
+    RetryAt,
     describe,
     reason_of,
 )
@@ -173,9 +173,9 @@ def _asked_for(error: control.Retry, policy: Policy, chance: float) -> Outcome:
     if not policy.lasts_if_asked:
         return Failed(describe(error))
     if error.delay is not None:
-        return Retry(error.delay, describe(error))
+        return RetryAt(error.delay, describe(error))
     return _again(describe(error), policy, chance)
 
 
-def _again(error: str, policy: Policy, chance: float) -> Retry:
-    return Retry(policy.backoff.delay(policy.failures + 1, chance), error)
+def _again(error: str, policy: Policy, chance: float) -> RetryAt:
+    return RetryAt(policy.backoff.delay(policy.failures + 1, chance), error)

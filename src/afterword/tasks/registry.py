@@ -180,6 +180,11 @@ def is_async(func: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(call_method)
 
 
+def is_lasting(func: Callable[..., Any]) -> bool:
+    """Return False for functions that are made anew for each call: they would fill a cache."""
+    return isinstance(func, types.FunctionType) and "<locals>" not in func.__qualname__
+
+
 def reference(func: Function) -> str:
     """Return the name by which a job refers to a function: `module:qualname`."""
     module = application.stable_name(getattr(func, "__module__", None) or "")

@@ -5,17 +5,20 @@ completed, and the reason is logged once.
 """
 
 import functools
+import inspect
 import json
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from afterword.errors import AfterwordError, PayloadTooLarge, kind_of
 from afterword.model.outcome import reason_of
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, why_not_json
+from afterword.tasks.signature import signature
 
 RESULT_LIMIT = PAYLOAD_LIMIT  # bytes of JSON
+_WITHOUT_TYPE = (inspect.Signature.empty, None, type(None))
 
 
 class ResultNotKept(AfterwordError, ValueError):
@@ -71,7 +74,7 @@ def decode_result(func: Callable[..., Any] | None, text: str | None) -> Any:
 def _adapter(func: Callable[..., Any]) -> TypeAdapter[Any]:
     """Return the adapter of the return annotation; without a usable one, that of any JSON value."""
     try:
-        annotation = get_type_hints(func, include_extras=True).get("return", Any)
-        return TypeAdapter(Any if annotation is type(None) else annotation)
+        annotation = signature(func).return_annotation
+        return TypeAdapter(Any if annotation in _WITHOUT_TYPE else annotation)
     except Exception:
         return TypeAdapter(Any)

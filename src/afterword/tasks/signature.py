@@ -1,4 +1,4 @@
-"""The annotations of a function's parameters, resolved from every form in which they are written.
+"""The annotations of a function, resolved from every form in which they are written.
 
 Annotations are objects of other libraries. Metadata in `Annotated[...]` is only inspected by class,
 because Wireup's markers raise on attributes that they do not have.
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typing_extensions
+
+from afterword.tasks.registry import is_lasting
 
 _ALIASES = tuple(
     getattr(module, "TypeAliasType")  # noqa: B009 - not in every version of Python
@@ -29,25 +31,43 @@ class Hint:
     metadata: tuple[Any, ...] = ()
 
 
-def parameters(func: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    """Return the parameters of a callable, with string annotations resolved where possible.
+def signature(func: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a callable, with its annotations resolved where possible.
+
+    An annotation that only a type checker can resolve stays a string.
 
     Raises:
         TypeError, ValueError: Python knows no signature of it (as of some built-ins).
     """
+    return _known(func) if is_lasting(func) else _resolve(func)
+
+
+def _resolve(func: Callable[..., Any]) -> inspect.Signature:
+    namespace = getattr(inspect.unwrap(func), "__globals__", {})
     try:
-        return tuple(inspect.signature(func, eval_str=True).parameters.values())
+        found = inspect.signature(func, eval_str=True)
     except Exception:  # one unresolvable annotation fails them all
-        namespace = getattr(inspect.unwrap(func), "__globals__", {})
-        return tuple(
-            parameter.replace(annotation=resolved(parameter.annotation, namespace))
-            for parameter in inspect.signature(func).parameters.values()
-        )
+        found = inspect.signature(func)
+    return found.replace(
+        parameters=[
+            each.replace(annotation=resolved(each.annotation, namespace))
+            for each in found.parameters.values()
+        ],
+        return_annotation=resolved(found.return_annotation, namespace),
+    )
+
+
+_known = functools.lru_cache(maxsize=4096)(_resolve)
+
+
+def parameters(func: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """Return the parameters of a callable; raises as `signature` does."""
+    return tuple(signature(func).parameters.values())
 
 
 def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
-    """Resolve a string annotation; return the string itself if that fails."""
-    if not isinstance(annotation, str):
+    """Resolve an annotation with the strings inside it; return it unchanged if that fails."""
+    if isinstance(annotation, type):
         return annotation
     probe = types.FunctionType((lambda: None).__code__, dict(namespace))
     probe.__annotations__ = {"it": annotation}

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from afterword.model.job import JobRecord, JobState, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.store.protocol import MAX_LOST, STOPPED, Report, Settlement, Store
 from afterword.testing.kit import (
     FUTURE,
@@ -266,7 +266,7 @@ def _one_of_each(store: Store) -> Sequence[JobRecord]:
     outcomes: tuple[Outcome, ...] = (Completed("1"), Failed("error"), Cancelled("no"))
     for number, outcome in enumerate(outcomes):
         attempt = running(store, f"worker-{number}", unique_key=outcome.__class__.__name__, **_kept)
-        end(store, attempt, Retry(0.0, "error"))
+        end(store, attempt, RetryAt(0.0, "error"))
         end(store, claim(store, attempt.worker)[0], outcome)
     attempt = running(store, "ann", arguments='{"to": "ö 雪"}', request_id="r-1", **_kept)
     store.report([Report(attempt, "50")])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from afterword.model.job import JobState, NewJob
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.model.records import AttemptRecord
 from afterword.store.protocol import Claim, Putback, Report, Settlement, Store
 from afterword.testing.kit import (
@@ -52,7 +52,7 @@ def check_attempts_are_on_record(store: Store) -> None:
     """Each attempt has its number, worker, outcome, error and times, the running one included."""
     attempt = running(store, "ann")
     expect([(1, None, None)], _ends(store.attempts(attempt.id)), "while it runs")
-    end(store, attempt, Retry(0.0, "ConnectionError"))
+    end(store, attempt, RetryAt(0.0, "ConnectionError"))
     expect([(1, "failed", "ConnectionError")], _ends(store.attempts(attempt.id)), "while it waits")
     join(store, "bob")
     (second,) = claim(store, "bob")
@@ -117,7 +117,7 @@ def check_what_never_started_is_no_attempt(store: Store) -> None:
 def check_retry_by_hand_keeps_the_attempts(store: Store) -> None:
     """A job that is retried by hand keeps its earlier attempts."""
     attempt = running(store)
-    end(store, attempt, Retry(0.0, "first"))
+    end(store, attempt, RetryAt(0.0, "first"))
     end(store, claim(store)[0], Failed("second"))
     store.retry([attempt.id])
     told = [(1, "failed", "first"), (2, "failed", "second")]
@@ -131,7 +131,7 @@ def check_stale_outcomes_are_no_attempts(store: Store) -> None:
     """An outcome that is refused leaves no attempt behind."""
     attempt = running(store)
     for other in stale(attempt).values():
-        end(store, other, Retry(0.0, "error"))
+        end(store, other, RetryAt(0.0, "error"))
     expect([(1, None, None)], _ends(store.attempts(attempt.id)), "attempts")
 
 
@@ -140,7 +140,7 @@ def check_attempts_are_forgotten_with_their_job(store: Store) -> None:
     jobs = []
     for worker, forget in (("ann", store.delete), ("bob", lambda _: store.purge(0.0, BATCH))):
         attempt = running(store, worker)
-        end(store, attempt, Retry(0.0, "error"))
+        end(store, attempt, RetryAt(0.0, "error"))
         end(store, claim(store, worker)[0], Completed())
         jobs.append(record(store, attempt.id))
         forget([attempt.id])
@@ -161,7 +161,7 @@ def check_a_job_keeps_what_was_said_of_it(store: Store) -> None:
     attempt = claim_of(store, job)
     expect((text, job.tags, True), (attempt.options, attempt.tags, attempt.limited), "the claim")
     expect(_said(job), _said(record(store, job.id)), "while it runs")
-    end(store, attempt, Retry(0.0, "error"))
+    end(store, attempt, RetryAt(0.0, "error"))
     again = claim_of(store, job)
     expect((text, job.tags), (again.options, again.tags), "the second claim")
     end(store, again, Completed())
@@ -197,7 +197,7 @@ def check_failures_are_counted(store: Store) -> None:
     """A claim has the numbers of failures and interruptions; lost workers count as neither."""
     attempt = running(store, "ann")
     expect((0, 0), (attempt.failures, attempt.interrupted), "the first")
-    outcomes: list[Outcome] = [Retry(0.0, "error"), Released(), Retry(0.0, "error")]
+    outcomes: list[Outcome] = [RetryAt(0.0, "error"), Released(), RetryAt(0.0, "error")]
     for outcome, expected in zip(outcomes, [(1, 0), (1, 1), (2, 1)], strict=True):
         end(store, attempt, outcome)
         (attempt,) = claim(store, "ann")
@@ -213,7 +213,7 @@ def check_failures_are_counted(store: Store) -> None:
 def check_retry_by_hand_forgives_failures(store: Store) -> None:
     """A job that is retried by hand has no failures, result or progress."""
     attempt = running(store)
-    end(store, attempt, Retry(0.0, "error"))
+    end(store, attempt, RetryAt(0.0, "error"))
     (attempt,) = claim(store)
     store.report([Report(attempt, "50")])
     end(store, attempt, Completed("1"))
@@ -239,7 +239,7 @@ def check_results_are_kept(store: Store) -> None:
 
 def check_children_are_added_with_the_end(store: Store) -> None:
     """The jobs that an attempt adds exist once its outcome is accepted, whatever it is."""
-    outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), Retry(LONG, "error"))
+    outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), RetryAt(LONG, "error"))
     for outcome in outcomes:
         attempt = running(store, a_job().id)
         first = a_job(run_at=FUTURE)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from afterword.model.job import JobRecord, JobState, NewJob
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.store.protocol import Claim, Settlement, Store, held_claim
 from afterword.testing.kit import (
     LONG,
@@ -31,7 +31,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     Completed(),
     Failed("error"),
     Cancelled("reason"),
-    Retry(0.0, "error"),
+    RetryAt(0.0, "error"),
     Released(),
 )
 FINAL: dict[Outcome, JobState] = {
@@ -76,9 +76,9 @@ def check_an_ended_job_has_its_times(store: Store) -> None:
 
 
 def check_retry(store: Store) -> None:
-    """Retry queues a job again, due after its delay, and keeps the error's text."""
+    """RetryAt queues a job again, due after its delay, and keeps the error's text."""
     began = store.now()
-    found = _ended(store, Retry(LONG, "ConnectionError"))
+    found = _ended(store, RetryAt(LONG, "ConnectionError"))
     kept = (found.state, found.attempt, found.worker, found.error)
     expect((JobState.QUEUED, 1, None, "ConnectionError"), kept, "job")
     expect_between(began + LONG, found.run_at, store.now() + LONG, "run_at")
@@ -87,7 +87,7 @@ def check_retry(store: Store) -> None:
 
 def check_retry_at_once(store: Store) -> None:
     """A retry that is due can be claimed by any worker."""
-    found = _ended(store, Retry(0.0, "error"))
+    found = _ended(store, RetryAt(0.0, "error"))
     join(store, "bob")
     expect([(found.id, 2)], [(got.id, got.attempt) for got in claim(store, "bob")], "claims")
 
@@ -234,7 +234,7 @@ def check_several_followers(store: Store) -> None:
 
 def check_followers_wait_for_the_last_attempt(store: Store) -> None:
     """Followers wait for a job that is retried or released, because it has not ended."""
-    for outcome in (Retry(LONG, "error"), Released()):
+    for outcome in (RetryAt(LONG, "error"), Released()):
         jobs = a_chain(2)
         store.leave("ann")
         expect([JobState.QUEUED, JobState.QUEUED], _after(store, outcome, jobs), "states")

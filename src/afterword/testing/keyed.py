@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from afterword.model.job import JobState, NewJob, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.store.protocol import Added, Claim, Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
@@ -75,7 +75,7 @@ def check_a_key_is_taken_until_the_end(store: Store) -> None:
     store.leave("ann")
     expect([job.id], [each.id for each in store.recover(BATCH, 0.0)], f"recovered: {lose_it}")
     expect([False], added(store, [_keyed()]), "when it was recovered")
-    for outcome in (Retry(0.0, "error"), Released()):
+    for outcome in (RetryAt(0.0, "error"), Released()):
         end(store, claim_of(store, job, "bob"), outcome)
         expect([False], added(store, [_keyed()]), f"after {outcome}")
     store.release([Putback(claim_of(store, job, "bob"), LONG)])
@@ -285,7 +285,7 @@ def _to_end(store: Store, worker: str = "ann", **changes: object) -> Claim:
 def check_a_key_is_free_when_its_job_is_to_end(store: Store) -> None:
     """Once a running job is asked to end, the next job with its key is added, and waits."""
     join(store, "bob")
-    for outcome in (*_FINAL, Retry(0.0, "error"), Released()):
+    for outcome in (*_FINAL, RetryAt(0.0, "error"), Released()):
         old = _to_end(store, new_id())
         job, other = _keyed(), _keyed()
         expect([Added(job.id, True)], list(store.add([job])), "the next one")

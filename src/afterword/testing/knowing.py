@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from afterword.model.job import JobState, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, RetryAt
 from afterword.model.records import Filter
 from afterword.store.protocol import Claim, Putback, Store
 from afterword.testing.kit import (
@@ -154,7 +154,7 @@ def check_changed_when_a_job_is_queued_again(store: Store) -> None:
     """`changed` reports jobs that are released, retried or recovered."""
     ways: dict[str, Callable[[Claim], object]] = {
         "release": lambda attempt: store.release([Putback(attempt)]),
-        "retry": lambda attempt: end(store, attempt, Retry(0.0, "error")),
+        "retry": lambda attempt: end(store, attempt, RetryAt(0.0, "error")),
         "recover": lambda attempt: lose(store, attempt),
     }
     attempt = running(store)

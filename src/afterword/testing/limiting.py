@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from afterword.model.job import JobState, NewJob
-from afterword.model.outcome import Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Completed, Failed, Outcome, Released, RetryAt
 from afterword.model.records import QueueRecord
 from afterword.store.protocol import Claim, Putback, Store
 from afterword.testing.kit import (
@@ -86,7 +86,7 @@ def check_a_place_is_free_again(store: Store) -> None:
     outcomes: tuple[Outcome, ...] = (
         Completed(),
         Failed("error"),
-        Retry(LONG, "error"),
+        RetryAt(LONG, "error"),
     )
     ways: dict[str, Callable[[Claim], object]] = {
         **{type(each).__name__: (lambda got, how=each: end(store, got, how)) for each in outcomes},  # type: ignore[misc]
@@ -250,7 +250,7 @@ def check_rates_are_each_keys_own(store: Store) -> None:
 def check_the_next_attempt_needs_a_slot_of_its_own(store: Store) -> None:
     """A retried job needs a slot of the rate like every other job."""
     join(store, "ann")
-    for outcome in (Retry(0.0, "error"), Released()):
+    for outcome in (RetryAt(0.0, "error"), Released()):
         (job,) = _rated(1, rate=(1, LONG), key=type(outcome).__name__)
         store.add([job])
         began = store.now()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from afterword.model.job import JobState, new_id
-from afterword.model.outcome import MAX_INTERRUPTED, Completed, Released, Retry
+from afterword.model.outcome import MAX_INTERRUPTED, Completed, Released, RetryAt
 from afterword.store.protocol import MAX_LOST, Claim, Store
 from afterword.testing.kit import (
     BATCH,
@@ -204,7 +204,7 @@ def check_on_crash_fail(store: Store) -> None:
 def check_on_crash_fail_is_about_crashes(store: Store) -> None:
     """Such a job is still retried if its task asks for it, or queued again if it is released."""
     attempt = running(store, options=options(on_crash="fail"))
-    end(store, attempt, Retry(0.0, "error"))
+    end(store, attempt, RetryAt(0.0, "error"))
     (attempt,) = claim(store)
     end(store, attempt, Released())
     expect([3], [each.attempt for each in claim(store)], "attempts")

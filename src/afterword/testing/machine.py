@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from afterword.model.job import JobRecord, JobState, NewJob, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.store.protocol import (
     Added,
     Claim,
@@ -31,8 +31,8 @@ OUTCOMES: Sequence[Outcome] = (
     Completed(),
     Failed("error"),
     Cancelled("reason"),
-    Retry(0.0, "error"),
-    Retry(LONG, "error"),
+    RetryAt(0.0, "error"),
+    RetryAt(LONG, "error"),
     Released(),
 )
 _index = st.integers(min_value=0, max_value=10_000)  # picks from a list, whatever its length

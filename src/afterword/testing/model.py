@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 from afterword.model.job import JobState
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.store.protocol import MAX_LOST, Claim
 from afterword.testing.kit import LONG
 
-_OF_ATTEMPTS = {Retry: "failed", Released: "interrupted"}
+_OF_ATTEMPTS = {RetryAt: "failed", Released: "interrupted"}
 _FINAL: dict[type[Outcome], JobState] = {
     Completed: JobState.COMPLETED,
     Failed: JobState.FAILED,
@@ -144,9 +144,9 @@ class Model:
             self.end(job, _FINAL[type(outcome)])
         else:
             job.interrupted += isinstance(outcome, Released)
-            job.failures += isinstance(outcome, Retry)
+            job.failures += isinstance(outcome, RetryAt)
             job.tries[job.attempt] = _OF_ATTEMPTS[type(outcome)]
-            self.queue(job, due=not isinstance(outcome, Retry) or outcome.delay < LONG)
+            self.queue(job, due=not isinstance(outcome, RetryAt) or outcome.delay < LONG)
         return True
 
     def end(self, job: ModelJob, state: JobState) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from afterword.model.job import JobState
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.store.protocol import Cancelling, Claim, Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
@@ -66,7 +66,7 @@ def check_who_was_asked_decides(store: Store) -> None:
 def check_what_is_to_end_is_not_queued_again(store: Store) -> None:
     """A cancelled job that would be queued again ends instead, and stops its followers."""
     ways: dict[str, Callable[[Claim], bool]] = {
-        "retry": lambda attempt: end(store, attempt, Retry(0.0, "error")),
+        "retry": lambda attempt: end(store, attempt, RetryAt(0.0, "error")),
         "interruption": lambda attempt: end(store, attempt, Released()),
         "release": lambda attempt: store.release([Putback(attempt)])[0],
         "release-for-later": lambda attempt: store.release([Putback(attempt, LONG, "why")])[0],
@@ -110,7 +110,7 @@ def check_retry_of_what_was_to_end(store: Store) -> None:
     expect([2], [each.attempt for each in again], "attempts")
     expect(None, record(store, attempt.id).cancelling, "cancelling")
     expect([], list(store.cancelling("bob")), "told")
-    expect(True, end(store, again[0], Retry(0.0, "error")), "settled")
+    expect(True, end(store, again[0], RetryAt(0.0, "error")), "settled")
     expect(JobState.QUEUED, state(store, attempt.id), "state")
 
 

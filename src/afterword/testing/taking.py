@@ -3,7 +3,7 @@
 import time
 
 from afterword.model.job import JobState, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Failed, Released, RetryAt
 from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
@@ -113,7 +113,7 @@ def check_attempts_rise(store: Store) -> None:
     attempt = running(store)
     join(store, "bob")
     for expected in (2, 3, 4):
-        end(store, attempt, Retry(0.0, "error"))
+        end(store, attempt, RetryAt(0.0, "error"))
         (attempt,) = claim(store, "bob")
         expect(expected, attempt.attempt, "attempt")
     lose(store, attempt)
@@ -125,7 +125,7 @@ def check_attempts_rise(store: Store) -> None:
 def check_claim_clears_the_last_error(store: Store) -> None:
     """A running job has no error of an earlier attempt."""
     attempt = running(store)
-    end(store, attempt, Retry(0.0, "error"))
+    end(store, attempt, RetryAt(0.0, "error"))
     claim(store)
     expect(None, record(store, attempt.id).error, "error")
 
@@ -205,7 +205,7 @@ def check_parked_counts_from_the_first_reason(store: Store) -> None:
 def check_parked_ends_with_an_attempt(store: Store) -> None:
     """Counting starts anew once a worker could run the job."""
     join(store, "ann")
-    for outcome in (Retry(0.0, "error"), Released()):
+    for outcome in (RetryAt(0.0, "error"), Released()):
         store.add([job := a_job()])
         store.release([Putback(claim_of(store, job), reason="nobody knows this task")])
         end(store, claim_of(store, job), outcome)
@@ -244,7 +244,7 @@ def _refused(store: Store, old: Claim, new: Claim) -> None:
         Completed(),
         Failed("error"),
         Cancelled("why"),
-        Retry(0.0, "error"),
+        RetryAt(0.0, "error"),
         Released(),
     ):
         expect(False, end(store, old, outcome), f"settled with {outcome}")

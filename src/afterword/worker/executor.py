@@ -157,9 +157,8 @@ def prepare(
         failures=claim.failures,
         interrupted=claim.interrupted,
     )
-    needs, run = target.needs, None
-    if needs.scoped and (target.is_async or not needs.all_sync):
-        run = Run(needs, context.provided)
+    in_loop = target.needs.in_loop(is_async=target.is_async)
+    run = Run(target.needs, context.provided) if in_loop else None
     return Attempt(claim, context, target, args, kwargs, policy, run)
 
 

@@ -20,7 +20,7 @@ from afterword.injection.injectors import injection_of
 from afterword.injection.needs import Injection
 from afterword.model import outcome as outcomes
 from afterword.model.job import Delay, NewJob
-from afterword.model.outcome import Completed, Failed, Outcome, Retry
+from afterword.model.outcome import Completed, Failed, Outcome, RetryAt
 from afterword.store.protocol import Claim
 from afterword.tasks import application
 from afterword.tasks.policy import Interruption
@@ -46,7 +46,7 @@ BEGUN = "begun"  # what a child says first: from then on the attempt's time coun
 PROGRESS = "progress"  # what its task says of itself
 _OUTCOMES: Mapping[str, type[Outcome]] = {
     kind.__name__: kind
-    for kind in (Completed, Failed, outcomes.Cancelled, Retry, outcomes.Released)
+    for kind in (Completed, Failed, outcomes.Cancelled, RetryAt, outcomes.Released)
 }
 
 

@@ -29,7 +29,7 @@ from afterword.model.outcome import (
     Completed,
     Failed,
     Outcome,
-    Retry,
+    RetryAt,
     describe,
     summarize,
 )
@@ -332,7 +332,7 @@ class Runner:
 
     def _settle(self, running: _Running, outcome: Outcome, children: Sequence[NewJob]) -> None:
         running.context.over = True
-        if isinstance(outcome, Failed | Retry):
+        if isinstance(outcome, Failed | RetryAt):
             outcome = replace(outcome, error=self._redact(outcome.error))
         elif isinstance(outcome, Cancelled):
             outcome = replace(outcome, reason=self._redact(outcome.reason))

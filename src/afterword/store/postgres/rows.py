@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from afterword.model.job import Delay, JobRecord, JobState, NewJob, held_fence
-from afterword.model.outcome import Outcome, Released, Retry
+from afterword.model.outcome import Outcome, Released, RetryAt
 from afterword.model.records import Filter
 from afterword.store import parts, records
 from afterword.store.parts import INTERRUPTED, Fence, Lost, Values, fence_of
@@ -141,8 +141,8 @@ def attempt_rows(settlements: Sequence[Settlement]) -> Values:
     )
 
 
-def _retry(outcome: Outcome) -> Retry | None:
-    return outcome if isinstance(outcome, Retry) else None
+def _retry(outcome: Outcome) -> RetryAt | None:
+    return outcome if isinstance(outcome, RetryAt) else None
 
 
 # ---------------------------------------------------------------------- lost workers

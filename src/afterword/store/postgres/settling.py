@@ -12,6 +12,7 @@ from afterword.store.parts import (
     fence_values,
     final_state,
     first_of_each,
+    first_outcomes,
 )
 from afterword.store.postgres.adding import Adding
 from afterword.store.postgres.rows import (
@@ -142,7 +143,7 @@ class Settling:
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""
-        first = _first_of_each(settlements)
+        first = list(first_outcomes(settlements).values())
         ending = [
             (each, state) for each in first if (state := final_state(each.outcome)) is not None
         ]
@@ -187,11 +188,3 @@ class Settling:
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """Return the running attempts of a worker that were asked to end."""
         return [Cancelling(*row) for row in self._writer.ask("cancelling", {"worker": worker})]
-
-
-def _first_of_each(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
-    """Of two outcomes for one attempt the first one counts."""
-    first: dict[Fence, Settlement] = {}
-    for each in settlements:
-        first.setdefault(fence_of(each.claim), each)
-    return list(first.values())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
-from afterword.model.outcome import Cancelled, Completed, Released, Retry
+from afterword.model.outcome import Cancelled, Completed, Released, RetryAt
 from afterword.store.parts import (
     INTERRUPTED,
     Fence,
@@ -18,6 +18,7 @@ from afterword.store.parts import (
     final_result,
     final_state,
     first_of_each,
+    first_outcomes,
 )
 from afterword.store.protocol import STOPPED, Cancelling, Claim, Putback, Report, Settlement
 from afterword.store.sqlite.adding import Adding
@@ -96,8 +97,7 @@ class Settling:
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""
         now = self._clock.now()
-        # Of two for one attempt the first counts.
-        first = {fence_of(each.claim): each for each in reversed(settlements)}
+        first = first_outcomes(settlements)
         completed = [each for each in first.values() if isinstance(each.outcome, Completed)]
         others = [each for each in first.values() if not isinstance(each.outcome, Completed)]
         with self._writer.transaction():
@@ -188,7 +188,7 @@ def completed_row(settlement: Settlement, now: float) -> Row:
 def again_row(settlement: Settlement, now: float) -> Values:
     """Return the values of requeue.sql."""
     outcome = settlement.outcome
-    retry = outcome if isinstance(outcome, Retry) else None
+    retry = outcome if isinstance(outcome, RetryAt) else None
     return {
         **fence_values(settlement.claim),
         "at": now + (retry.delay if retry else 0.0),

@@ -9,7 +9,7 @@ from afterword import telemetry
 from afterword.errors import StoreError, StoreUnavailable
 from afterword.model.clock import Careful, Clock
 from afterword.model.job import JobState
-from afterword.model.outcome import Outcome, Released, Retry
+from afterword.model.outcome import Outcome, Released, RetryAt
 from afterword.store.locks import Locks
 from afterword.store.parts import INTERRUPTED, Lost, Values, final_error, final_state
 from afterword.store.protocol import STOPPED, Recovered
@@ -182,7 +182,7 @@ class Upkeep:
 
 def lost_row(job: Lost, outcome: Outcome, now: float, *, lost: bool) -> Values:
     """Return the values of requeue.sql and attempt.sql, or of finish.sql, for a lost job."""
-    retry = outcome if isinstance(outcome, Retry) else None
+    retry = outcome if isinstance(outcome, RetryAt) else None
     return {
         "id": job.id,
         "attempt": job.attempt,

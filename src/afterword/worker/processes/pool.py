@@ -6,8 +6,8 @@ failed (its state is unknown), and when it has been idle for a while. Then the n
 waiting call gets a new one: for each call at most one process is started, so one that cannot start
 ends its call, and nothing starts over and over.
 
-Callers and the children's threads meet here, under one lock, which is never held while somebody is
-called back. All that is done under it is quick.
+Callers and the children's threads share one lock. It is held for short steps only, and never during
+a callback.
 """
 
 import threading
