@@ -132,6 +132,9 @@ class Story:
         return sum(each.said in said for each in self.attempts)
 
 
+LIMITS = {"single": 1, "paired": 2}  # kinds of tasks with a limit
+
+
 class Ledger:
     """Of one seed."""
 
@@ -309,8 +312,8 @@ class Ledger:
                 self.broken("rule", f"{run.token} begins, but its queue is paused")
             if self.limit is not None:
                 self._check_limit(run, self.limit)
-        elif run.kind == "single":
-            self._check_limit(run, 1)
+        elif run.kind in LIMITS:
+            self._check_limit(run, LIMITS[run.kind])
         elif run.kind == "rated":
             self._check_rate(run)
 

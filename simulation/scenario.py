@@ -305,7 +305,7 @@ _VERBS = (
 
 def _crowded(plain: Scenario, random: Random) -> Scenario:
     """More jobs than slots: workers claim ahead, and have something to give back."""
-    kind = random.choice(("slow", "thread", "mail", "mail", "single"))
+    kind = random.choice(("slow", "thread", "mail", "mail", "single", "paired", "paired"))
     name = "r0"
     adds = tuple(Add(f"{name}.{n}", kind) for n in range(1, random.randint(6, 16)))
     acts = [Act(random.choice(("pause", "limit")), random.random() * 0.4, random.choice((1, 2)))]

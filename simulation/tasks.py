@@ -85,6 +85,12 @@ async def single(token: str) -> None:
     await slow(token)
 
 
+@task(limit=2)
+async def paired(token: str) -> None:
+    """Two at a time, over all processes."""
+    await slow(token)
+
+
 @task(rate="2/s")
 async def rated(token: str) -> None:
     """Two begin in a second, over all processes."""
@@ -104,6 +110,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     "flaky": flaky,
     "mail": mail,
     "single": single,
+    "paired": paired,
     "rated": rated,
 }
 
