@@ -589,6 +589,7 @@ class PeopleDelivery(Delivery):
                 ledger.limit = act.number
         elif act.verb in ("tick", "end"):
             ledger.stops_schedule = ledger.stops_schedule or act.verb == "tick"
+            ledger.ended_at = self.world.now + self.world.wall_is_ahead
             store.pause_schedule(SCHEDULE, act.verb == "end")
         else:
             self._change_job(act.verb)

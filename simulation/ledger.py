@@ -27,6 +27,7 @@ T = TypeVar("T")
 FINAL = ("completed", "failed", "cancelled")
 MAX_LOST = 3
 SCHEDULE = "tick"  # the name of the schedule, and the token of its jobs
+NOTICED = 1.0  # seconds until an occurrence has its job
 LATE = 60.0  # seconds: nobody asks for a time between this and an hour
 RATE, PERIOD = 2, 1.0  # of `tasks.rated`
 _WORK = "json_extract(arguments, '$.token')"
@@ -152,6 +153,7 @@ class Ledger:
         self.limit: int | None = None  # of that queue
         self.stops_schedule = False
         self.began_at = 0.0  # the store's time at which all processes had started
+        self.ended_at = 0.0  # the store's time at which the schedule was stopped at the end
         self.to_end: set[str] = set()  # ids of jobs that somebody has cancelled
         self.meddled: set[str] = set()  # tokens of jobs that were cancelled, deleted or retried
         self.deleted: set[str] = set()  # ids
@@ -557,11 +559,17 @@ class Ledger:
             self._check_none_lost(every, due)
 
     def _check_none_lost(self, every: int, due: Sequence[int]) -> None:
-        """Between the start and the last occurrence that only this rule can have made."""
+        """Between the start and the last occurrence that only this rule can have made.
+
+        If nothing has gone wrong: until the schedule was stopped at the end.
+        """
         others = [each for each in self.scenario.every if each != every]
         own = [at for at in due if not at % every and all(at % each for each in others)]
         first = int(self.began_at) // every * every + every
-        lost = [at for at in range(first, max(own, default=0), every) if at not in due]
+        last = max(own, default=0)
+        if not self.scenario.faults:
+            last = max(last, int(self.ended_at - NOTICED))
+        lost = [at for at in range(first, last + 1, every) if at not in due]
         if lost:
             self.broken("schedule", f"of every {every} s {lost} were lost: {due}")
 

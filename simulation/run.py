@@ -139,7 +139,7 @@ class Simulation:
 
     def _allow_everything(self) -> None:
         """Take back what people have forbidden, and end the schedule: the rest is to run."""
-        acts = [Act("resume"), Act("limit"), Act("tick"), Act("end")]
+        acts = [Act("resume"), Act("limit"), Act("end")]
         wanted = acts if self.scenario.every else acts[:2]
         if self.ledger.violations or not (self.scenario.every or self._has_people):
             return
@@ -183,7 +183,7 @@ class Simulation:
             for each in self.scenario.faults
             if not isinstance(each, Jump)
         ]
-        return max([4.5 if self.scenario.every else 0.1, *ends])
+        return max([6.5 if self.scenario.every else 0.1, *ends])
 
     # ------------------------------------------------------------------ processes
 

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 CROWDED = 0.15  # of the seeds
+ADDED_AGAIN = 0.05
 SPAN = 2.0  # seconds in which everything begins
 
 
@@ -326,6 +327,17 @@ def _crowded(plain: Scenario, random: Random) -> Scenario:
     )
 
 
+def _added_again(plain: Scenario, random: Random) -> Scenario:
+    """Jobs with one key are cancelled, and added again while they run."""
+    times = [0.0, *sorted(random.random() * 0.6 for _ in range(3))]
+    add = Add("u.k", "slow", unique="k")
+    calls: list[Actor] = [Call(f"r{n}", at, add) for n, at in enumerate(times)]
+    acts = tuple(Act("cancel", random.random() * 0.3) for _ in range(2))
+    roles = random.choice((("both",), ("both", "both"), ("web", "worker")))
+    actors = (*calls, People("people", 0.0, acts))
+    return replace(plain, roles=roles, actors=actors, every=(), skews=(), retention=None)
+
+
 class Maker:
     """Makes the scenario of a seed."""
 
@@ -369,8 +381,11 @@ class Maker:
             faults=tuple(faults),
         )
         grown = self._grow(plain) if self._grown else plain
-        crowd = Random(f"crowd {self._seed}")
-        return _crowded(grown, crowd) if crowd.random() < CROWDED else grown
+        random = Random(f"crowd {self._seed}")
+        theme = random.random()
+        if theme < CROWDED:
+            return _crowded(grown, random)
+        return _added_again(grown, random) if theme < CROWDED + ADDED_AGAIN else grown
 
     def _grow(self, plain: Scenario) -> Scenario:
         """The same with more processes, people, and what runs by itself."""
