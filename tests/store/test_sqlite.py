@@ -611,7 +611,9 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
 def copy_job(store: SQLiteStore, job: NewJob, times: int) -> None:
     """Make the store hold this job so many times more; faster than adding each of them."""
     connection = store._writer.connection
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(afterword_jobs)")]
+    columns = [
+        str(row[1]) for row in connection.execute("PRAGMA table_info(afterword_jobs)").fetchall()
+    ]
     others = ", ".join(column for column in columns if column != "id")
     connection.execute(
         f"""
