@@ -4,16 +4,14 @@ from chaos.findings import Finding, judge
 from chaos.lab import Lab
 from tests.crash import faults
 
-KILL_EVERY = 0.5  # seconds; a process that is killed more often never gets to work
 
-
-def kill_workers(lab: Lab, *, jobs: int = 10_000) -> Finding:
+def kill_workers(lab: Lab, *, jobs: int = 10_000, kills: int = 50) -> Finding:
     """F1: kill -9 a random one of four processes, again and again, while they drain jobs."""
     return judge(
         "F1",
         lab,
-        f"{jobs:,} jobs on 4 processes, kill -9 of a random one every {KILL_EVERY} s",
-        lambda room: faults.kill_workers(room.folder, room.url, jobs=jobs, every=KILL_EVERY),
+        f"{jobs:,} jobs on 4 processes, kill -9 of a random one {kills} times",
+        lambda room: faults.kill_workers(room.folder, room.url, jobs=jobs, kills=kills),
     )
 
 

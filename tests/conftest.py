@@ -24,6 +24,30 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 application.include(__name__)  # what tests run without an `Afterword(...)` is the application's
 
+# Modules whose tests last for seconds, the dearest first: started first, so that the processes that
+# share the tests end together.
+LONG = (
+    "crash/test_crash",
+    "crash/test_chaos",
+    "crash/test_simulation",
+    "request/test_bad_input",
+    "process/test_draining",
+    "store/test_store_machine",
+    "store/test_sqlite",
+    "cli/test_worker_command",
+    "life/test_schedules",
+    "cli/test_demo",
+    "house/test_examples",
+)
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the long tests out evenly, in front of each process's part of the others."""
+    items.sort(key=lambda item: not str(item.path.with_suffix("")).endswith(LONG))
+    many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [item for part in range(many) for item in items[part::many]]
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:

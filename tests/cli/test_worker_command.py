@@ -15,6 +15,7 @@ import pytest
 
 from afterword import Afterword, JobRecord, JobState
 from tests import work_site
+from tests.command_line import opened
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 
 TARGET = "tests.work_site:app"
@@ -335,7 +336,6 @@ def _adding(task: str) -> Any:
     ("arguments", "said"),
     [
         (["nowhere:app"], "no module 'nowhere'"),
-        (["nowhere:app", "--processes", "2"], "no module 'nowhere'"),
         (["tests.work_site:work"], "it is a function"),
         ([], "No application was found"),
         ([TARGET, "--queues", "a b"], "A queue's name must be"),
@@ -348,11 +348,24 @@ def _adding(task: str) -> Any:
     ids=str,
 )
 def test_a_wrong_command_line_is_a_usage_error(
-    tmp_path: Path, arguments: list[str], said: str
+    tmp_path: Path,
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with commanding(tmp_path, "worker", *arguments) as worker:
+    with opened(f"sqlite:///{tmp_path / 'jobs.db'}", tmp_path, capsys, monkeypatch) as shell:
+        done = shell.run("worker", *arguments)
+
+    assert 2 == done.code
+    assert said in done.err
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "several"])
+def test_a_wrong_command_line_leaves_no_traceback(tmp_path: Path, processes: list[str]) -> None:
+    with commanding(tmp_path, "worker", "nowhere:app", *processes) as worker:
         assert 2 == worker.ends()
-        assert said in worker.said()
+        assert "no module 'nowhere'" in worker.said()
         assert "Traceback" not in worker.said()
 
 

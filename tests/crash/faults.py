@@ -35,26 +35,28 @@ class Result:
 
 
 def kill_workers(
-    folder: Path, url: str, *, jobs: int, every: float, size: int = 4, seed: int = 1
+    folder: Path, url: str, *, jobs: int, kills: int, size: int = 4, seed: int = 1
 ) -> Result:
-    """Kill -9 a random one of several processes, again and again, while they drain jobs."""
+    """Kill -9 a random one of several processes, again and again, while they drain jobs.
+
+    Each kill waits for its share of the jobs to end: whatever the speed of the machine, as many
+    processes are killed, and never so often that nothing gets done.
+    """
     dice = random.Random(seed)
     fleet = Fleet(folder, size, url=url, ORDER="concurrent", CONCURRENCY=8, LEASE=5)
     clients = Clients(seconds=0.1)
-    hits = 0
     with fleet.running():
         # In few requests: on a busy machine most jobs would have ended before the last one is sent.
         _send(fleet, clients, jobs, per_request=200, tasks=("work", "work_in_thread"))
-        while fleet.unfinished() > jobs // 10:
+        for kill in range(kills):
             server = dice.choice(fleet.servers)
+            fleet.wait_unfinished(jobs - jobs * kill // kills, timeout=60 + jobs / 50)
             fleet.kill(server)
-            hits += 1
             fleet.start(server, wait=False)
-            time.sleep(every)
         fleet.wait_finished(timeout=60 + jobs / 50)
         # Chance may take three workers from one job; then, and only then, it has failed.
         unlucky = [number_of(each) for each in fleet.records() if each.lost >= MAX_LOST]
-        return Result(fleet.verdict(clients, poison=unlucky), hits, fleet.logs())
+        return Result(fleet.verdict(clients, poison=unlucky), kills, fleet.logs())
 
 
 def kill_web_process(folder: Path, url: str, *, rounds: int, seed: int = 1) -> Result:
@@ -115,7 +117,7 @@ def restart_workers(folder: Path, url: str, *, jobs: int, restarts: int) -> Resu
         for server, _ in zip(cycle(fleet.servers), range(restarts), strict=False):
             _wait_working(fleet, server)
             server.stop()
-            fleet.start(server)
+            fleet.start(server, wait=False)  # or the other one might end all jobs meanwhile
         fleet.wait_finished(timeout=60 + jobs / 50)
         return Result(fleet.verdict(clients), restarts, fleet.logs())
 
@@ -128,11 +130,22 @@ def stop_workers(folder: Path, url: str, *, jobs: int, stops: int, lease: float 
         _send(fleet, clients, jobs, per_request=25, tasks=("work", "work_in_thread"))
         for server, _ in zip(cycle(fleet.servers), range(stops), strict=False):
             _wait_working(fleet, server)
-            fleet.pause(server, lease + 1.5)
+            _stop_until_recovered(fleet, server, lease + 1.5)
         fleet.wait_finished(timeout=60 + jobs / 25)
         for server in fleet.servers:
             server.stop()  # not before the threads of stale attempts have ended
         return Result(fleet.verdict(clients), stops, fleet.logs())
+
+
+def _stop_until_recovered(fleet: Fleet, server: Server, seconds: float) -> None:
+    """SIGSTOP, and SIGCONT once another one has what it was running.
+
+    Or so many seconds later: within a transaction it keeps what it was about to end.
+    """
+    before, until = fleet.logs().count("recovered"), time.monotonic() + seconds
+    with fleet.paused(server):
+        while fleet.logs().count("recovered") == before and time.monotonic() < until:
+            time.sleep(0.05)
 
 
 def _wait_working(fleet: Fleet, server: Server) -> None:

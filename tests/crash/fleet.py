@@ -99,12 +99,15 @@ class Fleet:
         self.disturbed.add(server.process.pid)
         server.kill()
 
-    def pause(self, server: Server, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT some time later."""
+    @contextmanager
+    def paused(self, server: Server) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT after the block."""
         self.disturbed.add(server.process.pid)
         server.pause()
-        time.sleep(seconds)
-        server.resume()
+        try:
+            yield
+        finally:
+            server.resume()
 
     # ------------------------------------------------------------------ what is known
 
@@ -120,6 +123,14 @@ class Fleet:
         """How many jobs have yet to end."""
         counts = self.store.count()
         return counts[JobState.QUEUED] + counts[JobState.RUNNING]
+
+    def wait_unfinished(self, most: int, timeout: float) -> None:
+        """Wait until no more than so many jobs have yet to end."""
+        wait_until(
+            lambda: self.unfinished() <= most,
+            description=f"{most} jobs are left; see {self.folder}",
+            timeout=timeout,
+        )
 
     def wait_finished(self, timeout: float) -> None:
         """Wait until every stored job has ended."""

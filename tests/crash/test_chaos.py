@@ -33,11 +33,11 @@ def measured(experiment: Callable[..., Finding], lab: Lab, **size: float) -> str
 
 
 def test_sessions_that_are_ended_under_load_lose_nothing(lab: Lab) -> None:
-    assert "0 problems" in measured(servers.end_sessions, lab, times=15)
+    assert "0 problems" in measured(servers.end_sessions, lab, times=10)
 
 
 def test_answers_to_commits_that_get_lost_double_nothing(lab: Lab) -> None:
-    assert "0 extra runs" in measured(network.cut_answers, lab, cuts=15)
+    assert "0 extra runs" in measured(network.cut_answers, lab, cuts=10)
 
 
 def test_jobs_are_found_although_no_hint_arrives(lab: Lab) -> None:
@@ -54,7 +54,7 @@ def test_of_two_people_who_do_the_same_one_does_it(any_lab: Lab) -> None:
 
 def test_killed_schedulers_miss_no_occurrence_and_double_none(any_lab: Lab) -> None:
     """Whichever of them is killed, the others go on, for there is no leader."""
-    assert "0 were created twice" in measured(schedules.kill_schedulers, any_lab, seconds=6.0)
+    assert "0 were created twice" in measured(schedules.kill_schedulers, any_lab, seconds=4.0)
 
 
 def test_a_drain_under_load_leaves_nothing_running(any_lab: Lab) -> None:

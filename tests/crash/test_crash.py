@@ -23,22 +23,21 @@ from tests.helpers import wait_until
 
 def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
     """Every acknowledged job runs; what runs again had a process that died."""
-    result = faults.kill_workers(tmp_path, store_url, jobs=2_000, every=0.6)
+    result = faults.kill_workers(tmp_path, store_url, jobs=600, kills=4)
 
     assert [] == result.verdict.problems
-    assert 2_000 == result.verdict.acked
+    assert 600 == result.verdict.acked
     assert result.verdict.extra_runs <= result.hits * 8
-    assert result.hits >= 3
     assert 0 == result.verdict.poisoned
     assert "database is locked" not in result.logs
 
 
 def test_a_killed_web_process_keeps_its_word(tmp_path: Path, store_url: str) -> None:
     """Every 2xx has its tasks run after a restart; no request is stored by halves."""
-    result = faults.kill_web_process(tmp_path, store_url, rounds=4)
+    result = faults.kill_web_process(tmp_path, store_url, rounds=3)
 
     assert [] == result.verdict.problems
-    assert result.verdict.acked >= 4 * 3
+    assert result.verdict.acked >= 3 * 3
 
 
 @pytest.mark.parametrize("point", faults.POINTS)
@@ -61,7 +60,7 @@ def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url:
 
 def test_restarts_during_work_are_no_losses(tmp_path: Path, store_url: str) -> None:
     """A process that is asked to stop gives back what it holds; no job counts as lost."""
-    result = faults.restart_workers(tmp_path, store_url, jobs=600, restarts=2)
+    result = faults.restart_workers(tmp_path, store_url, jobs=100, restarts=2)
 
     assert [] == result.verdict.problems
     assert "recovered" not in result.logs
@@ -74,7 +73,7 @@ def test_four_processes_share_one_store(tmp_path: Path, store_url: str) -> None:
     clients = Clients(seconds=0.0)
     with fleet.running():
         with clients.loading(fleet.servers, jobs=2):
-            wait_until(lambda: len(clients.acked) >= 400, description="400 orders", timeout=30)
+            wait_until(lambda: len(clients.acked) >= 200, description="200 orders", timeout=30)
         fleet.wait_finished(timeout=30)
         verdict = fleet.verdict(clients)
 

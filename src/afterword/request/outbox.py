@@ -410,8 +410,10 @@ class Outbox:
 
     def _confirm_same(self, entry: Entry) -> None:
         """Confirm the other call of this request whose job this call shares by its unique key."""
+        if entry.state is not State.OTHERS:
+            return
         for each in self.entries:
-            if entry.state is State.OTHERS and each.job.id == entry.handle.id:
+            if each.job.id == entry.handle.id:
                 each.confirmed = True
 
     def _note_failure(self, storing: Storing, error: BaseException) -> None:
