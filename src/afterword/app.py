@@ -45,6 +45,7 @@ from afterword.model.job import JobRecord, NewJob
 from afterword.model.outcome import redacting
 from afterword.model.threads import refuse_event_loop
 from afterword.process.termination import Termination
+from afterword.request import old_imports
 from afterword.request.bind import AsyncBinding, Binding
 from afterword.request.idempotency import Whose
 from afterword.request.intake import Intake, OnFailure, Order, Rules
@@ -96,8 +97,8 @@ class Afterword(ScriptTaskAdder):
             they were added; "concurrent" makes them independent of each other.
         on_failure: the effect of a failed job on the later ones of its request: "stop" cancels
             them, "continue" does not.
-        strict: refuse calls that cannot be stored. Default: they run in their request, with a
-            warning.
+        strict: refuse calls that cannot be stored, and routes with FastAPI's or Starlette's own
+            background tasks. Default: they run in their request, with a warning.
         lease: seconds after which the jobs of a hanging process are given to another one. (The
             death of a process is noticed at once where the store can detect it.) Default: 30.
         grace: seconds for which a shutdown waits for running attempts before it releases them.
@@ -498,6 +499,8 @@ class Afterword(ScriptTaskAdder):
         Raises:
             DuplicateTask: two functions registered as tasks have the same name.
             InjectionError: a registered task has a parameter that can never be injected.
+            ConfigurationError: with `strict`, if a route uses FastAPI's or Starlette's own
+                background tasks.
             StoreError: the store cannot be used.
         """
         require_asyncio()
@@ -521,6 +524,7 @@ class Afterword(ScriptTaskAdder):
     async def _start(self) -> None:
         check_names()
         self.check_injection()
+        self._check_imports()
         scheduler = Scheduler(self._group, self._planned)
         await asyncio.to_thread(self._group.start)
         try:
@@ -594,6 +598,15 @@ class Afterword(ScriptTaskAdder):
                 telemetry.not_injectable(name, str(error))
         if errors:
             raise InjectionError("\n".join(map(str, errors)))
+
+    def _check_imports(self) -> None:
+        """Warn of routes whose background tasks are not Afterword's; refuse them if strict."""
+        found = [] if self._app is None else old_imports.find(self._app)
+        refused = [each for each in found if each.is_own and self.intake.rules.strict]
+        if refused:
+            raise ConfigurationError("\n".join(map(str, refused)))
+        for each in found:
+            telemetry.old_import(each.place, str(each))
 
     def _set_clock(self, store: Store) -> None:
         fast = self._clock.set_by(store.now)

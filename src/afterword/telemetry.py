@@ -174,6 +174,12 @@ def not_started() -> None:
         )
 
 
+def old_import(place: str, message: str) -> None:
+    """Routes use background tasks that are not stored; logged once per line to change."""
+    if _first_time(f"import {place}"):
+        _log(logging.WARNING, "old_import line=%s", place, detail=message)
+
+
 def never_confirmed(task: str) -> None:
     """A task was attached to no response, or to one that was not sent; it did not run."""
     _log(
