@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from afterword import telemetry
 from afterword.client import holdings, upkeep
 from afterword.client.call import Call, ScriptTaskAdder
+from afterword.client.failures import Failures
 from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
@@ -44,6 +45,7 @@ from afterword.model.job import JobRecord, NewJob
 from afterword.model.outcome import redacting
 from afterword.model.threads import refuse_event_loop
 from afterword.process.termination import Termination
+from afterword.request import old_imports
 from afterword.request.bind import AsyncBinding, Binding
 from afterword.request.idempotency import Whose
 from afterword.request.intake import Intake, OnFailure, Order, Rules
@@ -53,7 +55,12 @@ from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, Scheduler
 from afterword.store.protocol import Store, open_store
 from afterword.tasks import application
-from afterword.tasks.options import NO_OPTIONS, CallOptions
+from afterword.tasks.options import (
+    NO_OPTIONS,
+    CallOptions,
+    FailureCall,
+    check_failure_call,
+)
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
@@ -68,6 +75,7 @@ if TYPE_CHECKING:
     from afterword.request.job_status import ShowErrors
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=FailureCall)
 
 DEFAULT_URL = "sqlite:///afterword.db"
 SET_CLOCK_EVERY = 30.0  # seconds
@@ -89,8 +97,8 @@ class Afterword(ScriptTaskAdder):
             they were added; "concurrent" makes them independent of each other.
         on_failure: the effect of a failed job on the later ones of its request: "stop" cancels
             them, "continue" does not.
-        strict: refuse calls that cannot be stored. Default: they run in their request, with a
-            warning.
+        strict: refuse calls that cannot be stored, and routes with FastAPI's or Starlette's own
+            background tasks. Default: they run in their request, with a warning.
         lease: seconds after which the jobs of a hanging process are given to another one. (The
             death of a process is noticed at once where the store can detect it.) Default: 30.
         grace: seconds for which a shutdown waits for running attempts before it releases them.
@@ -174,6 +182,7 @@ class Afterword(ScriptTaskAdder):
         self._group = GroupCommit(self._store, self._clock)
         self._group.on_open = self._set_clock
         self.inquiries = Inquiries(self._group, self._clock)
+        self._failures = Failures(self.inquiries, self.redact)
         self._transactions = Transactions(self._group)
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
@@ -188,6 +197,7 @@ class Afterword(ScriptTaskAdder):
             store_timeout=float(store_timeout),
             grace=self._grace,
             redact=self.redact,
+            on_failed=self._failures.report,
             provide=lambda entry: _in_task().in_request(self, entry),
         )
         self.intake.works = worker and app is not None
@@ -383,6 +393,28 @@ class Afterword(ScriptTaskAdder):
 
         return plan
 
+    def on_failure(self, func: C) -> C:
+        """Call a function, `def` or `async def`, when a job has failed for good.
+
+        A job that waits for another attempt has not failed yet. The function is called after the
+        failure is stored, beside the jobs, and changes nothing: an error in it is logged, and after
+        5 seconds it is given up. If the process dies just then, it is not called.
+
+        Args:
+            func: takes the job, the exception, and the number of the attempt.
+
+        Raises:
+            ConfigurationError: it cannot be called with these.
+
+        Example:
+            @afterword.on_failure
+            async def alert(job: JobRecord, error: BaseException, attempt: int) -> None:
+                await slack.post(f"{job.task} failed: {error!r}, see afterword show {job.id}")
+        """
+        check_failure_call(func)
+        self._failures.calls.append(func)
+        return func
+
     @overload
     def bind(self, connection: AsyncSession) -> Binding: ...
 
@@ -467,6 +499,8 @@ class Afterword(ScriptTaskAdder):
         Raises:
             DuplicateTask: two functions registered as tasks have the same name.
             InjectionError: a registered task has a parameter that can never be injected.
+            ConfigurationError: with `strict`, if a route uses FastAPI's or Starlette's own
+                background tasks.
             StoreError: the store cannot be used.
         """
         require_asyncio()
@@ -490,6 +524,7 @@ class Afterword(ScriptTaskAdder):
     async def _start(self) -> None:
         check_names()
         self.check_injection()
+        self._check_imports()
         scheduler = Scheduler(self._group, self._planned)
         await asyncio.to_thread(self._group.start)
         try:
@@ -501,8 +536,10 @@ class Afterword(ScriptTaskAdder):
             await asyncio.to_thread(self._group.stop)
             raise
         self._group.every(SET_CLOCK_EVERY, self._set_clock)
-        upkeep.start(self._group, lease=self._lease, retention=self._retention)
-        holdings.start(self._group, self._leases)
+        self._failures.start()
+        on_failed = self._failures.report
+        upkeep.start(self._group, lease=self._lease, retention=self._retention, on_failed=on_failed)
+        holdings.start(self._group, self._leases, on_failed)
         if self.intake.works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)
@@ -514,6 +551,7 @@ class Afterword(ScriptTaskAdder):
                     queues=self._queues,
                     redact=self.redact,
                     retries=self._retries,
+                    on_failed=on_failed,
                 ),
                 injection=self.injection,
                 builtins=_in_task().builtins_of(self),
@@ -561,6 +599,15 @@ class Afterword(ScriptTaskAdder):
         if errors:
             raise InjectionError("\n".join(map(str, errors)))
 
+    def _check_imports(self) -> None:
+        """Warn of routes whose background tasks are not Afterword's; refuse them if strict."""
+        found = [] if self._app is None else old_imports.find(self._app)
+        refused = [each for each in found if each.is_own and self.intake.rules.strict]
+        if refused:
+            raise ConfigurationError("\n".join(map(str, refused)))
+        for each in found:
+            telemetry.old_import(each.place, str(each))
+
     def _set_clock(self, store: Store) -> None:
         fast = self._clock.set_by(store.now)
         if abs(fast) > WRONG_CLOCK:
@@ -594,6 +641,7 @@ class Afterword(ScriptTaskAdder):
         await self._tell_store(self._leases.retire)  # attempts cut off from now on are not lost
         await self.intake.wait_unfinished(self._grace)
         left = await self._worker.drain(self._grace) if self._worker else 0
+        await self._failures.drain()
         self.drained = not left
         telemetry.stopped(self._leases.worker, left)
         self._group.stop_timers()  # from here on the lease is not renewed
@@ -646,6 +694,7 @@ class Afterword(ScriptTaskAdder):
     def _forget(self) -> None:
         """Reset to "not started", in a forked child."""
         self.intake.forget()
+        self._failures.forget()
         self._worker = None
 
 

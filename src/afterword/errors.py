@@ -15,6 +15,7 @@ AfterwordError
 ├── DuplicateTask (ValueError)           two functions with one name
 ├── UnknownTask (LookupError)            a stored name that no function of this application has
 ├── UnknownJob (LookupError)             a job that is not in the store (yet, or any more)
+├── JobFailed (RuntimeError)             a job failed without an exception of this process
 ├── NotStarted (RuntimeError)            a job that no worker of this application would run
 ├── WouldBlock (RuntimeError)            a call that would block the event loop, or wait for itself
 ├── NotInTask (RuntimeError)             current_task() where no task is running
@@ -91,6 +92,10 @@ class UnknownTask(AfterwordError, LookupError):
 
 class UnknownJob(AfterwordError, LookupError):
     """The store does not have the job of this handle."""
+
+
+class JobFailed(AfterwordError, RuntimeError):
+    """A job has failed for good, without an exception of this process; the text is its error."""
 
 
 class NotStarted(AfterwordError, RuntimeError):

@@ -174,6 +174,12 @@ def not_started() -> None:
         )
 
 
+def old_import(place: str, message: str) -> None:
+    """Routes use background tasks that are not stored; logged once per line to change."""
+    if _first_time(f"import {place}"):
+        _log(logging.WARNING, "old_import line=%s", place, detail=message)
+
+
 def never_confirmed(task: str) -> None:
     """A task was attached to no response, or to one that was not sent; it did not run."""
     _log(
@@ -208,6 +214,27 @@ def not_run(task: str) -> None:
 def task_failed(task: str, error: str) -> None:
     """A task that ran in its request raised."""
     _log(logging.ERROR, "failed task=%s in its request", task, detail=error)
+
+
+def failure_call_failed(function: str, job_id: str, task: str, error: str) -> None:
+    """A function that is called at failures has raised; the job is as it was."""
+    line = "failure_call_failed function=%s job=%s task=%s"
+    _log(logging.ERROR, line, function, job_id, task, detail=error)
+
+
+def failure_call_late(function: str, job_id: str, task: str, seconds: float) -> None:
+    """A function that is called at failures has not ended in time."""
+    line = (
+        "failure_call_late function=%s job=%s task=%s: it has not ended within %g seconds and is"
+        " given up. Give the calls in it time limits of their own."
+    )
+    _log(logging.WARNING, line, function, job_id, task, seconds)
+
+
+def failures_not_told(jobs: int, reason: str) -> None:
+    """Functions that are called at failures were not called for some."""
+    line = "failures_not_told jobs=%d: on_failure functions were not called for them: %s"
+    _log(logging.WARNING, line, jobs, reason)
 
 
 def not_committed(jobs: int) -> None:

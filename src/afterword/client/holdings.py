@@ -15,18 +15,19 @@ from afterword import telemetry
 from afterword.client.group_commit import GroupCommit
 from afterword.client.leases import Leases
 from afterword.client.operation import ids_being_added
+from afterword.client.upkeep import OnFailed, report_failed
 from afterword.store.protocol import Store, claimed_ids
 
 LOOKS = 3  # at the store per lease
 BATCH = 2_000  # jobs per look
 
 
-def start(group: GroupCommit, leases: Leases) -> None:
+def start(group: GroupCommit, leases: Leases, on_failed: OnFailed) -> None:
     """Begin to look for jobs that this process has lost track of."""
-    group.every(leases.seconds / LOOKS, recovering(leases))
+    group.every(leases.seconds / LOOKS, recovering(leases, on_failed))
 
 
-def recovering(leases: Leases) -> Callable[[Store], None]:
+def recovering(leases: Leases, on_failed: OnFailed) -> Callable[[Store], None]:
     """The step that recovers the jobs without a claim."""
 
     def recover(store: Store) -> None:
@@ -34,7 +35,9 @@ def recovering(leases: Leases) -> Callable[[Store], None]:
             return  # other processes recover the jobs of a lost worker
         # Read before the store: only this thread claims and adds, so nothing changes in between.
         known = claimed_ids(leases.worker) | ids_being_added(leases.worker)
-        for job in store.recover(BATCH, leases.seconds, leases.worker, sorted(known)):
+        jobs = store.recover(BATCH, leases.seconds, leases.worker, sorted(known))
+        for job in jobs:
             telemetry.forgotten(job.id, job.task, job.attempt, job.state)
+        report_failed(jobs, on_failed)
 
     return recover

@@ -69,7 +69,7 @@ def describe(error: BaseException, *, whole: bool = False) -> str:
         whole: include our own frames, which called the user's code.
     """
     try:
-        begin = error.__traceback__ if whole else _without_callers(error.__traceback__)
+        begin = error.__traceback__ if whole else without_callers(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, begin))
     except BaseException:
         text = f"{type(error).__qualname__}: <unprintable>"
@@ -91,7 +91,7 @@ def summarize(error: BaseException) -> str:
     return storable_text("".join(traceback.format_exception_only(error)))
 
 
-def _without_callers(frames: TracebackType | None) -> TracebackType | None:
+def without_callers(frames: TracebackType | None) -> TracebackType | None:
     """Skip the leading frames of a traceback that only called the user's code."""
     begin = _first_not(_is_ours, frames)
     # An error without any frame of the user's keeps the frames of the other libraries.

@@ -15,11 +15,13 @@ from starlette.concurrency import run_in_threadpool
 
 from afterword import telemetry
 from afterword.client.call import Call
+from afterword.client.failures import Failure
 from afterword.errors import StoreError
 from afterword.injection import lifecycle
 from afterword.injection.lifecycle import Run
 from afterword.injection.needs import Injection, Needs
 from afterword.injection.scope import Provided, Values
+from afterword.model.control import Cancel
 from afterword.model.job import JobRecord, JobState
 from afterword.model.outcome import describe
 from afterword.tasks.registry import is_async
@@ -68,6 +70,11 @@ async def _run(outbox: "Outbox", entry: "Entry") -> None:
             raise  # not started: as with FastAPI, a test client sees the error
         # Started: an error that reaches the server would close the client's connection.
         telemetry.task_failed(entry.job.task, outbox.intake.redact(describe(error)))
+        if not isinstance(error, Cancel):
+            job = entry.job
+            outbox.intake.on_failed(
+                Failure(job_id=job.id, task=job.task, attempt=1, error=error, job=job)
+            )
 
 
 async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:

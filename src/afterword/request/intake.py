@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 from afterword.client.call import Call, new_job
+from afterword.client.failures import Failure
 from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
@@ -63,6 +64,7 @@ class Intake:
         store_timeout: seconds after which storing fails with StoreUnavailable.
         grace: seconds for which a shutdown waits for running attempts.
         redact: takes an error's text, and returns the text to store.
+        on_failed: called when a call that is not stored has failed.
         provide: provides the built-in types for a call that runs in its request.
     """
 
@@ -79,12 +81,13 @@ class Intake:
         store_timeout: float,
         grace: float,
         redact: Callable[[str], str],
+        on_failed: Callable[[Failure], object],
         provide: Callable[["Entry"], AbstractContextManager[Provided]],
     ) -> None:
         self.group, self.inquiries, self.transactions = group, inquiries, transactions
         self.injection, self.rules = injection, rules
         self.store_timeout = store_timeout
-        self.grace, self.redact = grace, redact
+        self.grace, self.redact, self.on_failed = grace, redact, on_failed
         self.provide = provide
         self.started = False  # the application's lifespan has run
         self.works = False  # the application runs jobs itself, once it has started

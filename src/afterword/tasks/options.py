@@ -17,11 +17,12 @@ from afterword.model.checks import (
     is_number,
 )
 from afterword.model.control import LONGEST, seconds_of
-from afterword.model.job import Delay, OnCrash
+from afterword.model.job import Delay, JobRecord, OnCrash
 from afterword.tasks.retry import Backoff, as_backoff, checked_retries
 
 Executor = Literal["process"]
 Pause = float | Sequence[float] | Backoff
+FailureCall = Callable[[JobRecord, BaseException, int], object]
 _LAST_TIME = 253_402_300_799.0  # the last second of the year 9999
 _KEY_LENGTH = 128  # longer keys are hashed
 # No key that an application gives is stored with one of these prefixes as it is written.
@@ -44,6 +45,7 @@ class TaskOptionsDict(TypedDict, total=False):
     limit: int | None
     rate: str | None
     key: Callable[..., object] | None
+    on_failure_call: FailureCall | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,8 @@ class TaskOptions:
         key: a function of the task's arguments; `limit` and `rate` then count the jobs of each of
             its values separately. It takes the arguments that it names:
             `key=lambda user_id: user_id`.
+        on_failure_call: a function of (job, error, attempt), called when a job of the task has
+            failed for good; see `Afterword.on_failure`.
 
     Raises:
         ConfigurationError: an option has an invalid value.
@@ -91,6 +95,7 @@ class TaskOptions:
     limit: int | None = None
     rate: str | None = None
     key: Callable[..., object] | None = None
+    on_failure_call: FailureCall | None = None
 
     def __post_init__(self) -> None:
         """Refuse invalid values, and bring the others into one form."""
@@ -105,6 +110,8 @@ class TaskOptions:
             check_number("limit", self.limit, 1, 10_000, whole=True)
         if self.rate is not None:
             checked_rate(self.rate)
+        if self.on_failure_call is not None:
+            check_failure_call(self.on_failure_call)
         self._normalize()
         if self.key is not None and not callable(self.key):
             raise ConfigurationError(
@@ -232,6 +239,32 @@ def fixed(key: str) -> str:
     if plain and not key.startswith((_HASHED, IDEMPOTENT)):
         return key
     return f"{_HASHED}{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()}"
+
+
+def check_failure_call(func: object) -> None:
+    """Refuse a function that cannot be called with (job, error, attempt)."""
+    if not callable(func):
+        raise ConfigurationError(
+            "A function that is called at failures must be a function, but it is"
+            f" {safe_repr(func)}.\n{_FAILURE_CALL}"
+        )
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):  # of a builtin, say
+        return
+    try:
+        signature.bind(None, None, 1)
+    except TypeError:
+        name = getattr(func, "__qualname__", type(func).__qualname__)
+        raise ConfigurationError(
+            "A function that is called at failures takes (job, error, attempt), but"
+            f" {name} takes {signature}.\n{_FAILURE_CALL}"
+        ) from None
+
+
+_FAILURE_CALL = """\
+    async def alert(): ...  # incorrect!
+    async def alert(job, error, attempt): ...  # correct!"""
 
 
 def checked_timeout(timeout: object) -> float | None:

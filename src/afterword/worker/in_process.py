@@ -77,10 +77,15 @@ def conclude_process(
         return _OUTCOMES[ending.value["kind"]](**ending.value["outcome"]), children
     if interruption is not None:  # and so it was killed
         return conclude(attempt, Ending(asyncio.CancelledError()), interruption), []
-    died = ProcessDied(ending.died or ending.error or "")
+    died = death_of(ending)
     if options_of(attempt.claim.task).on_crash == "fail":
         return Failed(f"{type(died).__name__}: {died}"), []
     return conclude(attempt, Ending(died), None), []
+
+
+def death_of(ending: ProcessEnding) -> ProcessDied:
+    """Return the error of an attempt whose process died before it could answer."""
+    return ProcessDied(ending.died or ending.error or "")
 
 
 def _job_of(values: dict[str, Any]) -> NewJob:

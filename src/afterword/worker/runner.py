@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from afterword import telemetry
+from afterword.client.failures import Failure
 from afterword.client.group_commit import GroupCommit
 from afterword.injection.lifecycle import TEARDOWN_TIMEOUT
 from afterword.model.clock import Clock
@@ -39,7 +40,14 @@ from afterword.tasks.policy import Interruption, Why
 from afterword.tasks.registry import options_of
 from afterword.worker.context import TaskContext
 from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync, waiting_in
-from afterword.worker.in_process import BEGUN, HANDLER, PROGRESS, conclude_process, request_of
+from afterword.worker.in_process import (
+    BEGUN,
+    HANDLER,
+    PROGRESS,
+    conclude_process,
+    death_of,
+    request_of,
+)
 from afterword.worker.processes import Call, Processes
 from afterword.worker.processes import Ending as ProcessEnding
 from afterword.worker.progress import Reports
@@ -60,6 +68,7 @@ class _Running:
     call: Call | None = None  # in a child process
     limit: asyncio.TimerHandle | None = None
     replaced: bool = False  # its thread's place has been given to another one
+    error: BaseException | None = None  # with which it failed, if this process knows it
     outcome_right: list[None] = field(default_factory=lambda: [None])
 
     @property
@@ -106,6 +115,7 @@ class Runner:
         self._on_empty = on_empty
         self._on_loop_ends = on_loop_ends
         self._retries = settings.retries
+        self._on_failed = settings.on_failed
         self._settlements = SettlementQueue(group, self._on_settled)
         self._threads = Threads(settings.concurrency)
         self._processes = Processes(min(settings.concurrency, _cores()), HANDLER)
@@ -232,6 +242,10 @@ class Runner:
             outcome, children = conclude_process(running.attempt, ending, interruption)
         except Exception as error:  # as in `_conclude`
             outcome, children = Failed(describe(error, whole=True)), []
+            running.error = error
+        else:
+            if ending.value is None:
+                running.error = _cause(death_of(ending), interruption)
         self._settle(running, outcome, children)
 
     def _end(self, running: _Running, ending: Ending) -> None:
@@ -255,6 +269,9 @@ class Runner:
             outcome = conclude(running.attempt, ending, interruption)
         except Exception as error:  # of a class in `retry_on`, say; the job has to end all the same
             outcome = Failed(describe(error, whole=True))
+            running.error = error
+        else:
+            running.error = _cause(ending.error, interruption)
         self._settle(running, outcome, running.context.children)
 
     def _in_loop(self, callback: Callable[[], object]) -> None:
@@ -332,6 +349,8 @@ class Runner:
 
     def _settle(self, running: _Running, outcome: Outcome, children: Sequence[NewJob]) -> None:
         running.context.over = True
+        if not isinstance(outcome, Failed):
+            running.error = None  # its traceback refers to the attempt
         if isinstance(outcome, Failed | RetryAt):
             outcome = replace(outcome, error=self._redact(outcome.error))
         elif isinstance(outcome, Cancelled):
@@ -366,9 +385,20 @@ class Runner:
         if accepted:
             outcome, seconds = settlement.outcome, settlement.seconds
             telemetry.ended(claim.id, claim.task, claim.attempt, outcome, seconds)
+            if isinstance(outcome, Failed):
+                self._report(claim, outcome)
         else:
             telemetry.lost_lease(claim.id, claim.task, claim.attempt)
         self._forget(claim)
+
+    def _report(self, claim: Claim, outcome: Failed) -> None:
+        """Report the failure, with its exception unless the store had refused the outcome."""
+        running = self._running.get(claim.id)
+        known = running is not None and not outcome.error.startswith(NOT_STORED)
+        error = running.error if running is not None and known else None
+        self._on_failed(
+            Failure(job_id=claim.id, task=claim.task, attempt=claim.attempt, error=error)
+        )
 
     def _settle_without(self, settlement: Settlement, error: BaseException) -> None:
         """End a job as failed whose outcome the store refuses."""
@@ -386,6 +416,15 @@ class Runner:
             del self._running[claim.id]
         if not self._running:
             self._on_empty()
+
+
+def _cause(error: BaseException | None, interruption: Interruption | None) -> BaseException | None:
+    """Return the exception with which an attempt fails; None if it was only cut off."""
+    if interruption is None:
+        return error
+    if interruption.why is not Why.TIMEOUT:
+        return None
+    return interruption.error.with_traceback(error.__traceback__ if error else None)
 
 
 def _is_cut_off(ending: Ending) -> bool:

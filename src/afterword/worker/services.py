@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from afterword.client.failures import Failure
 from afterword.client.inquiries import Inquiries
 from afterword.injection.needs import Injection
 from afterword.model.clock import Clock
@@ -22,12 +23,14 @@ class WorkerSettings:
         queues: the queues that the worker serves.
         redact: removes from an error's text what must not be stored.
         retries: for tasks that do not set their own; None: no default.
+        on_failed: called, in any thread, when a job has failed for good; returns at once.
     """
 
     concurrency: int
     queues: Sequence[str] = ("default",)
     redact: Callable[[str], str] = str
     retries: int | None = None
+    on_failed: Callable[[Failure], object] = id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

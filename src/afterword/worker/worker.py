@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from afterword import telemetry
+from afterword.client.failures import Failure
 from afterword.client.group_commit import GroupCommit
 from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
@@ -70,6 +71,7 @@ class Worker:
         self._queues = settings.queues
         self._redact = settings.redact
         self._retries = settings.retries
+        self._on_failed = settings.on_failed
         self._clock = clock or Clock()
         self._reports = Reports(group)
         self._services = WorkerServices(
@@ -303,28 +305,39 @@ class Worker:
             attempt = prepare(claim, context, self._targets, self._retries)
         except UnknownTask as error:
             self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR
-            self._put_back(claim, summarize(error), delay=0.0)
+            self._put_back(claim, error, delay=0.0)
         except InjectionError as error:
-            self._fail(claim, summarize(error))
+            self._fail(claim, error)
         except Exception as error:  # whatever the arguments' own types raise
-            self._put_back(claim, summarize(error), delay=PARKED_FOR)
+            self._put_back(claim, error, delay=PARKED_FOR)
         else:
             self._runner.run(attempt)
 
-    def _put_back(self, claim: Claim, reason: str, delay: float) -> None:
+    def _put_back(self, claim: Claim, error: Exception, delay: float) -> None:
         """Leave a job to workers that can run it; after a week without one, it fails."""
-        reason = self._redact(reason)
+        reason = self._redact(summarize(error))
         telemetry.put_back(claim.id, claim.task, reason)
         if claim.parked > PARK_LIMIT:
-            self._fail(claim, reason)
+            self._fail(claim, error)
         else:
             self._group.insist(releasing([Putback(claim, delay, reason)]))
 
-    def _fail(self, claim: Claim, reason: str) -> None:
+    def _fail(self, claim: Claim, error: Exception) -> None:
         """End a job as failed that cannot be run."""
-        outcome = Failed(self._redact(reason))
+        outcome = Failed(self._redact(summarize(error)))
         telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
-        self._group.insist(settling([Settlement(claim, outcome)]))
+        failure = Failure(job_id=claim.id, task=claim.task, attempt=claim.attempt, error=error)
+        operation = settling([Settlement(claim, outcome)])
+        operation.done = lambda accepted, problem: self._report(failure, accepted, problem)
+        self._group.insist(operation)
+
+    def _report(
+        self, failure: Failure, accepted: Sequence[bool], problem: BaseException | None
+    ) -> None:
+        if problem is not None:
+            telemetry.settle_failed(failure.job_id, problem)
+        elif all(accepted):
+            self._on_failed(failure)
 
     def _on_free(self) -> None:
         self._claims.waiting.ended += 1

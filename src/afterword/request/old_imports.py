@@ -1,0 +1,241 @@
+"""Old imports: routes that still use the background tasks of FastAPI or Starlette.
+
+Such tasks are not stored, and nothing else would show it. They are looked for once, at the start:
+parameters of routes and of their dependencies, and the classes that the code of these functions
+names, as for `Response(background=BackgroundTask(...))`. A function that those functions call is
+not looked at.
+"""
+
+import ast
+import functools
+import inspect
+import linecache
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask, BackgroundTasks
+from starlette.routing import BaseRoute, Mount
+
+from afterword.request.middleware import AfterwordMiddleware
+from afterword.tasks import application
+
+_MODULES = ("fastapi", "fastapi.background", "starlette.background")
+_NAMES = ("BackgroundTask", "BackgroundTasks")
+_SHOWN = 5  # routes named in one message
+
+
+@dataclass(frozen=True, slots=True)
+class OldImport:
+    """A line to change, and the routes that depend on it.
+
+    Args:
+        place: file and line.
+        wrong: the line.
+        right: the import to use instead.
+        routes: each as "POST /users".
+        is_own: False in the code of a library.
+    """
+
+    place: str
+    wrong: str
+    right: str
+    routes: tuple[str, ...]
+    is_own: bool
+
+    def __str__(self) -> str:
+        more = len(self.routes) - _SHOWN
+        routes = ", ".join(self.routes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return (
+            f"The background tasks of {routes} are FastAPI's or Starlette's: they are not stored,"
+            f" and are lost when the process dies. Change {self.place}:\n"
+            f"    {self.wrong}  # incorrect!\n"
+            f"    {self.right}  # correct!"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A function that uses such a class, by a parameter or in its code."""
+
+    route: str
+    func: FunctionType
+    name: str
+    as_parameter: bool
+
+
+def find(app: Starlette) -> list[OldImport]:
+    """Return the old imports behind the routes of an application, each once."""
+    found: dict[tuple[str, str, str, bool], dict[str, None]] = {}
+    for use in _uses(app.routes, ""):
+        place, wrong = _line_of(use)
+        source = "fastapi" if use.as_parameter else "background"
+        right = f"from afterword.{source} import {use.name}"
+        is_own = application.is_own(application.stable_name(use.func.__module__))
+        found.setdefault((place, wrong, right, is_own), {})[use.route] = None
+    return [
+        OldImport(place, wrong, right, tuple(routes), is_own)
+        for (place, wrong, right, is_own), routes in found.items()
+    ]
+
+
+# ---------------------------------------------------------------------- routes
+
+
+def _uses(routes: Iterable[BaseRoute], prefix: str) -> Iterator[_Use]:
+    for route in _included(routes):
+        path = f"{prefix}{getattr(route, 'path', '')}"
+        inner = getattr(route, "routes", None)
+        if inner is None:
+            yield from _uses_of(route, path)
+        elif not _has_its_own(route):
+            yield from _uses(inner, path)
+
+
+def _included(routes: Iterable[BaseRoute]) -> Iterator[Any]:
+    """Resolve the routers that newer releases of FastAPI include when they are first needed."""
+    fastapi_routing = sys.modules.get("fastapi.routing")
+    contexts = getattr(fastapi_routing, "iter_route_contexts", None)
+    if contexts is None:
+        yield from routes
+        return
+    yield from contexts(list(routes))
+
+
+def _has_its_own(route: Any) -> bool:
+    """Return True for a mounted application with an Afterword of its own, which looks itself."""
+    mount = getattr(route, "original_route", route)
+    app = getattr(mount, "_base_app", None) if isinstance(mount, Mount) else None
+    middleware = getattr(app, "user_middleware", ())
+    return any(each.cls is AfterwordMiddleware for each in middleware)
+
+
+def _uses_of(route: Any, path: str) -> Iterator[_Use]:
+    methods = sorted(set(getattr(route, "methods", None) or ()) - {"HEAD"})
+    name = f"{'/'.join(methods) or 'WebSocket'} {path}"
+    dependant = getattr(route, "dependant", None)
+    if dependant is not None:
+        yield from _uses_in(dependant, name)
+    else:
+        endpoint = getattr(route, "endpoint", None)
+        for func in _functions_of(endpoint):
+            yield from _uses_by_code(func, name)
+
+
+def _uses_in(dependant: Any, route: str) -> Iterator[_Use]:
+    """Find the uses in a function of FastAPI's and in its dependencies."""
+    for func in _functions_of(dependant.call):
+        if _is_ours(func):
+            return  # it takes FastAPI's object to provide ours
+        if dependant.background_tasks_param_name:
+            yield _Use(route, func, "BackgroundTasks", as_parameter=True)
+            break
+    for func in _functions_of(dependant.call):
+        yield from _uses_by_code(func, route)
+    for each in dependant.dependencies:
+        yield from _uses_in(each, route)
+
+
+def _uses_by_code(func: FunctionType, route: str) -> Iterator[_Use]:
+    if not _is_ours(func):
+        for name in sorted(_classes_in(func)):
+            yield _Use(route, func, name, as_parameter=False)
+
+
+# ---------------------------------------------------------------------- functions
+
+
+def _functions_of(endpoint: Any) -> list[FunctionType]:
+    """Return the functions behind an endpoint or a dependency: one, or the methods of a class.
+
+    Those that take FastAPI's parameters come first.
+    """
+    while isinstance(endpoint, functools.partial):
+        endpoint = endpoint.func
+    if isinstance(endpoint, type):
+        methods = [each for each in vars(endpoint).values() if isinstance(each, FunctionType)]
+        return sorted(methods, key=lambda each: each.__name__ != "__init__")
+    func = inspect.unwrap(getattr(endpoint, "__func__", endpoint)) if endpoint else None
+    if isinstance(func, FunctionType):
+        return [func]
+    call = getattr(type(func), "__call__", None)  # noqa: B004
+    return [call] if isinstance(call, FunctionType) else []
+
+
+def _is_ours(func: Callable[..., Any]) -> bool:
+    return func.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _classes_in(func: FunctionType) -> set[str]:
+    """Return the names of the classes of FastAPI or Starlette that the function's code uses."""
+    cells = dict(zip(func.__code__.co_freevars, func.__closure__ or (), strict=True))
+    found = set()
+    for code in _codes(func.__code__):
+        names = {*code.co_names, *code.co_freevars}
+        inner = {name: _content(cell) for name, cell in cells.items() if name in names}
+        values = {**{name: func.__globals__.get(name) for name in names}, **inner}
+        found |= {_kind(value) for value in values.values()} - {""}
+        modules = {getattr(value, "__name__", name) for name, value in values.items()}
+        if not modules.isdisjoint(_MODULES):
+            found |= names.intersection(_NAMES)
+    return found
+
+
+def _content(cell: Any) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
+
+
+def _kind(value: object) -> str:
+    """Return the name of such a class; "" for anything else."""
+    kinds = (BackgroundTask, BackgroundTasks, _class_of_fastapi())
+    return value.__name__ if isinstance(value, type) and value in kinds else ""
+
+
+def _class_of_fastapi() -> object:
+    return getattr(sys.modules.get("fastapi.background"), "BackgroundTasks", None)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Return the code and that of the functions inside it."""
+    yield code
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _codes(each)
+
+
+# ---------------------------------------------------------------------- lines
+
+
+def _line_of(use: _Use) -> tuple[str, str]:
+    """Return the place and the text of the import; of the function, if the import is not there."""
+    code = use.func.__code__
+    lines = linecache.getlines(code.co_filename)
+    line = _import_in("".join(lines), use.name) or code.co_firstlineno
+    text = lines[line - 1].strip() if 0 < line <= len(lines) else use.func.__qualname__
+    return f"{_shown(code.co_filename)}:{line}", text
+
+
+def _import_in(source: str, name: str) -> int | None:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in _MODULES:
+            for alias in node.names:
+                if alias.name == name:
+                    return alias.lineno
+    return None
+
+
+def _shown(filename: str) -> str:
+    """Shorten a path to its part below the working directory."""
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

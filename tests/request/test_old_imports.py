@@ -1,0 +1,282 @@
+"""Routes that still use FastAPI's or Starlette's background tasks are named at the start."""
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import fastapi
+import pytest
+import starlette.background
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, WebSocket
+from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route, Router
+
+from afterword import Afterword, telemetry
+from afterword.background import BackgroundTask as OurBackgroundTask
+from afterword.errors import ConfigurationError
+from afterword.fastapi import BackgroundTasks as OurBackgroundTasks
+from afterword.request import old_imports
+
+ran: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "_warned", set())
+    ran.clear()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
+
+
+# ---------------------------------------------------------------------- what routes look like
+
+
+def note(text: str) -> None:
+    ran.append(text)
+
+
+async def with_parameter(tasks: BackgroundTasks) -> None:
+    tasks.add_task(note, "in memory")
+
+
+def dependency(tasks: BackgroundTasks) -> BackgroundTasks:
+    return tasks
+
+
+def dependency_of_dependency(tasks: Annotated[Any, Depends(dependency)]) -> Any:
+    return tasks
+
+
+class AsClass:
+    """A dependency that is a class."""
+
+    def __init__(self, tasks: BackgroundTasks) -> None:
+        self.tasks = tasks
+
+    def method(self) -> None: ...
+
+
+async def behind_dependency(tasks: Annotated[Any, Depends(dependency_of_dependency)]) -> None: ...
+
+
+async def behind_class(tasks: Annotated[AsClass, Depends()]) -> None: ...
+
+
+async def with_ours(tasks: OurBackgroundTasks) -> None:
+    tasks.add_task(note, "stored")
+
+
+async def in_response(request: Request) -> Response:
+    return PlainTextResponse("ok", background=BackgroundTask(note, "in memory"))
+
+
+async def in_response_by_module(request: Request) -> Response:
+    tasks = starlette.background.BackgroundTasks()
+    return PlainTextResponse("ok", background=tasks)
+
+
+async def in_response_by_package(request: Request) -> Response:
+    return PlainTextResponse("ok", background=fastapi.BackgroundTasks())
+
+
+async def in_response_imported_here(request: Request) -> Response:
+    from starlette.background import BackgroundTask as Task
+
+    return PlainTextResponse("ok", background=Task(note, "in memory"))
+
+
+def in_response_of_closure() -> Callable[..., Any]:
+    cls = BackgroundTask
+
+    async def endpoint(request: Request) -> Response:
+        return PlainTextResponse("ok", background=cls(note, "in memory"))
+
+    return endpoint
+
+
+async def in_response_ours(request: Request) -> Response:
+    return PlainTextResponse("ok", background=OurBackgroundTask(note, "stored"))
+
+
+class InClass(HTTPEndpoint):
+    """An endpoint of Starlette's that is a class."""
+
+    async def post(self, request: Request) -> Response:
+        return PlainTextResponse("ok", background=BackgroundTask(note, "in memory"))
+
+
+def wrapped(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator of the application's."""
+
+    @functools.wraps(func)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await func(*args, **kwargs)
+
+    return wrapper
+
+
+def routes_of(found: list[old_imports.OldImport]) -> list[str]:
+    """The routes that are named."""
+    return [route for each in found for route in each.routes]
+
+
+# ---------------------------------------------------------------------- which are found
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [with_parameter, behind_dependency, behind_class, wrapped(with_parameter)],
+    ids=["parameter", "dependency", "class", "wrapped"],
+)
+def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
+    """Of the route, or of a dependency of any depth."""
+    app = FastAPI()
+    app.post("/users/{name}")(endpoint)
+    (found,) = old_imports.find(app)
+
+    assert ("POST /users/{name}",) == found.routes
+    assert "from afterword.fastapi import BackgroundTasks" == found.right
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "name"),
+    [
+        (in_response, "BackgroundTask"),
+        (in_response_by_module, "BackgroundTasks"),
+        (in_response_by_package, "BackgroundTasks"),
+        (in_response_imported_here, "BackgroundTask"),
+        (in_response_of_closure(), "BackgroundTask"),
+        (wrapped(in_response), "BackgroundTask"),
+        (InClass, "BackgroundTask"),
+    ],
+)
+def test_a_task_of_a_response_is_found(endpoint: Any, name: str) -> None:
+    """By the classes that the code of the endpoint names."""
+    (found,) = old_imports.find(Starlette(routes=[Route("/x", endpoint, methods=["POST"])]))
+
+    assert (("POST /x",), f"from afterword.background import {name}") == (found.routes, found.right)
+
+
+def test_routers_and_mounted_applications_are_looked_into() -> None:
+    """Each route with its whole path."""
+    deep = APIRouter(prefix="/deep")
+    deep.get("/x")(with_parameter)
+    outer = APIRouter(prefix="/outer")
+    outer.include_router(deep)
+    outer.websocket("/ws")(with_parameter_of_socket)
+    app, sub = FastAPI(), FastAPI()
+    app.include_router(outer, prefix="/api")
+    sub.get("/y")(with_parameter)
+    app.mount("/sub", sub)
+    app.router.routes.append(Mount("/plain", Router([Route("/z", in_response)])))
+
+    assert {
+        "GET /api/outer/deep/x",
+        "WebSocket /api/outer/ws",
+        "GET /sub/y",
+        "GET /plain/z",
+    } == set(routes_of(old_imports.find(app)))
+
+
+async def with_parameter_of_socket(socket: WebSocket, tasks: BackgroundTasks) -> None: ...
+
+
+def test_dependencies_of_a_router_are_looked_at() -> None:
+    """Given to the application, to a router, or where it is included."""
+    for place in ("app", "router", "include"):
+        given = {each: [Depends(dependency)] if each == place else [] for each in PLACES}
+        app, router = FastAPI(dependencies=given["app"]), APIRouter(dependencies=given["router"])
+        router.get("/x")(with_ours)
+        app.include_router(router, dependencies=given["include"])
+
+        assert ["GET /x"] == routes_of(old_imports.find(app)), place
+
+
+PLACES = ("app", "router", "include")
+
+
+def test_ours_are_not_found(url: str) -> None:
+    """Nor the routes that Afterword and FastAPI add themselves."""
+    app = FastAPI()
+    afterword = Afterword(app, url)
+    app.post("/stored")(with_ours)
+    app.router.routes.append(Route("/plain", in_response_ours))
+    app.include_router(afterword.jobs_router(authorize=lambda: True))
+
+    assert [] == old_imports.find(app)
+
+
+def test_a_mounted_application_with_an_afterword_looks_itself(url: str, tmp_path: Path) -> None:
+    """It has its own `strict`."""
+    app, sub = FastAPI(), FastAPI()
+    Afterword(app, url)
+    Afterword(sub, f"sqlite:///{tmp_path / 'other.db'}")
+    sub.get("/y")(with_parameter)
+    router = APIRouter()
+    router.mount("/sub", sub)
+    app.mount("/sub", sub)
+    app.include_router(router, prefix="/included")
+
+    assert [] == old_imports.find(app)
+    assert ["GET /y"] == routes_of(old_imports.find(sub))
+
+
+# ---------------------------------------------------------------------- what is said, and done
+
+
+def test_the_line_to_change_is_named(caplog: pytest.LogCaptureFixture, url: str) -> None:
+    """One warning for each line, with the routes behind it."""
+    app = FastAPI()
+    Afterword(app, url)
+    for path in "abcdefg":
+        app.get(f"/{path}")(with_parameter)
+    with caplog.at_level(logging.WARNING), TestClient(app) as client:
+        answer = client.get("/a")
+
+    (record,) = [each for each in caplog.records if "old_import" in each.getMessage()]
+    source = Path(__file__).read_text().splitlines()
+    line = 1 + source.index(
+        "from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, WebSocket"
+    )
+    assert f"test_old_imports.py:{line}:" in record.getMessage()
+    assert "GET /a, GET /b, GET /c, GET /d, GET /e and 2 more" in record.getMessage()
+    assert "from afterword.fastapi import BackgroundTasks  # correct!" in record.getMessage()
+    assert (200, ["in memory"]) == (answer.status_code, ran)  # it works as it did
+
+
+def test_strict_refuses_to_start(url: str) -> None:
+    """All lines in one message."""
+    app = FastAPI()
+    Afterword(app, url, strict=True)
+    app.get("/a")(with_parameter)
+    app.router.routes.append(Route("/b", in_response))
+
+    with pytest.raises(ConfigurationError) as caught, TestClient(app):
+        pass
+    assert "GET /a" in str(caught.value)
+    assert "GET /b" in str(caught.value)
+
+
+def test_strict_only_warns_of_a_library(caplog: pytest.LogCaptureFixture, url: str) -> None:
+    """Its lines are not the application's to change."""
+
+    async def of_library(tasks: BackgroundTasks) -> None: ...
+
+    of_library.__module__ = "starlette.of_a_library"
+    app = FastAPI()
+    Afterword(app, url, strict=True)
+    app.get("/admin")(of_library)
+    with TestClient(app):
+        pass
+
+    assert "GET /admin" in caplog.text
