@@ -268,9 +268,9 @@ async def complete_and_return() -> int:
 
 @pytest.mark.anyio
 async def test_what_is_returned_after_the_completion_is_not_kept(
-    one_of_each: Database, caplog: pytest.LogCaptureFixture
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with working(one_of_each) as afterword:
+    async with working(_database("sqlite-Session", request, tmp_path)) as afterword:
         job = await afterword.add_task(complete_and_return)
         found = await ended(afterword, job)
         await wait_for(lambda: "result_not_kept" in caplog.text, description="a warning")
