@@ -184,3 +184,9 @@ def status_api(background_tasks: BackgroundTasks) -> Accepted:
     job = background_tasks.add_task(resize, "a")
     assert_type(Accepted(job).job, Job[Any])
     return Accepted(job, location="/pictures/{id}", retry_after=5, headers={"X-Mine": "1"})
+
+
+aw.every("0 3 * * *").add_task(send, "a", retries=1)
+aw.every("0 3 * * *").add_task(send, 1)  # type: ignore[arg-type]
+aw.every("0 3 * * *").add_task(send)  # type: ignore[call-arg]
+aw.every("0 3 * * *", args="nonsense", kwargs=[])  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, get_args, overload
 from weakref import WeakSet
 
 from starlette.applications import Starlette
@@ -52,7 +52,7 @@ from afterword.request.intake import Intake, OnFailure, Order, Rules
 from afterword.request.middleware import AfterwordMiddleware, require_asyncio
 from afterword.schedules.recurrence import as_rule
 from afterword.schedules.schedule import Missed, Overlap
-from afterword.schedules.scheduler import Planned, Scheduler
+from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
 from afterword.store.protocol import Store, open_store
 from afterword.tasks import application
 from afterword.tasks.options import (
@@ -74,7 +74,6 @@ if TYPE_CHECKING:
 
     from afterword.request.job_status import ShowErrors
 
-F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=FailureCall)
 
 DEFAULT_URL = "sqlite:///afterword.db"
@@ -342,12 +341,13 @@ class Afterword(ScriptTaskAdder):
         grace: float = 60.0,
         overlap: Overlap = "allow",
         unique: str | None = None,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Callable[[F], F]:
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> ScheduleAdder:
         """Schedule a function by cron, `every("*/5 * * * *")`, or by interval, `every(seconds=30)`.
 
-        Each occurrence becomes one job, however many processes have the schedule.
+        Each occurrence becomes one job, however many processes have the schedule. Use it as a
+        decorator, or as `every(...).add_task(func, *args, **kwargs)`, which type checkers check.
 
         Args:
             expression: a cron expression of five fields.
@@ -362,23 +362,30 @@ class Afterword(ScriptTaskAdder):
             overlap: the treatment of an occurrence while the job of the previous one has not ended:
                 "allow" gives it a job, "skip" none, "queue" a job that waits for the other.
             unique: the unique key of each job: none is added while an unfinished job has it.
-            args, kwargs: the arguments of each job.
+            args, kwargs: the arguments of each job, for the decorator.
 
         Raises:
             ConfigurationError: one of them has an invalid value.
+
+        Example:
+            @afterword.every("0 3 * * *", timezone="Europe/Berlin")
+            def clean_up() -> None: ...
+
+            afterword.every("0 8 * * 1", name="weekly").add_task(send_report, "week")
         """
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
         call_options = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
-        def plan(func: F) -> F:
+        def plan(call: Call) -> None:
+            func = call.func
             require_callable(func)
             with contextlib.suppress(NotStorable):  # the start raises it, with more context
                 declare(func)
             self._planned.append(
                 Planned(
                     func=func,
-                    args=tuple(args),
-                    kwargs=kwargs or {},
+                    args=call.args,
+                    kwargs=call.kwargs,
                     rule=rule,
                     name=name,
                     missed=missed,
@@ -389,9 +396,8 @@ class Afterword(ScriptTaskAdder):
                     call_options=call_options,
                 )
             )
-            return func
 
-        return plan
+        return ScheduleAdder(plan, tuple(args), kwargs or {})
 
     def on_failure(self, func: C) -> C:
         """Call a function, `def` or `async def`, when a job has failed for good.

@@ -78,7 +78,7 @@ async def test_each_occurrence_becomes_a_job(store_url: str) -> None:
 
     def declare(afterword: Afterword) -> None:
         afterword.every(seconds=1, name="a", args=["given"])(note)
-        afterword.every(seconds=1, kwargs={"name": "x"}, missed="all")(late)
+        afterword.every(seconds=1, missed="all").add_task(late, name="x")
 
     async with keeping(store_url, declare, queues=["default", "mail"]) as afterword:
         await wait_for(

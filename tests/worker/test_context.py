@@ -260,6 +260,25 @@ async def test_code_after_the_block_cannot_undo_the_completion(
     assert "ZeroDivisionError: afterwards" in caplog.text
 
 
+async def complete_and_return() -> int:
+    """A task that returns a value, which comes after its job is on record."""
+    await complete()
+    return 7
+
+
+@pytest.mark.anyio
+async def test_what_is_returned_after_the_completion_is_not_kept(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with working(_database("sqlite-Session", request, tmp_path)) as afterword:
+        job = await afterword.add_task(complete_and_return)
+        found = await ended(afterword, job)
+        await wait_for(lambda: "result_not_kept" in caplog.text, description="a warning")
+
+    assert (JobState.COMPLETED, None) == (found.state, found.result)
+    assert "complete_in completed the job before the task returned" in caplog.text
+
+
 async def complete_then_wait() -> None:
     """A task that goes on after it has completed, until its follower has run."""
     await complete()

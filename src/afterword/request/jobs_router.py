@@ -10,6 +10,7 @@ functions, or a traceback (unless `show_errors="full"`).
 The store is queried in a thread, so the event loop never waits for it.
 """
 
+import asyncio
 import functools
 import hashlib
 import re
@@ -38,6 +39,7 @@ from afterword.request.job_status import (
     not_ended,
     why_ended,
 )
+from afterword.tasks.results import shown_result
 
 P = ParamSpec("P")
 
@@ -130,8 +132,12 @@ class _Endpoints:
         problem = why_ended(record, self._show_errors)
         if problem:
             raise _Refused(problem)
-        # The result is stored as JSON: nothing is decoded, and no user code runs.
-        return Response(record.result or "null", headers=_CACHE, media_type="application/json")
+        shown = "null" if record.result is None else await self._shown(record, record.result)
+        return Response(shown, headers=_CACHE, media_type="application/json")
+
+    async def _shown(self, record: JobRecord, result: str) -> str:
+        func = self._inquiries.function(record.task)
+        return await asyncio.to_thread(shown_result, func, result)  # it may run code of the user
 
     @_refusing
     async def cancel(self, job_id: JobId) -> Response:

@@ -11,7 +11,7 @@ A process looks only after the schedules in its own code: one that is removed fr
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from afterword import telemetry
 from afterword.client.call import Call, new_job
@@ -26,8 +26,38 @@ from afterword.store.protocol import Declared, Due, Store
 from afterword.tasks.options import NO_OPTIONS, CallOptions
 from afterword.tasks.registry import storable
 
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
 TICK_EVERY = 0.5  # seconds: the most by which an occurrence is late
 DECLARE_EVERY = 60.0  # seconds: shows people which schedules a running process still has
+
+
+class ScheduleAdder:
+    """Adds a schedule for a function, as a decorator or with `add_task`.
+
+    Args:
+        plan: notes the call of the schedule's jobs.
+        args, kwargs: the arguments of each job, for the decorator.
+    """
+
+    def __init__(
+        self, plan: Callable[[Call], None], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._plan, self._args, self._kwargs = plan, args, kwargs
+
+    def __call__(self, func: F, /) -> F:
+        """Schedule the function; return it unchanged."""
+        self._plan(Call(func, self._args, self._kwargs))
+        return func
+
+    def add_task(self, func: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Schedule calls of a function with these arguments.
+
+        Example:
+            afterword.every("0 8 * * 1", name="weekly").add_task(send_report, "week")
+        """
+        self._plan(Call(func, args, kwargs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
 """The arguments of a job: bound, validated and encoded when it is added, decoded when it runs.
 
 A `Plan` is compiled once per function. It encodes a call as one JSON object by parameter name,
-through a pydantic model made from the annotations, and decodes it again. Decoding must give the
-original values: `encode` decodes its own text and compares, so a type that JSON would silently
-change (a subclass, a secret, an ambiguous union) is refused. Plain values, which JSON certainly
-preserves, take a shorter way (`afterword.tasks.scalars`).
+through a pydantic model made from the annotations (`afterword.tasks.encoding`), and decodes it
+again. Decoding must give the original values: `encode` decodes its own text and compares, so a type
+that JSON would silently change (a subclass, a secret, an ambiguous union) is refused. Plain values,
+which JSON certainly preserves, take a shorter way (`afterword.tasks.scalars`).
 
 Parameters without an annotation take the types of JSON: str, int, float, bool, None, list, dict.
 
@@ -16,13 +16,12 @@ import contextlib
 import functools
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, create_model
-from pydantic.errors import PydanticSchemaGenerationError
-from pydantic_core import ErrorDetails, PydanticSerializationError, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, create_model
+from pydantic_core import PydanticSerializationError, ValidationError
 
 from afterword.errors import (
     ArgumentError,
@@ -32,17 +31,26 @@ from afterword.errors import (
     PayloadTooLarge,
     kind_of,
 )
-from afterword.tasks.payload import PAYLOAD_LIMIT, measure, same, too_large, why_not_json
+from afterword.tasks.encoding import (
+    CONFIG,
+    Unset,
+    change_of,
+    first_error,
+    is_plain,
+    location,
+    read,
+    restore_unset,
+    rule_of,
+    texts,
+    unset_in,
+    usable,
+    why_unusable,
+)
+from afterword.tasks.payload import PAYLOAD_LIMIT, measure, too_large, why_not_json
 from afterword.tasks.scalars import SCALARS, Scalars, scalars_of
 from afterword.tasks.signature import parameters
 
-_CONFIG = ConfigDict(
-    ser_json_bytes="base64",
-    val_json_bytes="base64",
-    ser_json_inf_nan="null",
-    arbitrary_types_allowed=False,
-    extra="forbid",
-)
+UNSET = "#unset"  # beside the arguments, and the name of no parameter
 _STARS = {inspect.Parameter.VAR_POSITIONAL.value: "*", inspect.Parameter.VAR_KEYWORD.value: "**"}
 
 
@@ -78,13 +86,43 @@ class Plan:
                 raise _unstorable(self.func, name, value, self.unstorable[name])
             measure(value, name, models=name not in self.plain)
         values = self._validate(given)
-        text = self._dump(values)
-        if len(text) > PAYLOAD_LIMIT:
-            raise PayloadTooLarge(too_large(f"{len(text):,} bytes"))
         # An annotation may convert (an int into a float); without one the value must not change.
         plain = {name: given[name] for name in self.plain & given.keys()}
-        self._require_unchanged({**values, **plain}, text)
-        return text.decode()
+        return self._unchanged({**values, **plain}, self._dump(values))
+
+    def _unchanged(self, values: dict[str, Any], written: Iterator[bytes]) -> str:
+        """Return the first of the texts from which the values come back as they are."""
+        refusal: NotStorable | None = None
+        for text in written:
+            if len(text) > PAYLOAD_LIMIT:
+                raise PayloadTooLarge(too_large(f"{len(text):,} bytes"))
+            found = self._change(values, text)
+            if found is None:
+                return text.decode()
+            refusal = refusal or _unstorable(self.func, *found)
+        raise refusal or AssertionError("no text was written")
+
+    def _change(self, values: dict[str, Any], text: bytes) -> tuple[str, Any, str] | None:
+        """Find an argument that changes; return its name, its value, and the reason."""
+        try:
+            back = self._read(text)
+        except ValidationError as error:
+            name, value = next(iter(values.items()))
+            place = str(error.errors(include_url=False)[0]["loc"][0])
+            name, value = (place, values[place]) if place in values else (name, value)
+            return name, value, f"its JSON cannot be read back ({first_error(error)})"
+        for name, value in values.items():
+            reason = change_of(value, back[name]) if name in back else "JSON would drop it"
+            if reason:
+                return name, value, reason
+        return None
+
+    def _read(self, text: str | bytes) -> dict[str, Any]:
+        values = _values(read(self.model, text))
+        unset: Unset | None = values.pop(UNSET, None)
+        if unset:
+            restore_unset(values, unset)
+        return values
 
     def decode(self, text: str) -> tuple[list[Any], dict[str, Any]]:
         """Decode the positional and keyword arguments of a stored call.
@@ -97,12 +135,11 @@ class Plan:
 
     def _decode(self, text: str) -> tuple[list[Any], dict[str, Any]]:
         try:
-            values = _values(self.model.__pydantic_validator__.validate_json(text))
-            return self._arrange(values)
+            return self._arrange(self._read(text))
         except (ValidationError, TypeError) as error:
             raise ArgumentError(
                 f"The stored arguments do not fit {_name(self.func)}{self.signature}:"
-                f" {_first(error)}. Was its signature changed after the job was added?"
+                f" {first_error(error)}. Was its signature changed after the job was added?"
             ) from error
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,20 +181,21 @@ class Plan:
             first = error.errors(include_url=False, include_context=False)[0]
             name = str(first["loc"][0])
             if name in self.plain:
-                path, value, reason = _path(first["loc"]), first["input"], _rule_of(first)
+                path, value, reason = location(first["loc"]), first["input"], rule_of(first)
                 raise _unstorable(self.func, path, value, reason) from None
             raise ArgumentError(
-                f"{_name(self.func)}{self.signature} was added with {_path(first['loc'])}"
+                f"{_name(self.func)}{self.signature} was added with {location(first['loc'])}"
                 f" {kind_of(first['input'])}: {first['msg']}."
                 " Pass a value of the annotated type, or change the annotation."
             ) from None
 
-    def _dump(self, values: dict[str, Any]) -> bytes:
-        model = self.model.model_construct(**_by_field(self.model, values))
+    def _dump(self, values: dict[str, Any]) -> Iterator[bytes]:
+        unset = unset_in(values)
+        written = {**values, UNSET: unset} if unset else values
+        model = self.model.model_construct(**written)
+        left_out = self.model.model_fields.keys() - model.model_fields_set
         try:
-            return self.model.__pydantic_serializer__.to_json(
-                model, by_alias=True, exclude_unset=True
-            )
+            yield from texts(model, left_out)
         except PydanticSerializationError as error:
             if "surrogate" in str(error):
                 raise ArgumentValueError(
@@ -169,19 +207,6 @@ class Plan:
             raise _unstorable(self.func, names, list(values.values()), reason) from None
         except ValueError as error:
             raise ArgumentValueError(f"{_name(self.func)} cannot be stored: {error}.") from None
-
-    def _require_unchanged(self, values: dict[str, Any], text: bytes) -> None:
-        try:
-            back = _values(self.model.__pydantic_validator__.validate_json(text))
-        except ValidationError as error:
-            back = {}
-            reason = f"its JSON cannot be read back ({_first(error)})"
-        else:
-            reason = "JSON would change it"
-        for name, value in values.items():
-            if name not in back or not same(value, back[name]):
-                came = f" to a value {kind_of(back[name])}" if name in back else ""
-                raise _unstorable(self.func, name, value, reason + came)
 
     def complete(
         self, args: list[Any], kwargs: dict[str, Any], injected: Mapping[str, Any]
@@ -237,17 +262,18 @@ def plan(func: Callable[..., Any], injected: frozenset[str] = frozenset()) -> Pl
     takes: dict[str, frozenset[type]] = {}
     for index, parameter in enumerate(signature.parameters.values()):
         key, hint = _key(parameter), hints.get(parameter.name, Any)
-        if _is_plain(hint):
+        if is_plain(hint):
             plain.add(key)
         takes[key] = SCALARS if key in plain else scalars_of(hint, parameter.default)
         try:
             annotation = _annotation(parameter, hints)
             TypeAdapter(annotation)
         except Exception as error:  # pydantic has many errors for an unknown type
-            unstorable[key] = _why(error)
+            unstorable[key] = why_unusable(error)
         else:
-            fields[f"p{index}"] = (annotation, Field(default=None, alias=key))
-    model = create_model("Arguments", __config__=_CONFIG, **fields)
+            fields[f"#{index}"] = (annotation, Field(default=None, alias=key))
+    fields[UNSET] = (Unset, Field(default=None, alias=UNSET))
+    model = create_model("Arguments", __config__={**CONFIG, "extra": "forbid"}, **fields)
     unstorable_types = types.MappingProxyType(unstorable)
     scalars = Scalars.of(signature, types.MappingProxyType(takes))
     return Plan(
@@ -265,12 +291,7 @@ def _hints(func: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
-    annotation: Any = hints.get(parameter.name, Any)
-    if _is_plain(annotation):
-        annotation = JsonValue
-    if get_origin(annotation) is Iterable:
-        # pydantic would validate an Iterable lazily, in the task, so it could not be compared here.
-        annotation = Sequence[get_args(annotation)[0]]  # type: ignore[misc]
+    annotation: Any = usable(hints.get(parameter.name, Any))
     if parameter.default is None:
         annotation = annotation | None  # `def f(name: str = None)` means `str | None`
     if parameter.kind is parameter.VAR_POSITIONAL:
@@ -278,18 +299,6 @@ def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
     if parameter.kind is parameter.VAR_KEYWORD:
         return dict.__class_getitem__((str, annotation))
     return annotation
-
-
-def _why(error: Exception) -> str:
-    """Explain why a type is refused, without pydantic's advice for its own users."""
-    if isinstance(error, PydanticSchemaGenerationError):
-        return "JSON has no form for its type"
-    return str(error).splitlines()[0]
-
-
-def _is_plain(annotation: Any) -> bool:
-    bare = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
-    return bare is Any or bare is object or bare is JsonValue
 
 
 def _key(parameter: inspect.Parameter) -> str:
@@ -301,14 +310,6 @@ def _values(model: BaseModel) -> dict[str, Any]:
     values = model.__dict__
     return {
         str(fields[name].alias): values[name] for name in fields if name in model.model_fields_set
-    }
-
-
-def _by_field(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        str(field.alias): values[str(field.alias)]
-        for field in model.model_fields.values()
-        if field.alias in values
     }
 
 
@@ -326,24 +327,3 @@ def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str)
 
 def _name(func: Callable[..., Any]) -> str:
     return getattr(func, "__qualname__", type(func).__qualname__)
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """Write pydantic's location as `kwargs.user.session`, without its names for types."""
-    return ".".join(str(part) for part in location if part not in ("dict", "list", "nullable"))
-
-
-def _rule_of(first: ErrorDetails) -> str:
-    """Return the pydantic rule that a value breaks.
-
-    The message of a user's validator is left out, because it may quote the value.
-    """
-    users = ("value_error", "assertion_error")
-    return "its validator refuses it" if first["type"] in users else str(first["msg"])
-
-
-def _first(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False, include_context=False)[0]
-    return f"{_path(first['loc'])}: {first['msg']}" if first["loc"] else str(first["msg"])

@@ -4,6 +4,8 @@ The limits are the same for every store. They are checked before anything is enc
 gigabyte, or a list that contains itself, is refused early.
 """
 
+import functools
+import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -106,9 +108,28 @@ def same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, set | frozenset):
         return one == other and {type(item) for item in one} == {type(item) for item in other}
-    if isinstance(one, BaseModel) or _compares_by_identity(one):
+    if isinstance(one, BaseModel):
+        return same(_data(one), _data(other))
+    if _compares_by_identity(one):
         return same(one.__dict__, other.__dict__)
     return _equal(one, other)
+
+
+def _data(model: BaseModel) -> dict[str, Any]:
+    """Return the fields and the extra fields of a model, without cached properties."""
+    data = {**model.__dict__, **(model.__pydantic_extra__ or {})}
+    for name in _cached_properties(type(model)):
+        data.pop(name, None)
+    return data
+
+
+@functools.lru_cache(maxsize=4096)
+def _cached_properties(kind: type) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name in dir(kind)
+        if isinstance(inspect.getattr_static(kind, name, None), functools.cached_property)
+    )
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -1,19 +1,21 @@
-"""Results of tasks, encoded as JSON and decoded by the return annotation.
+"""Results of tasks, encoded as JSON and decoded by the return annotation, as arguments are.
 
-A result is a convenience. If it cannot be stored, the task has still done its work: its job is
-completed, and the reason is logged once.
+A result is a convenience. If it cannot be stored, or would come back as another value, the task has
+still done its work: its job is completed, and the reason is logged once.
 """
 
 import functools
 import inspect
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, get_args, get_origin
 
-from pydantic import TypeAdapter
+from pydantic import RootModel, TypeAdapter
+from pydantic_core import ValidationError
 
 from afterword.errors import AfterwordError, PayloadTooLarge, kind_of
 from afterword.model.outcome import reason_of
+from afterword.tasks.encoding import CONFIG, change_of, first_error, read, rule_of, texts, usable
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, why_not_json
 from afterword.tasks.signature import signature
 
@@ -29,21 +31,51 @@ def encode_result(func: Callable[..., Any], value: object) -> str | None:
     """Encode a task's return value as JSON; None is not stored.
 
     Raises:
-        ResultNotKept: JSON has no form for it, or it is larger than 256 KiB.
+        ResultNotKept: JSON has no form for it or would change it, or it is larger than 256 KiB.
     """
     if value is None:
         return None
     try:
-        measure(value, "result", models=True)  # pydantic would silently write NaN as null
-        text = _adapter(func).dump_json(value, warnings="error")
+        return _encode(_kind(func), value)
+    except ResultNotKept:
+        raise
     except PayloadTooLarge as error:
         raise _too_large("more") from error
+    except ValidationError as error:
+        rule = rule_of(error.errors(include_url=False, include_context=False)[0])
+        why = f"it is {kind_of(value)}, which its annotation does not allow ({rule})"
+        raise ResultNotKept(why) from error
     except BaseException as error:  # a user's object may raise anything
         why = f"JSON has no form for it, which is {kind_of(value)} ({_reason(error)})"
         raise ResultNotKept(why) from error
-    if len(text) > RESULT_LIMIT:
-        raise _too_large(f"{len(text):,} bytes")
-    return text.decode()
+
+
+def _encode(kind: type[RootModel[Any]], value: object) -> str:
+    measure(value, "result", models=True)  # pydantic would silently write NaN as null
+    model = kind.__pydantic_validator__.validate_python(value, strict=True)
+    # An annotation may convert (an int into a float); without one the value must not change.
+    expected = value if kind is _kind_of_any() else model.root
+    reason: str | None = None
+    for text in texts(model):
+        if len(text) > RESULT_LIMIT:
+            raise _too_large(f"{len(text):,} bytes")
+        change = _change(kind, expected, text)
+        if change is None:
+            return text.decode()
+        reason = reason or change
+    raise ResultNotKept(
+        f"it is {kind_of(value)}, and {reason}. Annotate the function with the exact type of what"
+        " it returns"
+    )
+
+
+def _change(kind: type[RootModel[Any]], value: object, text: bytes) -> str | None:
+    """Explain how a value would change; None if it comes back as it is, with all fields set."""
+    try:
+        back = read(kind, text).root
+    except ValidationError as error:
+        return f"its JSON cannot be read back ({first_error(error)})"
+    return change_of(value, back)
 
 
 def _too_large(met: str) -> ResultNotKept:
@@ -62,19 +94,60 @@ def _reason(error: BaseException) -> str:
 
 
 def decode_result(func: Callable[..., Any] | None, text: str | None) -> Any:
-    """Decode a stored result to its annotated type; to plain JSON if the function is unknown."""
+    """Decode a stored result to its annotated type; to plain JSON if the function is unknown.
+
+    Raises:
+        ValueError: it does not fit the annotation (any more).
+    """
     if text is None:
         return None
     if func is None:
         return json.loads(text)
-    return _adapter(func).validate_json(text)
+    return read(_kind(func), text).root
+
+
+def shown_result(func: Callable[..., Any] | None, text: str) -> str:
+    """Return a stored result as FastAPI would show it: by aliases, with computed fields.
+
+    If the function is unknown, or what it returned does not fit it any more, the result is shown as
+    it is stored.
+    """
+    if func is None or _kind(func) is _kind_of_any():
+        return text
+    try:
+        return _shown(func).dump_json(decode_result(func, text), by_alias=True).decode()
+    except Exception:  # the code of a user's type may raise anything
+        return text
 
 
 @functools.lru_cache(maxsize=4096)
-def _adapter(func: Callable[..., Any]) -> TypeAdapter[Any]:
-    """Return the adapter of the return annotation; without a usable one, that of any JSON value."""
+def _shown(func: Callable[..., Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(_annotation(func))
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind(func: Callable[..., Any]) -> type[RootModel[Any]]:
+    """Return the model of the results; without a usable annotation, that of any JSON value."""
     try:
-        annotation = signature(func).return_annotation
-        return TypeAdapter(Any if annotation in _WITHOUT_TYPE else annotation)
+        return _kind_of(usable(_annotation(func)))
     except Exception:
-        return TypeAdapter(Any)
+        return _kind_of_any()
+
+
+@functools.cache
+def _kind_of_any() -> type[RootModel[Any]]:
+    return _kind_of(usable(Any))
+
+
+def _kind_of(annotation: Any) -> type[RootModel[Any]]:
+    class Result(RootModel[annotation]):
+        model_config = CONFIG
+
+    return Result
+
+
+def _annotation(func: Callable[..., Any]) -> Any:
+    annotation = signature(func).return_annotation
+    if get_origin(annotation) in (Awaitable, Coroutine):
+        annotation = get_args(annotation)[-1]
+    return Any if annotation in _WITHOUT_TYPE else annotation

@@ -54,6 +54,11 @@ from afterword.worker.progress import Reports
 from afterword.worker.services import WorkerSettings
 from afterword.worker.settlements import SettlementQueue
 
+_RETURNED_TOO_LATE = (
+    "complete_in completed the job before the task returned. Store the value in its block, or"
+    " return it without complete_in"
+)
+
 NOT_STORED = "the outcome of the attempt could not be stored"
 CANCEL_WITHIN = 1.0  # seconds an attempt has to end once its time is over
 
@@ -370,6 +375,8 @@ class Runner:
         claim = running.attempt.claim
         if not isinstance(outcome, Completed):
             telemetry.failed_after_completion(claim.id, claim.task, claim.attempt, outcome)
+        elif outcome.result is not None:
+            telemetry.result_not_kept(claim.task, _RETURNED_TOO_LATE)
         seconds = running.context.seconds
         telemetry.ended(claim.id, claim.task, claim.attempt, Completed(), seconds)
         self._forget(claim)

@@ -1,0 +1,314 @@
+"""What goes in comes out: values of all kinds, as arguments and as results."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, computed_field
+
+from afterword import Afterword
+from afterword.errors import NotStorable
+from afterword.tasks.arguments import plan
+from afterword.tasks.encoding import READS_NAMES
+from afterword.tasks.payload import same
+from afterword.tasks.results import ResultNotKept, decode_result, encode_result, shown_result
+from tests.life import annotated
+from tests.life.annotated import (
+    KINDS,
+    Aliased,
+    Cat,
+    Dog,
+    Extra,
+    Order,
+    Parcel,
+    Place,
+    Square,
+    fields_set,
+    fields_set_of,
+    orders,
+)
+from tests.life.site import PATIENCE
+
+Values = dict[str, Any]
+SOME = st.fixed_dictionaries({name: strategy for name, (_, strategy) in KINDS.items()})
+FEW = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture
+def afterword(store_url: str) -> Iterator[Afterword]:
+    """One at work, for calls from the test's thread."""
+    app = FastAPI()
+    afterword = Afterword(app, store_url)
+    with TestClient(app):
+        yield afterword
+
+
+def results(afterword: Afterword, tasks: Mapping[str, Callable[..., Any]], given: Values) -> Values:
+    """What the tasks return for these values."""
+    jobs = {name: afterword.add_task_sync(tasks[name], value) for name, value in given.items()}
+    return {name: job.wait_sync(PATIENCE).result for name, job in jobs.items()}
+
+
+def assert_same(expected: Values, actual: Values) -> None:
+    for name, value in expected.items():
+        assert same(value, actual[name]), (name, value, actual[name])
+
+
+# ---------------------------------------------------------------------- through the store
+
+
+def test_values_come_back_from_a_task_in_this_process(afterword: Afterword) -> None:
+    @given(SOME)
+    @settings(FEW, max_examples=10)
+    def check(values: Values) -> None:
+        assert_same(values, results(afterword, annotated.HERE, values))
+
+    check()
+
+
+def test_values_come_back_from_a_task_in_a_child_process(afterword: Afterword) -> None:
+    @given(SOME)
+    @settings(FEW, max_examples=2)
+    def check(values: Values) -> None:
+        assert_same(values, results(afterword, annotated.IN_PROCESS, values))
+
+    check()
+
+
+def test_a_child_process_knows_which_fields_were_set(afterword: Afterword) -> None:
+    order = Order(parcels=[Parcel(), Parcel(weight=Decimal(1))], pet=Dog())
+    job = afterword.add_task_sync(fields_set_of, order, Place(1, Dog(name="Bo")))
+
+    expected = [["parcels", "pet"], [], ["weight"], [], ["name"]]
+    assert expected == fields_set([order, Place(1, Dog(name="Bo"))])
+    assert expected == job.wait_sync(PATIENCE).result
+
+
+# ---------------------------------------------------------------------- as text
+
+
+def stored(func: Callable[..., Any], value: Any) -> Any:
+    """An argument after a rest in the store."""
+    planned = plan(func)
+    args, kwargs = planned.decode(planned.encode((value,), {}))
+    return [*args, *kwargs.values()][0]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_value_and_what_was_set_come_back(name: str) -> None:
+    func = annotated.HERE[name]
+
+    @given(KINDS[name][1])
+    @settings(FEW, max_examples=30)
+    def check(value: Any) -> None:
+        back = stored(func, value)
+
+        assert same(value, back)
+        assert name == "in_a_set" or fields_set(value) == fields_set(back)
+        text = encode_result(func, value)
+        assert same(value, decode_result(func, text))
+
+    check()
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+class Bill(BaseModel):
+    """Belongs to the tenant of the request."""
+
+    tenant: str = Field(default_factory=lambda: str(tenant.get()))
+
+
+def send(bill: Bill) -> None: ...
+
+
+def test_a_default_is_computed_once() -> None:
+    planned = plan(send)
+    token = tenant.set("acme")
+    text = planned.encode((Bill(),), {})
+    tenant.reset(token)
+    bill = planned.decode(text)[1]["bill"]
+
+    assert ("acme", set()) == (bill.tenant, bill.model_fields_set)
+
+
+def test_what_was_set_is_kept_where_the_call_has_its_place() -> None:
+    def deliver(*parcels: Parcel, **pets: Cat) -> None: ...
+
+    planned = plan(deliver)
+    args, kwargs = planned.decode(
+        planned.encode((Parcel(), Parcel(weight=Decimal(2))), {"tom": Cat()})
+    )
+
+    assert [set(), {"weight"}, set()] == [each.model_fields_set for each in [*args, kwargs["tom"]]]
+
+
+@given(orders)
+@settings(FEW, max_examples=20)
+def test_arguments_without_models_at_their_defaults_are_stored_as_ever(order: Order) -> None:
+    """An older release can read them."""
+
+    def take(order: Order, number: int) -> None: ...
+
+    text = plan(take).encode((order, 1), {})
+
+    assert ("#unset" in text) == (at_defaults(order))
+
+
+def at_defaults(order: Order) -> bool:
+    models = [order, *order.parcels, *order.by_id.values(), order.pet]
+    return any(each.model_fields_set != type(each).model_fields.keys() for each in models)
+
+
+# ---------------------------------------------------------------------- of the release before
+
+
+def test_arguments_of_the_release_before_are_read() -> None:
+    """It wrote by aliases, without the fields at their defaults."""
+
+    def take(person: Aliased, order: Order) -> None: ...
+
+    text = '{"person":{"firstName":"Ann"},"order":{"parcels":[{"weight":"2"}]}}'
+    kwargs = plan(take).decode(text)[1]
+
+    assert Aliased(firstName="Ann", bornOn=None) == kwargs["person"]
+    assert {"first_name"} == kwargs["person"].model_fields_set
+    assert [["parcels"], ["weight"], []] == fields_set(kwargs["order"])
+
+
+@pytest.mark.skipif(not READS_NAMES, reason="this release of pydantic reads aliases only")
+def test_results_of_the_release_before_are_read() -> None:
+    """It wrote by the names of fields."""
+
+    def find() -> Aliased: ...  # type: ignore[empty-body]
+
+    expected = Aliased(firstName="Ann", bornOn=None)
+    assert expected == decode_result(find, '{"first_name":"Ann","born":null}')
+
+
+# ---------------------------------------------------------------------- what would change
+
+
+class Account(BaseModel):
+    """Must not be stored in plain text."""
+
+    password: SecretStr
+
+
+class Admin(Extra):
+    """A subclass with a field more."""
+
+    rights: int = 3
+
+
+CHANGED: dict[str, tuple[Any, Any]] = {
+    "secret": (Account, Account(password=SecretStr("hidden"))),
+    "subclass": (Extra, Admin()),
+    "extra": (Extra, Extra.model_validate({"pair": (1, 2)})),
+    "tuple": (Any, (1, 2)),
+    "bytes": (Any, b"abc"),
+    "date-inside": (dict[str, Any], {"a": Parcel()}),
+}
+
+
+@pytest.mark.parametrize(("annotation", "value"), CHANGED.values(), ids=CHANGED)
+def test_what_would_change_is_refused(annotation: Any, value: Any) -> None:
+    def echo(value: Any) -> Any: ...
+
+    echo.__annotations__ = {"value": annotation, "return": annotation}
+    with pytest.raises(NotStorable, match="'value'"):
+        plan(echo).encode((value,), {})
+    with pytest.raises(ResultNotKept) as refusal:
+        encode_result(echo, value)
+    assert "hidden" not in str(refusal.value)
+
+
+def subclass() -> Extra:
+    return Admin()
+
+
+def test_a_result_that_would_change_is_not_kept(
+    afterword: Afterword, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = afterword.add_task_sync(subclass).wait_sync(PATIENCE)
+
+    assert ("completed", None) == (job.state, job.result)
+    (line,) = [each for each in caplog.records if "result_not_kept" in each.getMessage()]
+    assert logging.WARNING == line.levelno
+    assert "Admin, and JSON would change it to a value of the type Extra" in line.getMessage()
+
+
+class Counted(BaseModel):
+    """Has what is no data."""
+
+    number: int
+    _calls: int = PrivateAttr(0)
+
+    @cached_property
+    def double(self) -> int:
+        """Computed once."""
+        return 2 * self.number
+
+
+def test_a_cached_property_is_no_data() -> None:
+    def take(value: Counted) -> None: ...
+
+    counted = Counted(number=2)
+    assert 4 == counted.double
+
+    assert Counted(number=2) == stored(take, counted)
+
+
+# ---------------------------------------------------------------------- as FastAPI shows it
+
+
+class Shown(BaseModel):
+    """With everything that an answer has and a stored value has not."""
+
+    first_name: str = Field(alias="firstName", serialization_alias="FirstName")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def initial(self) -> str:
+        """Only in answers."""
+        return self.first_name[:1]
+
+
+def show(name: str) -> Shown:
+    return Shown(firstName=name)
+
+
+def square(side: int) -> Square:
+    return Square(side=side)
+
+
+@pytest.mark.skipif(not READS_NAMES, reason="this release of pydantic reads aliases only")
+@pytest.mark.parametrize(
+    ("func", "value"), [(show, "Ann"), (square, 3)], ids=["aliases", "computed"]
+)
+def test_the_status_api_shows_a_result_as_a_route_would(
+    store_url: str, func: Callable[[Any], Any], value: Any
+) -> None:
+    app = FastAPI()
+    afterword = Afterword(app, store_url)
+    app.include_router(afterword.jobs_router(authorize=lambda: None))
+    app.get("/same")(lambda: func(value))
+    with TestClient(app) as client:
+        job = afterword.add_task_sync(func, value).wait_sync(PATIENCE)
+
+        assert func(value) == job.result
+        assert client.get("/same").json() == client.get(f"/jobs/{job.id}/result").json()
+
+
+def test_a_result_that_does_not_fit_any_more_is_shown_as_it_is_stored() -> None:
+    assert '{"a":1}' == shown_result(square, '{"a":1}')
+    assert '{"a": 1}' == shown_result(None, '{"a": 1}')
