@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args, overload
 from weakref import WeakSet
 
 from starlette.applications import Starlette
@@ -73,7 +73,29 @@ DEFAULT_URL = "sqlite:///afterword.db"
 SET_CLOCK_EVERY = 30.0  # seconds
 WRONG_CLOCK = 5.0  # seconds by which a host's clock may differ from the store's without a warning
 
+RETRIES_AT_ONCE = 100  # of a job, under the pytest plugin
+
 _applications: "WeakSet[Afterword]" = WeakSet()  # of this process
+
+
+class RunOfTests(Protocol):
+    """The run of the pytest plugin, which gives each `Afterword` a store and the clock of tests."""
+
+    holds_jobs: bool
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of its stores, which tests may move."""
+
+    @property
+    def advice(self) -> str:
+        """A sentence for those whose transactions such a store cannot take part in."""
+
+    def store_for(self, afterword: "Afterword", url: str) -> Store:
+        """Return the store, not yet opened, that takes the place of the one of this URL."""
+
+    async def wait_for(self, afterword: "Afterword", ids: Sequence[str]) -> None:
+        """Wait until these jobs have ended, but for those that cannot run now."""
 
 
 @native()
@@ -125,7 +147,7 @@ class Afterword(ScriptTaskAdder):
         >>> afterword = Afterword(app, url="sqlite:///jobs.db")
     """
 
-    waits_for_tasks: bool = False  # the pytest plugin sets it for every application
+    test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
 
     def __init__(
         self,
@@ -163,18 +185,22 @@ class Afterword(ScriptTaskAdder):
         rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
         self._retries = None if retries is None else checked_retries(retries)
         self._queue_limits: Mapping[str, int | None] = {}
-        self._clock = StoreClock(clock or Clock())
         self._lease, self._retention = float(lease), float(retention)
         self._set_worker(queues, concurrency, grace)
         self._app = app
         self.injection = injection_of(
             app, checked_injectors(injectors), lifespan_state=lambda: self.intake.lifespan_state
         )
-        self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
+        url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
+        self._store = open_store(url)
+        if self.test_run is not None:
+            self._store, clock = self.test_run.store_for(self, url), self.test_run.clock
+        self._clock = StoreClock(clock or Clock())
         self._group = GroupCommit(self._store, self._clock)
         self._group.on_open = self._set_clock
         self.inquiries = Inquiries(self._group, self._clock)
-        self._transactions = Transactions(self._group)
+        advice = "" if self.test_run is None else self.test_run.advice
+        self._transactions = Transactions(self._group, advice)
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
         self.intake = Intake(
@@ -191,8 +217,10 @@ class Afterword(ScriptTaskAdder):
             provide=lambda entry: _in_task().in_request(self, entry),
         )
         self.intake.works = worker and app is not None
+        self.intake.holds_jobs = self.test_run is not None and self.test_run.holds_jobs
         super().__init__(self.intake.add, self.intake.add_sync)
         self._planned: list[Planned] = []
+        self._scheduler: Scheduler | None = None
         self._termination = Termination(self._stop_claiming)
         self._starting: asyncio.Lock | None = None
         self._started_late = False  # by a request: nothing announces the application's end
@@ -490,10 +518,10 @@ class Afterword(ScriptTaskAdder):
     async def _start(self) -> None:
         check_names()
         self.check_injection()
-        scheduler = Scheduler(self._group, self._planned)
+        scheduler = self._scheduler = self.new_scheduler()
         await asyncio.to_thread(self._group.start)
         try:
-            if self.intake.works:
+            if self._works:
                 await asyncio.to_thread(self._leases.start, self._queues, self._concurrency)
             else:
                 await asyncio.to_thread(self._leases.start)
@@ -503,7 +531,7 @@ class Afterword(ScriptTaskAdder):
         self._group.every(SET_CLOCK_EVERY, self._set_clock)
         upkeep.start(self._group, lease=self._lease, retention=self._retention)
         holdings.start(self._group, self._leases)
-        if self.intake.works:
+        if self._works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)
             self._worker = Worker(
@@ -514,12 +542,15 @@ class Afterword(ScriptTaskAdder):
                     queues=self._queues,
                     redact=self.redact,
                     retries=self._retries,
+                    retries_at_once=0 if self.test_run is None else RETRIES_AT_ONCE,
                 ),
                 injection=self.injection,
                 builtins=_in_task().builtins_of(self),
                 inquiries=self.inquiries,
                 clock=self._clock,
             )
+            if self.intake.holds_jobs:
+                self._worker.hold(True)
             # It opens pipes of other processes: file access, which must not block the event loop.
             await asyncio.to_thread(self._worker.listen)
             self._worker.start()
@@ -540,8 +571,19 @@ class Afterword(ScriptTaskAdder):
             self._store.url,
             self._store.durability,
             self._leases.worker,
-            self._concurrency if self.intake.works else None,
+            self._concurrency if self._works else None,
         )
+
+    @property
+    def _works(self) -> bool:
+        """True if it runs jobs here once it has started; under the pytest plugin, always."""
+        return self.intake.works or self.test_run is not None
+
+    def new_scheduler(self) -> Scheduler:
+        """Make the scheduler of the schedules that the application has declared so far."""
+        scheduler = Scheduler(self._group, self._planned)
+        scheduler.held = self.intake.holds_jobs
+        return scheduler
 
     def check_injection(self) -> None:
         """Refuse registered tasks with parameters that can never be injected; `start` calls it.
@@ -642,6 +684,45 @@ class Afterword(ScriptTaskAdder):
             await asyncio.to_thread(farewell)
         except StoreError as error:  # the next recovery finds our lock free, or our lease expired
             telemetry.step_failed(error)
+
+    # ------------------------------------------------------------------ under the pytest plugin
+
+    @property
+    def waits_for_tasks(self) -> bool:
+        """True if a request waits for its tasks."""
+        return self.test_run is not None and not self.intake.holds_jobs
+
+    async def wait_for_tasks(self, ids: Sequence[str]) -> None:
+        """Wait until these jobs have ended, but for those that cannot run now."""
+        if self.test_run is not None:
+            await self.test_run.wait_for(self, ids)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which it runs jobs; None if it is not started."""
+        return self._loop if self.started and not self._stranded else None
+
+    async def run_due(self, most: int) -> Sequence[str]:
+        """Run up to `most` attempts that are due, one by one; return the ids of their jobs."""
+        return await self._worker.run_due(most) if self._worker else []
+
+    async def start_due(self) -> bool:
+        """Start the jobs of all queues that are due, as far as there are slots; True if any was."""
+        here = self._worker is not None and self.loop is asyncio.get_running_loop()
+        return bool(self._worker and here and await self._worker.claim_due(self._concurrency))
+
+    def hold_jobs(self, held: bool) -> None:
+        """Let no job start, and no schedule create one, until a test says so."""
+        self.intake.holds_jobs = held
+        if self._worker is not None:
+            self._worker.hold(held)
+        if self._scheduler is not None:
+            self._scheduler.held = held
+
+    def use_store(self, store: Store) -> None:
+        """Keep the jobs in another store from now on; it must not be started."""
+        self._group.stop()
+        self._store = self._group.store = store
 
     def _forget(self) -> None:
         """Reset to "not started", in a forked child."""

@@ -24,7 +24,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,7 +35,6 @@ from afterword.request.intake import Intake
 from afterword.request.outbox import Outbox, current_outbox
 
 _STORE_RETRY_AFTER = 1  # seconds, in the 503's Retry-After
-_TEST_PATIENCE = 30.0  # seconds for which a request waits for its tasks, under the pytest plugin
 _CLOSE_TRY_AGAIN = 1013  # WebSocket close code, https://www.iana.org/assignments/websocket
 _OUTBOX = "afterword.request.outbox"  # the key of a request's outbox in its scope
 
@@ -44,8 +43,11 @@ class Host(Protocol):
     """The application's `Afterword`, as the middleware needs it."""
 
     intake: Intake
-    waits_for_tasks: bool  # under the pytest plugin
     in_lifespan: bool  # the application's lifespan passes through the middleware
+
+    @property
+    def waits_for_tasks(self) -> bool:
+        """True under the pytest plugin: a request waits for its tasks."""
 
     async def start(self) -> None:
         """Open the store and start the worker."""
@@ -55,6 +57,9 @@ class Host(Protocol):
 
     async def start_late(self) -> None:
         """Start without a lifespan, if the event loop outlives the request."""
+
+    async def wait_for_tasks(self, ids: Sequence[str]) -> None:
+        """Wait, under the pytest plugin, for these jobs as far as they can run now."""
 
 
 class AfterwordMiddleware:
@@ -77,6 +82,9 @@ class AfterwordMiddleware:
             in_outer = outer is not None and outer.intake.started
             if in_outer or not is_of_test_client(scope):
                 await self.host.start_late()
+            elif self.host.intake.holds_jobs:
+                require_asyncio()
+                await asyncio.to_thread(self.host.intake.inquiries.store)
         try:
             await _Exchange(self.app, self.host, scope, send).run(receive)
         finally:
@@ -230,7 +238,7 @@ class _Exchange:
         finally:
             ids = self._end()
         if ids and self._host.waits_for_tasks and outbox.intake.started:
-            await outbox.intake.inquiries.wait_ended(ids, _TEST_PATIENCE)
+            await self._host.wait_for_tasks(ids)
 
     def _end(self) -> list[str]:
         """Release the jobs of the request; return their ids for the pytest plugin."""

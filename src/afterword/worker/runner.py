@@ -106,6 +106,7 @@ class Runner:
         self._on_empty = on_empty
         self._on_loop_ends = on_loop_ends
         self._retries = settings.retries
+        self._retries_at_once = settings.retries_at_once
         self._settlements = SettlementQueue(group, self._on_settled)
         self._threads = Threads(settings.concurrency)
         self._processes = Processes(min(settings.concurrency, _cores()), HANDLER)
@@ -336,6 +337,8 @@ class Runner:
             outcome = replace(outcome, error=self._redact(outcome.error))
         elif isinstance(outcome, Cancelled):
             outcome = replace(outcome, reason=self._redact(outcome.reason))
+        if isinstance(outcome, Retry) and running.attempt.claim.attempt <= self._retries_at_once:
+            outcome = replace(outcome, delay=0.0)
         if running.context.completed:
             self._note_completed(running, outcome)
             return

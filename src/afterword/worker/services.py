@@ -22,12 +22,14 @@ class WorkerSettings:
         queues: the queues that the worker serves.
         redact: removes from an error's text what must not be stored.
         retries: for tasks that do not set their own; None: no default.
+        retries_at_once: the retries of a job that do not wait; more than 0 in tests only.
     """
 
     concurrency: int
     queues: Sequence[str] = ("default",)
     redact: Callable[[str], str] = str
     retries: int | None = None
+    retries_at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
