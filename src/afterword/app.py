@@ -29,7 +29,7 @@ from afterword.errors import (
     StoreError,
 )
 from afterword.injection.injectors import injection_of
-from afterword.injection.needs import Injector, checked_injectors, native, refused_by_all
+from afterword.injection.needs import Injection, Injector, checked_injectors, native, refused_by_all
 from afterword.model.checks import (
     check_callable,
     check_choice,
@@ -103,7 +103,8 @@ class Afterword(ScriptTaskAdder):
     """Durable background tasks for one application.
 
     Args:
-        app: a FastAPI or Starlette application; None for a script that only adds jobs.
+        app: a FastAPI or Starlette application; None for a script that only adds jobs, and if the
+            application follows by `install`.
         url: the store. Default: the environment variable `AFTERWORD_URL`, else
             `sqlite:///afterword.db`.
         concurrency: the most attempts that run at the same time in this process. Default: 40.
@@ -148,6 +149,8 @@ class Afterword(ScriptTaskAdder):
     """
 
     test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
+    _app: Starlette | None = None
+    _open_router = False  # a jobs_router without `authorize` was made before the application
 
     def __init__(
         self,
@@ -187,10 +190,8 @@ class Afterword(ScriptTaskAdder):
         self._queue_limits: Mapping[str, int | None] = {}
         self._lease, self._retention = float(lease), float(retention)
         self._set_worker(queues, concurrency, grace)
-        self._app = app
-        self.injection = injection_of(
-            app, checked_injectors(injectors), lifespan_state=lambda: self.intake.lifespan_state
-        )
+        self._injectors = checked_injectors(injectors)
+        self.injection = self._injection_of(None)
         url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
         self._store = open_store(url)
         if self.test_run is not None:
@@ -216,7 +217,8 @@ class Afterword(ScriptTaskAdder):
             redact=self.redact,
             provide=lambda entry: _in_task().in_request(self, entry),
         )
-        self.intake.works = worker and app is not None
+        self.intake.owner = self
+        self._worker_wanted = worker
         self.intake.holds_jobs = self.test_run is not None and self.test_run.holds_jobs
         super().__init__(self.intake.add, self.intake.add_sync)
         self._planned: list[Planned] = []
@@ -226,21 +228,74 @@ class Afterword(ScriptTaskAdder):
         self._started_late = False  # by a request: nothing announces the application's end
         self.in_lifespan = False
         self.drained = True  # True if the last stop could end every attempt
-        (application.include if app else application.include_script)(self._made_in())
+        self._made_in = self._calling_module()
+        if app is None:
+            application.include_script(self._made_in)
         declare_all(tasks)
         in_child(self._forget)
         if app is not None:
-            self._install(app)
+            self.install(app)
 
-    def _made_in(self) -> str:
-        """Return the module that creates this object: neither this one, nor that of a subclass."""
+    def _calling_module(self) -> str:
+        """Return the module that calls this object: neither this one, nor that of a subclass."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_locals.get("self") is self:
             frame = frame.f_back
         name = "" if frame is None else frame.f_globals.get("__name__", "")
         return application.stable_name(name)
 
-    def _install(self, app: Starlette) -> None:
+    def install(self, app: Starlette) -> None:
+        """Serve an application that is made later, as `Afterword(app)` does.
+
+        Modules with tasks, schedules and routes can import an `Afterword()` before there is an
+        application. A factory may be called several times, for instance in tests; one of its
+        applications can be started at a time.
+
+        Args:
+            app: a FastAPI or Starlette application that has served no request yet.
+
+        Raises:
+            ConfigurationError: it is something else, it has an Afterword, or the application that
+                was installed before is running.
+
+        Example:
+            >>> from fastapi import FastAPI
+            >>> afterword = Afterword(url="sqlite:///jobs.db")
+            >>> def create_app() -> FastAPI:
+            ...     app = FastAPI()
+            ...     afterword.install(app)
+            ...     return app
+        """
+        self._require_installable(app)
+        self.serve(app)
+        for module in (self._made_in, self._calling_module()):
+            application.include(module)
+        self.intake.works = self.intake.works or self._worker_wanted
+        # The last middleware is the innermost: later `add_middleware` calls wrap it.
+        app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
+        self._wrap_lifespan(app)
+        _applications.add(self)
+
+    def serve(self, app: Starlette) -> None:
+        """Take the overrides and containers of this application, which is about to start.
+
+        Raises:
+            ConfigurationError: another application with this Afterword is running.
+        """
+        if app is self._app:
+            return
+        if self.started and not self._stranded:
+            raise ConfigurationError(
+                "An Afterword serves one application at a time, but another one is running. Stop"
+                " it first, or give each its own: Afterword(app)."
+            )
+        self._app = app
+        self.injection.become(self._injection_of(app))
+
+    def _injection_of(self, app: Starlette | None) -> Injection:
+        return injection_of(app, self._injectors, lifespan_state=lambda: self.intake.lifespan_state)
+
+    def _require_installable(self, app: Starlette) -> None:
         if not isinstance(app, Starlette):
             raise ConfigurationError(
                 "Afterword(app) needs a FastAPI or Starlette application, but this is a"
@@ -257,10 +312,10 @@ class Afterword(ScriptTaskAdder):
                 "Afterword(app) must be called once per application, but this is the second call."
                 " Keep one."
             )
-        # The last middleware is the innermost: later `add_middleware` calls wrap it.
-        app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
-        self._wrap_lifespan(app)
-        _applications.add(self)
+        if self._open_router and not app.debug:
+            from afterword.request.jobs_router import OPEN
+
+            raise ConfigurationError(OPEN)
 
     def _wrap_lifespan(self, app: Starlette) -> None:
         """Start with the application's lifespan even if that is entered by hand.
@@ -278,6 +333,7 @@ class Afterword(ScriptTaskAdder):
                     yield state
                     return
                 self.intake.lifespan_state = state or {}
+                self.serve(app)
                 await self.start()
                 try:
                     yield state
@@ -471,17 +527,27 @@ class Afterword(ScriptTaskAdder):
         """
         from afterword.request.jobs_router import jobs_router
 
-        debug = self._app is not None and self._app.debug
+        development = self._debugs() or os.environ.get("AFTERWORD_DEV") == "1"
+        if self._app is None and authorize is None and not development:
+            self._open_router, authorize = True, self._debugs  # `install` decides
         return jobs_router(
             self.inquiries,
             authorize=authorize,
-            development=debug or os.environ.get("AFTERWORD_DEV") == "1",
+            development=development,
             prefix=prefix,
             tags=tags,
             show_errors=show_errors,
             retry_after=retry_after,
             include_in_schema=include_in_schema,
         )
+
+    def _debugs(self) -> bool:
+        return self._app is not None and self._app.debug
+
+    @property
+    def installed(self) -> bool:
+        """True if it has an application; otherwise it only adds jobs."""
+        return self._app is not None
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""

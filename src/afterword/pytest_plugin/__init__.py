@@ -92,9 +92,8 @@ def _afterword_store(request: pytest.FixtureRequest, afterword_url: str | None) 
 
 
 @pytest.fixture
-def jobs(request: pytest.FixtureRequest) -> Iterator[Jobs]:
+def jobs(request: pytest.FixtureRequest) -> Jobs:
     """The jobs of the test, which start only when the test runs them."""
     run = request.config.stash[_run]
-    run.hold_jobs(True)
-    yield Jobs(run)
-    run.hold_jobs(False)
+    run.hold_jobs(True)  # until the next test begins, because these must not run in between
+    return Jobs(run)

@@ -100,14 +100,20 @@ class PytestRun:
     # ------------------------------------------------------------------ a test
 
     def begin_test(self) -> None:
-        """Forget the jobs of the test before, and the time to which it moved the clock."""
-        self.clock.ahead = 0.0
-        for group in self.groups():
+        """Forget the jobs of the test before, and the time to which it moved the clock.
+
+        The clock stays where it is while an application runs on: its schedules have gone so far.
+        """
+        groups = self.groups()
+        if not any(group[0].started for group in groups):
+            self.clock.ahead = 0.0
+        for group in groups:
             if group[0].started:
                 _empty(group[0].inquiries.store_after_writes())
             elif self._url is None:
                 self._renew(group)
         self._empty_given()
+        self.hold_jobs(False)
 
     def _renew(self, group: Sequence[Afterword]) -> None:
         """Take a new file, unless the present one was never used."""
@@ -191,7 +197,7 @@ class PytestRun:
 
 
 def _readiness(afterword: Afterword) -> tuple[bool, bool]:
-    return afterword.started, afterword.intake.works
+    return afterword.started, afterword.installed
 
 
 def _empty(store: Store) -> None:

@@ -86,6 +86,7 @@ class Intake:
         self.store_timeout = store_timeout
         self.grace, self.redact = grace, redact
         self.provide = provide
+        self.owner: object = None  # the application's Afterword
         self.started = False  # the application's lifespan has run
         self.works = False  # the application runs jobs itself, once it has started
         self.holds_jobs = False  # a test starts them itself, even if the application is not started

@@ -27,6 +27,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from afterword.errors import ConfigurationError, StoreError
@@ -48,6 +49,9 @@ class Host(Protocol):
     @property
     def waits_for_tasks(self) -> bool:
         """True under the pytest plugin: a request waits for its tasks."""
+
+    def serve(self, app: Starlette) -> None:
+        """Take this application, which is about to start."""
 
     async def start(self) -> None:
         """Open the store and start the worker."""
@@ -93,6 +97,7 @@ class AfterwordMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_asyncio()
+        self.host.serve(scope["app"])
         state: Mapping[str, Any] = scope.get("state", {})
         self.host.intake.lifespan_state = state
         self.host.in_lifespan = True
