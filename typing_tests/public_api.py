@@ -21,7 +21,7 @@ from afterword import (
     task,
 )
 from afterword.client.handle import ProgressRecord
-from afterword.fastapi import Accepted, BackgroundTask, BackgroundTasks
+from afterword.fastapi import Accepted, AfterwordDep, BackgroundTask, BackgroundTasks
 from afterword.injection.injectors.dishka import DishkaInjector
 from afterword.injection.injectors.wireup import WireupInjector
 
@@ -184,3 +184,12 @@ def status_api(background_tasks: BackgroundTasks) -> Accepted:
     job = background_tasks.add_task(resize, "a")
     assert_type(Accepted(job).job, Job[Any])
     return Accepted(job, location="/pictures/{id}", retry_after=5, headers={"X-Mine": "1"})
+
+
+async def takes_afterword(here: AfterwordDep) -> None:
+    assert_type(here, Afterword)
+    assert_type(await here.add_task(resize, "photo.jpg"), Job[bytes])
+
+
+Afterword().install(app)
+Afterword().install("app")  # type: ignore[arg-type]

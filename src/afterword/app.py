@@ -544,11 +544,6 @@ class Afterword(ScriptTaskAdder):
     def _debugs(self) -> bool:
         return self._app is not None and self._app.debug
 
-    @property
-    def installed(self) -> bool:
-        """True if it has an application; otherwise it only adds jobs."""
-        return self._app is not None
-
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""
         self._group.stop()
@@ -584,7 +579,7 @@ class Afterword(ScriptTaskAdder):
     async def _start(self) -> None:
         check_names()
         self.check_injection()
-        scheduler = self._scheduler = self.new_scheduler()
+        scheduler = self._scheduler = self._new_scheduler()
         await asyncio.to_thread(self._group.start)
         try:
             if self._works:
@@ -645,7 +640,7 @@ class Afterword(ScriptTaskAdder):
         """True if it runs jobs here once it has started; under the pytest plugin, always."""
         return self.intake.works or self.test_run is not None
 
-    def new_scheduler(self) -> Scheduler:
+    def _new_scheduler(self) -> Scheduler:
         """Make the scheduler of the schedules that the application has declared so far."""
         scheduler = Scheduler(self._group, self._planned)
         scheduler.held = self.intake.holds_jobs
@@ -764,20 +759,20 @@ class Afterword(ScriptTaskAdder):
             await self.test_run.wait_for(self, ids)
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
+    def _serving_loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop in which it runs jobs; None if it is not started."""
         return self._loop if self.started and not self._stranded else None
 
-    async def run_due(self, most: int) -> Sequence[str]:
+    async def _run_due(self, most: int) -> Sequence[str]:
         """Run up to `most` attempts that are due, one by one; return the ids of their jobs."""
         return await self._worker.run_due(most) if self._worker else []
 
-    async def start_due(self) -> bool:
+    async def _start_due(self) -> bool:
         """Start the jobs of all queues that are due, as far as there are slots; True if any was."""
-        here = self._worker is not None and self.loop is asyncio.get_running_loop()
+        here = self._worker is not None and self._serving_loop is asyncio.get_running_loop()
         return bool(self._worker and here and await self._worker.claim_due(self._concurrency))
 
-    def hold_jobs(self, held: bool) -> None:
+    def _hold_jobs(self, held: bool) -> None:
         """Let no job start, and no schedule create one, until a test says so."""
         self.intake.holds_jobs = held
         if self._worker is not None:
@@ -785,7 +780,7 @@ class Afterword(ScriptTaskAdder):
         if self._scheduler is not None:
             self._scheduler.held = held
 
-    def use_store(self, store: Store) -> None:
+    def _use_store(self, store: Store) -> None:
         """Keep the jobs in another store from now on; it must not be started."""
         self._group.stop()
         self._store = self._group.store = store

@@ -26,7 +26,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from afterword.app import Afterword
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, kind_of
 from afterword.request.middleware import AfterwordMiddleware
 from afterword.tasks.application import include
 
@@ -163,7 +163,7 @@ def load(target: Target) -> Application:
     name = target.name or _only_name(vars(module), target)
     asgi = _attribute(module, _without_call(name), target)
     if name != _without_call(name):
-        asgi = asgi()
+        asgi = _made_by(asgi, f"{target.module}:{name}")
     full_name = f"{target.module}:{name}"
     inner = _starlette(asgi)
     if inner is None:
@@ -201,6 +201,15 @@ def _attribute(module: Any, name: str, target: Target) -> Any:
             )
         found = getattr(found, part)
     return found
+
+
+def _made_by(factory: Any, name: str) -> Any:
+    if not inspect.isfunction(factory):
+        raise ConfigurationError(
+            f"{name} must call a function that makes an application, but it calls one"
+            f" {kind_of(factory)}. Leave out the () if it is the application itself."
+        )
+    return factory()
 
 
 def _only_name(values: dict[str, Any], target: Target) -> str:

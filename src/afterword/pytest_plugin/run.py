@@ -87,7 +87,7 @@ class PytestRun:
                     "The fixture afterword_url must have its value before an application is"
                     " started. Let the fixture that starts it request afterword_url."
                 )
-            afterword.use_store(self._new_store(usual))
+            afterword._use_store(self._new_store(usual))
         self._empty_given()
 
     def groups(self) -> list[list[Afterword]]:
@@ -122,7 +122,7 @@ class PytestRun:
         if path is not None and path.exists():
             del self._paths[url]
             for each in group:
-                each.use_store(self._new_store(url))
+                each._use_store(self._new_store(url))
             shutil.rmtree(path.parent, ignore_errors=True)
 
     def _empty_given(self) -> None:
@@ -140,7 +140,7 @@ class PytestRun:
         """Let no job start until the test says so."""
         self.holds_jobs = held
         for afterword in list(self._urls):
-            afterword.hold_jobs(held)
+            afterword._hold_jobs(held)
 
     def move_time(self, seconds: float) -> None:
         """Move the clock forward, from one occurrence of a schedule to the next."""
@@ -164,7 +164,7 @@ class PytestRun:
 
     def _scheduler_of(self, afterword: Afterword) -> Scheduler:
         afterword.inquiries.store()  # opened, if it was not
-        scheduler = afterword.new_scheduler()
+        scheduler = afterword._new_scheduler()
         scheduler.declare()
         return scheduler
 
@@ -187,7 +187,7 @@ class PytestRun:
             for delay in growing_delays():
                 records = await afterword.inquiries.records(ids)
                 left = [each for each in records if not each.state.final]
-                started = await afterword.start_due()
+                started = await afterword._start_due()
                 state = [(each.id, each.state, each.attempt) for each in left]
                 stuck = all(each.state is JobState.QUEUED for each in left) and state == seen
                 if not left or (stuck and not started):
@@ -197,7 +197,7 @@ class PytestRun:
 
 
 def _readiness(afterword: Afterword) -> tuple[bool, bool]:
-    return afterword.started, afterword.installed
+    return afterword.started, afterword._app is not None
 
 
 def _empty(store: Store) -> None:
