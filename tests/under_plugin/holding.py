@@ -6,18 +6,23 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from afterword import JobState
+from afterword import Afterword, JobState
 from afterword.errors import WouldBlock
+from afterword.fastapi import BackgroundTasks
 from afterword.pytest_plugin import Jobs
 from tests.under_plugin.shop import (
     add_another,
     afterword,
     app,
     blocking,
+    compute,
     done,
     fail,
+    get_name,
+    note_name,
     poll,
     slow,
     tidy,
@@ -157,6 +162,36 @@ def test_jobs_that_are_added_outside_of_requests(jobs: Jobs) -> None:
     jobs.run()
 
     assert [1] == done
+
+
+def app_named(name: str) -> FastAPI:
+    app = FastAPI()
+    Afterword(app)
+    app.dependency_overrides[get_name] = lambda: name
+
+    @app.post("/")
+    async def add(background_tasks: BackgroundTasks) -> None:
+        background_tasks.add_task(note_name)  # type: ignore[call-overload]
+
+    return app
+
+
+def test_applications_that_the_test_makes(jobs: Jobs) -> None:
+    """Jobs run in the newest of those that share a URL: a test may leave others behind."""
+    apps = []
+    for name in ("first", "second"):
+        apps.append(app_named(name))
+        TestClient(apps[-1]).post("/")
+        jobs.run()
+
+    assert ["first", "second"] == done
+
+
+def test_tasks_run_in_processes_of_their_own(client: TestClient, jobs: Jobs) -> None:
+    afterword.add_task_sync(compute, 4)
+    (job,) = jobs.run()
+
+    assert 8 == job.result
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Annotated
 
-from fastapi import FastAPI, Query
+from fastapi import Depends, FastAPI, Query
 
 from afterword import Afterword, Job, Retry, task
 from afterword.fastapi import BackgroundTasks
@@ -51,6 +51,19 @@ async def add_another(background_tasks: BackgroundTasks) -> None:
 @afterword.every(seconds=600)
 def tidy() -> None:
     done.append("tidied")
+
+
+def get_name() -> str:
+    return "real"
+
+
+def note_name(name: Annotated[str, Depends(get_name)]) -> None:
+    done.append(name)
+
+
+@task(executor="process")
+def compute(number: int) -> int:
+    return 2 * number
 
 
 @app.post("/tasks")

@@ -82,7 +82,7 @@ class PytestRun:
         self._url = url
         self._paths.clear()
         for afterword, usual in self._urls.items():
-            if afterword.started:
+            if _is_serving(afterword):
                 raise ConfigurationError(
                     "The fixture afterword_url must have its value before an application is"
                     " started. Let the fixture that starts it request afterword_url."
@@ -91,10 +91,13 @@ class PytestRun:
         self._empty_given()
 
     def groups(self) -> list[list[Afterword]]:
-        """Return the Afterwords that share a store, those first that can run its jobs."""
+        """Return the Afterwords that share a store, the one first that runs its jobs.
+
+        That is one that is started, or else the newest that has an application.
+        """
         found: dict[str, list[Afterword]] = {}
         for afterword, url in self._urls.items():
-            found.setdefault(self._url or url, []).append(afterword)
+            found.setdefault(self._url or url, []).insert(0, afterword)
         return [sorted(each, key=_readiness, reverse=True) for each in found.values()]
 
     # ------------------------------------------------------------------ a test
@@ -105,10 +108,10 @@ class PytestRun:
         The clock stays where it is while an application runs on: its schedules have gone so far.
         """
         groups = self.groups()
-        if not any(group[0].started for group in groups):
+        if not any(_is_serving(group[0]) for group in groups):
             self.clock.ahead = 0.0
         for group in groups:
-            if group[0].started:
+            if _is_serving(group[0]):
                 _empty(group[0].inquiries.store_after_writes())
             elif self._url is None:
                 self._renew(group)
@@ -171,7 +174,7 @@ class PytestRun:
     def end(self) -> None:
         """Close the stores that are still open."""
         for afterword in list(self._urls):
-            if not afterword.started:
+            if not _is_serving(afterword):
                 afterword.close()
 
     # ------------------------------------------------------------------ a request
@@ -197,7 +200,11 @@ class PytestRun:
 
 
 def _readiness(afterword: Afterword) -> tuple[bool, bool]:
-    return afterword.started, afterword._app is not None
+    return _is_serving(afterword), afterword._app is not None
+
+
+def _is_serving(afterword: Afterword) -> bool:
+    return afterword._serving_loop is not None
 
 
 def _empty(store: Store) -> None:
