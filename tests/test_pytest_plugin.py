@@ -1,106 +1,126 @@
-"""Under the pytest plugin a request waits for its tasks; tested in a pytest of its own."""
+"""The pytest plugin, in a pytest of its own: the tests of tests/under_plugin are run by it."""
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-APPLICATION = """
-import asyncio
-import time
+import pytest
 
-from fastapi import FastAPI
+from tests.helpers import ROOT
 
-from afterword import Afterword
-from afterword.fastapi import BackgroundTasks
+INNER = ROOT / "tests/under_plugin"
 
-app = FastAPI()
-afterword = Afterword(app)
-done = []
-
-
-async def slow(number: int) -> None:
-    await asyncio.sleep(0.2)
-    done.append(number)
-
-
-def blocking(number: int) -> None:
-    time.sleep(0.2)
-    done.append(number)
-
-
-def fail() -> None:
-    raise ValueError("boom")
-
-
-@app.post("/tasks")
-async def tasks(background_tasks: BackgroundTasks) -> str:
-    background_tasks.add_task(slow, 1)
-    background_tasks.add_task(blocking, 2)
-    return background_tasks.add_task(slow, 3).id
-
-
-@app.post("/failing")
-async def failing(background_tasks: BackgroundTasks) -> str:
-    return background_tasks.add_task(fail).id
+CONFTEST = """
+import tests.under_plugin.shop  # before pytest has been configured
 """
 
-TESTS = """
-import asyncio
-import os
+UNBOUND = """
+import sqlalchemy.orm
+from tests.under_plugin.shop import afterword, blocking
 
+def test_bind():
+    with sqlalchemy.orm.Session(sqlalchemy.create_engine("sqlite:///app.db")) as session:
+        afterword.bind(session).add_task(blocking, 1)
+"""
+
+URL_TOO_LATE = """
+import pytest
 from fastapi.testclient import TestClient
+from tests.under_plugin.shop import app
 
-import application
+@pytest.fixture(scope="session", autouse=True)
+def aa_client():
+    with TestClient(app) as client:
+        yield client
 
+@pytest.fixture(scope="session")
+def afterword_url(aa_client):
+    return "sqlite:///tests.db"
 
-def test_requests_wait_for_their_tasks():
-    application.done.clear()
-    with TestClient(application.app) as client:
-        client.post("/tasks")
-
-        assert [1, 2, 3] == application.done
-
-
-def test_not_started_they_run_in_the_request():
-    application.done.clear()
-    TestClient(application.app).post("/tasks")
-
-    assert [1, 2, 3] == application.done
-
-
-def test_a_failed_task_does_not_fail_its_request():
-    with TestClient(application.app) as client:
-        response = client.post("/failing")
-        job = client.portal.call(application.afterword.job, response.json())
-
-    assert 200 == response.status_code
-    assert "failed" == job.state
-
-
-def test_jobs_are_kept_out_of_the_working_directory():
-    assert "afterword-" in os.environ["AFTERWORD_URL"]
-    assert [] == [name for name in os.listdir() if name.endswith(".db")]
+def test_nothing():
+    pass
 """
 
 
-def run_pytest(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    (folder / "application.py").write_text(APPLICATION)
-    (folder / "test_application.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-q", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def run_pytest(
+    folder: Path, *arguments: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run pytest in a folder, with no configuration and no conftest.py but what is in there."""
+    options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
+    command = [sys.executable, "-m", "pytest", *options, "--confcutdir", str(folder), *arguments]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
-def test_the_plugin_is_found_and_requests_wait(tmp_path: Path) -> None:
+def passed(result: "subprocess.CompletedProcess[str]") -> int:
+    """Return how many tests have passed; all of them must have."""
+    found = re.search(r"^(\d+) passed", result.stdout, re.MULTILINE)
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert found
+    return int(found[1])
+
+
+@pytest.mark.parametrize(("name", "tests"), [("waiting", 8), ("holding", 36)])
+def test_the_plugin_is_found(name: str, tests: int, tmp_path: Path) -> None:
     """Installing Afterword is enough: pytest finds the plugin by its entry point."""
+    shutil.copy(INNER / f"{name}.py", tmp_path / f"test_{name}.py")
     result = run_pytest(tmp_path)
 
-    assert 0 == result.returncode, result.stdout + result.stderr
-    assert "4 passed" in result.stdout
+    assert tests == passed(result)
+
+
+def test_a_conftest_may_import_the_application(tmp_path: Path) -> None:
+    """The application is made before the plugin is configured, and its real store stays away."""
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    shutil.copy(INNER / "waiting.py", tmp_path / "test_waiting.py")
+    result = run_pytest(tmp_path, AFTERWORD_URL=f"sqlite:///{tmp_path / 'real.db'}")
+
+    assert 8 == passed(result)
+    assert not (tmp_path / "real.db").exists()
 
 
 def test_without_it_requests_do_not_wait(tmp_path: Path) -> None:
     """`-p no:afterword` leaves applications as they are in production."""
-    result = run_pytest(tmp_path, "-p", "no:afterword", "-k", "wait_for_their_tasks")
+    shutil.copy(INNER / "waiting.py", tmp_path / "test_waiting.py")
+    result = run_pytest(tmp_path, "-p", "no:afterword", "-k", "requests_wait")
 
     assert 1 == result.returncode, result.stdout + result.stderr
     assert "1 failed" in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_the_database_of_the_tests_can_be_the_store(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite+pysqlite:///{tmp_path / 'test.db'}"
+    if kind == "postgres":
+        url = request.getfixturevalue("postgres_url")
+    shutil.copy(INNER / "own_database.py", tmp_path / "test_own_database.py")
+    result = run_pytest(tmp_path, TEST_DATABASE=url)
+
+    assert 4 == passed(result)
+
+
+def test_a_transaction_elsewhere_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "test_unbound.py").write_text(UNBOUND)
+    result = run_pytest(tmp_path)
+
+    assert "1 failed" in result.stdout
+    assert "afterword_url" in result.stdout
+
+
+def test_the_database_must_be_known_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "test_late.py").write_text(URL_TOO_LATE)
+    result = run_pytest(tmp_path)
+
+    assert "1 error" in result.stdout
+    assert "before an application is started" in result.stdout

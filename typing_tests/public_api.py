@@ -21,7 +21,7 @@ from afterword import (
     task,
 )
 from afterword.client.handle import ProgressRecord
-from afterword.fastapi import Accepted, BackgroundTask, BackgroundTasks
+from afterword.fastapi import Accepted, AfterwordDep, BackgroundTask, BackgroundTasks
 from afterword.injection.injectors.dishka import DishkaInjector
 from afterword.injection.injectors.wireup import WireupInjector
 
@@ -190,3 +190,12 @@ aw.every("0 3 * * *").add_task(send, "a", retries=1)
 aw.every("0 3 * * *").add_task(send, 1)  # type: ignore[arg-type]
 aw.every("0 3 * * *").add_task(send)  # type: ignore[call-arg]
 aw.every("0 3 * * *", args="nonsense", kwargs=[])  # type: ignore[arg-type]
+
+
+async def takes_afterword(here: AfterwordDep) -> None:
+    assert_type(here, Afterword)
+    assert_type(await here.add_task(resize, "photo.jpg"), Job[bytes])
+
+
+Afterword().install(app)
+Afterword().install("app")  # type: ignore[arg-type]

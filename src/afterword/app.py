@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, get_args, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args, overload
 from weakref import WeakSet
 
 from starlette.applications import Starlette
@@ -30,7 +30,7 @@ from afterword.errors import (
     StoreError,
 )
 from afterword.injection.injectors import injection_of
-from afterword.injection.needs import Injector, checked_injectors, native, refused_by_all
+from afterword.injection.needs import Injection, Injector, checked_injectors, native, refused_by_all
 from afterword.model.checks import (
     check_callable,
     check_choice,
@@ -80,7 +80,29 @@ DEFAULT_URL = "sqlite:///afterword.db"
 SET_CLOCK_EVERY = 30.0  # seconds
 WRONG_CLOCK = 5.0  # seconds by which a host's clock may differ from the store's without a warning
 
+RETRIES_AT_ONCE = 100  # of a job, under the pytest plugin
+
 _applications: "WeakSet[Afterword]" = WeakSet()  # of this process
+
+
+class RunOfTests(Protocol):
+    """The run of the pytest plugin, which gives each `Afterword` a store and the clock of tests."""
+
+    holds_jobs: bool
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of its stores, which tests may move."""
+
+    @property
+    def advice(self) -> str:
+        """A sentence for those whose transactions such a store cannot take part in."""
+
+    def store_for(self, afterword: "Afterword", url: str) -> Store:
+        """Return the store, not yet opened, that takes the place of the one of this URL."""
+
+    async def wait_for(self, afterword: "Afterword", ids: Sequence[str]) -> None:
+        """Wait until these jobs have ended, but for those that cannot run now."""
 
 
 @native()
@@ -88,7 +110,8 @@ class Afterword(ScriptTaskAdder):
     """Durable background tasks for one application.
 
     Args:
-        app: a FastAPI or Starlette application; None for a script that only adds jobs.
+        app: a FastAPI or Starlette application; None for a script that only adds jobs, and if the
+            application follows by `install`.
         url: the store. Default: the environment variable `AFTERWORD_URL`, else
             `sqlite:///afterword.db`.
         concurrency: the most attempts that run at the same time in this process. Default: 40.
@@ -132,7 +155,9 @@ class Afterword(ScriptTaskAdder):
         >>> afterword = Afterword(app, url="sqlite:///jobs.db")
     """
 
-    waits_for_tasks: bool = False  # the pytest plugin sets it for every application
+    test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
+    _app: Starlette | None = None
+    _open_router = False  # a jobs_router without `authorize` was made before the application
 
     def __init__(
         self,
@@ -170,19 +195,21 @@ class Afterword(ScriptTaskAdder):
         rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
         self._retries = None if retries is None else checked_retries(retries)
         self._queue_limits: Mapping[str, int | None] = {}
-        self._clock = StoreClock(clock or Clock())
         self._lease, self._retention = float(lease), float(retention)
         self._set_worker(queues, concurrency, grace)
-        self._app = app
-        self.injection = injection_of(
-            app, checked_injectors(injectors), lifespan_state=lambda: self.intake.lifespan_state
-        )
-        self._store = open_store(url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL)
+        self._injectors = checked_injectors(injectors)
+        self.injection = self._injection_of(None)
+        url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
+        self._store = open_store(url)
+        if self.test_run is not None:
+            self._store, clock = self.test_run.store_for(self, url), self.test_run.clock
+        self._clock = StoreClock(clock or Clock())
         self._group = GroupCommit(self._store, self._clock)
         self._group.on_open = self._set_clock
         self.inquiries = Inquiries(self._group, self._clock)
         self._failures = Failures(self.inquiries, self.redact)
-        self._transactions = Transactions(self._group)
+        advice = "" if self.test_run is None else self.test_run.advice
+        self._transactions = Transactions(self._group, advice)
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
         self.intake = Intake(
@@ -199,29 +226,85 @@ class Afterword(ScriptTaskAdder):
             on_failed=self._failures.report,
             provide=lambda entry: _in_task().in_request(self, entry),
         )
-        self.intake.works = worker and app is not None
+        self.intake.owner = self
+        self._worker_wanted = worker
+        self.intake.holds_jobs = self.test_run is not None and self.test_run.holds_jobs
         super().__init__(self.intake.add, self.intake.add_sync)
         self._planned: list[Planned] = []
+        self._scheduler: Scheduler | None = None
         self._termination = Termination(self._stop_claiming)
         self._starting: asyncio.Lock | None = None
         self._started_late = False  # by a request: nothing announces the application's end
         self.in_lifespan = False
         self.drained = True  # True if the last stop could end every attempt
-        (application.include if app else application.include_script)(self._made_in())
+        self._made_in = self._calling_module()
+        if app is None:
+            application.include_script(self._made_in)
         declare_all(tasks)
         in_child(self._forget)
         if app is not None:
-            self._install(app)
+            self.install(app)
 
-    def _made_in(self) -> str:
-        """Return the module that creates this object: neither this one, nor that of a subclass."""
+    def _calling_module(self) -> str:
+        """Return the module that calls this object: neither this one, nor that of a subclass."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_locals.get("self") is self:
             frame = frame.f_back
         name = "" if frame is None else frame.f_globals.get("__name__", "")
         return application.stable_name(name)
 
-    def _install(self, app: Starlette) -> None:
+    def install(self, app: Starlette) -> None:
+        """Serve an application that is made later, as `Afterword(app)` does.
+
+        Modules with tasks, schedules and routes can import an `Afterword()` before there is an
+        application. A factory may be called several times, for instance in tests; one of its
+        applications can be started at a time.
+
+        Args:
+            app: a FastAPI or Starlette application that has served no request yet.
+
+        Raises:
+            ConfigurationError: it is something else, it has an Afterword, or the application that
+                was installed before is running.
+
+        Example:
+            >>> from fastapi import FastAPI
+            >>> afterword = Afterword(url="sqlite:///jobs.db")
+            >>> def create_app() -> FastAPI:
+            ...     app = FastAPI()
+            ...     afterword.install(app)
+            ...     return app
+        """
+        self._require_installable(app)
+        self.serve(app)
+        for module in (self._made_in, self._calling_module()):
+            application.include(module)
+        self.intake.works = self.intake.works or self._worker_wanted
+        # The last middleware is the innermost: later `add_middleware` calls wrap it.
+        app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
+        self._wrap_lifespan(app)
+        _applications.add(self)
+
+    def serve(self, app: Starlette) -> None:
+        """Take the overrides and containers of this application, which is about to start.
+
+        Raises:
+            ConfigurationError: another application with this Afterword is running.
+        """
+        if app is self._app:
+            return
+        if self.started and not self._stranded:
+            raise ConfigurationError(
+                "An Afterword serves one application at a time, but another one is running. Stop"
+                " it first, or give each its own: Afterword(app)."
+            )
+        self._app = app
+        self.injection.become(self._injection_of(app))
+
+    def _injection_of(self, app: Starlette | None) -> Injection:
+        return injection_of(app, self._injectors, lifespan_state=lambda: self.intake.lifespan_state)
+
+    def _require_installable(self, app: Starlette) -> None:
         if not isinstance(app, Starlette):
             raise ConfigurationError(
                 "Afterword(app) needs a FastAPI or Starlette application, but this is a"
@@ -238,10 +321,10 @@ class Afterword(ScriptTaskAdder):
                 "Afterword(app) must be called once per application, but this is the second call."
                 " Keep one."
             )
-        # The last middleware is the innermost: later `add_middleware` calls wrap it.
-        app.user_middleware.append(Middleware(AfterwordMiddleware, host=self))
-        self._wrap_lifespan(app)
-        _applications.add(self)
+        if self._open_router and not app.debug:
+            from afterword.request.jobs_router import OPEN
+
+            raise ConfigurationError(OPEN)
 
     def _wrap_lifespan(self, app: Starlette) -> None:
         """Start with the application's lifespan even if that is entered by hand.
@@ -259,6 +342,7 @@ class Afterword(ScriptTaskAdder):
                     yield state
                     return
                 self.intake.lifespan_state = state or {}
+                self.serve(app)
                 await self.start()
                 try:
                     yield state
@@ -481,17 +565,22 @@ class Afterword(ScriptTaskAdder):
         """
         from afterword.request.jobs_router import jobs_router
 
-        debug = self._app is not None and self._app.debug
+        development = self._debugs() or os.environ.get("AFTERWORD_DEV") == "1"
+        if self._app is None and authorize is None and not development:
+            self._open_router, authorize = True, self._debugs  # `install` decides
         return jobs_router(
             self.inquiries,
             authorize=authorize,
-            development=debug or os.environ.get("AFTERWORD_DEV") == "1",
+            development=development,
             prefix=prefix,
             tags=tags,
             show_errors=show_errors,
             retry_after=retry_after,
             include_in_schema=include_in_schema,
         )
+
+    def _debugs(self) -> bool:
+        return self._app is not None and self._app.debug
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""
@@ -531,10 +620,10 @@ class Afterword(ScriptTaskAdder):
         check_names()
         self.check_injection()
         self._check_imports()
-        scheduler = Scheduler(self._group, self._planned)
+        scheduler = self._scheduler = self._new_scheduler()
         await asyncio.to_thread(self._group.start)
         try:
-            if self.intake.works:
+            if self._works:
                 await asyncio.to_thread(self._leases.start, self._queues, self._concurrency)
             else:
                 await asyncio.to_thread(self._leases.start)
@@ -546,7 +635,7 @@ class Afterword(ScriptTaskAdder):
         on_failed = self._failures.report
         upkeep.start(self._group, lease=self._lease, retention=self._retention, on_failed=on_failed)
         holdings.start(self._group, self._leases, on_failed)
-        if self.intake.works:
+        if self._works:
             if self._queue_limits:
                 await asyncio.to_thread(self._limit_queues)
             self._worker = Worker(
@@ -558,12 +647,15 @@ class Afterword(ScriptTaskAdder):
                     redact=self.redact,
                     retries=self._retries,
                     on_failed=on_failed,
+                    retries_at_once=0 if self.test_run is None else RETRIES_AT_ONCE,
                 ),
                 injection=self.injection,
                 builtins=_in_task().builtins_of(self),
                 inquiries=self.inquiries,
                 clock=self._clock,
             )
+            if self.intake.holds_jobs:
+                self._worker.hold(True)
             # It opens pipes of other processes: file access, which must not block the event loop.
             await asyncio.to_thread(self._worker.listen)
             self._worker.start()
@@ -584,8 +676,19 @@ class Afterword(ScriptTaskAdder):
             self._store.url,
             self._store.durability,
             self._leases.worker,
-            self._concurrency if self.intake.works else None,
+            self._concurrency if self._works else None,
         )
+
+    @property
+    def _works(self) -> bool:
+        """True if it runs jobs here once it has started; under the pytest plugin, always."""
+        return self.intake.works or self.test_run is not None
+
+    def _new_scheduler(self) -> Scheduler:
+        """Make the scheduler of the schedules that the application has declared so far."""
+        scheduler = Scheduler(self._group, self._planned)
+        scheduler.held = self.intake.holds_jobs
+        return scheduler
 
     def check_injection(self) -> None:
         """Refuse registered tasks with parameters that can never be injected; `start` calls it.
@@ -696,6 +799,45 @@ class Afterword(ScriptTaskAdder):
             await asyncio.to_thread(farewell)
         except StoreError as error:  # the next recovery finds our lock free, or our lease expired
             telemetry.step_failed(error)
+
+    # ------------------------------------------------------------------ under the pytest plugin
+
+    @property
+    def waits_for_tasks(self) -> bool:
+        """True if a request waits for its tasks."""
+        return self.test_run is not None and not self.intake.holds_jobs
+
+    async def wait_for_tasks(self, ids: Sequence[str]) -> None:
+        """Wait until these jobs have ended, but for those that cannot run now."""
+        if self.test_run is not None:
+            await self.test_run.wait_for(self, ids)
+
+    @property
+    def _serving_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which it runs jobs; None if it is not started."""
+        return self._loop if self.started and not self._stranded else None
+
+    async def _run_due(self, most: int) -> Sequence[str]:
+        """Run up to `most` attempts that are due, one by one; return the ids of their jobs."""
+        return await self._worker.run_due(most) if self._worker else []
+
+    async def _start_due(self) -> bool:
+        """Start the jobs of all queues that are due, as far as there are slots; True if any was."""
+        here = self._worker is not None and self._serving_loop is asyncio.get_running_loop()
+        return bool(self._worker and here and await self._worker.claim_due(self._concurrency))
+
+    def _hold_jobs(self, held: bool) -> None:
+        """Let no job start, and no schedule create one, until a test says so."""
+        self.intake.holds_jobs = held
+        if self._worker is not None:
+            self._worker.hold(held)
+        if self._scheduler is not None:
+            self._scheduler.held = held
+
+    def _use_store(self, store: Store) -> None:
+        """Keep the jobs in another store from now on; it must not be started."""
+        self._group.stop()
+        self._store = self._group.store = store
 
     def _forget(self) -> None:
         """Reset to "not started", in a forked child."""

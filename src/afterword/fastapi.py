@@ -17,7 +17,7 @@ callback sees the exception before the error response starts; on success it is c
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from urllib.parse import quote
 
 from afterword.errors import MissingExtra, NotInstalled
@@ -34,6 +34,7 @@ from starlette.background import BackgroundTask as AnyBackgroundTask
 from starlette.routing import NoMatchFound
 from starlette.types import Receive, Scope, Send
 
+from afterword.app import Afterword
 from afterword.client.handle import Job
 from afterword.model.checks import check_number
 from afterword.request import background
@@ -42,7 +43,7 @@ from afterword.request.job_status import AcceptedJob
 from afterword.request.jobs_router import JOB_ROUTE
 from afterword.request.outbox import Outbox
 
-__all__ = ["Accepted", "BackgroundTask", "BackgroundTasks"]
+__all__ = ["Accepted", "AfterwordDep", "BackgroundTask", "BackgroundTasks"]
 
 
 async def provide(
@@ -72,19 +73,34 @@ async def provide_before_0_121(
 
 
 def _outbox(connection: HTTPConnection, in_request: FastAPIBackgroundTasks) -> Outbox:
-    outbox: Outbox | None = connection.scope.get("afterword.request.outbox")
-    if outbox is None:
-        raise NotInstalled(
-            "afterword.fastapi.BackgroundTasks needs Afterword in the application that serves the"
-            " request. Add it once, beside the application:\n"
-            "    app = FastAPI()\n"
-            "    afterword = Afterword(app)"
-        )
+    outbox = _installed(connection, "BackgroundTasks")
     if outbox.run_in_request is None:
         # A call that cannot be stored runs as FastAPI's own tasks do: after the body, while the
         # dependencies are open.
         outbox.run_in_request = in_request.add_task
     return outbox
+
+
+def _installed(connection: HTTPConnection, name: str) -> Outbox:
+    outbox: Outbox | None = connection.scope.get("afterword.request.outbox")
+    if outbox is None:
+        raise NotInstalled(
+            f"afterword.fastapi.{name} needs Afterword in the application that serves the"
+            " request. Add it once, beside the application:\n"
+            "    app = FastAPI()\n"
+            "    afterword = Afterword(app)"
+        )
+    return outbox
+
+
+async def running(connection: HTTPConnection) -> Afterword:
+    """Provide the Afterword of the application that serves the request."""
+    return cast("Afterword", _installed(connection, "AfterwordDep").intake.owner)
+
+
+# A parameter of routes and dependencies, so that their modules need not import the application's
+# Afterword: `async def route(afterword: AfterwordDep)`.
+AfterwordDep = Annotated[Afterword, Depends(running)]
 
 
 class Accepted(JSONResponse):

@@ -60,6 +60,12 @@ def test_the_command_line_names_it(file: str, argument: str, found: str) -> None
     assert found == find_application(argument).name
 
 
+def test_a_factory_is_called() -> None:
+    write("shop.py", f"{APPLICATION}\ndef create():\n    return app\n")
+
+    assert "shop:create()" == find_application("shop:create()").name
+
+
 def test_a_file_in_a_package_is_imported_as_part_of_it() -> None:
     write("src/shop/__init__.py", "")
     write("src/shop/web/__init__.py", "")
@@ -166,7 +172,10 @@ app = Wrapper(Wrapper(app))
         (None, "sub.:app", "module:app or by the path"),
         ("", "empty", "it has none"),
         ("app = 5", "number:app", "but it is of type int"),
-        ("def app(): ...", "factory:app", "app = app()"),
+        ("def app(): ...", "factory:app", "write factory:app()"),
+        ("def make(): return 5", "five:make()", "but it is of type int"),
+        (APPLICATION, "called:app()", "Leave out the ()"),
+        (APPLICATION, "twice:app()()", "module:app or by the path"),
         (APPLICATION, "missing:server", "has no 'server'"),
         (
             "from starlette.applications import Starlette\nx, y = Starlette(), Starlette()",

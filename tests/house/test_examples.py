@@ -761,6 +761,27 @@ def test_progress_goes_on_after_a_kill(store_url: str, tmp_path: Path) -> None:
     assert done_when_killed <= min(each["done"] for each in seen)
 
 
+def test_several_modules(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks and a schedule of different modules run in the application of a factory."""
+    for name in list(sys.modules):
+        if name.startswith("examples.several_modules"):
+            monkeypatch.delitem(sys.modules, name)
+    main = importlib.import_module("examples.several_modules.main")
+    with TestClient(main.create_app()) as client:
+        job = client.post("/orders/1").json()["id"]
+        wait_until(
+            lambda: client.get(f"/orders/receipts/{job}").json() == {"state": "completed"},
+            description="the receipt is written",
+        )
+        client.post("/reports")
+        wait_until(lambda: Path("report.log").exists(), description="the report is written")
+        planned = [each.task for each in main.afterword.inquiries.store().schedules()]
+
+    assert "receipt for order 1\n" == Path("receipts.log").read_text()
+    assert "1 receipts\n" == Path("report.log").read_text()
+    assert ["examples.several_modules.reports:report"] == planned
+
+
 # ---------------------------------------------------------------------- all of them
 
 

@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Header
 from afterword import Afterword, JobState, Progress, TaskContext, current_task
 from afterword.errors import ConfigurationError
 from afterword.fastapi import BackgroundTask, BackgroundTasks
+from afterword.pytest_plugin.run import PytestRun
 from afterword.tasks.registry import reference
 from tests.injection.hand_made import HandMade, Marker
 from tests.sites import serving
@@ -226,7 +227,8 @@ def test_who_waits_for_tasks_has_them_inside_of_an_override(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As under the pytest plugin."""
-    monkeypatch.setattr(Afterword, "waits_for_tasks", True)
+    (tmp_path / "stores").mkdir()
+    monkeypatch.setattr(Afterword, "test_run", PytestRun(tmp_path / "stores"))
     app = FastAPI()
 
     @app.post("/")

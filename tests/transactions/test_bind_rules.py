@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from afterword import Afterword, JobState
 from afterword.errors import ArgumentError, ConfigurationError, NotInstalled, NotStorable
 from afterword.fastapi import BackgroundTasks
+from afterword.pytest_plugin.run import PytestRun
 from afterword.starlette import BackgroundTasks as ByHand
 from afterword.store.postgres.parameters import numbered, pyformat
 from tests.helpers import wait_until
@@ -235,9 +236,11 @@ def test_an_application_that_was_not_started_stores_all_the_same(app: FastAPI, f
 
 
 def test_under_the_pytest_plugin_the_request_waits_for_bound_jobs(
-    app: FastAPI, file: Path, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Afterword, "waits_for_tasks", True)
+    run = PytestRun(tmp_path)
+    run.use_url(f"sqlite+pysqlite:///{file}")
+    monkeypatch.setattr(Afterword, "test_run", run)
     Afterword(app, f"sqlite+pysqlite:///{file}")
     with TestClient(app) as client:
         client.post("/committed")

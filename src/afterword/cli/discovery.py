@@ -1,6 +1,7 @@
 """Discovery of the application, as `fastapi run` does it, and by `[tool.afterword]`.
 
-1. the command line's argument: `module:app`, or a path such as `app/main.py`
+1. the command line's argument: `module:app`, `module:create_app()` for a factory, or a path such as
+   `app/main.py`
 2. `AFTERWORD_APP`
 3. `[tool.afterword] app`, then `[tool.fastapi] entrypoint`, in pyproject.toml
 4. main.py, app.py, api.py, app/main.py, app/app.py, app/api.py: the first that exists
@@ -25,7 +26,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from afterword.app import Afterword
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, kind_of
 from afterword.request.middleware import AfterwordMiddleware
 from afterword.tasks.application import include
 
@@ -45,7 +46,8 @@ class Target:
 
     Args:
         module: the dotted name of its module.
-        name: its name in the module; None if it is to be searched for.
+        name: its name in the module, or that of its factory with `()`; None if it is to be searched
+            for.
         folder: the folder from which the module is imported.
         source: where this was configured, for messages.
     """
@@ -123,7 +125,7 @@ def _parsed(value: str, source: str) -> Target:
     path = Path(drive + place)
     if path.suffix == ".py" or {"/", os.sep} & set(place) or (path / "__init__.py").is_file():
         return _of_file(path, name or None, source)
-    if not _MODULE.fullmatch(place) or (name and not _MODULE.fullmatch(name)):
+    if not _MODULE.fullmatch(place) or (name and not _MODULE.fullmatch(_without_call(name))):
         raise ConfigurationError(
             f"An application must be named as module:app or by the path of a .py file, but {source}"
             f" has {value!r}.\n{_WAYS}"
@@ -159,7 +161,9 @@ def load(target: Target) -> Application:
     module = _imported(target)
     include(target.module)  # needed if the Afterword is created in another module
     name = target.name or _only_name(vars(module), target)
-    asgi = _attribute(module, name, target)
+    asgi = _attribute(module, _without_call(name), target)
+    if name != _without_call(name):
+        asgi = _made_by(asgi, f"{target.module}:{name}")
     full_name = f"{target.module}:{name}"
     inner = _starlette(asgi)
     if inner is None:
@@ -183,6 +187,10 @@ def _imported(target: Target) -> Any:
         ) from error
 
 
+def _without_call(name: str) -> str:
+    return name.removesuffix("()")
+
+
 def _attribute(module: Any, name: str, target: Target) -> Any:
     found = module
     for part in name.split("."):
@@ -193,6 +201,15 @@ def _attribute(module: Any, name: str, target: Target) -> Any:
             )
         found = getattr(found, part)
     return found
+
+
+def _made_by(factory: Any, name: str) -> Any:
+    if not inspect.isfunction(factory):
+        raise ConfigurationError(
+            f"{name} must call a function that makes an application, but it calls one"
+            f" {kind_of(factory)}. Leave out the () if it is the application itself."
+        )
+    return factory()
 
 
 def _only_name(values: dict[str, Any], target: Target) -> str:
@@ -230,7 +247,7 @@ def _no_application(name: str, value: object) -> str:
     if inspect.isfunction(value):
         return (
             f"{name} must be a FastAPI or Starlette application, but it is a function. If it"
-            f" makes one, call it in the module: app = {value.__name__}()"
+            f" makes one, write {name}()"
         )
     return (
         f"{name} must be a FastAPI or Starlette application, or ASGI middleware with one as its"

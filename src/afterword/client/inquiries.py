@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from afterword.client.group_commit import GroupCommit
-from afterword.client.operation import calling
+from afterword.client.operation import calling, waking
 from afterword.errors import StoreError, StoreUnavailable, UnknownTask
 from afterword.model.clock import Clock
 from afterword.model.fork import in_child
@@ -56,6 +56,12 @@ class Inquiries:
         if not self.is_open:
             self._group.start()
         return self._group.store
+
+    def store_after_writes(self) -> Store:
+        """The store, when all that was submitted before is written; blocks."""
+        store = self.store()
+        self._group.run_blocking(waking())
+        return store
 
     async def records(self, ids: Sequence[str]) -> Sequence[JobRecord]:
         """The present records of these jobs."""
@@ -112,7 +118,7 @@ class Inquiries:
         """
         look = self._looking(ids)
         done = await asyncio.to_thread(look)  # at least once, whatever the timeout
-        delays = _growing_delays()
+        delays = growing_delays()
         try:
             async with asyncio.timeout(timeout):
                 while done is None:
@@ -125,7 +131,7 @@ class Inquiries:
     def wait_ended_sync(self, ids: Sequence[str], timeout: float | None = None) -> bool:
         """`wait_ended` for threads and scripts; blocks."""
         deadline = math.inf if timeout is None else self._clock.monotonic() + timeout
-        delays, look = _growing_delays(), self._looking(ids)
+        delays, look = growing_delays(), self._looking(ids)
         while (done := look()) is None:
             if self._clock.monotonic() > deadline:
                 raise TimeoutError(_not_within(ids, timeout))
@@ -168,7 +174,7 @@ def _not_within(ids: Sequence[str], timeout: float | None) -> str:
     return f"{', '.join(ids)} did not end within {timeout:g} seconds."
 
 
-def _growing_delays() -> Iterator[float]:
+def growing_delays() -> Iterator[float]:
     """Seconds between two looks at the store: 1 ms, doubled up to 0.1 s."""
     delay = 0.001
     while True:

@@ -194,6 +194,11 @@ class Injection:
         self._builtin_types = known_builtin_types() if builtin_types is None else builtin_types
         self._known = functools.lru_cache(maxsize=4096)(self._find)
 
+    def become(self, other: "Injection") -> None:
+        """Take the injectors of another one from now on: the application has changed."""
+        self._injectors, self._builtin_types = other._injectors, other._builtin_types
+        self._known.cache_clear()
+
     def unwrap(self, func: Function) -> Function:
         """Remove the frameworks' own wrappers from a function; keep the user's decorators."""
         while not _is_plain(func):

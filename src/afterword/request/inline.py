@@ -121,7 +121,8 @@ class _Patience:
         if any(record.state is JobState.RUNNING for record in unfinished):
             self._running_at = now
             return stopping_since is not None and now > stopping_since + self._intake.grace
-        if stopping_since is not None or now > self._running_at + PATIENCE:
+        ends = stopping_since is not None or self._intake.holds_jobs
+        if ends or now > self._running_at + PATIENCE:
             return True
         soon = self._intake.now() + PATIENCE
         return any(record.run_at.timestamp() > soon for record in unfinished)

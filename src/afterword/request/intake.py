@@ -89,8 +89,10 @@ class Intake:
         self.store_timeout = store_timeout
         self.grace, self.redact, self.on_failed = grace, redact, on_failed
         self.provide = provide
+        self.owner: object = None  # the application's Afterword
         self.started = False  # the application's lifespan has run
         self.works = False  # the application runs jobs itself, once it has started
+        self.holds_jobs = False  # a test starts them itself, even if the application is not started
         self.stopping_since: float | None = None  # monotonic; the process is about to end
         self.worker: LocalWorker | None = None
         self.lifespan_state: Mapping[str, Any] = {}  # yielded by the application's lifespan
@@ -102,6 +104,11 @@ class Intake:
     def worker_id(self) -> str:
         """The id under which this process holds jobs."""
         return self._leases.worker
+
+    @property
+    def stores(self) -> bool:
+        """True if the jobs of requests are stored; otherwise calls run in their request."""
+        return self.started or self.holds_jobs
 
     @property
     def starts_here(self) -> bool:
@@ -140,7 +147,7 @@ class Intake:
         from afterword.request.outbox import Outbox, open_outbox
 
         here = open_outbox()
-        if here is not None and here.intake is self and self.works and not self.started:
+        if here is not None and here.intake is self and self.works and not self.stores:
             raise NotStarted(
                 "The lifespan of this application has not run, so its worker would never run the"
                 " job. Serve the application with its lifespan (uvicorn: --lifespan on). If it is"

@@ -216,7 +216,7 @@ def _guards(authorize: object, development: bool) -> list[Any]:
     """The dependencies of all routes, which control access."""
     if authorize is None:
         if not development:
-            raise ConfigurationError(_OPEN)
+            raise ConfigurationError(OPEN)
         return []
     if not isinstance(authorize, params.Depends):
         if not callable(authorize):
@@ -232,7 +232,7 @@ def _guards(authorize: object, development: bool) -> list[Any]:
     return [Depends(allowed)]
 
 
-_OPEN = (
+OPEN = (
     "jobs_router() without `authorize` is for development: anyone who can reach the application"
     " could read the results of jobs and cancel them. Give it a dependency that refuses unknown"
     " users:\n"

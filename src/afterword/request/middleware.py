@@ -24,9 +24,10 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from afterword.errors import ConfigurationError, StoreError
@@ -35,7 +36,6 @@ from afterword.request.intake import Intake
 from afterword.request.outbox import Outbox, current_outbox
 
 _STORE_RETRY_AFTER = 1  # seconds, in the 503's Retry-After
-_TEST_PATIENCE = 30.0  # seconds for which a request waits for its tasks, under the pytest plugin
 _CLOSE_TRY_AGAIN = 1013  # WebSocket close code, https://www.iana.org/assignments/websocket
 _OUTBOX = "afterword.request.outbox"  # the key of a request's outbox in its scope
 
@@ -44,8 +44,14 @@ class Host(Protocol):
     """The application's `Afterword`, as the middleware needs it."""
 
     intake: Intake
-    waits_for_tasks: bool  # under the pytest plugin
     in_lifespan: bool  # the application's lifespan passes through the middleware
+
+    @property
+    def waits_for_tasks(self) -> bool:
+        """True under the pytest plugin: a request waits for its tasks."""
+
+    def serve(self, app: Starlette) -> None:
+        """Take this application, which is about to start."""
 
     async def start(self) -> None:
         """Open the store and start the worker."""
@@ -55,6 +61,9 @@ class Host(Protocol):
 
     async def start_late(self) -> None:
         """Start without a lifespan, if the event loop outlives the request."""
+
+    async def wait_for_tasks(self, ids: Sequence[str]) -> None:
+        """Wait, under the pytest plugin, for these jobs as far as they can run now."""
 
 
 class AfterwordMiddleware:
@@ -77,6 +86,9 @@ class AfterwordMiddleware:
             in_outer = outer is not None and outer.intake.started
             if in_outer or not is_of_test_client(scope):
                 await self.host.start_late()
+            elif self.host.intake.holds_jobs:
+                require_asyncio()
+                await asyncio.to_thread(self.host.intake.inquiries.store)
         try:
             await _Exchange(self.app, self.host, scope, send).run(receive)
         finally:
@@ -85,6 +97,7 @@ class AfterwordMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_asyncio()
+        self.host.serve(scope["app"])
         state: Mapping[str, Any] = scope.get("state", {})
         self.host.intake.lifespan_state = state
         self.host.in_lifespan = True
@@ -230,7 +243,7 @@ class _Exchange:
         finally:
             ids = self._end()
         if ids and self._host.waits_for_tasks and outbox.intake.started:
-            await outbox.intake.inquiries.wait_ended(ids, _TEST_PATIENCE)
+            await self._host.wait_for_tasks(ids)
 
     def _end(self) -> list[str]:
         """Release the jobs of the request; return their ids for the pytest plugin."""

@@ -114,7 +114,7 @@ class Outbox:
     ) -> None:
         self.intake = intake
         self.rules = intake.rules
-        self.durable = intake.started or over
+        self.durable = intake.stores or over
         self.over = over
         self.answered = False  # the first byte was sent: stored jobs stay stored
         self.refusal: BaseException | None = None  # the store failed: the client is refused

@@ -116,6 +116,7 @@ class Scheduler:
 
     def __init__(self, group: GroupCommit, planned: Sequence[Planned]) -> None:
         self._group = group
+        self.held = False  # occurrences get jobs by `fire` only, in tests
         self._schedules: dict[str, Schedule] = {}
         self._models: dict[str, NewJob] = {}  # the jobs to copy
         for each in planned:
@@ -130,9 +131,23 @@ class Scheduler:
 
     def start(self) -> None:
         """Declare the schedules, and create their jobs from now on."""
-        self._group.run_blocking(calling(self._declare))
-        self._group.every(TICK_EVERY, self._tick)
+        self.declare()
+        self._group.every(TICK_EVERY, self._tick_unless_held)
         self._group.every(DECLARE_EVERY, self._declare)
+
+    def declare(self) -> None:
+        """Make the schedules known to the store, which must be running."""
+        self._group.run_blocking(calling(self._declare))
+
+    def fire(self) -> float | None:
+        """Create the jobs of the occurrences that are due.
+
+        Returns:
+            The time of the next occurrence; None if there is none.
+        """
+        self._group.run_blocking(calling(self._tick))
+        known = [each for each in self._group.store.schedules() if each.name in self._schedules]
+        return min((each.next_at.timestamp() for each in known if not each.paused), default=None)
 
     def _declare(self, store: Store) -> None:
         now = store.now()
@@ -148,6 +163,10 @@ class Scheduler:
                 for each in self._schedules.values()
             ]
         )
+
+    def _tick_unless_held(self, store: Store) -> None:
+        if not self.held:
+            self._tick(store)
 
     def _tick(self, store: Store) -> None:
         try:

@@ -3,8 +3,8 @@
 This is a list of what may be called. A list of what may not would never be complete, because there
 are many ways to install a package. The application's own modules are
 
-1. the module that creates `Afterword(...)`, and the outermost package around it that has an
-   `__init__.py`;
+1. the module that creates `Afterword(...)`, that which calls `install(app)`, and the outermost
+   package around each that has an `__init__.py`;
 2. modules that are imported from the same folder, unless packages are installed there;
 3. the modules and packages given to `Afterword(tasks=[...])`.
 

@@ -25,10 +25,12 @@ class Transactions:
 
     Args:
         group: runs the store; started when it is first needed.
+        advice: a sentence that errors about the wrong database end with.
     """
 
-    def __init__(self, group: GroupCommit) -> None:
+    def __init__(self, group: GroupCommit, advice: str = "") -> None:
         self._group = group
+        self._advice = f" {advice}" if advice else ""
         self._known: WeakSet[object] = WeakSet()  # certainly lead to our database
         self._known_names: set[str] = set()
 
@@ -45,7 +47,7 @@ class Transactions:
                 "The store can take part in a transaction of yours only if it lives in the same"
                 f" database, but {store.url} is a file that this store keeps to itself."
                 " For a store in the application's own SQLite file say:"
-                ' Afterword(app, url="sqlite+pysqlite:///app.db")'
+                f' Afterword(app, url="sqlite+pysqlite:///app.db"){self._advice}'
             )
         if not self._group.running:
             self._group.start()
@@ -98,7 +100,7 @@ class Transactions:
         return ConfigurationError(
             "The store can take part in a transaction of yours only if it lives in the same"
             f" database, but the store is {self._group.store.url} and the connection leads to"
-            f" {connection.name}. Give Afterword the URL of that database."
+            f" {connection.name}. Give Afterword the URL of that database.{self._advice}"
         )
 
 

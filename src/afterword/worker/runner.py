@@ -121,6 +121,7 @@ class Runner:
         self._on_loop_ends = on_loop_ends
         self._retries = settings.retries
         self._on_failed = settings.on_failed
+        self._retries_at_once = settings.retries_at_once
         self._settlements = SettlementQueue(group, self._on_settled)
         self._threads = Threads(settings.concurrency)
         self._processes = Processes(min(settings.concurrency, _cores()), HANDLER)
@@ -360,6 +361,8 @@ class Runner:
             outcome = replace(outcome, error=self._redact(outcome.error))
         elif isinstance(outcome, Cancelled):
             outcome = replace(outcome, reason=self._redact(outcome.reason))
+        if isinstance(outcome, RetryAt) and running.attempt.claim.attempt <= self._retries_at_once:
+            outcome = replace(outcome, delay=0.0)
         if running.context.completed:
             self._note_completed(running, outcome)
             return

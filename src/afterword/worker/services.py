@@ -24,6 +24,7 @@ class WorkerSettings:
         redact: removes from an error's text what must not be stored.
         retries: for tasks that do not set their own; None: no default.
         on_failed: called, in any thread, when a job has failed for good; returns at once.
+        retries_at_once: the retries of a job that do not wait; more than 0 in tests only.
     """
 
     concurrency: int
@@ -31,6 +32,7 @@ class WorkerSettings:
     redact: Callable[[str], str] = str
     retries: int | None = None
     on_failed: Callable[[Failure], object] = id
+    retries_at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

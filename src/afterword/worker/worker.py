@@ -113,6 +113,7 @@ class Worker:
         self._unwanted: frozenset[str] = frozenset()  # jobs held here that people have cancelled
         self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
         self._next_poll: asyncio.Handle
+        self._held = False  # it starts only what `run_due` and `claim_due` tell it to
         self._draining = False
         self._filling = False  # waiting claims are about to get the free slots
 
@@ -129,7 +130,7 @@ class Worker:
         """Begin to claim, in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._runner.start()
-        self._claims.stopped = False
+        self._claims.stopped = self._held
         self._process_tasks = names_with_executor("process")
         self._emptied = asyncio.Event()
         self._leases.on_lost = self._on_lost
@@ -195,7 +196,7 @@ class Worker:
 
     def offer(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Start jobs that this process holds; returns those it has no room for."""
-        if not self._is_here:
+        if self._held or not self._is_here:
             return claims
         with self._starting:
             left = [claim for claim in claims if not self._take(claim)]
@@ -348,8 +349,44 @@ class Worker:
             self._claims.ask()
 
     def _on_empty(self) -> None:
-        if self._draining:
+        if self._draining or self._held:
             self._in_loop(self._emptied.set)
+
+    # ------------------------------------------------------------------ in tests
+
+    def hold(self, held: bool) -> None:
+        """Start nothing but by `run_due`, or start jobs as usual again."""
+        self._held = held
+        self._claims.stopped = held or self._draining
+        self._claims.ask()
+
+    async def run_due(self, most: int) -> Sequence[str]:
+        """Run up to `most` attempts, one after the other; to be called while it is held.
+
+        Returns:
+            The ids of their jobs, in this order.
+        """
+        ran: list[str] = []
+        while len(ran) < most and (claims := await self.claim_due(1)):
+            self._emptied.clear()
+            if self._runner.left:
+                await self._emptied.wait()
+            ran.extend(claim.id for claim in claims)
+        return ran
+
+    async def claim_due(self, most: int) -> Sequence[Claim]:
+        """Start up to `most` due jobs, of any queue, if there are so many free slots."""
+        worker, limit, skipped = self._leases.worker, min(most, self._free), self._skipped()
+
+        def claim(store: Store) -> Sequence[Claim]:
+            queues = [each.name for each in store.queues()]
+            return store.claim(worker, queues, limit, skipped) if limit > 0 else []
+
+        claims: Sequence[Claim] = await self._group.run(calling(claim))
+        with self._starting:
+            for each in claims:
+                self._start(each)
+        return claims
 
     # ------------------------------------------------------------------ rules and cancellations
 

@@ -1,0 +1,99 @@
+"""The pytest plugin: each test begins with an empty store, and never touches the real one.
+
+Every `Afterword` of a test run keeps its jobs in a file in a temporary directory, whatever its URL
+is. A request waits for its tasks, so an assertion may follow at once:
+
+    def test_signup():
+        with TestClient(app) as client:
+            client.post("/signup")
+        assert mails == ["welcome"]
+
+With the fixture `jobs`, tasks run only when the test says so:
+
+    def test_signup(jobs):
+        TestClient(app).post("/signup")
+        assert jobs.added(send_mail, subject="welcome")
+        jobs.run()
+
+See the page on testing. Disable the plugin with `-p no:afterword`.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from afterword.app import Afterword
+from afterword.pytest_plugin.jobs import Jobs
+from afterword.pytest_plugin.run import PytestRun
+
+__all__ = ["Jobs"]
+
+_run = pytest.StashKey[PytestRun]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Give every application of this run a store and a clock for tests.
+
+    A conftest.py may import the application, so this comes before pytest_configure.
+    """
+    _begin(early_config)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Do the same if the plugin was named in a conftest.py, which comes too late for the above."""
+    _begin(config)
+
+
+def _begin(config: pytest.Config) -> None:
+    if _run not in config.stash:
+        running = _running(config)
+        next(running)
+        config.add_cleanup(lambda: next(running, None))
+
+
+def _running(config: pytest.Config) -> Iterator[None]:
+    given = os.environ.get("AFTERWORD_URL")
+    with tempfile.TemporaryDirectory(prefix="afterword-", ignore_cleanup_errors=True) as folder:
+        # For child processes, and for scripts that tests start.
+        os.environ["AFTERWORD_URL"] = f"sqlite:///{Path(folder) / 'jobs.db'}"
+        outer, run = Afterword.test_run, PytestRun(Path(folder))
+        config.stash[_run] = Afterword.test_run = run
+        yield
+        Afterword.test_run = outer
+        run.end()
+        del os.environ["AFTERWORD_URL"]
+        if given is not None:
+            os.environ["AFTERWORD_URL"] = given
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin each test without jobs; before its fixtures, which may add some."""
+    item.config.stash[_run].begin_test()
+
+
+@pytest.fixture(scope="session")
+def afterword_url() -> str | None:
+    """The URL of a store for tests, whose jobs each test deletes; None: a temporary file.
+
+    Override it in conftest.py if jobs are added in transactions of the application (`bind`), with
+    the URL of the tests' own database.
+    """
+    return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _afterword_store(request: pytest.FixtureRequest, afterword_url: str | None) -> None:
+    request.config.stash[_run].use_url(afterword_url)
+
+
+@pytest.fixture
+def jobs(request: pytest.FixtureRequest) -> Jobs:
+    """The jobs of the test, which start only when the test runs them."""
+    run = request.config.stash[_run]
+    run.hold_jobs(True)  # until the next test begins, because these must not run in between
+    return Jobs(run)

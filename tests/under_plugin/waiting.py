@@ -1,0 +1,77 @@
+"""Without the fixture `jobs`, a request waits for its tasks, as far as they can run now."""
+
+import os
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from afterword import JobState
+from tests.under_plugin.shop import afterword, app, done
+
+
+@pytest.fixture(autouse=True)
+def nothing_done() -> None:
+    done.clear()
+
+
+def test_requests_wait_for_their_tasks() -> None:
+    """No worker of another process is needed."""
+    with TestClient(app) as client:
+        client.post("/tasks")
+
+        assert [1, 2, 3] == done
+
+
+def test_not_started_they_run_in_the_request() -> None:
+    TestClient(app).post("/tasks")
+
+    assert [1, 2, 3] == done
+
+
+def test_a_failed_task_does_not_fail_its_request() -> None:
+    """Its retries do not wait."""
+    with TestClient(app) as client:
+        response = client.post("/one/fail")
+        job = afterword.job_sync(response.json()["id"])
+
+    assert 200 == response.status_code
+    assert job is not None
+    assert (JobState.FAILED, 4) == (job.state, job.attempt)
+    assert 4 * [5] == done
+
+
+def test_a_delayed_job_is_not_waited_for() -> None:
+    with TestClient(app) as client:
+        job = afterword.job_sync(client.post("/delayed").json()["id"])
+
+    assert job is not None
+    assert (JobState.QUEUED, []) == (job.state, done)
+
+
+def test_a_task_that_always_asks_for_a_retry_is_not_waited_for() -> None:
+    with TestClient(app) as client:
+        client.post("/one/poll")
+
+    assert 101 == len(done)
+
+
+def test_queues_of_other_workers_are_served() -> None:
+    with TestClient(app) as client:
+        client.post("/one/report")
+
+        assert ["report"] == done
+
+
+def test_a_route_may_wait_for_its_job() -> None:
+    with TestClient(app) as client:
+        assert "6: none" == client.post("/awaited").json()
+
+
+def test_the_real_store_is_never_touched() -> None:
+    with TestClient(app) as client:
+        client.post("/tasks")
+
+    assert "afterword-" in afterword.url
+    assert "afterword-" in os.environ["AFTERWORD_URL"]
+    assert [] == [path for path in Path().rglob("*") if ".db" in path.name]
