@@ -51,6 +51,14 @@ async def work(name: str, seconds: float = 0.0) -> None:
     note("end", name, os.getpid(), *clients)
 
 
+async def work_until(name: str, gate: str) -> None:
+    """The same, until there is a file at its gate."""
+    note("start", name, os.getpid(), *clients)
+    while not Path(gate).exists():  # noqa: ASYNC110, ASYNC240 - others touch it
+        await asyncio.sleep(0.02)
+    note("end", name, os.getpid(), *clients)
+
+
 def work_in_thread(name: str, seconds: float = 0.0) -> None:
     """A `def` task, which no shutdown can stop."""
     note("start", name, os.getpid())

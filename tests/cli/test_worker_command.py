@@ -180,12 +180,14 @@ def test_data_stays_off_stdout(tmp_path: Path) -> None:
 def test_sigterm_lets_running_jobs_finish_and_takes_no_more(
     tmp_path: Path, store: Afterword
 ) -> None:
-    job = store.add_task_sync(work_site.work, "a", 1.5)
+    gate = tmp_path / "gate"
+    job = store.add_task_sync(work_site.work_until, "a", str(gate))
     with working(tmp_path) as worker:
         wait_noted(tmp_path, "start", "a")
         worker.signal(signal.SIGTERM)
         worker.wait_said("draining")
         late = store.add_task_sync(work_site.work, "late")
+        gate.touch()
 
         assert 0 == worker.ends()
     assert record(store, job.id).state is JobState.COMPLETED
@@ -246,11 +248,13 @@ def pids(worker: Command) -> list[int]:
 def test_a_killed_process_is_replaced_and_its_job_runs_again(
     tmp_path: Path, store: Afterword
 ) -> None:
-    job = store.add_task_sync(work_site.work, "a", 1.0)
+    gate = tmp_path / "gate"
+    job = store.add_task_sync(work_site.work_until, "a", str(gate))
     with working(tmp_path, "--processes", "2") as worker:
         worker.wait_said("started store=", 2)
         wait_noted(tmp_path, "start", "a")
         os.kill(int(ledger(tmp_path)[0][2]), signal.SIGKILL)
+        gate.touch()
         done = wait_state(store, job.id, JobState.COMPLETED)
         worker.wait_said("started store=", 3)
         worker.signal(signal.SIGTERM)
@@ -262,11 +266,14 @@ def test_a_killed_process_is_replaced_and_its_job_runs_again(
 
 
 def test_children_drain_when_their_parent_is_killed(tmp_path: Path, store: Afterword) -> None:
-    job = store.add_task_sync(work_site.work, "a", 1.0)
+    gate = tmp_path / "gate"
+    job = store.add_task_sync(work_site.work_until, "a", str(gate))
     with working(tmp_path, "--processes", "2") as worker:
         worker.wait_said("started store=", 2)
         wait_noted(tmp_path, "start", "a")
         worker.process.kill()
+        worker.wait_said("draining", 2)
+        gate.touch()
         wait_until(
             lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids(worker)),
             description=f"the children have ended; see {worker.log}",

@@ -212,7 +212,7 @@ def test_no_child_process_outlives_its_worker(
 
 
 def test_a_second_ctrl_c_ends_the_server_and_loses_nothing(site: Path, store_url: str) -> None:
-    with running(a_server(site, store_url, GRACE="2")) as server, server.client() as client:
+    with running(a_server(site, store_url, GRACE="5")) as server, server.client() as client:
         client.post("/work/async/long?seconds=60")
         client.post("/work/process/long-too?seconds=60")
         wait_until(lambda: len(words(site)) == 2, description="both work")
