@@ -107,7 +107,7 @@ def test_the_database_of_the_tests_can_be_the_store(
     shutil.copy(INNER / "own_database.py", tmp_path / "test_own_database.py")
     result = run_pytest(tmp_path, TEST_DATABASE=url)
 
-    assert 4 == passed(result)
+    assert 5 == passed(result)
 
 
 def test_a_transaction_elsewhere_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -40,14 +40,32 @@ def test_signing_up_writes_a_letter():
 """
 
 
+HOLDING_TEST = """
+from fastapi.testclient import TestClient
+from main import app, letters, write_letter
+
+def test_signing_up_orders_a_letter(jobs):
+    TestClient(app).post("/signups/Ann")
+
+    assert jobs.added(write_letter, name="Ann")
+    assert [] == letters
+    jobs.run()
+    assert ["Ann"] == letters
+"""
+
+
 def fail() -> None:
     raise RuntimeError("the printer is on fire")
 
 
-def test_under_pytest_a_request_waits_for_its_tasks(tmp_path: Path) -> None:
-    """The pytest plugin comes with the package: no waiting in the test, no file in your folder."""
+@pytest.mark.parametrize("test", [TEST, HOLDING_TEST], ids=["waits", "holds"])
+def test_under_pytest_a_request_waits_for_its_tasks(test: str, tmp_path: Path) -> None:
+    """The pytest plugin comes with the package: no waiting in the test, no file in your folder.
+
+    With its fixture `jobs`, the test looks at the jobs first, and then runs them.
+    """
     (tmp_path / "main.py").write_text(APPLICATION)
-    (tmp_path / "test_main.py").write_text(TEST)
+    (tmp_path / "test_main.py").write_text(test)
     command = [
         sys.executable,
         "-m",

@@ -37,6 +37,11 @@ def bound(background_tasks: BackgroundTasks, number: int, commit: bool) -> None:
     engine.dispose()
 
 
+@app.post("/plain")
+def plain(background_tasks: BackgroundTasks, number: int) -> None:
+    background_tasks.add_task(blocking, number)
+
+
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     done.clear()
@@ -51,6 +56,17 @@ def test_jobs_of_a_transaction(client: TestClient, jobs: Jobs) -> None:
     assert 1 == len(jobs.added())
     jobs.run()
     assert [1] == done
+
+
+def test_an_application_that_is_not_started(jobs: Jobs) -> None:
+    done.clear()
+    client = TestClient(app)
+    client.post("/bound?number=4&commit=true")
+    client.post("/plain?number=5")
+
+    assert 2 == len(jobs.added(blocking))
+    jobs.run()
+    assert [4, 5] == done
 
 
 def test_the_store_is_emptied(client: TestClient, jobs: Jobs) -> None:

@@ -13,6 +13,7 @@ from afterword.model.job import JobRecord
 from afterword.model.records import Filter
 from afterword.model.threads import refuse_event_loop
 from afterword.pytest_plugin.run import PAGE, PytestRun
+from afterword.request.middleware import require_asyncio
 from afterword.tasks.arguments import plan
 from afterword.tasks.registry import reference
 
@@ -100,6 +101,7 @@ class Jobs:
         return counted.jobs()
 
     async def _run_there(self, most: int) -> Sequence[Job[Any]]:
+        require_asyncio()
         counted = _Counted(most)
         while counted.go_on():
             for afterword in self._asked():
