@@ -276,7 +276,7 @@ class Afterword(ScriptTaskAdder):
         _applications.add(self)
 
     def serve(self, app: Starlette) -> None:
-        """Take the overrides and containers of this application, which is about to start.
+        """Use the overrides and containers of this application from now on.
 
         Raises:
             ConfigurationError: another application with this Afterword is running.
@@ -323,12 +323,12 @@ class Afterword(ScriptTaskAdder):
 
         @contextlib.asynccontextmanager
         async def lifespan(app: Any) -> AsyncIterator[Any]:
+            self.serve(app)
             async with entered(app) as state:
                 if self.in_lifespan or self.started:
                     yield state
                     return
                 self.intake.lifespan_state = state or {}
-                self.serve(app)
                 await self.start()
                 try:
                     yield state
