@@ -157,7 +157,6 @@ class Afterword(ScriptTaskAdder):
 
     test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
     _app: Starlette | None = None
-    _open_router = False  # a jobs_router without `authorize` was made before the application
 
     def __init__(
         self,
@@ -286,7 +285,7 @@ class Afterword(ScriptTaskAdder):
         _applications.add(self)
 
     def serve(self, app: Starlette) -> None:
-        """Take the overrides and containers of this application, which is about to start.
+        """Use the overrides and containers of this application from now on.
 
         Raises:
             ConfigurationError: another application with this Afterword is running.
@@ -321,10 +320,6 @@ class Afterword(ScriptTaskAdder):
                 "Afterword(app) must be called once per application, but this is the second call."
                 " Keep one."
             )
-        if self._open_router and not app.debug:
-            from afterword.request.jobs_router import OPEN
-
-            raise ConfigurationError(OPEN)
 
     def _wrap_lifespan(self, app: Starlette) -> None:
         """Start with the application's lifespan even if that is entered by hand.
@@ -337,12 +332,12 @@ class Afterword(ScriptTaskAdder):
 
         @contextlib.asynccontextmanager
         async def lifespan(app: Any) -> AsyncIterator[Any]:
+            self.serve(app)
             async with entered(app) as state:
                 if self.in_lifespan or self.started:
                     yield state
                     return
                 self.intake.lifespan_state = state or {}
-                self.serve(app)
                 await self.start()
                 try:
                     yield state
@@ -565,22 +560,17 @@ class Afterword(ScriptTaskAdder):
         """
         from afterword.request.jobs_router import jobs_router
 
-        development = self._debugs() or os.environ.get("AFTERWORD_DEV") == "1"
-        if self._app is None and authorize is None and not development:
-            self._open_router, authorize = True, self._debugs  # `install` decides
+        debug = self._app is not None and self._app.debug
         return jobs_router(
             self.inquiries,
             authorize=authorize,
-            development=development,
+            development=debug or os.environ.get("AFTERWORD_DEV") == "1",
             prefix=prefix,
             tags=tags,
             show_errors=show_errors,
             retry_after=retry_after,
             include_in_schema=include_in_schema,
         )
-
-    def _debugs(self) -> bool:
-        return self._app is not None and self._app.debug
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""

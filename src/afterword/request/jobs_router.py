@@ -216,7 +216,7 @@ def _guards(authorize: object, development: bool) -> list[Any]:
     """The dependencies of all routes, which control access."""
     if authorize is None:
         if not development:
-            raise ConfigurationError(OPEN)
+            raise ConfigurationError(_OPEN)
         return []
     if not isinstance(authorize, params.Depends):
         if not callable(authorize):
@@ -232,12 +232,13 @@ def _guards(authorize: object, development: bool) -> list[Any]:
     return [Depends(allowed)]
 
 
-OPEN = (
+_OPEN = (
     "jobs_router() without `authorize` is for development: anyone who can reach the application"
     " could read the results of jobs and cancel them. Give it a dependency that refuses unknown"
     " users:\n"
     "    app.include_router(afterword.jobs_router(authorize=current_user))\n"
-    "For development, set the environment variable AFTERWORD_DEV=1, or use FastAPI(debug=True)."
+    "For development, set the environment variable AFTERWORD_DEV=1, or use FastAPI(debug=True) and"
+    " install the Afterword before this call."
 )
 
 

@@ -51,7 +51,7 @@ class Host(Protocol):
         """True under the pytest plugin: a request waits for its tasks."""
 
     def serve(self, app: Starlette) -> None:
-        """Take this application, which is about to start."""
+        """Take this application, which is about to start or to serve a request."""
 
     async def start(self) -> None:
         """Open the store and start the worker."""
@@ -83,6 +83,7 @@ class AfterwordMiddleware:
             await self.app(scope, receive, send)
             return
         if not self.host.intake.started:
+            self.host.serve(scope["app"])
             in_outer = outer is not None and outer.intake.started
             if in_outer or not is_of_test_client(scope):
                 await self.host.start_late()
