@@ -44,6 +44,7 @@ from afterword.tasks.encoding import (
     texts,
     unset_in,
     usable,
+    why_unreadable,
     why_unusable,
 )
 from afterword.tasks.mistakes import advice_on_arguments
@@ -111,7 +112,7 @@ class Plan:
             name, value = next(iter(values.items()))
             place = str(error.errors(include_url=False)[0]["loc"][0])
             name, value = (place, values[place]) if place in values else (name, value)
-            return name, value, f"its JSON cannot be read back ({first_error(error)})"
+            return name, value, why_unreadable(error)
         for name, value in values.items():
             reason = change_of(value, back[name]) if name in back else "JSON would drop it"
             if reason:
