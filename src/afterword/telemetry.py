@@ -45,7 +45,8 @@ def clock_differs(fast: float, url: str) -> None:
 
 def stopped(worker: str, left: int) -> None:
     """The worker has drained; `left` attempts could not be ended."""
-    _log(logging.INFO, "stopped worker=%s left=%d", worker, left)
+    still = f"{left} of its attempts still run" if left else "all of its attempts have ended"
+    _log(logging.INFO, "stopped worker=%s: %s", worker, still)
 
 
 def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float) -> None:

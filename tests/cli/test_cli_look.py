@@ -2,11 +2,14 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from afterword.model.job import new_id
+from afterword.schedules.recurrence import Cron
+from afterword.store.protocol import Declared
 from tests.command_line import WORKER, Shell
 
 UNKNOWN = "01a20513-3665-7354-9284-afba1b0dace4"  # no job of any test has this id
@@ -292,3 +295,43 @@ def test_a_url_that_is_none_is_a_usage_error(shell: Shell) -> None:
 
     assert 2 == done.code
     assert "starts with one of" in done.err
+
+
+# ---------------------------------------------------------------------- the end of an id
+
+
+def test_a_job_is_found_by_the_end_of_its_id(shell: Shell) -> None:
+    ids = [shell.add() for _ in range(3)]
+
+    shown = shell.run("show", ids[1][-12:], "--json")
+    assert ids[1] == json.loads(shown.out)["id"]
+
+
+def test_the_end_of_several_ids_is_refused(shell: Shell) -> None:
+    for beginning in ("01aaaaaa", "01bbbbbb"):
+        shell.add(id=f"{beginning}-0000-7000-8000-0123456789ab")
+
+    refused = shell.run("show", "456789ab")
+    assert refused.code
+    assert "several ids end with 456789ab" in refused.err
+    assert 0 == shell.run("show", "01aaaaaa").code
+
+
+def test_an_end_that_no_job_has(shell: Shell) -> None:
+    shell.add()
+
+    assert "There is no job 00000000" in shell.run("show", "00000000").err
+
+
+# ---------------------------------------------------------------------- zones
+
+
+def test_a_schedule_is_shown_in_its_own_zone(shell: Shell) -> None:
+    due = datetime(2030, 7, 1, 7, tzinfo=UTC).timestamp()
+    rule = Cron("0 9 * * *", "Europe/Berlin")
+    daily = Declared(name="daily", task="shop:pack", rule=rule.text, words=rule.words, next_at=due)
+    shell.store.declare([daily])
+
+    (_, line) = shell.run("schedules").lines
+    assert "2030-07-01 09:00:00+0200" in line
+    assert "2030-07-01 07:00:00Z" in line

@@ -94,6 +94,19 @@ def test_a_narrow_terminal_shows_as_much_of_an_id_as_is_needed(shell: Shell) -> 
     assert 0 == piped("show", shown[0].strip()).returncode
 
 
+def test_a_narrow_terminal_cuts_the_module_and_shows_the_error(shell: Shell) -> None:
+    shell.fail("ValueError: no such parcel", "shop.warehouse.orders.packing:pack_parcel")
+
+    with PtySession("jobs", columns=80) as jobs:
+        jobs.wait()
+    with PtySession("failures", columns=80) as failures:
+        failures.wait()
+
+    assert ":pack_parcel " in jobs.shown
+    assert ":pack_parcel " in failures.shown
+    assert "ValueError: no such parcel" in failures.shown
+
+
 def test_a_state_has_a_colour_and_no_color_has_none(shell: Shell) -> None:
     fill(shell)
 

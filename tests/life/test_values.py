@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr, computed_field
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, SecretStr, computed_field
 
 from afterword import Afterword
 from afterword.errors import NotStorable
@@ -230,6 +230,29 @@ def test_what_would_change_is_refused(annotation: Any, value: Any) -> None:
     with pytest.raises(ResultNotKept) as refusal:
         encode_result(echo, value)
     assert "hidden" not in str(refusal.value)
+
+
+def refuse_twice(text: str) -> str:
+    if not text.startswith("ok "):
+        raise ValueError(f"{text} is not ok")
+    return text.removeprefix("ok ")
+
+
+class Fussy(BaseModel):
+    """Its validator refuses what it has made, and quotes it."""
+
+    text: Annotated[str, AfterValidator(refuse_twice)]
+
+
+def test_a_message_does_not_quote_a_value_that_cannot_be_read_back() -> None:
+    def echo(value: Fussy) -> Fussy: ...  # type: ignore[empty-body]
+
+    fussy = Fussy(text="ok hidden")
+    with pytest.raises(NotStorable, match="its validator refuses it") as argument:
+        plan(echo).encode((fussy,), {})
+    with pytest.raises(ResultNotKept, match="its validator refuses it") as result:
+        encode_result(echo, fussy)
+    assert "hidden" not in f"{argument.value} {result.value}"
 
 
 def subclass() -> Extra:

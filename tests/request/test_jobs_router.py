@@ -22,7 +22,7 @@ from afterword.errors import ConfigurationError
 from afterword.fastapi import Accepted, BackgroundTasks
 from afterword.model.job import new_id
 from afterword.model.outcome import Completed, Failed, Outcome, RetryAt, describe, truncate
-from afterword.request.job_status import MESSAGE_LIMIT, message_of
+from afterword.request.job_status import MESSAGE_LIMIT, JobProgress, message_of
 from afterword.store.protocol import Claim, Report, Settlement, Store, open_store
 from tests.helpers import Server, running, wait_until
 
@@ -1036,3 +1036,13 @@ def test_in_postgresql(postgres_url: str, tmp_path: Path) -> None:
     assert [200, 202] == deleted
     assert '{"rows":2}' == result
     assert [404, 404, 404] == unknown
+
+
+def test_counts_of_items_are_whole_numbers() -> None:
+    progress = JobProgress.read('{"current": 3, "total": 12, "message": ""}')
+    share = JobProgress.read('{"current": 0.5, "total": 1.5, "message": ""}')
+
+    assert progress
+    assert '"current":3,"total":12,' in progress.model_dump_json()
+    assert share
+    assert '"current":0.5,"total":1.5,' in share.model_dump_json()

@@ -3,14 +3,18 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
+import httpx
 import pytest
+from fastapi import Depends, FastAPI, HTTPException
 from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from afterword import Afterword
+from afterword.fastapi import BackgroundTasks
 from tests.sites import note
 
 pytestmark = pytest.mark.anyio
@@ -164,7 +168,7 @@ async def test_jobs_of_a_session_that_is_rolled_back_are_not_missed(
     await session.rollback()
     await session.close()
 
-    assert "" == caplog.text
+    assert "not_committed" not in caplog.text
 
 
 async def test_jobs_of_a_flush_that_failed_are_not_missed(
@@ -182,3 +186,33 @@ async def test_jobs_of_a_flush_that_failed_are_not_missed(
 
     assert [] == notes(afterword)
     assert "not_committed" not in caplog.text
+
+
+@pytest.mark.parametrize(("path", "warned"), [("/refused", False), ("/forgotten", True)])
+async def test_a_request_that_is_refused_misses_no_jobs(
+    session: AsyncSession, url: str, path: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An ordinary HTTPException after `bind` is no mistake; a forgotten commit is one."""
+    app = FastAPI()
+    Afterword(app, url, worker=False)
+
+    async def open_session() -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(session.bind) as opened:
+            yield opened
+
+    @app.get("/{path}")
+    async def route(
+        path: str,
+        background_tasks: BackgroundTasks,
+        opened: Annotated[AsyncSession, Depends(open_session)],
+    ) -> None:
+        background_tasks.bind(opened).add_task(note, "job")
+        if path == "refused":
+            raise HTTPException(409)
+
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
+            await client.get(path)
+
+    assert warned == ("not_committed jobs=1" in caplog.text)

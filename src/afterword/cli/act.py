@@ -15,7 +15,7 @@ from afterword.store.protocol import Store
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="Jobs, by id or its first 8 or more characters."),
+    typer.Argument(metavar="[ID]...", help="Jobs, by ids or their first or last 8 characters."),
 ]
 All = Annotated[bool, typer.Option("--all", help="All jobs that match the options below.")]
 DryRun = Annotated[

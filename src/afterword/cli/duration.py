@@ -1,7 +1,7 @@
 """Spans of time and instants, as people type and read them."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
@@ -84,6 +84,11 @@ def show_instant(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
-def show_local(instant: datetime) -> str:
-    """Format an instant to the second, in the local time of this machine."""
-    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S%z}"
+def show_in_zone(instant: datetime, zone: tzinfo) -> str:
+    """Format an instant to the second, in a time zone.
+
+    >>> from zoneinfo import ZoneInfo
+    >>> show_in_zone(datetime(2026, 7, 22, 7, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
+    '2026-07-22 09:00:00+0200'
+    """
+    return f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S%z}"

@@ -154,7 +154,7 @@ def _failure_grid(groups: list[Group], now: float) -> Grid:
             show_span(now - group.last_at.timestamp()),
             shown_id(group.example),
         )
-    return grid
+    return grid.without("first", "last", "example") if narrower_than(NARROW) else grid
 
 
 def _tell_rest(groups: list[Group], limit: int, more: bool) -> None:

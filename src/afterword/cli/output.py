@@ -8,12 +8,13 @@ a task is escaped here, so that it can neither move a cursor nor forge a line.
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +23,7 @@ from afterword.telemetry import printable
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(highlight=False, soft_wrap=True, stderr=True)
 
+_SHORTEST_NAME = 12  # characters of a task that are shown, however narrow the terminal is
 NOTHING = "-"  # an empty cell, so that columns can be counted
 _STYLES = {
     "running": "cyan",
@@ -119,9 +121,37 @@ def as_table(grid: Grid) -> Table:
     return table
 
 
-def _cell(heading: str, text: str) -> Text:
+def _cell(heading: str, text: str) -> "Text | _TaskName":
+    if heading == "task":
+        return _TaskName(text)
     style = _STYLES.get(text, "") if heading == "state" else ""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+class _TaskName:
+    """The name of a task, of which the module is cut, and not the function."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        shortest = min(cell_len(self._name), _SHORTEST_NAME)
+        return Measurement(shortest, cell_len(self._name)).with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        yield Text(fitted(self._name, options.max_width), no_wrap=True, overflow="ellipsis")
+
+
+def fitted(name: str, width: int) -> str:
+    """Cut the module of a task's name, so that the function can be read.
+
+    >>> fitted("shop.orders.mail:send_receipt", 20), fitted("mail:send", 20)
+    ('…s.mail:send_receipt', 'mail:send')
+    """
+    function = name.rpartition(":")[2]
+    if cell_len(name) <= width:
+        return name
+    return f"…{name[1 - width :]}" if len(function) < width else function
 
 
 def _plain(grid: Grid) -> Iterable[str]:

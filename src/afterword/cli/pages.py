@@ -1,7 +1,8 @@
-"""Reading a store: pages of jobs, and ids of which only the beginning was typed."""
+"""Reading a store: pages of jobs, and ids of which only the beginning or the end was typed."""
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from afterword.cli.exit_code import NotFound
 from afterword.errors import ConfigurationError
@@ -10,7 +11,8 @@ from afterword.model.records import Filter
 from afterword.store.protocol import Store
 
 PAGE = 500  # jobs
-_SHORTEST = 8  # characters that the beginning of an id must have
+_SHORTEST = 8  # characters that the beginning or the end of an id must have
+_READ_FOR_END = 10_000  # jobs
 _SHAPE = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 _ID = re.compile(_SHAPE.replace("x", "[0-9a-f]"))
 
@@ -35,16 +37,21 @@ def newest(store: Store, wanted: Filter, limit: int, before: str | None = None) 
 
 
 def full_id(store: Store, typed: str) -> str | None:
-    """Complete an id of which the beginning was typed; None if there is no such job.
+    """Complete an id of which the beginning or the end was typed; None if there is no such job.
 
-    A complete id is returned without a look at the store.
+    A complete id is returned without a look at the store. The end is looked for among the newest
+    10,000 jobs.
 
     Raises:
-        ConfigurationError: several jobs have ids with this beginning.
+        ConfigurationError: several jobs have such ids.
     """
-    beginning = typed.strip().lower()
-    if _ID.fullmatch(beginning):
-        return beginning
+    part = typed.strip().lower()
+    if _ID.fullmatch(part):
+        return part
+    return _by_beginning(store, part) or _by_end(store, part)
+
+
+def _by_beginning(store: Store, beginning: str) -> str | None:
     if not _begins_an_id(beginning):
         return None
     # Ids sort, so every id with this beginning is at or below the last possible one.
@@ -54,7 +61,20 @@ def full_id(store: Store, typed: str) -> str | None:
     if len(found) > 1:
         raise ConfigurationError(
             f"The beginning of an id must be that of one job only, but several ids begin with"
-            f" {beginning}. Type more characters."
+            f" {beginning}. Type more characters, or the last ones."
+        )
+    return found[0] if found else None
+
+
+def _by_end(store: Store, end: str) -> str | None:
+    if not _ends_an_id(end):
+        return None
+    ids = (job.id for page in pages(store, Filter()) for job in page)
+    found = [each for each in islice(ids, _READ_FOR_END) if each.endswith(end)]
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"The end of an id must be that of one job only, but several ids end with {end}."
+            " Type more characters."
         )
     return found[0] if found else None
 
@@ -83,10 +103,15 @@ def known_id(store: Store, typed: str | None) -> str | None:
     found = full_id(store, typed)
     if found is None:
         raise ConfigurationError(
-            f"An id must have 36 characters, or be the first 8 or more of one that exists, but it"
-            f" is {typed!r}. `afterword jobs` lists them."
+            f"An id must have 36 characters, or be the first or last 8 or more of one that exists,"
+            f" but it is {typed!r}. `afterword jobs` lists them."
         )
     return found
+
+
+def _ends_an_id(text: str) -> bool:
+    filled = _SHAPE[: len(_SHAPE) - len(text)].replace("x", "0") + text
+    return _SHORTEST <= len(text) < len(_SHAPE) and bool(_ID.fullmatch(filled))
 
 
 def _begins_an_id(text: str) -> bool:

@@ -11,7 +11,7 @@ import typer
 
 from afterword.cli import output
 from afterword.cli.document import document
-from afterword.cli.duration import show_instant, show_local, show_span
+from afterword.cli.duration import show_in_zone, show_instant, show_span
 from afterword.cli.exit_code import NotFound
 from afterword.cli.health import is_forgotten, is_overdue
 from afterword.cli.look import NARROW, narrower_than
@@ -19,7 +19,7 @@ from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb, 
 from afterword.cli.output import Grid
 from afterword.model.job import NewJob
 from afterword.model.records import ScheduleRecord
-from afterword.schedules.recurrence import NEVER
+from afterword.schedules.recurrence import NEVER, zone_of
 from afterword.schedules.scheduler import Planned
 
 schedules = typer.Typer(rich_markup_mode=None)
@@ -67,7 +67,7 @@ def _state(schedule: ScheduleRecord, now: float) -> str:
 
 
 def _grid(found: Sequence[ScheduleRecord], now: float) -> Grid:
-    headings = ("schedule", "task", "rule", "next here", "next in UTC", "last", "note")
+    headings = ("schedule", "task", "rule", "next in its zone", "next in UTC", "last", "note")
     grid = Grid(headings, ("schedule", "task", "rule", "note"), ("last",))
     for each in found:
         never = each.next_at.timestamp() >= NEVER
@@ -76,12 +76,12 @@ def _grid(found: Sequence[ScheduleRecord], now: float) -> Grid:
             each.name,
             each.task,
             each.words,
-            "never" if never else show_local(each.next_at),
+            "never" if never else show_in_zone(each.next_at, zone_of(each.rule)),
             "never" if never else show_instant(each.next_at),
             last,
             _note(each, now),
         )
-    return grid.without("task", "next here") if narrower_than(NARROW) else grid
+    return grid.without("task", "next in UTC") if narrower_than(NARROW) else grid
 
 
 def _note(schedule: ScheduleRecord, now: float) -> str | None:

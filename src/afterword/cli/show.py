@@ -27,7 +27,8 @@ _NEIGHBOURS = 20  # jobs of the same request that are shown
 _SHORT = 2_000  # characters of arguments or of a result that are shown without --full
 
 JobId = Annotated[
-    str, typer.Argument(metavar="ID", help="The job's id, or 8 and more of its characters.")
+    str,
+    typer.Argument(metavar="ID", help="The job's id, or its first or last 8 characters."),
 ]
 
 
@@ -48,7 +49,7 @@ def show(
     \b
     Examples:
       afterword show 0193e5f0-7c1a-7b2e-8d3f-0123456789ab
-      afterword show 0193e5f0-7c1a --full
+      afterword show 456789ab --full
       afterword show 0193e5f0-7c1a --json | jq .arguments
     """
     with opened(url) as store:

@@ -20,7 +20,14 @@ from afterword.injection.needs import Injection
 from afterword.model.checks import checked_rate
 from afterword.model.job import DEFAULTS, Delay, JobOptions, NewJob, new_id
 from afterword.tasks.arguments import Plan, plan
-from afterword.tasks.options import NO_OPTIONS, CallOptions, CallOptionsDict, TaskOptions, fixed
+from afterword.tasks.options import (
+    NO_OPTIONS,
+    CallOptions,
+    CallOptionsDict,
+    TaskOptions,
+    checked_call_options,
+    fixed,
+)
 from afterword.tasks.registry import options_of, reference, require_callable, storable
 
 Function = Callable[..., Any]
@@ -214,7 +221,7 @@ class TaskAdder:
         Example:
             background_tasks.options(delay=60, unique=f"welcome:{to}").add_task(welcome, to)
         """
-        return TaskAdder(self._add_call, CallOptions(**options))
+        return TaskAdder(self._add_call, checked_call_options(options))
 
 
 class AsyncTaskAdder:
@@ -255,7 +262,7 @@ class AsyncTaskAdder:
 
     def options(self, **options: Unpack[CallOptionsDict]) -> "AsyncTaskAdder":
         """A task adder whose calls have these options; see `TaskAdder.options`."""
-        return AsyncTaskAdder(self._add, CallOptions(**options))
+        return AsyncTaskAdder(self._add, checked_call_options(options))
 
 
 class ScriptTaskAdder(AsyncTaskAdder):
@@ -282,7 +289,7 @@ class ScriptTaskAdder(AsyncTaskAdder):
         Example:
             job = await afterword.options(delay=60, unique="report").add_task(make_report)
         """
-        return ScriptTaskAdder(self._add, self._add_sync, CallOptions(**options))
+        return ScriptTaskAdder(self._add, self._add_sync, checked_call_options(options))
 
     @overload
     def add_task_sync(

@@ -14,13 +14,13 @@ savepoint is still open, the transaction's `before_commit` comes first. So every
 writes all collected jobs, and each job records where it was added and where it was written.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from afterword import telemetry
 from afterword.client.call import Call
 from afterword.client.handle import Job
 from afterword.request.sequence import Added, JobSequence
@@ -113,7 +113,8 @@ class SessionJobs:
     def _after_transaction_end(self, session: Session, ended: SessionTransaction) -> None:
         if ended.parent is None:
             if self._unwritten and not self._rolled_back:
-                telemetry.not_committed(len(self._unwritten))
+                for sequence, jobs in Counter(each.sequence for each in self._unwritten).items():
+                    sequence.note_not_committed(jobs)
             self._added, self._committed = [], False
         if ended.parent is None or ended.nested:
             self._rolled_back = False

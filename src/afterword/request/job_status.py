@@ -42,8 +42,8 @@ class JobProblem(BaseModel):
 class JobProgress(BaseModel):
     """The progress of a job, as its task reports it."""
 
-    current: float = Field(description="How much is done", examples=[3])
-    total: float | None = Field(description="Of how much, if that is known", examples=[12])
+    current: int | float = Field(description="How much is done", examples=[3])
+    total: int | float | None = Field(description="Of how much, if that is known", examples=[12])
     message: str = Field(description="What is being done", examples=["page 3"])
     ratio: float | None = Field(description="From 0 to 1; null without a total", examples=[0.25])
 

@@ -192,7 +192,7 @@ class _Exchange:
                 outbox.end_doubt(sys.exc_info()[1])
             await outbox.store()
         if message["type"] == "http.response.start":
-            outbox.answered = True
+            outbox.answered, outbox.answered_error = True, message["status"] >= 400
         elif message["type"] == "websocket.close":
             self._closed = True
         await self._send(message)

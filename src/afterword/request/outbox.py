@@ -123,6 +123,8 @@ class Outbox:
         self.in_doubt = False  # FastAPI before 0.118: the handler may have failed unseen
         self.entries: list[Entry] = []
         self.bound: JobSequence | None = None  # jobs in transactions of the user
+        self.not_committed = 0  # jobs whose session was closed without a commit
+        self.answered_error = False  # the status of the answer is 400 or more
         self.background_tasks: object | None = None  # the one instance of this request
         # Called with `run_unstorable` when the first call is added that cannot be stored.
         self.run_in_request: Callable[[Callable[[], Awaitable[None]]], object] | None = None
@@ -533,6 +535,8 @@ class Outbox:
     def forget_unconfirmed(self, *, failed: bool) -> None:
         """Discard the unconfirmed calls, after Starlette has called the tasks of the response.
 
+        Those and the jobs of sessions that were not committed are reported.
+
         Args:
             failed: the request ended with an error, so there is no warning.
         """
@@ -541,9 +545,12 @@ class Outbox:
             for each in forgotten:
                 if each.state is State.COLLECTED:
                     each.state = State.DISCARDED
-        if not (failed or self.refusal):
-            for each in forgotten:
-                telemetry.never_confirmed(each.job.task)
+        if failed or self.refusal:
+            return
+        for each in forgotten:
+            telemetry.never_confirmed(each.job.task)
+        if self.not_committed and not self.answered_error:
+            telemetry.not_committed(self.not_committed)
 
     def end_if_empty(self) -> bool:
         """End an outbox without calls, as most are; False: it has some, and `end` is needed."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from afterword import telemetry
 from afterword.client.call import Call, Draft, draft
 from afterword.client.handle import Job
 from afterword.model.job import NewJob, new_id
@@ -71,6 +72,13 @@ class JobSequence:
     def forget_connections(self) -> None:
         """Drop the references to the user's connections at the end of the request."""
         self._written = [replace(each, connection=None) for each in self._written]
+
+    def note_not_committed(self, jobs: int) -> None:
+        """Report jobs whose session was closed without a commit, unless their request fails."""
+        if self._outbox is None or self._outbox.over:
+            telemetry.not_committed(jobs)
+        else:
+            self._outbox.not_committed += jobs
 
     def add(self, call: Call) -> Added:
         """Prepare a call for `writing`; the sequence does not change yet."""

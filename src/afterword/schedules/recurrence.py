@@ -24,7 +24,7 @@ from typing import Protocol
 
 from cronsim import CronSim, CronSimError
 
-from afterword.errors import ConfigurationError, MissingExtra, safe_repr
+from afterword.errors import AfterwordError, ConfigurationError, MissingExtra, safe_repr
 from afterword.model.checks import is_number
 
 NEVER = 253_402_300_799.0  # the last second of the year 9999, which every store can hold
@@ -240,6 +240,18 @@ def _end_of_gap(wall: datetime) -> float:
 
 
 # ---------------------------------------------------------------------- what users write
+
+
+def zone_of(text: str) -> tzinfo:
+    """Return the time zone of a rule as the store keeps it; UTC if it names none that exists here.
+
+    >>> zone_of("0 9 * * * Europe/Berlin").key, str(zone_of("every 30 seconds"))
+    ('Europe/Berlin', 'UTC')
+    """
+    try:
+        return _zone(text.rsplit(maxsplit=1)[-1])
+    except (AfterwordError, IndexError):
+        return UTC
 
 
 def as_rule(

@@ -518,6 +518,14 @@ def open_store(url: str) -> Store:
         from afterword.store.postgres import PostgresStore
 
         return PostgresStore(url)
+    if scheme.startswith("sqlite+"):
+        driver = scheme.removeprefix("sqlite+")
+        raise ConfigurationError(
+            f"The store does not use the driver {driver!r}, but it can share the file.\n"
+            f'    Afterword(app, "{scheme}:///app.db")  # incorrect!\n'
+            '    Afterword(app, "sqlite+pysqlite:///app.db")  # correct! with your own tables\n'
+            '    Afterword(app, "sqlite:///jobs.db")  # correct! a file for the jobs alone'
+        )
     raise ConfigurationError(
         "A store URL starts with one of ['sqlite://', 'sqlite+pysqlite://', 'postgresql://'], but"
         f" this one is {masked(url)}. Examples: sqlite:///jobs.db (relative path),"

@@ -44,8 +44,11 @@ from afterword.tasks.encoding import (
     texts,
     unset_in,
     usable,
+    why_unreadable,
     why_unusable,
 )
+from afterword.tasks.mistakes import advice_on_arguments
+from afterword.tasks.options import CallOptionsDict
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, too_large, why_not_json
 from afterword.tasks.scalars import SCALARS, Scalars, scalars_of
 from afterword.tasks.signature import parameters
@@ -110,7 +113,7 @@ class Plan:
             name, value = next(iter(values.items()))
             place = str(error.errors(include_url=False)[0]["loc"][0])
             name, value = (place, values[place]) if place in values else (name, value)
-            return name, value, f"its JSON cannot be read back ({first_error(error)})"
+            return name, value, why_unreadable(error)
         for name, value in values.items():
             reason = change_of(value, back[name]) if name in back else "JSON would drop it"
             if reason:
@@ -150,7 +153,7 @@ class Plan:
             self._require_not_injected(self._injected_by_position(args, kwargs))
             raise ArgumentError(
                 f"{_name(self.func)}{self.signature} was added with arguments that do not fit it:"
-                f" {error}."
+                f" {error}.{self._advice(kwargs)}"
             ) from None
         given: dict[str, Any] = {}
         for name, value in bound.items():
@@ -158,6 +161,10 @@ class Plan:
             is_rest = parameter.kind is parameter.VAR_POSITIONAL
             given[_key(parameter)] = list(value) if is_rest else value
         return given
+
+    def _advice(self, kwargs: Mapping[str, Any]) -> str:
+        unknown = [name for name in kwargs if name not in self.signature.parameters]
+        return advice_on_arguments(_name(self.func), unknown, CallOptionsDict.__annotations__)
 
     def _injected_by_position(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Set[str]:
         """Return the injected parameters that the call fills, if it fits the whole signature."""

@@ -151,6 +151,13 @@ def change_of(value: object, back: object) -> str | None:
     return f"JSON would change it{came}"
 
 
+def why_unreadable(error: ValidationError) -> str:
+    """Explain why JSON cannot be read back, without quoting a value."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = location(first["loc"])
+    return f"its JSON cannot be read back ({f'{place}: ' if place else ''}{rule_of(first)})"
+
+
 def why_unusable(error: Exception) -> str:
     """Explain why a type is refused, without pydantic's advice for its own users."""
     if isinstance(error, PydanticSchemaGenerationError):

@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, get_args
@@ -18,6 +18,7 @@ from afterword.model.checks import (
 )
 from afterword.model.control import LONGEST, seconds_of
 from afterword.model.job import Delay, JobRecord, OnCrash
+from afterword.tasks.mistakes import CALL_LINE, TASK_LINE, require_known
 from afterword.tasks.retry import Backoff, as_backoff, checked_retries
 
 Executor = Literal["process"]
@@ -293,3 +294,21 @@ def _check_run_at(at: object) -> None:
 
 
 NO_OPTIONS = CallOptions()
+_OF_TASKS = TaskOptionsDict.__annotations__.keys()
+_OF_CALLS = CallOptionsDict.__annotations__.keys()
+
+
+def checked_task_options(options: Mapping[str, Any]) -> TaskOptions:
+    """Make the options of `@task(...)` from its keywords.
+
+    Raises:
+        ConfigurationError: a keyword is unknown, or has an invalid value.
+    """
+    require_known(options, _OF_TASKS, TASK_LINE, _OF_CALLS, CALL_LINE)
+    return TaskOptions(**options)
+
+
+def checked_call_options(options: Mapping[str, Any]) -> CallOptions:
+    """Make the options of one call from the keywords of `options(...)`; raises as above."""
+    require_known(options, _OF_CALLS, CALL_LINE, _OF_TASKS, TASK_LINE)
+    return CallOptions(**options)

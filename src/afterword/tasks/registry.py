@@ -24,7 +24,7 @@ from afterword.errors import (
     safe_repr,
 )
 from afterword.tasks import application
-from afterword.tasks.options import TaskOptions, TaskOptionsDict
+from afterword.tasks.options import TaskOptions, TaskOptionsDict, checked_task_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 Function = Callable[..., Any]
@@ -63,7 +63,7 @@ def task(*func: Any, **options: Any) -> Any:
         NotStorable: the function has no name by which another process could find it.
         TypeError: not a function, or a generator function.
     """
-    register = functools.partial(_register, TaskOptions(**options))
+    register = functools.partial(_register, checked_task_options(options))
     return register(*func) if func else register
 
 

@@ -15,7 +15,15 @@ from pydantic_core import ValidationError
 
 from afterword.errors import AfterwordError, PayloadTooLarge, kind_of
 from afterword.model.outcome import reason_of
-from afterword.tasks.encoding import CONFIG, change_of, first_error, read, rule_of, texts, usable
+from afterword.tasks.encoding import (
+    CONFIG,
+    change_of,
+    read,
+    rule_of,
+    texts,
+    usable,
+    why_unreadable,
+)
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, why_not_json
 from afterword.tasks.signature import signature
 
@@ -74,7 +82,7 @@ def _change(kind: type[RootModel[Any]], value: object, text: bytes) -> str | Non
     try:
         back = read(kind, text).root
     except ValidationError as error:
-        return f"its JSON cannot be read back ({first_error(error)})"
+        return why_unreadable(error)
     return change_of(value, back)
 
 
