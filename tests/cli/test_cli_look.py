@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from afterword.cli import health
 from afterword.model.job import new_id
 from afterword.schedules.recurrence import Cron
-from afterword.store.protocol import Declared
+from afterword.store.protocol import Declared, Putback
 from tests.command_line import WORKER, Shell
 
 UNKNOWN = "01a20513-3665-7354-9284-afba1b0dace4"  # no job of any test has this id
@@ -335,3 +336,78 @@ def test_a_schedule_is_shown_in_its_own_zone(shell: Shell) -> None:
     (_, line) = shell.run("schedules").lines
     assert "2030-07-01 09:00:00+0200" in line
     assert "2030-07-01 07:00:00Z" in line
+
+
+# ---------------------------------------------------------------------- what cannot run
+
+
+REASON = "No function of this application is called 'shop:gone'. If it was renamed, ..."
+
+
+def put_back(shell: Shell) -> str:
+    """A job that a worker with free slots could not run; its id."""
+    claim = shell.start("shop:gone")
+    shell.store.release([Putback(claim, reason=REASON)])
+    return claim.id
+
+
+def test_a_job_that_no_worker_can_run_is_seen(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every command that says how things are, with the reason and the time."""
+    monkeypatch.setattr(health, "_TAKEN_WITHIN", -1.0)  # no time has to pass
+    job_id = put_back(shell)
+
+    status = shell.run("status")
+    said = json.loads(shell.run("status", "--json").out)
+    shown = shell.run("show", job_id)
+
+    problem = "1 job of shop:gone waits for a worker that can run it, for 0 s: No function of this"
+    assert 1 == status.code
+    assert f"problem  {problem} application is called 'shop:gone'" in status.lines
+    assert (False, [job_id]) == (said["healthy"], said["parked_jobs"])
+    assert f"problem  {problem}" in shell.run("top").out
+    assert "waiting  put back by each worker that met it since 2" in shown.out
+    assert REASON in shown.out
+    assert "waits for a free worker" not in shown.out
+    assert f"put back: {REASON}" in shell.run("jobs").out
+
+
+def test_failures_list_jobs_that_no_worker_can_run(shell: Shell) -> None:
+    """Below those that have failed; for programs their state is another."""
+    shell.fail("ValueError: no")
+    job_id = put_back(shell)
+
+    done = shell.run("failures")
+    groups = [json.loads(line) for line in shell.run("failures", "--json").lines]
+
+    assert "Not failed yet, but no worker that has met these jobs could run them:" in done.err
+    assert REASON in done.lines[-1]
+    assert [("failed", "shop:pack"), ("queued", "shop:gone")] == [
+        (each["state"], each["task"]) for each in groups
+    ]
+    assert job_id == groups[1]["example"]
+    assert "shop:gone" not in shell.run("failures", "--task", "shop:pack").out
+
+
+def test_the_doctor_names_the_fix_for_jobs_that_no_worker_can_run(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module that was not imported, or the name that was changed."""
+    put_back(shell)
+    waits = shell.run("doctor")
+    monkeypatch.setattr(health, "_TAKEN_WITHIN", -1.0)
+    done = shell.run("doctor")
+
+    assert "note     put back: 1 job of shop:gone" in waits.out
+    assert "problem  put back: 1 job of shop:gone" in done.out
+    assert "Import the module in the application" in done.out
+
+
+def test_top_says_for_how_long_jobs_run(shell: Shell) -> None:
+    shell.start()
+
+    done = shell.run("top")
+
+    (heading,) = [line for line in done.lines if line.startswith("running")]
+    assert ["running", "for", "task"] == heading.split()[:3]

@@ -88,7 +88,8 @@ def test_the_doctor_says_what_to_do(shell: Shell) -> None:
 
     assert 1 == done.code
     assert ("problem", "problem") == (levels["queue"], levels["waiting"])
-    assert "note" == levels["workers"]
+    assert "problem" == levels["workers"]
+    assert "none takes jobs; 1 job waits for one" in done.out
     assert "afterword worker module:app --queues mail" in done.out
 
 

@@ -166,7 +166,9 @@ def test_an_attempt_that_runs_is_one_too(shell: Shell) -> None:
 
     lines = shell.run("show", running).lines
 
-    assert ["1", "running", WORKER, "-", "-", "-"] == lines[-1].split()
+    number, state, worker, _, _, took, error = lines[-1].split()
+    assert ("1", "running", WORKER, "-", "-") == (number, state, worker, took, error)
+    assert any(line.startswith("started ") for line in lines)
 
 
 def test_the_errors_of_earlier_attempts_are_shown_in_full_when_asked_for(shell: Shell) -> None:

@@ -189,9 +189,13 @@ def test_a_retry_says_when_and_which() -> None:
 
 
 def test_a_job_that_was_put_back_says_why() -> None:
-    said = reasons(record(run_at=NOW + timedelta(seconds=30), error="unknown\ntask \x1b[31m"))
+    put_back = record(parked_at=NOW - timedelta(minutes=3), error="unknown\ntask \x1b[31m")
+    now = reasons(put_back)
+    later = reasons(replace(put_back, run_at=NOW + timedelta(seconds=30)))
 
-    assert "put back until 2026-11-22 12:00:30Z, in 30 s: task \\x1b[31m" == said
+    since = "put back by each worker that met it since 2026-11-22 11:57:00Z, 3 min ago"
+    assert f"{since}: task \\x1b[31m" == now
+    assert f"{since}, until 2026-11-22 12:00:30Z, in 30 s: task \\x1b[31m" == later
 
 
 def test_a_follower_names_who_is_before_it() -> None:
@@ -408,7 +412,7 @@ def test_a_queue_that_has_only_a_rule_needs_nobody() -> None:
 
 
 def test_a_schedule_that_makes_no_jobs_is_a_problem() -> None:
-    found = snapshot([], [], schedule(due=6))
+    found = snapshot([], [worker()], schedule(due=6))
 
     assert [
         "the schedule sweep has created no job since it was due at 2026-11-22 11:54:00Z"
@@ -419,7 +423,60 @@ def test_a_schedule_that_makes_no_jobs_is_a_problem() -> None:
     "one", [schedule(due=4), schedule(due=60, paused=True), schedule(due=60, seen=6)]
 )
 def test_a_schedule_that_is_not_looked_after_on_purpose_is_no_problem(one: ScheduleRecord) -> None:
-    assert [] == snapshot([], [], one).problems
+    assert [] == snapshot([], [worker()], one).problems
+
+
+def test_whatever_waits_without_any_worker_is_a_problem() -> None:
+    """Also what is not due yet, or has been in no running code for a while."""
+    jobs = replace(queue(due=0), oldest_at=None, scheduled=1, waiting=2)
+    forgotten = schedule(due=60, seen=60)
+
+    for queues, schedules, words in (
+        ([jobs], [], "3 jobs wait"),
+        ([replace(jobs, waiting=0)], [], "1 job waits"),
+        ([], [forgotten], "1 schedule waits"),
+        ([jobs], [forgotten, forgotten], "3 jobs and 2 schedules wait"),
+        ([replace(jobs, waiting=0)], [forgotten], "1 job and 1 schedule wait"),
+    ):
+        found = snapshot(queues, [worker(concurrency=0)], *schedules)
+        assert [f"no worker takes jobs, but {words} for one"] == found.problems
+        assert [] == snapshot(queues, [worker()], *schedules).problems
+    assert [] == snapshot([replace(jobs, paused=True)], [], schedule(due=6, paused=True)).problems
+
+
+def put_back(seconds: int, **values: object) -> JobRecord:
+    """A job that a worker could not run, first so long ago."""
+    error = "No function of this application is called 'shop:pack'. A job can call ..."
+    return record(parked_at=NOW - timedelta(seconds=seconds), error=error, **values)
+
+
+def test_jobs_that_no_worker_can_run_are_a_problem() -> None:
+    """One line for each task and reason, with the longest time."""
+    jobs = [put_back(60), put_back(90), put_back(8, task="shop:wrap")]
+
+    found = replace(snapshot([queue()], [worker()]), parked=jobs)
+
+    reason = "No function of this application is called 'shop:pack'"
+    assert [
+        f"2 jobs of shop:pack wait for a worker that can run them, for 1 min: {reason}",
+        f"1 job of shop:wrap waits for a worker that can run it, for 8 s: {reason}",
+    ] == found.problems
+    assert [] == found.notes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "running", "is_problem"),
+    [(1, 0, False), (60, 4, False), (301, 4, True), (60, 3, True)],
+)
+def test_a_worker_that_can_run_it_may_only_be_busy(
+    seconds: int, running: int, is_problem: bool
+) -> None:
+    """Or it has not had the time to take the job: then it is a note."""
+    served = snapshot([queue()], [worker(running=running, concurrency=4)])
+
+    found = replace(served, parked=[put_back(seconds)])
+
+    assert (is_problem, not is_problem) == (bool(found.problems), bool(found.notes))
 
 
 @pytest.mark.parametrize(("number", "words"), [(1, "1 job was"), (2, "2 jobs were")])

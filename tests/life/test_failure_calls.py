@@ -304,6 +304,28 @@ async def test_hanging_ones_stay_few(
     assert 2 == len(told)
 
 
+async def test_it_is_logged_if_there_is_no_thread_for_it(
+    file_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As any other error of a call; the next function is called."""
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            if self.name == "afterword-failure":
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", NoThread)
+    async with working(file_url) as afterword:
+        afterword.on_failure(tell)
+        afterword.on_failure(tell_async)
+        await afterword.add_task(fail, "x")
+        await first_told()
+
+    assert "can't start new thread" in caplog.text
+    assert [threading.main_thread()] == threads
+
+
 async def test_a_shutdown_waits_for_the_calls_of_the_last_failures(file_url: str) -> None:
     """They are made before the store is closed."""
     async with working(file_url) as afterword:

@@ -241,3 +241,19 @@ async def test_a_task_has_a_key_for_all_its_attempts(file_url: str) -> None:
         job = await (await afterword.add_task(remember_key)).wait(20)
 
     assert (job.id, 1) == job.result
+
+
+@pytest.mark.parametrize("added_here", [True, False])
+async def test_a_running_job_says_since_when(added_here: bool, store_url: str) -> None:
+    """Whether this process has added it itself, or has claimed it."""
+    async with working(store_url) as afterword:
+        with script(store_url) as other:
+            job = await (afterword if added_here else other).add_task(wait_at_gate, "x")
+        await wait_for(lambda: seen, description="it runs")
+        running = (await job_of(afterword, job)).record
+        gate.set()
+
+    assert running is not None
+    assert (JobState.RUNNING, None) == (running.state, running.finished_at)
+    assert running.started_at is not None
+    assert running.created_at <= running.started_at

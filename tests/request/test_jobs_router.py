@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +24,12 @@ from afterword.fastapi import Accepted, BackgroundTasks
 from afterword.model.job import new_id
 from afterword.model.outcome import Completed, Failed, Outcome, RetryAt, describe, truncate
 from afterword.request.job_status import MESSAGE_LIMIT, JobProgress, message_of
-from afterword.store.protocol import Claim, Report, Settlement, Store, open_store
+from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, open_store
 from tests.helpers import Server, running, wait_until
 
 PROBLEM = "application/problem+json"
 PROPERTIES = {
-    *("id", "state", "attempt", "cancelling", "progress", "error"),
+    *("id", "state", "attempt", "cancelling", "progress", "error", "waiting"),
     *("created_at", "run_at", "started_at", "finished_at"),
 }
 
@@ -127,9 +128,29 @@ def test_a_queued_job(api: Api) -> None:
     assert PROPERTIES == set(status)
     assert ("queued", 0, False) == (status["state"], status["attempt"], status["cancelling"])
     assert status["created_at"] == status["run_at"]
-    assert {None} == {status[name] for name in ("progress", "error", "started_at", "finished_at")}
+    unset = ("progress", "error", "waiting", "started_at", "finished_at")
+    assert {None} == {status[name] for name in unset}
     assert "1" == answer.headers["Retry-After"]
     assert "private, no-cache" == answer.headers["Cache-Control"]
+
+
+def test_a_job_that_no_worker_could_run(api: Api) -> None:
+    """It says since when; the reason names functions, so clients do not see it by default."""
+    job = api.add(nothing, "s3cret")
+    api.worker.release([Putback(api.claim(), reason="No function is called 'app:s3cret'.")])
+
+    waiting = api.get(f"/jobs/{job}")["waiting"]
+
+    assert "No worker could run it so far." == waiting["reason"]
+    assert datetime.fromisoformat(waiting["since"]) <= datetime.now(UTC)
+
+
+def test_the_whole_reason_is_shown_if_errors_are(tmp_path: Path) -> None:
+    with serving(tmp_path, show_errors="full") as api:
+        job = api.add(nothing, "s3cret")
+        api.worker.release([Putback(api.claim(), reason="No function is called 'app:nope'.")])
+
+        assert "No function is called 'app:nope'." == api.get(f"/jobs/{job}")["waiting"]["reason"]
 
 
 def test_a_scheduled_job(api: Api) -> None:

@@ -241,6 +241,8 @@ async def test_an_unknown_task_is_left_alone_until_it_is_known(
 
     assert (JobState.QUEUED, 0) == (before.state, before.attempt)
     assert "No function of this application is called 'tomorrow:work'" in (before.error or "")
+    assert before.parked_at is not None
+    assert after.parked_at is None
     assert (JobState.COMPLETED, 1) == (after.state, after.attempt)
     assert ["neighbour", "known"] == ran
 

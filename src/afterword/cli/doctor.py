@@ -18,7 +18,16 @@ from afterword.cli.discovery import find_application
 from afterword.cli.document import document
 from afterword.cli.duration import show_instant, show_span
 from afterword.cli.exit_code import ExitCode, exit_code_of
-from afterword.cli.health import STALE, Snapshot, due_jobs_wait, is_forgotten, look_at, serves
+from afterword.cli.health import (
+    STALE,
+    Snapshot,
+    due_jobs_wait,
+    is_forgotten,
+    look_at,
+    parked_in_words,
+    serves,
+    wait_verb,
+)
 from afterword.cli.options import Json, Url, chosen, clock, opened
 from afterword.errors import ConfigurationError, StoreError
 from afterword.store.protocol import Store
@@ -166,6 +175,7 @@ def conditions(snapshot: Snapshot) -> Iterator[Finding]:
     """Check workers, queues and schedules."""
     yield from _workers(snapshot)
     yield from _queues(snapshot)
+    yield from _parked(snapshot)
     yield from _paused(snapshot)
     yield from _age(snapshot)
     yield from _schedules(snapshot)
@@ -180,7 +190,9 @@ def _workers(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding("workers", "ok", f"{len(serving)} that take jobs, {slots:,} slots")
     else:
         fix = "Start the application, or: afterword worker module:app"
-        yield Finding("workers", "note", "none takes jobs", fix)
+        left = snapshot.left_waiting
+        found = f"none takes jobs{f'; {left} {wait_verb(left)} for one' if left else ''}"
+        yield Finding("workers", "problem" if left else "note", found, fix)
     if gone:
         ids = ", ".join(worker.id for worker in gone[:3])
         fix = "Start a worker: any running worker recovers their jobs within seconds."
@@ -198,6 +210,22 @@ def _queues(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding("queue", level, f"no worker serves {printable(queue.name)}", fix)
     if not snapshot.unserved:
         yield Finding("queues", "ok", "all queues with jobs are served")
+
+
+def _parked(snapshot: Snapshot) -> Iterator[Finding]:
+    """Find the jobs that no worker could run so far: a forgotten import, a renamed function."""
+    stuck = snapshot.stuck
+    fix = (
+        "Import the module in the application, or restore the name; this lists what may be called:"
+        " afterword doctor --app module:app"
+    )
+    for line in parked_in_words(stuck, snapshot.now):
+        yield Finding("put back", "problem", line, fix)
+    others = [job for job in snapshot.parked if job not in stuck]
+    for line in parked_in_words(others, snapshot.now):
+        yield Finding("put back", "note", line, fix)
+    if not snapshot.parked:
+        yield Finding("put back", "ok", "no job waits for a worker that can run it")
 
 
 def _paused(snapshot: Snapshot) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from afterword.model.job import JobRecord
+from afterword.model.job import JobRecord, JobState
 
 _LINE_LIMIT = 300  # characters: more would only separate similar errors
 _HEADER = "Traceback (most recent call last):"
@@ -23,7 +23,10 @@ _VARYING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A group of failures; `example` is the id of the latest one."""
+    """A group of failures; `example` is the id of the latest one.
+
+    `state` is "queued" for jobs that no worker could run so far; they count from that time.
+    """
 
     task: str
     error: str
@@ -31,6 +34,7 @@ class Group:
     first_at: datetime
     last_at: datetime
     example: str
+    state: JobState = JobState.FAILED
 
 
 def last_line(error: str | None) -> str:
@@ -79,9 +83,16 @@ def grouped(failures: Iterable[JobRecord]) -> list[Group]:
 
 
 def _group_of_one(job: JobRecord) -> Group:
-    at = job.finished_at or job.created_at
-    error = normalized(last_line(job.error))
-    return Group(task=job.task, error=error, count=1, first_at=at, last_at=at, example=job.id)
+    at = job.parked_at or job.finished_at or job.created_at
+    return Group(
+        task=job.task,
+        error=normalized(last_line(job.error)),
+        count=1,
+        first_at=at,
+        last_at=at,
+        example=job.id,
+        state=job.state,
+    )
 
 
 def _joined(group: Group, one: Group) -> Group:

@@ -1,9 +1,12 @@
 """The health of a store, computed from one snapshot."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from afterword.cli.duration import show_instant, show_span
+from afterword.cli.failures import last_line
+from afterword.cli.output import many
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter, QueueRecord, ScheduleRecord, WorkerRecord
 from afterword.store.protocol import Store
@@ -13,6 +16,10 @@ COUNT_LIMIT = 10_000  # jobs of a state are counted up to this
 STALE = 300.0  # seconds of waiting after which a due job or schedule is a problem
 FORGOTTEN = 300.0  # seconds since a schedule was declared (every minute) until no code has it
 _RUNNING = 200  # newest running jobs that are checked for being asked to end
+_PARKED = 200  # newest parked jobs that are looked at
+_TAKEN_WITHIN = 5.0  # seconds within which a worker with a free slot takes a job that it can run
+_GROUPS = 5  # of parked jobs that are shown
+_REASON = 200  # characters of a reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +28,7 @@ class Snapshot:
 
     Args:
         asked: jobs that were asked to end, among the newest running ones.
+        parked: queued jobs that no worker could run so far, the newest ones.
     """
 
     counts: Mapping[JobState, int]
@@ -29,6 +37,7 @@ class Snapshot:
     now: float
     schedules: Sequence[ScheduleRecord] = ()
     asked: Sequence[JobRecord] = ()
+    parked: Sequence[JobRecord] = ()
 
     @property
     def oldest(self) -> QueueRecord | None:
@@ -64,12 +73,44 @@ class Snapshot:
     @property
     def problems(self) -> list[str]:
         """The problems that need a person, most urgent first; empty for a healthy store."""
-        return [*self._unserved(), *self._stale(), *self._gone(), *self._overdue()]
+        unserved = self._unserved() or self._no_worker()
+        parked = parked_in_words(self.stuck, self.now)
+        return [*unserved, *parked, *self._stale(), *self._gone(), *self._overdue()]
 
     @property
     def notes(self) -> list[str]:
         """The states that a person has caused and should remember."""
-        return [*self._held_up(), *self._asked()]
+        others = [job for job in self.parked if job not in self.stuck]
+        return [*self._held_up(), *parked_in_words(others, self.now), *self._asked()]
+
+    @property
+    def stuck(self) -> list[JobRecord]:
+        """The parked jobs for which a worker that can run them is not likely to exist.
+
+        A worker that knows the task would have taken the job, unless it has no free slot.
+        """
+        return [job for job in self.parked if self._is_stuck(job)]
+
+    def _is_stuck(self, job: JobRecord) -> bool:
+        seconds = parked_for(job, self.now)
+        serving = self.serving(job.queue)
+        free = all(worker.running < worker.concurrency for worker in serving)
+        return seconds > STALE or (seconds > _TAKEN_WITHIN and bool(serving) and free)
+
+    @property
+    def left_waiting(self) -> str:
+        """Describe what waits for a worker, if there is none at all; "" if nothing does."""
+        if any(serves(worker) for worker in self.workers):
+            return ""
+        queues = [queue for queue in self.queues if not queue.paused]
+        jobs = sum(queue.due + queue.scheduled + queue.waiting for queue in queues)
+        schedules = sum(not each.paused for each in self.schedules)
+        words = [many(jobs, "job")] * bool(jobs) + [many(schedules, "schedule")] * bool(schedules)
+        return " and ".join(words)
+
+    def _no_worker(self) -> list[str]:
+        left = self.left_waiting
+        return [f"no worker takes jobs, but {left} {wait_verb(left)} for one"] if left else []
 
     def _unserved(self) -> list[str]:
         return [
@@ -125,7 +166,38 @@ def look_at(store: Store, now: float) -> Snapshot:
         now=now,
         schedules=store.schedules(),
         asked=[job for job in running if job.cancelling is not None],
+        parked=store.find(Filter(parked=True), _PARKED),
     )
+
+
+def parked_for(job: JobRecord, now: float) -> float:
+    """Return the seconds since a worker first could not run a job; 0 if none has met it."""
+    return max(0.0, now - job.parked_at.timestamp()) if job.parked_at else 0.0
+
+
+def parked_in_words(jobs: Sequence[JobRecord], now: float) -> list[str]:
+    """Describe jobs that no worker could run, a line per task and reason."""
+    groups: dict[tuple[str, str], list[JobRecord]] = defaultdict(list)
+    for job in jobs:
+        sentence = last_line(job.error).partition(". ")[0][:_REASON]  # `show` has all of it
+        groups[job.task, sentence].append(job)
+    lines = [_parked_of(task, reason, found, now) for (task, reason), found in groups.items()]
+    more = len(lines) - _GROUPS
+    return [*lines[:_GROUPS], *([f"{more} more tasks with such jobs"] if more > 0 else [])]
+
+
+def _parked_of(task: str, reason: str, jobs: Sequence[JobRecord], now: float) -> str:
+    number, them = many(len(jobs), "job"), "it" if len(jobs) == 1 else "them"
+    longest = show_span(max(parked_for(job, now) for job in jobs))
+    return (
+        f"{number} of {printable(task)} {wait_verb(number)} for a worker that can run {them}, for"
+        f" {longest}: {printable(reason)}"
+    )
+
+
+def wait_verb(number: str) -> str:
+    """Return the verb for a number of things, written as words."""
+    return "waits" if number.startswith("1 ") and " and " not in number else "wait"
 
 
 def has_jobs(queue: QueueRecord) -> bool:

@@ -1,5 +1,6 @@
 """`afterword jobs` and `failures`: lists of jobs, and groups of failed ones."""
 
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated
 
@@ -91,6 +92,8 @@ def _note(job: JobRecord, now: float) -> str:
         return last_line(job.error)
     if job.after:
         return f"behind {shown_id(job.after)}"
+    if job.parked_at:
+        return f"put back: {last_line(job.error)}"
     wait = job.run_at.timestamp() - now
     again = f" after {output.many(job.failures, 'failure')}" if job.failures else ""
     if wait > 0:
@@ -118,7 +121,7 @@ def failures(
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Group failed jobs by task and error.
+    """Group failed jobs by task and error, and below them those that no worker could run so far.
 
     Reads the newest 10,000 that match. Differences in numbers and ids are ignored.
 
@@ -133,12 +136,17 @@ def failures(
         found = (job for page in pages(store, wanted) for job in page)
         groups = grouped(islice(found, _FAILURES))
         more = next(found, None) is not None
+        waiting = (job for page in pages(store, replace(wanted, parked=True)) for job in page)
+        parked = grouped(islice(waiting, _FAILURES))
     if json:
-        output.print_lines(map(document, groups[:limit]))
+        output.print_lines(map(document, [*groups[:limit], *parked[:limit]]))
     elif groups:
         output.show_grid(_failure_grid(groups[:limit], clock.now()))
     else:
         output.tell("No failed job matches.")
+    if parked and not json:
+        output.tell("Not failed yet, but no worker that has met these jobs could run them:")
+        output.show_grid(_failure_grid(parked[:limit], clock.now()))
     _tell_rest(groups, limit, more)
 
 

@@ -24,7 +24,8 @@ _QUEUES_IN_STATUS = 20
 def status(url: Url = None, json: Json = False) -> None:
     """Show the health of the store, and its problems.
 
-    The exit status is 1 if something needs a person: a queue without a worker, jobs that have been
+    The exit status is 1 if something needs a person: a queue without a worker, jobs or schedules
+    that wait although there is no worker at all, jobs that no worker can run, jobs that have been
     due for more than five minutes, a worker that is gone with its jobs, a schedule that creates no
     jobs. A paused queue is only a note.
 
@@ -94,6 +95,7 @@ def _status_document(store: Store, snapshot: Snapshot) -> dict[str, Any]:
         "paused_queues": [queue.name for queue in snapshot.queues if queue.paused],
         "overdue_schedules": [each.name for each in snapshot.overdue],
         "asked_to_end": [job.id for job in snapshot.asked],
+        "parked_jobs": [job.id for job in snapshot.parked],
     }
 
 

@@ -107,15 +107,18 @@ def _parts(store: Store, frame: Frame) -> Iterator[Part]:
     if frame.snapshot.workers:
         yield worker_grid(frame.snapshot.workers[:_LATEST], frame.snapshot.now)
     if frame.running:
-        yield _running_grid(frame.running)
+        yield _running_grid(frame.running, frame.snapshot.now)
     if frame.failed:
         yield _failed_grid(frame.failed, frame.snapshot.now)
 
 
-def _running_grid(found: Sequence[JobRecord]) -> Grid:
-    grid = Grid(("running", "task", "attempt", "worker", "note"), ("task", "note"), ("attempt",))
+def _running_grid(found: Sequence[JobRecord], now: float) -> Grid:
+    headings = ("running", "for", "task", "attempt", "worker", "note")
+    grid = Grid(headings, ("task", "note"), ("for", "attempt"))
     for job in found:
-        grid.add(shown_id(job.id), job.task, str(job.attempt), job.worker, how_it_runs(job))
+        since = show_span(now - job.started_at.timestamp()) if job.started_at else None
+        attempt = str(job.attempt)
+        grid.add(shown_id(job.id), since, job.task, attempt, job.worker, how_it_runs(job))
     return grid
 
 

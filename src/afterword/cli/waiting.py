@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from afterword.cli.duration import show_instant, show_span
 from afterword.cli.failures import last_line
-from afterword.cli.health import serves
+from afterword.cli.health import parked_for, serves
 from afterword.cli.job_options import options_of, rate_of
 from afterword.cli.output import many
 from afterword.model.job import JobRecord, JobState
@@ -76,6 +76,7 @@ def reasons(job: JobRecord, around: Surroundings, *, now: float) -> list[str]:
         return []
     found = [
         *_behind(job, around.before),
+        *_for_a_worker_that_can(job, now),
         *_for_its_time(job, now),
         *_for_its_queue(around),
         *_for_its_limit(job, around.holders),
@@ -91,15 +92,24 @@ def _behind(job: JobRecord, before: JobRecord | None) -> Iterator[str]:
         yield f"behind job {printable(job.after)}{known}"
 
 
+def _for_a_worker_that_can(job: JobRecord, now: float) -> Iterator[str]:
+    """Say since when workers could not run it, and why."""
+    if job.parked_at is None:
+        return
+    since = f"since {show_instant(job.parked_at)}, {show_span(parked_for(job, now))} ago"
+    wait = job.run_at.timestamp() - now
+    until = f", until {show_instant(job.run_at)}, in {show_span(wait)}" if wait > 0 else ""
+    reason = f": {printable(last_line(job.error))}" if job.error else ""
+    yield f"put back by each worker that met it {since}{until}{reason}"
+
+
 def _for_its_time(job: JobRecord, now: float) -> Iterator[str]:
     wait = job.run_at.timestamp() - now
-    if wait <= 0:
+    if wait <= 0 or job.parked_at is not None:
         return
     at = f"{show_instant(job.run_at)}, in {show_span(wait)}"
     if job.failures or job.attempt:
         yield f"retrying at {at}, as attempt {job.attempt + 1}{_so_far(job)}"
-    elif job.error:
-        yield f"put back until {at}: {printable(last_line(job.error))}"
     elif rate := rate_of(options_of(job)):
         # The time is due to the rate, or to a delay of the call: the store does not record which.
         yield f"scheduled for {at}; its rate is {rate}"

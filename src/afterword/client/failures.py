@@ -178,7 +178,10 @@ class Failures:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(deliver, error)
 
-        threading.Thread(target=call, name="afterword-failure", daemon=True).start()
+        try:
+            threading.Thread(target=call, name="afterword-failure", daemon=True).start()
+        except RuntimeError as error:  # the system has none left
+            deliver(error)
         return ending
 
 

@@ -138,7 +138,10 @@ class JobRecord:
     `attempt` counts from 1 once a worker has claimed the job. `failures` counts the attempts that
     raised and were followed by another, `lost` the workers that died with it, `interrupted` the
     shutdowns that released it. `error` is text; `result`, `progress` and `options` are JSON.
-    `cancelling` is the reason for which a running job was asked to end.
+    `cancelling` is the reason for which a running job was asked to end. `started_at` is the start
+    of the last attempt, for a running job the time of its claim, and unknown while it is queued.
+    `parked_at` is set while a queued job waits for a worker that can run it: since then each that
+    has met it could not, and `error` is the reason.
     """
 
     id: str
@@ -167,6 +170,7 @@ class JobRecord:
     progress: str | None = None
     cancelling: str | None = None
     result: str | None = None
+    parked_at: datetime | None = None
 
 
 class _Stamps:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from afterword.model.job import JobState
 
@@ -15,6 +16,7 @@ class Filter:
         tag: one of the job's tags.
         error: text that the job's error contains; case counts.
         since: the earliest time at which the job was added, in seconds since 1970.
+        parked: True selects queued jobs that no worker could run so far (`JobRecord.parked_at`).
     """
 
     state: JobState | None = None
@@ -25,6 +27,12 @@ class Filter:
     tag: str | None = None
     error: str | None = None
     since: float | None = None
+    parked: Literal[True] | None = None
+
+    def __post_init__(self) -> None:
+        """Look for queued jobs only, if for parked ones."""
+        if self.parked:
+            object.__setattr__(self, "state", JobState.QUEUED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,21 @@ class JobProgress(BaseModel):
             return None
 
 
+class JobWaiting(BaseModel):
+    """The reason why a queued job has to wait for another worker than those that have met it."""
+
+    reason: str = Field(description="Why it waits", examples=["No worker could run it so far."])
+    since: datetime = Field(description="When a worker first could not run it")
+
+    @classmethod
+    def of(cls, record: JobRecord, show_errors: ShowErrors | None) -> "JobWaiting | None":
+        """Describe the wait; the reason itself names functions, so only "full" shows it."""
+        if record.parked_at is None:
+            return None
+        reason = record.error if show_errors == "full" else None
+        return cls(reason=reason or "No worker could run it so far.", since=record.parked_at)
+
+
 class JobStatus(BaseModel):
     """A job as it is now."""
 
@@ -74,10 +89,13 @@ class JobStatus(BaseModel):
     cancelling: bool = Field(description="True if it is running and was asked to end")
     progress: JobProgress | None = Field(description="The progress; null if the task reports none")
     error: JobProblem | None = Field(description="Why it failed or was cancelled; null otherwise")
+    waiting: JobWaiting | None = Field(
+        description="Set while it is queued and the workers that have met it could not run it"
+    )
     created_at: datetime = Field(description="When it was stored")
     run_at: datetime = Field(description="It does not start before this time")
     started_at: datetime | None = Field(
-        description="When its last attempt started; null until that has ended"
+        description="When its last attempt started; null while it is queued"
     )
     finished_at: datetime | None = Field(description="When it ended; null until then")
 
@@ -91,6 +109,7 @@ class JobStatus(BaseModel):
             cancelling=record.cancelling is not None,
             progress=JobProgress.read(record.progress),
             error=why_ended(record, show_errors),
+            waiting=JobWaiting.of(record, show_errors),
             created_at=record.created_at,
             run_at=record.run_at,
             started_at=record.started_at,

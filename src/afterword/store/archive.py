@@ -21,6 +21,8 @@ _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _COUNTS = ("attempt", "lost", "interrupted", "failures")
 _INSTANTS = ("created_at", "run_at", "started_at", "finished_at")
 _JSON = ("options", "progress", "result")  # as text
+# All but one: the workers of the other store have not met the job yet.
+_FIELDS = [each.name for each in fields(JobRecord) if each.name != "parked_at"]
 _TEXTS = (  # any of these may hold something that a store cannot keep
     *("task", "queue", "arguments", "worker", "error", "unique_key", "limit_key", "cancelling"),
     *_JSON,
@@ -52,7 +54,7 @@ def header() -> str:
 
 def line_of(job: JobRecord) -> str:
     """A job's line."""
-    values = {each.name: getattr(job, each.name) for each in fields(job)}
+    values = {name: getattr(job, name) for name in _FIELDS}
     instants = {name: values[name].isoformat() for name in _INSTANTS if values[name] is not None}
     return _line({**values, **instants})
 

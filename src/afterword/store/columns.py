@@ -24,8 +24,8 @@ KEPT = (
     *("run_at", "attempt", "interrupted", "worker", "after", "unique_key"),
     *("failures", "progress", "created_at"),
 )
-# What people see, for jobs and history alike. Behind it a statement selects cancelling, result
-# and the times.
+# What people see, for jobs and history alike. Behind it a statement selects cancelling, result,
+# the times, and since when it is parked.
 SHOWN = (
     *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
     *("worker", "after", "on_failure", "request_id", "error"),

@@ -47,7 +47,7 @@ def claim_of(row: Row) -> Claim:
 
 def record(row: Row) -> JobRecord:
     """A job: `COLUMNS`, and its times. A row edited by hand must not hide the others."""
-    *fields, created_at, run_at, started_at, finished_at = row
+    *fields, created_at, run_at, started_at, finished_at, parked_at = row
     values = dict(zip(COLUMNS, fields, strict=True))
     state = state_of(values["state"])
     if state != values["state"]:
@@ -58,6 +58,7 @@ def record(row: Row) -> JobRecord:
         run_at=as_datetime(run_at),
         started_at=_maybe_datetime(started_at),
         finished_at=_maybe_datetime(finished_at),
+        parked_at=_maybe_datetime(parked_at),
     )
 
 

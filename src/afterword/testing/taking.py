@@ -4,6 +4,7 @@ import time
 
 from afterword.model.job import JobState, new_id
 from afterword.model.outcome import Cancelled, Completed, Failed, Released, RetryAt
+from afterword.model.records import Filter
 from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
@@ -200,6 +201,48 @@ def check_parked_counts_from_the_first_reason(store: Store) -> None:
         longest = store.now() - began
         expect(True, before - since <= attempt.parked + 0.001 <= longest + 0.002, "seconds")
         store.release([Putback(attempt, reason=reason)])
+
+
+def check_parked_jobs_are_found(store: Store) -> None:
+    """People see which queued jobs no worker could run so far, why, and since when."""
+    join(store, "ann")
+    store.add([other := a_job(), job := a_job()])
+    reason = "nobody knows this task"
+    attempts = list(claim(store, "ann", BATCH))
+    expect([], ids(store.find(Filter(parked=True))), "parked jobs that have just been claimed")
+    before = store.now()
+    for attempt in attempts:
+        said = reason if attempt.id == job.id else None
+        store.release([Putback(attempt, delay=LONG, reason=said)])
+    found = record(store, job.id)
+    since = found.parked_at.timestamp() if found.parked_at else 0.0
+    expect(True, before - 0.01 <= since <= store.now() + 0.01, "since when it is parked")
+    expect(reason, found.error, "the reason")
+    expect(None, record(store, other.id).parked_at, "since when the other one is parked")
+    expect([job.id], ids(store.find(Filter(parked=True))), "parked jobs")
+    expect(1, store.count(Filter(parked=True))[JobState.QUEUED], "how many")
+    expect([], ids(store.find(Filter(parked=True, task="app:other"))), "those of another task")
+    store.cancel([job.id], "not needed")
+    expect([], ids(store.find(Filter(parked=True))), "parked jobs that have ended")
+
+
+def check_a_running_job_has_started(store: Store) -> None:
+    """From its claim on; a queued one has not, also between two attempts."""
+    join(store, "ann")
+    before = store.now()
+    store.add([held := a_job(held=True)], "ann")
+    store.add([job := a_job()])
+    expect(None, record(store, job.id).started_at, "start of a queued job")
+    for _ in range(2):
+        attempt = claim_of(store, job)
+        for each in (held, job):
+            started = record(store, each.id).started_at
+            at = started.timestamp() if started else 0.0
+            expect(True, before - 0.01 <= at <= store.now() + 0.01, "start of a running job")
+        (last,) = [each for each in store.attempts(job.id) if each.outcome is None]
+        expect(record(store, job.id).started_at, last.started_at, "start of its attempt")
+        end(store, attempt, RetryAt(0.0, "error"))
+        expect(None, record(store, job.id).started_at, "start between two attempts")
 
 
 def check_parked_ends_with_an_attempt(store: Store) -> None:

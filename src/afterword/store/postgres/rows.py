@@ -269,6 +269,7 @@ _CONDITIONS = {
     "error": "position(CAST(:error AS text) IN job.error) > 0",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "job.created_at >= to_timestamp(:since) AND job.id >= CAST(:first_id AS uuid)",
+    "parked": "job.parked_at IS NOT NULL",
 }
 
 

@@ -83,8 +83,8 @@ class Claiming:
         ((found,),) = self._writer.write("claim", values)
         rows = sorted(json.loads(found.decode(errors="replace")))
         ids = json.dumps([job_id for _, job_id, *_ in rows])
-        taken = {"worker": values["worker"], "fence": values["fence"], "ids": ids}
-        self._writer.write("take", taken)
+        taken = {name: values[name] for name in ("worker", "fence", "now")}
+        self._writer.write("take", {**taken, "ids": ids})
         return rows
 
     def next_in(self, queues: Sequence[str]) -> float | None:
