@@ -131,12 +131,12 @@ def defaults(page: int = 1, size: int | None = None, tags: list[str] = []) -> st
 
 
 def simple(a: Annotated[str, Depends(a)], b: Annotated[str, Depends(b)]) -> Any:
-    return a, b
+    return [a, b]
 
 
 def sessions(db: Annotated[str, Depends(db)], adb: Annotated[str, Depends(adb)]) -> Any:
     log.append("body")
-    return db, adb
+    return [db, adb]
 
 
 def failing(db: Annotated[str, Depends(db)], adb: Annotated[str, Depends(adb)]) -> Any:
@@ -149,7 +149,7 @@ def diamond(
     right: Annotated[str, Depends(diamond_right)],
     a: Annotated[str, Depends(a)],
 ) -> Any:
-    return left, right, a
+    return [left, right, a]
 
 
 def caching(
@@ -159,7 +159,7 @@ def caching(
     four: Annotated[str, Depends(uncached, use_cache=False)],
     five: Annotated[str, Depends(c)],
 ) -> Any:
-    return one, two, three, four, five
+    return [one, two, three, four, five]
 
 
 def classes(
@@ -170,7 +170,7 @@ def classes(
     by_partial: Annotated[str, Depends(functools.partial(defaults, size=5))],
     old: str = Depends(a),
 ) -> Any:
-    return service.session, service is other, by_object, by_method, by_partial, old
+    return [service.session, service is other, by_object, by_method, by_partial, old]
 
 
 def requests(
@@ -178,7 +178,7 @@ def requests(
     two: Annotated[str, Depends(state, use_cache=False)],
     page: Annotated[str, Depends(defaults)],
 ) -> Any:
-    return one, two, page
+    return [one, two, page]
 
 
 FUNCTION: dict[str, Any] = {"scope": "function"} if HAS_FUNCTION_SCOPE else {}
@@ -190,7 +190,7 @@ def scopes(
     three: Annotated[str, Depends(a)],
     four: Annotated[str, Depends(a, **FUNCTION)],
 ) -> Any:
-    return one, two, three, four
+    return [one, two, three, four]
 
 
 def not_overridden(value: Annotated[str, Depends(b)]) -> str:

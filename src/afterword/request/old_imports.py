@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -179,10 +179,15 @@ def _classes_in(func: FunctionType) -> set[str]:
         inner = {name: _content(cell) for name, cell in cells.items() if name in names}
         values = {**{name: func.__globals__.get(name) for name in names}, **inner}
         found |= {_kind(value) for value in values.values()} - {""}
-        modules = {getattr(value, "__name__", name) for name, value in values.items()}
+        modules = {_module_name(value) for value in values.values()} | names
         if not modules.isdisjoint(_MODULES):
             found |= names.intersection(_NAMES)
     return found
+
+
+def _module_name(value: object) -> str:
+    """Return the name of a module; "" for anything else, whose attributes may raise."""
+    return str(vars(value)["__name__"]) if issubclass(type(value), ModuleType) else ""
 
 
 def _content(cell: Any) -> object:
@@ -195,11 +200,11 @@ def _content(cell: Any) -> object:
 def _kind(value: object) -> str:
     """Return the name of such a class; "" for anything else."""
     kinds = (BackgroundTask, BackgroundTasks, _class_of_fastapi())
-    return value.__name__ if isinstance(value, type) and value in kinds else ""
+    return next((kind.__name__ for kind in kinds if kind is value), "")
 
 
-def _class_of_fastapi() -> object:
-    return getattr(sys.modules.get("fastapi.background"), "BackgroundTasks", None)
+def _class_of_fastapi() -> type:
+    return getattr(sys.modules.get("fastapi.background"), "BackgroundTasks", BackgroundTasks)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -342,13 +342,14 @@ class Outbox:
         if self.refusal is not None and self.messages:
             raise self.refusal  # no further message may signal success
         mine = [each for each in self.entries if each.job.durable and each.state in _PENDING]
-        while [each for each in mine if each.state in _PENDING]:
+        while mine:
             with self._lock:
                 earlier = self._storing
                 storing = earlier or self._begin_storing(asyncio.get_running_loop())
             if storing is None:
                 return
             await (storing.join() if storing is earlier else storing.wait())
+            mine = [each for each in mine if each.state in _PENDING]
 
     def _begin_storing(self, loop: asyncio.AbstractEventLoop | None = None) -> Storing | None:
         entries = [e for e in self.entries if e.state is State.COLLECTED and e.job.durable]
