@@ -27,7 +27,8 @@ def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
 
     assert [] == result.verdict.problems
     assert 600 == result.verdict.acked
-    assert result.verdict.extra_runs <= result.hits * 8
+    # Those in the 8 slots of a process, and as many whose outcomes were on their way to the store.
+    assert result.verdict.extra_runs <= result.hits * 2 * 8
     assert 0 == result.verdict.poisoned
     assert "database is locked" not in result.logs
 

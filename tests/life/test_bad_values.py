@@ -99,9 +99,9 @@ def test_a_task_refuses_what_cannot_be(option: str, value: Any) -> None:
 def test_an_option_that_there_is_not_is_refused(tmp_path: Path) -> None:
     afterword: Any = Afterword(None, f"sqlite:///{tmp_path / 'jobs.db'}")
 
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(ConfigurationError, match="colour"):
         afterword.options(colour="red")
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(ConfigurationError, match="colour"):
         task(colour="red")(note)  # type: ignore[call-overload]
 
 

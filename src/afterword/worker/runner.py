@@ -354,7 +354,8 @@ class Runner:
     # ------------------------------------------------------------------ storing their outcomes
 
     def _settle(self, running: _Running, outcome: Outcome, children: Sequence[NewJob]) -> None:
-        running.context.over = True
+        context = running.context
+        context.over = True
         if not isinstance(outcome, Failed):
             running.error = None  # its traceback refers to the attempt
         if isinstance(outcome, Failed | RetryAt):
@@ -363,15 +364,13 @@ class Runner:
             outcome = replace(outcome, reason=self._redact(outcome.reason))
         if isinstance(outcome, RetryAt) and running.attempt.claim.attempt <= self._retries_at_once:
             outcome = replace(outcome, delay=0.0)
-        if running.context.completed:
+        if context.completed:
             self._note_completed(running, outcome)
             return
         children = children if isinstance(outcome, Completed) else ()
-        seconds = running.context.seconds
-        settlement = Settlement(running.attempt.claim, outcome, tuple(children), seconds=seconds)
-        self._reports.write_last(
-            running.context.said_progress, lambda: self._settlements.add(settlement)
-        )
+        claim, seconds = running.attempt.claim, context.seconds
+        settlement = Settlement(claim, outcome, tuple(children), seconds=seconds)
+        self._reports.write_last(context.said_progress, lambda: self._settlements.add(settlement))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
         """Note an attempt that `complete_in` has completed, whatever the task did afterwards."""
