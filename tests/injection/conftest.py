@@ -18,6 +18,7 @@ collect_ignore = [
         ("wireup", "test_wireup_page.py"),
         ("wireup", "test_elsewhere.py"),
         ("wireup", "test_start.py"),
+        ("wireup", "test_injected_default.py"),
         ("dishka", "test_dishka.py"),
     )
     if find_spec(package) is None
