@@ -50,6 +50,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Afterword runs in asyncio; a module that depends on the event loop has its own fixture."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A PostgreSQL server: AFTERWORD_TEST_POSTGRES, or a private one."""
     with some_server() as server:

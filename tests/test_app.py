@@ -163,12 +163,6 @@ async def test_starting_and_stopping_twice_is_harmless(tmp_path: Path, anyio_bac
     assert ["once"] == ran
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 # ---------------------------------------------------------------------- scripts, other processes
 
 

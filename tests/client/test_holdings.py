@@ -19,12 +19,6 @@ LEASE = 0.6  # seconds
 NOTE = f"{note.__module__}:{note.__qualname__}"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     seen.clear()

@@ -17,12 +17,6 @@ pytestmark = pytest.mark.anyio
 ran: list[Any] = []
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "RECOVER_EVERY", 0.05)

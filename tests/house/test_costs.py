@@ -36,12 +36,6 @@ PACKAGE = str(Path(sys.modules["afterword"].__path__[0]))
 WORKER = "0123456789abcdef"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 async def nothing() -> None:
     """The task."""
 

@@ -44,12 +44,6 @@ def log() -> Log:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is registered as a task in this test is forgotten after it."""
     for name in ("_registered", "_options"):

@@ -17,12 +17,6 @@ from afterword.injection.lifecycle import Run, run_sync, uninterrupted
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 class Opened:
     """What opens one scope, made by a generator."""
 

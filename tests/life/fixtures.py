@@ -9,12 +9,6 @@ from tests.life import site
 from tests.postgres import Server
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio; a test that depends on the event loop has `both_loops`."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def forget_what_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     """No task has run yet, and nothing has been warned of."""

@@ -19,12 +19,6 @@ from tests.helpers import wait_until
 from tests.sites import note, noted, serving
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 def application(make: Any, **options: Any) -> Starlette:
     async def endpoint(request: Request) -> Response:
         response: Response = make()

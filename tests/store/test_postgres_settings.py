@@ -24,12 +24,6 @@ from tests.stores import stores_on
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 def test_text_of_any_script_is_kept(server: Server, hostile_url: str) -> None:
     """The client's encoding is ours: in LATIN1 the euro could not even be sent."""
     with closing(stores_on(server, hostile_url)()) as store:

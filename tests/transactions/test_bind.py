@@ -27,12 +27,6 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The one event loop there is in the suite."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker finds a job by looking now and then: it has to be told."""

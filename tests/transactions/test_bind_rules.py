@@ -23,12 +23,6 @@ from tests.helpers import wait_until
 from tests.sites import fail, note, noted
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The one event loop there is in the suite."""
-    return "asyncio"
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """The application's own file, with a table of its own."""

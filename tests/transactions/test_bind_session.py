@@ -32,12 +32,6 @@ class Thing(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The one event loop there is in the suite."""
-    return "asyncio"
-
-
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """The application's own file."""

@@ -28,12 +28,6 @@ SQLITE3 = "sqlite-sqlite3"
 SEEN: dict[str, Any] = {}  # what the tests and their tasks leave for each other
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The one event loop there is in the suite."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the test before, and workers that look for lost jobs often."""

@@ -19,12 +19,6 @@ pytestmark = pytest.mark.anyio
 ran: list[Any] = []
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     ran.clear()

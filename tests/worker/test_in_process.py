@@ -18,12 +18,6 @@ from tests.helpers import is_gone
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 @task(executor="process")
 def compute(number: int) -> dict[str, int]:
     """Hold the interpreter's lock for a while."""

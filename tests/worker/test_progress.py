@@ -24,12 +24,6 @@ CLAIM = Claim("id", 1, "worker", "app:send", "{}", 0.0)
 go_on = threading.Event()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def _waiting() -> Iterator[None]:
     go_on.clear()

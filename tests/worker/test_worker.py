@@ -34,12 +34,6 @@ pytestmark = pytest.mark.anyio
 ran: list[Any] = []
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Afterword runs in asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     ran.clear()
