@@ -18,11 +18,12 @@ from afterword.cli import output
 from afterword.cli.duration import show_instant
 from afterword.cli.exit_code import ExitCode
 from afterword.cli.health import COUNT_LIMIT, capped
-from afterword.cli.pages import full_id, pages
+from afterword.cli.pages import full_id
 from afterword.errors import ConfigurationError
 from afterword.model.clock import as_datetime
 from afterword.model.job import JobState
 from afterword.model.records import Filter
+from afterword.store.paging import pages
 from afterword.store.protocol import Store
 from afterword.telemetry import printable
 

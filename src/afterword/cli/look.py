@@ -12,9 +12,10 @@ from afterword.cli.duration import show_span
 from afterword.cli.failures import Group, grouped, last_line
 from afterword.cli.options import Before, Json, Url, clock, opened
 from afterword.cli.output import Grid
-from afterword.cli.pages import known_id, newest, pages
+from afterword.cli.pages import known_id, newest
 from afterword.cli.progress import in_words, progress_of
 from afterword.model.job import JobRecord, JobState
+from afterword.store.paging import every
 
 _FAILURES = 10_000  # failed jobs that are read
 _WIDE = 140  # columns: a narrower terminal shows short ids
@@ -133,10 +134,10 @@ def failures(
     """
     with opened(url) as store:
         wanted = options.wanted(JobState.FAILED, task, queue, tag, error, since)
-        found = (job for page in pages(store, wanted) for job in page)
+        found = every(store, wanted)
         groups = grouped(islice(found, _FAILURES))
         more = next(found, None) is not None
-        waiting = (job for page in pages(store, replace(wanted, parked=True)) for job in page)
+        waiting = every(store, replace(wanted, parked=True))
         parked = grouped(islice(waiting, _FAILURES))
     if json:
         output.print_lines(map(document, [*groups[:limit], *parked[:limit]]))

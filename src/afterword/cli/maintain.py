@@ -10,10 +10,10 @@ from afterword.cli import output
 from afterword.cli.duration import show_instant
 from afterword.cli.health import COUNT_LIMIT, capped
 from afterword.cli.options import Json, Url, opened, parsed_span, store_url
-from afterword.cli.pages import pages
 from afterword.model.clock import as_datetime
 from afterword.model.job import FINAL_STATES, JobRecord
 from afterword.model.records import Filter
+from afterword.store.paging import pages
 from afterword.store.protocol import Store, open_store
 
 _BATCH = 1_000  # jobs per transaction

@@ -1,29 +1,19 @@
-"""Reading a store: pages of jobs, and ids of which only the beginning or the end was typed."""
+"""Reading a store: the newest jobs, and ids of which only the beginning or the end was typed."""
 
 import re
-from collections.abc import Iterator
 from itertools import islice
 
 from afterword.cli.exit_code import NotFound
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobRecord
 from afterword.model.records import Filter
+from afterword.store.paging import PAGE, every, pages
 from afterword.store.protocol import Store
 
-PAGE = 500  # jobs
 _SHORTEST = 8  # characters that the beginning or the end of an id must have
 _READ_FOR_END = 10_000  # jobs
 _SHAPE = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 _ID = re.compile(_SHAPE.replace("x", "[0-9a-f]"))
-
-
-def pages(
-    store: Store, wanted: Filter, before: str | None = None, size: int = PAGE
-) -> Iterator[list[JobRecord]]:
-    """Yield pages of the jobs that match, newest first; each page is a query of its own."""
-    while page := list(store.find(wanted, size, before)):
-        yield page
-        before = page[-1].id
 
 
 def newest(store: Store, wanted: Filter, limit: int, before: str | None = None) -> list[JobRecord]:
@@ -69,8 +59,8 @@ def _by_beginning(store: Store, beginning: str) -> str | None:
 def _by_end(store: Store, end: str) -> str | None:
     if not _ends_an_id(end):
         return None
-    ids = (job.id for page in pages(store, Filter()) for job in page)
-    found = [each for each in islice(ids, _READ_FOR_END) if each.endswith(end)]
+    ids = (job.id for job in islice(every(store, Filter()), _READ_FOR_END))
+    found = [each for each in ids if each.endswith(end)]
     if len(found) > 1:
         raise ConfigurationError(
             f"The end of an id must be that of one job only, but several ids end with {end}."

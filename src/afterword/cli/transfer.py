@@ -13,11 +13,11 @@ import typer
 
 from afterword.cli import output
 from afterword.cli.options import Json, Url, opened
-from afterword.cli.pages import pages
 from afterword.errors import ConfigurationError, safe_repr
 from afterword.model.job import JobRecord
 from afterword.model.records import Filter
 from afterword.store import archive
+from afterword.store.paging import pages
 from afterword.store.protocol import Store
 
 _BATCH = 500  # jobs per transaction; more if they belong together

@@ -6,7 +6,7 @@ lost unless both show that it ran.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +14,9 @@ from pathlib import Path
 from afterword.demo.ledger import Line, read_lines
 from afterword.demo.load import Answer
 from afterword.model.job import JobRecord, JobState
+from afterword.model.records import Filter
+from afterword.store.paging import every
 from afterword.store.protocol import Store
-
-_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def report(
     restarted_at: datetime,
 ) -> Report:
     """Compare the promised tasks with the store and the ledger."""
-    records = {record.id: record for record in _all_records(store)}
+    records = {record.id: record for record in every(store, Filter())}
     lines = Counter(read_lines(ledger))
     promised = {
         job: _line(task, each.order) for each in answers for job, task in each.tasks.items()
@@ -117,13 +117,6 @@ def as_json(result: Report, folder: Path | None) -> str:
         },
         indent=2,
     )
-
-
-def _all_records(store: Store) -> Iterator[JobRecord]:
-    before: str | None = None
-    while page := store.find(limit=_PAGE, before=before):
-        yield from page
-        before = page[-1].id
 
 
 def _completed(record: JobRecord | None) -> bool:

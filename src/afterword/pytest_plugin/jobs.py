@@ -1,7 +1,7 @@
 """The fixture `jobs`: what a test asks about the jobs that it caused, and how it runs them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -12,8 +12,9 @@ from afterword.model.control import seconds_of
 from afterword.model.job import JobRecord
 from afterword.model.records import Filter
 from afterword.model.threads import refuse_event_loop
-from afterword.pytest_plugin.run import PAGE, PytestRun
+from afterword.pytest_plugin.run import PytestRun
 from afterword.request.middleware import require_asyncio
+from afterword.store.paging import every
 from afterword.tasks.arguments import plan
 from afterword.tasks.registry import reference
 
@@ -54,9 +55,8 @@ class Jobs:
         for afterword in self._asked():
             matches = _matching(afterword, task, arguments)
             wanted = Filter() if task is None else Filter(task=_name(afterword, task))
-            found.extend(
-                _handle(afterword, each) for each in _all(afterword, wanted) if matches(each)
-            )
+            store = afterword.inquiries.store_after_writes()
+            found.extend(_handle(afterword, each) for each in every(store, wanted) if matches(each))
         return sorted(found, key=lambda job: job.id)
 
     def _asked(self) -> list[Afterword]:
@@ -201,13 +201,6 @@ def _require_running(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, 
 
 def _handle(afterword: Afterword, record: JobRecord) -> Job[Any]:
     return Job(record.id, record.task, inquiries=afterword.inquiries, record=record)
-
-
-def _all(afterword: Afterword, wanted: Filter) -> Iterator[JobRecord]:
-    store, before = afterword.inquiries.store_after_writes(), None
-    while page := store.find(wanted, PAGE, before):
-        yield from page
-        before = page[-1].id
 
 
 def _name(afterword: Afterword, task: Callable[..., Any]) -> str:

@@ -15,13 +15,14 @@ from afterword.client.inquiries import growing_delays
 from afterword.errors import ConfigurationError
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
+from afterword.model.records import Filter
 from afterword.schedules.scheduler import Scheduler
+from afterword.store.paging import pages
 from afterword.store.protocol import Store, open_store
 from afterword.store.sqlite import SQLiteStore
 from afterword.store.url import masked
 
 PATIENCE = 30.0  # seconds for which a request waits for its tasks
-PAGE = 1_000  # jobs
 MOST = 10_000  # occurrences of schedules in one call of `move_time`
 
 
@@ -209,7 +210,5 @@ def _is_serving(afterword: Afterword) -> bool:
 
 def _empty(store: Store) -> None:
     """Delete all jobs but those that are still running."""
-    before: str | None = None
-    while page := store.find(limit=PAGE, before=before):
-        before = page[-1].id
+    for page in pages(store, Filter()):
         store.delete([each.id for each in page])
