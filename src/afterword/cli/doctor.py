@@ -214,15 +214,13 @@ def _queues(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _parked(snapshot: Snapshot) -> Iterator[Finding]:
     """Find the jobs that no worker could run so far: a forgotten import, a renamed function."""
-    stuck = snapshot.stuck
     fix = (
         "Import the module in the application, or restore the name; this lists what may be called:"
         " afterword doctor --app module:app"
     )
-    for line in parked_in_words(stuck, snapshot.now):
+    for line in parked_in_words(snapshot.stuck, snapshot.now):
         yield Finding("put back", "problem", line, fix)
-    others = [job for job in snapshot.parked if job not in stuck]
-    for line in parked_in_words(others, snapshot.now):
+    for line in parked_in_words(snapshot.not_stuck, snapshot.now):
         yield Finding("put back", "note", line, fix)
     if not snapshot.parked:
         yield Finding("put back", "ok", "no job waits for a worker that can run it")

@@ -80,8 +80,8 @@ class Snapshot:
     @property
     def notes(self) -> list[str]:
         """The states that a person has caused and should remember."""
-        others = [job for job in self.parked if job not in self.stuck]
-        return [*self._held_up(), *parked_in_words(others, self.now), *self._asked()]
+        parked = parked_in_words(self.not_stuck, self.now)
+        return [*self._held_up(), *parked, *self._asked()]
 
     @property
     def stuck(self) -> list[JobRecord]:
@@ -90,6 +90,11 @@ class Snapshot:
         A worker that knows the task would have taken the job, unless it has no free slot.
         """
         return [job for job in self.parked if self._is_stuck(job)]
+
+    @property
+    def not_stuck(self) -> list[JobRecord]:
+        """The other parked jobs: a worker that can run them may be busy, or about to start."""
+        return [job for job in self.parked if not self._is_stuck(job)]
 
     def _is_stuck(self, job: JobRecord) -> bool:
         seconds = parked_for(job, self.now)

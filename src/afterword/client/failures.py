@@ -18,6 +18,7 @@ from afterword.client.inquiries import Inquiries
 from afterword.errors import JobFailed
 from afterword.model.job import JobRecord, JobState, NewJob
 from afterword.model.outcome import describe, without_callers
+from afterword.store.protocol import Claim, Recovered
 from afterword.tasks.options import FailureCall
 from afterword.tasks.registry import is_async, options_of, reference
 
@@ -43,6 +44,21 @@ class Failure:
     attempt: int
     error: BaseException | None = None
     job: NewJob | None = None
+
+    @classmethod
+    def of(cls, job: Claim | Recovered, error: BaseException | None = None) -> "Failure":
+        """Describe the end of a stored job."""
+        return cls(job_id=job.id, task=job.task, attempt=job.attempt, error=error)
+
+
+OnFailed = Callable[[Failure], object]  # called in any thread; returns at once
+
+
+def report_failed(jobs: Sequence[Recovered], on_failed: OnFailed) -> None:
+    """Report those of the recovered jobs that have failed."""
+    for job in jobs:
+        if job.state is JobState.FAILED:
+            on_failed(Failure.of(job))
 
 
 class Failures:

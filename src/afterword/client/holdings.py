@@ -12,10 +12,10 @@ This covers bugs, and requests whose event loop ended before the store's answer 
 from collections.abc import Callable
 
 from afterword import telemetry
+from afterword.client.failures import OnFailed, report_failed
 from afterword.client.group_commit import GroupCommit
 from afterword.client.leases import Leases
 from afterword.client.operation import ids_being_added
-from afterword.client.upkeep import OnFailed, report_failed
 from afterword.store.protocol import Store, claimed_ids
 
 LOOKS = 3  # at the store per lease

@@ -4,21 +4,18 @@ Each process does it in small batches, from the store's thread. There is no lead
 is needed. A follower is freed if the job that it waits for does not exist.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from afterword import telemetry
-from afterword.client.failures import Failure
+from afterword.client.failures import OnFailed, report_failed
 from afterword.client.group_commit import GroupCommit
-from afterword.model.job import JobState
-from afterword.store.protocol import Recovered, Store
+from afterword.store.protocol import Store
 
 RECOVER_EVERY = 1.0  # seconds
 PURGE_EVERY = 1.0
 FREE_EVERY = 1.0
 BATCH = 2_000  # jobs per step, so that a step does not hold the store's thread for long
 LOOK_AT = 500  # jobs that others wait for, per step; each costs 10 µs
-
-OnFailed = Callable[[Failure], object]
 
 
 def start(group: GroupCommit, *, lease: float, retention: float, on_failed: OnFailed) -> None:
@@ -30,13 +27,6 @@ def start(group: GroupCommit, *, lease: float, retention: float, on_failed: OnFa
     group.every(RECOVER_EVERY, recovering(lease, on_failed))
     group.every(PURGE_EVERY, purging(retention))
     group.every(FREE_EVERY, free)
-
-
-def report_failed(jobs: Sequence[Recovered], on_failed: OnFailed) -> None:
-    """Report those of the recovered jobs that have failed."""
-    for job in jobs:
-        if job.state is JobState.FAILED:
-            on_failed(Failure(job_id=job.id, task=job.task, attempt=job.attempt))
 
 
 def recovering(lease: float, on_failed: OnFailed) -> Callable[[Store], None]:

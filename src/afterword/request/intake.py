@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 from afterword.client.call import Call, new_job
-from afterword.client.failures import Failure
+from afterword.client.failures import OnFailed
 from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
@@ -81,7 +81,7 @@ class Intake:
         store_timeout: float,
         grace: float,
         redact: Callable[[str], str],
-        on_failed: Callable[[Failure], object],
+        on_failed: OnFailed,
         provide: Callable[["Entry"], AbstractContextManager[Provided]],
     ) -> None:
         self.group, self.inquiries, self.transactions = group, inquiries, transactions

@@ -71,8 +71,9 @@ class _Use:
 def find(app: Starlette) -> list[OldImport]:
     """Return the old imports behind the routes of an application, each once."""
     found: dict[tuple[str, str, str, bool], dict[str, None]] = {}
+    import_in = functools.cache(_import_in)  # it parses a whole module
     for use in _uses(app.routes, ""):
-        place, wrong = _line_of(use)
+        place, wrong = _line_of(use, import_in)
         source = "fastapi" if use.as_parameter else "background"
         right = f"from afterword.{source} import {use.name}"
         is_own = application.is_own(application.stable_name(use.func.__module__))
@@ -218,18 +219,19 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 # ---------------------------------------------------------------------- lines
 
 
-def _line_of(use: _Use) -> tuple[str, str]:
+def _line_of(use: _Use, import_in: Callable[[str, str], int | None]) -> tuple[str, str]:
     """Return the place and the text of the import; of the function, if the import is not there."""
     code = use.func.__code__
     lines = linecache.getlines(code.co_filename)
-    line = _import_in("".join(lines), use.name) or code.co_firstlineno
+    line = import_in(code.co_filename, use.name) or code.co_firstlineno
     text = lines[line - 1].strip() if 0 < line <= len(lines) else use.func.__qualname__
     return f"{_shown(code.co_filename)}:{line}", text
 
 
-def _import_in(source: str, name: str) -> int | None:
+def _import_in(filename: str, name: str) -> int | None:
+    """Return the line of a file that imports such a class; None if there is none."""
     try:
-        tree = ast.parse(source)
+        tree = ast.parse("".join(linecache.getlines(filename)))
     except (SyntaxError, ValueError):
         return None
     for node in ast.walk(tree):

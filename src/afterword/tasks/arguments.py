@@ -36,6 +36,7 @@ from afterword.tasks.encoding import (
     Unset,
     change_of,
     first_error,
+    first_of,
     is_plain,
     location,
     read,
@@ -111,7 +112,7 @@ class Plan:
             back = self._read(text)
         except ValidationError as error:
             name, value = next(iter(values.items()))
-            place = str(error.errors(include_url=False)[0]["loc"][0])
+            place = str(first_of(error)["loc"][0])
             name, value = (place, values[place]) if place in values else (name, value)
             return name, value, why_unreadable(error)
         for name, value in values.items():
@@ -185,7 +186,7 @@ class Plan:
         try:
             return _values(self.model.__pydantic_validator__.validate_python(given, strict=True))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
+            first = first_of(error)
             name = str(first["loc"][0])
             if name in self.plain:
                 path, value, reason = location(first["loc"]), first["input"], rule_of(first)

@@ -153,7 +153,7 @@ def change_of(value: object, back: object) -> str | None:
 
 def why_unreadable(error: ValidationError) -> str:
     """Explain why JSON cannot be read back, without quoting a value."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = first_of(error)
     place = location(first["loc"])
     return f"its JSON cannot be read back ({f'{place}: ' if place else ''}{rule_of(first)})"
 
@@ -170,6 +170,11 @@ def location(found: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in found if part not in ("dict", "list", "nullable"))
 
 
+def first_of(error: ValidationError) -> ErrorDetails:
+    """Return the first thing that pydantic refuses."""
+    return error.errors(include_url=False, include_context=False)[0]
+
+
 def rule_of(first: ErrorDetails) -> str:
     """Return the pydantic rule that a value breaks.
 
@@ -183,6 +188,6 @@ def first_error(error: Exception) -> str:
     """Return the place and the message of the first thing that pydantic refuses."""
     if not isinstance(error, ValidationError):
         return str(error)
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = first_of(error)
     place = location(first["loc"])
     return f"{place}: {first['msg']}" if place else str(first["msg"])

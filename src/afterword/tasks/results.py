@@ -18,6 +18,7 @@ from afterword.model.outcome import reason_of
 from afterword.tasks.encoding import (
     CONFIG,
     change_of,
+    first_of,
     read,
     rule_of,
     texts,
@@ -50,7 +51,7 @@ def encode_result(func: Callable[..., Any], value: object) -> str | None:
     except PayloadTooLarge as error:
         raise _too_large("more") from error
     except ValidationError as error:
-        rule = rule_of(error.errors(include_url=False, include_context=False)[0])
+        rule = rule_of(first_of(error))
         why = f"it is {kind_of(value)}, which its annotation does not allow ({rule})"
         raise ResultNotKept(why) from error
     except BaseException as error:  # a user's object may raise anything

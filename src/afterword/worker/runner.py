@@ -403,11 +403,8 @@ class Runner:
     def _report(self, claim: Claim, outcome: Failed) -> None:
         """Report the failure, with its exception unless the store had refused the outcome."""
         running = self._running.get(claim.id)
-        known = running is not None and not outcome.error.startswith(NOT_STORED)
-        error = running.error if running is not None and known else None
-        self._on_failed(
-            Failure(job_id=claim.id, task=claim.task, attempt=claim.attempt, error=error)
-        )
+        refused = outcome.error.startswith(NOT_STORED)
+        self._on_failed(Failure.of(claim, None if running is None or refused else running.error))
 
     def _settle_without(self, settlement: Settlement, error: BaseException) -> None:
         """End a job as failed whose outcome the store refuses."""

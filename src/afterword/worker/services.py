@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from afterword.client.failures import Failure
+from afterword.client.failures import OnFailed
 from afterword.client.inquiries import Inquiries
 from afterword.injection.needs import Injection
 from afterword.model.clock import Clock
@@ -31,7 +31,7 @@ class WorkerSettings:
     queues: Sequence[str] = ("default",)
     redact: Callable[[str], str] = str
     retries: int | None = None
-    on_failed: Callable[[Failure], object] = id
+    on_failed: OnFailed = id
     retries_at_once: int = 0
 
 

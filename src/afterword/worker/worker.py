@@ -327,7 +327,7 @@ class Worker:
         """End a job as failed that cannot be run."""
         outcome = Failed(self._redact(summarize(error)))
         telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
-        failure = Failure(job_id=claim.id, task=claim.task, attempt=claim.attempt, error=error)
+        failure = Failure.of(claim, error)
         operation = settling([Settlement(claim, outcome)])
         operation.done = lambda accepted, problem: self._report(failure, accepted, problem)
         self._group.insist(operation)
