@@ -11,35 +11,17 @@ from afterword.cli import duration, failures, health, job_options, progress, wai
 from afterword.cli.health import Snapshot
 from afterword.cli.waiting import Surroundings
 from afterword.client.handle import ProgressRecord
-from afterword.model.job import JobOptions, JobRecord, JobState, new_id
+from afterword.model.job import JobOptions, JobRecord, JobState
 from afterword.model.records import QueueRecord, ScheduleRecord, WorkerRecord
+from tests.values import a_record
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 def record(**values: object) -> JobRecord:
     """A queued job that is due."""
-    job = JobRecord(
-        id=new_id(),
-        task="shop:pack",
-        arguments="{}",
-        queue="default",
-        priority=0,
-        state=JobState.QUEUED,
-        attempt=0,
-        lost=0,
-        interrupted=0,
-        worker=None,
-        after=None,
-        on_failure="stop",
-        request_id=None,
-        error=None,
-        created_at=NOW - timedelta(minutes=1),
-        run_at=NOW - timedelta(minutes=1),
-        started_at=None,
-        finished_at=None,
-    )
-    return replace(job, **values)  # type: ignore[arg-type]
+    due = NOW - timedelta(minutes=1)
+    return a_record(**{"created_at": due, "run_at": due, **values})
 
 
 def failed(error: str, minutes_ago: int = 0, task: str = "shop:pack") -> JobRecord:

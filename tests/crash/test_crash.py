@@ -7,7 +7,6 @@ were told and with what the store knows. `scripts/chaos` runs the same faults in
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.crash import faults
 from tests.crash.fleet import Clients, Fleet
 from tests.crash.ledger import Ledger, check
 from tests.helpers import wait_until
+from tests.values import AT, a_record
 
 # ---------------------------------------------------------------------- faults under load
 
@@ -238,26 +238,16 @@ def _counts(record: JobRecord) -> tuple[int, int, int]:
 
 # ---------------------------------------------------------------------- the checker
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-COMPLETED = JobRecord(
+COMPLETED = a_record(
     id="0",
     task="tests.crash.app:work",
     arguments='{"number": 0}',
-    queue="default",
-    priority=0,
     state=JobState.COMPLETED,
     attempt=1,
-    lost=0,
-    interrupted=0,
     worker="w",
-    after=None,
-    on_failure="stop",
     request_id="0",
-    error=None,
-    created_at=NOW,
-    run_at=NOW,
-    started_at=NOW,
-    finished_at=NOW,
+    started_at=AT,
+    finished_at=AT,
 )
 RUN = ((1, "started"), (1, "finished"), (1, "accepted"))
 AGAIN = ((2, "started"), (2, "finished"), (2, "accepted"))

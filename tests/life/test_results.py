@@ -20,6 +20,7 @@ from afterword.model.outcome import Completed
 from afterword.store.protocol import Settlement, open_store
 from afterword.tasks.results import RESULT_LIMIT, decode_result, encode_result
 from tests.life.site import job_of, script, working
+from tests.values import circular, deep
 
 pytestmark = pytest.mark.anyio
 
@@ -172,19 +173,6 @@ class EvilDict(dict[str, int]):
         raise SystemExit(3)
 
 
-def nested(levels: int) -> list[Any]:
-    inner: list[Any] = []
-    for _ in range(levels):
-        inner = [inner]
-    return inner
-
-
-def circular() -> list[Any]:
-    inner: list[Any] = []
-    inner.append(inner)
-    return inner
-
-
 NOT_KEPT: dict[str, Callable[[], Any]] = {
     "object": object,
     "22-100-MB": lambda: b"x" * 100_000_000,
@@ -193,8 +181,8 @@ NOT_KEPT: dict[str, Callable[[], Any]] = {
     "infinity-inside": lambda: {"a": [1, -math.inf]},
     "5000-digits": lambda: 10**5000,
     "surrogate": lambda: "\ud800",
-    "deep": lambda: nested(100),
-    "200000-levels": lambda: nested(200_000),
+    "deep": lambda: deep(100),
+    "200000-levels": lambda: deep(200_000),
     "circular": circular,
     "generator": lambda: iter([1]),
     "evil-model": Evil,

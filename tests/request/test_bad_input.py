@@ -57,6 +57,7 @@ from afterword.request.intake import Order
 from afterword.tasks import application
 from tests.at_work import url_in, wait_for
 from tests.helpers import ROOT, Server, free_port, running, wait_until
+from tests.values import circular, deep
 
 task_module = sys.modules["afterword.tasks.registry"]  # `afterword.task` is the decorator
 
@@ -421,19 +422,6 @@ class Awaitable:
 
     def __await__(self) -> Iterator[Any]:
         return iter(())
-
-
-def deep(levels: int) -> list[Any]:
-    inner: list[Any] = []
-    for _ in range(levels):
-        inner = [inner]
-    return inner
-
-
-def circular() -> list[Any]:
-    inner: list[Any] = []
-    inner.append(inner)
-    return inner
 
 
 GIGABYTE = ["x" * 2**20] * 1100  # one megabyte, eleven hundred times the same

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobRecord, JobState, new_id
 from afterword.store import archive
+from tests.values import a_record
 
-AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 instants = st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 counts = st.integers(0, 2**31 - 1)
@@ -55,26 +55,7 @@ def records(draw: st.DrawFn) -> JobRecord:
 
 def record(job_id: str | None = None, after: str | None = None) -> JobRecord:
     """A queued job."""
-    return JobRecord(
-        id=job_id or new_id(),
-        task="shop:pack",
-        arguments="{}",
-        queue="default",
-        priority=0,
-        state=JobState.QUEUED,
-        attempt=0,
-        lost=0,
-        interrupted=0,
-        worker=None,
-        after=after,
-        on_failure="stop",
-        request_id=None,
-        error=None,
-        created_at=AT,
-        run_at=AT,
-        started_at=None,
-        finished_at=None,
-    )
+    return a_record(id=job_id or new_id(), after=after)
 
 
 def file_of(*jobs: JobRecord) -> list[str]:
