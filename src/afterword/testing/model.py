@@ -153,7 +153,9 @@ class Model:
         """The end of a job, and of those that stop with it."""
         job.state, job.stopped, job.cancelling = state, False, None
         for follower in self.followers(job.id):
-            if state is JobState.COMPLETED or not self.stop(follower):
+            if state is JobState.COMPLETED:  # it ran, so it waited for nothing
+                follower.after = None
+            elif not self.stop(follower):
                 follower.after = self.unfinished_before(job)
 
     def stop(self, job: ModelJob) -> bool:
