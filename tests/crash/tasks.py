@@ -72,6 +72,15 @@ async def kill_worker(number: int, seconds: float) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def kill_neighbours(number: int, seconds: float) -> None:
+    """Kills its process while five others run in it; after that, once these have completed."""
+    event = "started" if current_task().attempt == 1 else "accepted"
+    with on_record(number):
+        while len(ledger.numbers(event) - {number}) < 5:
+            await asyncio.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 async def hold_gil(number: int, seconds: float) -> None:
     """A task that lets no other thread of its process run, as bad C code does."""
     with on_record(number):
@@ -212,7 +221,8 @@ async def tick(lane: int) -> None:
 TASKS: dict[str, Callable[[int, float], Awaitable[None] | str | None]] = {
     func.__name__: func
     for func in (
-        *(work, work_in_thread, block, kill_worker, hold_gil, exit_worker, segfault),
+        *(work, work_in_thread, block, kill_worker, kill_neighbours, hold_gil),
+        *(exit_worker, segfault),
         *(work_apart, hold_gil_apart, kill_apart, exit_apart, segfault_apart),
         *(raise_in_loop, raise_in_thread, raise_apart),
         *(ignore_cancelling, outlast_limit, outlast_limit_apart),

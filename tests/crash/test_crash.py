@@ -117,12 +117,12 @@ def test_a_dead_process_is_noticed_at_once(fleet: Fleet) -> None:
     assert (2, 1) == (fleet.record(job).attempt, fleet.record(job).lost)
 
 
-@servers(1, LEASE=0.5, ORDER="concurrent")
+@servers(1, ORDER="concurrent")
 def test_a_task_that_kills_its_worker_fails_in_the_end(fleet: Fleet) -> None:
     """Three lost workers make a job poison; what ran beside it completes."""
     server = fleet.servers[0]
     clients = Clients()
-    (poison,) = fleet.begin(clients, "kill_worker", seconds=0.5)
+    (poison,) = fleet.begin(clients, "kill_neighbours", seconds=0.02)
     neighbours = fleet.begin(clients, "work", seconds=0.3, jobs=5)
 
     for _ in range(3):
