@@ -117,7 +117,7 @@ def test_a_dead_process_is_noticed_at_once(fleet: Fleet) -> None:
     assert (2, 1) == (fleet.record(job).attempt, fleet.record(job).lost)
 
 
-@servers(1, ORDER="concurrent")
+@servers(1, LEASE=2, ORDER="concurrent")
 def test_a_task_that_kills_its_worker_fails_in_the_end(fleet: Fleet) -> None:
     """Three lost workers make a job poison; what ran beside it completes."""
     server = fleet.servers[0]
