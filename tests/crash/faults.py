@@ -5,7 +5,8 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.crash.ledger import Verdict, number_of
 from tests.helpers import Server, wait_until
 
 POINTS = ("stored", "claimed", "ran", "settling", "settled")  # see tests/crash/app.py
+
+BOTH = ("work", "work_in_thread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def kill_workers(
     clients = Clients(seconds=0.1)
     with fleet.running():
         # In few requests: on a busy machine most jobs would have ended before the last one is sent.
-        _send(fleet, clients, jobs, per_request=200, tasks=("work", "work_in_thread"))
+        _send(fleet, clients, jobs, per_request=200, tasks=BOTH)
         for kill in range(kills):
             server = dice.choice(fleet.servers)
             fleet.wait_unfinished(jobs - jobs * kill // kills, timeout=60 + jobs / 50)
@@ -113,11 +116,11 @@ def restart_workers(folder: Path, url: str, *, jobs: int, restarts: int) -> Resu
     # Long enough to be cut off: draining begins at the signal, a moment before the shutdown does.
     clients = Clients(seconds=0.5)
     with fleet.running():
-        _send(fleet, clients, jobs, per_request=50, tasks=("work",))
         for server, _ in zip(cycle(fleet.servers), range(restarts), strict=False):
-            _wait_working(fleet, server)
+            with _working(fleet, server):
+                _send(fleet, clients, jobs // restarts, per_request=25, tasks=("work",))
             server.stop()
-            fleet.start(server, wait=False)  # or the other one might end all jobs meanwhile
+            fleet.start(server)
         fleet.wait_finished(timeout=60 + jobs / 50)
         return Result(fleet.verdict(clients), restarts, fleet.logs())
 
@@ -127,9 +130,9 @@ def stop_workers(folder: Path, url: str, *, jobs: int, stops: int, lease: float 
     fleet = Fleet(folder, 2, url=url, ORDER="concurrent", CONCURRENCY=8, LEASE=lease)
     clients = Clients(seconds=0.2)
     with fleet.running():
-        _send(fleet, clients, jobs, per_request=25, tasks=("work", "work_in_thread"))
         for server, _ in zip(cycle(fleet.servers), range(stops), strict=False):
-            _wait_working(fleet, server)
+            with _working(fleet, server):
+                _send(fleet, clients, jobs // stops, per_request=25, tasks=BOTH)
             _stop_until_recovered(fleet, server, lease + 1.5)
         fleet.wait_finished(timeout=60 + jobs / 25)
         for server in fleet.servers:
@@ -148,14 +151,16 @@ def _stop_until_recovered(fleet: Fleet, server: Server, seconds: float) -> None:
             time.sleep(0.05)
 
 
-def _wait_working(fleet: Fleet, server: Server) -> None:
-    """Wait until this process has begun something new."""
+@contextmanager
+def _working(fleet: Fleet, server: Server) -> Iterator[None]:
+    """Wait after the block, which sends jobs, until this process has begun something new."""
     pid = server.process.pid
 
     def runs() -> int:
         return sum(line.pid == pid for line in fleet.ledger.lines("started"))
 
     before = runs()
+    yield
     wait_until(lambda: runs() > before, description=f"{server.url} works", timeout=60.0, every=0.02)
 
 
