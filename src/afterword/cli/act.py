@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from afterword.admin.ids import known_id
 from afterword.cli import options
 from afterword.cli.acting import Act, act_on, act_on_all
 from afterword.cli.options import Json, Url, opened
-from afterword.cli.pages import known_id
 from afterword.errors import ConfigurationError
 from afterword.model.job import FINAL_STATES, JobState
 from afterword.store.protocol import Store

@@ -14,11 +14,12 @@ from typing import Any
 
 import typer
 
+from afterword.admin.duration import show_instant
+from afterword.admin.health import COUNT_LIMIT, capped
+from afterword.admin.ids import full_id
+from afterword.admin.words import many
 from afterword.cli import output
-from afterword.cli.duration import show_instant
 from afterword.cli.exit_code import ExitCode
-from afterword.cli.health import COUNT_LIMIT, capped
-from afterword.cli.pages import full_id
 from afterword.errors import ConfigurationError
 from afterword.model.clock import as_datetime
 from afterword.model.job import JobState
@@ -207,7 +208,7 @@ def _say_report(act: Act, report: Counter[str | None], json: bool) -> None:
         output.write(f"{act.results[0]} 0 jobs\n")
     for result, count in counts.items():
         if count:
-            output.write(f"{_with_object(result, output.many(count, 'job'))}\n")
+            output.write(f"{_with_object(result, many(count, 'job'))}\n")
     if report[None]:
         output.tell(f"{report[None]:,} changed their state meanwhile, and were not touched.")
 

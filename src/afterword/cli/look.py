@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
+from afterword.admin.document import document, job_document
+from afterword.admin.duration import show_span
+from afterword.admin.failures import Group, grouped, last_line
+from afterword.admin.ids import known_id, newest
+from afterword.admin.progress import in_words, progress_of
+from afterword.admin.words import many
 from afterword.cli import options, output
-from afterword.cli.document import document, job_document
-from afterword.cli.duration import show_span
-from afterword.cli.failures import Group, grouped, last_line
 from afterword.cli.options import Before, Json, Url, clock, opened
 from afterword.cli.output import Grid
-from afterword.cli.pages import known_id, newest
-from afterword.cli.progress import in_words, progress_of
 from afterword.model.job import JobRecord, JobState
 from afterword.store.paging import every
 
@@ -96,7 +97,7 @@ def _note(job: JobRecord, now: float) -> str:
     if job.parked_at:
         return f"put back: {last_line(job.error)}"
     wait = job.run_at.timestamp() - now
-    again = f" after {output.many(job.failures, 'failure')}" if job.failures else ""
+    again = f" after {many(job.failures, 'failure')}" if job.failures else ""
     if wait > 0:
         return f"{'retrying' if job.attempt else 'starts'} in {show_span(wait)}{again}"
     return f"due for {show_span(-wait)}{again}"
@@ -168,6 +169,6 @@ def _failure_grid(groups: list[Group], now: float) -> Grid:
 
 def _tell_rest(groups: list[Group], limit: int, more: bool) -> None:
     if len(groups) > limit:
-        output.tell(f"{output.many(len(groups) - limit, 'more group')}: --limit {len(groups)}")
+        output.tell(f"{many(len(groups) - limit, 'more group')}: --limit {len(groups)}")
     if more:
         output.tell(f"Failures older than the newest {_FAILURES:,} were not read.")

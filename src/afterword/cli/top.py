@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from afterword.admin.duration import show_instant, show_span
+from afterword.admin.failures import last_line
+from afterword.admin.health import Snapshot, look_at
 from afterword.cli import output
-from afterword.cli.duration import show_instant, show_span
-from afterword.cli.failures import last_line
-from afterword.cli.health import Snapshot, look_at
 from afterword.cli.keyboard import Keyboard, keys
 from afterword.cli.look import how_it_runs, shown_id
 from afterword.cli.options import Url, clock, opened
