@@ -29,6 +29,7 @@ class Change:
 
     Args:
         name: the command.
+        effect: what becomes of the jobs.
         results: the possible results for a job, the usual one first.
         state: the state that is selected if none is given; None: all that have ended.
         possible: the states in which a job can be changed.
@@ -38,6 +39,7 @@ class Change:
     """
 
     name: str
+    effect: str
     results: tuple[str, ...]
     state: JobState | None
     possible: frozenset[JobState]
@@ -55,6 +57,7 @@ def _cancel(store: Store, ids: Sequence[str], place: str) -> Sequence[str | None
 
 RETRY = Change(
     name="retry",
+    effect="The jobs run again. Those of the same request that were cancelled with them, too.",
     results=("retried",),
     state=JobState.FAILED,
     possible=FINAL_STATES,
@@ -63,6 +66,7 @@ RETRY = Change(
 )
 CANCEL = Change(
     name="cancel",
+    effect="Queued jobs end now, and so do those that follow them. Running ones are asked to end.",
     results=(_CANCELLED, _ASKED),
     state=JobState.QUEUED,
     possible=frozenset({JobState.QUEUED, JobState.RUNNING}),
@@ -71,6 +75,7 @@ CANCEL = Change(
 )
 DELETE = Change(
     name="delete",
+    effect="The jobs are forgotten. This cannot be undone.",
     results=("deleted",),
     state=None,
     possible=FINAL_STATES | {JobState.QUEUED},

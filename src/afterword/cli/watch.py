@@ -16,10 +16,10 @@ from afterword.admin.document import job_document, readable
 from afterword.admin.failures import last_line
 from afterword.admin.ids import NotFound, one
 from afterword.admin.progress import progress_of, share_of
+from afterword.admin.summary import how_it_runs
 from afterword.admin.waiting import why
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
-from afterword.cli.look import how_it_runs
 from afterword.cli.options import Json, Url, clock, opened
 from afterword.cli.show import JobId
 from afterword.model.job import JobRecord, JobState
