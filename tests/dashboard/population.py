@@ -3,7 +3,7 @@
 import json
 import time
 
-from afterword.model.job import JobOptions, NewJob, new_id
+from afterword.model.job import JobOptions, NewJob, new_fence, new_id
 from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, RetryAt
 from afterword.store.protocol import Claim, Declared, Report, Settlement, Store
 
@@ -23,7 +23,6 @@ LETTER = {
     "order": {"number": 12345678901234567890, "total": 49.90, "lines": ["tea", "a cup", None]},
     "gift": True,
 }
-WORKER = "0123456789abcdef"
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -50,8 +49,9 @@ class Population:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        store.join(WORKER, 3600.0, ("default", "mail"), 8)
-        store.take_note(WORKER, None)
+        self.worker = f"{new_fence():016x}"
+        store.join(self.worker, 3600.0, ("default", "mail"), 8)
+        store.take_note(self.worker, None)
 
     def add(self, task: str = "shop.orders:pack_order", **values: object) -> str:
         """A queued job; its id."""
@@ -63,7 +63,7 @@ class Population:
         """A running job."""
         queue = str(values.get("queue", "default"))
         job_id = self.add(task, **{"priority": -1000, **values})
-        claims = self.store.claim(WORKER, [queue], 1)
+        claims = self.store.claim(self.worker, [queue], 1)
         assert [job_id] == [claim.id for claim in claims]
         return claims[0]
 

@@ -47,6 +47,7 @@ CHUNKS = 200  # of a download that are made at a time
 FORM_LIMIT = 256 * 1024  # bytes
 _RENEW = 15.0  # seconds after which an open page is rendered again although nothing has changed
 _TRY_AGAIN = "5"  # seconds
+_OUTER = "afterword.outer"  # in the scope: the application around the dashboard
 _FORM = "application/x-www-form-urlencoded"
 
 _POLICY = (
@@ -103,7 +104,8 @@ class Dashboard:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] == "http":
-            await self._application(scope, receive, _with_headers(send))
+            own = {**scope, _OUTER: scope.get("app")}
+            await self._application(own, receive, _with_headers(send))
 
     # ------------------------------------------------------------------ routes
 
@@ -133,8 +135,10 @@ class Dashboard:
         if self._ask is None:
             access.require_local(request)
             return OPERATE
+        # For `authorize`, `request.app` is the application around the dashboard.
+        theirs = Request({**request.scope, "app": request.scope[_OUTER]})
         return await access.grant_of(
-            await self._ask(request), readers_see_arguments=self._readers_see_arguments
+            await self._ask(theirs), readers_see_arguments=self._readers_see_arguments
         )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
@@ -274,7 +278,7 @@ def _with_headers(send: Send) -> Send:
 def _root_of(request: Request) -> str:
     """Return the path under which the dashboard is mounted, proxies' prefixes included."""
     root: str = request.scope.get("root_path", "")
-    return root.rstrip("/")
+    return quote(root.rstrip("/"))
 
 
 def _tag_of(view: View) -> str:

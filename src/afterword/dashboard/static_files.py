@@ -35,9 +35,16 @@ def static_files() -> dict[str, StaticFile]:
 
 
 def _body(file: Path) -> bytes:
-    return (
-        _compact(file.read_text("utf-8")).encode() if file.suffix == ".css" else file.read_bytes()
-    )
+    body = file.read_bytes()
+    if file.suffix == ".css":
+        return _compact(body.decode()).encode()
+    return _shortened(body.decode()).encode() if file.suffix == ".js" else body
+
+
+def _shortened(script: str) -> str:
+    """Leave out indentation and lines of comments; our scripts have no text of several lines."""
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _compact(css: str) -> str:
