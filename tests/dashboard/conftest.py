@@ -38,9 +38,9 @@ class Site:
 
     def post(self, path: str, **fields: Any) -> httpx.Response:
         """Send a form as a page of the dashboard does."""
-        answer: httpx.Response = self.client.post(
-            ROOT + path, data=fields, headers={"sec-fetch-site": "same-origin"}
-        )
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        headers = {"sec-fetch-site": "same-origin", **kind}
+        answer: httpx.Response = self.client.post(ROOT + path, data=fields, headers=headers)
         return answer
 
 

@@ -290,7 +290,7 @@ def test_all_that_match_are_retried(site: Site, monkeypatch: pytest.MonkeyPatch)
     answer = site.post("/jobs/change/retry", q="task:shop.mail:send_receipt")
 
     counts = site.store.count(Filter(task="shop.mail:send_receipt"))
-    assert (303, 3, 0) == (answer.status_code, counts["queued"], counts["failed"])
+    assert (303, 3, 0) == (answer.status_code, counts[JobState.QUEUED], counts[JobState.FAILED])
     assert "3 retried." in text_of(site.client.get(answer.headers["location"]))
 
 
