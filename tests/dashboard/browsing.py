@@ -32,8 +32,11 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# What axe cannot know: the colours that `color-mix` makes are measured by it, so nothing is left out.
-_AXE = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations.map(v => v.id + ': ' + v.nodes.map(n => n.html + ' ' + n.failureSummary).join('\\n'))"
+_AXE = """async () => {
+    const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+    const shown = (node) => `${node.html} ${node.failureSummary}`;
+    return violations.map((each) => `${each.id}: ${each.nodes.map(shown).join("\\n")}`);
+}"""
 
 
 @dataclass(slots=True)

@@ -29,15 +29,11 @@ LOOKS: dict[str, dict[str, Any]] = {
 SCREENS = (
     "/",
     "/jobs",
-    "/jobs?q=state:failed",
     "/jobs?q=state:nonsense",
-    "/jobs?q=task:nothing:here",
-    "/jobs/change/retry?q=state:failed",
     "/jobs/change/delete?q=",
     "/jobs/{failed}",
     "/jobs/{running}",
     "/jobs/{waiting}",
-    "/jobs/{completed}",
     "/nowhere",
 )
 
@@ -79,15 +75,17 @@ def tab(browser: Browser) -> Iterator[Tab]:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_every_screen_is_accessible(browser: Browser, served: Served, look: str) -> None:
+def test_every_screen_fits_and_is_accessible(browser: Browser, served: Served, look: str) -> None:
     named = ordinary(served.store)
     context = browser.new_context(**LOOKS[look])
     for screen in SCREENS:
         tab = tab_in(context)
         tab.page.goto(served.url + screen.format(**named))
 
-        assert [] == tab.violations(), screen
         assert 0 >= tab.overflow(), screen
+        # Axe takes a second or two for each page: it sees what differs most.
+        if look in ("light", "dark") or (look == "phone" and screen in SCREENS[:2]):
+            assert [] == tab.violations(), screen
         assert [] == [each for each in tab.trouble if "404" not in each], screen
         tab.page.close()
     context.close()
@@ -255,14 +253,16 @@ def test_what_is_typed_stays(tab: Tab, served: Served) -> None:
 
 def test_polls_are_empty_while_nothing_changes(tab: Tab, served: Served) -> None:
     statuses: list[int] = []
-    tab.page.on("response", lambda each: statuses.append(each.status))
+    tab.page.on(
+        "response",
+        lambda each: statuses.append(each.status) if "hx-request" in each.request.headers else None,
+    )
     tab.page.goto(f"{served.url}/")
-    del statuses[:]
     # Playwright delivers events while it waits for something in the page.
     tab.page.wait_for_timeout(7_000)
 
     assert len(statuses) >= 2
-    assert statuses.count(304) >= len(statuses) - 1
+    assert statuses.count(304) >= len(statuses) - 1  # one may be due to the time
 
 
 def test_a_paused_page_does_not_change(tab: Tab, served: Served) -> None:
@@ -274,9 +274,9 @@ def test_a_paused_page_does_not_change(tab: Tab, served: Served) -> None:
     tab.page.on("request", lambda each: asked.append(each.url))
     tab.page.wait_for_timeout(5_000)
     assert [] == asked
-    tab.page.locator("#live").click()
+    with tab.page.expect_request("**/admin/jobs/**"):
+        tab.page.locator("#live").click()
     expect(tab.page.locator("#live")).to_have_text("Live")
-    tab.page.wait_for_request("**/admin/jobs/**", timeout=5_000)
 
 
 def test_times_go_on_without_the_server(tab: Tab, served: Served) -> None:
@@ -289,9 +289,7 @@ def test_times_go_on_without_the_server(tab: Tab, served: Served) -> None:
     assert "\n" in str(shown.get_attribute("title"))
 
 
-def test_an_open_page_does_not_hold_a_server_that_shuts_down(
-    browser: Browser, store: Store
-) -> None:
+def test_an_open_page_does_not_hold_a_server(browser: Browser, store: Store) -> None:
     context = browser.new_context()
     with serving(store) as served:
         tab = tab_in(context)
