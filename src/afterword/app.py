@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from fastapi.params import Depends
 
+    from afterword.dashboard.application import Dashboard
     from afterword.request.job_status import ShowErrors
 
 C = TypeVar("C", bound=FailureCall)
@@ -571,6 +572,49 @@ class Afterword(ScriptTaskAdder):
             retry_after=retry_after,
             include_in_schema=include_in_schema,
         )
+
+    def dashboard(
+        self,
+        *,
+        authorize: "Callable[..., Any] | Depends | None" = None,
+        hosts: Sequence[str] | None = None,
+        readers_see_arguments: bool = False,
+    ) -> "Dashboard":
+        """Make the dashboard: an ASGI application to be mounted, which shows this store.
+
+        Args:
+            authorize: decides about each request: a function of the request (`def` or `async def`),
+                or a FastAPI dependency. It returns None (no access), "read", "operate", or a set of
+                permissions (`dashboard.permissions`). It may raise `HTTPException`, for instance to
+                send people to the log-in page. It may be left out only in development: with
+                `FastAPI(debug=True)`, or the environment variable `AFTERWORD_DEV=1`; then only
+                clients on this machine are answered.
+            hosts: the host names by which the dashboard may be reached. Default: any.
+            readers_see_arguments: True shows arguments and results of jobs to everybody who may
+                read. Default: they need the permission "arguments", which "operate" includes.
+
+        Raises:
+            ConfigurationError: `authorize` is missing, or an option has an invalid value.
+            MissingExtra: a package of `afterword[dashboard]` is not installed.
+
+        Example:
+            app.mount("/afterword", afterword.dashboard(authorize=staff))
+        """
+        from afterword.dashboard import Source, dashboard
+
+        debug = self._app is not None and self._app.debug
+        return dashboard(
+            Source(store=self.inquiries.store, add=self._add_at_once, clock=self._clock),
+            authorize=authorize,
+            hosts=hosts,
+            readers_see_arguments=readers_see_arguments,
+            development=debug or os.environ.get("AFTERWORD_DEV") == "1",
+        )
+
+    def _add_at_once(self, job: NewJob) -> None:
+        """Store a job that was made elsewhere; blocks."""
+        self.inquiries.store()
+        self._group.run_blocking(calling(lambda store: store.add([job])))
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""

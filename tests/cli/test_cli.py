@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 import afterword
+from afterword.admin.ids import NotFound
 from afterword.cli.commands import commands as application
-from afterword.cli.exit_code import ExitCode, NotFound, exit_code_of
+from afterword.cli.exit_code import ExitCode, exit_code_of
 from afterword.errors import (
     AfterwordError,
     ConfigurationError,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from afterword.cli import acting
+from afterword.admin import changes
 from afterword.model.job import JobOptions, JobState, new_id
 from tests.command_line import Shell
 from tests.pty_session import PtySession
@@ -133,7 +133,7 @@ def states(shell: Shell) -> dict[str, int]:
 def test_all_failed_jobs_are_retried_in_batches(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acting, "BATCH", 2)
+    monkeypatch.setattr(changes, "BATCH", 2)
     for _ in range(5):
         shell.fail()
     shell.end()

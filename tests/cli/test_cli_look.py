@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from afterword.cli import health
+from afterword.admin import health
 from afterword.model.job import new_id
 from afterword.schedules.recurrence import Cron
 from afterword.store.protocol import Declared, Putback

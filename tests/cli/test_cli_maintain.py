@@ -253,7 +253,7 @@ def test_a_pipe_is_as_good_as_a_file(
 def test_more_than_a_page_is_exported_once(
     shell: Shell, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterword.cli.pages.PAGE", 3)
+    monkeypatch.setattr("afterword.admin.ids.PAGE", 3)
     ids = [shell.add() for _ in range(10)]
 
     shell.run("export", "jobs.jsonl")

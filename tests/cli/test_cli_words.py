@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterword.cli import duration, failures, health, job_options, progress, waiting
-from afterword.cli.health import Snapshot
-from afterword.cli.waiting import Surroundings
+from afterword.admin import duration, failures, health, job_options, progress, waiting
+from afterword.admin.health import Snapshot
+from afterword.admin.waiting import Surroundings
 from afterword.client.handle import ProgressRecord
 from afterword.model.job import JobOptions, JobRecord, JobState
 from afterword.model.records import QueueRecord, ScheduleRecord, WorkerRecord

@@ -26,8 +26,10 @@ ROOMS = {
     "transactions": {"errors", "model", "telemetry", "store", "client"},
     "schedules": {"errors", "model", "telemetry", "tasks", "injection", "store", "client"},
     "process": {"errors", "model"},
+    "admin": {"errors", "model", "telemetry", "tasks", "injection", "store", "client"},
 }
-BELOW = set(ROOMS) - {"schedules", "process"}
+BELOW = set(ROOMS) - {"schedules", "process", "admin"}
+ROOMS["dashboard"] = BELOW | {"schedules", "admin"}
 ROOMS["request"] = BELOW  # the two halves share the store and the job, and nothing else
 ROOMS["worker"] = BELOW
 TOP = "top"

@@ -1,17 +1,16 @@
 """`afterword retry`, `cancel` and `delete`: some jobs by id, or all that match a filter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from afterword.admin.changes import CANCEL, DELETE, RETRY, Change
+from afterword.admin.ids import known_id
 from afterword.cli import options
-from afterword.cli.acting import Act, act_on, act_on_all
+from afterword.cli.acting import act_on, act_on_all
 from afterword.cli.options import Json, Url, opened
-from afterword.cli.pages import known_id
 from afterword.errors import ConfigurationError
-from afterword.model.job import FINAL_STATES, JobState
-from afterword.store.protocol import Store
 
 Ids = Annotated[
     list[str] | None,
@@ -24,20 +23,7 @@ DryRun = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask first.")]
 
 
-_CANCELLED, _ASKED = "cancelled", "asked to end"
-
-
-def _cancel(store: Store, ids: Sequence[str]) -> Sequence[str | None]:
-    accepted = store.cancel(ids, "cancelled on the command line")
-    # A job that was queued before may have started since.
-    ended = {job.id for job in store.get(ids) if job.state is JobState.CANCELLED}
-    words = (_CANCELLED if job_id in ended else _ASKED for job_id in ids)
-    return [word if done else None for word, done in zip(words, accepted, strict=True)]
-
-
-RETRY = Act(
-    name="retry",
-    help="""Run ended jobs again.
+_RETRY_HELP = """Run ended jobs again.
 
     With --all: failed ones, unless --state says otherwise.
 
@@ -48,16 +34,8 @@ RETRY = Act(
       afterword retry 0193e5f0-7c1a
       afterword retry --all --error "Connection refused" --since 1d --dry-run
       afterword retry --all --task app.mail:send --yes
-    """,
-    results=("retried",),
-    state=JobState.FAILED,
-    possible=FINAL_STATES,
-    why_not="only a job that has ended can be retried",
-    apply=lambda store, ids: ["retried" if done else None for done in store.retry(ids)],
-)
-CANCEL = Act(
-    name="cancel",
-    help="""Cancel queued jobs; ask running ones to end.
+    """
+_CANCEL_HELP = """Cancel queued jobs; ask running ones to end.
 
     The jobs that follow a cancelled one in its request are cancelled, too. A running job ends when
     its task allows it: an `async def` at its next await, a `def` when it checks. See `watch`.
@@ -69,16 +47,8 @@ CANCEL = Act(
       afterword cancel 0193e5f0-7c1a
       afterword cancel --all --queue reports --dry-run
       afterword cancel --all --state running --tag import
-    """,
-    results=(_CANCELLED, _ASKED),
-    state=JobState.QUEUED,
-    possible=frozenset({JobState.QUEUED, JobState.RUNNING}),
-    why_not="only a job that has not ended can be cancelled",
-    apply=_cancel,
-)
-DELETE = Act(
-    name="delete",
-    help="""Delete jobs that are not running.
+    """
+_DELETE_HELP = """Delete jobs that are not running.
 
     With --all: those that have ended, unless --state is given.
 
@@ -86,17 +56,11 @@ DELETE = Act(
     Examples:
       afterword delete 0193e5f0-7c1a
       afterword delete --all --state cancelled --task app.mail:send --yes
-    """,
-    results=("deleted",),
-    state=None,
-    possible=FINAL_STATES | {JobState.QUEUED},
-    why_not="a running job cannot be deleted",
-    apply=lambda store, ids: ["deleted" if done else None for done in store.delete(ids)],
-)
+    """
 
 
-def _command(act: Act) -> Callable[..., None]:
-    """Make the command of an act: typer reads its options from the signature."""
+def _command(change: Change, help_text: str) -> Callable[..., None]:
+    """Make the command of a change: typer reads its options from the signature."""
 
     def command(
         ids: Ids = None,
@@ -116,16 +80,18 @@ def _command(act: Act) -> Callable[..., None]:
         filters = (state, task, queue, tag, error, since)
         with opened(url) as store:
             if _names_ids(ids, everything, dry_run, *filters, request):
-                act_on(store, act, ids or [], json)
+                act_on(store, change, ids or [], json)
             else:
                 wanted = options.wanted(*filters, known_id(store, request))
-                act_on_all(store, act, wanted, dry_run, yes, json)
+                act_on_all(store, change, wanted, dry_run, yes, json)
 
-    command.__doc__ = act.help
+    command.__doc__ = help_text
     return command
 
 
-retry, cancel, delete = map(_command, (RETRY, CANCEL, DELETE))
+retry = _command(RETRY, _RETRY_HELP)
+cancel = _command(CANCEL, _CANCEL_HELP)
+delete = _command(DELETE, _DELETE_HELP)
 
 
 def _names_ids(ids: list[str] | None, everything: bool, dry_run: bool, *filters: object) -> bool:

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
+from afterword.admin.health import serves
+from afterword.admin.words import many
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
-from afterword.cli.health import serves
 from afterword.cli.options import Json, Url, opened
 from afterword.errors import ConfigurationError, StoreError
 from afterword.store.protocol import Store
@@ -54,7 +55,7 @@ def _live(store: Store, queue: str | None) -> tuple[bool, str]:
     number = sum(serves(worker, queue) for worker in store.workers())
     of_queue = f" of the queue {queue}" if queue else ""
     if number:
-        return True, f"live: {output.many(number, 'worker')}{of_queue}, {store.url}"
+        return True, f"live: {many(number, 'worker')}{of_queue}, {store.url}"
     return False, f"not live: no worker{of_queue} takes jobs from {store.url}"
 
 

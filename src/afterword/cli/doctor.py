@@ -13,12 +13,9 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from afterword.cli import output
-from afterword.cli.discovery import find_application
-from afterword.cli.document import document
-from afterword.cli.duration import show_instant, show_span
-from afterword.cli.exit_code import ExitCode, exit_code_of
-from afterword.cli.health import (
+from afterword.admin.document import document
+from afterword.admin.duration import show_instant, show_span
+from afterword.admin.health import (
     STALE,
     Snapshot,
     due_jobs_wait,
@@ -28,6 +25,10 @@ from afterword.cli.health import (
     serves,
     wait_verb,
 )
+from afterword.admin.words import many
+from afterword.cli import output
+from afterword.cli.discovery import find_application
+from afterword.cli.exit_code import ExitCode, exit_code_of
 from afterword.cli.options import Json, Url, chosen, clock, opened
 from afterword.errors import ConfigurationError, StoreError
 from afterword.store.protocol import Store
@@ -196,9 +197,7 @@ def _workers(snapshot: Snapshot) -> Iterator[Finding]:
     if gone:
         ids = ", ".join(worker.id for worker in gone[:3])
         fix = "Start a worker: any running worker recovers their jobs within seconds."
-        yield Finding(
-            "leases", "problem", f"{output.many(len(gone), 'worker')} gone, such as {ids}", fix
-        )
+        yield Finding("leases", "problem", f"{many(len(gone), 'worker')} gone, such as {ids}", fix)
     else:
         yield Finding("leases", "ok", "none has expired")
 
@@ -255,7 +254,7 @@ def _schedules(snapshot: Snapshot) -> Iterator[Finding]:
     if forgotten:
         names = ", ".join(printable(each.name) for each in forgotten[:3])
         fix = "Start the application, unless they were removed from its code on purpose."
-        number = output.many(len(forgotten), "schedule")
+        number = many(len(forgotten), "schedule")
         yield Finding("schedules", "note", f"{number} in no running code, such as {names}", fix)
     elif not snapshot.overdue:
         yield Finding("schedules", "ok", f"{len(snapshot.schedules):,}, none is overdue")
@@ -266,6 +265,6 @@ def _asked(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding("cancelling", "ok", "no running job was asked to end")
         return
     ids = ", ".join(job.id for job in snapshot.asked[:3])
-    number = output.many(len(snapshot.asked), "running job")
+    number = many(len(snapshot.asked), "running job")
     fix = "A `def` task must check for it: while not current_task().cancelled: ..."
     yield Finding("cancelling", "note", f"{number} asked to end, such as {ids}", fix)

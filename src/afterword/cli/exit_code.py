@@ -2,6 +2,7 @@
 
 from enum import IntEnum
 
+from afterword.admin.ids import NotFound
 from afterword.errors import AfterwordError, ConfigurationError, MissingExtra, StoreError
 
 
@@ -15,10 +16,6 @@ class ExitCode(IntEnum):
     REFUSED = 4  # the job is not in a suitable state
     UNREACHABLE = 5  # the store cannot be used
     INTERRUPTED = 130  # Ctrl-C, as shells expect it
-
-
-class NotFound(AfterwordError, LookupError):
-    """The command line names something that does not exist."""
 
 
 def exit_code_of(error: AfterwordError) -> ExitCode:

@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
+from afterword.admin.document import document, job_document
+from afterword.admin.duration import show_span
+from afterword.admin.failures import Group, grouped
+from afterword.admin.ids import known_id, newest
+from afterword.admin.summary import note_on
+from afterword.admin.words import many
 from afterword.cli import options, output
-from afterword.cli.document import document, job_document
-from afterword.cli.duration import show_span
-from afterword.cli.failures import Group, grouped, last_line
 from afterword.cli.options import Before, Json, Url, clock, opened
 from afterword.cli.output import Grid
-from afterword.cli.pages import known_id, newest
-from afterword.cli.progress import in_words, progress_of
 from afterword.model.job import JobRecord, JobState
 from afterword.store.paging import every
 
@@ -70,7 +71,7 @@ def job_grid(found: list[JobRecord], now: float) -> Grid:
             job.queue,
             str(job.attempt),
             show_span(now - job.created_at.timestamp()),
-            _note(job, now),
+            note_on(job, now, shown_id),
         )
     return grid.without("queue", "attempt") if narrower_than(NARROW) else grid
 
@@ -83,30 +84,6 @@ def shown_id(job_id: str) -> str:
 def narrower_than(columns: int) -> bool:
     """Return True if there is a terminal with fewer columns."""
     return output.stdout.is_terminal and output.stdout.width < columns
-
-
-def _note(job: JobRecord, now: float) -> str:
-    """Describe the most relevant fact about a job in its state, in a few words."""
-    if job.state is JobState.RUNNING:
-        return how_it_runs(job)
-    if job.state is not JobState.QUEUED:
-        return last_line(job.error)
-    if job.after:
-        return f"behind {shown_id(job.after)}"
-    if job.parked_at:
-        return f"put back: {last_line(job.error)}"
-    wait = job.run_at.timestamp() - now
-    again = f" after {output.many(job.failures, 'failure')}" if job.failures else ""
-    if wait > 0:
-        return f"{'retrying' if job.attempt else 'starts'} in {show_span(wait)}{again}"
-    return f"due for {show_span(-wait)}{again}"
-
-
-def how_it_runs(job: JobRecord) -> str:
-    """Describe a running job: a request to end, and its progress; empty if there is neither."""
-    asked = "" if job.cancelling is None else f"asked to end ({last_line(job.cancelling)})"
-    progress = progress_of(job)
-    return ", ".join(filter(None, (asked, in_words(progress) if progress else "")))
 
 
 # ---------------------------------------------------------------------- failures
@@ -168,6 +145,6 @@ def _failure_grid(groups: list[Group], now: float) -> Grid:
 
 def _tell_rest(groups: list[Group], limit: int, more: bool) -> None:
     if len(groups) > limit:
-        output.tell(f"{output.many(len(groups) - limit, 'more group')}: --limit {len(groups)}")
+        output.tell(f"{many(len(groups) - limit, 'more group')}: --limit {len(groups)}")
     if more:
         output.tell(f"Failures older than the newest {_FAILURES:,} were not read.")

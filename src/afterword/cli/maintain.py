@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from afterword.admin.duration import show_instant
+from afterword.admin.health import COUNT_LIMIT, capped
 from afterword.cli import output
-from afterword.cli.duration import show_instant
-from afterword.cli.health import COUNT_LIMIT, capped
 from afterword.cli.options import Json, Url, opened, parsed_span, store_url
 from afterword.model.clock import as_datetime
 from afterword.model.job import FINAL_STATES, JobRecord

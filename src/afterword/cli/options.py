@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from afterword.admin.duration import parse_since, parse_span
 from afterword.app import DEFAULT_URL
-from afterword.cli.duration import parse_since, parse_span
 from afterword.errors import ConfigurationError
 from afterword.model.clock import Clock
 from afterword.model.job import JobState

@@ -36,15 +36,6 @@ _STYLES = {
 }
 
 
-def many(number: int, noun: str) -> str:
-    """Write a number with its noun.
-
-    >>> many(1, "worker"), many(2_000, "worker")
-    ('1 worker', '2,000 workers')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def tell(message: str) -> None:
     """Print a line for the user, to stderr."""
     stderr.print(Text(message))

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from afterword.admin.document import document
+from afterword.admin.duration import show_span
+from afterword.admin.health import COUNT_LIMIT, Snapshot, capped, look_at, serves
 from afterword.cli import output
-from afterword.cli.document import document
-from afterword.cli.duration import show_span
 from afterword.cli.exit_code import ExitCode
-from afterword.cli.health import COUNT_LIMIT, Snapshot, capped, look_at, serves
 from afterword.cli.options import Json, Url, clock, opened, parsed_since
 from afterword.cli.output import Grid
 from afterword.cli.queues import queue_grid

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from afterword.admin.document import document
+from afterword.admin.duration import show_span
+from afterword.admin.health import Snapshot
+from afterword.admin.words import many
 from afterword.cli import output
-from afterword.cli.document import document
-from afterword.cli.duration import show_span
-from afterword.cli.health import Snapshot
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb
 from afterword.cli.output import Grid
 from afterword.errors import ConfigurationError
@@ -72,7 +73,7 @@ def _served_by(snapshot: Snapshot, queue: QueueRecord) -> str:
     if queue.paused:
         return "paused"
     workers = len(snapshot.serving(queue.name))
-    return output.many(workers, "worker") if workers else "no worker"
+    return many(workers, "worker") if workers else "no worker"
 
 
 def _document(snapshot: Snapshot, queue: QueueRecord) -> dict[str, Any]:
@@ -177,4 +178,4 @@ def _in_words(rule: Mapping[str, Any]) -> str:
     if "paused" in rule:
         return "paused" if rule["paused"] else "resumed"
     limit = rule["concurrency"]
-    return "not limited" if limit is None else f"limited to {output.many(limit, 'job')} at a time"
+    return "not limited" if limit is None else f"limited to {many(limit, 'job')} at a time"

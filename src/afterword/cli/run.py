@@ -7,11 +7,11 @@ from typing import Annotated, Any, Unpack
 
 import typer
 
+from afterword.admin.health import serves
+from afterword.admin.ids import one
 from afterword.app import Afterword
 from afterword.cli import output
-from afterword.cli.health import serves
 from afterword.cli.options import Url, opened, parsed_span
-from afterword.cli.pages import one
 from afterword.cli.watch import watch_until_final
 from afterword.client.call import Call
 from afterword.errors import ArgumentError, ArgumentValueError, ConfigurationError, PayloadTooLarge

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from afterword.admin.document import document
+from afterword.admin.duration import show_in_zone, show_instant, show_span
+from afterword.admin.health import is_forgotten, is_overdue
+from afterword.admin.ids import NotFound
 from afterword.cli import output
-from afterword.cli.document import document
-from afterword.cli.duration import show_in_zone, show_instant, show_span
-from afterword.cli.exit_code import NotFound
-from afterword.cli.health import is_forgotten, is_overdue
 from afterword.cli.look import NARROW, narrower_than
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb, require_utf8
 from afterword.cli.output import Grid

@@ -7,17 +7,17 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from afterword.admin.document import document, job_document, readable
+from afterword.admin.duration import show_instant, show_span
+from afterword.admin.failures import first_and_last_line
+from afterword.admin.ids import newest, one
+from afterword.admin.job_options import limit_of, options_in_words
+from afterword.admin.progress import bar, in_words, progress_of
+from afterword.admin.waiting import why
 from afterword.cli import output
-from afterword.cli.document import document, job_document, readable
-from afterword.cli.duration import show_instant, show_span
-from afterword.cli.failures import first_and_last_line
-from afterword.cli.job_options import limit_of, options_in_words
 from afterword.cli.look import NARROW, job_grid, narrower_than
 from afterword.cli.options import Json, Url, clock, opened
 from afterword.cli.output import Grid, styled
-from afterword.cli.pages import newest, one
-from afterword.cli.progress import bar, in_words, progress_of
-from afterword.cli.waiting import why
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import AttemptRecord, Filter
 from afterword.store.protocol import Store

@@ -9,12 +9,13 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from afterword.admin.duration import show_instant, show_span
+from afterword.admin.failures import last_line
+from afterword.admin.health import Snapshot, look_at
+from afterword.admin.summary import how_it_runs
 from afterword.cli import output
-from afterword.cli.duration import show_instant, show_span
-from afterword.cli.failures import last_line
-from afterword.cli.health import Snapshot, look_at
 from afterword.cli.keyboard import Keyboard, keys
-from afterword.cli.look import how_it_runs, shown_id
+from afterword.cli.look import shown_id
 from afterword.cli.options import Url, clock, opened
 from afterword.cli.output import Grid, as_table
 from afterword.cli.overview import status_facts, worker_grid

@@ -11,6 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from afterword.admin.words import many
 from afterword.cli import output
 from afterword.cli.options import Json, Url, opened
 from afterword.errors import ConfigurationError, safe_repr
@@ -48,7 +49,7 @@ def export(
             target.writelines(map(archive.line_of, page))
             number += len(page)
         target.write(archive.footer(number))
-    output.tell(f"Exported {output.many(number, 'job')}.")
+    output.tell(f"Exported {many(number, 'job')}.")
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def _tell_live_workers(store: Store) -> None:
     live = sum(worker.alive for worker in store.workers())
     if live:
         output.tell(
-            f"Warning: {output.many(live, 'worker')} may change jobs of this store during the"
+            f"Warning: {many(live, 'worker')} may change jobs of this store during the"
             " export, so it may be outdated. Stop the workers first."
         )
 
@@ -111,7 +112,7 @@ def import_(
     if json:
         output.print_document({"imported": added, "already_there": known})
     else:
-        output.write(f"imported {output.many(added, 'job')}, {known:,} were there already\n")
+        output.write(f"imported {many(added, 'job')}, {known:,} were there already\n")
 
 
 @contextmanager

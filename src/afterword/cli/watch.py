@@ -12,16 +12,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column
 from rich.text import Text
 
+from afterword.admin.document import job_document, readable
+from afterword.admin.failures import last_line
+from afterword.admin.ids import NotFound, one
+from afterword.admin.progress import progress_of, share_of
+from afterword.admin.summary import how_it_runs
+from afterword.admin.waiting import why
 from afterword.cli import output
-from afterword.cli.document import job_document, readable
-from afterword.cli.exit_code import ExitCode, NotFound
-from afterword.cli.failures import last_line
-from afterword.cli.look import how_it_runs
+from afterword.cli.exit_code import ExitCode
 from afterword.cli.options import Json, Url, clock, opened
-from afterword.cli.pages import one
-from afterword.cli.progress import progress_of, share_of
 from afterword.cli.show import JobId
-from afterword.cli.waiting import why
 from afterword.model.job import JobRecord, JobState
 from afterword.store.protocol import Store
 from afterword.telemetry import printable

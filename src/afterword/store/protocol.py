@@ -417,6 +417,12 @@ class Store(Protocol):
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then, by name."""
 
+    def revision(self) -> str:
+        """A text that changes when anything in the store does; it may also change without that.
+
+        It is cheap, for callers who look again and again.
+        """
+
     def examine(self) -> Sequence[Remark]:
         """Report how the database is set up and how it fares, with advice."""
 

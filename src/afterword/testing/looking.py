@@ -8,7 +8,7 @@ from collections.abc import Callable, Sized
 from afterword.model.job import JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
 from afterword.model.records import Filter, QueueRecord, TaskRecord
-from afterword.store.protocol import Store
+from afterword.store.protocol import Claim, Report, Settlement, Store
 from afterword.testing.kit import (
     BATCH,
     FUTURE,
@@ -45,6 +45,27 @@ def check_the_script_is_text(store: Store) -> None:
     script = store.script()
     store.close()
     expect(script, store.script(), "the script of the closed store")
+
+
+def check_the_revision_changes_with_the_store(store: Store) -> None:
+    """The revision differs after each change of a job, a rule or a list."""
+    join(store, "ann")
+    jobs = [a_job(run_at=PAST), a_job(run_at=PAST)]
+    claims: list[Claim] = []
+    changes: dict[str, Callable[[], object]] = {
+        "add": lambda: store.add(jobs),
+        "claim": lambda: claims.extend(store.claim("ann", ["default"], 1)),
+        "report": lambda: store.report([Report(claims[0], '{"current": 1}')]),
+        "settle": lambda: store.settle([Settlement(claims[0], Completed())]),
+        "cancel": lambda: store.cancel([jobs[1].id], "not wanted"),
+        "retry": lambda: store.retry([jobs[0].id]),
+        "limit": lambda: store.limit({"mail": 5}),
+        "leave": lambda: store.leave("ann"),
+    }
+    for name, change in changes.items():
+        before = store.revision()
+        change()
+        expect(True, before != store.revision(), f"the revision changed after {name}")
 
 
 # ---------------------------------------------------------------------- find

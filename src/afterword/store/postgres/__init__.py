@@ -184,6 +184,7 @@ class PostgresStore:
     workers = verb("_queries", Queries.workers)
     queues = verb("_queries", Queries.queues)
     tasks = verb("_queries", Queries.tasks)
+    revision = verb("_queries", Queries.revision)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)

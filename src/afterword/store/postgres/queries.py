@@ -126,6 +126,13 @@ class Queries:
             return [task_record(row) for row in session.execute("tasks", {"since": since})]
 
     @repeated
+    def revision(self) -> str:
+        """Return the end of the server's log; other databases of the server move it, too."""
+        with self._people.looking() as session:
+            ((position,),) = session.execute("revision")
+        return str(position)
+
+    @repeated
     def examine(self) -> Sequence[Remark]:
         """Report on the server, as it sees itself."""
         # Not `looking`: that would show the other transactions as they were when it began.

@@ -116,6 +116,11 @@ class Queries:
         """The tasks that have unfinished jobs, or jobs that ended since then."""
         return [task_record(row) for row in self._reader.read("tasks", {"since": since})]
 
+    def revision(self) -> str:
+        """Number the commits of other connections, and the connection that counts them."""
+        ((version,),) = self._reader.read_text("PRAGMA data_version", {})
+        return f"{self._reader.number:x}-{version}"
+
     def examine(self) -> Sequence[Remark]:
         """Report on the file, as the library sees it."""
         ((version, journal),) = self._reader.read_text(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from afterword.errors import StoreUnavailable
+from afterword.model.job import new_fence
 from afterword.store.parts import Row, Values
 from afterword.store.sqlite.drivers import Connection, Driver, as_ours
 from afterword.store.sqlite.writer import sql
@@ -21,10 +22,12 @@ class Reader:
         self._driver = driver
         self._connection: Connection | None = None
         self._lock = threading.Lock()
+        self.number = 0  # of the connection, drawn by lot
 
     def use(self, connection: Connection) -> None:
         """Read by this connection from now on."""
         connection.execute("PRAGMA query_only = ON")
+        self.number = new_fence()
         self._connection = connection
 
     def close(self) -> None:

@@ -3,8 +3,7 @@
 import re
 from itertools import islice
 
-from afterword.cli.exit_code import NotFound
-from afterword.errors import ConfigurationError
+from afterword.errors import AfterwordError, ConfigurationError
 from afterword.model.job import JobRecord
 from afterword.model.records import Filter
 from afterword.store.paging import PAGE, every, pages
@@ -14,6 +13,10 @@ _SHORTEST = 8  # characters that the beginning or the end of an id must have
 _READ_FOR_END = 10_000  # jobs
 _SHAPE = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 _ID = re.compile(_SHAPE.replace("x", "[0-9a-f]"))
+
+
+class NotFound(AfterwordError, LookupError):
+    """Something was named that does not exist."""
 
 
 def newest(store: Store, wanted: Filter, limit: int, before: str | None = None) -> list[JobRecord]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from afterword.cli.duration import show_span
+from afterword.admin.duration import show_span
 from afterword.model.checks import is_number
 from afterword.model.job import DEFAULTS, JobOptions, JobRecord
 

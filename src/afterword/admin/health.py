@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from afterword.cli.duration import show_instant, show_span
-from afterword.cli.failures import last_line
-from afterword.cli.output import many
+from afterword.admin.duration import show_instant, show_span
+from afterword.admin.failures import last_line
+from afterword.admin.words import many
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter, QueueRecord, ScheduleRecord, WorkerRecord
 from afterword.store.protocol import Store

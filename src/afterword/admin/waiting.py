@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from afterword.cli.duration import show_instant, show_span
-from afterword.cli.failures import last_line
-from afterword.cli.health import parked_for, serves
-from afterword.cli.job_options import options_of, rate_of
-from afterword.cli.output import many
+from afterword.admin.duration import show_instant, show_span
+from afterword.admin.failures import last_line
+from afterword.admin.health import parked_for, serves
+from afterword.admin.job_options import options_of, rate_of
+from afterword.admin.words import many
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter, QueueRecord
 from afterword.store.protocol import Store

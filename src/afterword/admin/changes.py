@@ -1,0 +1,147 @@
+"""Changes of jobs: those that are named, or all that match a filter.
+
+The result for a job is a word: "retried", "deleted", "cancelled", or "asked to end" if it runs.
+
+All that match are changed in batches, from the newest to the oldest. Changed jobs no longer match,
+so a change that was interrupted continues when it is made again.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from afterword.admin.duration import show_instant
+from afterword.errors import ConfigurationError
+from afterword.model.clock import as_datetime
+from afterword.model.job import FINAL_STATES, JobState
+from afterword.model.records import Filter
+from afterword.store.paging import pages
+from afterword.store.protocol import Store
+from afterword.telemetry import printable
+
+BATCH = 1_000  # jobs per transaction
+
+_CANCELLED, _ASKED = "cancelled", "asked to end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One way to change jobs.
+
+    Args:
+        name: the command.
+        effect: what becomes of the jobs.
+        results: the possible results for a job, the usual one first.
+        state: the state that is selected if none is given; None: all that have ended.
+        possible: the states in which a job can be changed.
+        why_not: the reason why other states are refused.
+        apply: changes jobs; returns a result per id, None for a job that was refused. The last
+            argument is the place of the change, for the reason that is kept with a cancelled job.
+    """
+
+    name: str
+    effect: str
+    results: tuple[str, ...]
+    state: JobState | None
+    possible: frozenset[JobState]
+    why_not: str
+    apply: Callable[[Store, Sequence[str], str], Sequence[str | None]]
+
+
+def _cancel(store: Store, ids: Sequence[str], place: str) -> Sequence[str | None]:
+    accepted = store.cancel(ids, f"cancelled {place}")
+    # A job that was queued before may have started since.
+    ended = {job.id for job in store.get(ids) if job.state is JobState.CANCELLED}
+    words = (_CANCELLED if job_id in ended else _ASKED for job_id in ids)
+    return [word if done else None for word, done in zip(words, accepted, strict=True)]
+
+
+RETRY = Change(
+    name="retry",
+    effect="The jobs run again. Those of the same request that were cancelled with them, too.",
+    results=("retried",),
+    state=JobState.FAILED,
+    possible=FINAL_STATES,
+    why_not="only a job that has ended can be retried",
+    apply=lambda store, ids, _place: ["retried" if done else None for done in store.retry(ids)],
+)
+CANCEL = Change(
+    name="cancel",
+    effect="Queued jobs end now, and so do those that follow them. Running ones are asked to end.",
+    results=(_CANCELLED, _ASKED),
+    state=JobState.QUEUED,
+    possible=frozenset({JobState.QUEUED, JobState.RUNNING}),
+    why_not="only a job that has not ended can be cancelled",
+    apply=_cancel,
+)
+DELETE = Change(
+    name="delete",
+    effect="The jobs are forgotten. This cannot be undone.",
+    results=("deleted",),
+    state=None,
+    possible=FINAL_STATES | {JobState.QUEUED},
+    why_not="a running job cannot be deleted",
+    apply=lambda store, ids, _place: ["deleted" if done else None for done in store.delete(ids)],
+)
+CHANGES = {change.name: change for change in (RETRY, CANCEL, DELETE)}
+
+
+# ---------------------------------------------------------------------- all that match
+
+
+def states_of(change: Change, wanted: Filter) -> list[JobState]:
+    """Return the states of the jobs that a change of all that match selects.
+
+    Raises:
+        ConfigurationError: jobs of the wanted state cannot be changed so.
+    """
+    if wanted.state is None:
+        return [change.state] if change.state else [each for each in JobState if each.final]
+    if wanted.state not in change.possible:
+        possible = ", ".join(sorted(change.possible))
+        raise ConfigurationError(
+            f"--state cannot be {wanted.state}: {change.why_not}. Choose from: {possible}."
+        )
+    return [wanted.state]
+
+
+def batches(store: Store, wanted: Filter, states: Sequence[JobState]) -> Iterator[list[str]]:
+    """Yield the ids of all jobs that match, in batches to be changed before the next is read."""
+    for state in states:
+        for page in pages(store, replace(wanted, state=state), size=BATCH):
+            yield [job.id for job in page]
+
+
+def scope_of(wanted: Filter, states: Sequence[JobState]) -> str:
+    """Describe a filter in words.
+
+    >>> scope_of(Filter(task="app:send", error="refused"), [JobState.FAILED])
+    "failed jobs with task app:send, error 'refused'"
+    """
+    parts = [
+        f"{name} {repr(value) if name == 'error' else printable(str(value))}"
+        for name, value in (
+            ("task", wanted.task),
+            ("queue", wanted.queue),
+            ("tag", wanted.tag),
+            ("request", wanted.request_id),
+            ("error", wanted.error),
+            ("added since", _instant(wanted.since)),
+        )
+        if value is not None
+    ]
+    narrowed = f" with {', '.join(parts)}" if parts else ""
+    return f"{' or '.join(states)} jobs{narrowed}"
+
+
+def _instant(seconds: float | None) -> str | None:
+    return show_instant(as_datetime(seconds)) if seconds is not None else None
+
+
+def with_object(result: str, jobs: str) -> str:
+    """Write a result with the jobs that it applies to.
+
+    >>> with_object("retried", "5 jobs"), with_object("asked to end", "1 job")
+    ('retried 5 jobs', 'asked 1 job to end')
+    """
+    verb, _, rest = result.partition(" ")
+    return f"{verb} {jobs} {rest}".rstrip()

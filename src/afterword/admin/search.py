@@ -1,0 +1,196 @@
+"""The language of searches: words with qualifiers, as in `task:app.mail:send state:failed`.
+
+A word is `name:value`; a value with spaces stands in double quotes. A word without a qualifier is
+the id of a job if it looks like one, the name of a task if it has a colon, and otherwise text that
+the error contains.
+
+    task: queue: worker: tag: request:    an exact match
+    state:failed                          one of the five states
+    error:"no such order"                 text that the error contains
+    since:1h                              added since: a span, or an ISO time
+    id:456789ab                           the first or last 8 or more characters of an id
+    arg.user_id:7                         the value of an argument, by its path
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from afterword.admin.document import readable
+from afterword.admin.duration import parse_since
+from afterword.errors import ConfigurationError
+from afterword.model.job import JobRecord, JobState
+from afterword.model.records import Filter
+from afterword.telemetry import printable
+
+LONGEST = 1_000  # characters of a search
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_ID = re.compile(r"[0-9a-f][0-9a-f-]{6,34}[0-9a-f]", re.IGNORECASE)
+_EXACT = {"task": "task", "queue": "queue", "worker": "worker", "tag": "tag", "error": "error"}
+_FIELDS = {**_EXACT, "request": "request_id"}
+QUALIFIERS = (*_FIELDS, "state", "since", "id", "arg.NAME")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A search, as it was understood.
+
+    Args:
+        text: as it was typed.
+        filter: the part that the store decides.
+        ids: beginnings or ends of ids.
+        arguments: paths of arguments, and the text of their values.
+    """
+
+    text: str = ""
+    filter: Filter = field(default_factory=Filter)
+    ids: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def reads_jobs(self) -> bool:
+        """True if jobs must be read to know which of them match."""
+        return bool(self.arguments)
+
+    def matches(self, job: JobRecord) -> bool:
+        """Return True if a job that passes the filter has the arguments."""
+        if not self.arguments:
+            return True
+        given = readable(job.arguments)
+        return all(_has(given, path.split("."), text) for path, text in self.arguments)
+
+    def in_state(self, state: JobState | None) -> "Search":
+        """Return the same search for another state; None: for all states."""
+        words = [word for word in words_of(self.text) if not word.lower().startswith("state:")]
+        if state is not None:
+            words.append(f"state:{state}")
+        return replace(self, text=" ".join(words), filter=replace(self.filter, state=state))
+
+
+def parse(text: str, now: float) -> Search:
+    """Parse a search.
+
+    >>> parse('task:app:send state:failed error:"no order"', now=0.0).filter.error
+    'no order'
+
+    Raises:
+        ConfigurationError: a qualifier or a value is unknown.
+    """
+    if len(text) > LONGEST:
+        raise ConfigurationError(
+            f"A search must have at most {LONGEST:,} characters, but it has {len(text):,}."
+        )
+    fields: dict[str, Any] = {}
+    ids: list[str] = []
+    arguments: list[tuple[str, str]] = []
+    for word in words_of(text):
+        name, value = _split(word)
+        if name == "id":
+            ids.append(value)
+        elif name.startswith("arg."):
+            arguments.append((name.removeprefix("arg."), value))
+        else:
+            fields[_FIELDS.get(name, name)] = _PARSED[name](value, now)
+    return Search(
+        text=text.strip(), filter=Filter(**fields), ids=tuple(ids), arguments=tuple(arguments)
+    )
+
+
+def words_of(text: str) -> list[str]:
+    """Split a search into its words; quoted values stay whole.
+
+    >>> words_of('task:a error:"no order"')
+    ['task:a', 'error:"no order"']
+    """
+    return _WORD.findall(text)
+
+
+def word(name: str, value: str) -> str:
+    """Write one word of a search.
+
+    >>> word("task", "app:send"), word("error", "no order")
+    ('task:app:send', 'error:"no order"')
+    """
+    value = value.replace('"', "")
+    return f'{name}:"{value}"' if re.search(r"\s", value) or not value else f"{name}:{value}"
+
+
+def _split(word: str) -> tuple[str, str]:
+    """Return the qualifier of a word, and its value."""
+    name, colon, value = word.partition(":")
+    name = name.lower() if not name.lower().startswith("arg.") else f"arg.{name[4:]}"
+    if colon and (name in _PARSED or name == "id" or name.startswith("arg.")):
+        return name, _unquoted(value, name)
+    if colon and '"' not in word and "." not in name and not value.isidentifier():
+        raise ConfigurationError(
+            f"A search must use the qualifiers {', '.join(QUALIFIERS)}, but it has"
+            f' {printable(name)!r}. Put text with a colon in quotes: error:"{printable(word)}"'
+        )
+    text = _unquoted(word, "error")
+    if _ID.fullmatch(text):
+        return "id", text
+    return ("task" if colon and '"' not in word else "error"), text
+
+
+def _unquoted(value: str, name: str) -> str:
+    text = value.replace('"', "")
+    if not text.strip():
+        raise ConfigurationError(
+            f"A qualifier needs a value, as in {name}:VALUE, but {name}: has none."
+        )
+    if "\0" in text:
+        raise ConfigurationError(f"{name}: must be text, but it contains the character NUL.")
+    return text
+
+
+def _state(value: str, _now: float) -> JobState:
+    if value.lower() not in list(JobState):
+        raise ConfigurationError(
+            f"state: must be one of {', '.join(JobState)}, but it is {printable(value)!r}."
+        )
+    return JobState(value.lower())
+
+
+def _since(value: str, now: float) -> float:
+    try:
+        return parse_since(value, now)
+    except ValueError as error:
+        raise ConfigurationError(f"since: is not understood. {error}") from None
+
+
+def _text(value: str, _now: float) -> str:
+    return value
+
+
+_PARSED: dict[str, Callable[[str, float], Any]] = {
+    **dict.fromkeys(_FIELDS, _text),
+    "state": _state,
+    "since": _since,
+}
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def _has(given: Any, path: Sequence[str], text: str) -> bool:
+    return any(_reads(value, text) for value in _values_at(given, path))
+
+
+def _values_at(given: Any, path: Sequence[str]) -> Iterator[Any]:
+    """Yield the values at a path; a name may contain dots."""
+    if not path:
+        yield given
+        return
+    for end in range(1, len(path) + 1):
+        name, rest = ".".join(path[:end]), path[end:]
+        if isinstance(given, dict) and name in given:
+            yield from _values_at(given[name], rest)
+        elif isinstance(given, list) and name.isdecimal() and int(name) < len(given):
+            yield from _values_at(given[int(name)], rest)
+
+
+def _reads(value: Any, text: str) -> bool:
+    """Return True if a value is written as this text."""
+    return text in (value, json.dumps(value, ensure_ascii=False, separators=(",", ":")))

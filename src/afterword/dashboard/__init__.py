@@ -1,0 +1,76 @@
+"""The dashboard: screens in a browser that show a store, and change what is in it.
+
+`Afterword.dashboard` mounts it in an application, and `afterword dashboard` serves it for a store
+alone. Each screen is a function in a module of its own (`overview`, `jobs`, `job`, ...), with a
+template and a line in `routes`. `access` decides who may do what, `application` turns requests into
+calls of screens, `view` is what a screen gets and answers. The questions and changes themselves are
+in `afterword.admin`, for the command line and the dashboard.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+
+from afterword.dashboard.source import Source
+from afterword.errors import ConfigurationError, MissingExtra, safe_repr
+
+if TYPE_CHECKING:
+    from afterword.dashboard.application import Dashboard
+
+__all__ = ["Source", "dashboard"]
+
+
+def dashboard(
+    source: Source,
+    *,
+    authorize: Any = None,
+    hosts: Sequence[str] | None = None,
+    readers_see_arguments: bool = False,
+    development: bool = False,
+) -> "Dashboard":
+    """Make the dashboard of a store; see `Afterword.dashboard`."""
+    try:
+        from afterword.dashboard.application import Dashboard
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("jinja2", "markupsafe"):
+            raise
+        raise MissingExtra("The dashboard", "afterword[dashboard]") from error
+    from afterword.dashboard.access import checked_hosts
+
+    return Dashboard(
+        source,
+        ask=_asking(authorize, development),
+        hosts=checked_hosts(hosts),
+        readers_see_arguments=readers_see_arguments,
+    )
+
+
+def _asking(authorize: Any, development: bool) -> Callable[[Request], Any] | None:
+    """Return the function that asks `authorize` about a request; None in development."""
+    from afterword.dashboard.access import ask
+    from afterword.dashboard.guard import Guard, takes_request_only
+
+    if authorize is None:
+        if not development:
+            raise ConfigurationError(_OPEN)
+        return None
+    if callable(authorize) and not inspect.isclass(authorize) and takes_request_only(authorize):
+        return lambda request: ask(authorize, request)
+    if callable(authorize) or type(authorize).__name__ == "Depends":
+        return Guard(authorize)
+    raise ConfigurationError(
+        "authorize must be a function of the request, or a FastAPI dependency, but it is"
+        f" {safe_repr(authorize)}."
+    )
+
+
+_OPEN = (
+    "dashboard() without `authorize` is for development: anyone who can reach the application"
+    " could see all jobs and change them. Give it a function of the request (or a FastAPI"
+    ' dependency) that returns None, "read" or "operate":\n'
+    '    app.mount("/afterword", afterword.dashboard(authorize=staff))\n'
+    "For development, set the environment variable AFTERWORD_DEV=1, or use FastAPI(debug=True) and"
+    " install the Afterword before this call."
+)

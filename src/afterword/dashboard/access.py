@@ -1,0 +1,164 @@
+"""Access to the dashboard: who may see and do what, from where.
+
+A request passes four gates, in this order:
+
+1. **Host.** With `hosts`, the Host header must name one of them. A site that has its own name
+   resolve to this server (DNS rebinding) is refused.
+2. **Origin**, of what changes something: the request must come from a page of the dashboard
+   itself, or from a program that sends an `Authorization` header of its own.
+3. **authorize** answers with the permissions of the person who asks.
+4. The route needs one permission, as `routes.py` says.
+
+Without `authorize` there is no dashboard, except in development; then it answers only clients on
+the same machine.
+"""
+
+import inspect
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, get_args
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from afterword.dashboard.permissions import OPERATE, READ, Grant, Permission
+from afterword.errors import ConfigurationError, safe_repr
+
+NOT_LISTED = "This host is not one of the dashboard's hosts."
+CROSS_SITE = "The request does not come from a page of this dashboard."
+NOT_LOCAL = "Without `authorize`, the dashboard answers only clients on this machine."
+FORBIDDEN = "You have no permission to see this."
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s/@\[\]]+)(?::\d+)?")
+
+
+def checked_hosts(hosts: Sequence[str] | None) -> frozenset[str] | None:
+    """Return the names of hosts, without ports.
+
+    Raises:
+        ConfigurationError: they are not a list of names.
+    """
+    if hosts is None:
+        return None
+    named: Sequence[object] = [hosts] if isinstance(hosts, str) else hosts
+    if named is not hosts or not all(isinstance(each, str) and _name_of(each) for each in named):
+        raise ConfigurationError(
+            f'hosts must be a list of names, such as ["admin.example.org"], but it is'
+            f" {safe_repr(hosts)}."
+        )
+    return frozenset(_name_of(each) for each in hosts)
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a Host header, without its port; "" if it is not one."""
+    found = _HOST.fullmatch(host.strip())
+    return found[1].lower() if found else ""
+
+
+# ---------------------------------------------------------------------- the gates
+
+
+def require_host(request: Request, hosts: Collection[str] | None) -> None:
+    """Refuse a request for a host that is not listed.
+
+    Raises:
+        HTTPException: 400.
+    """
+    if hosts is not None and _name_of(request.headers.get("host", "")) not in hosts:
+        raise HTTPException(400, NOT_LISTED)
+
+
+def require_own_page(request: Request) -> None:
+    """Refuse a request that another site may have caused.
+
+    Browsers say in `Sec-Fetch-Site` where a request comes from; older ones, and those on plain
+    HTTP, send an `Origin`. A program that sends neither must send what no browser adds by itself.
+
+    Raises:
+        HTTPException: 403.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        own = site in ("same-origin", "none")
+    elif origin is not None:
+        own = urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+        own = own and bool(urlsplit(origin).netloc)
+    else:
+        own = "authorization" in request.headers
+    if not own:
+        raise HTTPException(403, CROSS_SITE)
+
+
+def require_local(request: Request) -> None:
+    """Refuse a request from another machine, also one that a proxy passed on.
+
+    Raises:
+        HTTPException: 403.
+    """
+    client = request.client.host if request.client else ""
+    forwarded = request.headers.get("x-forwarded-for", "").split(",")
+    addresses = [client, *(each.strip() for each in forwarded if each.strip())]
+    named = _name_of(request.headers.get("host", ""))
+    local = named in _LOCAL_NAMES or named.endswith(".localhost")
+    if not local or "forwarded" in request.headers or not all(map(_is_loopback, addresses)):
+        raise HTTPException(403, NOT_LOCAL)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+# ---------------------------------------------------------------------- authorize
+
+Authorize = Callable[..., Any]
+
+
+async def ask(authorize: Authorize, request: Request) -> object:
+    """Call an `authorize` that takes the request; a `def` runs in a thread."""
+    if inspect.iscoroutinefunction(authorize):
+        return await authorize(request)
+    return await run_in_threadpool(authorize, request)
+
+
+async def grant_of(answer: object, *, readers_see_arguments: bool) -> Grant:
+    """Return the permissions that an answer of `authorize` grants; empty for None and False.
+
+    Raises:
+        HTTPException: it was returned instead of raised.
+        ConfigurationError: the answer is none of the possible ones.
+    """
+    while inspect.isawaitable(answer):
+        answer = await answer
+    if isinstance(answer, BaseException):
+        raise answer
+    if answer is None or answer is False:
+        return frozenset()
+    granted = _permissions_in(answer)
+    return granted | {"arguments"} if granted and readers_see_arguments else granted
+
+
+def _permissions_in(answer: object) -> Grant:
+    if answer == "read":
+        return READ
+    if answer == "operate":
+        return OPERATE
+    known = get_args(Permission)
+    if (
+        isinstance(answer, Collection)
+        and not isinstance(answer, str | bytes | Response)
+        and all(isinstance(each, str) and each in known for each in answer)
+    ):
+        return READ | frozenset(answer) if answer else frozenset()
+    raise ConfigurationError(
+        'authorize must return None, "read", "operate", or a set of permissions'
+        f" ({', '.join(known)}), but it returned {safe_repr(answer)}.\n"
+        "    return user.is_staff  # incorrect!\n"
+        '    return "operate" if user.is_staff else None  # correct!'
+    )

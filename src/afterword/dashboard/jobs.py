@@ -1,0 +1,150 @@
+"""The list of jobs: a search, tabs by state, pages."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from afterword.admin.changes import CHANGES
+from afterword.admin.found import find
+from afterword.admin.health import COUNT_LIMIT, capped
+from afterword.admin.search import QUALIFIERS, Search, parse
+from afterword.admin.summary import note_on
+from afterword.dashboard.command import command
+from afterword.dashboard.rendering import short_id
+from afterword.dashboard.view import Page, View
+from afterword.errors import ConfigurationError
+from afterword.model.job import JobRecord, JobState
+
+PAGE = 50  # jobs
+_NEWS = 100  # new jobs are counted up to this
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A tab of the list; `count` is empty if it would take too long to count."""
+
+    name: str
+    query: str
+    count: str
+    current: bool
+
+
+def show(view: View) -> Page:
+    """Show a page of the jobs that match a search."""
+    typed = view.asked("q")
+    try:
+        search = searched(view, typed)
+    except ConfigurationError as error:
+        return _page(view, Search(text=typed), [], mistake=str(error))
+    before, top = _id_in(view, "before"), _id_in(view, "from")
+    found = find(view.store, search, PAGE, before or (_next_id(top) if top else None))
+    return _page(
+        view,
+        search,
+        found.jobs,
+        older=found.older,
+        read=found.read,
+        before=before,
+        top=top or (found.jobs[0].id if found.jobs else None),
+        news=_news(view, search, top) if top and not before else 0,
+    )
+
+
+def searched(view: View, text: str) -> Search:
+    """Parse a search; only who may see arguments may search in them.
+
+    Raises:
+        ConfigurationError: it is not understood.
+        Forbidden: it needs a permission.
+    """
+    search = parse(text, view.now)
+    if search.arguments:
+        view.require("arguments")
+    return search
+
+
+def _page(
+    view: View,
+    search: Search,
+    jobs: list[JobRecord],
+    *,
+    mistake: str = "",
+    older: str | None = None,
+    read: int | None = None,
+    before: str | None = None,
+    top: str | None = None,
+    news: int = 0,
+) -> Page:
+    query = search.text
+    return Page(
+        template="jobs.html",
+        title="Jobs",
+        live=not mistake,
+        live_url=view.url("/jobs", q=query, **{"before": before} if before else {"from": top}),
+        values={
+            "search": search,
+            "query": query,
+            "mistake": mistake,
+            "jobs": view.all_shown(jobs),
+            "notes": {job.id: note_on(job, view.now, short_id) for job in jobs},
+            "tabs": [] if mistake else _tabs(view, search),
+            "older": view.url("/jobs", q=query, before=older) if older else "",
+            "read": read,
+            "newest": view.url("/jobs", q=query),
+            "first_page": before is None,
+            "news": news,
+            "news_limit": _NEWS,
+            "changes": [each for each in CHANGES.values() if view.may(each.name)],
+            "qualifiers": QUALIFIERS,
+            "done": done(view),
+            "command": command("jobs", search=query) if query else command("jobs"),
+        },
+    )
+
+
+def _tabs(view: View, search: Search) -> list[Tab]:
+    """Return the tabs: all jobs, and one for each state."""
+    counted = not search.reads_jobs and not search.ids
+    everything = search.in_state(None)
+    counts = view.store.count(everything.filter, COUNT_LIMIT + 1) if counted else {}
+    tabs = [Tab("all", everything.text, "", search.filter.state is None)]
+    for state in JobState:
+        count = capped(counts[state]) if counted else ""
+        query = search.in_state(state).text
+        tabs.append(Tab(state.value, query, count, search.filter.state is state))
+    return tabs
+
+
+def _news(view: View, search: Search, top: str) -> int:
+    """Count the jobs that match and are newer than the first one on the page."""
+    newest = find(view.store, search, _NEWS).jobs
+    return sum(job.id > top for job in newest)
+
+
+def _id_in(view: View, name: str) -> str | None:
+    """Return the id in a parameter; None if there is none.
+
+    Raises:
+        ConfigurationError: it is not the id of a job.
+    """
+    text = view.asked(name)
+    if not text:
+        return None
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise ConfigurationError(f"{name} must be the id of a job, but it is {text!r}.") from None
+
+
+def _next_id(job_id: str) -> str:
+    """Return the id behind this one, so that a page can begin with it."""
+    return str(UUID(int=min(UUID(job_id).int + 1, 2**128 - 1)))
+
+
+def done(view: View) -> list[tuple[str, int]]:
+    """Return what a change has done, which its redirect says in the URL."""
+    change = CHANGES.get(view.asked("did"))
+    if change is None:
+        return []
+    results = [*change.results, "refused"]
+    counts = ((each, view.asked(each.replace(" ", "_"))) for each in results)
+    return [(each, int(text)) for each, text in counts if text.isdecimal() and len(text) < 12]

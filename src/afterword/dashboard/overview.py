@@ -1,0 +1,65 @@
+"""The first screen: is it healthy, what is stuck, why."""
+
+from dataclasses import dataclass
+from itertools import islice
+
+from afterword.admin.failures import Group, grouped
+from afterword.admin.health import Snapshot, capped, look_at, serves
+from afterword.dashboard.command import command
+from afterword.dashboard.view import Page, View
+from afterword.model.job import JobState
+from afterword.model.records import Filter
+
+_QUEUES = 20
+_FAILED = 200  # newest failed jobs that are grouped
+_GROUPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What the workers have to do, and could do."""
+
+    workers: int
+    slots: int
+    running: int
+
+
+def show(view: View) -> Page:
+    """Show the health of the store, its queues, and the latest failures."""
+    snapshot = look_at(view.store, view.now)
+    groups = _latest_failures(view)
+    return Page(
+        template="overview.html",
+        title="Overview",
+        live=True,
+        values={
+            "snapshot": snapshot,
+            "problems": snapshot.problems,
+            "notes": snapshot.notes,
+            "waiting": capped(snapshot.counts[JobState.QUEUED]),
+            "failed": capped(snapshot.counts[JobState.FAILED]),
+            "completed": capped(snapshot.counts[JobState.COMPLETED]),
+            "slots": _slots(snapshot),
+            "queues": snapshot.queues[:_QUEUES],
+            "more_queues": max(0, len(snapshot.queues) - _QUEUES),
+            "groups": groups[:_GROUPS],
+            "empty": not any(snapshot.counts.values()),
+            "url": view.store.url,
+            "command": command("status"),
+        },
+    )
+
+
+def _slots(snapshot: Snapshot) -> Slots:
+    serving = [worker for worker in snapshot.workers if serves(worker)]
+    return Slots(
+        workers=len(serving),
+        slots=sum(worker.concurrency for worker in serving),
+        running=snapshot.counts[JobState.RUNNING],
+    )
+
+
+def _latest_failures(view: View) -> list[Group]:
+    """Group the newest failed jobs; the latest group comes first."""
+    failed = view.store.find(Filter(state=JobState.FAILED), _FAILED)
+    return sorted(grouped(islice(failed, _FAILED)), key=lambda group: group.last_at, reverse=True)

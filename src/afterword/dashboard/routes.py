@@ -1,0 +1,61 @@
+"""All routes of the dashboard, each with the permission that it needs.
+
+A new screen is a module with a function, a template, and a line here (see CONTRIBUTING.md). Tests
+try every line without permission, with each permission, from another site, and by another host.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from afterword.dashboard import change, export, job, jobs, overview
+from afterword.dashboard.permissions import Permission
+from afterword.dashboard.view import Answer, View
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route.
+
+    Args:
+        name: unique among the routes; the screen that the menu marks as the current one.
+        path: with variables in braces, as Starlette takes it.
+        serve: answers a request.
+        needs: the permission.
+        method: GET, or POST for a change.
+        menu: its name in the menu, if it is there.
+    """
+
+    name: str
+    path: str
+    serve: Callable[[View], Answer]
+    needs: Permission = "read"
+    method: Literal["GET", "POST"] = "GET"
+    menu: str = ""
+
+
+ROUTES = (
+    Route("overview", "/", overview.show, menu="Overview"),
+    Route("jobs", "/jobs", jobs.show, menu="Jobs"),
+    Route("export", "/jobs/export.{format}", export.send),
+    Route("job", "/jobs/{job_id}", job.show),
+    Route("copy", "/jobs/{job_id}/copy", job.run_copy, "add", "POST"),
+    Route("confirm_retry", "/jobs/change/retry", change.confirm, "retry"),
+    Route("retry", "/jobs/change/retry", change.carry_out, "retry", "POST"),
+    Route("confirm_cancel", "/jobs/change/cancel", change.confirm, "cancel"),
+    Route("cancel", "/jobs/change/cancel", change.carry_out, "cancel", "POST"),
+    Route("confirm_delete", "/jobs/change/delete", change.confirm, "delete"),
+    Route("delete", "/jobs/change/delete", change.carry_out, "delete", "POST"),
+)
+
+
+def section_of(name: str) -> str:
+    """Return the name of the menu's route to which a route belongs; "" if to none."""
+    path = next((route.path for route in ROUTES if route.name == name), "")
+    owners = [each for each in menu() if (path + "/").startswith(each.path.rstrip("/") + "/")]
+    return max(owners, key=lambda each: len(each.path)).name if owners else ""
+
+
+def menu() -> list[Route]:
+    """Return the routes of the menu, in its order."""
+    return [route for route in ROUTES if route.menu]

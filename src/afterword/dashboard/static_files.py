@@ -1,0 +1,58 @@
+"""The files of the dashboard: styles, scripts, the icon. Their URLs change with their content."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "static"
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """One file, in memory."""
+
+    name: str
+    body: bytes
+    media_type: str
+
+    @property
+    def path(self) -> str:
+        """Its path below the dashboard's root."""
+        digest = hashlib.blake2b(self.body, digest_size=6).hexdigest()
+        return f"/static/{digest}/{self.name}"
+
+
+def static_files() -> dict[str, StaticFile]:
+    """Read all files, by name."""
+    files = (each for each in sorted(FOLDER.iterdir()) if each.suffix in _TYPES)
+    return {each.name: StaticFile(each.name, _body(each), _TYPES[each.suffix]) for each in files}
+
+
+def _body(file: Path) -> bytes:
+    body = file.read_bytes()
+    if file.suffix == ".css":
+        return _compact(body.decode()).encode()
+    return _shortened(body.decode()).encode() if file.suffix == ".js" else body
+
+
+def _shortened(script: str) -> str:
+    """Leave out indentation and lines of comments; our scripts have no text of several lines."""
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def _compact(css: str) -> str:
+    """Leave out comments, and white space that has no meaning.
+
+    >>> _compact("a  b {\\n  color: red;\\n}\\n")
+    'a b{color:red}'
+    """
+    css = re.sub(r"/\*.*?\*/|\s+", lambda found: " " if found[0].isspace() else "", css, flags=re.S)
+    css = re.sub(r"\s*([{};,])\s*", r"\1", css)
+    return re.sub(r"(?<=[\w-]):\s+", ":", css).replace(";}", "}").strip()

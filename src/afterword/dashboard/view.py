@@ -1,0 +1,168 @@
+"""A request for a screen, as the screen's function gets it, and its answer.
+
+A screen is a plain function: it takes a `View`, asks the store, and returns a `Page`. It runs in a
+thread, so it may block. It sees jobs through `View.shown` only, which hides what the person who
+asks may not see.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from afterword.dashboard.permissions import Grant
+from afterword.errors import AfterwordError, ConfigurationError
+from afterword.model.job import JobRecord, NewJob
+from afterword.store.protocol import Store
+
+HIDDEN = '"hidden: the permission to see arguments is missing"'  # as JSON
+_LONGEST = 2_000  # characters of a parameter
+
+Fields = Mapping[str, Sequence[str]]  # the values of each parameter
+
+
+def fields_of(pairs: Iterable[tuple[str, str]]) -> Fields:
+    """Collect the values of each parameter."""
+    fields: dict[str, list[str]] = {}
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+class Forbidden(AfterwordError, PermissionError):
+    """The person who asks may not do this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A screen to be rendered.
+
+    Args:
+        template: a file of `templates/`.
+        title: its name in the browser.
+        values: the template's variables, beside `view`.
+        live: True if it is asked for again while it is open.
+        live_url: where it is asked for then; "": at its own URL.
+        status: the status of the response.
+    """
+
+    template: str
+    title: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    live: bool = False
+    live_url: str = ""
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The answer to a change: the screen to go to, as a path with its query."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A file, made while it is sent."""
+
+    chunks: Iterable[str]
+    media_type: str
+    name: str
+
+
+Answer = Page | Redirect | Download
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One request.
+
+    Args:
+        store: open; its verbs for people may be called.
+        now: seconds since 1970, by the store's clock.
+        granted: the permissions of the person who asks.
+        root: the path under which the dashboard is mounted.
+        screen: the name of the route.
+        here: the URL of this request, as a path with its query.
+        path: the variables of the route's path.
+        query: the parameters in the URL.
+        form: the fields of a form that was sent.
+        add: stores a new job.
+        poll: True if an open page asks for news.
+    """
+
+    store: Store
+    now: float
+    granted: Grant
+    root: str
+    screen: str
+    here: str
+    path: Mapping[str, str]
+    query: Fields
+    form: Fields
+    add: Callable[[NewJob], object]
+    poll: bool = False
+
+    def may(self, permission: str) -> bool:
+        """Return True if the person who asks has this permission."""
+        return permission in self.granted
+
+    def require(self, permission: str) -> None:
+        """Refuse to go on without this permission.
+
+        Raises:
+            Forbidden: it is missing.
+        """
+        if not self.may(permission):
+            raise Forbidden(f"You have no permission to do this: {permission}.")
+
+    def url(self, path: str, /, **query: object) -> str:
+        """Return the path of a screen; parameters that are None or empty are left out."""
+        pairs = [
+            (name, value) for name, value in query.items() if value not in (None, False, "", [], ())
+        ]
+        text = urlencode(pairs, doseq=True, quote_via=quote, safe=":/,")
+        return self.root + quote(path, safe="/") + (f"?{text}" if text else "")
+
+    def asked(self, name: str) -> str:
+        """Return a parameter of the URL or the form; "" if it was not given.
+
+        Raises:
+            ConfigurationError: it is too long, or not text.
+        """
+        values = self.asked_list(name)
+        return values[-1] if values else ""
+
+    def asked_list(self, name: str) -> list[str]:
+        """Return all values of a parameter; see `asked`."""
+        values = [*self.query.get(name, ()), *self.form.get(name, ())]
+        for value in values:
+            _require_text(name, value)
+        return values
+
+    def shown(self, job: JobRecord) -> JobRecord:
+        """Return a job as the person who asks may see it. Every screen uses this."""
+        if self.may("arguments"):
+            return job
+        return replace(job, arguments=HIDDEN, result=HIDDEN if job.result else None)
+
+    def all_shown(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
+        """Return jobs as `shown` does."""
+        return [self.shown(job) for job in jobs]
+
+
+def _require_text(name: str, value: str) -> None:
+    if len(value) > _LONGEST:
+        raise ConfigurationError(
+            f"{name} must have at most {_LONGEST:,} characters, but it has {len(value):,}."
+        )
+    if "\0" in value or not _is_utf8(value):
+        raise ConfigurationError(f"{name} must be text in UTF-8 without the character NUL.")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

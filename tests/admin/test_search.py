@@ -1,0 +1,114 @@
+"""The language of searches."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afterword.admin.search import Search, parse, word, words_of
+from afterword.errors import ConfigurationError
+from afterword.model.job import JobState
+from afterword.model.records import Filter
+from tests.values import a_record
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Filter()),
+        ("task:app.mail:send", Filter(task="app.mail:send")),
+        ("app.mail:send", Filter(task="app.mail:send")),
+        ("state:failed", Filter(state=JobState.FAILED)),
+        ("STATE:Failed", Filter(state=JobState.FAILED)),
+        ('error:"no such order"', Filter(error="no such order")),
+        ("refused", Filter(error="refused")),
+        ('"connection: refused"', Filter(error="connection: refused")),
+        ("tag:customer:42 queue:mail", Filter(tag="customer:42", queue="mail")),
+        ("request:r-1 worker:w", Filter(request_id="r-1", worker="w")),
+        ("since:1h", Filter(since=3600.0)),
+    ],
+)
+def test_words_select_jobs(text: str, expected: Filter) -> None:
+    assert expected == parse(text, now=7200.0).filter
+
+
+@pytest.mark.parametrize("text", ["id:456789ab", "456789ab", "0193e5f0-7c1a"])
+def test_a_word_of_hexadecimal_digits_is_an_id(text: str) -> None:
+    assert (text.removeprefix("id:"),) == parse(text, now=0.0).ids
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("state:lost", "must be one of queued, running"),
+        ("since:yesterday", "since: is not understood"),
+        ("queu:mail-1", "must use the qualifiers"),
+        ("task:", "needs a value"),
+        ('task:""', "needs a value"),
+        ("task:a\0b", "NUL"),
+        ("x" * 1_001, "at most 1,000 characters"),
+    ],
+)
+def test_a_mistake_is_explained(text: str, part: str) -> None:
+    with pytest.raises(ConfigurationError, match=part):
+        parse(text, now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("arg.user_id:7", True),
+        ("arg.user_id:8", False),
+        ("arg.user.name:ada", True),
+        ("arg.user.0:ada", False),
+        ("arg.items.1:b", True),
+        ("arg.items.2:b", False),
+        ("arg.with.dot:yes", True),
+        ("arg.flag:true", True),
+        ("arg.flag:True", False),
+        ("arg.none:null", True),
+        ("arg.missing:null", False),
+        ('arg.note:"two words"', True),
+        ("arg.big:12345678901234567890", True),
+    ],
+)
+def test_arguments_are_found_by_path(text: str, found: bool) -> None:
+    job = a_record(
+        arguments='{"user_id":7,"user":{"name":"ada"},"items":["a","b"],"with.dot":"yes",'
+        '"flag":true,"none":null,"note":"two words","big":12345678901234567890}'
+    )
+
+    assert found is parse(text, now=0.0).matches(job)
+
+
+@pytest.mark.parametrize("arguments", ["", "[", "7", "null", "[[[["])
+def test_damaged_arguments_match_nothing(arguments: str) -> None:
+    assert parse("arg.a:1", now=0.0).matches(a_record(arguments=arguments)) is False
+
+
+def test_a_search_moves_to_another_state() -> None:
+    search = parse('state:failed error:"no order"', now=0.0)
+
+    assert 'error:"no order" state:queued' == search.in_state(JobState.QUEUED).text
+    assert 'error:"no order"' == search.in_state(None).text
+    assert Filter(error="no order") == search.in_state(None).filter
+
+
+@given(st.sampled_from(["task", "queue", "error", "tag"]), st.text(min_size=1))
+def test_a_written_word_is_read_as_the_same_value(name: str, value: str) -> None:
+    expected = value.replace('"', "")
+    if not expected.strip() or "\0" in expected:
+        return
+
+    search = parse(word(name, value), now=0.0)
+
+    assert expected == getattr(search.filter, name)
+
+
+@given(st.text())
+def test_any_text_is_a_search_or_a_mistake(text: str) -> None:
+    try:
+        search = parse(text, now=0.0)
+    except ConfigurationError:
+        return
+    assert isinstance(search, Search)
+    assert len(words_of(text)) >= len(search.ids)

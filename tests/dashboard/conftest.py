@@ -1,0 +1,76 @@
+"""Stores for screens, and a dashboard over one, mounted as an application would."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from afterword.dashboard import Source, dashboard
+from afterword.model.clock import Clock
+from afterword.store.protocol import Store, open_store
+from tests.command_line import new_url
+
+ROOT = "/admin/jobs"
+HOST = "app.example.org"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A dashboard that is mounted under `ROOT`.
+
+    Args:
+        store: the store behind it.
+        client: a browser on its host, which follows no redirect.
+    """
+
+    store: Store
+    client: TestClient
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """Ask for a screen."""
+        answer: httpx.Response = self.client.get(ROOT + path, headers=headers)
+        return answer
+
+    def post(self, path: str, **fields: Any) -> httpx.Response:
+        """Send a form as a page of the dashboard does."""
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        headers = {"sec-fetch-site": "same-origin", **kind}
+        answer: httpx.Response = self.client.post(ROOT + path, data=fields, headers=headers)
+        return answer
+
+
+MakeSite = Callable[..., Site]
+
+
+def site_of(store: Store, **options: Any) -> Site:
+    """Mount a dashboard over a store."""
+    source = Source(store=lambda: store, add=lambda job: store.add([job]), clock=Clock())
+    mounted = dashboard(source, **{"authorize": lambda request: "operate", **options})
+    application = Starlette(routes=[Mount(ROOT, mounted)])
+    client = TestClient(
+        application,
+        base_url=f"http://{HOST}",
+        follow_redirects=False,
+        client=("203.0.113.7", 50_000),
+    )
+    return Site(store, client)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Store]:
+    """An open, empty store: one of each."""
+    made = open_store(new_url(request.param, tmp_path, request))
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def site(store: Store) -> Site:
+    """A dashboard for an operator, over each store."""
+    return site_of(store)

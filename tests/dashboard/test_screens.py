@@ -1,0 +1,445 @@
+"""The screens and changes of the dashboard, over both stores."""
+
+import csv
+import io
+import json
+import re
+
+import httpx
+import pytest
+
+from afterword.admin import found
+from afterword.dashboard import change, jobs
+from afterword.model.job import JobState, new_id
+from afterword.model.outcome import Completed, Failed
+from afterword.model.records import Filter
+from afterword.store.protocol import Store
+from tests.dashboard.conftest import ROOT, Site, site_of
+from tests.dashboard.population import HOSTILE, Population, hostile, ordinary
+
+
+def text_of(answer: httpx.Response) -> str:
+    """The words of a page, in one line."""
+    assert 200 == answer.status_code, answer.text
+    body = re.sub(r"<(script|svg|style)\b.*?</\1>", " ", answer.text, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", body))
+
+
+def shown_ids(answer: httpx.Response) -> list[str]:
+    """The jobs in the rows of a page."""
+    return re.findall(r'<tr id="j-([0-9a-f-]{36})"', answer.text)
+
+
+# ---------------------------------------------------------------------- overview
+
+
+def test_the_overview_of_an_empty_store_says_how_to_begin(site: Site) -> None:
+    text = text_of(site.get("/"))
+
+    assert "healthy" in text
+    assert "No jobs yet" in text
+    assert "background_tasks.add_task" in text
+
+
+def test_the_overview_says_what_is_wrong(site: Site) -> None:
+    ordinary(site.store)
+
+    text = text_of(site.get("/"))
+
+    assert "1 problem" in text
+    assert "no worker serves the queue exports: 1 due job waits" in text
+    assert "1 job was asked to end" in text
+    assert "of 8 slots" in text
+    assert "httpx.ConnectError: [Errno #] Connection refused" in text
+
+
+# ---------------------------------------------------------------------- jobs
+
+
+def test_jobs_are_listed_newest_first_in_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PAGE", 3)
+    people = Population(site.store)
+    ids = [people.add() for _ in range(7)]
+    seen: list[str] = []
+    path = "/jobs"
+    while path:
+        answer = site.get(path)
+        seen += shown_ids(answer)
+        older = re.search(rf'rel="next" href="{ROOT}([^"]*)"', answer.text)
+        path = older[1].replace("&amp;", "&") if older else ""
+
+    assert ids[::-1] == seen
+
+
+def test_tabs_count_the_jobs_that_match(site: Site) -> None:
+    ordinary(site.store)
+
+    text = text_of(site.get("/jobs?q=task:shop.mail:send_receipt"))
+
+    assert "failed 3" in text
+    assert "completed 1" in text
+    assert "queued 0" in text
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("state:failed task:shop.mail:send_receipt", 3),
+        ("shop.orders:ship state:failed", 1),
+        ('error:"has no address"', 1),
+        ("tag:gift", 1),
+        ("queue:exports", 1),
+        ("arg.order.number:12345678901234567890", 4),
+        ("arg.number:77", 1),
+        ("arg.number:78", 0),
+        ("request:req-7f3a9c", 5),
+        ("since:1h state:cancelled", 1),
+    ],
+)
+def test_a_search_finds_what_matches(site: Site, query: str, expected: int) -> None:
+    ordinary(site.store)
+
+    answer = site.client.get(f"{ROOT}/jobs", params={"q": query})
+
+    assert expected == len(shown_ids(answer))
+
+
+def test_a_job_is_found_by_a_part_of_its_id(site: Site) -> None:
+    named = ordinary(site.store)
+
+    for part in (named["failed"], named["failed"][-8:], f"id:{named['failed'][-12:]}"):
+        assert [named["failed"]] == shown_ids(site.client.get(f"{ROOT}/jobs", params={"q": part}))
+    assert [] == shown_ids(site.client.get(f"{ROOT}/jobs", params={"q": new_id()}))
+
+
+@pytest.mark.parametrize("query", ["state:lost", "task:", "since:soon"])
+def test_a_mistake_in_a_search_is_shown_beside_it(site: Site, query: str) -> None:
+    answer = site.client.get(f"{ROOT}/jobs", params={"q": query})
+
+    assert 'role="alert"' in answer.text
+    assert f'value="{query}"' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/jobs?before=x", "/jobs?from=x", "/jobs?q=%00", "/jobs?q=%ff"])
+def test_other_mistakes_are_explained(site: Site, path: str) -> None:
+    assert site.get(path).status_code in (200, 400)
+
+
+def test_a_search_in_arguments_reads_a_window(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(found, "WINDOW", 4)
+    monkeypatch.setattr(found, "PAGE", 2)
+    people = Population(site.store)
+    oldest = people.add(arguments='{"number": 1}')
+    for _ in range(6):
+        people.add(arguments='{"number": 2}')
+
+    first = site.get("/jobs?q=arg.number:1")
+    older = re.search(r'href="([^"]*)">Search older ones', first.text)
+    assert older
+    second = site.client.get(older[1].replace("&amp;", "&"))
+
+    assert [] == shown_ids(first)
+    assert "4 jobs were read for this search" in text_of(first)
+    assert [oldest] == shown_ids(second)
+
+
+# ---------------------------------------------------------------------- live
+
+
+def poll(site: Site, answer: httpx.Response) -> httpx.Response:
+    """Ask for news as an open page does."""
+    url = re.search(r'data-live="([^"]*)" data-tag="([^"]*)"', answer.text)
+    assert url
+    headers = {"HX-Request": "true", "If-None-Match": url[2].replace("&#34;", '"')}
+    polled: httpx.Response = site.client.get(url[1].replace("&amp;", "&"), headers=headers)
+    return polled
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs?q=state:failed", "/jobs/{failed}"])
+def test_a_poll_is_empty_until_something_changes(site: Site, path: str) -> None:
+    path = path.format(**ordinary(site.store))
+    first = site.get(path)
+
+    # The tag changes with time as well: a minute may have ended just now.
+    unchanged = [poll(site, first), poll(site, site.get(path))]
+    Population(site.store).add()
+    changed = poll(site, first)
+
+    assert 304 in [each.status_code for each in unchanged]
+    assert all(b"" == each.content for each in unchanged if each.status_code == 304)
+    assert 200 == changed.status_code
+    assert changed.text.startswith("<main")
+
+
+def test_new_jobs_wait_behind_a_link(site: Site) -> None:
+    people = Population(site.store)
+    old = people.add()
+    first = site.get("/jobs")
+    claim = people.start()
+    people.add()
+
+    second = poll(site, first)
+
+    assert [old] == shown_ids(first)
+    assert [old] == shown_ids(second)
+    assert "2 new jobs" in text_of(second)
+    assert claim.id in shown_ids(site.get("/jobs"))
+
+
+def test_other_permissions_make_another_tag(store: Store) -> None:
+    reader = site_of(store, authorize=lambda request: "read").get("/jobs")
+    operator = site_of(store).get("/jobs")
+
+    assert reader.headers["etag"] != operator.headers["etag"]
+
+
+# ---------------------------------------------------------------------- job
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("failed", ["failed", "attempt 1: failed", "2 frames of libraries", "in send_receipt"]),
+        ("completed", ["completed", "Result", "9007199254740993"]),
+        ("retrying", ["retrying", "Why it is waiting", "retrying at", "retries 5"]),
+        ("running", ["running", "41 %, 40 of 96: resizing"]),
+        ("ending", ["ending", "asked to end: not needed any more"]),
+        ("scheduled", ["scheduled", "scheduled for"]),
+        ("queued", ["queued", "waits for a free worker", "vip", "gift"]),
+        ("waiting", ["waiting", "behind job", "Other jobs of the same request", "Follows"]),
+    ],
+)
+def test_a_job_shows_its_state_and_why(site: Site, name: str, words: list[str]) -> None:
+    named = ordinary(site.store)
+
+    text = text_of(site.get(f"/jobs/{named[name]}"))
+
+    assert [] == [each for each in words if each not in text]
+    assert f"afterword show {named[name]}" in text
+
+
+def test_big_integers_and_fractions_are_shown_exactly(site: Site) -> None:
+    numbers = '{"big": 12345678901234567890123, "cents": 49.90, "tiny": 1e-400}'
+    job_id = Population(site.store).add(arguments=numbers)
+
+    text = text_of(site.get(f"/jobs/{job_id}"))
+
+    for number in ("12345678901234567890123", "1e-400"):
+        assert number in text
+
+
+@pytest.mark.parametrize("name", ["beginning", "unknown", "no id"])
+def test_a_job_that_is_not_there(site: Site, name: str) -> None:
+    job_id = Population(site.store).add()
+    path = {"beginning": job_id[:20], "unknown": new_id(), "no id": "x"}[name]
+
+    assert (200 if name == "beginning" else 404) == site.get(f"/jobs/{path}").status_code
+
+
+def test_a_copy_is_a_new_job(site: Site) -> None:
+    named = ordinary(site.store)
+    (old,) = site.store.get([named["failed"]])
+
+    answer = site.post(f"/jobs/{old.id}/copy")
+    copy_id = answer.headers["location"].partition("?")[0].rpartition("/")[2]
+    (copy,) = site.store.get([copy_id])
+
+    assert 303 == answer.status_code
+    assert JobState.QUEUED == copy.state
+    for name in ("task", "arguments", "queue", "tags", "priority", "options"):
+        assert getattr(old, name) == getattr(copy, name)
+    assert "Added as a copy" in text_of(site.client.get(answer.headers["location"]))
+
+
+def test_large_arguments_are_cut(site: Site) -> None:
+    arguments = json.dumps({"text": "x" * 100_000, "list": list(range(10_000)), "deep": deep(400)})
+    job_id = Population(site.store).add(arguments=arguments)
+
+    answer = site.get(f"/jobs/{job_id}")
+
+    assert "(100,000 characters)" in answer.text
+    assert "… more" in answer.text
+
+
+def deep(levels: int) -> list[object]:
+    """A list in a list, and so on."""
+    inner: list[object] = []
+    for _ in range(levels):
+        inner = [inner]
+    return inner
+
+
+# ---------------------------------------------------------------------- changes
+
+
+def test_a_change_is_shown_before_it_is_made(site: Site) -> None:
+    ordinary(site.store)
+
+    text = text_of(site.get("/jobs/change/retry?q=task:shop.mail:send_receipt"))
+
+    assert "Retry failed jobs with task shop.mail:send_receipt?" in text
+    assert "Retry 3 jobs" in text
+    assert "afterword retry --all --search task:shop.mail:send_receipt" in text
+    assert 4 == site.store.count(Filter(state=JobState.FAILED))[JobState.FAILED]
+
+
+def test_all_that_match_are_retried(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    ordinary(site.store)
+    monkeypatch.setattr(change, "BATCH", 2)
+
+    answer = site.post("/jobs/change/retry", q="task:shop.mail:send_receipt")
+
+    counts = site.store.count(Filter(task="shop.mail:send_receipt"))
+    assert (303, 3, 0) == (answer.status_code, counts[JobState.QUEUED], counts[JobState.FAILED])
+    assert "3 retried." in text_of(site.client.get(answer.headers["location"]))
+
+
+def test_a_selection_is_changed(site: Site) -> None:
+    people = Population(site.store)
+    ids = [people.add() for _ in range(3)]
+
+    shown = text_of(site.get(f"/jobs/change/cancel?id={ids[0]}&id={ids[1]}"))
+    answer = site.post("/jobs/change/cancel", id=ids[:2])
+
+    states = {job.id: job.state for job in site.store.get(ids)}
+    assert "Cancel 2 selected jobs?" in shown
+    assert f"afterword cancel {ids[0]} {ids[1]}" in shown
+    assert ["cancelled", "cancelled", "queued"] == [states[each] for each in ids]
+    assert "2 cancelled." in text_of(site.client.get(answer.headers["location"]))
+
+
+def test_a_running_job_is_asked_to_end(site: Site) -> None:
+    running = Population(site.store).start()
+
+    answer = site.post("/jobs/change/cancel", id=running.id, job=running.id)
+
+    (job,) = site.store.get([running.id])
+    assert "cancelled in the dashboard" == job.cancelling
+    assert "1 asked to end." in text_of(site.client.get(answer.headers["location"]))
+
+
+def test_a_deleted_job_is_gone(site: Site) -> None:
+    job_id = Population(site.store).add()
+
+    answer = site.post("/jobs/change/delete", id=job_id, job=job_id)
+
+    assert [] == list(site.store.get([job_id]))
+    assert answer.headers["location"].startswith(f"{ROOT}/jobs?")
+
+
+def test_what_cannot_be_changed_is_counted(site: Site) -> None:
+    people = Population(site.store)
+    ids = [people.end(Completed()), people.add()]
+
+    answer = site.post("/jobs/change/retry", id=ids)
+
+    assert "1 retried, 1 refused." in text_of(site.client.get(answer.headers["location"]))
+
+
+def test_a_state_that_cannot_be_changed_is_explained(site: Site) -> None:
+    answer = site.get("/jobs/change/delete?q=state:running")
+
+    assert 400 == answer.status_code
+    assert "a running job cannot be deleted" in answer.text
+
+
+def test_a_large_change_is_made_in_parts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "BATCH", 2)
+    monkeypatch.setattr(change, "SECONDS", -1.0)
+    people = Population(site.store)
+    for _ in range(5):
+        people.end(Failed("ValueError: no"))
+    parts = 0
+    fields: dict[str, str] = {"q": "state:failed"}
+    while True:
+        answer = site.post("/jobs/change/retry", **fields)
+        if answer.status_code == 303:
+            break
+        parts += 1
+        assert "data-continue" in answer.text
+        fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+
+    assert parts in (2, 3)
+    assert 5 == site.store.count()[JobState.QUEUED]
+    assert "5 retried." in text_of(site.client.get(answer.headers["location"]))
+
+
+def test_a_change_by_arguments_leaves_the_others(site: Site) -> None:
+    people = Population(site.store)
+    ids = [
+        people.end(Failed("ValueError: no"), arguments=f'{{"n": {number}}}') for number in range(4)
+    ]
+
+    site.post("/jobs/change/retry", q="arg.n:2")
+
+    assert [ids[2]] == [job.id for job in site.store.find(Filter(state=JobState.QUEUED))]
+
+
+# ---------------------------------------------------------------------- export
+
+
+def test_jobs_are_exported_as_json(site: Site) -> None:
+    named = ordinary(site.store)
+
+    answer = site.get("/jobs/export.json?q=tag:vip")
+    found = answer.json()
+
+    assert 'attachment; filename="jobs.json"' == answer.headers["content-disposition"]
+    assert 4 == len(found)
+    failed = next(each for each in found if each["id"] == named["failed"])
+    assert "ada@example.org" == failed["arguments"]["to"]
+    assert [] == site.get("/jobs/export.json?q=tag:none").json()
+
+
+def test_jobs_are_exported_as_csv_without_formulas(site: Site) -> None:
+    Population(site.store).end(Failed("=1+1"), tags=("-2",))
+
+    rows = list(csv.DictReader(io.StringIO(site.get("/jobs/export.csv").text)))
+
+    assert ["'=1+1"] == [row["error"] for row in rows]
+
+
+def test_there_is_no_other_format(site: Site) -> None:
+    assert 404 == site.get("/jobs/export.xml").status_code
+
+
+# ---------------------------------------------------------------------- trouble
+
+
+def test_a_store_that_cannot_be_reached_is_explained(store: Store) -> None:
+    site = site_of(store)
+    store.close()
+
+    for path in ("/", "/jobs", f"/jobs/{new_id()}"):
+        answer = site.get(path)
+        assert 503 == answer.status_code
+        assert "The store cannot be reached" in answer.text
+        assert "5" == answer.headers["refresh"]
+
+
+def test_text_of_jobs_is_never_markup(site: Site) -> None:
+    ids = hostile(site.store)
+    pages = ["/", "/jobs", *(f"/jobs/{each}" for each in ids)]
+    pages += [f"/jobs/change/retry?q=tag:{len(pages)}"]
+    for path in pages:
+        answer = site.get(path)
+        text = answer.text
+        assert 200 == answer.status_code, path
+        for mark in ("<script>alert", "<img src=x", "onload=alert(1)>", "\x1b", "\u202e", "{{ 7"):
+            found = text.find(mark)
+            assert found < 0 or mark == "{{ 7", (
+                f"{mark!r} in {path}: {text[found - 80 : found + 80]}"
+            )
+        assert "' onmouseover='" not in text
+        assert 1 == text.count("<title>")
+        assert "49" not in re.findall(r"<bdi>([^<]*)</bdi>", text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_search_is_only_text(site: Site, text: str) -> None:
+    answer = site.client.get(f"{ROOT}/jobs", params={"q": text, "did": text, "before": ""})
+
+    assert answer.status_code in (200, 400)
+    assert "<script>alert" not in answer.text
+    assert "<img src=x" not in answer.text
+    assert "\x1b" not in answer.text
