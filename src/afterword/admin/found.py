@@ -63,9 +63,10 @@ def _read(store: Store, search: Search, limit: int, before: str | None) -> Found
     return Found(jobs)
 
 
-def every(store: Store, search: Search, limit: int) -> Iterator[JobRecord]:
-    """Yield the jobs that match, newest first, at most `limit`."""
-    before: str | None = None
+def every(
+    store: Store, search: Search, limit: int, before: str | None = None
+) -> Iterator[JobRecord]:
+    """Yield the jobs that match, newest first, at most `limit`, from before this id."""
     left = limit
     while left > 0:
         found = find(store, search, min(PAGE, left), before)

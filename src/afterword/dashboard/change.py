@@ -47,9 +47,8 @@ class Scope:
     def words(self) -> str:
         """The scope in words."""
         if self.ids:
-            return f"{many(len(self.ids), 'selected job')}"
-        exact = ", ".join(f"{path} {text!r}" for path, text in self.search.arguments)
-        return scope_of(self.search.filter, self.states) + (f", argument {exact}" * bool(exact))
+            return many(len(self.ids), "selected job")
+        return scope_of(self.search, self.states)
 
 
 def confirm(view: View) -> Page:
@@ -98,7 +97,8 @@ def _scope_of(view: View) -> Scope:
     search = searched(view, view.asked("q"))
     if search.ids and not ids:
         ids = [job.id for job in find(view.store, search, _SELECTED).jobs]
-    return Scope(change, ids, search, [] if ids else states_of(change, search.filter))
+    named = bool(ids or search.ids)
+    return Scope(change, ids, search, [] if named else states_of(change, search))
 
 
 def _count(view: View, scope: Scope) -> str:
