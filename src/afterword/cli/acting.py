@@ -115,7 +115,7 @@ def act_on_all(
     states = _states(act, wanted)
     counts = store.count(replace(wanted, state=None), COUNT_LIMIT + 1)
     matching = sum(counts[state] for state in states)
-    scope = f"{capped(matching)} {_scope(wanted, states)}"
+    scope = f"{capped(matching)} {_scope(wanted, states, matching)}"
     if dry_run:
         _say_scope(act, scope, matching, json)
         return
@@ -141,11 +141,13 @@ def _states(act: Act, wanted: Filter) -> list[JobState]:
     return [wanted.state]
 
 
-def _scope(wanted: Filter, states: Sequence[JobState]) -> str:
+def _scope(wanted: Filter, states: Sequence[JobState], matching: int) -> str:
     """Describe a filter in words.
 
-    >>> _scope(Filter(task="app:send", error="refused"), [JobState.FAILED])
+    >>> _scope(Filter(task="app:send", error="refused"), [JobState.FAILED], 2)
     "failed jobs with task app:send, error 'refused'"
+    >>> _scope(Filter(), [JobState.QUEUED], 1)
+    'queued job'
     """
     parts = [
         f"{name} {repr(value) if name == 'error' else printable(str(value))}"
@@ -160,7 +162,7 @@ def _scope(wanted: Filter, states: Sequence[JobState]) -> str:
         if value is not None
     ]
     narrowed = f" with {', '.join(parts)}" if parts else ""
-    return f"{' or '.join(states)} jobs{narrowed}"
+    return f"{' or '.join(states)} job{'' if matching == 1 else 's'}{narrowed}"
 
 
 def _instant(seconds: float | None) -> str | None:
