@@ -224,7 +224,7 @@ def test_a_dry_run_changes_nothing_and_says_the_scope(shell: Shell) -> None:
     done = shell.run(*arguments)
     document = json.loads(shell.run(*arguments, "--json").out)
 
-    assert "would retry 1 failed jobs with task shop:pay, tag eu, error 'no'\n" == done.out
+    assert "would retry 1 failed job with task shop:pay, tag eu, error 'no'\n" == done.out
     assert (1, False) == (document["matching"], document["more_than_counted"])
     assert {"failed": 1} == states(shell)
 
@@ -346,6 +346,7 @@ def test_with_the_application_the_arguments_are_checked(shell: Shell, applicatio
     assert ("mail", '{"to":"ada"}') == (job.queue, job.arguments)
     assert 1 == refused.code
     assert "does not fit" in refused.err
+    assert ": whom: Extra inputs are not permitted\n" in refused.err
     assert 1 == len(refused.err.splitlines())
     assert {"queued": 1} == states(shell)
 

@@ -42,7 +42,10 @@ _CONDITIONS = {
 }
 
 
-_SLOW = "Writers and readers wait for each other. A Python with a newer SQLite would use a WAL."
+_SLOW = (
+    "Writers and readers wait for each other. Use a Python with SQLite 3.51.3 or newer, or give the"
+    " store a file of its own."
+)
 
 
 class Queries:
