@@ -842,9 +842,13 @@ class Afterword(ScriptTaskAdder):
         return self.test_run is not None and not self.intake.holds_jobs
 
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
-        """Wait until these jobs have ended, but for those that cannot run now."""
-        if self.test_run is not None:
-            await self.test_run.wait_for(self, ids)
+        """Wait for these jobs, but for those that cannot run now, and for their failure calls."""
+        if self.test_run is None:
+            return
+        await self.test_run.wait_for(self, ids)
+        if self._serving_loop is asyncio.get_running_loop():
+            await self._group.run(calling(_nothing))  # until their ends were reported, too
+            await self._failures.wait_called()
 
     @property
     def _serving_loop(self) -> asyncio.AbstractEventLoop | None:
@@ -853,7 +857,9 @@ class Afterword(ScriptTaskAdder):
 
     async def _run_due(self, most: int) -> Sequence[str]:
         """Run up to `most` attempts that are due, one by one; return the ids of their jobs."""
-        return await self._worker.run_due(most) if self._worker else []
+        ran = await self._worker.run_due(most) if self._worker else []
+        await self._failures.wait_called()
+        return ran
 
     async def _start_due(self) -> bool:
         """Start the jobs of all queues that are due, as far as there are slots; True if any was."""
@@ -878,6 +884,10 @@ class Afterword(ScriptTaskAdder):
         self.intake.forget()
         self._failures.forget()
         self._worker = None
+
+
+def _nothing(store: Store) -> None:
+    """Do nothing, behind all that the store's thread has to do before."""
 
 
 def _in_task() -> Any:

@@ -3,6 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 
+import afterword.fastapi as ours
 from afterword import Afterword, telemetry
 from afterword.background import BackgroundTask as OurBackgroundTask
 from afterword.errors import ConfigurationError
@@ -66,6 +68,23 @@ class AsClass:
     def method(self) -> None: ...
 
 
+class Inherited(AsClass):
+    """Takes the parameter of its base."""
+
+
+@dataclass
+class AsDataclass:
+    """Has an `__init__` that is in no file."""
+
+    tasks: BackgroundTasks
+
+
+async def behind_base(tasks: Annotated[Inherited, Depends()]) -> None: ...
+
+
+async def behind_dataclass(tasks: Annotated[AsDataclass, Depends()]) -> None: ...
+
+
 async def behind_dependency(tasks: Annotated[Any, Depends(dependency_of_dependency)]) -> None: ...
 
 
@@ -95,6 +114,15 @@ async def in_response_imported_here(request: Request) -> Response:
     return PlainTextResponse("ok", background=Task(note, "in memory"))
 
 
+async def in_response_by_module_imported_here(request: Request) -> Response:
+    import starlette.background as here
+
+    def respond() -> Response:
+        return PlainTextResponse("ok", background=here.BackgroundTask(note, "in memory"))
+
+    return respond()
+
+
 def in_response_of_closure() -> Callable[..., Any]:
     cls = BackgroundTask
 
@@ -102,6 +130,18 @@ def in_response_of_closure() -> Callable[..., Any]:
         return PlainTextResponse("ok", background=cls(note, "in memory"))
 
     return endpoint
+
+
+async def in_response_ours_by_module(request: fastapi.Request) -> Response:
+    """It names FastAPI, and a class that has the name of FastAPI's."""
+    tasks = ours.BackgroundTasks()
+    return fastapi.Response("ok", background=tasks)
+
+
+async def in_response_ours_imported_here(request: fastapi.Request) -> Response:
+    from afterword.fastapi import BackgroundTasks
+
+    return fastapi.Response("ok", background=BackgroundTasks())
 
 
 async def in_response_ours(request: Request) -> Response:
@@ -113,6 +153,10 @@ class InClass(HTTPEndpoint):
 
     async def post(self, request: Request) -> Response:
         return PlainTextResponse("ok", background=BackgroundTask(note, "in memory"))
+
+
+class InBase(InClass):
+    """The same, with the function of its base."""
 
 
 def wrapped(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,8 +179,14 @@ def routes_of(found: list[old_imports.OldImport]) -> list[str]:
 
 @pytest.mark.parametrize(
     "endpoint",
-    [with_parameter, behind_dependency, behind_class, wrapped(with_parameter)],
-    ids=["parameter", "dependency", "class", "wrapped"],
+    [
+        with_parameter,
+        behind_dependency,
+        behind_class,
+        behind_base,
+        behind_dataclass,
+        wrapped(with_parameter),
+    ],
 )
 def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
     """Of the route, or of a dependency of any depth."""
@@ -146,6 +196,7 @@ def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
 
     assert ("POST /users/{name}",) == found.routes
     assert "from afterword.fastapi import BackgroundTasks" == found.right
+    assert found.place.startswith("tests/request/test_old_imports.py:")
 
 
 @pytest.mark.parametrize(
@@ -155,9 +206,11 @@ def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
         (in_response_by_module, "BackgroundTasks"),
         (in_response_by_package, "BackgroundTasks"),
         (in_response_imported_here, "BackgroundTask"),
+        (in_response_by_module_imported_here, "BackgroundTask"),
         (in_response_of_closure(), "BackgroundTask"),
         (wrapped(in_response), "BackgroundTask"),
         (InClass, "BackgroundTask"),
+        (InBase, "BackgroundTask"),
     ],
 )
 def test_a_task_of_a_response_is_found(endpoint: Any, name: str) -> None:
@@ -165,6 +218,13 @@ def test_a_task_of_a_response_is_found(endpoint: Any, name: str) -> None:
     (found,) = old_imports.find(Starlette(routes=[Route("/x", endpoint, methods=["POST"])]))
 
     assert (("POST /x",), f"from afterword.background import {name}") == (found.routes, found.right)
+
+
+def test_an_endpoint_that_is_a_class_has_the_methods_of_its_functions() -> None:
+    """Starlette knows none for its route."""
+    (found,) = old_imports.find(Starlette(routes=[Route("/x", InBase)]))
+
+    assert ("POST /x",) == found.routes
 
 
 def test_routers_and_mounted_applications_are_looked_into() -> None:
@@ -211,6 +271,8 @@ def test_ours_are_not_found(url: str) -> None:
     afterword = Afterword(app, url)
     app.post("/stored")(with_ours)
     app.router.routes.append(Route("/plain", in_response_ours))
+    app.get("/by-module")(in_response_ours_by_module)
+    app.get("/imported-here")(in_response_ours_imported_here)
     app.include_router(afterword.jobs_router(authorize=lambda: True))
 
     assert [] == old_imports.find(app)

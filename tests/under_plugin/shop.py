@@ -6,13 +6,14 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query
 
-from afterword import Afterword, Job, Retry, task
+from afterword import Afterword, Job, JobRecord, Retry, task
 from afterword.fastapi import BackgroundTasks
 
 app = FastAPI()
 # As in production, where other processes run the jobs.
 afterword = Afterword(app, url="sqlite:///real.db", worker=False)
 done: list[object] = []
+told: list[object] = []
 
 
 async def slow(number: int, note: str = "none") -> str:
@@ -26,7 +27,12 @@ def blocking(number: int) -> None:
     done.append(number)
 
 
-@task(retries=3, backoff=3600)
+async def tell(job: JobRecord, error: BaseException, attempt: int) -> None:
+    await asyncio.sleep(0.05)
+    told.append((attempt, str(error)))
+
+
+@task(retries=3, backoff=3600, on_failure_call=tell)
 def fail(number: int) -> None:
     done.append(number)
     raise ValueError("boom")

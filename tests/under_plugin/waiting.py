@@ -7,12 +7,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from afterword import JobState
-from tests.under_plugin.shop import afterword, app, done
+from tests.under_plugin.shop import afterword, app, done, told
 
 
 @pytest.fixture(autouse=True)
 def nothing_done() -> None:
     done.clear()
+    told.clear()
 
 
 def test_requests_wait_for_their_tasks() -> None:
@@ -30,9 +31,10 @@ def test_not_started_they_run_in_the_request() -> None:
 
 
 def test_a_failed_task_does_not_fail_its_request() -> None:
-    """Its retries do not wait."""
+    """Its retries do not wait, and the call that its failure causes is waited for."""
     with TestClient(app) as client:
         response = client.post("/one/fail")
+        assert [(4, "boom")] == told
         job = afterword.job_sync(response.json()["id"])
 
     assert 200 == response.status_code

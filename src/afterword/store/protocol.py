@@ -514,7 +514,8 @@ def open_store(url: str) -> Store:
         raise ConfigurationError(
             f"A store URL is text such as 'sqlite:///jobs.db', but this is {masked(url)}."
         )
-    scheme = url.partition(":")[0]
+    scheme, found, _ = url.partition("://")
+    scheme = scheme if found else ""
     if scheme in ("sqlite", "sqlite+pysqlite"):
         from afterword.store.sqlite import SQLiteStore
 
