@@ -1,8 +1,10 @@
 """Routes that still use FastAPI's or Starlette's background tasks are named at the start."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +20,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 
+import afterword.background
 from afterword import Afterword, telemetry
 from afterword.background import BackgroundTask as OurBackgroundTask
 from afterword.errors import ConfigurationError
 from afterword.fastapi import BackgroundTasks as OurBackgroundTasks
 from afterword.request import old_imports
+from tests.request import by_package
 
 ran: list[str] = []
 
@@ -64,6 +68,23 @@ class AsClass:
         self.tasks = tasks
 
     def method(self) -> None: ...
+
+
+class Inherited(AsClass):
+    """It has its parameter from its base."""
+
+
+@dataclass
+class AsDataclass:
+    """A dependency whose `__init__` is generated."""
+
+    tasks: BackgroundTasks
+
+
+async def behind_inherited(tasks: Annotated[Inherited, Depends()]) -> None: ...
+
+
+async def behind_dataclass(tasks: Annotated[AsDataclass, Depends()]) -> None: ...
 
 
 async def behind_dependency(tasks: Annotated[Any, Depends(dependency_of_dependency)]) -> None: ...
@@ -115,6 +136,17 @@ class InClass(HTTPEndpoint):
         return PlainTextResponse("ok", background=BackgroundTask(note, "in memory"))
 
 
+class InSubclass(InClass):
+    """An endpoint that inherits its method."""
+
+
+async def in_response_ours_by_module(request: Request) -> Response:
+    if not request.user:
+        raise fastapi.HTTPException(401)
+    task = afterword.background.BackgroundTask(note, "stored")
+    return PlainTextResponse("ok", background=task)
+
+
 def wrapped(func: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator of the application's."""
 
@@ -135,8 +167,15 @@ def routes_of(found: list[old_imports.OldImport]) -> list[str]:
 
 @pytest.mark.parametrize(
     "endpoint",
-    [with_parameter, behind_dependency, behind_class, wrapped(with_parameter)],
-    ids=["parameter", "dependency", "class", "wrapped"],
+    [
+        with_parameter,
+        behind_dependency,
+        behind_class,
+        behind_inherited,
+        behind_dataclass,
+        wrapped(with_parameter),
+    ],
+    ids=["parameter", "dependency", "class", "inherited", "dataclass", "wrapped"],
 )
 def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
     """Of the route, or of a dependency of any depth."""
@@ -158,6 +197,7 @@ def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
         (in_response_of_closure(), "BackgroundTask"),
         (wrapped(in_response), "BackgroundTask"),
         (InClass, "BackgroundTask"),
+        (InSubclass, "BackgroundTask"),
     ],
 )
 def test_a_task_of_a_response_is_found(endpoint: Any, name: str) -> None:
@@ -211,6 +251,7 @@ def test_ours_are_not_found(url: str) -> None:
     afterword = Afterword(app, url)
     app.post("/stored")(with_ours)
     app.router.routes.append(Route("/plain", in_response_ours))
+    app.router.routes.append(Route("/by-module", in_response_ours_by_module))
     app.include_router(afterword.jobs_router(authorize=lambda: True))
 
     assert [] == old_imports.find(app)
@@ -252,6 +293,36 @@ def test_the_line_to_change_is_named(caplog: pytest.LogCaptureFixture, url: str)
     assert "GET /a, GET /b, GET /c, GET /d, GET /e and 2 more" in record.getMessage()
     assert "from afterword.fastapi import BackgroundTasks  # correct!" in record.getMessage()
     assert (200, ["in memory"]) == (answer.status_code, ran)  # it works as it did
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "wrong"),
+    [
+        (by_package.with_parameter, "tasks: fastapi.BackgroundTasks,"),
+        (behind_dataclass, "from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI"),
+        (in_response, "from starlette.background import BackgroundTask"),
+        (by_package.in_response, "tasks = starlette.background.BackgroundTasks()"),
+    ],
+)
+def test_the_line_is_the_import_or_the_use(endpoint: Any, wrong: str) -> None:
+    """Also without an import of its own, and of generated code."""
+    app = FastAPI()
+    if "request" in inspect.signature(endpoint).parameters:
+        app.router.routes.append(Route("/x", endpoint))
+    else:
+        app.get("/x")(endpoint)
+    (found,) = old_imports.find(app)
+    file, _, line = found.place.partition(":")
+
+    assert found.wrong.startswith(wrong)
+    assert found.wrong == Path(file).read_text().splitlines()[int(line) - 1].strip()
+
+
+def test_an_endpoint_that_is_a_class_is_named_by_its_methods() -> None:
+    """Its route knows no methods."""
+    (found,) = old_imports.find(Starlette(routes=[Route("/x", InSubclass)]))
+
+    assert ("POST /x",) == found.routes
 
 
 def test_strict_refuses_to_start(url: str) -> None:

@@ -7,11 +7,12 @@ not looked at.
 """
 
 import ast
+import dis
 import functools
 import inspect
 import linecache
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -27,6 +28,9 @@ from afterword.tasks import application
 _MODULES = ("fastapi", "fastapi.background", "starlette.background")
 _NAMES = ("BackgroundTask", "BackgroundTasks")
 _SHOWN = 5  # routes named in one message
+_VERBS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
+_BY_NAME = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +120,14 @@ def _has_its_own(route: Any) -> bool:
 
 
 def _uses_of(route: Any, path: str) -> Iterator[_Use]:
-    methods = sorted(set(getattr(route, "methods", None) or ()) - {"HEAD"})
+    endpoint = getattr(route, "endpoint", None)
+    by_class = [each for each in _VERBS if hasattr(endpoint, each.lower())]
+    methods = sorted(set(getattr(route, "methods", None) or by_class) - {"HEAD"})
     name = f"{'/'.join(methods) or 'WebSocket'} {path}"
     dependant = getattr(route, "dependant", None)
     if dependant is not None:
         yield from _uses_in(dependant, name)
     else:
-        endpoint = getattr(route, "endpoint", None)
         for func in _functions_of(endpoint):
             yield from _uses_by_code(func, name)
 
@@ -153,12 +158,14 @@ def _uses_by_code(func: FunctionType, route: str) -> Iterator[_Use]:
 def _functions_of(endpoint: Any) -> list[FunctionType]:
     """Return the functions behind an endpoint or a dependency: one, or the methods of a class.
 
-    Those that take FastAPI's parameters come first.
+    Inherited methods are among them. Those that take FastAPI's parameters come first.
     """
     while isinstance(endpoint, functools.partial):
         endpoint = endpoint.func
     if isinstance(endpoint, type):
-        methods = [each for each in vars(endpoint).values() if isinstance(each, FunctionType)]
+        bases = reversed(endpoint.__mro__)
+        attributes = {name: each for base in bases for name, each in vars(base).items()}
+        methods = [each for each in attributes.values() if isinstance(each, FunctionType)]
         return sorted(methods, key=lambda each: each.__name__ != "__init__")
     func = inspect.unwrap(getattr(endpoint, "__func__", endpoint)) if endpoint else None
     if isinstance(func, FunctionType):
@@ -173,22 +180,35 @@ def _is_ours(func: Callable[..., Any]) -> bool:
 
 def _classes_in(func: FunctionType) -> set[str]:
     """Return the names of the classes of FastAPI or Starlette that the function's code uses."""
-    cells = dict(zip(func.__code__.co_freevars, func.__closure__ or (), strict=True))
+    cells = zip(func.__code__.co_freevars, func.__closure__ or (), strict=True)
+    values = {**func.__globals__, **{name: _content(cell) for name, cell in cells}}
     found = set()
     for code in _codes(func.__code__):
-        names = {*code.co_names, *code.co_freevars}
-        inner = {name: _content(cell) for name, cell in cells.items() if name in names}
-        values = {**{name: func.__globals__.get(name) for name in names}, **inner}
-        found |= {_kind(value) for value in values.values()} - {""}
-        modules = {_module_name(value) for value in values.values()} | names
-        if not modules.isdisjoint(_MODULES):
-            found |= names.intersection(_NAMES)
-    return found
+        steps = list(dis.get_instructions(code))
+        found |= {_kind(_value_of(name, values)) for name in _dotted_names(steps)}
+        if any(each.opname == "IMPORT_NAME" and each.argval in _MODULES for each in steps):
+            found |= set(_NAMES).intersection(code.co_names)
+    return found - {""}
 
 
-def _module_name(value: object) -> str:
-    """Return the name of a module; "" for anything else, whose attributes may raise."""
-    return str(vars(value)["__name__"]) if issubclass(type(value), ModuleType) else ""
+def _dotted_names(steps: Iterable[dis.Instruction]) -> Iterator[list[str]]:
+    """Yield the names of globals in a code, each with its attributes: ["fastapi", "Depends"]."""
+    name: list[str] = []
+    for step in steps:
+        if step.opname in _ATTRIBUTE and name:
+            name.append(step.argval)
+            continue
+        if name:
+            yield name
+        name = [step.argval] if step.opname in _BY_NAME else []
+
+
+def _value_of(name: Sequence[str], values: Mapping[str, object]) -> object:
+    """Look up a dotted name; only in modules, because other attributes may run code."""
+    value = values.get(name[0])
+    for each in name[1:]:
+        value = vars(value).get(each) if isinstance(value, ModuleType) else None
+    return value
 
 
 def _content(cell: Any) -> object:
@@ -219,27 +239,51 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 # ---------------------------------------------------------------------- lines
 
 
-def _line_of(use: _Use, import_in: Callable[[str, str], int | None]) -> tuple[str, str]:
-    """Return the place and the text of the import; of the function, if the import is not there."""
-    code = use.func.__code__
-    lines = linecache.getlines(code.co_filename)
-    line = import_in(code.co_filename, use.name) or code.co_firstlineno
+def _line_of(use: _Use, import_in: Callable[[str, str, bool], int | None]) -> tuple[str, str]:
+    """Return the place and the text of the import; of the use, if the import is not there."""
+    filename = _file_of(use.func)
+    lines = linecache.getlines(filename)
+    line = import_in(filename, use.name, use.as_parameter) or _line_in(lines, use)
     text = lines[line - 1].strip() if 0 < line <= len(lines) else use.func.__qualname__
-    return f"{_shown(code.co_filename)}:{line}", text
+    return f"{_shown(filename)}:{line}", text
 
 
-def _import_in(filename: str, name: str) -> int | None:
-    """Return the line of a file that imports such a class; None if there is none."""
+def _file_of(func: FunctionType) -> str:
+    """Return the file of a function; that of its module for generated code, as of a dataclass."""
+    filename = func.__code__.co_filename
+    if linecache.getlines(filename):
+        return filename
+    return getattr(sys.modules.get(func.__module__), "__file__", None) or filename
+
+
+def _line_in(lines: Sequence[str], use: _Use) -> int:
+    """Return the line of a function that names the class; else that of its `def`."""
+    code = use.func.__code__
+    own = range(code.co_firstlineno, max(line or 0 for *_, line in code.co_lines()) + 1)
+    for sign in (use.name, "def "):
+        for line in own:
+            if line <= len(lines) and sign in lines[line - 1]:
+                return line
+    return code.co_firstlineno
+
+
+def _import_in(filename: str, name: str, as_parameter: bool) -> int | None:
+    """Return the line of a file that imports such a class; None if there is none.
+
+    A file may import both: FastAPI's is the one of parameters.
+    """
     try:
         tree = ast.parse("".join(linecache.getlines(filename)))
     except (SyntaxError, ValueError):
         return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in _MODULES:
-            for alias in node.names:
-                if alias.name == name:
-                    return alias.lineno
-    return None
+    found = [
+        (node.module.startswith("fastapi") is not as_parameter, alias.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in _MODULES
+        for alias in node.names
+        if alias.name == name
+    ]
+    return min(found)[1] if found else None
 
 
 def _shown(filename: str) -> str:
