@@ -292,9 +292,7 @@ def test_authorize_sees_the_application_around_it(tmp_path: Path) -> None:
         assert 200 == client.get("/dashboard/jobs").status_code
 
 
-@pytest.mark.parametrize(
-    "answer", [True, "admin", 1, {"fly"}, ["operate"], b"read"], ids=str
-)
+@pytest.mark.parametrize("answer", [True, "admin", 1, {"fly"}, ["operate"], b"read"], ids=str)
 def test_other_answers_are_mistakes(store: Store, answer: object) -> None:
     site = site_of(store, authorize=lambda request: answer)
 

@@ -1,6 +1,7 @@
 """Routes that still use FastAPI's or Starlette's background tasks are named at the start."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from afterword.background import BackgroundTask as OurBackgroundTask
 from afterword.errors import ConfigurationError
 from afterword.fastapi import BackgroundTasks as OurBackgroundTasks
 from afterword.request import old_imports
+from tests.request import by_package
 
 ran: list[str] = []
 
@@ -314,6 +316,36 @@ def test_the_line_to_change_is_named(caplog: pytest.LogCaptureFixture, url: str)
     assert "GET /a, GET /b, GET /c, GET /d, GET /e and 2 more" in record.getMessage()
     assert "from afterword.fastapi import BackgroundTasks  # correct!" in record.getMessage()
     assert (200, ["in memory"]) == (answer.status_code, ran)  # it works as it did
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "wrong"),
+    [
+        (by_package.with_parameter, "tasks: fastapi.BackgroundTasks,"),
+        (behind_dataclass, "from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI"),
+        (in_response, "from starlette.background import BackgroundTask"),
+        (by_package.in_response, "tasks = starlette.background.BackgroundTasks()"),
+    ],
+)
+def test_the_line_is_the_import_or_the_use(endpoint: Any, wrong: str) -> None:
+    """Also without an import of its own, and of generated code."""
+    app = FastAPI()
+    if "request" in inspect.signature(endpoint).parameters:
+        app.router.routes.append(Route("/x", endpoint))
+    else:
+        app.get("/x")(endpoint)
+    (found,) = old_imports.find(app)
+    file, _, line = found.place.partition(":")
+
+    assert found.wrong.startswith(wrong)
+    assert found.wrong == Path(file).read_text().splitlines()[int(line) - 1].strip()
+
+
+def test_an_endpoint_that_is_a_class_is_named_by_its_methods() -> None:
+    """Its route knows no methods."""
+    (found,) = old_imports.find(Starlette(routes=[Route("/x", InBase)]))
+
+    assert ("POST /x",) == found.routes
 
 
 def test_strict_refuses_to_start(url: str) -> None:

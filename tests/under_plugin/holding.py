@@ -57,6 +57,12 @@ def states(jobs: Jobs) -> list[JobState]:
     return [job.state for job in jobs.added()]
 
 
+def test_a_task_is_a_function(jobs: Jobs) -> None:
+    """Its name would match no job, and the test would never fail."""
+    with pytest.raises(TypeError, match="this is a str"):
+        assert not jobs.added("shop:slow")  # type: ignore[arg-type]
+
+
 def test_jobs_are_held_until_they_are_run(client: TestClient, jobs: Jobs) -> None:
     client.post("/tasks")
 

@@ -1,6 +1,7 @@
 """An application under the pytest plugin; its URL is that of a store which must stay away."""
 
 import asyncio
+import threading
 import time
 from typing import Annotated
 
@@ -14,6 +15,7 @@ app = FastAPI()
 afterword = Afterword(app, url="sqlite:///real.db", worker=False)
 done: list[object] = []
 told: list[object] = []
+gate = threading.Event()
 
 
 async def slow(number: int, note: str = "none") -> str:
@@ -36,6 +38,10 @@ async def tell(job: JobRecord, error: BaseException, attempt: int) -> None:
 def fail(number: int) -> None:
     done.append(number)
     raise ValueError("boom")
+
+
+def hang() -> None:
+    gate.wait(60)
 
 
 @task(queue="reports")
@@ -88,6 +94,8 @@ async def delayed(background_tasks: BackgroundTasks, seconds: float = 3600) -> J
 async def one(name: str, background_tasks: BackgroundTasks) -> Job[None]:
     if name == "fail":
         return background_tasks.add_task(fail, 5)
+    if name == "hang":
+        return background_tasks.add_task(hang)
     if name == "another":
         return background_tasks.add_task(add_another)  # type: ignore[call-overload,no-any-return]
     return background_tasks.add_task(report if name == "report" else poll)

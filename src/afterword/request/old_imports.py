@@ -13,7 +13,7 @@ import inspect
 import linecache
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -261,30 +261,51 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 # ---------------------------------------------------------------------- lines
 
 
-def _line_of(use: _Use, import_in: Callable[[str, str], int | None]) -> tuple[str, str]:
-    """Return the place and the text of the import; of the function, if the import is not there."""
-    code = use.func.__code__
-    filename, line = code.co_filename, code.co_firstlineno
-    if not linecache.getlines(filename):  # generated code, as the `__init__` of a dataclass
-        filename, line = getattr(sys.modules.get(use.func.__module__), "__file__", "") or "?", 0
-    line = import_in(filename, use.name) or line
+def _line_of(use: _Use, import_in: Callable[[str, str, bool], int | None]) -> tuple[str, str]:
+    """Return the place and the text of the import; of the use, if the import is not there."""
+    filename = _file_of(use.func)
     lines = linecache.getlines(filename)
+    line = import_in(filename, use.name, use.as_parameter) or _line_in(lines, use)
     text = lines[line - 1].strip() if 0 < line <= len(lines) else use.func.__qualname__
-    return f"{_shown(filename)}{f':{line}' if line else ''}", text
+    return f"{_shown(filename)}:{line}", text
 
 
-def _import_in(filename: str, name: str) -> int | None:
-    """Return the line of a file that imports such a class; None if there is none."""
+def _file_of(func: FunctionType) -> str:
+    """Return the file of a function; that of its module for generated code, as of a dataclass."""
+    filename = func.__code__.co_filename
+    if linecache.getlines(filename):
+        return filename
+    return getattr(sys.modules.get(func.__module__), "__file__", None) or filename
+
+
+def _line_in(lines: Sequence[str], use: _Use) -> int:
+    """Return the line of a function that names the class; else that of its `def`."""
+    code = use.func.__code__
+    own = range(code.co_firstlineno, max(line or 0 for *_, line in code.co_lines()) + 1)
+    for sign in (use.name, "def "):
+        for line in own:
+            if line <= len(lines) and sign in lines[line - 1]:
+                return line
+    return code.co_firstlineno
+
+
+def _import_in(filename: str, name: str, as_parameter: bool) -> int | None:
+    """Return the line of a file that imports such a class; None if there is none.
+
+    A file may import both: FastAPI's is the one of parameters.
+    """
     try:
         tree = ast.parse("".join(linecache.getlines(filename)))
     except (SyntaxError, ValueError):
         return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in _MODULES:
-            for alias in node.names:
-                if alias.name == name:
-                    return alias.lineno
-    return None
+    found = [
+        (node.module.startswith("fastapi") is not as_parameter, alias.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in _MODULES
+        for alias in node.names
+        if alias.name == name
+    ]
+    return min(found)[1] if found else None
 
 
 def _shown(filename: str) -> str:

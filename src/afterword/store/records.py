@@ -52,6 +52,8 @@ def record(row: Row) -> JobRecord:
     state = state_of(values["state"])
     if state != values["state"]:
         values["error"] = f"the store holds an unknown state: {values['state']!r}"
+    elif state is JobState.RUNNING:
+        values["error"] = None  # it is that of the attempt before; a release keeps it
     return JobRecord(
         **{**values, "state": state, "tags": tags_of(values["tags"])},
         created_at=as_datetime(created_at),

@@ -21,7 +21,9 @@ from afterword.errors import ArgumentValueError, NotStorable, PayloadTooLarge, k
 PAYLOAD_LIMIT = 256 * 1024  # bytes of JSON per job
 DEPTH_LIMIT = 64  # nested containers
 # The part of pydantic's message before it quotes the value.
-_RULE = re.compile(r"^Unable to serialize unknown type: .*|Expected `[^`]*`")
+_RULE = re.compile(
+    r"^Unable to serialize unknown type: .*|Expected `[^`]*`|invalid utf-8 sequence of .*"
+)
 _BITS_OF_4300_DIGITS = 14_284  # the most that Python converts back from text
 
 

@@ -266,7 +266,7 @@ _CONDITIONS = {
     "worker": "job.worker = :worker",
     "request_id": "job.request_id = :request_id",
     "tag": "CAST(:tag AS text) = ANY (job.tags)",
-    "error": "position(CAST(:error AS text) IN job.error) > 0",
+    "error": "position(CAST(:error AS text) IN job.error) > 0 AND job.state <> 'running'",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "job.created_at >= to_timestamp(:since) AND job.id >= CAST(:first_id AS uuid)",
     "parked": "job.parked_at IS NOT NULL",

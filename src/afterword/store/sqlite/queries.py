@@ -35,7 +35,7 @@ _CONDITIONS = {
     "worker": "worker = :worker",
     "request_id": "request_id = :request_id",
     "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag)",
-    "error": "instr(error, :error) > 0",
+    "error": "instr(error, :error) > 0 AND state <> 'running'",
     "parked": "parked_at IS NOT NULL",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "created_at >= :since AND id >= :first_id",
