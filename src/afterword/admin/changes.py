@@ -120,6 +120,7 @@ def batches(store: Store, search: Search, states: Sequence[JobState]) -> Iterato
 def scope_of(search: Search, states: Sequence[JobState]) -> str:
     """Describe a search in words.
 
+    >>> from afterword.model.records import Filter
     >>> scope_of(Search(filter=Filter(task="app:send", error="refused")), [JobState.FAILED])
     "failed jobs with task app:send, error 'refused'"
     """

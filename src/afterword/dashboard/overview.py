@@ -17,7 +17,7 @@ _GROUPS = 5
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """What the workers have to do, and could do."""
+    """The workers that take jobs, their slots, and the jobs that run."""
 
     workers: int
     slots: int
