@@ -1,6 +1,6 @@
 """Pages of the jobs that a search finds. No search reads more than a window of jobs at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from afterword.admin.ids import full_id
@@ -61,7 +61,7 @@ def find(
 
 def window_of(store: Store, wanted: Filter, before: str | None = None) -> str | None:
     """Return the id below the window of a search; None if it needs none, or all are inside."""
-    if all(getattr(wanted, name) is None for name in _SLOW):
+    if not is_slow(wanted):
         return None
     return store.window(WINDOW, before, wanted.state)
 
@@ -117,10 +117,20 @@ def every(
             return
 
 
-def counts(store: Store, wanted: Filter, limit: int) -> dict[JobState, tuple[int, bool]]:
-    """Count the jobs of each state up to a limit; True: there may be more."""
+def is_slow(wanted: Filter) -> bool:
+    """Return True if a search looks at a window of jobs."""
+    return any(getattr(wanted, name) is not None for name in _SLOW)
+
+
+def counts(
+    store: Store, wanted: Filter, limit: int, states: Iterable[JobState] = JobState
+) -> dict[JobState, tuple[int, bool]]:
+    """Count the jobs of these states up to a limit; True: there may be more."""
+    if not is_slow(wanted):
+        numbers = store.count(replace(wanted, state=None), limit + 1)
+        return {state: (min(numbers[state], limit), numbers[state] > limit) for state in states}
     known = {}
-    for state in JobState:
+    for state in states:
         below = window_of(store, replace(wanted, state=state))
         one = replace(wanted, state=state, above=below)
         number = store.count(one, limit + 1)[state]

@@ -8,7 +8,7 @@ many as it can in two seconds, and then offers to go on.
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from afterword.admin.changes import BATCH, CHANGES, Change, scope_of, states_of
 from afterword.admin.found import counts, find
@@ -106,7 +106,7 @@ def _count(view: View, scope: Scope) -> str:
         return f"{len(scope.ids):,}"
     if scope.search.reads_jobs:
         return ""  # not counted: every job would have to be read
-    known = counts(view.store, replace(scope.search.filter, state=None), COUNT_LIMIT)
+    known = counts(view.store, scope.search.filter, COUNT_LIMIT, scope.states)
     number = sum(known[state][0] for state in scope.states)
     more = any(known[state][1] for state in scope.states)
     return f"{number:,}{'+' if more else ''}"

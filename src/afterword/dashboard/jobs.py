@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from afterword.admin.changes import CHANGES
-from afterword.admin.found import counts, find, next_id
+from afterword.admin.found import counts, find, is_slow, next_id
 from afterword.admin.health import COUNT_LIMIT
 from afterword.admin.search import QUALIFIERS, Search, parse
 from afterword.admin.summary import note_on
@@ -105,10 +105,13 @@ def _tabs(view: View, search: Search) -> list[Tab]:
     """Return the tabs: all jobs, and one for each state."""
     counted = not search.reads_jobs and not search.ids
     everything = search.in_state(None)
-    known = counts(view.store, everything.filter, COUNT_LIMIT) if counted else {}
+    # A search without an index counts only what is shown: each state takes a window of its own.
+    some = [search.filter.state] if is_slow(search.filter) else list(JobState)
+    states = [each for each in some if each and counted]
+    known = counts(view.store, everything.filter, COUNT_LIMIT, states)
     tabs = [Tab("all", everything.text, "", search.filter.state is None)]
     for state in JobState:
-        count = _in_words(*known[state]) if counted else ""
+        count = _in_words(*known[state]) if state in known else ""
         query = search.in_state(state).text
         tabs.append(Tab(state.value, query, count, search.filter.state is state))
     return tabs

@@ -26,7 +26,7 @@ class Slots:
 
 def show(view: View) -> Page:
     """Show the health of the store, its queues, and the latest failures."""
-    snapshot = look_at(view.store, view.now)
+    snapshot = view.recent.get("snapshot", lambda: look_at(view.store, view.now))
     groups = _latest_failures(view)
     return Page(
         template="overview.html",
