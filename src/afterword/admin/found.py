@@ -11,7 +11,7 @@ from afterword.store.paging import PAGE, pages
 from afterword.store.protocol import Store
 
 WINDOW = 10_000  # jobs that the store looks at for a page, if no index finds those that match
-READ = 3_000  # jobs that are read here for a page, if the store cannot decide
+READ = 1_000  # jobs that are read here for a page, if the store cannot decide
 
 # Fields of a filter that no index serves in both stores, however many jobs there are.
 _SLOW = ("task", "queue", "worker", "tag", "error", "request_id")
