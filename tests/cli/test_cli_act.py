@@ -224,7 +224,7 @@ def test_a_dry_run_changes_nothing_and_says_the_scope(shell: Shell) -> None:
     done = shell.run(*arguments)
     document = json.loads(shell.run(*arguments, "--json").out)
 
-    assert "would retry 1 failed jobs with task shop:pay, tag eu, error 'no'\n" == done.out
+    assert "would retry 1 failed job with task shop:pay, tag eu, error 'no'\n" == done.out
     assert (1, False) == (document["matching"], document["more_than_counted"])
     assert {"failed": 1} == states(shell)
 
@@ -235,7 +235,7 @@ def test_without_a_terminal_all_needs_a_yes(shell: Shell) -> None:
     done = shell.run("retry", "--all")
 
     assert (2, "") == (done.code, done.out)
-    assert "changes 1 failed jobs" in done.err
+    assert "changes 1 failed job" in done.err
     assert "--yes" in done.err
     assert {"failed": 1} == states(shell)
 
@@ -429,7 +429,7 @@ def test_all_that_a_search_finds_are_changed(shell: Shell) -> None:
     dry = shell.run("retry", "--all", "--search", "arg.n:1", "--dry-run")
     done = shell.run("retry", "--all", "--search", "arg.n:1", "--yes")
 
-    assert "would retry 1 failed jobs with argument n '1'\n" == dry.out
+    assert "would retry 1 failed job with argument n '1'\n" == dry.out
     assert "retried 1 job\n" == done.out
     assert ["failed", "queued", "failed"] == [shell.job(each).state for each in ids]
 
