@@ -246,7 +246,7 @@ def test_in_a_terminal_it_asks(shell: Shell, answer: str, code: int, left: str) 
 
     environment = {"AFTERWORD_URL": shell.url}
     with PtySession("retry", "--all", environment=environment) as terminal:
-        terminal.wait_for("Retry 1 failed jobs? [y/N]:")
+        terminal.wait_for("Retry 1 failed job? [y/N]:")
         terminal.press(answer + "\n")
 
         assert code == terminal.wait()
