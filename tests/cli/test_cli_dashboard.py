@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,3 +101,20 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
     assert 5 == done.returncode
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    made = open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
+    made.open()
+    made.close()
+    without = "import sys; sys.modules['jinja2'] = None; from afterword.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, "dashboard", "--url", made.url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert 2 == done.returncode
+    assert 'pip install "afterword[dashboard]"' in done.stderr

@@ -1,5 +1,6 @@
 """Who may see and do what, on every route, from everywhere."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from starlette.testclient import TestClient
 from afterword import Afterword
 from afterword.dashboard.permissions import OPERATE, READ, Permission
 from afterword.dashboard.routes import ROUTES, Route
+from afterword.dashboard.static_files import FOLDER
 from afterword.errors import ConfigurationError
 from afterword.store.protocol import Store, open_store
 from tests.dashboard.conftest import HOST, ROOT, Site, site_of
@@ -410,6 +412,14 @@ def test_static_files_are_small_and_cached(store: Store) -> None:
     assert {200} == {each.status_code for each in answers}
     assert sum(len(each.content) for each in answers) < 60 * 1024
     assert all("immutable" in each.headers["cache-control"] for each in answers)
+
+
+def test_htmx_is_the_file_that_its_licence_names() -> None:
+    licence = (FOLDER / "htmx.LICENSE.txt").read_text("utf-8")
+    digest = hashlib.sha256((FOLDER / "htmx.min.js").read_bytes()).hexdigest()
+
+    assert digest in licence
+    assert "Zero-Clause BSD" in licence
 
 
 def test_there_is_no_other_file(store: Store) -> None:

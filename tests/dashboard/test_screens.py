@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +16,8 @@ from afterword.dashboard import change, jobs
 from afterword.model.job import JobState, new_id
 from afterword.model.outcome import Completed, Failed
 from afterword.model.records import Filter
-from afterword.store.protocol import Store
+from afterword.store.protocol import Store, open_store
+from afterword.store.sqlite.reader import Reader
 from tests.dashboard.conftest import ROOT, Site, site_of
 from tests.dashboard.population import HOSTILE, Population, hostile, ordinary
 
@@ -74,11 +78,11 @@ def test_jobs_are_listed_newest_first_in_pages(site: Site, monkeypatch: pytest.M
 def test_tabs_count_the_jobs_that_match(site: Site) -> None:
     ordinary(site.store)
 
-    text = text_of(site.get("/jobs?q=task:shop.mail:send_receipt"))
+    text = text_of(site.get("/jobs"))
+    narrowed = text_of(site.get("/jobs?q=task:shop.mail:send_receipt state:failed"))
 
-    assert "failed 3" in text
-    assert "completed 1" in text
-    assert "queued 0" in text
+    assert "queued 5 running 2 completed 13 failed 4 cancelled 1" in text
+    assert "queued running completed failed 3 cancelled" in narrowed
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_other_mistakes_are_explained(site: Site, path: str) -> None:
 
 
 def test_a_search_in_arguments_reads_a_window(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(found, "WINDOW", 4)
+    monkeypatch.setattr(found, "READ", 4)
     monkeypatch.setattr(found, "PAGE", 2)
     people = Population(site.store)
     oldest = people.add(arguments='{"number": 1}')
@@ -139,8 +143,28 @@ def test_a_search_in_arguments_reads_a_window(site: Site, monkeypatch: pytest.Mo
     second = site.client.get(older[1].replace("&amp;", "&"))
 
     assert [] == shown_ids(first)
-    assert "4 jobs were read for this search" in text_of(first)
+    assert "looked at the newest jobs only" in text_of(first)
     assert [oldest] == shown_ids(second)
+
+
+def test_a_search_without_an_index_looks_at_a_window(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found, "WINDOW", 3)
+    people = Population(site.store)
+    oldest = people.add(tags=("rare",))
+    for _ in range(8):
+        people.add()
+    path, seen, asked = "/jobs?q=tag:rare", list[str](), 0
+    while path and asked < 9:
+        answer, asked = site.get(path), asked + 1
+        seen += shown_ids(answer)
+        older = re.search(rf'href="{ROOT}([^"]*)">Search older ones', answer.text)
+        path = older[1].replace("&amp;", "&") if older else ""
+
+    assert [oldest] == seen
+    assert 3 == asked
+    assert "queued 0+" in text_of(site.get("/jobs?q=tag:rare state:queued"))
 
 
 # ---------------------------------------------------------------------- live
@@ -169,6 +193,32 @@ def test_a_poll_is_empty_until_something_changes(site: Site, path: str) -> None:
     assert all(b"" == each.content for each in unchanged if each.status_code == 304)
     assert 200 == changed.status_code
     assert changed.text.startswith("<main")
+
+
+def test_an_empty_poll_asks_the_store_one_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
+    store.open()
+    ordinary(store)
+    site = site_of(store)
+    asked: list[str] = []
+    read = Reader.read_text
+
+    def counted(self: Reader, text: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        asked.append(text)
+        return read(self, text, values)
+
+    first = site.get("/")
+    monkeypatch.setattr(Reader, "read_text", counted)
+    second = poll(site, first)
+    if second.status_code == 200:  # a quarter of a minute has ended just now
+        asked.clear()
+        second = poll(site, second)
+    store.close()
+
+    assert 304 == second.status_code
+    assert ["PRAGMA data_version"] == asked
 
 
 def test_new_jobs_wait_behind_a_link(site: Site) -> None:

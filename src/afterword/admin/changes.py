@@ -120,9 +120,10 @@ def batches(store: Store, search: Search, states: Sequence[JobState]) -> Iterato
 def scope_of(search: Search, states: Sequence[JobState], matching: int = 0) -> str:
     """Describe a search in words; `matching` is the number of jobs, if it is known.
 
+    >>> from afterword.model.records import Filter
     >>> scope_of(Search(filter=Filter(task="app:send", error="refused")), [JobState.FAILED])
     "failed jobs with task app:send, error 'refused'"
-    >>> scope_of(Search(), [JobState.QUEUED], 1)
+    >>> scope_of(Search(), [JobState.QUEUED], matching=1)
     'queued job'
     """
     wanted = search.filter

@@ -8,11 +8,11 @@ many as it can in two seconds, and then offers to go on.
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from afterword.admin.changes import BATCH, CHANGES, Change, scope_of, states_of
-from afterword.admin.found import find
-from afterword.admin.health import COUNT_LIMIT, capped
+from afterword.admin.found import counts, find
+from afterword.admin.health import COUNT_LIMIT
 from afterword.admin.search import Search
 from afterword.admin.summary import note_on
 from afterword.admin.words import many
@@ -106,8 +106,10 @@ def _count(view: View, scope: Scope) -> str:
         return f"{len(scope.ids):,}"
     if scope.search.reads_jobs:
         return ""  # not counted: every job would have to be read
-    counts = view.store.count(replace(scope.search.filter, state=None), COUNT_LIMIT + 1)
-    return capped(sum(counts[state] for state in scope.states))
+    known = counts(view.store, scope.search.filter, COUNT_LIMIT, scope.states)
+    number = sum(known[state][0] for state in scope.states)
+    more = any(known[state][1] for state in scope.states)
+    return f"{number:,}{'+' if more else ''}"
 
 
 def _samples(view: View, scope: Scope) -> list[JobRecord]:
