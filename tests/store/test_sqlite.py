@@ -638,6 +638,12 @@ def plan_of(store: SQLiteStore, statement: str, values: Mapping[str, object]) ->
         (Filter(state=JobState.CANCELLED), "INDEX afterword_history_not_completed"),
         (Filter(task="app:send"), "INDEX afterword_history_task"),
         (Filter(request_id="r-1"), "INDEX afterword_history_request"),
+        (Filter(error="no", newest=9), "PRIMARY KEY (id>? AND id<?)"),
+        (
+            Filter(error="no", newest=9, state=JobState.FAILED),
+            "INDEX afterword_history_not_completed (state=? AND id>? AND id<?)",
+        ),
+        (Filter(tag="a", since=1.0, until=9.0), "PRIMARY KEY (id>? AND id<?)"),
     ],
     ids=str,
 )

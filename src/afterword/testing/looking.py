@@ -94,6 +94,13 @@ _LOOKS: dict[Filter, set[str]] = {
     Filter(error="valueerror"): set(),
     Filter(since=FUTURE): set(),
     Filter(since=PAST, state=JobState.RUNNING): {"running"},
+    Filter(until=PAST): set(),
+    Filter(until=FUTURE, state=JobState.RUNNING): {"running"},
+    Filter(until=FUTURE, since=PAST, tag="a"): {"plain", "failed"},
+    Filter(newest=0): set(),
+    Filter(newest=BATCH, tag="a"): {"plain", "failed"},
+    Filter(newest=1, state=JobState.FAILED): {"failed"},
+    Filter(newest=1, state=JobState.FAILED, task="app:send"): set(),
     Filter(task="app:other", state=JobState.QUEUED): {"other task"},
     Filter(task="app:other", state=JobState.COMPLETED): set(),
     Filter(queue="mail", request_id="r-1"): {"completed"},
@@ -162,6 +169,30 @@ def check_since_is_when_jobs_were_added(store: Store) -> None:
     store.add([new])
     since = record(store, new.id).created_at.timestamp() - 0.001  # a record has microseconds
     expect([new.id], ids(store.find(Filter(since=since))), "ids")
+
+
+def check_until_is_when_jobs_were_added(store: Store) -> None:
+    """`until` leaves out jobs that were added later, or at that time."""
+    old, new = a_job(), a_job()
+    store.add([old])
+    time.sleep(0.05)
+    store.add([new])
+    until = record(store, new.id).created_at.timestamp() - 0.001
+    expect([old.id], ids(store.find(Filter(until=until))), "ids")
+
+
+def check_a_search_may_end_early(store: Store) -> None:
+    """`newest` finds and counts what matches among the newest jobs only."""
+    join(store, "ann")
+    store.add([a_job(tags=("a",)) for _ in range(2)])
+    for attempt in claim(store):
+        end(store, attempt, Completed())
+    jobs = [a_job(tags=("a",)), a_job(tags=("a",)), a_job(), a_job()]
+    store.add(jobs)
+    expect(ids(jobs[1:2]), ids(store.find(Filter(tag="a", newest=3, state=JobState.QUEUED))), "ids")
+    expect(3, len(store.find(Filter(tag="a", newest=3))), "of both kinds")
+    expect(1, store.count(Filter(tag="a", newest=3))[JobState.QUEUED], "queued jobs counted")
+    expect(1, store.count(Filter(tag="a", newest=1))[JobState.COMPLETED], "ended jobs counted")
 
 
 def check_what_is_no_id_is_nobodys(store: Store) -> None:
