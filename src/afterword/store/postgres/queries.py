@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from afterword.model.clock import Clock
+from afterword.model.failures import TAIL, Failures, grouped
 from afterword.model.job import FINAL_STATES, JobRecord, JobState
 from afterword.model.records import (
     AttemptRecord,
@@ -17,7 +18,7 @@ from afterword.store.parts import Row
 from afterword.store.postgres.people import PeopleConnection, repeated
 from afterword.store.postgres.rows import conditions, filter_values, newest_condition, uuids
 from afterword.store.postgres.session import Session
-from afterword.store.protocol import EVERYTHING
+from afterword.store.protocol import EVERYTHING, NEWEST_FAILURES
 from afterword.store.records import (
     attempts_of,
     queue_record,
@@ -105,6 +106,16 @@ class Queries:
                 where = conditions(wanted, state) + _newest(statement, wanted, state)
                 (counts[state],) = session.execute(statement, values, where)[0]
         return counts
+
+    @repeated
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """The newest jobs that failed, in groups."""
+        values = {**filter_values(wanted), "limit": limit, "tail": TAIL}
+        where = conditions(wanted, JobState.FAILED) + _newest("_ended", wanted, JobState.FAILED)
+        with self._people.looking() as session:
+            rows = session.execute("failures", values, where)
+            ((now,),) = session.execute("now")
+        return grouped(rows, limit, now)
 
     @repeated
     def workers(self) -> Sequence[WorkerRecord]:

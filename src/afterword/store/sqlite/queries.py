@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from afterword.model.clock import Clock
+from afterword.model.failures import TAIL, Failures, grouped
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import (
     AttemptRecord,
@@ -16,7 +17,7 @@ from afterword.model.records import (
 from afterword.store import records
 from afterword.store.locks import Locks
 from afterword.store.parts import Row, Values
-from afterword.store.protocol import EVERYTHING
+from afterword.store.protocol import EVERYTHING, NEWEST_FAILURES
 from afterword.store.records import (
     attempts_of,
     first_id_since,
@@ -94,6 +95,12 @@ class Queries:
         if limit is not None:
             counted = {state: min(number, limit) for state, number in counted.items()}
         return {**dict.fromkeys(JobState, 0), **counted}
+
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """The newest jobs that failed, in groups."""
+        text = _statement("failures_ended", wanted, _stated(JobState.FAILED))
+        values = {**_values(wanted), "limit": limit, "before": _LAST_ID, "tail": TAIL}
+        return grouped(self._reader.read_text(text, values), limit, self._clock.now())
 
     def workers(self) -> Sequence[WorkerRecord]:
         """Return the workers on the list; `alive` says that their processes live."""
