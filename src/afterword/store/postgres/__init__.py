@@ -190,6 +190,7 @@ class PostgresStore:
     workers = verb("_queries", Queries.workers)
     queues = verb("_queries", Queries.queues)
     tasks = verb("_queries", Queries.tasks)
+    audit = verb("_queries", Queries.audit)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)

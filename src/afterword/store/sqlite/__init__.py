@@ -164,6 +164,7 @@ class SQLiteStore:
     workers = verb("_queries", Queries.workers)
     queues = verb("_queries", Queries.queues)
     tasks = verb("_queries", Queries.tasks)
+    audit = verb("_queries", Queries.audit)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)
