@@ -29,6 +29,9 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from afterword.errors import ConfigurationError
+from afterword.model.audit import Actor, AuditRecord
+from afterword.model.counters import MINUTE, CounterRecord
+from afterword.model.failures import Failures
 from afterword.model.job import JobRecord, JobState, NewJob, held_fence
 from afterword.model.outcome import Outcome
 from afterword.model.records import (
@@ -210,6 +213,7 @@ class Statement:
 
 
 EVERYTHING = Filter()
+NEWEST_FAILURES = 2_000  # jobs: more would take longer than people wait
 
 
 class Store(Protocol):
@@ -319,6 +323,13 @@ class Store(Protocol):
     def purge(self, retention: float, limit: int) -> int:
         """Delete history that finished longer ago than `retention` seconds; returns how many."""
 
+    def roll_up(self, limit: int) -> int:
+        """Count the jobs that ended in minutes that are over, for `counters`.
+
+        At most `limit` minutes are counted for the first time. Returns how many were counted; 0:
+        there is none, or another process counts them.
+        """
+
     def now(self) -> float:
         """The store's clock: seconds since 1970."""
 
@@ -378,6 +389,12 @@ class Store(Protocol):
         `Filter.above` with it bounds what a search reads, which `limit` does not.
         """
 
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """Group the newest jobs that failed by task, exception and message; at most `limit` jobs.
+
+        The state in the filter does not count.
+        """
+
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
 
@@ -393,13 +410,13 @@ class Store(Protocol):
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited."""
 
-    def limit(self, queues: Mapping[str, int | None]) -> bool:
+    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
         """Set how many jobs of these queues may run at the same time, over all workers.
 
         Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
         """
 
-    def pause(self, queues: Sequence[str]) -> bool:
+    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
         """Let no worker start jobs of these queues any more.
 
         Returns when that holds in every process: each live worker has taken note, or its lease is
@@ -410,10 +427,10 @@ class Store(Protocol):
     def wait_noted(self, timeout: float) -> bool:
         """Wait until the rules hold in every process; False: not within so many seconds."""
 
-    def resume(self, queues: Sequence[str]) -> None:
+    def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
         """Let the workers go on with these queues."""
 
-    def pause_schedule(self, name: str, paused: bool) -> bool:
+    def pause_schedule(self, name: str, paused: bool, by: Actor | None = None) -> bool:
         """Let a schedule make no jobs, or make them again; False: it is not known."""
 
     def workers(self) -> Sequence[WorkerRecord]:
@@ -431,22 +448,41 @@ class Store(Protocol):
         It is cheap, for callers who look again and again.
         """
 
+    def counters(self, since: float, seconds: int = MINUTE) -> Sequence[CounterRecord]:
+        """Return how many jobs ended in each period that began since then, by its start.
+
+        Behind them come the jobs that ended lately and are not counted yet, up to 10,000 of them.
+
+        Args:
+            seconds: the length of the periods: MINUTE, TEN_MINUTES or HOUR. Of the first there are
+                two days, of the second 14 days, of the last a year.
+        """
+
+    def audit(self, limit: int = 100, before: str | None = None) -> Sequence[AuditRecord]:
+        """The newest actions of people first, in pages; they are kept for a year.
+
+        `before` is the last id of the page before.
+        """
+
     def examine(self) -> Sequence[Remark]:
         """Report how the database is set up and how it fares, with advice."""
 
-    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+    # `by` is for the audit, which is written in the transaction of the action if that has changed
+    # anything; without it nothing is written.
+
+    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
         """End queued jobs; their followers stop with them. Ask for the end of running ones.
 
         False: it has ended already, or is not known.
         """
 
-    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Queue jobs again that ended; the next attempt has the next number. False: not ended.
 
         Followers that were cancelled because of them come back behind them.
         """
 
-    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Forget jobs that are not running; the followers of a queued one move up."""
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
