@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from afterword.errors import ConfigurationError
+from afterword.model.counters import MINUTE, CounterRecord
 from afterword.model.job import JobRecord, JobState, NewJob, held_fence
 from afterword.model.outcome import Outcome
 from afterword.model.records import (
@@ -319,6 +320,13 @@ class Store(Protocol):
     def purge(self, retention: float, limit: int) -> int:
         """Delete history that finished longer ago than `retention` seconds; returns how many."""
 
+    def roll_up(self, limit: int) -> int:
+        """Count the jobs that ended in minutes that are over, for `counters`.
+
+        At most `limit` minutes are counted for the first time. Returns how many were counted; 0:
+        there is none, or another process counts them.
+        """
+
     def now(self) -> float:
         """The store's clock: seconds since 1970."""
 
@@ -421,6 +429,16 @@ class Store(Protocol):
         """A text that changes when anything in the store does; it may also change without that.
 
         It is cheap, for callers who look again and again.
+        """
+
+    def counters(self, since: float, seconds: int = MINUTE) -> Sequence[CounterRecord]:
+        """Return how many jobs ended in each period that began since then, by its start.
+
+        Behind them come the jobs that ended lately and are not counted yet, up to 10,000 of them.
+
+        Args:
+            seconds: the length of the periods: MINUTE, TEN_MINUTES or HOUR. Of the first there are
+                two days, of the second 14 days, of the last a year.
         """
 
     def examine(self) -> Sequence[Remark]:

@@ -18,6 +18,7 @@ from afterword.testing import (
     acting,
     adding,
     attempts,
+    counting,
     ending,
     keeping,
     keyed,
@@ -38,7 +39,7 @@ MakeStore = Callable[[], Store]
 
 _MODULES = (
     *(keeping, adding, keyed, taking, limiting, ending, attempts, losing, knowing, looking),
-    *(acting, stopping, scheduling),
+    *(counting, acting, stopping, scheduling),
 )
 CHECKS: tuple[Check, ...] = tuple(
     function

@@ -29,6 +29,7 @@ from afterword.store.parts import verb
 from afterword.store.sqlite.actions import Actions
 from afterword.store.sqlite.adding import Adding
 from afterword.store.sqlite.claiming import Claiming
+from afterword.store.sqlite.counting import Counting
 from afterword.store.sqlite.drivers import Apsw, Driver, Pysqlite
 from afterword.store.sqlite.file import StoreFile, script
 from afterword.store.sqlite.path import path_of
@@ -79,6 +80,7 @@ class SQLiteStore:
         self._claiming = Claiming(writer, clock, careful)
         self._settling = Settling(writer, clock, self._adding, self._claiming)
         self._upkeep = Upkeep(writer, reader, clock, careful, locks, self._settling)
+        self._counting = Counting(writer, reader, clock)
         self._scheduling = Scheduling(writer, reader, clock)
         self._queries = Queries(reader, clock, locks)
         self._actions = Actions(writer, reader, clock, locks, self._settling)
@@ -142,6 +144,9 @@ class SQLiteStore:
     recover = verb("_upkeep", Upkeep.recover)
     free_followers = verb("_upkeep", Upkeep.free_followers)
     purge = verb("_upkeep", Upkeep.purge)
+
+    roll_up = verb("_counting", Counting.roll_up)
+    counters = verb("_counting", Counting.counters)
 
     now = verb("_scheduling", Scheduling.now)
     declare = verb("_scheduling", Scheduling.declare)
