@@ -30,6 +30,7 @@ from weakref import WeakValueDictionary
 
 from afterword.errors import ConfigurationError
 from afterword.model.counters import MINUTE, CounterRecord
+from afterword.model.failures import Failures
 from afterword.model.job import JobRecord, JobState, NewJob, held_fence
 from afterword.model.outcome import Outcome
 from afterword.model.records import (
@@ -211,6 +212,7 @@ class Statement:
 
 
 EVERYTHING = Filter()
+NEWEST_FAILURES = 2_000  # jobs: more would take longer than people wait
 
 
 class Store(Protocol):
@@ -377,6 +379,12 @@ class Store(Protocol):
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
         """Count the jobs in each state; no state is counted further than `limit`."""
+
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """Group the newest jobs that failed by task, exception and message; at most `limit` jobs.
+
+        The state in the filter does not count.
+        """
 
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""

@@ -181,6 +181,11 @@ def first_id_since(wanted: Filter) -> str | None:
     return None if wanted.since is None else first_id(wanted.since - 24 * 3600)
 
 
+def last_id_until(wanted: Filter) -> str | None:
+    """Return an id behind those of jobs added until then; clocks may differ by a day."""
+    return None if wanted.until is None else first_id(wanted.until + 24 * 3600)
+
+
 def maybe_timestamp(at: datetime | None) -> float | None:
     """Seconds since 1970."""
     return None if at is None else at.timestamp()

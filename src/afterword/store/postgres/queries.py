@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from afterword.model.clock import Clock
+from afterword.model.failures import TAIL, Failures, grouped
 from afterword.model.job import FINAL_STATES, JobRecord, JobState
 from afterword.model.records import (
     AttemptRecord,
@@ -15,9 +16,9 @@ from afterword.model.records import (
 from afterword.store.locks import Locks
 from afterword.store.parts import Row
 from afterword.store.postgres.people import PeopleConnection, repeated
-from afterword.store.postgres.rows import conditions, filter_values, uuids
+from afterword.store.postgres.rows import conditions, filter_values, newest_condition, uuids
 from afterword.store.postgres.session import Session
-from afterword.store.protocol import EVERYTHING
+from afterword.store.protocol import EVERYTHING, NEWEST_FAILURES
 from afterword.store.records import (
     attempts_of,
     queue_record,
@@ -88,7 +89,8 @@ class Queries:
         with self._people.looking() as session:
             for statement, states in _PLACES.items():
                 if wanted.state is None or wanted.state in states:
-                    rows += session.execute(statement, values, where)
+                    newest = _newest(statement, wanted, wanted.state)
+                    rows += session.execute(statement, values, where + newest)
         return [record(row) for row in sorted(rows, key=_id, reverse=True)[:limit]]
 
     @repeated
@@ -101,8 +103,19 @@ class Queries:
         with self._people.looking() as session:
             for state in JobState if wanted.state is None else [wanted.state]:
                 statement = "count_ended" if state.final else "count_unfinished"
-                (counts[state],) = session.execute(statement, values, conditions(wanted, state))[0]
+                where = conditions(wanted, state) + _newest(statement, wanted, state)
+                (counts[state],) = session.execute(statement, values, where)[0]
         return counts
+
+    @repeated
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """The newest jobs that failed, in groups."""
+        values = {**filter_values(wanted), "limit": limit, "tail": TAIL}
+        where = conditions(wanted, JobState.FAILED) + _newest("_ended", wanted, JobState.FAILED)
+        with self._people.looking() as session:
+            rows = session.execute("failures", values, where)
+            ((now,),) = session.execute("now")
+        return grouped(rows, limit, now)
 
     @repeated
     def workers(self) -> Sequence[WorkerRecord]:
@@ -150,6 +163,12 @@ class Queries:
             ),
             Remark("dead rows", f"{dead:,} in jobs", _BLOATED if dead > 1_000_000 else ""),
         ]
+
+
+def _newest(statement: str, wanted: Filter, state: JobState | None) -> str:
+    if wanted.newest is None:
+        return ""
+    return newest_condition("history" if statement.endswith("_ended") else "jobs", state)
 
 
 def records(session: Session, ids: Sequence[str]) -> Sequence[JobRecord]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from afterword.model.clock import Clock
+from afterword.model.failures import TAIL, Failures, grouped
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import (
     AttemptRecord,
@@ -16,10 +17,11 @@ from afterword.model.records import (
 from afterword.store import records
 from afterword.store.locks import Locks
 from afterword.store.parts import Row, Values
-from afterword.store.protocol import EVERYTHING
+from afterword.store.protocol import EVERYTHING, NEWEST_FAILURES
 from afterword.store.records import (
     attempts_of,
     first_id_since,
+    last_id_until,
     queue_record,
     task_record,
     worker_record,
@@ -39,6 +41,7 @@ _CONDITIONS = {
     "parked": "parked_at IS NOT NULL",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "created_at >= :since AND id >= :first_id",
+    "until": "created_at < :until AND id < :last_id",
 }
 
 
@@ -95,6 +98,12 @@ class Queries:
         if limit is not None:
             counted = {state: min(number, limit) for state, number in counted.items()}
         return {**dict.fromkeys(JobState, 0), **counted}
+
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """The newest jobs that failed, in groups."""
+        text = _statement("failures_ended", wanted, _stated(JobState.FAILED))
+        values = {**_values(wanted), "limit": limit, "before": _LAST_ID, "tail": TAIL}
+        return grouped(self._reader.read_text(text, values), limit, self._clock.now())
 
     def workers(self) -> Sequence[WorkerRecord]:
         """Return the workers on the list; `alive` says that their processes live."""
@@ -163,9 +172,19 @@ def _statement(name: str, wanted: Filter, stated: str) -> str:
     conditions = [text for field, text in _CONDITIONS.items() if getattr(wanted, field) is not None]
     if wanted.error is not None and name.endswith("_ended"):
         conditions.append("state <> 'completed'")  # only the others have an error
+    if wanted.newest is not None:
+        conditions.append(_newest("history" if name.endswith("_ended") else "jobs", stated))
     return sql(name).replace("/* wanted */", " AND ".join([stated, *conditions]))
 
 
+def _newest(table: str, stated: str) -> str:
+    """Return the condition that leaves out all jobs but the newest of a state."""
+    return (
+        f"id > coalesce((SELECT id FROM afterword_{table} WHERE {stated}"  # noqa: S608 - our text
+        " ORDER BY id DESC LIMIT 1 OFFSET :newest), '')"
+    )
+
+
 def _values(wanted: Filter) -> Values:
-    values = {field: getattr(wanted, field) for field in _CONDITIONS}
-    return {**values, "first_id": first_id_since(wanted)}
+    values = {field: getattr(wanted, field) for field in (*_CONDITIONS, "newest")}
+    return {**values, "first_id": first_id_since(wanted), "last_id": last_id_until(wanted)}
