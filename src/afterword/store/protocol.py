@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from afterword.errors import ConfigurationError
+from afterword.model.audit import Actor, AuditRecord
 from afterword.model.counters import MINUTE, CounterRecord
 from afterword.model.failures import Failures
 from afterword.model.job import JobRecord, JobState, NewJob, held_fence
@@ -401,13 +402,13 @@ class Store(Protocol):
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited."""
 
-    def limit(self, queues: Mapping[str, int | None]) -> bool:
+    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
         """Set how many jobs of these queues may run at the same time, over all workers.
 
         Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
         """
 
-    def pause(self, queues: Sequence[str]) -> bool:
+    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
         """Let no worker start jobs of these queues any more.
 
         Returns when that holds in every process: each live worker has taken note, or its lease is
@@ -418,10 +419,10 @@ class Store(Protocol):
     def wait_noted(self, timeout: float) -> bool:
         """Wait until the rules hold in every process; False: not within so many seconds."""
 
-    def resume(self, queues: Sequence[str]) -> None:
+    def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
         """Let the workers go on with these queues."""
 
-    def pause_schedule(self, name: str, paused: bool) -> bool:
+    def pause_schedule(self, name: str, paused: bool, by: Actor | None = None) -> bool:
         """Let a schedule make no jobs, or make them again; False: it is not known."""
 
     def workers(self) -> Sequence[WorkerRecord]:
@@ -449,22 +450,31 @@ class Store(Protocol):
                 two days, of the second 14 days, of the last a year.
         """
 
+    def audit(self, limit: int = 100, before: str | None = None) -> Sequence[AuditRecord]:
+        """The newest actions of people first, in pages; they are kept for a year.
+
+        `before` is the last id of the page before.
+        """
+
     def examine(self) -> Sequence[Remark]:
         """Report how the database is set up and how it fares, with advice."""
 
-    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+    # `by` is for the audit, which is written in the transaction of the action if that has changed
+    # anything; without it nothing is written.
+
+    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
         """End queued jobs; their followers stop with them. Ask for the end of running ones.
 
         False: it has ended already, or is not known.
         """
 
-    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Queue jobs again that ended; the next attempt has the next number. False: not ended.
 
         Followers that were cancelled because of them come back behind them.
         """
 
-    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Forget jobs that are not running; the followers of a queued one move up."""
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:

@@ -18,6 +18,7 @@ from afterword.testing import (
     acting,
     adding,
     attempts,
+    auditing,
     counting,
     ending,
     keeping,
@@ -39,7 +40,7 @@ MakeStore = Callable[[], Store]
 
 _MODULES = (
     *(keeping, adding, keyed, taking, limiting, ending, attempts, losing, knowing, looking),
-    *(counting, acting, stopping, scheduling),
+    *(counting, auditing, acting, stopping, scheduling),
 )
 CHECKS: tuple[Check, ...] = tuple(
     function

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from afterword.model.audit import AuditRecord
 from afterword.model.clock import Clock
 from afterword.model.failures import TAIL, Failures, grouped
 from afterword.model.job import FINAL_STATES, JobRecord, JobState
@@ -13,6 +14,7 @@ from afterword.model.records import (
     TaskRecord,
     WorkerRecord,
 )
+from afterword.store.auditing import audit_record
 from afterword.store.locks import Locks
 from afterword.store.parts import Row
 from afterword.store.postgres.people import PeopleConnection, repeated
@@ -34,6 +36,7 @@ _PLACES = {
 }
 
 
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"  # sorts behind every id
 _SKEW = 5.0  # seconds
 _WEAK = "Set fsync and synchronous_commit to on, or jobs are lost when the server's machine fails."
 _SKEWED = "Set this machine's clock, say by NTP. Leases do not depend on it, but logs do."
@@ -144,6 +147,13 @@ class Queries:
         with self._people.looking() as session:
             ((position,),) = session.execute("revision")
         return str(position)
+
+    @repeated
+    def audit(self, limit: int = 100, before: str | None = None) -> Sequence[AuditRecord]:
+        """A page of the audit, newest first."""
+        values = {"limit": limit, "before": before or _LAST_ID}
+        with self._people.looking() as session:
+            return [audit_record(row) for row in session.execute("audit", values)]
 
     @repeated
     def examine(self) -> Sequence[Remark]:

@@ -165,6 +165,7 @@ class SQLiteStore:
     queues = verb("_queries", Queries.queues)
     tasks = verb("_queries", Queries.tasks)
     revision = verb("_queries", Queries.revision)
+    audit = verb("_queries", Queries.audit)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)

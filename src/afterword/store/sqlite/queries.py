@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from afterword.model.audit import AuditRecord
 from afterword.model.clock import Clock
 from afterword.model.failures import TAIL, Failures, grouped
 from afterword.model.job import JobRecord, JobState
@@ -15,6 +16,7 @@ from afterword.model.records import (
     WorkerRecord,
 )
 from afterword.store import records
+from afterword.store.auditing import audit_record
 from afterword.store.locks import Locks
 from afterword.store.parts import Row, Values
 from afterword.store.protocol import EVERYTHING, NEWEST_FAILURES
@@ -132,6 +134,11 @@ class Queries:
         """Number the commits of other connections, and the connection that counts them."""
         ((version,),) = self._reader.read_text("PRAGMA data_version", {})
         return f"{self._reader.number:x}-{version}"
+
+    def audit(self, limit: int = 100, before: str | None = None) -> Sequence[AuditRecord]:
+        """A page of the audit, newest first."""
+        values = {"limit": limit, "before": before or _LAST_ID}
+        return [audit_record(row) for row in self._reader.read("audit", values)]
 
     def examine(self) -> Sequence[Remark]:
         """Report on the file, as the library sees it."""
