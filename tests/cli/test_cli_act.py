@@ -421,3 +421,24 @@ def test_waiting_for_a_new_job_has_an_end(shell: Shell) -> None:
 
     assert (1, "") == (done.code, done.out)
     assert "Not ended after 0.01 s; it is queued." in done.err
+
+
+def test_all_that_a_search_finds_are_changed(shell: Shell) -> None:
+    ids = [shell.fail(arguments=f'{{"n": {number}}}') for number in range(3)]
+
+    dry = shell.run("retry", "--all", "--search", "arg.n:1", "--dry-run")
+    done = shell.run("retry", "--all", "--search", "arg.n:1", "--yes")
+
+    assert "would retry 1 failed jobs with argument n '1'\n" == dry.out
+    assert "retried 1 job\n" == done.out
+    assert ["failed", "queued", "failed"] == [shell.job(each).state for each in ids]
+
+
+def test_a_search_for_ids_does_not_change_all(shell: Shell) -> None:
+    job_id = shell.fail()
+
+    done = shell.run("delete", "--all", "--search", f"id:{job_id[-8:]}", "--yes")
+
+    assert 2 == done.code
+    assert "must not name ids" in done.err
+    assert "failed" == shell.job(job_id).state

@@ -411,3 +411,19 @@ def test_top_says_for_how_long_jobs_run(shell: Shell) -> None:
 
     (heading,) = [line for line in done.lines if line.startswith("running")]
     assert ["running", "for", "task"] == heading.split()[:3]
+
+
+def test_jobs_are_searched_as_in_the_dashboard(shell: Shell) -> None:
+    shell.add(arguments='{"user": {"id": 7}}', tags=("vip",))
+    found = shell.add(arguments='{"user": {"id": 8}}', tags=("vip",))
+
+    done = shell.run("jobs", "--search", "tag:vip arg.user.id:8", "--json")
+
+    assert [found] == [json.loads(line)["id"] for line in done.lines]
+
+
+def test_a_search_must_not_repeat_an_option(shell: Shell) -> None:
+    done = shell.run("jobs", "--search", "queue:mail", "--queue", "default")
+
+    assert 2 == done.code
+    assert "--search must not repeat another option" in done.err

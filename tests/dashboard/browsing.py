@@ -11,7 +11,14 @@ from importlib.resources import files
 from typing import Any
 
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    sync_playwright,
+)
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -118,12 +125,16 @@ class Tab:
 def tab_in(context: BrowserContext) -> Tab:
     """A new tab that notes errors of scripts, of the policy, and dialogs."""
     tab = Tab(context.new_page())
-    tab.page.on(
-        "console",
-        lambda message: (
-            tab.trouble.append(message.text) if message.type in ("error", "warning") else None
-        ),
-    )
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            tab.trouble.append(message.text)
+
+    def refuse(dialog: Dialog) -> None:
+        tab.trouble.append(dialog.message)
+        dialog.dismiss()
+
+    tab.page.on("console", note)
     tab.page.on("pageerror", lambda error: tab.trouble.append(str(error)))
-    tab.page.on("dialog", lambda dialog: (tab.trouble.append(dialog.message), dialog.dismiss()))
+    tab.page.on("dialog", refuse)
     return tab

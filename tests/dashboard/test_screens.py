@@ -74,11 +74,11 @@ def test_jobs_are_listed_newest_first_in_pages(site: Site, monkeypatch: pytest.M
 def test_tabs_count_the_jobs_that_match(site: Site) -> None:
     ordinary(site.store)
 
-    text = text_of(site.get("/jobs?q=task:shop.mail:send_receipt"))
+    text = text_of(site.get("/jobs"))
+    narrowed = text_of(site.get("/jobs?q=task:shop.mail:send_receipt state:failed"))
 
-    assert "failed 3" in text
-    assert "completed 1" in text
-    assert "queued 0" in text
+    assert "queued 5 running 2 completed 13 failed 4 cancelled 1" in text
+    assert "queued running completed failed 3 cancelled" in narrowed
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_other_mistakes_are_explained(site: Site, path: str) -> None:
 
 
 def test_a_search_in_arguments_reads_a_window(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(found, "WINDOW", 4)
+    monkeypatch.setattr(found, "READ", 4)
     monkeypatch.setattr(found, "PAGE", 2)
     people = Population(site.store)
     oldest = people.add(arguments='{"number": 1}')
@@ -139,8 +139,28 @@ def test_a_search_in_arguments_reads_a_window(site: Site, monkeypatch: pytest.Mo
     second = site.client.get(older[1].replace("&amp;", "&"))
 
     assert [] == shown_ids(first)
-    assert "4 jobs were read for this search" in text_of(first)
+    assert "looked at the newest jobs only" in text_of(first)
     assert [oldest] == shown_ids(second)
+
+
+def test_a_search_without_an_index_looks_at_a_window(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found, "WINDOW", 3)
+    people = Population(site.store)
+    oldest = people.add(tags=("rare",))
+    for _ in range(8):
+        people.add()
+    path, seen, asked = "/jobs?q=tag:rare", list[str](), 0
+    while path and asked < 9:
+        answer, asked = site.get(path), asked + 1
+        seen += shown_ids(answer)
+        older = re.search(rf'href="{ROOT}([^"]*)">Search older ones', answer.text)
+        path = older[1].replace("&amp;", "&") if older else ""
+
+    assert [oldest] == seen
+    assert 3 == asked
+    assert "queued 0+" in text_of(site.get("/jobs?q=tag:rare state:queued"))
 
 
 # ---------------------------------------------------------------------- live

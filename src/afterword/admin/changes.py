@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from afterword.admin.duration import show_instant
+from afterword.admin.search import Search
 from afterword.errors import ConfigurationError
 from afterword.model.clock import as_datetime
 from afterword.model.job import FINAL_STATES, JobState
-from afterword.model.records import Filter
 from afterword.store.paging import pages
 from afterword.store.protocol import Store
 from afterword.telemetry import printable
@@ -88,12 +88,18 @@ CHANGES = {change.name: change for change in (RETRY, CANCEL, DELETE)}
 # ---------------------------------------------------------------------- all that match
 
 
-def states_of(change: Change, wanted: Filter) -> list[JobState]:
+def states_of(change: Change, search: Search) -> list[JobState]:
     """Return the states of the jobs that a change of all that match selects.
 
     Raises:
-        ConfigurationError: jobs of the wanted state cannot be changed so.
+        ConfigurationError: jobs of the wanted state cannot be changed so, or the search has ids.
     """
+    wanted = search.filter
+    if search.ids:
+        raise ConfigurationError(
+            f"A change of all that match must not name ids, but the search has id:{search.ids[0]}."
+            f" Example: afterword {change.name} {search.ids[0]}"
+        )
     if wanted.state is None:
         return [change.state] if change.state else [each for each in JobState if each.final]
     if wanted.state not in change.possible:
@@ -104,19 +110,21 @@ def states_of(change: Change, wanted: Filter) -> list[JobState]:
     return [wanted.state]
 
 
-def batches(store: Store, wanted: Filter, states: Sequence[JobState]) -> Iterator[list[str]]:
+def batches(store: Store, search: Search, states: Sequence[JobState]) -> Iterator[list[str]]:
     """Yield the ids of all jobs that match, in batches to be changed before the next is read."""
     for state in states:
-        for page in pages(store, replace(wanted, state=state), size=BATCH):
-            yield [job.id for job in page]
+        for page in pages(store, replace(search.filter, state=state), size=BATCH):
+            yield [job.id for job in page if search.matches(job)]
 
 
-def scope_of(wanted: Filter, states: Sequence[JobState]) -> str:
-    """Describe a filter in words.
+def scope_of(search: Search, states: Sequence[JobState]) -> str:
+    """Describe a search in words.
 
-    >>> scope_of(Filter(task="app:send", error="refused"), [JobState.FAILED])
+    >>> from afterword.model.records import Filter
+    >>> scope_of(Search(filter=Filter(task="app:send", error="refused")), [JobState.FAILED])
     "failed jobs with task app:send, error 'refused'"
     """
+    wanted = search.filter
     parts = [
         f"{name} {repr(value) if name == 'error' else printable(str(value))}"
         for name, value in (
@@ -125,10 +133,12 @@ def scope_of(wanted: Filter, states: Sequence[JobState]) -> str:
             ("tag", wanted.tag),
             ("request", wanted.request_id),
             ("error", wanted.error),
+            ("worker", wanted.worker),
             ("added since", _instant(wanted.since)),
         )
         if value is not None
     ]
+    parts += [f"argument {printable(path)} {text!r}" for path, text in search.arguments]
     narrowed = f" with {', '.join(parts)}" if parts else ""
     return f"{' or '.join(states)} jobs{narrowed}"
 

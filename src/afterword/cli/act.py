@@ -74,15 +74,16 @@ def _command(change: Change, help_text: str) -> Callable[..., None]:
         error: options.Error = None,
         since: options.Since = None,
         request: options.Request = None,
+        search: options.SearchText = None,
         url: Url = None,
         json: Json = False,
     ) -> None:
         filters = (state, task, queue, tag, error, since)
         with opened(url) as store:
-            if _names_ids(ids, everything, dry_run, *filters, request):
+            if _names_ids(ids, everything, dry_run, *filters, request, search):
                 act_on(store, change, ids or [], json)
             else:
-                wanted = options.wanted(*filters, known_id(store, request))
+                wanted = options.wanted(*filters, known_id(store, request), search)
                 act_on_all(store, change, wanted, dry_run, yes, json)
 
     command.__doc__ = help_text

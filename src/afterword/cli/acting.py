@@ -14,12 +14,12 @@ import typer
 from afterword.admin.changes import Change, batches, scope_of, states_of, with_object
 from afterword.admin.health import COUNT_LIMIT, capped
 from afterword.admin.ids import full_id
+from afterword.admin.search import Search
 from afterword.admin.words import many
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobState
-from afterword.model.records import Filter
 from afterword.store.protocol import Store
 from afterword.telemetry import printable
 
@@ -82,12 +82,11 @@ def _leave(verdicts: Sequence[Verdict]) -> None:
 
 
 def act_on_all(
-    store: Store, change: Change, wanted: Filter, dry_run: bool, yes: bool, json: bool
+    store: Store, change: Change, wanted: Search, dry_run: bool, yes: bool, json: bool
 ) -> None:
     """Change all jobs that match, after a confirmation, and print their number."""
     states = states_of(change, wanted)
-    counts = store.count(replace(wanted, state=None), COUNT_LIMIT + 1)
-    matching = sum(counts[state] for state in states)
+    matching = _count(store, wanted, states)
     scope = f"{capped(matching)} {scope_of(wanted, states)}"
     if dry_run:
         _say_scope(change, scope, matching, json)
@@ -100,6 +99,19 @@ def act_on_all(
             report.update(change.apply(store, ids, PLACE))
     finally:  # also after Ctrl-C: the earlier batches are done
         _say_report(change, report, json)
+
+
+def _count(store: Store, wanted: Search, states: Sequence[JobState]) -> int:
+    """Count the jobs that match; if they must be read for that, up to a limit."""
+    if not wanted.reads_jobs:
+        counts = store.count(replace(wanted.filter, state=None), COUNT_LIMIT + 1)
+        return sum(counts[state] for state in states)
+    matching = 0
+    for ids in batches(store, wanted, states):
+        matching += len(ids)
+        if matching > COUNT_LIMIT:
+            break
+    return matching
 
 
 def _say_scope(change: Change, scope: str, matching: int, json: bool) -> None:

@@ -5,6 +5,7 @@ A new command needs a module, and two lines here.
 
 from afterword.cli.act import cancel, delete, retry
 from afterword.cli.check import check
+from afterword.cli.dashboard import show_dashboard
 from afterword.cli.demo import demo
 from afterword.cli.dev import dev
 from afterword.cli.doctor import doctor
@@ -29,6 +30,7 @@ commands.command(name="worker")(worker)
 # Look.
 commands.command(name="status")(status)
 commands.command(name="top")(top)
+commands.command(name="dashboard")(show_dashboard)
 commands.command(name="jobs")(jobs)
 commands.command(name="show")(show)
 commands.command(name="watch")(watch)

@@ -16,13 +16,14 @@ Examples:
   afterword dev main:app     serve an application, and run its jobs
   afterword worker main:app  run its jobs in a process of their own
   afterword status           check that all is well
+  afterword dashboard        see all of it in a browser
   afterword failures         show what failed, in groups
   afterword retry --all      retry all of it
 """
 
 _ORDER = (
     *("demo", "dev", "worker"),
-    *("status", "top", "jobs", "show", "watch", "failures"),
+    *("status", "top", "dashboard", "jobs", "show", "watch", "failures"),
     *("queues", "schedules", "workers", "tasks"),
     *("run", "retry", "cancel", "delete"),
     *("check", "doctor", "db", "prune", "export", "import"),

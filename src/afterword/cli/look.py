@@ -9,7 +9,8 @@ import typer
 from afterword.admin.document import document, job_document
 from afterword.admin.duration import show_span
 from afterword.admin.failures import Group, grouped
-from afterword.admin.ids import known_id, newest
+from afterword.admin.found import every as matching
+from afterword.admin.ids import known_id
 from afterword.admin.summary import note_on
 from afterword.admin.words import many
 from afterword.cli import options, output
@@ -32,6 +33,7 @@ def jobs(
     error: options.Error = None,
     since: options.Since = None,
     request: options.Request = None,
+    search: options.SearchText = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most jobs to list.")] = 20,
     before: Before = None,
     url: Url = None,
@@ -45,10 +47,12 @@ def jobs(
       afterword jobs --task app.mail:send --limit 100
       afterword jobs --tag customer:42
       afterword jobs --error "no such order" --json | jq -r .id
+      afterword jobs --search 'state:failed arg.user_id:7'
     """
     with opened(url) as store:
-        wanted = options.wanted(state, task, queue, tag, error, since, known_id(store, request))
-        found = newest(store, wanted, limit, known_id(store, before))
+        request = known_id(store, request)
+        wanted = options.wanted(state, task, queue, tag, error, since, request, search)
+        found = list(matching(store, wanted, limit, known_id(store, before)))
     if json:
         output.print_lines(map(job_document, found))
     elif found:
@@ -110,7 +114,7 @@ def failures(
       afterword retry --all --error "Connection refused"      and queue them again
     """
     with opened(url) as store:
-        wanted = options.wanted(JobState.FAILED, task, queue, tag, error, since)
+        wanted = options.wanted(JobState.FAILED, task, queue, tag, error, since).filter
         found = every(store, wanted)
         groups = grouped(islice(found, _FAILURES))
         more = next(found, None) is not None

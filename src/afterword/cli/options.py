@@ -4,17 +4,18 @@ import os
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from afterword.admin.duration import parse_since, parse_span
+from afterword.admin.search import Search, parse
 from afterword.app import DEFAULT_URL
 from afterword.errors import ConfigurationError
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
-from afterword.model.records import Filter
 from afterword.store.protocol import Store, open_store
 from afterword.store.url import masked
 
@@ -69,6 +70,14 @@ Since = Annotated[
         help="Only jobs added since: 90s, 1h, 7d, or an ISO time.",
     ),
 ]
+SearchText = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="TEXT",
+        help="Only jobs that match a search, as in the dashboard: 'state:failed arg.user_id:7'.",
+    ),
+]
 Request = Annotated[
     str | None, typer.Option("--request", metavar="ID", help="Only jobs of this request.")
 ]
@@ -86,20 +95,33 @@ def wanted(
     error: str | None = None,
     since: float | None = None,
     request: str | None = None,
-) -> Filter:
-    """Make a filter from these options."""
-    texts = {"--task": task, "--queue": queue, "--tag": tag, "--error": error}
+    search: str | None = None,
+) -> Search:
+    """Make a search from these options.
+
+    Raises:
+        ConfigurationError: `--search` is not understood, or another option repeats a part of it.
+    """
+    texts = {"--task": task, "--queue": queue, "--tag": tag, "--error": error, "--search": search}
     for option, text in texts.items():
         require_utf8(option, text)
-    return Filter(
-        state=state,
-        task=task,
-        queue=queue,
-        tag=tag,
-        error=error,
-        since=since,
-        request_id=request,
-    )
+    given: dict[str, Any] = {
+        "state": state,
+        "task": task,
+        "queue": queue,
+        "tag": tag,
+        "error": error,
+        "since": since,
+        "request_id": request,
+    }
+    parsed = parse(search or "", clock.now())
+    for name, value in given.items():
+        if value is not None and getattr(parsed.filter, name) is not None:
+            raise ConfigurationError(
+                f"--search must not repeat another option, but both have a {name}: leave one out."
+            )
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return replace(parsed, filter=replace(parsed.filter, **chosen))
 
 
 def require_utf8(name: str, text: str | None) -> None:

@@ -23,6 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from afterword.admin.ids import NotFound
 from afterword.dashboard import access
 from afterword.dashboard.permissions import OPERATE, Grant
+from afterword.dashboard.recent import Recent
 from afterword.dashboard.rendering import environment
 from afterword.dashboard.routes import ROUTES, Route, menu, section_of
 from afterword.dashboard.source import Source
@@ -90,6 +91,7 @@ class Dashboard:
         self._readers_see_arguments = readers_see_arguments
         self._files = static_files()
         self._templates: Environment = environment()
+        self._recent = Recent()
         self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
         self._application = Starlette(
             routes=[
@@ -176,6 +178,7 @@ class Dashboard:
             query=fields_of(request.query_params.multi_items()),
             form=form,
             add=self._source.add,
+            recent=self._recent,
             poll="hx-request" in request.headers,
         )
 

@@ -8,11 +8,11 @@ many as it can in two seconds, and then offers to go on.
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from afterword.admin.changes import BATCH, CHANGES, Change, scope_of, states_of
-from afterword.admin.found import find
-from afterword.admin.health import COUNT_LIMIT, capped
+from afterword.admin.found import counts, find
+from afterword.admin.health import COUNT_LIMIT
 from afterword.admin.search import Search
 from afterword.admin.summary import note_on
 from afterword.admin.words import many
@@ -47,9 +47,8 @@ class Scope:
     def words(self) -> str:
         """The scope in words."""
         if self.ids:
-            return f"{many(len(self.ids), 'selected job')}"
-        exact = ", ".join(f"{path} {text!r}" for path, text in self.search.arguments)
-        return scope_of(self.search.filter, self.states) + (f", argument {exact}" * bool(exact))
+            return many(len(self.ids), "selected job")
+        return scope_of(self.search, self.states)
 
 
 def confirm(view: View) -> Page:
@@ -98,7 +97,8 @@ def _scope_of(view: View) -> Scope:
     search = searched(view, view.asked("q"))
     if search.ids and not ids:
         ids = [job.id for job in find(view.store, search, _SELECTED).jobs]
-    return Scope(change, ids, search, [] if ids else states_of(change, search.filter))
+    named = bool(ids or search.ids)
+    return Scope(change, ids, search, [] if named else states_of(change, search))
 
 
 def _count(view: View, scope: Scope) -> str:
@@ -106,8 +106,10 @@ def _count(view: View, scope: Scope) -> str:
         return f"{len(scope.ids):,}"
     if scope.search.reads_jobs:
         return ""  # not counted: every job would have to be read
-    counts = view.store.count(replace(scope.search.filter, state=None), COUNT_LIMIT + 1)
-    return capped(sum(counts[state] for state in scope.states))
+    known = counts(view.store, scope.search.filter, COUNT_LIMIT, scope.states)
+    number = sum(known[state][0] for state in scope.states)
+    more = any(known[state][1] for state in scope.states)
+    return f"{number:,}{'+' if more else ''}"
 
 
 def _samples(view: View, scope: Scope) -> list[JobRecord]:

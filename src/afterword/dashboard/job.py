@@ -16,10 +16,11 @@ from afterword.dashboard.jobs import done
 from afterword.dashboard.rendering import short_id
 from afterword.dashboard.tree import tree
 from afterword.dashboard.view import Page, Redirect, View
-from afterword.model.job import JobRecord, NewJob, new_id
+from afterword.model.job import JobRecord, NewJob, first_id, new_id
 from afterword.model.records import AttemptRecord, Filter
 
 _NEIGHBOURS = 20  # jobs of the same request that are shown
+_NEAR = 600.0  # seconds between them at most: not every store has an index for requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ def _changes(view: View, job: JobRecord) -> list[Change]:
 def _neighbours(view: View, job: JobRecord) -> list[JobRecord]:
     if job.request_id is None:
         return []
-    found = newest(view.store, Filter(request_id=job.request_id), _NEIGHBOURS + 1)
+    added = job.created_at.timestamp()  # ids are made in the order of time
+    wanted = Filter(request_id=job.request_id, above=first_id(added - _NEAR))
+    found = newest(view.store, wanted, _NEIGHBOURS + 1, first_id(added + _NEAR))
     return [view.shown(each) for each in found if each.id != job.id][:_NEIGHBOURS]
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from afterword.admin.changes import CHANGES
-from afterword.admin.found import find
-from afterword.admin.health import COUNT_LIMIT, capped
+from afterword.admin.found import counts, find, is_slow, next_id
+from afterword.admin.health import COUNT_LIMIT
 from afterword.admin.search import QUALIFIERS, Search, parse
 from afterword.admin.summary import note_on
 from afterword.dashboard.command import command
@@ -36,13 +36,13 @@ def show(view: View) -> Page:
     except ConfigurationError as error:
         return _page(view, Search(text=typed), [], mistake=str(error))
     before, top = _id_in(view, "before"), _id_in(view, "from")
-    found = find(view.store, search, PAGE, before or (_next_id(top) if top else None))
+    found = find(view.store, search, PAGE, before or (next_id(top) if top else None))
     return _page(
         view,
         search,
         found.jobs,
         older=found.older,
-        read=found.read,
+        cut=found.cut,
         before=before,
         top=top or (found.jobs[0].id if found.jobs else None),
         news=_news(view, search, top) if top and not before else 0,
@@ -69,7 +69,7 @@ def _page(
     *,
     mistake: str = "",
     older: str | None = None,
-    read: int | None = None,
+    cut: bool = False,
     before: str | None = None,
     top: str | None = None,
     news: int = 0,
@@ -88,7 +88,7 @@ def _page(
             "notes": {job.id: note_on(job, view.now, short_id) for job in jobs},
             "tabs": [] if mistake else _tabs(view, search),
             "older": view.url("/jobs", q=query, before=older) if older else "",
-            "read": read,
+            "cut": cut,
             "newest": view.url("/jobs", q=query),
             "first_page": before is None,
             "news": news,
@@ -105,13 +105,20 @@ def _tabs(view: View, search: Search) -> list[Tab]:
     """Return the tabs: all jobs, and one for each state."""
     counted = not search.reads_jobs and not search.ids
     everything = search.in_state(None)
-    counts = view.store.count(everything.filter, COUNT_LIMIT + 1) if counted else {}
+    # A search without an index counts only what is shown: each state takes a window of its own.
+    some = [search.filter.state] if is_slow(search.filter) else list(JobState)
+    states = [each for each in some if each and counted]
+    known = counts(view.store, everything.filter, COUNT_LIMIT, states)
     tabs = [Tab("all", everything.text, "", search.filter.state is None)]
     for state in JobState:
-        count = capped(counts[state]) if counted else ""
+        count = _in_words(*known[state]) if state in known else ""
         query = search.in_state(state).text
         tabs.append(Tab(state.value, query, count, search.filter.state is state))
     return tabs
+
+
+def _in_words(number: int, more: bool) -> str:
+    return f"{number:,}{'+' if more else ''}"
 
 
 def _news(view: View, search: Search, top: str) -> int:
@@ -133,11 +140,6 @@ def _id_in(view: View, name: str) -> str | None:
         return str(UUID(text))
     except ValueError:
         raise ConfigurationError(f"{name} must be the id of a job, but it is {text!r}.") from None
-
-
-def _next_id(job_id: str) -> str:
-    """Return the id behind this one, so that a page can begin with it."""
-    return str(UUID(int=min(UUID(job_id).int + 1, 2**128 - 1)))
 
 
 def done(view: View) -> list[tuple[str, int]]:

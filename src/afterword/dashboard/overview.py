@@ -17,7 +17,7 @@ _GROUPS = 5
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """What the workers have to do, and could do."""
+    """The workers that take jobs, their slots, and the jobs that run."""
 
     workers: int
     slots: int
@@ -26,7 +26,7 @@ class Slots:
 
 def show(view: View) -> Page:
     """Show the health of the store, its queues, and the latest failures."""
-    snapshot = look_at(view.store, view.now)
+    snapshot = view.recent.get("snapshot", lambda: look_at(view.store, view.now))
     groups = _latest_failures(view)
     return Page(
         template="overview.html",

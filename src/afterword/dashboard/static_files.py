@@ -55,4 +55,5 @@ def _compact(css: str) -> str:
     """
     css = re.sub(r"/\*.*?\*/|\s+", lambda found: " " if found[0].isspace() else "", css, flags=re.S)
     css = re.sub(r"\s*([{};,])\s*", r"\1", css)
-    return re.sub(r"(?<=[\w-]):\s+", ":", css).replace(";}", "}").strip()
+    css = re.sub(r"(?<=[\w-]):\s+", ":", css).replace(";}", "}").strip()
+    return re.sub(r"(?<=[\s:(,-])0(?=\.\d)", "", css)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from afterword.dashboard.permissions import Grant
+from afterword.dashboard.recent import Recent
 from afterword.errors import AfterwordError, ConfigurationError
 from afterword.model.job import JobRecord, NewJob
 from afterword.store.protocol import Store
@@ -88,6 +89,7 @@ class View:
         query: the parameters in the URL.
         form: the fields of a form that was sent.
         add: stores a new job.
+        recent: keeps answers that took long.
         poll: True if an open page asks for news.
     """
 
@@ -101,6 +103,7 @@ class View:
     query: Fields
     form: Fields
     add: Callable[[NewJob], object]
+    recent: Recent
     poll: bool = False
 
     def may(self, permission: str) -> bool:

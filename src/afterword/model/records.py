@@ -16,6 +16,7 @@ class Filter:
         tag: one of the job's tags.
         error: text that the job's error contains; case counts.
         since: the earliest time at which the job was added, in seconds since 1970.
+        above: an id that is lower than those of the jobs.
         parked: True selects queued jobs that no worker could run so far (`JobRecord.parked_at`).
     """
 
@@ -28,6 +29,7 @@ class Filter:
     error: str | None = None
     since: float | None = None
     parked: Literal[True] | None = None
+    above: str | None = None
 
     def __post_init__(self) -> None:
         """Look for queued jobs only, if for parked ones."""

@@ -370,6 +370,14 @@ class Store(Protocol):
     ) -> Mapping[JobState, int]:
         """Count the jobs in each state; no state is counted further than `limit`."""
 
+    def window(
+        self, many: int, before: str | None = None, state: JobState | None = None
+    ) -> str | None:
+        """The id below the newest jobs: `many`, or up to twice as many; None: there are fewer.
+
+        `Filter.above` with it bounds what a search reads, which `limit` does not.
+        """
+
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
 

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 
 from afterword.model.job import JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
@@ -66,6 +66,32 @@ def check_the_revision_changes_with_the_store(store: Store) -> None:
         before = store.revision()
         change()
         expect(True, before != store.revision(), f"the revision changed after {name}")
+
+
+def check_a_window_bounds_what_is_read(store: Store) -> None:
+    """A window has as many jobs as asked for, or up to twice as many, of one state or of all."""
+    join(store, "ann")
+    jobs = [a_job(run_at=PAST) for _ in range(8)]
+    store.add(jobs[:4])
+    for each in store.claim("ann", ["default"], 4):
+        end(store, each, Failed("ValueError: no"))
+    store.add(jobs[4:])
+    newest = [job.id for job in reversed(jobs)]
+    for many in (1, 2, 3):
+        below = store.window(many)
+        found = ids(store.find(Filter(above=below)))
+        expect(newest[: len(found)], found, "the newest jobs")
+        expect(True, many <= len(found) <= 2 * many, f"{len(found)} jobs in a window of {many}")
+    expect(newest[2], store.window(2), "the id below the newest two")
+    expect(newest[6], store.window(2, newest[3]), "the id below two before another")
+    expect(newest[5], store.window(1, state=JobState.FAILED), "the id below the newest failed job")
+    expect(None, store.window(4, state=JobState.FAILED), "no window for fewer jobs")
+    expect(None, store.window(1, jobs[0].id), "no window below the oldest job")
+    expect({JobState.FAILED: 1}, _some(store.count(Filter(above=newest[5]))), "failed jobs above")
+
+
+def _some(counts: Mapping[JobState, int]) -> dict[JobState, int]:
+    return {state: count for state, count in counts.items() if count and state.final}
 
 
 # ---------------------------------------------------------------------- find

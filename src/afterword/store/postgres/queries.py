@@ -92,6 +92,22 @@ class Queries:
         return [record(row) for row in sorted(rows, key=_id, reverse=True)[:limit]]
 
     @repeated
+    def window(
+        self, many: int, before: str | None = None, state: JobState | None = None
+    ) -> str | None:
+        """Look in both tables; the higher id bounds what is read of each."""
+        where = conditions(EVERYTHING, state)
+        if before is not None:
+            where += " AND job.id < CAST(:before AS uuid)"
+        rows: list[Row] = []
+        with self._people.looking() as session:
+            for place, states in _PLACES.items():
+                if state is None or state in states:
+                    statement = place.replace("find", "window")
+                    rows += session.execute(statement, {"before": before, "many": many}, where)
+        return max((str(_id(row)) for row in rows), default=None)
+
+    @repeated
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:

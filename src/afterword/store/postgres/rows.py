@@ -270,6 +270,7 @@ _CONDITIONS = {
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "job.created_at >= to_timestamp(:since) AND job.id >= CAST(:first_id AS uuid)",
     "parked": "job.parked_at IS NOT NULL",
+    "above": "job.id > CAST(:above AS uuid)",
 }
 
 

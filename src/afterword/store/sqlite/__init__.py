@@ -153,6 +153,7 @@ class SQLiteStore:
     get = verb("_queries", Queries.get)
     find = verb("_queries", Queries.find)
     count = verb("_queries", Queries.count)
+    window = verb("_queries", Queries.window)
     attempts = verb("_queries", Queries.attempts)
     with_key = verb("_queries", Queries.with_key)
     workers = verb("_queries", Queries.workers)

@@ -37,6 +37,7 @@ _CONDITIONS = {
     "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag)",
     "error": "instr(error, :error) > 0",
     "parked": "parked_at IS NOT NULL",
+    "above": "id > :above",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "created_at >= :since AND id >= :first_id",
 }
@@ -79,6 +80,15 @@ class Queries:
         values = {**_values(wanted), "limit": limit, "before": before or _LAST_ID}
         text = f"{pages} ORDER BY id DESC LIMIT :limit"
         return [record(row) for row in self._reader.read_text(text, values)]
+
+    def window(
+        self, many: int, before: str | None = None, state: JobState | None = None
+    ) -> str | None:
+        """Look in both tables; the higher id bounds what is read of each."""
+        ids = " UNION ALL ".join(_parts("window", EVERYTHING, state))
+        values = {"before": before or _LAST_ID, "many": many}
+        rows = self._reader.read_text(f"{ids} ORDER BY id DESC LIMIT 1", values)
+        return rows[0][0] if rows else None
 
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None

@@ -1,0 +1,122 @@
+"""`afterword dashboard`: the dashboard of a store, without an application."""
+
+import importlib.util
+import secrets
+import threading
+from typing import Annotated
+
+import typer
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from afterword.cli import output
+from afterword.cli.options import Url, clock, opened
+from afterword.dashboard import Source, dashboard
+from afterword.errors import MissingExtra
+from afterword.model.job import NewJob
+from afterword.store.protocol import Store
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+_LOCAL = ("127.0.0.1", "localhost", "[::1]")
+_UNKNOWN = "Open the URL with the token that `afterword dashboard` has printed.\n"
+
+
+def show_dashboard(
+    url: Url = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0: any free one.")] = 8765,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Only show; offer no changes, hide no arguments.")
+    ] = False,
+) -> None:
+    """Serve the dashboard of a store, in a browser on this machine.
+
+    Prints a URL with a token; without it, no request is answered. Nothing is imported: the store is
+    enough. Ctrl-C ends it.
+
+    \b
+    Examples:
+      afterword dashboard
+      afterword dashboard --url sqlite:////var/lib/app/jobs.db --read-only
+    """
+    if importlib.util.find_spec("uvicorn") is None:
+        raise MissingExtra("afterword dashboard", "afterword[cli]")
+    import uvicorn
+
+    token = secrets.token_urlsafe(24)
+    with opened(url) as store:
+        served = dashboard_of(store, token, hosts=_hosts(host), read_only=read_only)
+        config = uvicorn.Config(
+            served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
+        )
+        listening = config.bind_socket()
+        output.tell(f"the dashboard of {store.url} (Ctrl-C ends it):")
+        output.write(f"http://{_shown(host)}:{listening.getsockname()[1]}/?token={token}\n")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def dashboard_of(
+    store: Store, token: str, *, hosts: list[str] | None, read_only: bool = False
+) -> ASGIApp:
+    """Make the dashboard of an open store, for those who have the token."""
+    adding = threading.Lock()  # one thread at a time writes to a store
+
+    def add(job: NewJob) -> None:
+        with adding:
+            store.add([job])
+
+    granted = "read" if read_only else "operate"
+    served = dashboard(
+        Source(store=lambda: store, add=add, clock=clock),
+        authorize=lambda request: granted,
+        hosts=hosts,
+        readers_see_arguments=True,
+    )
+    return TokenGate(served, token)
+
+
+class TokenGate:
+    """Lets those in who came once by the URL with the token; a cookie remembers it.
+
+    Args:
+        application: serves them.
+        token: the secret in the URL.
+    """
+
+    def __init__(self, application: ASGIApp, token: str) -> None:
+        self._application = application
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that has the token, in its cookie or in its URL."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        request = Request(scope)
+        cookie = f"afterword-{scope['server'][1]}"  # cookies do not know ports
+        if self._is_token(request.cookies.get(cookie)):
+            await self._application(scope, receive, send)
+            return
+        await self._answer(request, cookie)(scope, receive, send)
+
+    def _answer(self, request: Request, cookie: str) -> Response:
+        if not self._is_token(request.query_params.get("token")):
+            return PlainTextResponse(_UNKNOWN, 403, {"Cache-Control": "no-store"})
+        entered = RedirectResponse(request.url.path, 303, {"Referrer-Policy": "no-referrer"})
+        entered.set_cookie(cookie, self._token, httponly=True, samesite="strict")
+        return entered
+
+    def _is_token(self, given: str | None) -> bool:
+        return secrets.compare_digest((given or "").encode(), self._token.encode())
+
+
+def _hosts(host: str) -> list[str] | None:
+    """Return the names by which it may be reached; None: any, because it listens everywhere."""
+    return None if host in _EVERYWHERE else [*_LOCAL, _shown(host)]
+
+
+def _shown(host: str) -> str:
+    if host in _EVERYWHERE:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,85 @@
+"""The dashboard in an application that runs its jobs, on both stores."""
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from afterword import Afterword, task
+from afterword.model.job import JobState
+from tests.helpers import wait_until
+
+done: list[str] = []
+OWN = {
+    "sec-fetch-site": "same-origin",
+    "content-type": "application/x-www-form-urlencoded",
+}
+
+
+@task
+def note(text: str) -> None:
+    """Note a text; the text "wrong" fails."""
+    if text == "wrong":
+        raise ValueError("wrong")
+    done.append(text)
+
+
+def client_of(store_url: str) -> tuple[Afterword, TestClient]:
+    """An application with a dashboard under a path."""
+    application = FastAPI()
+    afterword = Afterword(application, store_url, tasks=[note])
+
+    @application.post("/notes/{text}")
+    async def add(text: str) -> str:
+        return (await afterword.add_task(note, text)).id
+
+    def staff(request: Request) -> str | None:
+        return "operate" if request.headers.get("x-user") == "ada" else None
+
+    application.mount("/ops/afterword", afterword.dashboard(authorize=staff))
+    return afterword, TestClient(application, headers={"x-user": "ada"})
+
+
+def state_of(client: TestClient, job_id: str) -> str:
+    """The state that the dashboard's export shows."""
+    answer: httpx.Response = client.get("/ops/afterword/jobs/export.json", params={"q": job_id})
+    return str(answer.json()[0]["state"])
+
+
+def test_a_failed_job_is_retried_and_a_copy_runs(store_url: str) -> None:
+    _, client = client_of(store_url)
+    with client:
+        job_id = client.post("/notes/wrong").json()
+        good = client.post("/notes/right").json()
+        wait_until(lambda: state_of(client, job_id) == "failed", description="it has failed")
+        wait_until(lambda: state_of(client, good) == "completed", description="it has completed")
+        screen = client.get(f"/ops/afterword/jobs/{job_id}")
+        retried = client.post("/ops/afterword/jobs/change/retry", data={"id": job_id}, headers=OWN)
+        copied = client.post(
+            f"/ops/afterword/jobs/{good}/copy", headers=OWN, follow_redirects=False
+        )
+        copy_id = copied.headers["location"].partition("?")[0].rpartition("/")[2]
+        wait_until(lambda: state_of(client, copy_id) == "completed", description="the copy has run")
+
+    assert "ValueError: wrong" in screen.text
+    assert "1 retried." in retried.text
+    assert ["right", "right"] == done[-2:]
+    assert copied.headers["location"].startswith("/ops/afterword/jobs/")
+
+
+def test_it_opens_the_store_itself(store_url: str) -> None:
+    afterword, client = client_of(store_url)
+
+    # Without `with`, no lifespan runs: nothing else has opened the store.
+    assert 200 == client.get("/ops/afterword/").status_code
+    afterword.close()
+
+
+def test_a_job_is_cancelled_while_it_waits(store_url: str) -> None:
+    afterword, client = client_of(store_url)
+    with client:
+        later = afterword.options(delay=3600)
+        job = client.portal and client.portal.call(later.add_task, note, "later")
+        assert job
+        client.post("/ops/afterword/jobs/change/cancel", data={"id": job.id}, headers=OWN)
+
+        assert JobState.CANCELLED == state_of(client, job.id)
