@@ -4,20 +4,18 @@
 schedules can be paused, too.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from afterword.admin import queues as rules
 from afterword.admin.document import document
 from afterword.admin.duration import show_span
 from afterword.admin.health import Snapshot
-from afterword.admin.words import many
+from afterword.admin.queues import UNAWARE, Ruled, read_limit, rule_in_words, served_by
 from afterword.cli import output
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb
 from afterword.cli.output import Grid
-from afterword.errors import ConfigurationError
-from afterword.model.checks import check_queue, queue_limits
 from afterword.model.records import QueueRecord
 from afterword.store.protocol import Store
 
@@ -64,16 +62,9 @@ def queue_grid(snapshot: Snapshot, limit: int | None = None) -> Grid:
             *(f"{getattr(queue, each):,}" for each in _NUMBERS),
             None if queue.concurrency is None else f"{queue.concurrency:,}",
             show_span(snapshot.waits(queue)) if queue.due else None,
-            _served_by(snapshot, queue),
+            served_by(snapshot, queue),
         )
     return grid
-
-
-def _served_by(snapshot: Snapshot, queue: QueueRecord) -> str:
-    if queue.paused:
-        return "paused"
-    workers = len(snapshot.serving(queue.name))
-    return many(workers, "worker") if workers else "no worker"
 
 
 def _document(snapshot: Snapshot, queue: QueueRecord) -> dict[str, Any]:
@@ -94,7 +85,8 @@ def pause(names: Names, url: Url = None, json: Json = False) -> None:
       afterword queues pause mail
       afterword queues pause mail reports
     """
-    _set_paused(names, url, json, paused=True)
+    with opened(url) as store:
+        _say(store, rules.pause(store, names), json)
 
 
 @queues.command()
@@ -105,18 +97,8 @@ def resume(names: Names, url: Url = None, json: Json = False) -> None:
     Examples:
       afterword queues resume mail
     """
-    _set_paused(names, url, json, paused=False)
-
-
-def _set_paused(names: list[str], url: str | None, json: bool, *, paused: bool) -> None:
-    for name in names:
-        check_queue(name)
     with opened(url) as store:
-        if not paused:
-            store.resume(names)
-        elif not store.pause(names):
-            _tell_of_unaware()
-        _say(store, {name: {"paused": paused} for name in names}, json)
+        _say(store, rules.resume(store, names), json)
 
 
 @queues.command("limit")
@@ -138,44 +120,20 @@ def limit_queue(
       afterword queues limit mail 5
       afterword queues limit mail none
     """
-    check_queue(name)
-    most = _number(limit)
-    limits = queue_limits({name: most})
+    most = read_limit(limit)
     with opened(url) as store:
-        if not store.limit(limits):
-            _tell_of_unaware()
-        _say(store, {name: {"concurrency": most}}, json)
+        _say(store, rules.limit(store, name, most), json)
 
 
-def _number(text: str) -> int | None:
-    if text.lower() == "none":
-        return None
-    if not text.isdecimal():
-        raise ConfigurationError(
-            f"A limit must be a whole number of jobs, or none, but it is {text!r}."
-            " Example: afterword queues limit mail 5"
-        )
-    return int(text)
-
-
-def _tell_of_unaware() -> None:
-    output.tell("A worker hangs, and may start jobs against the rule until its lease expires.")
-
-
-def _say(store: Store, changed: Mapping[str, Mapping[str, Any]], json: bool) -> None:
+def _say(store: Store, ruled: Ruled, json: bool) -> None:
+    if not ruled.noted:
+        output.tell(UNAWARE)
     if json:
-        output.print_lines({"name": name, **rule} for name, rule in changed.items())
+        output.print_lines({"name": name, **rule} for name, rule in ruled.rules.items())
         return
     served = {queue for worker in store.workers() for queue in worker.queues}
-    for name, rule in changed.items():
-        output.write(f"{name}  {_in_words(rule)}\n")
+    for name, rule in ruled.rules.items():
+        output.write(f"{name}  {rule_in_words(rule)}\n")
         # A rule may be set before the queue is used, but the name may also be a typing mistake.
         if name not in served:
             output.tell(f"No worker serves a queue {name} now; the rule holds once one does.")
-
-
-def _in_words(rule: Mapping[str, Any]) -> str:
-    if "paused" in rule:
-        return "paused" if rule["paused"] else "resumed"
-    limit = rule["concurrency"]
-    return "not limited" if limit is None else f"limited to {many(limit, 'job')} at a time"

@@ -1,0 +1,102 @@
+"""Rules of queues: paused or not, and how many jobs run at the same time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from afterword.admin.health import Snapshot
+from afterword.admin.words import many
+from afterword.errors import ConfigurationError
+from afterword.model.checks import check_queue, queue_limits
+from afterword.model.records import QueueRecord
+from afterword.store.protocol import Store
+
+UNAWARE = "A worker hangs, and may start jobs against the rule until its lease expires."
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """What a rule has become, per queue.
+
+    Args:
+        rules: the changed field and its value, by the name of the queue.
+        noted: False if a worker hangs and does not know it yet.
+    """
+
+    rules: Mapping[str, Mapping[str, Any]]
+    noted: bool
+
+
+def pause(store: Store, names: Sequence[str]) -> Ruled:
+    """Stop all workers from starting jobs of these queues.
+
+    Raises:
+        ConfigurationError: a name is not one of a queue.
+    """
+    _check(names)
+    return Ruled({name: {"paused": True} for name in names}, store.pause(names))
+
+
+def resume(store: Store, names: Sequence[str]) -> Ruled:
+    """Let the workers start jobs of these queues again.
+
+    Raises:
+        ConfigurationError: a name is not one of a queue.
+    """
+    _check(names)
+    store.resume(names)
+    return Ruled({name: {"paused": False} for name in names}, True)
+
+
+def limit(store: Store, name: str, most: int | None) -> Ruled:
+    """Limit the jobs of a queue that run at the same time; None: no limit.
+
+    Raises:
+        ConfigurationError: the name or the number is not possible.
+    """
+    _check([name])
+    return Ruled({name: {"concurrency": most}}, store.limit(queue_limits({name: most})))
+
+
+def _check(names: Sequence[str]) -> None:
+    for name in names:
+        check_queue(name)
+
+
+def read_limit(text: str) -> int | None:
+    """Read a limit as people type it.
+
+    >>> read_limit("5"), read_limit("none")
+    (5, None)
+
+    Raises:
+        ConfigurationError: it is neither a number nor "none".
+    """
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal() or len(text) > 18:
+        raise ConfigurationError(
+            f"A limit must be a whole number of jobs, or none, but it is {text!r}."
+            " Example: afterword queues limit mail 5"
+        )
+    return int(text)
+
+
+def rule_in_words(rule: Mapping[str, Any]) -> str:
+    """Describe a changed rule.
+
+    >>> rule_in_words({"paused": True}), rule_in_words({"concurrency": 5})
+    ('paused', 'limited to 5 jobs at a time')
+    """
+    if "paused" in rule:
+        return "paused" if rule["paused"] else "resumed"
+    most = rule["concurrency"]
+    return "not limited" if most is None else f"limited to {many(most, 'job')} at a time"
+
+
+def served_by(snapshot: Snapshot, queue: QueueRecord) -> str:
+    """Describe the workers that start jobs of a queue, in a few words."""
+    if queue.paused:
+        return "paused"
+    workers = len(snapshot.serving(queue.name))
+    return many(workers, "worker") if workers else "no worker"
