@@ -477,7 +477,7 @@ class Afterword(ScriptTaskAdder):
                 )
             )
 
-        return ScheduleAdder(plan, tuple(args), kwargs or {})
+        return ScheduleAdder(plan, args, kwargs or {})
 
     def on_failure(self, func: C) -> C:
         """Call a function, `def` or `async def`, when a job has failed for good.
