@@ -13,6 +13,7 @@ from afterword import telemetry
 from afterword.client.group_commit import GroupCommit
 from afterword.client.leases import Leases
 from afterword.client.operation import Operation, calling
+from afterword.errors import StoreError
 from afterword.model.clock import Clock
 from afterword.store.protocol import Claim, Store
 
@@ -122,7 +123,8 @@ class Claims:
         queues: those that the worker serves.
         free: returns the number of free slots.
         skipped: returns the tasks whose jobs are not claimed now.
-        on_claimed: called in the store's thread after each claim, also after an error.
+        on_claimed: called in the store's thread after each claim, also after an error, and when
+            `next_in` is known.
     """
 
     def __init__(
@@ -182,7 +184,6 @@ class Claims:
         self.more = len(claims) == limit
         if not self.more:
             self.waiting.forget_measure()
-        self.next_in = None if self.more else store.next_in(self._queues)
         return claims
 
     def _answer(
@@ -191,9 +192,20 @@ class Claims:
         self.promised = 0
         if self._asked is operation:  # it failed before it began
             self._asked = None
-        if error is None:
-            self.waiting.put(claims)
-        else:
+        if error is not None:
             self.more = False  # until the next poll
             telemetry.claim_failed(error)
+            self._on_claimed()
+            return
+        self.waiting.put(claims)
         self._on_claimed()
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Find out when the next job is due; the claims do not wait for that."""
+        self.next_in = None
+        if not self.more:
+            with contextlib.suppress(StoreError):  # the next poll looks again
+                self.next_in = self._group.store.next_in(self._queues)
+        if self.next_in is not None:
+            self._on_claimed()
