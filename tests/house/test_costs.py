@@ -101,7 +101,7 @@ def settle(store: Store, claims: Sequence[Claim]) -> None:
 def test_a_batch_of_claims_and_of_ends_takes_a_few_statements(
     store: Store, count: Count, jobs: int
 ) -> None:
-    """Whatever its size; BEGIN and COMMIT are counted, too."""
+    """Whatever its size; BEGIN and COMMIT are counted, too, and SQLite's `changes()`."""
     add(store, jobs)
     claims: list[Claim] = []
     claiming = count(lambda: claims.extend(store.claim(WORKER, ["default"], jobs)))
@@ -109,7 +109,7 @@ def test_a_batch_of_claims_and_of_ends_takes_a_few_statements(
 
     assert jobs == len(claims)
     assert claiming <= 6
-    assert settling <= 5
+    assert settling <= 6
 
 
 # ---------------------------------------------------------------------- transactions
@@ -136,7 +136,9 @@ async def test_a_backlog_takes_few_transactions(
         store = store_of(afterword)
         await wait_for(lambda: store.count()[JobState.COMPLETED] == jobs, description="all ended")
 
-    assert transactions < jobs / 20  # 30 to 40; one by one they would be 6,000
+    assert (
+        transactions < jobs / 25
+    )  # 20 to 90; one by one they would be 6,000
 
 
 # ---------------------------------------------------------------------- calls

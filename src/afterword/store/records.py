@@ -32,7 +32,7 @@ def claim_of(row: Row) -> Claim:
         created_at,
         queue,
         options,
-        tags_of(tags),
+        tags_of(tags) if tags else (),
         failures,
         interrupted,
         limit_key is not None,

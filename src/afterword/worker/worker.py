@@ -256,8 +256,8 @@ class Worker:
         if self._draining:
             return
         self._poll_later()
-        if self._claims.more and self._claims.wanted > 0:
-            self._claims.ask()
+        if self._claims.more and self._free > 0:
+            self._claims.ask()  # while all slots are taken, each end asks
 
     def _start_waiting(self) -> None:
         while self._claims.waiting and self._runner.busy < self.concurrency and not self._closing:
@@ -341,7 +341,7 @@ class Worker:
             self._on_failed(failure)
 
     def _on_free(self) -> None:
-        self._claims.waiting.ended += 1
+        self._claims.waiting.note_end(idle=not self._runner.busy)
         if self._claims.waiting and not self._filling:
             self._filling = True
             self._in_loop(self._fill)

@@ -38,6 +38,7 @@ from afterword.errors import (
 from afterword.model.clock import Clock
 from afterword.store.columns import filled
 from afterword.store.parts import Row, Values
+from afterword.store.postgres.arrays import ArrayDumper
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.postgres.url import shown
 
@@ -225,6 +226,7 @@ class Session:
 
     def _set_up(self, connection: TimedConnection) -> None:
         connection.answer_within = self._timeout * 1.2
+        connection.adapters.register_dumper(list, ArrayDumper)
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         # A pooler makes up the process id that a client is told when it connects.
         self.pooled = row is not None and row[0] != connection.info.backend_pid

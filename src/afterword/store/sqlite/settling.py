@@ -115,17 +115,26 @@ class Settling:
         return claim.limited or claim.queue in self._claiming.limited_queues
 
     def _complete(self, settlements: Sequence[Settlement], now: float) -> set[Fence]:
-        """Move completed jobs to the history; three statements for any number of them.
+        """Move completed jobs to the history; a few statements for any number of them.
 
         Of several claims of one job at most one is ours: one after the other tells which.
         """
         first = {each.claim.id: each for each in reversed(settlements)}
         ended = json.dumps([completed_row(each, now) for each in first.values()])
-        finished = self._writer.write("complete", {"ended": ended, "now": now})
-        self.execute_behind(COMPLETED, {"ids": json.dumps([row[0] for row in finished])})
-        accepted = {fence_of(first[job_id].claim) for (job_id,) in finished}
+        self._writer.write("complete", {"ended": ended, "now": now})
+        ((moved,),) = self._writer.write("changes", {})
+        ids = list(first) if moved == len(first) else self._held(ended)
+        self.execute_behind(COMPLETED, {"ids": json.dumps(ids)})
+        accepted = {fence_of(first[job_id].claim) for job_id in ids}
+        if len(first) == len(settlements):
+            return accepted
         left = [each for each in settlements if first[each.claim.id] is not each]
-        return accepted | (self._complete(left, now) if left else set())
+        return accepted | self._complete(left, now)
+
+    def _held(self, ended: str) -> Sequence[str]:
+        """Return the ids of those of these attempts that are still ours."""
+        ((ids,),) = self._writer.write("held", {"ended": ended})
+        return list(json.loads(ids))
 
     def _end(self, settlement: Settlement, now: float) -> bool:
         """End an attempt that did not complete; False: it was not ours."""
