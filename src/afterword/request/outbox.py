@@ -242,14 +242,16 @@ class Outbox:
             return NewJob(**drafted, id=job_id)
         self._request_id = self._request_id or job_id
         after = before.handle.id if before else self._last
-        job = NewJob(
+        request_id = None if self.over and after is None else self._request_id
+        after = after if self.rules.order == "sequential" else None
+        return NewJob(
             **drafted,
             id=job_id,
-            after=after if self.rules.order == "sequential" else None,
+            after=after,
             on_failure=self.rules.on_failure,
-            request_id=None if self.over and after is None else self._request_id,
+            request_id=request_id,
+            held=self._must_be_held(drafted, after, confirmed),
         )
-        return replace(job, held=True) if self._must_be_held(job, confirmed) else job
 
     @property
     def _last_entry(self) -> Entry | None:
@@ -279,7 +281,7 @@ class Outbox:
             held = entry.job.held or not self.over
             entry.job = replace(entry.job, after=after, held=held)
 
-    def _must_be_held(self, job: NewJob, confirmed: bool) -> bool:
+    def _must_be_held(self, drafted: Draft, after: str | None, confirmed: bool) -> bool:
         """True unless a held predecessor keeps the job from starting during the request.
 
         A job that follows another job of this request waits for it, and that one is held. A
@@ -287,12 +289,12 @@ class Outbox:
         is not held.
         """
         if self.over:  # hold it to start it here at once, if possible
-            at_once = job.after is None and job.run_at is None and job.limit_key is None
+            at_once = after is None and drafted["run_at"] is None and drafted["limit_key"] is None
             return at_once and self.intake.starts_here
         last = self.entries[-1] if self.entries else None
         follows = (
             last is not None
-            and last.job.id == job.after
+            and last.job.id == after
             and last.confirmed
             and last.job.unique_key is None
             and last.state in _UNRELEASED
