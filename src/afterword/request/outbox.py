@@ -160,7 +160,7 @@ class Outbox:
 
     def _collect(self, call: Call, *, confirmed: bool) -> Entry:
         drafted = self._draft(call)  # not under the lock: it runs code of the argument types
-        found = self._find_unique(drafted)
+        found = self._find_unique(drafted) if drafted.get("unique_key") else None
         if self._key is not None:
             self._key.resolve()
         with self._lock:
@@ -194,7 +194,7 @@ class Outbox:
 
     def _find_unique(self, drafted: Draft) -> JobRecord | None:
         """Look up the job with this unique key, as a hint for the handle; the store decides."""
-        key = drafted.get("unique_key")
+        key = drafted["unique_key"]
         if key is None or self.over:
             return None
         return self.intake.inquiries.find_unique(key, ended=False)
@@ -555,14 +555,28 @@ class Outbox:
         if self.not_committed and not self.answered_error:
             telemetry.not_committed(self.not_committed)
 
-    def end_if_empty(self) -> bool:
-        """End an outbox without calls, as most are; False: it has some, and `end` is needed."""
+    def end_if_stored(self) -> bool:
+        """End an outbox with nothing left to decide, as most are; False: `end` is needed.
+
+        It has no calls, or only calls that are stored and confirmed.
+        """
         with self._lock:
-            if self.entries or self.bound is not None:
+            if self.bound is not None or self.refusal is not None or self.failed_at is not None:
                 return False
+            for each in self.entries:
+                if not each.confirmed or each.state not in _STORED:
+                    return False
             self.over = True
             self.run_in_request = self.background_tasks = None
-            return True
+            if not self.entries:
+                return True
+            last = self._last_entry
+            self._last = last.handle.id if last else None
+            ended, self.entries = self.entries, []
+            ready, waiting = _released(ended)
+        if ready or waiting:
+            self.intake.release(ready, waiting)
+        return True
 
     def end(self) -> None:
         """End the request: release its jobs, now or as soon as the store has answered.

@@ -7,7 +7,7 @@ a caller may be cancelled, or its event loop closed, at any moment.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from afterword.client.group_commit import resolve
@@ -84,8 +84,8 @@ class Storing:
 
     # ------------------------------------------------------------------ waiting
 
-    async def wait(self) -> None:
-        """Wait for the answer, as the caller that began the operation.
+    def wait(self) -> Coroutine[Any, Any, None]:
+        """Wait for the answer, as the caller that began the operation; to be awaited.
 
         Raises:
             StoreError: no entry was stored.
@@ -93,7 +93,7 @@ class Storing:
         future, self._future = self._future, None
         if future is None:
             raise RuntimeError("wait() must follow begin(loop), but there was no event loop")
-        await self._await(future)
+        return self._await(future)
 
     async def join(self) -> None:
         """Wait for the answer, as another caller."""

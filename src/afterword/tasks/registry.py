@@ -177,6 +177,8 @@ def require_callable(func: object) -> None:
 
 def is_async(func: Callable[..., Any]) -> bool:
     """Return True if calling it returns an awaitable."""
+    if isinstance(func, types.FunctionType):
+        return inspect.iscoroutinefunction(func)
     while isinstance(func, functools.partial):
         func = func.func
     call_method = getattr(type(func), "__call__", None)  # noqa: B004
