@@ -363,7 +363,8 @@ class Ledger:
             return
         before = [each for each in story.runs if each.job_id == run.job_id]
         self._check_beside(run, row, before)
-        if any(each.attempt == run.attempt for each in before):
+        twice = any(each.attempt == run.attempt for each in before)
+        if twice and not (run.job_id in self.deleted and self._has_two_rules(run)):
             self.broken("I10", f"{name} begins attempt {run.attempt} twice")
         causes = 0 if row is None else row.lost + row.failures + row.interrupted
         if row is not None and run.attempt - 1 > causes and run.token not in self.meddled:
@@ -375,13 +376,16 @@ class Ledger:
 
     def _check_beside(self, run: Run, row: Row | None, before: Sequence[Run]) -> None:
         """A job runs once at a time, unless its worker was lost, and no longer when deleted."""
-        again = run.token == SCHEDULE and len(self.scenario.every) > 1  # the other release's
-        if run.job_id in self.deleted and not again:
+        if run.job_id in self.deleted and not self._has_two_rules(run):
             self.broken("deleted", f"{run.token} begins, but has been deleted")
         if row is None or row.lost or run.token in self.meddled:
             return
         if any(each.goes_on for each in before):
             self.broken("I10", f"{run.token} begins attempt {run.attempt} beside another one")
+
+    def _has_two_rules(self, run: Run) -> bool:
+        """Whether two releases look after its schedule: each adds what was deleted since."""
+        return run.token == SCHEDULE and len(self.scenario.every) > 1
 
     def _is_on_record(self, run: Run, row: Row) -> bool:
         """Whether this attempt was given out; a process that slept may begin one it has lost."""
