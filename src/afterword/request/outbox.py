@@ -147,7 +147,7 @@ class Outbox:
         entry = self._collect(call, confirmed=confirmed)
         while self.over and entry.durable and entry.state in _PENDING:
             with self._lock:
-                storing = self._storing or self._begin_storing()
+                storing = self._storing or self._begin_storing(blocks=True)
             if storing is not None:
                 storing.wait_blocking(raises=entry in storing.entries)
         return entry
@@ -353,7 +353,9 @@ class Outbox:
             await (storing.join() if storing is earlier else storing.wait())
             mine = [each for each in mine if each.state in _PENDING]
 
-    def _begin_storing(self, loop: asyncio.AbstractEventLoop | None = None) -> Storing | None:
+    def _begin_storing(
+        self, loop: asyncio.AbstractEventLoop | None = None, *, blocks: bool = False
+    ) -> Storing | None:
         entries = [e for e in self.entries if e.state is State.COLLECTED and e.job.durable]
         if self._storing is not None or not entries:
             return None
@@ -369,7 +371,9 @@ class Outbox:
             taken_back=self._taken_back,
             refuse=self._refuse,
         )
-        storing.begin(loop)  # which has its answer already, if the store is not in use
+        storing.begin(
+            loop, blocks=blocks
+        )  # which has its answer already, if the store is not in use
         return storing
 
     def _answered(
