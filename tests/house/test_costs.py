@@ -196,7 +196,7 @@ def an_application() -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize(("path", "most"), [("/none", 10), ("/one", 170)])
+@pytest.mark.parametrize(("path", "most"), [("/none", 10), ("/one", 180)])
 async def test_a_request_takes_few_calls(tmp_path: Path, path: str, most: int) -> None:
     """In the event loop's thread, from the request to the end of the attempt.
 
