@@ -1,6 +1,6 @@
 """CPU per request without HTTP: the application is called directly, 32 requests at a time.
 
-    python -m bench.direct durable /async-0 sqlite:////tmp/jobs.db
+    python -m bench.direct durable /async-0 sqlite:////tmp/jobs.db 5000
 
 prints, in microseconds per request, the CPU time of the process and that of the event loop's
 thread alone. Steadier than requests per second, because other processes do not disturb it.
