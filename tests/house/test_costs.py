@@ -136,9 +136,7 @@ async def test_a_backlog_takes_few_transactions(
         store = store_of(afterword)
         await wait_for(lambda: store.count()[JobState.COMPLETED] == jobs, description="all ended")
 
-    assert (
-        transactions < jobs / 25
-    )  # 20 to 90; one by one they would be 6,000
+    assert transactions < jobs / 25  # 20 to 90; one by one they would be 6,000
 
 
 # ---------------------------------------------------------------------- calls
