@@ -386,6 +386,12 @@ def test_what_cannot_be_changed_is_counted(site: Site) -> None:
     assert "1 retried, 1 refused." in text_of(site.client.get(answer.headers["location"]))
 
 
+def test_a_change_of_nothing_says_so(site: Site) -> None:
+    answer = site.post("/jobs/change/retry", q="task:nothing:here")
+
+    assert "0 retried." in text_of(site.client.get(answer.headers["location"]))
+
+
 def test_a_state_that_cannot_be_changed_is_explained(site: Site) -> None:
     answer = site.get("/jobs/change/delete?q=state:running")
 
