@@ -160,6 +160,7 @@ class SQLiteStore:
     count = verb("_queries", Queries.count)
     failures = verb("_queries", Queries.failures)
     attempts = verb("_queries", Queries.attempts)
+    logs = verb("_queries", Queries.logs)
     with_key = verb("_queries", Queries.with_key)
     workers = verb("_queries", Queries.workers)
     queues = verb("_queries", Queries.queues)
