@@ -41,11 +41,17 @@ class Histogram:
     @classmethod
     def read(cls, text: str) -> "Histogram":
         """Decode what `text` encoded."""
-        return cls({int(bucket): number for bucket, number in json.loads(text).items()})
+        flat = json.loads(text)
+        return cls(dict(zip(flat[::2], flat[1::2], strict=True)))
 
     def text(self) -> str:
-        """Encode it as JSON."""
-        return json.dumps(dict(sorted(self.buckets.items())), separators=(",", ":"))
+        """Encode it as JSON, as a list: a chart reads thousands of them.
+
+        >>> Histogram({7: 1, 3: 2}).text()
+        '[3,2,7,1]'
+        """
+        flat = [number for pair in sorted(self.buckets.items()) for number in pair]
+        return json.dumps(flat, separators=(",", ":"))
 
     @property
     def total(self) -> int:

@@ -24,14 +24,15 @@ from afterword.model.counters import (
     Histogram,
     added_up,
 )
+from afterword.model.job import JobState
 from afterword.store.parts import Row, Values
-from afterword.store.records import state_of
 
 MARGIN = 5.0  # seconds from the end of a minute until it is counted
 LATE = 300  # seconds until it is counted for the last time
 FIRST = 24 * HOUR  # seconds of the history that are counted when nothing was before
 LATEST = 10_000  # jobs that are not in the counters yet, and are looked at all the same
 
+_STATES = {state.value: state for state in JobState}  # quicker than `JobState(...)`
 Group = tuple[int, str, str, str]  # the start of a period, the task, the queue, the state
 
 
@@ -180,7 +181,7 @@ def _record(
         seconds=seconds,
         task=task,
         queue=queue,
-        state=state_of(state),
+        state=_STATES[state],
         jobs=jobs,
         waited=waited,
         ran=ran,

@@ -117,13 +117,15 @@ def claimed_ids(worker: str) -> set[str]:
 class Settlement:
     """The end of an attempt, and how many seconds it took.
 
-    `children` are jobs that the attempt adds: they exist if and only if its end is accepted.
+    `children` are jobs that the attempt adds: they exist if and only if its end is accepted. `log`
+    is what loggers wrote during the attempt, if that is kept.
     """
 
     claim: Claim
     outcome: Outcome
     children: Sequence[NewJob] = ()
     seconds: float = field(default=0.0, kw_only=True)
+    log: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,6 +405,9 @@ class Store(Protocol):
 
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
+
+    def logs(self, job_id: str) -> Mapping[int, str]:
+        """Return the log of each attempt at a job that has one, by the attempt's number."""
 
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The unfinished job that has this unique key, if it has not been asked to end.

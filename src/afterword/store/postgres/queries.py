@@ -67,6 +67,15 @@ class Queries:
         return attempts_of(found[0], rows) if found else []
 
     @repeated
+    def logs(self, job_id: str) -> Mapping[int, str]:
+        """The logs of the attempts at a job, by their numbers."""
+        with self._people.looking() as session:
+            rows = [
+                row for each in uuids([job_id]) for row in session.execute("logs", {"id": each})
+            ]
+        return dict(rows)
+
+    @repeated
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key."""
         values = {"key": unique_key, "limit": 1}

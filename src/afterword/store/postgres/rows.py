@@ -74,6 +74,14 @@ def release_rows(putbacks: Sequence[Putback]) -> Values:
     )
 
 
+def log_rows(settlements: Sequence[Settlement]) -> Values:
+    """Return the values of keep_logs.sql."""
+    return columns(
+        "ids attempts logs",
+        ((each.claim.id, each.claim.attempt, each.log) for each in settlements),
+    )
+
+
 def report_rows(reports: Sequence[Report]) -> Values:
     """Return the values of report.sql."""
     return columns(

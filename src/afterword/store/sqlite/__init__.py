@@ -161,6 +161,7 @@ class SQLiteStore:
     window = verb("_queries", Queries.window)
     failures = verb("_queries", Queries.failures)
     attempts = verb("_queries", Queries.attempts)
+    logs = verb("_queries", Queries.logs)
     with_key = verb("_queries", Queries.with_key)
     workers = verb("_queries", Queries.workers)
     queues = verb("_queries", Queries.queues)

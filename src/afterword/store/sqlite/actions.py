@@ -133,6 +133,7 @@ class Actions:
         deleted = bool(rows or self._writer.write("forget", ids))
         if deleted:
             self._writer.write("forget_attempts", ids)
+            self._writer.write("forget_logs", ids)
         return deleted
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:

@@ -72,6 +72,10 @@ class Queries:
         found = self.get([job_id])
         return attempts_of(found[0], rows) if found else []
 
+    def logs(self, job_id: str) -> Mapping[int, str]:
+        """The logs of the attempts at a job, by their numbers."""
+        return dict(self._reader.read("logs", {"id": job_id}))
+
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key."""
         rows = self._reader.read("with_key", {"key": unique_key, "ended": int(ended)})

@@ -19,6 +19,7 @@ from afterword.store.parts import (
     final_state,
     first_of_each,
     first_outcomes,
+    logs_of,
 )
 from afterword.store.protocol import STOPPED, Cancelling, Claim, Putback, Report, Settlement
 from afterword.store.sqlite.adding import Adding
@@ -106,6 +107,8 @@ class Settling:
             for fence, each in first.items():
                 if each.children and fence in accepted:
                     self._adding.add(each.children)
+            if logs := logs_of(first, accepted):
+                self._writer.write_many("keep_log", map(log_row, logs))
             if any(self._frees_a_place(each.claim) for each in settlements):
                 self._writer.claimable()
         return first_of_each([fence_of(each.claim) for each in settlements], accepted)
@@ -167,6 +170,12 @@ class Settling:
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """Return the running attempts of a worker that were asked to end."""
         return [Cancelling(*row) for row in self._writer.look("cancelling", {"worker": worker})]
+
+
+def log_row(settlement: Settlement) -> Values:
+    """Return the values of keep_log.sql."""
+    claim = settlement.claim
+    return {"id": claim.id, "attempt": claim.attempt, "log": settlement.log}
 
 
 def release_row(putback: Putback, now: float) -> Values:

@@ -88,6 +88,7 @@ class Upkeep:
             rows = self._writer.write("purge", {"before": before, "limit": limit})
             ids = json.dumps([row[0] for row in rows])
             self._writer.write("forget_attempts", {"ids": ids})
+            self._writer.write("forget_logs", {"ids": ids})
             self._writer.write("forget_retired", {})
             self._writer.write("purge_rates", {"now": self._clock.now(), "limit": limit})
             old = self._careful.now() - KEPT_DAYS * 24 * 3600

@@ -10,6 +10,7 @@ WITH gone AS (
 ),
 -- An array, so that the planner does not scan all attempts.
 attempts AS (DELETE FROM afterword.attempts WHERE job_id = ANY (ARRAY(SELECT id FROM gone))),
+logs AS (DELETE FROM afterword.logs WHERE job_id = ANY (ARRAY(SELECT id FROM gone))),
 rates AS (
     DELETE FROM afterword.rates
     WHERE key IN (SELECT key FROM afterword.rates WHERE expires_at < now() LIMIT :limit FOR UPDATE SKIP LOCKED)
