@@ -1,6 +1,7 @@
 """The commands that only look: what they say of a real store."""
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -362,11 +363,13 @@ def test_a_job_that_no_worker_can_run_is_seen(
     said = json.loads(shell.run("status", "--json").out)
     shown = shell.run("show", job_id)
 
-    problem = "1 job of shop:gone waits for a worker that can run it, for 0 s: No function of this"
+    problem = (
+        r"problem  1 job of shop:gone waits for a worker that can run it, for \d+ s: No function"
+    )
     assert 1 == status.code
-    assert f"problem  {problem} application is called 'shop:gone'" in status.lines
+    assert re.search(problem + " of this application is called 'shop:gone'\n", status.out)
     assert (False, [job_id]) == (said["healthy"], said["parked_jobs"])
-    assert f"problem  {problem}" in shell.run("top").out
+    assert re.search(problem, shell.run("top").out)
     assert "waiting  put back by each worker that met it since 2" in shown.out
     assert REASON in shown.out
     assert "waits for a free worker" not in shown.out
