@@ -364,6 +364,7 @@ def test_a_job_that_no_worker_can_run_is_seen(
     shown = shell.run("show", job_id)
 
     problem = r"problem  1 job of shop:gone waits for a worker that can run it, for \d+ s"
+    reason = "No function of this application is called 'shop:gone'\n"
     assert 1 == status.code
     assert re.search(
         f"{problem}: No function of this application is called 'shop:gone'\n", status.out
