@@ -1,14 +1,17 @@
 """The applications that are measured: FastAPI's tasks in memory, and Afterword's durable ones.
 
 A path says what its task is: `/def-0` is a `def` task that does nothing, `/async-1` an `async def`
-task that takes a millisecond.
+task that takes a millisecond. `/async-ten` adds ten tasks, and `/async-chain` is behind a chain of
+dependencies, as an application's routes are.
 """
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from typing import Annotated
 
 import fastapi
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Header
 
 from afterword import Afterword
 from afterword.fastapi import BackgroundTasks
@@ -34,6 +37,34 @@ async def async_wait(number: int) -> None:
 def sync_wait(number: int) -> None:
     """A millisecond of waiting."""
     time.sleep(0.001)
+
+
+class Session:
+    """Stands for a session of a database."""
+
+
+async def settings() -> dict[str, str]:
+    """The first of the chain."""
+    return {"currency": "EUR"}
+
+
+async def session(of: Annotated[dict[str, str], Depends(settings)]) -> AsyncIterator[Session]:
+    """Closed when the request is over."""
+    yield Session()
+
+
+async def user(
+    of: Annotated[Session, Depends(session)], authorization: Annotated[str, Header()] = "nobody"
+) -> str:
+    """Reads a header."""
+    return authorization
+
+
+async def orders(
+    of: Annotated[Session, Depends(session)], who: Annotated[str, Depends(user)]
+) -> str:
+    """The last of the chain."""
+    return who
 
 
 @in_memory.post("/none")
@@ -71,6 +102,40 @@ async def in_memory_def_wait(background_tasks: fastapi.BackgroundTasks) -> dict[
     return {"ok": True}
 
 
+@in_memory.post("/async-ten")
+async def in_memory_async_ten(background_tasks: fastapi.BackgroundTasks) -> dict[str, bool]:
+    """Ten `async def` tasks in memory."""
+    for number in range(10):
+        background_tasks.add_task(async_noop, number)
+    return {"ok": True}
+
+
+@in_memory.post("/async-chain")
+async def in_memory_async_chain(
+    background_tasks: fastapi.BackgroundTasks, who: Annotated[str, Depends(orders)]
+) -> dict[str, bool]:
+    """One `async def` task in memory, behind a chain of dependencies."""
+    background_tasks.add_task(async_noop, 1)
+    return {"ok": True}
+
+
+@in_memory.post("/def-ten")
+async def in_memory_def_ten(background_tasks: fastapi.BackgroundTasks) -> dict[str, bool]:
+    """Ten `def` tasks in memory."""
+    for number in range(10):
+        background_tasks.add_task(sync_noop, number)
+    return {"ok": True}
+
+
+@in_memory.post("/def-chain")
+async def in_memory_def_chain(
+    background_tasks: fastapi.BackgroundTasks, who: Annotated[str, Depends(orders)]
+) -> dict[str, bool]:
+    """One `def` task in memory, behind a chain of dependencies."""
+    background_tasks.add_task(sync_noop, 1)
+    return {"ok": True}
+
+
 @durable.post("/async-0")
 async def durable_async(background_tasks: BackgroundTasks) -> dict[str, bool]:
     """One durable `async def` task."""
@@ -96,4 +161,38 @@ async def durable_async_wait(background_tasks: BackgroundTasks) -> dict[str, boo
 async def durable_def_wait(background_tasks: BackgroundTasks) -> dict[str, bool]:
     """One durable `def` task that waits."""
     background_tasks.add_task(sync_wait, 1)
+    return {"ok": True}
+
+
+@durable.post("/async-ten")
+async def durable_async_ten(background_tasks: BackgroundTasks) -> dict[str, bool]:
+    """Ten durable `async def` tasks."""
+    for number in range(10):
+        background_tasks.add_task(async_noop, number)
+    return {"ok": True}
+
+
+@durable.post("/async-chain")
+async def durable_async_chain(
+    background_tasks: BackgroundTasks, who: Annotated[str, Depends(orders)]
+) -> dict[str, bool]:
+    """One durable `async def` task, behind a chain of dependencies."""
+    background_tasks.add_task(async_noop, 1)
+    return {"ok": True}
+
+
+@durable.post("/def-ten")
+async def durable_def_ten(background_tasks: BackgroundTasks) -> dict[str, bool]:
+    """Ten durable `def` tasks."""
+    for number in range(10):
+        background_tasks.add_task(sync_noop, number)
+    return {"ok": True}
+
+
+@durable.post("/def-chain")
+async def durable_def_chain(
+    background_tasks: BackgroundTasks, who: Annotated[str, Depends(orders)]
+) -> dict[str, bool]:
+    """One durable `def` task, behind a chain of dependencies."""
+    background_tasks.add_task(sync_noop, 1)
     return {"ok": True}

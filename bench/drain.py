@@ -16,9 +16,11 @@ from bench.process import cpu_seconds
 from bench.result import Result
 from bench.stores import Stores
 from bench.table import advantage, competition, number
+from bench.targets import Target, own, times
 from bench.trial import Trial, TrialFailed, trial
 
 DRAIN_WITHIN = 300.0  # seconds
+BURST = 2_000  # jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,75 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The same backlog by one worker process, and by two."""
+    """The same backlog by one worker process, and by two; and a small one, by one."""
 
     one: Drained
     two: Drained
+    burst: Drained
 
     def __str__(self) -> str:
         """For the progress."""
-        return f"one worker {self.one}; two {self.two}"
+        return f"one worker {self.one}; two {self.two}; a burst {self.burst}"
+
+
+def _one(figure: Figure) -> float:
+    return figure.one.per_second
+
+
+def _two(figure: Figure) -> float:
+    return figure.two.per_second
+
+
+def _burst(figure: Figure) -> float:
+    return figure.burst.per_second
+
+
+def _cpu_per_job(figure: Figure) -> float:
+    return figure.one.worker_microseconds
+
+
+def _burst_to_backlog(figure: Figure) -> float:
+    return figure.burst.per_second / figure.one.per_second
+
+
+TARGETS: list[Target[Figure]] = [
+    Target(
+        text="PostgreSQL, one worker, at least 1.2 × pgqueuer",
+        measured=times("pgqueuer-postgresql", _one),
+        least=1.2,
+    ),
+    Target(
+        text="PostgreSQL, two workers, at least 1.2 × pgqueuer",
+        measured=times("pgqueuer-postgresql", _two),
+        least=1.2,
+    ),
+    Target(
+        text="PostgreSQL, a burst, at least 1.2 × pgqueuer",
+        measured=times("pgqueuer-postgresql", _burst),
+        least=1.2,
+    ),
+    Target(
+        text="SQLite, a burst, at least 6 × Huey with fsync",
+        measured=times("huey-sqlite", _burst),
+        least=6.0,
+    ),
+    *(
+        target
+        for kind in ("SQLite", "PostgreSQL")
+        for target in (
+            Target(
+                text=f"{kind}, a burst, at least 0.9 of the rate of a backlog",
+                measured=own(f"afterword-{kind.lower()}", _burst_to_backlog),
+                least=0.9,
+            ),
+            Target(
+                text=f"{kind}, at most 30 µs of a worker's CPU per job",
+                measured=own(f"afterword-{kind.lower()}", _cpu_per_job),
+                most=30.0,
+            ),
+        )
+    ),
+]
 
 
 def measure(options: Options) -> list[Result]:
@@ -62,19 +125,27 @@ def measure(options: Options) -> list[Result]:
                 "ours is",
                 "two workers",
                 "ours is",
+                "a burst",
+                "ours is",
                 "worker CPU per job, µs",
                 "server CPU per job, µs",
             ],
             row=_row,
             notes=f"A stored backlog of {options.jobs:,} no-op jobs for each worker process, from"
             " the first start to the moment when the store says that all have ended; two workers:"
-            " from the first start in the later one. CPU: with one worker.",
+            f" from the first start in the later one. A burst: {BURST:,} jobs, one worker. CPU:"
+            " with one worker.",
+            targets=TARGETS,
         )
     return [table]
 
 
 def _measure(contestant: Contestant, stores: Stores, jobs: int) -> Figure:
-    return Figure(drain(contestant, stores, jobs, 1), drain(contestant, stores, 2 * jobs, 2))
+    return Figure(
+        drain(contestant, stores, jobs, 1),
+        drain(contestant, stores, 2 * jobs, 2),
+        drain(contestant, stores, BURST, 1),
+    )
 
 
 def drain(
@@ -130,10 +201,12 @@ def _rate(starts: list[list[Start]], ended_at: int, workers: int) -> float:
 
 def _row(standing: Standing[Figure], contestant: Contestant) -> list[str]:
     return [
-        number(standing.median(contestant, lambda figure: figure.one.per_second)),
-        advantage(standing, contestant, lambda figure: figure.one.per_second),
-        number(standing.median(contestant, lambda figure: figure.two.per_second)),
-        advantage(standing, contestant, lambda figure: figure.two.per_second),
-        number(standing.median(contestant, lambda figure: figure.one.worker_microseconds)),
+        number(standing.median(contestant, _one)),
+        advantage(standing, contestant, _one),
+        number(standing.median(contestant, _two)),
+        advantage(standing, contestant, _two),
+        number(standing.median(contestant, _burst)),
+        advantage(standing, contestant, _burst),
+        number(standing.median(contestant, _cpu_per_job)),
         number(standing.median(contestant, lambda figure: figure.one.server_microseconds)),
     ]

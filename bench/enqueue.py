@@ -12,6 +12,7 @@ from bench.options import Options
 from bench.result import Result
 from bench.stores import Stores
 from bench.table import advantage, competition, number
+from bench.targets import Target, times
 from bench.trial import Trial, TrialFailed, trial
 
 
@@ -27,6 +28,19 @@ class Figure:
         """For the progress."""
         bulk = f", {self.in_bulk:,.0f}/s in bulk" if self.in_bulk else ""
         return f"{self.one_by_one:,.0f}/s one by one, {self.concurrently:,.0f}/s at once{bulk}"
+
+
+TARGETS: list[Target[Figure]] = [
+    Target(
+        text=f"{kind}, one by one, at least as fast as {title}",
+        measured=times(peer, lambda figure: figure.one_by_one),
+        least=1.0,
+    )
+    for kind, peer, title in (
+        ("SQLite", "huey-sqlite", "Huey with fsync"),
+        ("PostgreSQL", "pgqueuer-postgresql", "pgqueuer"),
+    )
+]
 
 
 def measure(options: Options) -> list[Result]:
@@ -47,6 +61,7 @@ def measure(options: Options) -> list[Result]:
             f" durable. {CALLERS} callers: so many coroutines ({THREADS} threads where calls"
             " block), each waiting for its own job. In bulk: where there is a call for many,"
             f" {BATCH:,} jobs in each. Every job was found in the store afterwards.",
+            targets=TARGETS,
         )
     return [table]
 

@@ -21,6 +21,7 @@ from bench.result import Result
 from bench.server import Server, running
 from bench.stores import Stores
 from bench.table import advantage, competition, number
+from bench.targets import Target, own, times
 from bench.trial import Trial, TrialFailed, trial
 
 START_WITHIN = 15.0  # seconds for the last job
@@ -44,6 +45,25 @@ class Figure:
 HEADER = ["p50", "p99", "p50 once stored", "p99 once stored"]
 
 
+TARGETS: list[Target[Figure]] = [
+    Target(
+        text="SQLite, p50 under 1 ms",
+        measured=own("afterword-sqlite", lambda figure: figure.median),
+        most=1.0,
+    ),
+    Target(
+        text="SQLite, p50 under 1 ms once stored",
+        measured=own("afterword-sqlite", lambda figure: figure.stored_median),
+        most=1.0,
+    ),
+    Target(
+        text="PostgreSQL, p50 at most that of pgqueuer",
+        measured=times("pgqueuer-postgresql", lambda figure: figure.median),
+        most=1.0,
+    ),
+]
+
+
 def measure(options: Options) -> list[Result]:
     """Both tables."""
     with Stores(options.folder, options.postgres_url, options.redis_url) as stores:
@@ -60,6 +80,7 @@ def measure(options: Options) -> list[Result]:
             notes=f"{options.paced:,} jobs, {GAP * 1e3:g} ms apart, one idle worker; from the"
             " beginning of the call that stores a job to the job's first line, and from the"
             " return of that call (less than nothing: the job began before).",
+            targets=TARGETS,
         )
         return [table, _in_process(stores, options)]
 

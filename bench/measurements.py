@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench import drain, enqueue, growth, idle, injection, latency, requests, scale
+from bench import drain, enqueue, growth, idle, injection, latency, listing, requests, scale
 from bench.options import Options
 from bench.result import Result
 
@@ -28,5 +28,6 @@ MEASUREMENTS = {
         Measurement("S", "drain by number of workers and of queues", scale.measure),
         Measurement("injection", "what injection costs an attempt", injection.measure),
         Measurement("G", "the store while millions wait and have ended", growth.measure),
+        Measurement("V", "what people's questions take then", listing.measure),
     )
 }

@@ -1,4 +1,4 @@
-"""R: requests per second of one server, with one task per request.
+"""R: requests per second of one server, with one task per request, or with ten.
 
 The cases take turns, each time with a fresh server and store: A B C A B C A B C. A durable case
 counts only if the store says afterwards that every task of an answered request has run.
@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -25,7 +25,34 @@ from bench.stores import Stores
 
 WARM_UP = 1.0  # seconds
 DRAIN_WITHIN = 60.0
-WORK = {"0": "no-op", "1": "1 ms"}  # by the end of the path
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One table: what a request does, and how many processes serve."""
+
+    name: str
+    title: str
+    work: str  # the end of the path
+    tasks: int = 1  # per request
+    processes: int = 1
+
+
+SETTINGS = (
+    Setting("R", "one server, one no-op task per request", "0"),
+    Setting("R-1ms", "one server, one 1 ms task per request", "1"),
+    Setting("R-ten", "one server, ten no-op tasks per request", "ten", tasks=10),
+    Setting("R-chain", "one server, one no-op task behind a chain of dependencies", "chain"),
+    Setting("R-2", "a server of two processes, one no-op task per request", "0", processes=2),
+)
+# How many times the requests per second with tasks in memory, at least; and microseconds of the
+# server's CPU per request, at most.
+TARGETS = {
+    "async def, Afterword (SQLite)": (0.5, 155),
+    "async def, Afterword (PostgreSQL)": (0.4, None),
+    "def, Afterword (SQLite)": (2.4, 155),
+    "def, Afterword (PostgreSQL)": (2.0, None),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +103,35 @@ def _cases(function: str, path: str) -> list[Case]:
 
 
 def measure(options: Options) -> list[Result]:
-    """Measure all cases in turns, with tasks that do nothing, and with some that take 1 ms."""
+    """Measure all cases of each setting in turns."""
     with Stores(options.folder, options.postgres_url) as stores:
-        return [_measure_work(work, stores, options) for work in WORK]
+        return [_measure_setting(setting, stores, options) for setting in SETTINGS]
 
 
-def _measure_work(work: str, stores: Stores, options: Options) -> Result:
-    first, *others = cases(work)
+def _measure_setting(setting: Setting, stores: Stores, options: Options) -> Result:
+    first, *others = cases(setting.work)
     chosen = [first, *(each for each in others if not options.only or each.name in options.only)]
     figures: Figures = {case: [] for case in chosen}
     for number in range(options.rounds):
         for case in chosen:
-            figure = _measure(case, stores, options.seconds)
+            figure = _measure(case, setting, stores, options.seconds)
             figures[case].append(figure)
             print(f"round {number + 1}: {case.name}: {figure.per_second:,.0f}/s", file=sys.stderr)
-    return _result(work, figures, options.seconds, stores)
+    return _result(setting, figures, options.seconds, stores)
 
 
-def _measure(case: Case, stores: Stores, seconds: float) -> Figure:
+def _measure(case: Case, setting: Setting, stores: Stores, seconds: float) -> Figure:
     with (
         stores.empty(case.kind or Kind.SQLITE) as store,
-        running(f"bench.applications:{case.application}", store.url) as server,
+        running(
+            f"bench.applications:{case.application}", store.url, processes=setting.processes
+        ) as server,
     ):
         warm_up, _ = _load(server, case, WARM_UP)
         cpu = server.cpu_seconds
         answered, took = _load(server, case, seconds)
-        drained = _require_all_ran(store.url, warm_up + answered) if case.durable else 0.0
+        tasks = setting.tasks * (warm_up + answered)
+        drained = _require_all_ran(store.url, tasks) if case.durable else 0.0
         cpu = server.cpu_seconds - cpu
     return Figure(answered / took, cpu / answered * 1e6, drained)
 
@@ -117,7 +147,7 @@ def _load(server: Server, case: Case, seconds: float) -> tuple[int, float]:
 
 
 def _wrk(server: Server, case: Case, seconds: float) -> tuple[int, float]:
-    """`wrk` ends with up to 32 requests under way, which it does not count."""
+    """Load by `wrk`, which ends with up to 32 requests under way and does not count them."""
     url = f"http://127.0.0.1:{server.port}{case.path}"
     command = ["wrk", "-t1", "-c32", f"-d{max(1, round(seconds))}s", "-s", "bench/post.lua", url]
     said = subprocess.check_output(command, cwd=ROOT, text=True)
@@ -129,7 +159,7 @@ def _wrk(server: Server, case: Case, seconds: float) -> tuple[int, float]:
     return int(found[1]), float(found[2])
 
 
-def _require_all_ran(url: str, answered: int) -> float:
+def _require_all_ran(url: str, tasks: int) -> float:
     """Wait until no job is left; how long that took. Fewer completed than answered: no result."""
     store, started = open_store(url), time.perf_counter()
     store.open()
@@ -140,15 +170,16 @@ def _require_all_ran(url: str, answered: int) -> float:
             time.sleep(0.02)
     finally:
         store.close()
-    if counts[JobState.COMPLETED] < answered:
-        raise SystemExit(f"{answered} requests were answered, but the store says {counts}")
+    if counts[JobState.COMPLETED] < tasks:
+        raise SystemExit(f"{tasks} tasks were answered for, but the store says {counts}")
     return time.perf_counter() - started
 
 
-def _result(work: str, figures: Figures, seconds: float, stores: Stores) -> Result:
+def _result(setting: Setting, figures: Figures, seconds: float, stores: Stores) -> Result:
+    targets = f"\n\nTargets:\n\n{_targets(figures)}" if setting.name == "R" else ""
     return Result(
-        name="R" if work == "0" else "R-1ms",
-        title=f"Requests per second of one server, one {WORK[work]} task per request",
+        name=setting.name,
+        title=f"Requests per second of {setting.title}",
         header=[
             "",
             "requests/s",
@@ -160,7 +191,7 @@ def _result(work: str, figures: Figures, seconds: float, stores: Stores) -> Resu
         rows=[_row(case, figures) for case in figures],
         notes=f"32 connections, {seconds:g} s per measurement,"
         f" load from {'wrk' if shutil.which('wrk') else 'bench/load.py'}; every task of a durable"
-        " case was found completed in the store afterwards.",
+        f" case was found completed in the store afterwards.{targets}",
         data={case.name: [asdict(each) for each in measured] for case, measured in figures.items()},
         versions=stores.versions(),
     )
@@ -176,6 +207,26 @@ def _row(case: Case, figures: Figures) -> list[str]:
         f"{median(each.cpu_microseconds for each in measured):,.0f}",
         f"{median(each.drained_after for each in measured):.2f}" if case.durable else "",
     ]
+
+
+def _targets(figures: Figures) -> str:
+    """A line for each target: the figure, and whether it is met."""
+    return "\n".join(line for case in figures for line in _lines_of(case, figures))
+
+
+def _lines_of(case: Case, figures: Figures) -> Iterator[str]:
+    least, most = TARGETS.get(case.name, (None, None))
+    ratio = _ratio(figures[case], _in_memory(case, figures))
+    if least is not None and ratio:
+        met = _met(float(ratio) >= least)
+        yield f"- {case.name}, at least {least} × in memory: {ratio}, {met}"
+    if most is not None:
+        cpu = median(each.cpu_microseconds for each in figures[case])
+        yield f"- {case.name}, at most {most} µs of CPU per request: {cpu:.0f}, {_met(cpu <= most)}"
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "**not met**"
 
 
 def _in_memory(case: Case, figures: Figures) -> Sequence[Figure]:

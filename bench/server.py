@@ -1,4 +1,4 @@
-"""One uvicorn process, as a benchmark wants it: uvloop, httptools, no access log."""
+"""A uvicorn server, as a benchmark wants it: uvloop, httptools, no access log."""
 
 import os
 import subprocess
@@ -27,7 +27,11 @@ class Server:
 
 @contextmanager
 def running(
-    application: str, store: str, environment: Mapping[str, str] | None = None
+    application: str,
+    store: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    processes: int = 1,
 ) -> Iterator[Server]:
     """Start `module:name` with its jobs in the store of this URL; stopped at the end."""
     port = free_port()
@@ -35,6 +39,7 @@ def running(
         *(sys.executable, "-m", "uvicorn", application, "--port", str(port)),
         *("--loop", "uvloop", "--http", "httptools"),
         *("--no-access-log", "--log-level", "warning"),
+        *(["--workers", str(processes)] if processes > 1 else []),
     ]
     settings = {**os.environ, "AFTERWORD_URL": store, **(environment or {})}
     process = subprocess.Popen(command, cwd=ROOT, env=settings)

@@ -8,6 +8,7 @@ from bench.catalogue import Contestant
 from bench.contest import Key, Standing
 from bench.result import Result
 from bench.stores import Stores
+from bench.targets import Target, lines
 from bench.trial import trial
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ def competition(
     header: Sequence[str],
     row: Callable[[Standing[T], Contestant], list[str]],
     notes: str,
+    targets: Sequence[Target[T]] = (),
 ) -> Result:
     """The result of a contest: the cells of each row are made by `row`."""
     present = [each for each, figures in standing.figures.items() if figures]
@@ -37,7 +39,11 @@ def competition(
         header=["", *header],
         rows=[[each.title, *row(standing, each)] for each in present],
         notes="\n\n".join(
-            [f"{notes}{_OURS * ('ours is' in header)}", "\n".join(_configurations(described))]
+            [
+                f"{notes}{_OURS * ('ours is' in header)}",
+                *([lines(standing, targets)] if targets else []),
+                "\n".join(_configurations(described)),
+            ]
         ),
         data={each.title: _data(standing, each) for each in present},
         versions=[*_versions(described), *stores.versions()],

@@ -363,7 +363,8 @@ class Ledger:
             return
         before = [each for each in story.runs if each.job_id == run.job_id]
         self._check_beside(run, row, before)
-        if any(each.attempt == run.attempt for each in before):
+        twice = any(each.attempt == run.attempt for each in before)
+        if twice and not self._may_come_back(run.token, run.job_id):
             self.broken("I10", f"{name} begins attempt {run.attempt} twice")
         causes = 0 if row is None else row.lost + row.failures + row.interrupted
         if row is not None and run.attempt - 1 > causes and run.token not in self.meddled:
@@ -375,13 +376,16 @@ class Ledger:
 
     def _check_beside(self, run: Run, row: Row | None, before: Sequence[Run]) -> None:
         """A job runs once at a time, unless its worker was lost, and no longer when deleted."""
-        again = run.token == SCHEDULE and len(self.scenario.every) > 1  # the other release's
-        if run.job_id in self.deleted and not again:
+        if run.job_id in self.deleted and not self._may_come_back(run.token, run.job_id):
             self.broken("deleted", f"{run.token} begins, but has been deleted")
         if row is None or row.lost or run.token in self.meddled:
             return
         if any(each.goes_on for each in before):
             self.broken("I10", f"{run.token} begins attempt {run.attempt} beside another one")
+
+    def _may_come_back(self, token: str, job_id: str) -> bool:
+        """Whether it was deleted, and one of two releases adds it to its schedule once more."""
+        return job_id in self.deleted and token == SCHEDULE and len(self.scenario.every) > 1
 
     def _is_on_record(self, run: Run, row: Row) -> bool:
         """Whether this attempt was given out; a process that slept may begin one it has lost."""
@@ -532,7 +536,7 @@ class Ledger:
         runs = [each for each in story.runs if each.job_id == row.id]
         if not row.final:
             self.broken("I9", f"{token} has not ended: {row}")
-        if len(runs) > row.attempt:
+        if len(runs) > row.attempt and not self._may_come_back(token, row.id):
             self.broken("I10", f"{token} ran {len(runs)} times in {row.attempt} attempts")
         if row.state == "completed" and not any(each.ended == "completed" for each in runs):
             self.broken("I9", f"{token} is completed, but never ran to its end")

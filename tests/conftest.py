@@ -37,6 +37,7 @@ LONG = (
     "cli/test_worker_command",
     "life/test_schedules",
     "cli/test_demo",
+    "dashboard/test_browser",
     "house/test_examples",
 )
 

@@ -44,6 +44,30 @@ def test_nothing():
     pass
 """
 
+LEFT_RUNNING = """
+import pytest
+from fastapi.testclient import TestClient
+from afterword.pytest_plugin import run
+from tests.under_plugin.shop import app, gate, hang
+
+@pytest.fixture(scope="module")
+def client():
+    with TestClient(app) as client:
+        yield client
+        gate.set()
+
+def test_which_waits_for_too_long(client, monkeypatch):
+    monkeypatch.setattr(run, "PATIENCE", 0.5)
+    with pytest.raises(TimeoutError, match="tests.under_plugin.shop:hang"):
+        client.post("/one/hang")
+
+def test_after_it(client, jobs):
+    assert [] == jobs.added()
+
+    client.post("/one/hang")
+    assert 1 == len(jobs.added(hang))
+"""
+
 
 def run_pytest(
     folder: Path, *arguments: str, **environment: str
@@ -69,7 +93,7 @@ def passed(result: "subprocess.CompletedProcess[str]") -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize(("name", "tests"), [("waiting", 8), ("holding", 36)])
+@pytest.mark.parametrize(("name", "tests"), [("waiting", 9), ("holding", 37)])
 def test_the_plugin_is_found(name: str, tests: int, tmp_path: Path) -> None:
     """Installing Afterword is enough: pytest finds the plugin by its entry point."""
     shutil.copy(INNER / f"{name}.py", tmp_path / f"test_{name}.py")
@@ -84,7 +108,7 @@ def test_a_conftest_may_import_the_application(tmp_path: Path) -> None:
     shutil.copy(INNER / "waiting.py", tmp_path / "test_waiting.py")
     result = run_pytest(tmp_path, AFTERWORD_URL=f"sqlite:///{tmp_path / 'real.db'}")
 
-    assert 8 == passed(result)
+    assert 9 == passed(result)
     assert not (tmp_path / "real.db").exists()
 
 
@@ -124,3 +148,10 @@ def test_the_database_must_be_known_before_the_start(tmp_path: Path) -> None:
 
     assert "1 error" in result.stdout
     assert "before an application is started" in result.stdout
+
+
+def test_a_job_that_runs_on_is_not_seen_by_the_next_test(tmp_path: Path) -> None:
+    (tmp_path / "test_left.py").write_text(LEFT_RUNNING)
+    result = run_pytest(tmp_path, "-p", "no:randomly")
+
+    assert 2 == passed(result)

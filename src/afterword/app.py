@@ -140,6 +140,8 @@ class Afterword(ScriptTaskAdder):
             path separate the keys.
         redact: takes the text of a task's error before it is stored or logged, and returns the text
             to keep. Default: all of it, up to 16 KiB.
+        log_lines: how many of the last lines that loggers write during an attempt are stored with
+            it, for people who look at the job (up to 16 KiB, after `redact`). Default: 0, none.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
             503. Default: 5.
         injectors: fill the parameters of tasks, in addition to those that are found automatically
@@ -176,6 +178,7 @@ class Afterword(ScriptTaskAdder):
         retries: int | None = None,
         idempotent: bool | Whose = False,
         redact: Callable[[str], str] | None = None,
+        log_lines: int = 0,
         store_timeout: float = 5.0,
         injectors: Sequence[Injector] = (),
         tasks: Sequence[ModuleType | Callable[..., Any]] = (),
@@ -196,7 +199,7 @@ class Afterword(ScriptTaskAdder):
         self._retries = None if retries is None else checked_retries(retries)
         self._queue_limits: Mapping[str, int | None] = {}
         self._lease, self._retention = float(lease), float(retention)
-        self._set_worker(queues, concurrency, grace)
+        self._set_worker(queues, concurrency, grace, log_lines)
         self._injectors = checked_injectors(injectors)
         self.injection = self._injection_of(None)
         url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
@@ -365,18 +368,24 @@ class Afterword(ScriptTaskAdder):
             self._queues if queues is None else queues,
             self._concurrency if concurrency is None else concurrency,
             self._grace if grace is None else grace,
+            self._log_lines,
         )
         self.intake.works = True
         self.intake.grace = self._grace
 
     def _set_worker(
-        self, queues: Sequence[str] | Mapping[str, int | None], concurrency: int, grace: float
+        self,
+        queues: Sequence[str] | Mapping[str, int | None],
+        concurrency: int,
+        grace: float,
+        log_lines: int,
     ) -> None:
         check_number("concurrency", concurrency, 1, 10_000, whole=True)
         check_number("grace", grace, 0, 24 * 3600)
         self._queues = checked_queues(queues)
         self._queue_limits = {**self._queue_limits, **queue_limits(queues)}
-        self._concurrency, self._grace = concurrency, float(grace)
+        check_number("log_lines", log_lines, 0, 1_000, whole=True)
+        self._concurrency, self._grace, self._log_lines = concurrency, float(grace), log_lines
 
     @property
     def url(self) -> str:
@@ -477,7 +486,7 @@ class Afterword(ScriptTaskAdder):
                 )
             )
 
-        return ScheduleAdder(plan, tuple(args), kwargs or {})
+        return ScheduleAdder(plan, args, kwargs or {})
 
     def on_failure(self, func: C) -> C:
         """Call a function, `def` or `async def`, when a job has failed for good.
@@ -682,6 +691,7 @@ class Afterword(ScriptTaskAdder):
                     retries=self._retries,
                     on_failed=on_failed,
                     retries_at_once=0 if self.test_run is None else RETRIES_AT_ONCE,
+                    log_lines=self._log_lines,
                 ),
                 injection=self.injection,
                 builtins=_in_task().builtins_of(self),
@@ -842,9 +852,13 @@ class Afterword(ScriptTaskAdder):
         return self.test_run is not None and not self.intake.holds_jobs
 
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
-        """Wait until these jobs have ended, but for those that cannot run now."""
-        if self.test_run is not None:
-            await self.test_run.wait_for(self, ids)
+        """Wait for these jobs, but for those that cannot run now, and for their failure calls."""
+        if self.test_run is None:
+            return
+        await self.test_run.wait_for(self, ids)
+        if self._serving_loop is asyncio.get_running_loop():
+            await self._group.run(calling(_nothing))  # until their ends were reported, too
+            await self._failures.wait_called()
 
     @property
     def _serving_loop(self) -> asyncio.AbstractEventLoop | None:
@@ -853,7 +867,9 @@ class Afterword(ScriptTaskAdder):
 
     async def _run_due(self, most: int) -> Sequence[str]:
         """Run up to `most` attempts that are due, one by one; return the ids of their jobs."""
-        return await self._worker.run_due(most) if self._worker else []
+        ran = await self._worker.run_due(most) if self._worker else []
+        await self._failures.wait_called()
+        return ran
 
     async def _start_due(self) -> bool:
         """Start the jobs of all queues that are due, as far as there are slots; True if any was."""
@@ -878,6 +894,10 @@ class Afterword(ScriptTaskAdder):
         self.intake.forget()
         self._failures.forget()
         self._worker = None
+
+
+def _nothing(store: Store) -> None:
+    """Do nothing, behind all that the store's thread has to do before."""
 
 
 def _in_task() -> Any:

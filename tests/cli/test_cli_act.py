@@ -224,7 +224,7 @@ def test_a_dry_run_changes_nothing_and_says_the_scope(shell: Shell) -> None:
     done = shell.run(*arguments)
     document = json.loads(shell.run(*arguments, "--json").out)
 
-    assert "would retry 1 failed jobs with task shop:pay, tag eu, error 'no'\n" == done.out
+    assert "would retry 1 failed job with task shop:pay, tag eu, error 'no'\n" == done.out
     assert (1, False) == (document["matching"], document["more_than_counted"])
     assert {"failed": 1} == states(shell)
 
@@ -235,7 +235,7 @@ def test_without_a_terminal_all_needs_a_yes(shell: Shell) -> None:
     done = shell.run("retry", "--all")
 
     assert (2, "") == (done.code, done.out)
-    assert "changes 1 failed jobs" in done.err
+    assert "changes 1 failed job" in done.err
     assert "--yes" in done.err
     assert {"failed": 1} == states(shell)
 
@@ -246,7 +246,7 @@ def test_in_a_terminal_it_asks(shell: Shell, answer: str, code: int, left: str) 
 
     environment = {"AFTERWORD_URL": shell.url}
     with PtySession("retry", "--all", environment=environment) as terminal:
-        terminal.wait_for("Retry 1 failed jobs? [y/N]:")
+        terminal.wait_for("Retry 1 failed job? [y/N]:")
         terminal.press(answer + "\n")
 
         assert code == terminal.wait()
@@ -346,6 +346,7 @@ def test_with_the_application_the_arguments_are_checked(shell: Shell, applicatio
     assert ("mail", '{"to":"ada"}') == (job.queue, job.arguments)
     assert 1 == refused.code
     assert "does not fit" in refused.err
+    assert ": whom: Extra inputs are not permitted\n" in refused.err
     assert 1 == len(refused.err.splitlines())
     assert {"queued": 1} == states(shell)
 
@@ -429,7 +430,7 @@ def test_all_that_a_search_finds_are_changed(shell: Shell) -> None:
     dry = shell.run("retry", "--all", "--search", "arg.n:1", "--dry-run")
     done = shell.run("retry", "--all", "--search", "arg.n:1", "--yes")
 
-    assert "would retry 1 failed jobs with argument n '1'\n" == dry.out
+    assert "would retry 1 failed job with argument n '1'\n" == dry.out
     assert "retried 1 job\n" == done.out
     assert ["failed", "queued", "failed"] == [shell.job(each).state for each in ids]
 

@@ -60,6 +60,7 @@ def test_the_printed_url_lets_in_and_nothing_else_does(url: str) -> None:
             httpx.post(f"{base}jobs/change/delete", headers={"authorization": "x"}),
         ]
         entered = browser.get(entry)
+        again = browser.get(entry)
         screen = browser.get(f"{base}jobs")
         rebound = browser.get(f"{base}jobs", headers={"host": "rebound.example"})
 
@@ -67,6 +68,7 @@ def test_the_printed_url_lets_in_and_nothing_else_does(url: str) -> None:
     assert (303, "/") == (entered.status_code, entered.headers["location"])
     assert "httponly" in entered.headers["set-cookie"].lower()
     assert "samesite=strict" in entered.headers["set-cookie"].lower()
+    assert (303, "/") == (again.status_code, again.headers["location"])
     assert 200 == screen.status_code
     assert 400 == rebound.status_code
 

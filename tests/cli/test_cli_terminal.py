@@ -107,6 +107,16 @@ def test_a_narrow_terminal_cuts_the_module_and_shows_the_error(shell: Shell) -> 
     assert "ValueError: no such parcel" in failures.shown
 
 
+def test_a_narrow_terminal_shows_the_functions_of_schedules(shell: Shell) -> None:
+    """Their names begin with the same module."""
+    fill(shell)
+
+    with PtySession("schedules", columns=80) as terminal:
+        terminal.wait()
+
+    assert re.search(r"packing\.daily |^daily ", terminal.shown, re.MULTILINE)
+
+
 def test_a_state_has_a_colour_and_no_color_has_none(shell: Shell) -> None:
     fill(shell)
 

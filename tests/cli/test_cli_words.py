@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from afterword.admin import duration, failures, health, job_options, progress, waiting
 from afterword.admin.health import Snapshot
 from afterword.admin.waiting import Surroundings
+from afterword.cli import doctor
 from afterword.client.handle import ProgressRecord
 from afterword.model.job import JobOptions, JobRecord, JobState
 from afterword.model.records import QueueRecord, ScheduleRecord, WorkerRecord
@@ -371,6 +372,14 @@ def test_a_worker_that_went_with_its_jobs_is_a_problem() -> None:
     found = snapshot([], [worker(alive=False, running=2), worker()])
 
     assert ["the worker w1 on here is gone, but still holds 2 running jobs"] == found.problems
+
+
+@pytest.mark.parametrize(("running", "level"), [(0, "ok"), (1, "problem")])
+def test_the_doctor_agrees_on_workers_that_are_gone(running: int, level: str) -> None:
+    found = snapshot([], [worker(alive=False, running=running), worker()])
+
+    levels = {each.name: each.level for each in doctor.conditions(found)}
+    assert (level, level == "ok") == (levels["leases"], found.problems == [])
 
 
 def test_jobs_in_a_paused_queue_are_a_note_and_no_problem() -> None:

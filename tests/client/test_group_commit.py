@@ -549,3 +549,57 @@ def test_what_is_too_much_for_the_store_is_taken_in_smaller_batches(
 
     wait_until(lambda: store.count()[JobState.QUEUED] == 64, description="all of them are stored")
     group.stop()
+
+
+# ---------------------------------------------------------------------- in the calling thread
+
+
+def test_a_caller_that_blocks_commits_in_its_own_thread(group: GroupCommit) -> None:
+    threads: list[str] = []
+    operation = calling(lambda store: threads.append(threading.current_thread().name))
+    group.submit_blocking(operation)
+
+    assert [threading.current_thread().name] == threads
+    assert operation.committed
+
+
+def test_while_another_thread_commits_it_is_submitted(
+    store: CountingStore, group: GroupCommit
+) -> None:
+    answers, own = Answers(), adding([a_job()], None)
+    with busy(group):
+        answers.submit(group, own)
+        group.submit_blocking(calling(queued))  # returns, without an answer
+
+    assert [([KEPT], None)] == answers.wait()
+
+
+def test_callers_that_block_do_not_keep_the_timers_from_running(group: GroupCommit) -> None:
+    beats = [0]
+
+    def beat(store: Store) -> None:
+        beats[0] += 1
+
+    group.every(0.001, beat)
+    before = beats[0]
+    wait_until(lambda: bool(_adds_here(group)) and beats[0] > before + 3, description="beats")
+
+
+def _adds_here(group: GroupCommit) -> bool:
+    group.submit_blocking(adding([a_job()], None))
+    return True
+
+
+def test_a_caller_that_is_interrupted_leaves_nothing_that_others_wait_for(
+    group: GroupCommit,
+) -> None:
+    def interrupt(store: Store) -> None:
+        raise KeyboardInterrupt
+
+    operation, answers = calling(interrupt), Answers()
+    with pytest.raises(KeyboardInterrupt):
+        group.submit_blocking(operation)
+    answers.submit(group, adding([a_job()], None))
+
+    assert not operation.call_at_answer(lambda: None)  # it is answered
+    assert [([KEPT], None)] == answers.wait()

@@ -22,6 +22,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "RECOVER_EVERY", 0.05)
     monkeypatch.setattr(upkeep, "PURGE_EVERY", 0.05)
     monkeypatch.setattr(upkeep, "FREE_EVERY", 0.05)
+    monkeypatch.setattr(upkeep, "COUNT_EVERY", 0.05)
     ran.clear()
 
 
@@ -43,6 +44,16 @@ async def test_history_is_purged_when_it_is_old_enough(tmp_path: Path) -> None:
         kept = await record(afterword, young)
 
     assert JobState.COMPLETED == kept.state
+
+
+async def test_ended_jobs_are_counted(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as afterword:
+        await ended(afterword, await afterword.add_task(note, "counted"))
+        edit(tmp_path, "UPDATE afterword_history SET finished_at = finished_at - 120")
+        await wait_for(
+            lambda: [each.jobs for each in afterword._store.counters(0) if each.counted] == [1],
+            description="it is counted",
+        )
 
 
 async def test_unfinished_jobs_are_never_purged(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +16,8 @@ from afterword.dashboard import change, jobs
 from afterword.model.job import JobState, new_id
 from afterword.model.outcome import Completed, Failed
 from afterword.model.records import Filter
-from afterword.store.protocol import Store
+from afterword.store.protocol import Store, open_store
+from afterword.store.sqlite.reader import Reader
 from tests.dashboard.conftest import ROOT, Site, site_of
 from tests.dashboard.population import HOSTILE, Population, hostile, ordinary
 
@@ -191,6 +195,32 @@ def test_a_poll_is_empty_until_something_changes(site: Site, path: str) -> None:
     assert changed.text.startswith("<main")
 
 
+def test_an_empty_poll_asks_the_store_one_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
+    store.open()
+    ordinary(store)
+    site = site_of(store)
+    asked: list[str] = []
+    read = Reader.read_text
+
+    def counted(self: Reader, text: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        asked.append(text)
+        return read(self, text, values)
+
+    first = site.get("/")
+    monkeypatch.setattr(Reader, "read_text", counted)
+    second = poll(site, first)
+    if second.status_code == 200:  # a quarter of a minute has ended just now
+        asked.clear()
+        second = poll(site, second)
+    store.close()
+
+    assert 304 == second.status_code
+    assert ["PRAGMA data_version"] == asked
+
+
 def test_new_jobs_wait_behind_a_link(site: Site) -> None:
     people = Population(site.store)
     old = people.add()
@@ -354,6 +384,12 @@ def test_what_cannot_be_changed_is_counted(site: Site) -> None:
     answer = site.post("/jobs/change/retry", id=ids)
 
     assert "1 retried, 1 refused." in text_of(site.client.get(answer.headers["location"]))
+
+
+def test_a_change_of_nothing_says_so(site: Site) -> None:
+    answer = site.post("/jobs/change/retry", q="task:nothing:here")
+
+    assert "0 retried." in text_of(site.client.get(answer.headers["location"]))
 
 
 def test_a_state_that_cannot_be_changed_is_explained(site: Site) -> None:

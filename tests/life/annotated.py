@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pydantic
 from hypothesis import strategies as st
@@ -122,6 +123,13 @@ class Order(BaseModel):
     pet: Annotated[Cat | Dog, Field(discriminator="kind")] = Cat()
 
 
+class Loose(BaseModel):
+    """Has a default that its annotation does not allow, as pydantic permits."""
+
+    size: int = None  # type: ignore[assignment]
+    weight: int = 1
+
+
 class Extra(BaseModel):
     """Takes fields that it does not know."""
 
@@ -183,6 +191,12 @@ def with_perimeter(square: Square) -> Square:
     return square
 
 
+BERLIN = ZoneInfo("Europe/Berlin")
+SKIPPED_AND_REPEATED = (
+    datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN),
+    datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN),
+    datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
+)
 numbers = st.integers(-(2**53), 2**53)
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 parcels = st.builds(Parcel) | st.builds(
@@ -211,6 +225,7 @@ KINDS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     ),
     "union_with_none": (Cat | Dog | None, pets | st.none()),
     "factories": (Parcel, parcels),
+    "loose_default": (Loose, st.builds(Loose) | st.builds(Loose, size=numbers)),
     "nested": (Order, orders),
     "extra": (Extra, st.builds(Extra) | st.builds(Extra, more=numbers, name=words)),
     "root": (Names, st.builds(Names, st.lists(camels, max_size=2))),
@@ -231,6 +246,7 @@ KINDS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "bytes": (bytes | None, st.binary(max_size=5)),
     "id": (UUID, st.uuids()),
     "moment": (datetime, st.datetimes(timezones=st.just(UTC))),
+    "changing_clocks": (datetime, st.sampled_from(SKIPPED_AND_REPEATED)),
     "amount": (Decimal, st.decimals("-9", "9", places=3)),
     "anything": (Any, st.none() | words | st.lists(numbers, max_size=3)),
 }

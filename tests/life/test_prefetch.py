@@ -10,7 +10,7 @@ from afterword.model.clock import Clock
 from afterword.model.job import NewJob, new_id
 from afterword.model.records import Filter
 from afterword.store.protocol import Claim, Store
-from afterword.worker.claims import AHEAD, CAREFUL_FOR, GIVE_BACK_AFTER, MOST, Prefetch
+from afterword.worker.claims import AHEAD, AT_LEAST, CAREFUL_FOR, GIVE_BACK_AFTER, MOST, Prefetch
 from tests.at_work import wait_for
 from tests.life.site import note_async, script, seen, store_of, working
 
@@ -116,6 +116,30 @@ async def test_a_shutdown_gives_back_what_waits(store_url: str) -> None:
     assert {(JobState.QUEUED, 0, 0)} == {(each.state, each.attempt, each.lost) for each in found}
 
 
+async def test_no_more_wait_than_are_allowed(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often more is asked for while the store is busy: there is one claim at a time."""
+    waited = []
+    put = Prefetch.put
+
+    def noted(self: Prefetch, claims: Sequence[Claim]) -> None:
+        put(self, claims)
+        waited.append(len(self))
+
+    monkeypatch.setattr(Prefetch, "put", noted)
+    with script(store_url) as afterword:
+        task = f"{__name__}:nothing"
+        store_of(afterword).add([NewJob(id=new_id(), task=task) for _ in range(4 * MOST)])
+    async with working(store_url, concurrency=8) as afterword:
+        store = store_of(afterword)
+        await wait_for(
+            lambda: store.count()[JobState.COMPLETED] == 4 * MOST, description="all have ended"
+        )
+
+    assert max(waited) <= MOST + 8
+
+
 # ---------------------------------------------------------------------- how much
 
 
@@ -132,27 +156,72 @@ def a_claim(name: str, *, lost: int = 0) -> Claim:
     return Claim(name, 1 + lost, "worker", "app:send", "{}", 0.0, lost=lost)
 
 
+def at_work(clock: Clock, waiting: Prefetch, ended: int) -> None:
+    """Run claims, of which so many have ended and one goes on."""
+    waiting.put([a_claim("running")])
+    waiting.take()
+    for _ in range(ended):
+        waiting.note_end(idle=False)
+
+
 @pytest.mark.parametrize(
     ("ended", "seconds", "room"),
-    [(0, 1.0, 0), (10, 1.0, 0), (100, 1.0, 5), (1_000, 0.1, MOST), (50, AHEAD, 50), (50, 0.01, 0)],
+    [
+        (0, 1.0, 0),
+        (10, 1.0, 0),
+        (100, 1.0, 5),
+        (1_000, 0.1, MOST),
+        (50, AHEAD, 50),
+        (50, AHEAD / 5, 250),
+        (10, 0.0, 10 * AHEAD / AT_LEAST),
+    ],
 )
 def test_there_is_room_for_what_starts_within_a_moment(
     ended: int, seconds: float, room: int
 ) -> None:
-    """At the rate at which attempts have ended lately; that is known after a moment."""
+    """At the rate at which attempts have ended lately."""
     clock = Movable()
     waiting = Prefetch(clock)
-    waiting.ended = ended
+    at_work(clock, waiting, ended)
     clock.time += seconds
 
     assert room == waiting.room
+
+
+def test_time_without_work_does_not_count() -> None:
+    """Before the first claim, and while the store takes long to claim more."""
+    clock = Movable()
+    waiting = Prefetch(clock)
+    clock.time += 1_000.0
+    at_work(clock, waiting, 20)
+    clock.time += 2 * AT_LEAST
+    waiting.note_end(idle=True)
+    clock.time += 1_000.0
+    first = waiting.room
+    at_work(clock, waiting, 10)
+    clock.time += AT_LEAST
+
+    assert 21 * AHEAD / AT_LEAST / 2 == pytest.approx(first)
+    assert first == waiting.room  # until the next measure is complete
+
+
+def test_the_end_of_a_backlog_says_nothing_of_the_next_one() -> None:
+    """Its jobs may take longer."""
+    clock = Movable()
+    waiting = Prefetch(clock)
+    at_work(clock, waiting, 50)
+    clock.time += AT_LEAST
+    before = waiting.room
+    waiting.forget_measure()
+
+    assert (True, 0) == (before > 0, waiting.room)
 
 
 def test_what_waits_already_takes_room() -> None:
     """The older measure counts until the next moment is over."""
     clock = Movable()
     waiting = Prefetch(clock)
-    waiting.ended = 50
+    at_work(clock, waiting, 50)
     clock.time += AHEAD
     before = waiting.room
     waiting.put([a_claim("a"), a_claim("b")])
@@ -177,14 +246,15 @@ def test_what_was_lost_before_does_not_wait_and_nothing_does_for_a_while() -> No
     """What waits when a process dies is counted as lost, and the third time it would fail."""
     clock = Movable()
     waiting = Prefetch(clock)
-    waiting.ended = 50
+    at_work(clock, waiting, 50)
     clock.time += AHEAD
     waiting.put([a_claim("a"), a_claim("b", lost=1)])
 
     assert [a_claim("b", lost=1)] == waiting.give_up(all_of_them=False)
     assert -1 == waiting.room
     clock.time += CAREFUL_FOR
-    waiting.ended = 1_000
+    for _ in range(1_000):
+        waiting.note_end(idle=False)
     clock.time += AHEAD
     assert waiting.room > 0
 

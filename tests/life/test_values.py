@@ -1,8 +1,10 @@
 """What goes in comes out: values of all kinds, as arguments and as results."""
 
+import enum
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any
@@ -210,12 +212,33 @@ class Admin(Extra):
     rights: int = 3
 
 
+class Size(enum.IntEnum):
+    """Equal to numbers."""
+
+    LARGE = 1
+
+
+@dataclass
+class Boxed:
+    """Says nothing of its content."""
+
+    content: Any
+
+
+class LooseBill(Bill):
+    """Has a default that is computed, and one that its annotation does not allow."""
+
+    size: int = None  # type: ignore[assignment]
+
+
 CHANGED: dict[str, tuple[Any, Any]] = {
     "secret": (Account, Account(password=SecretStr("hidden"))),
     "subclass": (Extra, Admin()),
     "extra": (Extra, Extra.model_validate({"pair": (1, 2)})),
+    "computed-default": (LooseBill, LooseBill()),
     "tuple": (Any, (1, 2)),
     "bytes": (Any, b"abc"),
+    "enum-inside": (Boxed, Boxed(Size.LARGE)),
     "date-inside": (dict[str, Any], {"a": Parcel()}),
 }
 
@@ -268,6 +291,15 @@ def test_a_result_that_would_change_is_not_kept(
     (line,) = [each for each in caplog.records if "result_not_kept" in each.getMessage()]
     assert logging.WARNING == line.levelno
     assert "Admin, and JSON would change it to a value of the type Extra" in line.getMessage()
+
+
+def test_equal_unions_keep_their_order() -> None:
+    """Where two kinds fit a text, the first one of the union is read."""
+
+    def first() -> Cat | Extra: ...  # type: ignore[empty-body]
+    def second() -> Extra | Cat: ...  # type: ignore[empty-body]
+
+    assert [Cat(), Extra()] == [decode_result(each, "{}") for each in (first, second)]
 
 
 class Counted(BaseModel):

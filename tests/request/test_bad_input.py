@@ -235,21 +235,6 @@ class EvilEquality:
         raise RuntimeError("no comparison")
 
 
-@dataclass
-class EvilEqualityData:
-    """The same, for a type that can be stored otherwise."""
-
-    number: int
-    __hash__ = None  # type: ignore[assignment]
-
-    def __eq__(self, _: object) -> bool:
-        raise RuntimeError("no comparison")
-
-
-def take_evil(value: EvilEqualityData) -> None:
-    ran.append(value)
-
-
 def in_memory(name: str, path: str, func: Any, *args: Any, **kwargs: Any) -> Any:
     return pytest.param(Case(func, args, kwargs), path, id=name)
 
@@ -270,7 +255,6 @@ IN_MEMORY = [
     in_memory("model-holding-a-lock", "'user'", take_user, User(threading.Lock())),
     in_memory("path", "'**values.user.session'", note_named, user={"session": object()}),
     in_memory("equality-raises", "'*values.0'", note, EvilEquality()),
-    in_memory("equality-of-data-raises", "'value'", take_evil, EvilEqualityData(1)),
     in_memory("generator", "'numbers'", take_numbers, iter([1, 2, 3])),
     in_memory("key-without-text", "'*values.0", note, {EvilKey(): 1}),
     in_memory("enum-without-annotation", "'*values.0'", note, Color.RED),

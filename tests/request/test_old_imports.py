@@ -1,8 +1,10 @@
 """Routes that still use FastAPI's or Starlette's background tasks are named at the start."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +20,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 
+import afterword.fastapi as ours
 from afterword import Afterword, telemetry
 from afterword.background import BackgroundTask as OurBackgroundTask
 from afterword.errors import ConfigurationError
 from afterword.fastapi import BackgroundTasks as OurBackgroundTasks
 from afterword.request import old_imports
+from tests.request import by_package
 
 ran: list[str] = []
 
@@ -66,6 +70,23 @@ class AsClass:
     def method(self) -> None: ...
 
 
+class Inherited(AsClass):
+    """Takes the parameter of its base."""
+
+
+@dataclass
+class AsDataclass:
+    """Has an `__init__` that is in no file."""
+
+    tasks: BackgroundTasks
+
+
+async def behind_base(tasks: Annotated[Inherited, Depends()]) -> None: ...
+
+
+async def behind_dataclass(tasks: Annotated[AsDataclass, Depends()]) -> None: ...
+
+
 async def behind_dependency(tasks: Annotated[Any, Depends(dependency_of_dependency)]) -> None: ...
 
 
@@ -95,6 +116,15 @@ async def in_response_imported_here(request: Request) -> Response:
     return PlainTextResponse("ok", background=Task(note, "in memory"))
 
 
+async def in_response_by_module_imported_here(request: Request) -> Response:
+    import starlette.background as here
+
+    def respond() -> Response:
+        return PlainTextResponse("ok", background=here.BackgroundTask(note, "in memory"))
+
+    return respond()
+
+
 def in_response_of_closure() -> Callable[..., Any]:
     cls = BackgroundTask
 
@@ -102,6 +132,18 @@ def in_response_of_closure() -> Callable[..., Any]:
         return PlainTextResponse("ok", background=cls(note, "in memory"))
 
     return endpoint
+
+
+async def in_response_ours_by_module(request: fastapi.Request) -> Response:
+    """It names FastAPI, and a class that has the name of FastAPI's."""
+    tasks = ours.BackgroundTasks()
+    return fastapi.Response("ok", background=tasks)
+
+
+async def in_response_ours_imported_here(request: fastapi.Request) -> Response:
+    from afterword.fastapi import BackgroundTasks
+
+    return fastapi.Response("ok", background=BackgroundTasks())
 
 
 async def in_response_ours(request: Request) -> Response:
@@ -113,6 +155,10 @@ class InClass(HTTPEndpoint):
 
     async def post(self, request: Request) -> Response:
         return PlainTextResponse("ok", background=BackgroundTask(note, "in memory"))
+
+
+class InBase(InClass):
+    """The same, with the function of its base."""
 
 
 def wrapped(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,8 +181,14 @@ def routes_of(found: list[old_imports.OldImport]) -> list[str]:
 
 @pytest.mark.parametrize(
     "endpoint",
-    [with_parameter, behind_dependency, behind_class, wrapped(with_parameter)],
-    ids=["parameter", "dependency", "class", "wrapped"],
+    [
+        with_parameter,
+        behind_dependency,
+        behind_class,
+        behind_base,
+        behind_dataclass,
+        wrapped(with_parameter),
+    ],
 )
 def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
     """Of the route, or of a dependency of any depth."""
@@ -146,6 +198,7 @@ def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
 
     assert ("POST /users/{name}",) == found.routes
     assert "from afterword.fastapi import BackgroundTasks" == found.right
+    assert found.place.startswith("tests/request/test_old_imports.py:")
 
 
 @pytest.mark.parametrize(
@@ -155,9 +208,11 @@ def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
         (in_response_by_module, "BackgroundTasks"),
         (in_response_by_package, "BackgroundTasks"),
         (in_response_imported_here, "BackgroundTask"),
+        (in_response_by_module_imported_here, "BackgroundTask"),
         (in_response_of_closure(), "BackgroundTask"),
         (wrapped(in_response), "BackgroundTask"),
         (InClass, "BackgroundTask"),
+        (InBase, "BackgroundTask"),
     ],
 )
 def test_a_task_of_a_response_is_found(endpoint: Any, name: str) -> None:
@@ -165,6 +220,13 @@ def test_a_task_of_a_response_is_found(endpoint: Any, name: str) -> None:
     (found,) = old_imports.find(Starlette(routes=[Route("/x", endpoint, methods=["POST"])]))
 
     assert (("POST /x",), f"from afterword.background import {name}") == (found.routes, found.right)
+
+
+def test_an_endpoint_that_is_a_class_has_the_methods_of_its_functions() -> None:
+    """Starlette knows none for its route."""
+    (found,) = old_imports.find(Starlette(routes=[Route("/x", InBase)]))
+
+    assert ("POST /x",) == found.routes
 
 
 def test_routers_and_mounted_applications_are_looked_into() -> None:
@@ -211,6 +273,8 @@ def test_ours_are_not_found(url: str) -> None:
     afterword = Afterword(app, url)
     app.post("/stored")(with_ours)
     app.router.routes.append(Route("/plain", in_response_ours))
+    app.get("/by-module")(in_response_ours_by_module)
+    app.get("/imported-here")(in_response_ours_imported_here)
     app.include_router(afterword.jobs_router(authorize=lambda: True))
 
     assert [] == old_imports.find(app)
@@ -252,6 +316,36 @@ def test_the_line_to_change_is_named(caplog: pytest.LogCaptureFixture, url: str)
     assert "GET /a, GET /b, GET /c, GET /d, GET /e and 2 more" in record.getMessage()
     assert "from afterword.fastapi import BackgroundTasks  # correct!" in record.getMessage()
     assert (200, ["in memory"]) == (answer.status_code, ran)  # it works as it did
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "wrong"),
+    [
+        (by_package.with_parameter, "tasks: fastapi.BackgroundTasks,"),
+        (behind_dataclass, "from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI"),
+        (in_response, "from starlette.background import BackgroundTask"),
+        (by_package.in_response, "tasks = starlette.background.BackgroundTasks()"),
+    ],
+)
+def test_the_line_is_the_import_or_the_use(endpoint: Any, wrong: str) -> None:
+    """Also without an import of its own, and of generated code."""
+    app = FastAPI()
+    if "request" in inspect.signature(endpoint).parameters:
+        app.router.routes.append(Route("/x", endpoint))
+    else:
+        app.get("/x")(endpoint)
+    (found,) = old_imports.find(app)
+    file, _, line = found.place.partition(":")
+
+    assert found.wrong.startswith(wrong)
+    assert found.wrong == Path(file).read_text().splitlines()[int(line) - 1].strip()
+
+
+def test_an_endpoint_that_is_a_class_is_named_by_its_methods() -> None:
+    """Its route knows no methods."""
+    (found,) = old_imports.find(Starlette(routes=[Route("/x", InBase)]))
+
+    assert ("POST /x",) == found.routes
 
 
 def test_strict_refuses_to_start(url: str) -> None:

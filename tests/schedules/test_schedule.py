@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from afterword import Afterword
 from afterword.errors import ConfigurationError
 from afterword.model.job import first_id, new_id
 from afterword.schedules.recurrence import NEVER, Cron, Every, Passed, Rule, as_rule
@@ -443,6 +445,32 @@ def test_an_interval_in_place_of_an_expression_is_told_its_name(value: Any) -> N
 
     assert f"@afterword.every({value!r})  # incorrect!" in str(caught.value)
     assert f"@afterword.every(seconds={value!r})  # correct!" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"missed": "some"}, "missed must be one of"),
+        ({"overlap": "no"}, "overlap must be one of"),
+        ({"limit": 0}, "limit must be"),
+        ({"grace": "1m"}, "grace must be"),
+        ({"name": "a b"}, "schedule's name must be"),
+        ({"args": 42}, "args of every.* must be a list"),
+        ({"args": "42"}, "args of every.* must be a list"),
+        ({"kwargs": 42}, "kwargs of every.* must be a dictionary"),
+    ],
+)
+def test_a_mistake_is_refused_where_it_is_made(options: Any, said: str, tmp_path: Path) -> None:
+    """The traceback shows the line of the schedule, and not the start of the application."""
+    afterword = Afterword(url=f"sqlite:///{tmp_path / 'jobs.db'}")
+    with pytest.raises(ConfigurationError, match=said):
+        afterword.every(seconds=30, **options)(at)
+
+
+def test_a_schedule_without_a_rule_is_told_the_right_line() -> None:
+    every: Any = as_rule
+    with pytest.raises(ConfigurationError, match=r"every\(seconds=30\)  # correct!"):
+        every(at)
 
 
 @settings(deadline=None)

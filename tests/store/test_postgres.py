@@ -261,6 +261,27 @@ def test_a_connection_that_says_nothing_is_given_up(proxied: tuple[Proxy, Postgr
     assert time.monotonic() - began < 5
 
 
+def test_a_process_that_is_stopped_in_a_transaction_loses_it(
+    server: Server, store: PostgresStore
+) -> None:
+    """The server ends a transaction whose process is idle; only if it knows that it is."""
+    store.join("ann", 60.0)
+    store.add([a_job()])
+    pid = store._writer.session.server_process
+    with store.transaction():
+        [claim] = store.claim("ann", ["default"], 1)
+        claiming = _state_of(server, pid)
+        store.settle([Settlement(claim, Completed())])
+        settling = _state_of(server, pid)
+
+    assert ["idle in transaction"] * 2 == [claiming, settling]
+
+
+def _state_of(server: Server, pid: int | None) -> object:
+    [[state]] = server.execute(f"SELECT state FROM pg_stat_activity WHERE pid = {pid}")
+    return state
+
+
 def test_a_server_that_is_away_is_not_asked_without_a_pause(
     proxied: tuple[Proxy, PostgresStore],
 ) -> None:

@@ -179,6 +179,20 @@ def test_an_old_release_keeps_a_rollback_journal_and_says_so_once(
     assert 1 == caplog.text.count("old_sqlite version=3.40.1")
 
 
+def test_a_command_does_not_repeat_what_the_application_has_logged(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry, "_warned", set())
+    store = SQLiteStore(path, driver=of_version(RACY))
+    for create in (True, False):
+        telemetry._warned.clear()
+        caplog.clear()
+        store.open(create=create)
+        store.close()
+
+    assert "old_sqlite" not in caplog.text
+
+
 def test_an_old_release_takes_a_file_out_of_wal_mode(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -630,6 +630,17 @@ def plan_of(store: SQLiteStore, statement: str, values: Mapping[str, object]) ->
     return "\n".join(str(row[3]) for row in rows)
 
 
+def test_failures_are_read_from_an_index(store: SQLiteStore) -> None:
+    wanted = Filter(task="app:send", newest=9)
+    statement = queries._statement("failures_ended", wanted, queries._stated(JobState.FAILED))
+    values = {**queries._values(wanted), "before": "~", "limit": 10, "tail": 100}
+    plan = plan_of(store, statement, values)
+
+    assert "SEARCH afterword_history USING INDEX" in plan
+    assert "SCAN" not in plan
+    assert "TEMP B-TREE" not in plan
+
+
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [
@@ -638,6 +649,12 @@ def plan_of(store: SQLiteStore, statement: str, values: Mapping[str, object]) ->
         (Filter(state=JobState.CANCELLED), "INDEX afterword_history_not_completed"),
         (Filter(task="app:send"), "INDEX afterword_history_task"),
         (Filter(request_id="r-1"), "INDEX afterword_history_request"),
+        (Filter(error="no", newest=9), "PRIMARY KEY (id>? AND id<?)"),
+        (
+            Filter(error="no", newest=9, state=JobState.FAILED),
+            "INDEX afterword_history_not_completed (state=? AND id>? AND id<?)",
+        ),
+        (Filter(tag="a", since=1.0, until=9.0), "PRIMARY KEY (id>? AND id<?)"),
     ],
     ids=str,
 )

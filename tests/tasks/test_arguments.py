@@ -194,6 +194,30 @@ def test_what_json_would_change_is_not_storable(annotation: Any, value: Any) -> 
         plan(task).encode((value,), {})
 
 
+class Blob(BaseModel):
+    """Its bytes are text in JSON, unless its configuration says something else."""
+
+    content: bytes
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "said"),
+    [
+        (Blob, Blob(content=b"\xff"), "of the type Blob, .*: invalid utf-8 sequence of 1 bytes"),
+        (type, int, "of the type type, .*: Unable to serialize unknown type"),
+        (Callable[[], None], print, "of the type builtin_function_or_method, "),
+    ],
+)
+def test_the_argument_that_json_refuses_is_named(annotation: Any, value: Any, said: str) -> None:
+    """With its own type, although the others are written with it."""
+
+    def task(first: int, value: Any, last: list[int]) -> None: ...
+
+    task.__annotations__["value"] = annotation
+    with pytest.raises(NotStorable, match=f"^The argument 'value' of .* is {said}"):
+        plan(task).encode((1, value, [2]), {})
+
+
 def test_a_default_of_none_is_allowed_for_any_annotation() -> None:
     def task(value: Any = None) -> None: ...
 

@@ -84,3 +84,11 @@ def test_another_driver_of_sqlite_is_answered_with_the_right_line() -> None:
 
     assert 'Afterword(app, "sqlite+pysqlite:///app.db")  # correct!' in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:/secret.db", "sqlite+aiosqlite:/secret", "postgresql:/x"])
+def test_a_url_without_slashes_is_answered_with_those_that_are_right(url: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        open_store(url)
+
+    assert "text without a scheme. Examples: sqlite:///jobs.db" in str(refusal.value)

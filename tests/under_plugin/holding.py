@@ -26,12 +26,14 @@ from tests.under_plugin.shop import (
     poll,
     slow,
     tidy,
+    told,
 )
 
 
 @pytest.fixture(autouse=True)
 def nothing_done() -> None:
     done.clear()
+    told.clear()
 
 
 @pytest.fixture(params=["bare", "started", "of the module"])
@@ -53,6 +55,12 @@ def shared_client() -> Iterator[TestClient]:
 
 def states(jobs: Jobs) -> list[JobState]:
     return [job.state for job in jobs.added()]
+
+
+def test_a_task_is_a_function(jobs: Jobs) -> None:
+    """Its name would match no job, and the test would never fail."""
+    with pytest.raises(TypeError, match="this is a str"):
+        assert not jobs.added("shop:slow")  # type: ignore[arg-type]
 
 
 def test_jobs_are_held_until_they_are_run(client: TestClient, jobs: Jobs) -> None:
@@ -87,10 +95,11 @@ def test_each_attempt_by_itself(client: TestClient, jobs: Jobs) -> None:
 
     job = jobs.run_next()
     assert job is not None
-    assert (JobState.QUEUED, 1) == (job.state, job.attempt)
+    assert (JobState.QUEUED, 1, []) == (job.state, job.attempt, told)
     assert "boom" in str(job.error)
     (job,) = jobs.run()
     assert (JobState.FAILED, 4) == (job.state, job.attempt)
+    assert [(4, "boom")] == told
     assert jobs.run_next() is None
     assert 4 * [5] == done
 
@@ -224,6 +233,10 @@ async def test_async_tests(async_client: httpx.AsyncClient, jobs: Jobs) -> None:
     assert 3 == len(await jobs.run_async())
     assert {1, 2, 3, 4} == set(done)
     assert jobs.added(slow, number=4)
+
+    await async_client.post("/one/fail")
+    await jobs.run_async()
+    assert [(4, "boom")] == told
 
 
 @pytest.mark.anyio

@@ -1,18 +1,21 @@
 """An application under the pytest plugin; its URL is that of a store which must stay away."""
 
 import asyncio
+import threading
 import time
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query
 
-from afterword import Afterword, Job, Retry, task
+from afterword import Afterword, Job, JobRecord, Retry, task
 from afterword.fastapi import BackgroundTasks
 
 app = FastAPI()
 # As in production, where other processes run the jobs.
 afterword = Afterword(app, url="sqlite:///real.db", worker=False)
 done: list[object] = []
+told: list[object] = []
+gate = threading.Event()
 
 
 async def slow(number: int, note: str = "none") -> str:
@@ -26,10 +29,19 @@ def blocking(number: int) -> None:
     done.append(number)
 
 
-@task(retries=3, backoff=3600)
+async def tell(job: JobRecord, error: BaseException, attempt: int) -> None:
+    await asyncio.sleep(0.05)
+    told.append((attempt, str(error)))
+
+
+@task(retries=3, backoff=3600, on_failure_call=tell)
 def fail(number: int) -> None:
     done.append(number)
     raise ValueError("boom")
+
+
+def hang() -> None:
+    gate.wait(60)
 
 
 @task(queue="reports")
@@ -82,6 +94,8 @@ async def delayed(background_tasks: BackgroundTasks, seconds: float = 3600) -> J
 async def one(name: str, background_tasks: BackgroundTasks) -> Job[None]:
     if name == "fail":
         return background_tasks.add_task(fail, 5)
+    if name == "hang":
+        return background_tasks.add_task(hang)
     if name == "another":
         return background_tasks.add_task(add_another)  # type: ignore[call-overload,no-any-return]
     return background_tasks.add_task(report if name == "report" else poll)

@@ -117,12 +117,14 @@ def batches(store: Store, search: Search, states: Sequence[JobState]) -> Iterato
             yield [job.id for job in page if search.matches(job)]
 
 
-def scope_of(search: Search, states: Sequence[JobState]) -> str:
-    """Describe a search in words.
+def scope_of(search: Search, states: Sequence[JobState], matching: int = 0) -> str:
+    """Describe a search in words; `matching` is the number of jobs, if it is known.
 
     >>> from afterword.model.records import Filter
     >>> scope_of(Search(filter=Filter(task="app:send", error="refused")), [JobState.FAILED])
     "failed jobs with task app:send, error 'refused'"
+    >>> scope_of(Search(), [JobState.QUEUED], matching=1)
+    'queued job'
     """
     wanted = search.filter
     parts = [
@@ -140,7 +142,7 @@ def scope_of(search: Search, states: Sequence[JobState]) -> str:
     ]
     parts += [f"argument {printable(path)} {text!r}" for path, text in search.arguments]
     narrowed = f" with {', '.join(parts)}" if parts else ""
-    return f"{' or '.join(states)} jobs{narrowed}"
+    return f"{' or '.join(states)} job{'' if matching == 1 else 's'}{narrowed}"
 
 
 def _instant(seconds: float | None) -> str | None:

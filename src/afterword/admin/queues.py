@@ -16,7 +16,7 @@ UNAWARE = "A worker hangs, and may start jobs against the rule until its lease e
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """What a rule has become, per queue.
+    """The new rule of each queue.
 
     Args:
         rules: the changed field and its value, by the name of the queue.

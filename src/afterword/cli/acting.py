@@ -87,7 +87,7 @@ def act_on_all(
     """Change all jobs that match, after a confirmation, and print their number."""
     states = states_of(change, wanted)
     matching = _count(store, wanted, states)
-    scope = f"{capped(matching)} {scope_of(wanted, states)}"
+    scope = f"{capped(matching)} {scope_of(wanted, states, matching)}"
     if dry_run:
         _say_scope(change, scope, matching, json)
         return

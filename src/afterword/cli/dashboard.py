@@ -95,14 +95,14 @@ class TokenGate:
             return
         request = Request(scope)
         cookie = f"afterword-{scope['server'][1]}"  # cookies do not know ports
-        if self._is_token(request.cookies.get(cookie)):
-            await self._application(scope, receive, send)
-            return
-        await self._answer(request, cookie)(scope, receive, send)
+        answer: ASGIApp = self._application
+        if self._is_token(request.query_params.get("token")):
+            answer = self._entered(request, cookie)  # without the token in the URL
+        elif not self._is_token(request.cookies.get(cookie)):
+            answer = PlainTextResponse(_UNKNOWN, 403, {"Cache-Control": "no-store"})
+        await answer(scope, receive, send)
 
-    def _answer(self, request: Request, cookie: str) -> Response:
-        if not self._is_token(request.query_params.get("token")):
-            return PlainTextResponse(_UNKNOWN, 403, {"Cache-Control": "no-store"})
+    def _entered(self, request: Request, cookie: str) -> Response:
         entered = RedirectResponse(request.url.path, 303, {"Referrer-Policy": "no-referrer"})
         entered.set_cookie(cookie, self._token, httponly=True, samesite="strict")
         return entered

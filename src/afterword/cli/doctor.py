@@ -185,7 +185,7 @@ def conditions(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _workers(snapshot: Snapshot) -> Iterator[Finding]:
     serving = [worker for worker in snapshot.workers if serves(worker)]
-    gone = [worker for worker in snapshot.workers if not worker.alive]
+    gone = [worker for worker in snapshot.workers if not worker.alive and worker.running]
     if serving:
         slots = sum(worker.concurrency for worker in serving)
         yield Finding("workers", "ok", f"{len(serving)} that take jobs, {slots:,} slots")
@@ -199,7 +199,7 @@ def _workers(snapshot: Snapshot) -> Iterator[Finding]:
         fix = "Start a worker: any running worker recovers their jobs within seconds."
         yield Finding("leases", "problem", f"{many(len(gone), 'worker')} gone, such as {ids}", fix)
     else:
-        yield Finding("leases", "ok", "none has expired")
+        yield Finding("leases", "ok", "no worker that is gone holds jobs")
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Finding]:

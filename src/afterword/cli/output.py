@@ -113,14 +113,14 @@ def as_table(grid: Grid) -> Table:
 
 
 def _cell(heading: str, text: str) -> "Text | _TaskName":
-    if heading == "task":
+    if heading in ("task", "schedule"):
         return _TaskName(text)
     style = _STYLES.get(text, "") if heading == "state" else ""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 class _TaskName:
-    """The name of a task, of which the module is cut, and not the function."""
+    """The name of a task or a schedule, of which the module is cut, and not the function."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -134,12 +134,14 @@ class _TaskName:
 
 
 def fitted(name: str, width: int) -> str:
-    """Cut the module of a task's name, so that the function can be read.
+    """Cut the module of the name of a task or a schedule, so that the function can be read.
 
     >>> fitted("shop.orders.mail:send_receipt", 20), fitted("mail:send", 20)
     ('…s.mail:send_receipt', 'mail:send')
+    >>> fitted("shop.orders.mail.send_receipts", 20), fitted("shop.orders.mail.sweep", 5)
+    ('….mail.send_receipts', 'sweep')
     """
-    function = name.rpartition(":")[2]
+    function = name.rpartition(":" if ":" in name else ".")[2]
     if cell_len(name) <= width:
         return name
     return f"…{name[1 - width :]}" if len(function) < width else function

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Unpack
 
 import typer
+from pydantic import ValidationError
 
 from afterword.admin.health import serves
 from afterword.admin.ids import one
@@ -222,10 +223,18 @@ def _arguments_of(
     except ArgumentValueError:
         raise
     except ArgumentError as error:
-        reason = str(error.__cause__ or error).splitlines()
         raise ArgumentError(
-            f"--json does not fit {task}{function.signature}: {' '.join(map(str.strip, reason))}"
+            f"--json does not fit {task}{function.signature}: {_reason(error)}"
         ) from None
+
+
+def _reason(error: ArgumentError) -> str:
+    """Say on one line which arguments are wrong, and why."""
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        found = cause.errors(include_url=False, include_context=False, include_input=False)
+        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+    return " ".join(map(str.strip, str(cause or error).splitlines()))
 
 
 def _tell(store: Store, job: NewJob, added: Added, *, checked: bool) -> None:

@@ -32,7 +32,7 @@ class _Waiting:
 
 
 class Aside:
-    """The operations that wait for a lock. Used only by the store's thread."""
+    """The operations that wait for a lock. Used only by the thread that commits."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -43,6 +43,9 @@ class Aside:
 
     def __contains__(self, operation: Operation) -> bool:
         return operation in self._kept
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
 
     @property
     def due(self) -> float:

@@ -82,18 +82,32 @@ def draft(call: Call, injection: Injection) -> Draft:
     name = storable(func, injection.unwrap)
     planned = plan(func, injection.of_task(name, func).names)
     arguments = planned.encode(call.args, call.kwargs)
-    options, call_options = options_of(name), call.options
-    return Draft(
+    options = options_of(name)
+    drafted = Draft(
         task=name,
         arguments=arguments,
-        queue=call_options.queue or options.queue,
-        priority=options.priority if call_options.priority is None else call_options.priority,
-        run_at=call_options.start,
-        tags=(*options.tags, *(tag for tag in call_options.tags if tag not in options.tags)),
-        unique_key=call_options.unique_key,
-        limit_key=_limit_key(name, options, planned, call),
-        options=_job_options(options, call_options),
+        queue=options.queue,
+        priority=options.priority,
+        run_at=None,
+        tags=options.tags,
+        unique_key=None,
+        limit_key=_limit_key(name, options, planned, call) if _is_limited(options) else None,
+        options=_job_options(options, call.options),
     )
+    return drafted if call.options is NO_OPTIONS else _with_options(drafted, call.options)
+
+
+def _with_options(drafted: Draft, options: CallOptions) -> Draft:
+    """The draft with the options of its call."""
+    tags = drafted["tags"]
+    return {
+        **drafted,
+        "queue": options.queue or drafted["queue"],
+        "priority": drafted["priority"] if options.priority is None else options.priority,
+        "run_at": options.start,
+        "tags": (*tags, *(tag for tag in options.tags if tag not in tags)),
+        "unique_key": options.unique_key,
+    }
 
 
 def unstored_draft(call: Call, injection: Injection) -> Draft:
@@ -127,9 +141,7 @@ def _is_limited(options: TaskOptions) -> bool:
     return options.limit is not None or options.rate is not None
 
 
-def _limit_key(name: str, options: TaskOptions, planned: Plan, call: Call) -> str | None:
-    if not _is_limited(options):
-        return None
+def _limit_key(name: str, options: TaskOptions, planned: Plan, call: Call) -> str:
     if options.key is None:
         return fixed(name)
     bound = planned.signature.bind(*call.args, **call.kwargs)
@@ -155,13 +167,14 @@ def refuse_uploads(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     Raises:
         ArgumentError: an argument is an UploadFile; the message shows how to save it first.
     """
-    if any(isinstance(value, UploadFile) for value in (*args, *kwargs.values())):
-        raise ArgumentError(
-            "An UploadFile is closed when its request ends, before any task runs."
-            " Save it first and pass the path:\n"
-            "    path = Path(tempfile.mkstemp()[1]); path.write_bytes(await file.read())\n"
-            "    background_tasks.add_task(process, path)"
-        )
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, UploadFile):
+            raise ArgumentError(
+                "An UploadFile is closed when its request ends, before any task runs."
+                " Save it first and pass the path:\n"
+                "    path = Path(tempfile.mkstemp()[1]); path.write_bytes(await file.read())\n"
+                "    background_tasks.add_task(process, path)"
+            )
 
 
 # ---------------------------------------------------------------------- task adders

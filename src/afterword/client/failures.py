@@ -86,13 +86,19 @@ class Failures:
         """Wait for the calls of the failures so far, for as long as one call may take."""
         await asyncio.sleep(0)  # `report` was called before, in other threads
         self._loop = None
-        if not self._telling:
-            return
-        _, late = await asyncio.wait(self._telling, timeout=TIME_LIMIT)
+        late = await self.wait_called()
         for each in late:
             each.cancel()
         if late:
             telemetry.failures_not_told(len(late), "the application stops")
+
+    async def wait_called(self) -> set[asyncio.Task[None]]:
+        """Wait for the calls of the failures so far, as `drain`; return those that go on."""
+        await asyncio.sleep(0)
+        if not self._telling:
+            return set()
+        _, late = await asyncio.wait(self._telling, timeout=TIME_LIMIT)
+        return late
 
     def forget(self) -> None:
         """Forget, in a forked child, the event loop of the parent."""

@@ -76,6 +76,8 @@ class GroupCommit:
         self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._timers = [self._insisting()]
         self._thread: threading.Thread | None = None
+        self._turn = threading.Lock()  # held by the thread that commits
+        self._turn_wanted = False  # by the store's thread, which has timers to run
         self._starting = threading.Lock()
         self._postponed: queue.SimpleQueue[Operation] = queue.SimpleQueue()  # by any thread
         self._last_error = ""  # of a postponed operation
@@ -113,7 +115,8 @@ class GroupCommit:
             self._thread = None
             self._refuse_waiting()
             self.stop_timers()
-            self.store.close()
+            with self._turn:  # a blocking caller may be committing
+                self.store.close()
 
     def stop_timers(self) -> None:
         """Stop the periodic steps of the callers; operations are still taken."""
@@ -122,6 +125,7 @@ class GroupCommit:
     def _forget(self) -> None:
         """Forget, in a forked child, the operations of the parent; the child can start its own."""
         self._queue = queue.SimpleQueue()
+        self._turn, self._turn_wanted = threading.Lock(), False
         self._starting = threading.Lock()
         self._thread = None
         self._postponed = queue.SimpleQueue()
@@ -250,17 +254,49 @@ class GroupCommit:
             raise operation.error
         return operation.result
 
+    def submit_blocking(self, operation: Operation) -> None:
+        """Run an operation in the calling thread if nothing else is to be committed, or submit it.
+
+        The way to the store's thread and back takes as long as a commit. Operations of several
+        callers still share one: those that come during a commit wait in the queue. An operation may
+        overtake what the store's thread has just taken from there, so the caller must not rely on
+        the order; `run_blocking` keeps it.
+        """
+        if self._turn_wanted or not (self._queue.empty() and self._turn.acquire(blocking=False)):
+            self.submit(operation)
+            return
+        try:
+            if self._thread is None:
+                self.submit(operation)  # which refuses it
+            else:
+                self._perform_here(operation)
+        finally:
+            self._turn.release()
+
+    def _perform_here(self, operation: Operation) -> None:
+        try:
+            self._perform(self._aside.keep_followers([operation]))
+        except BaseException as error:  # KeyboardInterrupt, in the main thread
+            _fail([operation], error)
+            _deliver([operation])
+            raise
+        if self._aside:
+            self._queue.put(waking())  # the store's thread tries it again
+
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
         while True:
             batch, stopping = self._take()
-            self._perform(self._aside.keep_followers(batch))
-            if stopping:
-                _deliver(self._give_up_aside())
-                return
-            self._run_timers()
-            self._try_aside()
+            self._turn_wanted = True
+            with self._turn:
+                self._turn_wanted = False
+                self._perform(self._aside.keep_followers(batch))
+                if stopping:
+                    _deliver(self._give_up_aside())
+                    return
+                self._run_timers()
+                self._try_aside()
 
     def _perform(self, batch: Sequence[Operation]) -> None:
         """Commit a batch, and answer the operations that have not been set aside."""

@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Scope
 
+from afterword.errors import MissingExtra
+
 _ANSWER = "afterword.answer"  # in the scope: what the dependency has returned
 _REFUSAL = "afterword.refusal"  # or the exception that it has raised
 
@@ -51,8 +53,11 @@ class Guard:
     """
 
     def __init__(self, authorize: Any) -> None:
-        from fastapi import Depends, FastAPI, params
-        from fastapi.exceptions import RequestValidationError
+        try:
+            from fastapi import Depends, FastAPI, params
+            from fastapi.exceptions import RequestValidationError
+        except ImportError as error:
+            raise MissingExtra("An authorize that is a dependency", "fastapi") from error
 
         dependency = authorize if isinstance(authorize, params.Depends) else Depends(authorize)
 

@@ -149,4 +149,5 @@ def done(view: View) -> list[tuple[str, int]]:
         return []
     results = [*change.results, "refused"]
     counts = ((each, view.asked(each.replace(" ", "_"))) for each in results)
-    return [(each, int(text)) for each, text in counts if text.isdecimal() and len(text) < 12]
+    known = [(each, int(text)) for each, text in counts if text.isdecimal() and len(text) < 12]
+    return known or [(change.results[0], 0)]

@@ -206,10 +206,9 @@ def new_id() -> str:
     >>> len(new_id()), new_id() < new_id()
     (36, True)
     """
-    stamp = _stamps.next()
-    value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64
-    text = f"{value | 0x2 << 62 | _random.getrandbits(62):032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    stamp, chance = _stamps.next(), _random.getrandbits(62)
+    moment = f"{stamp >> 28:08x}-{stamp >> 12 & 0xFFFF:04x}-7{stamp & 0xFFF:03x}"
+    return f"{moment}-{0x8000 | chance >> 48:04x}-{chance & 0xFFFFFFFFFFFF:012x}"
 
 
 def new_fence() -> int:
@@ -229,7 +228,7 @@ def held_fence(job_id: str) -> int:
     >>> held_fence("015d3ef7-9800-7000-8000-00000000002a")
     42
     """
-    return int(job_id.replace("-", ""), 16) % 2**62
+    return int(job_id[19:23] + job_id[24:], 16) % 2**62
 
 
 def first_id(seconds: float) -> str:

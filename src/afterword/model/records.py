@@ -15,7 +15,10 @@ class Filter:
         task, queue, worker, request_id: an exact match.
         tag: one of the job's tags.
         error: text that the job's error contains; case counts.
-        since: the earliest time at which the job was added, in seconds since 1970.
+        since, until: the time at which the job was added, in seconds since 1970; `until` itself is
+            not in the selection.
+        newest: only the newest so many jobs of the state are looked at (without a state: so many
+            unfinished ones, and so many that ended), which bounds the time that a search takes.
         above: an id that is lower than those of the jobs.
         parked: True selects queued jobs that no worker could run so far (`JobRecord.parked_at`).
     """
@@ -28,6 +31,8 @@ class Filter:
     tag: str | None = None
     error: str | None = None
     since: float | None = None
+    until: float | None = None
+    newest: int | None = None
     parked: Literal[True] | None = None
     above: str | None = None
 

@@ -12,11 +12,11 @@ from afterword.model.control import seconds_of
 from afterword.model.job import JobRecord
 from afterword.model.records import Filter
 from afterword.model.threads import refuse_event_loop
-from afterword.pytest_plugin.run import PytestRun
+from afterword.pytest_plugin.run import PytestRun, require_running
 from afterword.request.middleware import require_asyncio
 from afterword.store.paging import every
 from afterword.tasks.arguments import plan
-from afterword.tasks.registry import reference
+from afterword.tasks.registry import reference, require_callable
 
 MOST = 10_000  # attempts in one call of `run`
 
@@ -46,17 +46,20 @@ class Jobs:
                 that the call left out has its default.
 
         Raises:
-            TypeError: the function has no such parameter.
+            TypeError: the function has no such parameter, or it is no function.
 
         Example:
             assert jobs.added(send_mail, to="ann@example.com")
         """
+        if task is not None:
+            require_callable(task)
         found: list[Job[Any]] = []
         for afterword in self._asked():
             matches = _matching(afterword, task, arguments)
             wanted = Filter() if task is None else Filter(task=_name(afterword, task))
             store = afterword.inquiries.store_after_writes()
-            found.extend(_handle(afterword, each) for each in every(store, wanted) if matches(each))
+            own = (each for each in every(store, wanted) if each.id not in self._run.left_over)
+            found.extend(_handle(afterword, each) for each in own if matches(each))
         return sorted(found, key=lambda job: job.id)
 
     def _asked(self) -> list[Afterword]:
@@ -187,13 +190,11 @@ async def _await(afterword: Afterword, work: Coroutine[Any, Any, T]) -> T:
 
 
 def _require_running(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
-    if not loop.is_running():
+    try:
+        require_running(loop)
+    except WouldBlock:
         work.close()
-        raise WouldBlock(
-            "The application was started in an event loop that stands still now, so its tasks"
-            " cannot run. Start it and run its jobs in the same event loop: in an async test, with"
-            " `await jobs.run_async()`."
-        )
+        raise
 
 
 # ---------------------------------------------------------------------- finding jobs

@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 from afterword.app import Afterword
 from afterword.client.group_commit import GroupCommit
 from afterword.client.inquiries import growing_delays
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, WouldBlock
 from afterword.model.clock import Clock
-from afterword.model.job import JobState
+from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter
 from afterword.schedules.scheduler import Scheduler
 from afterword.store.paging import pages
@@ -50,6 +50,7 @@ class PytestRun:
     def __init__(self, folder: Path) -> None:
         self.clock = MovableClock()
         self.holds_jobs = False
+        self.left_over: frozenset[str] = frozenset()  # jobs that tests before have left running
         self._folder = folder
         self._numbers = itertools.count(1)
         self._url: str | None = None
@@ -89,7 +90,7 @@ class PytestRun:
                     " started. Let the fixture that starts it request afterword_url."
                 )
             afterword._use_store(self._new_store(usual))
-        self._empty_given()
+        self.left_over = self._empty_given()
 
     def groups(self) -> list[list[Afterword]]:
         """Return the Afterwords that share a store, the one first that runs its jobs.
@@ -106,17 +107,20 @@ class PytestRun:
     def begin_test(self) -> None:
         """Forget the jobs of the test before, and the time to which it moved the clock.
 
+        A job that is still running cannot be deleted, so it is only left out of what tests see.
+
         The clock stays where it is while an application runs on: its schedules have gone so far.
         """
         groups = self.groups()
         if not any(_is_serving(group[0]) for group in groups):
             self.clock.ahead = 0.0
+        left_over: set[str] = set()
         for group in groups:
             if _is_serving(group[0]):
-                _empty(group[0].inquiries.store_after_writes())
+                left_over |= _empty(group[0].inquiries.store_after_writes())
             elif self._url is None:
                 self._renew(group)
-        self._empty_given()
+        self.left_over = self._empty_given() | left_over
         self.hold_jobs(False)
 
     def _renew(self, group: Sequence[Afterword]) -> None:
@@ -129,14 +133,14 @@ class PytestRun:
                 each._use_store(self._new_store(url))
             shutil.rmtree(path.parent, ignore_errors=True)
 
-    def _empty_given(self) -> None:
+    def _empty_given(self) -> frozenset[str]:
         if self._url is None:
-            return
+            return frozenset()
         store = open_store(self._url)
         group = GroupCommit(store)
         group.start()
         try:
-            _empty(store)
+            return frozenset(_empty(store))
         finally:
             group.stop()
 
@@ -185,19 +189,55 @@ class PytestRun:
 
         That is a job with a delay, one that waits for such a job, or one in a paused queue. Jobs in
         queues that no worker of this process serves are started here.
+
+        Raises:
+            WouldBlock: the application was started in an event loop that stands still.
+            TimeoutError: a job takes longer than `PATIENCE`.
         """
-        async with asyncio.timeout(PATIENCE):
-            seen: object = None
-            for delay in growing_delays():
-                records = await afterword.inquiries.records(ids)
-                left = [each for each in records if not each.state.final]
-                started = await afterword._start_due()
-                state = [(each.id, each.state, each.attempt) for each in left]
-                stuck = all(each.state is JobState.QUEUED for each in left) and state == seen
-                if not left or (stuck and not started):
-                    return
-                seen = state
-                await asyncio.sleep(delay)
+        left: Sequence[JobRecord] = ()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                seen: object = None
+                for delay in growing_delays():
+                    records = await afterword.inquiries.records(ids)
+                    left = [each for each in records if not each.state.final]
+                    if any(each.run_at.timestamp() <= self.clock.now() for each in left):
+                        require_running(_loop_of(afterword))
+                    started = await afterword._start_due()
+                    state = [(each.id, each.state, each.attempt) for each in left]
+                    stuck = all(each.state is JobState.QUEUED for each in left) and state == seen
+                    if not left or (stuck and not started):
+                        return
+                    seen = state
+                    await asyncio.sleep(delay)
+        except TimeoutError:
+            raise TimeoutError(_too_long(left)) from None
+
+
+def require_running(loop: asyncio.AbstractEventLoop) -> None:
+    """Refuse an event loop in which no task can run.
+
+    Raises:
+        WouldBlock: it stands still.
+    """
+    if not loop.is_running():
+        raise WouldBlock(
+            "The application was started in an event loop that stands still now, so its tasks"
+            " cannot run. Start it and use it in the same event loop: a fixture that starts it and"
+            " an async test need the same loop scope."
+        )
+
+
+def _loop_of(afterword: Afterword) -> asyncio.AbstractEventLoop:
+    return afterword._serving_loop or asyncio.get_running_loop()
+
+
+def _too_long(left: Sequence[JobRecord]) -> str:
+    jobs = ", ".join(f"{each.task} ({each.state})" for each in left)
+    return (
+        f"Under the pytest plugin a request waits for its tasks, but after {PATIENCE:g} seconds"
+        f" these have not ended: {jobs}. With the fixture `jobs` a request waits for none."
+    )
 
 
 def _readiness(afterword: Afterword) -> tuple[bool, bool]:
@@ -208,7 +248,8 @@ def _is_serving(afterword: Afterword) -> bool:
     return afterword._serving_loop is not None
 
 
-def _empty(store: Store) -> None:
-    """Delete all jobs but those that are still running."""
+def _empty(store: Store) -> set[str]:
+    """Delete all jobs but those that are still running; return the ids of these."""
     for page in pages(store, Filter()):
         store.delete([each.id for each in page])
+    return {each.id for page in pages(store, Filter()) for each in page}

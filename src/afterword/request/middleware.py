@@ -176,7 +176,7 @@ class _Exchange:
             if not self._owes_refusal:
                 raise
         else:
-            if not outbox.end_if_empty():
+            if self._host.waits_for_tasks or not outbox.end_if_stored():
                 await self._finish()
         finally:
             current_outbox.reset(token)

@@ -7,11 +7,13 @@ not looked at.
 """
 
 import ast
+import dis
 import functools
 import inspect
 import linecache
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -25,7 +27,9 @@ from afterword.request.middleware import AfterwordMiddleware
 from afterword.tasks import application
 
 _MODULES = ("fastapi", "fastapi.background", "starlette.background")
-_NAMES = ("BackgroundTask", "BackgroundTasks")
+_FRAMEWORKS = ("builtins", "fastapi", "pydantic", "starlette", "typing")
+_METHODS = ("delete", "get", "options", "patch", "post", "put")
+_LOCAL = re.compile("(LOAD|STORE)_(FAST|DEREF|CLASSDEREF|CLOSURE)")  # instructions
 _SHOWN = 5  # routes named in one message
 
 
@@ -117,12 +121,14 @@ def _has_its_own(route: Any) -> bool:
 
 def _uses_of(route: Any, path: str) -> Iterator[_Use]:
     methods = sorted(set(getattr(route, "methods", None) or ()) - {"HEAD"})
+    endpoint = getattr(route, "endpoint", None)
+    if isinstance(endpoint, type) and not methods:  # as a class, it has a function for each
+        methods = [each.upper() for each in _METHODS if hasattr(endpoint, each)]
     name = f"{'/'.join(methods) or 'WebSocket'} {path}"
     dependant = getattr(route, "dependant", None)
     if dependant is not None:
         yield from _uses_in(dependant, name)
     else:
-        endpoint = getattr(route, "endpoint", None)
         for func in _functions_of(endpoint):
             yield from _uses_by_code(func, name)
 
@@ -153,18 +159,26 @@ def _uses_by_code(func: FunctionType, route: str) -> Iterator[_Use]:
 def _functions_of(endpoint: Any) -> list[FunctionType]:
     """Return the functions behind an endpoint or a dependency: one, or the methods of a class.
 
-    Those that take FastAPI's parameters come first.
+    Those of a class's bases are among them. The one that takes FastAPI's parameters comes first.
     """
     while isinstance(endpoint, functools.partial):
         endpoint = endpoint.func
     if isinstance(endpoint, type):
-        methods = [each for each in vars(endpoint).values() if isinstance(each, FunctionType)]
-        return sorted(methods, key=lambda each: each.__name__ != "__init__")
+        found = {name: each for kind in _bases_of(endpoint) for name, each in vars(kind).items()}
+        methods = [getattr(each, "__func__", each) for each in found.values()]
+        functions = [each for each in methods if isinstance(each, FunctionType)]
+        return sorted(functions, key=lambda each: each.__name__ != "__init__")
     func = inspect.unwrap(getattr(endpoint, "__func__", endpoint)) if endpoint else None
     if isinstance(func, FunctionType):
         return [func]
     call = getattr(type(func), "__call__", None)  # noqa: B004
     return [call] if isinstance(call, FunctionType) else []
+
+
+def _bases_of(kind: type) -> list[type]:
+    """Return a class and its bases, the bases first, without those of the frameworks."""
+    bases = [each for each in kind.__mro__ if each.__module__.split(".")[0] not in _FRAMEWORKS]
+    return bases[::-1]
 
 
 def _is_ours(func: Callable[..., Any]) -> bool:
@@ -173,22 +187,50 @@ def _is_ours(func: Callable[..., Any]) -> bool:
 
 def _classes_in(func: FunctionType) -> set[str]:
     """Return the names of the classes of FastAPI or Starlette that the function's code uses."""
-    cells = dict(zip(func.__code__.co_freevars, func.__closure__ or (), strict=True))
-    found = set()
-    for code in _codes(func.__code__):
-        names = {*code.co_names, *code.co_freevars}
-        inner = {name: _content(cell) for name, cell in cells.items() if name in names}
-        values = {**{name: func.__globals__.get(name) for name in names}, **inner}
-        found |= {_kind(value) for value in values.values()} - {""}
-        modules = {_module_name(value) for value in values.values()} | names
-        if not modules.isdisjoint(_MODULES):
-            found |= names.intersection(_NAMES)
-    return found
+    cells = zip(func.__code__.co_freevars, func.__closure__ or (), strict=True)
+    known = {name: _content(cell) for name, cell in cells}
+    return {
+        _kind(value)
+        for code in _codes(func.__code__)
+        for value in _values_in(code, func.__globals__, known)
+    } - {""}
 
 
-def _module_name(value: object) -> str:
-    """Return the name of a module; "" for anything else, whose attributes may raise."""
-    return str(vars(value)["__name__"]) if issubclass(type(value), ModuleType) else ""
+def _values_in(
+    code: CodeType, module: dict[str, Any], known: dict[str, object]
+) -> Iterator[object]:
+    """Yield what code names: variables of its module, imports, and attributes of modules.
+
+    Args:
+        module: the variables of its module.
+        known: local variables that hold such values, of this code and the code around it.
+    """
+    value: object = None
+    imported = ""
+    for each in dis.get_instructions(code):
+        action, name = each.opname, each.argval
+        if action in ("LOAD_GLOBAL", "LOAD_NAME"):
+            value = module.get(name)
+        elif action in ("LOAD_ATTR", "LOAD_METHOD"):
+            value = _attribute(value, name)
+        elif action == "IMPORT_NAME":
+            imported, value = name, sys.modules.get(name.partition(".")[0])
+        elif action == "IMPORT_FROM":
+            value = _attribute(sys.modules.get(imported), name) or sys.modules.get(imported)
+        elif "CALL" in action:
+            value = None
+        elif _LOCAL.match(action):
+            names = name if isinstance(name, tuple) else (name,)  # some load or store two
+            for verb, local in zip(re.findall("LOAD|STORE", action), names, strict=False):
+                if verb == "STORE":
+                    known[local] = value
+                value = known.get(local)
+        yield value
+
+
+def _attribute(value: object, name: str) -> object:
+    """Return an attribute of a module; None for anything else, whose attributes may raise."""
+    return vars(value).get(name) if issubclass(type(value), ModuleType) else None
 
 
 def _content(cell: Any) -> object:
@@ -219,27 +261,51 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 # ---------------------------------------------------------------------- lines
 
 
-def _line_of(use: _Use, import_in: Callable[[str, str], int | None]) -> tuple[str, str]:
-    """Return the place and the text of the import; of the function, if the import is not there."""
-    code = use.func.__code__
-    lines = linecache.getlines(code.co_filename)
-    line = import_in(code.co_filename, use.name) or code.co_firstlineno
+def _line_of(use: _Use, import_in: Callable[[str, str, bool], int | None]) -> tuple[str, str]:
+    """Return the place and the text of the import; of the use, if the import is not there."""
+    filename = _file_of(use.func)
+    lines = linecache.getlines(filename)
+    line = import_in(filename, use.name, use.as_parameter) or _line_in(lines, use)
     text = lines[line - 1].strip() if 0 < line <= len(lines) else use.func.__qualname__
-    return f"{_shown(code.co_filename)}:{line}", text
+    return f"{_shown(filename)}:{line}", text
 
 
-def _import_in(filename: str, name: str) -> int | None:
-    """Return the line of a file that imports such a class; None if there is none."""
+def _file_of(func: FunctionType) -> str:
+    """Return the file of a function; that of its module for generated code, as of a dataclass."""
+    filename = func.__code__.co_filename
+    if linecache.getlines(filename):
+        return filename
+    return getattr(sys.modules.get(func.__module__), "__file__", None) or filename
+
+
+def _line_in(lines: Sequence[str], use: _Use) -> int:
+    """Return the line of a function that names the class; else that of its `def`."""
+    code = use.func.__code__
+    own = range(code.co_firstlineno, max(line or 0 for *_, line in code.co_lines()) + 1)
+    for sign in (use.name, "def "):
+        for line in own:
+            if line <= len(lines) and sign in lines[line - 1]:
+                return line
+    return code.co_firstlineno
+
+
+def _import_in(filename: str, name: str, as_parameter: bool) -> int | None:
+    """Return the line of a file that imports such a class; None if there is none.
+
+    A file may import both: FastAPI's is the one of parameters.
+    """
     try:
         tree = ast.parse("".join(linecache.getlines(filename)))
     except (SyntaxError, ValueError):
         return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in _MODULES:
-            for alias in node.names:
-                if alias.name == name:
-                    return alias.lineno
-    return None
+    found = [
+        (node.module.startswith("fastapi") is not as_parameter, alias.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in _MODULES
+        for alias in node.names
+        if alias.name == name
+    ]
+    return min(found)[1] if found else None
 
 
 def _shown(filename: str) -> str:

@@ -147,7 +147,7 @@ class Outbox:
         entry = self._collect(call, confirmed=confirmed)
         while self.over and entry.durable and entry.state in _PENDING:
             with self._lock:
-                storing = self._storing or self._begin_storing()
+                storing = self._storing or self._begin_storing(blocks=True)
             if storing is not None:
                 storing.wait_blocking(raises=entry in storing.entries)
         return entry
@@ -160,7 +160,7 @@ class Outbox:
 
     def _collect(self, call: Call, *, confirmed: bool) -> Entry:
         drafted = self._draft(call)  # not under the lock: it runs code of the argument types
-        found = self._find_unique(drafted)
+        found = self._find_unique(drafted) if drafted.get("unique_key") else None
         if self._key is not None:
             self._key.resolve()
         with self._lock:
@@ -194,7 +194,7 @@ class Outbox:
 
     def _find_unique(self, drafted: Draft) -> JobRecord | None:
         """Look up the job with this unique key, as a hint for the handle; the store decides."""
-        key = drafted.get("unique_key")
+        key = drafted["unique_key"]
         if key is None or self.over:
             return None
         return self.intake.inquiries.find_unique(key, ended=False)
@@ -242,14 +242,16 @@ class Outbox:
             return NewJob(**drafted, id=job_id)
         self._request_id = self._request_id or job_id
         after = before.handle.id if before else self._last
-        job = NewJob(
+        request_id = None if self.over and after is None else self._request_id
+        after = after if self.rules.order == "sequential" else None
+        return NewJob(
             **drafted,
             id=job_id,
-            after=after if self.rules.order == "sequential" else None,
+            after=after,
             on_failure=self.rules.on_failure,
-            request_id=None if self.over and after is None else self._request_id,
+            request_id=request_id,
+            held=self._must_be_held(drafted, after, confirmed),
         )
-        return replace(job, held=True) if self._must_be_held(job, confirmed) else job
 
     @property
     def _last_entry(self) -> Entry | None:
@@ -279,7 +281,7 @@ class Outbox:
             held = entry.job.held or not self.over
             entry.job = replace(entry.job, after=after, held=held)
 
-    def _must_be_held(self, job: NewJob, confirmed: bool) -> bool:
+    def _must_be_held(self, drafted: Draft, after: str | None, confirmed: bool) -> bool:
         """True unless a held predecessor keeps the job from starting during the request.
 
         A job that follows another job of this request waits for it, and that one is held. A
@@ -287,12 +289,12 @@ class Outbox:
         is not held.
         """
         if self.over:  # hold it to start it here at once, if possible
-            at_once = job.after is None and job.run_at is None and job.limit_key is None
+            at_once = after is None and drafted["run_at"] is None and drafted["limit_key"] is None
             return at_once and self.intake.starts_here
         last = self.entries[-1] if self.entries else None
         follows = (
             last is not None
-            and last.job.id == job.after
+            and last.job.id == after
             and last.confirmed
             and last.job.unique_key is None
             and last.state in _UNRELEASED
@@ -351,7 +353,9 @@ class Outbox:
             await (storing.join() if storing is earlier else storing.wait())
             mine = [each for each in mine if each.state in _PENDING]
 
-    def _begin_storing(self, loop: asyncio.AbstractEventLoop | None = None) -> Storing | None:
+    def _begin_storing(
+        self, loop: asyncio.AbstractEventLoop | None = None, *, blocks: bool = False
+    ) -> Storing | None:
         entries = [e for e in self.entries if e.state is State.COLLECTED and e.job.durable]
         if self._storing is not None or not entries:
             return None
@@ -367,7 +371,9 @@ class Outbox:
             taken_back=self._taken_back,
             refuse=self._refuse,
         )
-        storing.begin(loop)  # which has its answer already, if the store is not in use
+        storing.begin(
+            loop, blocks=blocks
+        )  # which has its answer already, if the store is not in use
         return storing
 
     def _answered(
@@ -553,14 +559,28 @@ class Outbox:
         if self.not_committed and not self.answered_error:
             telemetry.not_committed(self.not_committed)
 
-    def end_if_empty(self) -> bool:
-        """End an outbox without calls, as most are; False: it has some, and `end` is needed."""
+    def end_if_stored(self) -> bool:
+        """End an outbox with nothing left to decide, as most are; False: `end` is needed.
+
+        It has no calls, or only calls that are stored and confirmed.
+        """
         with self._lock:
-            if self.entries or self.bound is not None:
+            if self.bound is not None or self.refusal is not None or self.failed_at is not None:
                 return False
+            for each in self.entries:
+                if not each.confirmed or each.state not in _STORED:
+                    return False
             self.over = True
             self.run_in_request = self.background_tasks = None
-            return True
+            if not self.entries:
+                return True
+            last = self._last_entry
+            self._last = last.handle.id if last else None
+            ended, self.entries = self.entries, []
+            ready, waiting = _released(ended)
+        if ready or waiting:
+            self.intake.release(ready, waiting)
+        return True
 
     def end(self) -> None:
         """End the request: release its jobs, now or as soon as the store has answered.

@@ -7,7 +7,7 @@ a caller may be cancelled, or its event loop closed, at any moment.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from afterword.client.group_commit import resolve
@@ -52,6 +52,7 @@ class Storing:
         self._taken_back = taken_back
         self._refuse = refuse
         self._waiters = 0
+        self._submitted = False
         self._future: asyncio.Future[Any] | None = None
 
     @property
@@ -59,11 +60,12 @@ class Storing:
         """True if it failed, but the entries may be stored nevertheless."""
         return self._operation.in_doubt
 
-    def begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+    def begin(self, loop: asyncio.AbstractEventLoop | None, *, blocks: bool = False) -> None:
         """Submit the operation; under the lock, so that operations keep their order.
 
         Args:
             loop: the event loop in which `wait` will be called, if any.
+            blocks: the caller calls `wait_blocking` next, outside of the lock; that submits it.
         """
         operation = self._operation
         if loop is not None:
@@ -72,7 +74,9 @@ class Storing:
             operation.done = lambda result, error: resolve(future, None, error)
             self._waiters += 1
         operation.take = self._take
-        self._group.submit(operation)
+        self._submitted = not blocks
+        if self._submitted:
+            self._group.submit(operation)
 
     def _take(self, result: Any, error: BaseException | None) -> None:
         with self._lock:
@@ -84,8 +88,8 @@ class Storing:
 
     # ------------------------------------------------------------------ waiting
 
-    async def wait(self) -> None:
-        """Wait for the answer, as the caller that began the operation.
+    def wait(self) -> Coroutine[Any, Any, None]:
+        """Wait for the answer, as the caller that began the operation; to be awaited.
 
         Raises:
             StoreError: no entry was stored.
@@ -93,7 +97,7 @@ class Storing:
         future, self._future = self._future, None
         if future is None:
             raise RuntimeError("wait() must follow begin(loop), but there was no event loop")
-        await self._await(future)
+        return self._await(future)
 
     async def join(self) -> None:
         """Wait for the answer, as another caller."""
@@ -124,6 +128,10 @@ class Storing:
         Args:
             raises: raise the operation's error, because the caller's entry is part of it.
         """
+        with self._lock:
+            submitted, self._submitted = self._submitted, True
+        if not submitted:
+            self._group.submit_blocking(self._operation)
         answered = threading.Event()
         if self._operation.call_at_answer(answered.set) and not answered.wait(self._timeout):
             self._take_back_late()

@@ -333,6 +333,12 @@ def _parsed(expression: object) -> CronSim:
             f"    @afterword.every({safe_repr(expression)})  # incorrect!\n"
             f"    @afterword.every(seconds={safe_repr(expression)})  # correct!"
         )
+    if callable(expression):
+        raise ConfigurationError(
+            "A schedule needs a cron expression or an interval before its function.\n"
+            "    @afterword.every  # incorrect!\n"
+            "    @afterword.every(seconds=30)  # correct!"
+        )
     if not isinstance(expression, str) or len(expression) > _MAX_CHARACTERS:
         raise _unreadable(expression, f"it is no text of up to {_MAX_CHARACTERS} characters")
     if len(fields := expression.split()) != 5:

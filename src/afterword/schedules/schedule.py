@@ -53,14 +53,28 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Refuse invalid values."""
-        _check_name(self.name)
-        check_choice("missed", self.missed, ("skip", "one", "all"))
-        check_choice("overlap", self.overlap, get_args(Overlap))
-        check_number("limit", self.limit, 1, 10_000, whole=True)
-        check_number("grace", self.grace, 1, 7 * 86400)
+        check_name(self.name)
+        check_treatment(self.missed, self.limit, self.grace, self.overlap)
 
 
-def _check_name(name: object) -> None:
+def check_treatment(missed: object, limit: object, grace: object, overlap: object) -> None:
+    """Refuse an invalid treatment of occurrences.
+
+    Raises:
+        ConfigurationError: names the option.
+    """
+    check_choice("missed", missed, get_args(Missed))
+    check_choice("overlap", overlap, get_args(Overlap))
+    check_number("limit", limit, 1, 10_000, whole=True)
+    check_number("grace", grace, 1, 7 * 86400)
+
+
+def check_name(name: object) -> None:
+    """Refuse what is no name of a schedule.
+
+    Raises:
+        ConfigurationError: shows the name.
+    """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
             "A schedule's name must be 1 to 200 letters, digits or any of '_.-', but this one is"

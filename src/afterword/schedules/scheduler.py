@@ -17,11 +17,19 @@ from afterword import telemetry
 from afterword.client.call import Call, new_job
 from afterword.client.group_commit import GroupCommit
 from afterword.client.operation import calling
-from afterword.errors import ConfigurationError, StoreUnavailable
+from afterword.errors import ConfigurationError, StoreUnavailable, safe_repr
 from afterword.injection.needs import Injection
 from afterword.model.job import NewJob
 from afterword.schedules.recurrence import Rule
-from afterword.schedules.schedule import Missed, Overlap, Schedule, occurrence_id, plan_firing
+from afterword.schedules.schedule import (
+    Missed,
+    Overlap,
+    Schedule,
+    check_name,
+    check_treatment,
+    occurrence_id,
+    plan_firing,
+)
 from afterword.store.protocol import Declared, Due, Store
 from afterword.tasks.options import NO_OPTIONS, CallOptions
 from afterword.tasks.registry import storable
@@ -39,12 +47,17 @@ class ScheduleAdder:
     Args:
         plan: notes the call of the schedule's jobs.
         args, kwargs: the arguments of each job, for the decorator.
+
+    Raises:
+        ConfigurationError: they are no list and no mapping.
     """
 
-    def __init__(
-        self, plan: Callable[[Call], None], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
-        self._plan, self._args, self._kwargs = plan, args, kwargs
+    def __init__(self, plan: Callable[[Call], None], args: object, kwargs: object) -> None:
+        if not isinstance(args, Sequence) or isinstance(args, str | bytes):
+            raise _no_arguments("args", "a list", args, "[42]")
+        if not isinstance(kwargs, Mapping):
+            raise _no_arguments("kwargs", "a dictionary", kwargs, '{"user_id": 42}')
+        self._plan, self._args, self._kwargs = plan, tuple(args), kwargs
 
     def __call__(self, func: F, /) -> F:
         """Schedule the function; return it unchanged."""
@@ -58,6 +71,13 @@ class ScheduleAdder:
             afterword.every("0 8 * * 1", name="weekly").add_task(send_report, "week")
         """
         self._plan(Call(func, args, kwargs))
+
+
+def _no_arguments(option: str, kind: str, value: object, example: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{option} of every() must be {kind} of the job's arguments, but it is"
+        f" {safe_repr(value)}. Example: @afterword.every(seconds=30, {option}={example})."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +101,12 @@ class Planned:
     injection: Injection
     overlap: Overlap = "allow"
     call_options: CallOptions = NO_OPTIONS
+
+    def __post_init__(self) -> None:
+        """Refuse invalid values in the line that declares the schedule."""
+        if self.name is not None:
+            check_name(self.name)
+        check_treatment(self.missed, self.limit, self.grace, self.overlap)
 
     def schedule(self) -> Schedule:
         """Make the schedule, with its name and its task's reference."""

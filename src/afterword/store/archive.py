@@ -3,6 +3,9 @@
 The first line says what the file is, then comes a job per line, and the last line counts them, so
 that a file that was cut off is told from a whole one. Lines hold data only; reading them imports
 nothing and trusts nothing.
+
+Left out are what tells of one store alone: counters, the audit, earlier attempts, logs, and the
+rules of queues and schedules.
 """
 
 import json

@@ -115,6 +115,13 @@ def final_result(outcome: Outcome) -> str | None:
     return outcome.result if isinstance(outcome, Completed) else None
 
 
+def logs_of(settlements: Mapping[Fence, Settlement], accepted: set[Fence]) -> Sequence[Settlement]:
+    """Return the settlements with a log that were accepted."""
+    return [
+        each for fence, each in settlements.items() if each.log is not None and fence in accepted
+    ]
+
+
 def attempt_outcome(outcome: Outcome) -> str:
     """Return the outcome to record for an attempt whose job goes on."""
     return "interrupted" if isinstance(outcome, Released) else "failed"

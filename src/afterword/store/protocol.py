@@ -26,9 +26,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from afterword.errors import ConfigurationError
+from afterword.model.audit import Actor, AuditRecord
+from afterword.model.counters import MINUTE, CounterRecord
+from afterword.model.failures import Failures
 from afterword.model.job import JobRecord, JobState, NewJob, held_fence
 from afterword.model.outcome import Outcome
 from afterword.model.records import (
@@ -92,15 +95,21 @@ class Claim:
     parked: float = 0.0  # seconds since a worker first could not run it; 0: none has met it yet
 
     def __post_init__(self) -> None:
-        _claims[id(self)] = self
+        reference = ref(self, _forget)
+        _claims[id(reference)] = reference
 
 
-_claims: WeakValueDictionary[int, Claim] = WeakValueDictionary()  # of this process
+# The claims of this process. A dictionary of the library's takes three times as long.
+_claims: dict[int, ref[Claim]] = {}
+
+
+def _forget(reference: ref[Claim]) -> None:
+    _claims.pop(id(reference), None)
 
 
 def claimed_ids(worker: str) -> set[str]:
     """Return the jobs for which this process has a claim of this worker's."""
-    claims = (reference() for reference in _claims.valuerefs())
+    claims = (reference() for reference in list(_claims.values()))
     return {claim.id for claim in claims if claim is not None and claim.worker == worker}
 
 
@@ -108,13 +117,15 @@ def claimed_ids(worker: str) -> set[str]:
 class Settlement:
     """The end of an attempt, and how many seconds it took.
 
-    `children` are jobs that the attempt adds: they exist if and only if its end is accepted.
+    `children` are jobs that the attempt adds: they exist if and only if its end is accepted. `log`
+    is what loggers wrote during the attempt, if that is kept.
     """
 
     claim: Claim
     outcome: Outcome
     children: Sequence[NewJob] = ()
     seconds: float = field(default=0.0, kw_only=True)
+    log: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +221,7 @@ class Statement:
 
 
 EVERYTHING = Filter()
+NEWEST_FAILURES = 2_000  # jobs: more would take longer than people wait
 
 
 class Store(Protocol):
@@ -319,6 +331,13 @@ class Store(Protocol):
     def purge(self, retention: float, limit: int) -> int:
         """Delete history that finished longer ago than `retention` seconds; returns how many."""
 
+    def roll_up(self, limit: int) -> int:
+        """Count the jobs that ended in minutes that are over, for `counters`.
+
+        At most `limit` minutes are counted for the first time. Returns how many were counted; 0:
+        there is none, or another process counts them.
+        """
+
     def now(self) -> float:
         """The store's clock: seconds since 1970."""
 
@@ -378,8 +397,17 @@ class Store(Protocol):
         `Filter.above` with it bounds what a search reads, which `limit` does not.
         """
 
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """Group the newest jobs that failed by task, exception and message; at most `limit` jobs.
+
+        The state in the filter does not count.
+        """
+
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
         """The attempts at a job, the first one first."""
+
+    def logs(self, job_id: str) -> Mapping[int, str]:
+        """Return the log of each attempt at a job that has one, by the attempt's number."""
 
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The unfinished job that has this unique key, if it has not been asked to end.
@@ -393,13 +421,13 @@ class Store(Protocol):
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited."""
 
-    def limit(self, queues: Mapping[str, int | None]) -> bool:
+    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
         """Set how many jobs of these queues may run at the same time, over all workers.
 
         Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
         """
 
-    def pause(self, queues: Sequence[str]) -> bool:
+    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
         """Let no worker start jobs of these queues any more.
 
         Returns when that holds in every process: each live worker has taken note, or its lease is
@@ -410,10 +438,10 @@ class Store(Protocol):
     def wait_noted(self, timeout: float) -> bool:
         """Wait until the rules hold in every process; False: not within so many seconds."""
 
-    def resume(self, queues: Sequence[str]) -> None:
+    def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
         """Let the workers go on with these queues."""
 
-    def pause_schedule(self, name: str, paused: bool) -> bool:
+    def pause_schedule(self, name: str, paused: bool, by: Actor | None = None) -> bool:
         """Let a schedule make no jobs, or make them again; False: it is not known."""
 
     def workers(self) -> Sequence[WorkerRecord]:
@@ -431,22 +459,41 @@ class Store(Protocol):
         It is cheap, for callers who look again and again.
         """
 
+    def counters(self, since: float, seconds: int = MINUTE) -> Sequence[CounterRecord]:
+        """Return how many jobs ended in each period that began since then, by its start.
+
+        Behind them come the jobs that ended lately and are not counted yet, up to 10,000 of them.
+
+        Args:
+            seconds: the length of the periods: MINUTE, TEN_MINUTES or HOUR. Of the first there are
+                two days, of the second 14 days, of the last a year.
+        """
+
+    def audit(self, limit: int = 100, before: str | None = None) -> Sequence[AuditRecord]:
+        """The newest actions of people first, in pages; they are kept for a year.
+
+        `before` is the last id of the page before.
+        """
+
     def examine(self) -> Sequence[Remark]:
         """Report how the database is set up and how it fares, with advice."""
 
-    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+    # `by` is for the audit, which is written in the transaction of the action if that has changed
+    # anything; without it nothing is written.
+
+    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
         """End queued jobs; their followers stop with them. Ask for the end of running ones.
 
         False: it has ended already, or is not known.
         """
 
-    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Queue jobs again that ended; the next attempt has the next number. False: not ended.
 
         Followers that were cancelled because of them come back behind them.
         """
 
-    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Forget jobs that are not running; the followers of a queued one move up."""
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
@@ -522,7 +569,8 @@ def open_store(url: str) -> Store:
         raise ConfigurationError(
             f"A store URL is text such as 'sqlite:///jobs.db', but this is {masked(url)}."
         )
-    scheme = url.partition(":")[0]
+    scheme, found, _ = url.partition("://")
+    scheme = scheme if found else ""
     if scheme in ("sqlite", "sqlite+pysqlite"):
         from afterword.store.sqlite import SQLiteStore
 

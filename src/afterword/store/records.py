@@ -32,7 +32,7 @@ def claim_of(row: Row) -> Claim:
         created_at,
         queue,
         options,
-        tags_of(tags),
+        tags_of(tags) if tags else (),
         failures,
         interrupted,
         limit_key is not None,
@@ -52,6 +52,8 @@ def record(row: Row) -> JobRecord:
     state = state_of(values["state"])
     if state != values["state"]:
         values["error"] = f"the store holds an unknown state: {values['state']!r}"
+    elif state is JobState.RUNNING:
+        values["error"] = None  # it is that of the attempt before; a release keeps it
     return JobRecord(
         **{**values, "state": state, "tags": tags_of(values["tags"])},
         created_at=as_datetime(created_at),
@@ -179,6 +181,11 @@ def _maybe_datetime(seconds: float | None) -> datetime | None:
 def first_id_since(wanted: Filter) -> str | None:
     """Return the first id of jobs added since then; clocks may differ by a day."""
     return None if wanted.since is None else first_id(wanted.since - 24 * 3600)
+
+
+def last_id_until(wanted: Filter) -> str | None:
+    """Return an id behind those of jobs added until then; clocks may differ by a day."""
+    return None if wanted.until is None else first_id(wanted.until + 24 * 3600)
 
 
 def maybe_timestamp(at: datetime | None) -> float | None:

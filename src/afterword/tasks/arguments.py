@@ -16,6 +16,7 @@ import contextlib
 import functools
 import inspect
 import types
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
@@ -199,22 +200,31 @@ class Plan:
 
     def _dump(self, values: dict[str, Any]) -> Iterator[bytes]:
         unset = unset_in(values)
-        written = {**values, UNSET: unset} if unset else values
-        model = self.model.model_construct(**written)
-        left_out = self.model.model_fields.keys() - model.model_fields_set
         try:
-            yield from texts(model, left_out)
+            yield from self._texts({**values, UNSET: unset} if unset else values)
         except PydanticSerializationError as error:
             if "surrogate" in str(error):
                 raise ArgumentValueError(
                     f"{_name(self.func)} was added with text that holds half a surrogate pair,"
                     f" which UTF-8 cannot encode ({error}). Pass valid text, or bytes."
                 ) from None
-            names = ", ".join(values)
-            reason = why_not_json(error)
-            raise _unstorable(self.func, names, list(values.values()), reason) from None
+            raise self._refusal(values, error) from None
         except ValueError as error:
             raise ArgumentValueError(f"{_name(self.func)} cannot be stored: {error}.") from None
+
+    def _texts(self, values: Mapping[str, Any]) -> Iterator[bytes]:
+        model = self.model.model_construct(**values)
+        return texts(model, self.model.model_fields.keys() - model.model_fields_set)
+
+    def _refusal(self, values: dict[str, Any], error: PydanticSerializationError) -> NotStorable:
+        """Name the argument that has no form in JSON: the error says only which part of it."""
+        for name, value in values.items():
+            try:
+                deque(self._texts({name: value}), maxlen=0)
+            except ValueError as own:
+                return _unstorable(self.func, name, value, why_not_json(own))
+        names = ", ".join(values)
+        return _unstorable(self.func, names, list(values.values()), why_not_json(error))
 
     def complete(
         self, args: list[Any], kwargs: dict[str, Any], injected: Mapping[str, Any]

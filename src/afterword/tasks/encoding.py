@@ -3,7 +3,8 @@
 A value is written by the aliases of its models' fields, which is how FastAPI shows it. If it cannot
 be read back so, because an alias is for reading or for writing only, it is written by the names of
 the fields. Reading takes both. Fields at their defaults are written, too: a default may be another
-one where the value is read (a new id, another tenant, the next day).
+one where the value is read (a new id, another tenant, the next day). They are left out only if the
+value cannot be read back with them, as with `size: int = None`, and if no default is computed.
 
 `Unset` says which fields were at their defaults, so that `model_fields_set` can be restored.
 """
@@ -44,9 +45,18 @@ def texts(model: BaseModel, leave_out: Set[str] = frozenset()) -> Iterator[bytes
     Args:
         leave_out: names of fields of the model itself.
     """
-    write = type(model).__pydantic_serializer__.to_json
+    write = functools.partial(
+        type(model).__pydantic_serializer__.to_json,
+        model,
+        exclude=set(leave_out),
+        round_trip=True,
+        warnings=False,  # of values that do not fit: what is written is read back and compared
+    )
     for by_alias in _FORMS:
-        yield write(model, by_alias=by_alias, exclude=set(leave_out), round_trip=True)
+        yield write(by_alias=by_alias)
+    if not _computes_defaults(model):
+        for by_alias in _FORMS:
+            yield write(by_alias=by_alias, exclude_unset=True)
 
 
 def read(kind: type[M], text: str | bytes) -> M:
@@ -102,6 +112,15 @@ def unset_in(values: Mapping[str, object]) -> Unset:
 
 def _is_unset(model: BaseModel, name: str) -> bool:
     return name in model.__dict__ and name not in model.model_fields_set
+
+
+def _computes_defaults(value: object) -> bool:
+    """Return True if a field of a model is at a default that is computed anew each time."""
+    return any(
+        each.default_factory is not None and _is_unset(model, name)
+        for _, model in _models(value, ())
+        for name, each in type(model).model_fields.items()
+    )
 
 
 def restore_unset(values: Mapping[str, object], unset: Unset) -> None:

@@ -9,7 +9,8 @@ import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,7 +21,9 @@ from afterword.errors import ArgumentValueError, NotStorable, PayloadTooLarge, k
 PAYLOAD_LIMIT = 256 * 1024  # bytes of JSON per job
 DEPTH_LIMIT = 64  # nested containers
 # The part of pydantic's message before it quotes the value.
-_RULE = re.compile(r"^Unable to serialize unknown type: .*|Expected `[^`]*`")
+_RULE = re.compile(
+    r"^Unable to serialize unknown type: .*|Expected `[^`]*`|invalid utf-8 sequence of .*"
+)
 _BITS_OF_4300_DIGITS = 14_284  # the most that Python converts back from text
 
 
@@ -49,8 +52,8 @@ def measure(
             " would leave nothing for the task. Pass a list."
         )
     elif models and (isinstance(value, BaseModel) or is_dataclass(value)):
-        fields = getattr(value, "__dict__", {})
-        size = measure(fields, path, models=True, depth=depth, size=size)
+        inside = getattr(value, "__dict__", {})
+        size = measure(inside, path, models=True, depth=depth, size=size)
     return size
 
 
@@ -110,6 +113,9 @@ def same(one: Any, other: Any) -> bool:
         return one == other and {type(item) for item in one} == {type(item) for item in other}
     if isinstance(one, BaseModel):
         return same(_data(one), _data(other))
+    if is_dataclass(one):
+        names = [each.name for each in fields(one) if each.compare]
+        return all(same(getattr(one, name, None), getattr(other, name, None)) for name in names)
     if _compares_by_identity(one):
         return same(one.__dict__, other.__dict__)
     return _equal(one, other)
@@ -123,6 +129,14 @@ def _data(model: BaseModel) -> dict[str, Any]:
     return data
 
 
+def _reading(time: datetime) -> tuple[datetime, timedelta | None]:
+    """Return what the clock showed, and its distance to UTC.
+
+    In an hour that the change of clocks skips or repeats, `==` is False between any two zones.
+    """
+    return time.replace(tzinfo=None), time.utcoffset()
+
+
 @functools.lru_cache(maxsize=4096)
 def _cached_properties(kind: type) -> tuple[str, ...]:
     return tuple(
@@ -133,6 +147,8 @@ def _cached_properties(kind: type) -> tuple[str, ...]:
 
 
 def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, datetime):
+        return _reading(one) == _reading(other)
     try:
         return bool(one == other)
     except Exception:  # a user's __eq__ may raise

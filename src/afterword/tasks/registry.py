@@ -30,6 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Function = Callable[..., Any]
 
 _DEFAULTS = TaskOptions()
+_GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _registered: dict[str, Function] = {}
 _options: dict[str, TaskOptions] = {}
 _duplicates: dict[str, Function] = {}
@@ -152,6 +153,8 @@ def require_callable(func: object) -> None:
     Raises:
         TypeError: a coroutine (the function was called), a generator function, or no callable.
     """
+    if isinstance(func, types.FunctionType) and not func.__code__.co_flags & _GENERATOR:
+        return
     if inspect.iscoroutine(func):
         func.close()
         name = func.__qualname__
@@ -174,6 +177,8 @@ def require_callable(func: object) -> None:
 
 def is_async(func: Callable[..., Any]) -> bool:
     """Return True if calling it returns an awaitable."""
+    if isinstance(func, types.FunctionType):
+        return inspect.iscoroutinefunction(func)
     while isinstance(func, functools.partial):
         func = func.func
     call_method = getattr(type(func), "__call__", None)  # noqa: B004

@@ -149,8 +149,10 @@ def _kind_of_any() -> type[RootModel[Any]]:
 
 
 def _kind_of(annotation: Any) -> type[RootModel[Any]]:
-    class Result(RootModel[annotation]):
+    class Result(RootModel):  # type: ignore[type-arg]
+        # `RootModel[annotation]` would be one model for `A | B` and `B | A`, which are equal.
         model_config = CONFIG
+        root: annotation
 
     return Result
 

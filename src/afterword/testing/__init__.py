@@ -18,6 +18,8 @@ from afterword.testing import (
     acting,
     adding,
     attempts,
+    auditing,
+    counting,
     ending,
     keeping,
     keyed,
@@ -38,7 +40,7 @@ MakeStore = Callable[[], Store]
 
 _MODULES = (
     *(keeping, adding, keyed, taking, limiting, ending, attempts, losing, knowing, looking),
-    *(acting, stopping, scheduling),
+    *(counting, auditing, acting, stopping, scheduling),
 )
 CHECKS: tuple[Check, ...] = tuple(
     function

@@ -321,3 +321,44 @@ def check_progress_is_each_jobs_own(store: Store) -> None:
     attempts: list[Claim] = [running(store, f"worker-{number}") for number in range(3)]
     store.report([Report(each, str(number)) for number, each in enumerate(attempts)])
     expect(["0", "1", "2"], [record(store, each.id).progress for each in attempts], "progress")
+
+
+# ---------------------------------------------------------------------- logs
+
+
+def check_logs_are_kept_with_attempts(store: Store) -> None:
+    """The log of each attempt is kept with it, if there is one, and goes with the job."""
+    first = running(store)
+    store.settle([Settlement(first, RetryAt(0.0, "no"), log="one\ntwo")])
+    (second,) = claim(store)
+    store.settle([Settlement(second, RetryAt(0.0, "no"))])
+    (third,) = claim(store)
+    store.settle([Settlement(third, Completed(), log="the end")])
+    expect({1: "one\ntwo", 3: "the end"}, dict(store.logs(first.id)), "logs")
+    store.retry([first.id])
+    expect([1, 3], sorted(store.logs(first.id)), "attempts with logs once it is retried")
+    store.delete([first.id])
+    expect({}, dict(store.logs(first.id)), "logs of a deleted job")
+    expect({}, dict(store.logs("no id")), "logs of what is no id")
+
+
+def check_logs_are_purged_with_jobs(store: Store) -> None:
+    """The logs of purged jobs are deleted, and no others."""
+    purged = running(store)
+    kept = running(store, "bob")
+    store.settle([Settlement(purged, Completed(), log="one")])
+    store.settle([Settlement(kept, RetryAt(LONG, "no"), log="two")])
+    store.purge(0.0, BATCH)
+    expect({}, dict(store.logs(purged.id)), "logs of a purged job")
+    expect({1: "two"}, dict(store.logs(kept.id)), "logs of a queued job")
+
+
+def check_a_log_needs_the_fence(store: Store) -> None:
+    """The log of an attempt that is not ours any more is not kept."""
+    attempt = running(store)
+    for wrong in stale(attempt).values():
+        store.settle([Settlement(wrong, Completed(), log="not ours")])
+    expect({}, dict(store.logs(attempt.id)), "logs")
+    store.settle([Settlement(attempt, Completed(), log="ours")])
+    store.settle([Settlement(attempt, Completed(), log="again")])
+    expect({1: "ours"}, dict(store.logs(attempt.id)), "logs")

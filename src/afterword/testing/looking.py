@@ -5,8 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sized
 
+from afterword.model.failures import Failures
 from afterword.model.job import JobState, NewJob, new_id
-from afterword.model.outcome import Completed, Failed, Outcome
+from afterword.model.outcome import Cancelled, Completed, Failed, Outcome
 from afterword.model.records import Filter, QueueRecord, TaskRecord
 from afterword.store.protocol import Claim, Report, Settlement, Store
 from afterword.testing.kit import (
@@ -141,6 +142,13 @@ _LOOKS: dict[Filter, set[str]] = {
     Filter(error="valueerror"): set(),
     Filter(since=FUTURE): set(),
     Filter(since=PAST, state=JobState.RUNNING): {"running"},
+    Filter(until=PAST): set(),
+    Filter(until=FUTURE, state=JobState.RUNNING): {"running"},
+    Filter(until=FUTURE, since=PAST, tag="a"): {"plain", "failed"},
+    Filter(newest=0): set(),
+    Filter(newest=BATCH, tag="a"): {"plain", "failed"},
+    Filter(newest=1, state=JobState.FAILED): {"failed"},
+    Filter(newest=1, state=JobState.FAILED, task="app:send"): set(),
     Filter(task="app:other", state=JobState.QUEUED): {"other task"},
     Filter(task="app:other", state=JobState.COMPLETED): set(),
     Filter(queue="mail", request_id="r-1"): {"completed"},
@@ -209,6 +217,71 @@ def check_since_is_when_jobs_were_added(store: Store) -> None:
     store.add([new])
     since = record(store, new.id).created_at.timestamp() - 0.001  # a record has microseconds
     expect([new.id], ids(store.find(Filter(since=since))), "ids")
+
+
+def check_until_is_when_jobs_were_added(store: Store) -> None:
+    """`until` leaves out jobs that were added later, or at that time."""
+    old, new = a_job(), a_job()
+    store.add([old])
+    time.sleep(0.05)
+    store.add([new])
+    until = record(store, new.id).created_at.timestamp() - 0.001
+    expect([old.id], ids(store.find(Filter(until=until))), "ids")
+
+
+def check_a_search_may_end_early(store: Store) -> None:
+    """`newest` finds and counts what matches among the newest jobs only."""
+    join(store, "ann")
+    store.add([a_job(tags=("a",)) for _ in range(2)])
+    for attempt in claim(store):
+        end(store, attempt, Completed())
+    jobs = [a_job(tags=("a",)), a_job(tags=("a",)), a_job(), a_job()]
+    store.add(jobs)
+    expect(ids(jobs[1:2]), ids(store.find(Filter(tag="a", newest=3, state=JobState.QUEUED))), "ids")
+    expect(3, len(store.find(Filter(tag="a", newest=3))), "of both kinds")
+    expect(1, store.count(Filter(tag="a", newest=3))[JobState.QUEUED], "queued jobs counted")
+    expect(1, store.count(Filter(tag="a", newest=1))[JobState.COMPLETED], "ended jobs counted")
+
+
+def check_failures_are_grouped(store: Store) -> None:
+    """Failed jobs are grouped by task, exception and message, the largest group first."""
+    expect(Failures((), 0, True), store.failures(), "failures of a new store")
+    join(store, "ann")
+    errors = ("KeyError: 'a'", "KeyError: 'b'", "ValueError: 7 of 10", "KeyError: 'c'")
+    jobs = [a_job(task="app:other" if number == 3 else "app:send") for number in range(4)]
+    for job, error in zip(jobs, errors, strict=True):
+        store.add([job])
+        end(store, claim_of(store, job), Failed(error))
+    end(store, running(store, "bob"), Cancelled("no"))
+    found = store.failures()
+    groups = [(each.task, each.exception, each.message, each.ids) for each in found.groups]
+    expect(("app:send", "KeyError", "<text>", (jobs[1].id, jobs[0].id)), groups[0], "the largest")
+    others = {
+        ("app:send", "ValueError", "# of #", (jobs[2].id,)),
+        ("app:other", "KeyError", "<text>", (jobs[3].id,)),
+    }
+    expect(others, set(groups[1:]), "the others")
+    times = [record(store, job.id).finished_at for job in jobs[:2]]
+    expect(times, [found.groups[0].first_at, found.groups[0].last_at], "the first and the last")
+    expect((2, 2), (found.groups[0].count, sum(found.groups[0].hours)), "jobs in the last hours")
+
+
+def check_failures_are_those_wanted(store: Store) -> None:
+    """Only the newest failed jobs that match are looked at, and the answer says if all were."""
+    jobs = _varied(store)
+    end(store, running(store, "cid", task="app:third"), Failed("KeyError: 1"))
+    for wanted, limit, expected in (
+        (Filter(), 1, (["app:third"], 1, False)),
+        (Filter(), 9, (["app:other", "app:third"], 2, True)),
+        (Filter(task="app:other"), 9, (["app:other"], 1, True)),
+        (Filter(tag="a", newest=1), 9, ([], 0, True)),
+        (Filter(error="KeyError", state=JobState.QUEUED), 9, (["app:third"], 1, True)),
+    ):
+        found = store.failures(wanted, limit)
+        tasks = sorted(group.task for group in found.groups)
+        expect(expected, (tasks, found.looked_at, found.all), f"{wanted}, limit {limit}")
+    failed = store.failures(Filter(task="app:other")).groups[0].ids
+    expect((jobs["failed"].id,), failed, "ids, which can be retried or deleted")
 
 
 def check_what_is_no_id_is_nobodys(store: Store) -> None:

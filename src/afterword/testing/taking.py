@@ -21,6 +21,7 @@ from afterword.testing.kit import (
     ids,
     join,
     lose,
+    options,
     record,
     running,
     stale,
@@ -224,6 +225,24 @@ def check_parked_jobs_are_found(store: Store) -> None:
     expect([], ids(store.find(Filter(parked=True, task="app:other"))), "those of another task")
     store.cancel([job.id], "not needed")
     expect([], ids(store.find(Filter(parked=True))), "parked jobs that have ended")
+
+
+def check_a_release_without_a_reason_keeps_the_last_one(store: Store) -> None:
+    """A parked job that was claimed but could not start still says why it is parked."""
+    join(store, "ann")
+    reason, limit = "nobody knows this task", options(limit=1)
+    store.add([job := a_job(limit_key="k", options=limit)])
+    store.release([Putback(claim_of(store, job), reason=reason)])
+    store.add([first := a_job(limit_key="k", options=limit, run_at=PAST)])
+    attempt = claim_of(store, first)  # which takes the other one as well, and puts it off
+    expect(reason, record(store, job.id).error, "error of a job that its limit has put off")
+    end(store, attempt, Completed())
+    attempt = claim_of(store, job)
+    expect(None, record(store, job.id).error, "error of a running job")
+    expect([], ids(store.find(Filter(error=reason))), "found by its error while it runs")
+    store.release([Putback(attempt)])
+    expect(reason, record(store, job.id).error, "error of a job that was released")
+    expect([job.id], ids(store.find(Filter(error=reason, parked=True))), "found by its error")
 
 
 def check_a_running_job_has_started(store: Store) -> None:

@@ -28,6 +28,7 @@ from afterword.transactions.completion import Completion
 from afterword.transactions.connections import adapt
 from afterword.transactions.connections.kinds import Awaited, Synchronous
 from afterword.transactions.statements import Transactions
+from afterword.worker.attempt_log import AttemptLog
 from afterword.worker.progress import Progress
 from afterword.worker.services import Builtins, Make, WorkerServices
 
@@ -63,6 +64,7 @@ class TaskContext(TaskAdder):
         self.heeded = False  # the task has read `cancelled` since
         self.leaving = False  # the task has returned, and its dependencies are being closed
         self._options = NO_OPTIONS
+        self.log = None if services.new_log is None else services.new_log()
         self.over = False  # the attempt has ended for the job; further results are dropped
 
     @property
@@ -226,7 +228,8 @@ class TaskContext(TaskAdder):
 
     def _settlement(self) -> Settlement:
         children = tuple(self.children)
-        return Settlement(self._claim, Completed(), children, seconds=self.seconds)
+        log = None if self.log is None else self.log.text()
+        return Settlement(self._claim, Completed(), children, seconds=self.seconds, log=log)
 
     def _write_progress(self) -> None:
         """Flush progress now; later the job is gone from `jobs`."""
@@ -254,6 +257,12 @@ BUILTINS: Mapping[type, Make] = {
     Progress: lambda context: context.progress,
 }
 current: ContextVar[TaskContext] = ContextVar("afterword_task")
+
+
+def current_log() -> AttemptLog | None:
+    """Return the log of the attempt that runs here; None: none runs, or its log is not kept."""
+    context = current.get(None)
+    return None if context is None else context.log
 
 
 def current_task() -> TaskContext:

@@ -25,7 +25,8 @@ from afterword.store.protocol import Claim
 from afterword.tasks import application
 from afterword.tasks.policy import Interruption
 from afterword.tasks.registry import options_of, trust
-from afterword.worker.context import BUILTINS, TaskContext
+from afterword.worker.attempt_log import AttemptLog, SentLog, collect
+from afterword.worker.context import BUILTINS, TaskContext, current_log
 from afterword.worker.executor import (
     Attempt,
     Ending,
@@ -44,6 +45,7 @@ from afterword.worker.services import WorkerServices
 HANDLER = f"{__name__}:run"
 BEGUN = "begun"  # what a child says first: from then on the attempt's time counts
 PROGRESS = "progress"  # what its task says of itself
+LOG = "log"  # a line of its log, if that is kept
 _OUTCOMES: Mapping[str, type[Outcome]] = {
     kind.__name__: kind
     for kind in (Completed, Failed, outcomes.Cancelled, RetryAt, outcomes.Released)
@@ -65,6 +67,7 @@ def request_of(attempt: Attempt, retries: int | None) -> dict[str, Any]:
         "started_at": attempt.context.started_at,
         "retries": retries,
         "application": application.known(),
+        "keeps_log": attempt.context.log is not None,
     }
 
 
@@ -128,7 +131,10 @@ def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
     application.adopt(request["application"])
     trust(claim.task)
     services = WorkerServices(
-        injection=_injection(), builtins=BUILTINS, note=lambda each: _send_later(each, send)
+        injection=_injection(),
+        builtins=BUILTINS,
+        note=lambda each: _send_later(each, send),
+        new_log=_sent_log(send) if request["keeps_log"] else None,
     )
     context = _Context(claim, services, request["started_at"])
     attempt = prepare(claim, context, _targets(), request["retries"])
@@ -149,6 +155,11 @@ def _run(attempt: Attempt) -> Ending:
     if attempt.target.is_async:
         return asyncio.run(run_async(attempt, lambda call: threading.Thread(target=call).start()))
     return run_sync(attempt, lambda it: asyncio.run(ending_of(it)), contextvars.copy_context())
+
+
+def _sent_log(send: Send) -> Callable[[], AttemptLog]:
+    collect(current_log)
+    return lambda: SentLog(lambda line: send({"kind": LOG, "line": line}))
 
 
 def _send_later(progress: Progress, send: Send) -> None:

@@ -43,6 +43,7 @@ from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_
 from afterword.worker.in_process import (
     BEGUN,
     HANDLER,
+    LOG,
     PROGRESS,
     conclude_process,
     death_of,
@@ -226,6 +227,8 @@ class Runner:
                 self._in_loop(lambda: self._limit(running))
             elif message.get("kind") == PROGRESS:
                 running.context.progress.update(**json.loads(message["text"]))
+            elif message.get("kind") == LOG and running.context.log is not None:
+                running.context.log.add(message["line"])
 
         def on_end(ending: ProcessEnding) -> None:
             self._end_in_process(running, ending)
@@ -369,7 +372,8 @@ class Runner:
             return
         children = children if isinstance(outcome, Completed) else ()
         claim, seconds = running.attempt.claim, context.seconds
-        settlement = Settlement(claim, outcome, tuple(children), seconds=seconds)
+        log = None if context.log is None else context.log.text()
+        settlement = Settlement(claim, outcome, tuple(children), seconds=seconds, log=log)
         self._reports.write_last(context.said_progress, lambda: self._settlements.add(settlement))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from afterword.client.inquiries import Inquiries
 from afterword.injection.needs import Injection
 from afterword.model.clock import Clock
 from afterword.transactions.statements import Transactions
+from afterword.worker.attempt_log import AttemptLog
 from afterword.worker.progress import Progress
 
 Make = Callable[[Any], Any]  # makes a value to inject, from the TaskContext of an attempt
@@ -25,6 +26,7 @@ class WorkerSettings:
         retries: for tasks that do not set their own; None: no default.
         on_failed: called, in any thread, when a job has failed for good; returns at once.
         retries_at_once: the retries of a job that do not wait; more than 0 in tests only.
+        log_lines: how many lines of its log are kept with an attempt; 0: none.
     """
 
     concurrency: int
@@ -33,6 +35,7 @@ class WorkerSettings:
     retries: int | None = None
     on_failed: OnFailed = id
     retries_at_once: int = 0
+    log_lines: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class WorkerServices:
         write_now: writes the progress that has not been written yet; blocks.
         now: returns seconds since 1970.
         monotonic: returns seconds that never go back.
+        new_log: makes the log of an attempt; None: none is kept.
     """
 
     injection: Injection = field(default_factory=Injection)
@@ -58,6 +62,7 @@ class WorkerServices:
     write_now: Callable[[Progress], object] = id
     now: Callable[[], float] = Clock().now
     monotonic: Callable[[], float] = Clock().monotonic
+    new_log: Callable[[], AttemptLog] | None = None
 
 
 class Builtins(Mapping[type, Any]):

@@ -12,7 +12,7 @@ runs in other processes.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from afterword import telemetry
 from afterword.client.failures import Failure
@@ -28,8 +28,9 @@ from afterword.store.protocol import Claim, Putback, Settlement, Store
 from afterword.tasks.policy import Why
 from afterword.tasks.registry import names_with_executor
 from afterword.transactions.statements import Transactions
+from afterword.worker.attempt_log import AttemptLog, collect
 from afterword.worker.claims import GIVE_BACK_AFTER, Claims
-from afterword.worker.context import BUILTINS, TaskContext
+from afterword.worker.context import BUILTINS, TaskContext, current_log
 from afterword.worker.executor import Targets, prepare
 from afterword.worker.progress import Reports
 from afterword.worker.runner import Runner
@@ -83,6 +84,7 @@ class Worker:
             write_now=self._reports.write_now,
             now=self._clock.now,
             monotonic=self._clock.monotonic,
+            new_log=_logs_of(settings),
         )
         self._targets = Targets(self._services.injection)
         self._runner = Runner(
@@ -256,8 +258,8 @@ class Worker:
         if self._draining:
             return
         self._poll_later()
-        if self._claims.more and self._claims.wanted > 0:
-            self._claims.ask()
+        if self._claims.more and self._free > 0:
+            self._claims.ask()  # while all slots are taken, each end asks
 
     def _start_waiting(self) -> None:
         while self._claims.waiting and self._runner.busy < self.concurrency and not self._closing:
@@ -341,7 +343,7 @@ class Worker:
             self._on_failed(failure)
 
     def _on_free(self) -> None:
-        self._claims.waiting.ended += 1
+        self._claims.waiting.note_end(idle=not self._runner.busy)
         if self._claims.waiting and not self._filling:
             self._filling = True
             self._in_loop(self._fill)
@@ -422,3 +424,11 @@ class Worker:
     def _on_lost(self, worker: str) -> None:
         """Interrupt, from the store's thread, attempts that may run in another worker by now."""
         self._in_loop(lambda: self._runner.interrupt_all(Why.LOST, worker))
+
+
+def _logs_of(settings: WorkerSettings) -> Callable[[], AttemptLog] | None:
+    """Return what makes the log of an attempt; None: none is kept."""
+    if not settings.log_lines:
+        return None
+    collect(current_log)
+    return lambda: AttemptLog(settings.log_lines, settings.redact)

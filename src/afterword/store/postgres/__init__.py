@@ -32,6 +32,7 @@ except ImportError as error:
 from afterword.store.postgres.actions import Actions
 from afterword.store.postgres.adding import Adding
 from afterword.store.postgres.claiming import Claiming
+from afterword.store.postgres.counting import Counting
 from afterword.store.postgres.people import PeopleConnection
 from afterword.store.postgres.queries import Queries
 from afterword.store.postgres.scheduling import Scheduling
@@ -76,6 +77,7 @@ class PostgresStore:
         self._claiming = Claiming(writer, clock, self._listener.remind)
         self._settling = Settling(writer, self._adding)
         self._upkeep = Upkeep(writer, locks, self._settling)
+        self._counting = Counting(writer, people)
         self._scheduling = Scheduling(writer, people)
         self._queries = Queries(people, clock, locks)
         self._actions = Actions(people, locks)
@@ -169,6 +171,9 @@ class PostgresStore:
     free_followers = verb("_upkeep", Upkeep.free_followers)
     purge = verb("_upkeep", Upkeep.purge)
 
+    roll_up = verb("_counting", Counting.roll_up)
+    counters = verb("_counting", Counting.counters)
+
     now = verb("_scheduling", Scheduling.now)
     declare = verb("_scheduling", Scheduling.declare)
     due = verb("_scheduling", Scheduling.due)
@@ -180,12 +185,15 @@ class PostgresStore:
     find = verb("_queries", Queries.find)
     count = verb("_queries", Queries.count)
     window = verb("_queries", Queries.window)
+    failures = verb("_queries", Queries.failures)
     attempts = verb("_queries", Queries.attempts)
+    logs = verb("_queries", Queries.logs)
     with_key = verb("_queries", Queries.with_key)
     workers = verb("_queries", Queries.workers)
     queues = verb("_queries", Queries.queues)
     tasks = verb("_queries", Queries.tasks)
     revision = verb("_queries", Queries.revision)
+    audit = verb("_queries", Queries.audit)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from afterword.model.audit import Actor
 from afterword.model.job import JobRecord
+from afterword.store.auditing import audit_row, limits_in_words
 from afterword.store.locks import Locks
 from afterword.store.noting import NOTED_WITHIN, wait_noted
 from afterword.store.parts import first_of_each
@@ -21,7 +23,7 @@ class Actions:
         self._locks = locks
 
     @repeated
-    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
         wanted = uuids(ids)
         with self._people.acting() as session:
@@ -30,11 +32,13 @@ class Actions:
             asked = {row[0] for row in session.execute("ask", {"ids": wanted, "reason": reason})}
             if free:
                 self._people.claimable(session)
-        first = first_of_each(ids, cancelled)
-        return [done or job_id in asked for job_id, done in zip(ids, first, strict=True)]
+            first = first_of_each(ids, cancelled)
+            done = [ended or job_id in asked for job_id, ended in zip(ids, first, strict=True)]
+            note_action(session, "cancel", ids, sum(done), by)
+        return done
 
     @repeated
-    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Move jobs back from the history, and those that were cancelled because of them."""
         wanted = uuids(ids)
         with self._people.acting() as session:
@@ -44,10 +48,12 @@ class Actions:
                 _retry(session, list(again), wanted)
                 _settle_in(session, again)
                 self._people.claimable(session)
-        return first_of_each(ids, set(again))
+            done = first_of_each(ids, set(again))
+            note_action(session, "retry", ids, sum(done), by)
+        return done
 
     @repeated
-    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Forget queued and ended jobs."""
         wanted = uuids(ids)
         with self._people.acting() as session:
@@ -59,21 +65,25 @@ class Actions:
                     self._people.claimable(session)
             if deleted:
                 session.execute("forget_attempts", {"ids": sorted(deleted)})
-        return first_of_each(ids, deleted)
+            done = first_of_each(ids, deleted)
+            note_action(session, "delete", ids, sum(done), by)
+        return done
 
     @repeated
-    def pause(self, queues: Sequence[str]) -> bool:
+    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
         """Let no worker start jobs of these queues; returns when none does."""
         with self._people.acting() as session:
             session.execute("pause_queues", {"names": list(queues), "paused": True})
+            note_action(session, "pause", queues, len(queues), by)
             ((version,),) = session.execute("change_rules")
         return self._wait_noted(version, NOTED_WITHIN)
 
     @repeated
-    def resume(self, queues: Sequence[str]) -> None:
+    def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
         """Let the workers go on with these queues."""
         with self._people.acting() as session:
             session.execute("pause_queues", {"names": list(queues), "paused": False})
+            note_action(session, "resume", queues, len(queues), by)
             self._people.claimable(session)
 
     @repeated
@@ -83,12 +93,13 @@ class Actions:
             return [name for (name,) in session.execute("ruled")]
 
     @repeated
-    def limit(self, queues: Mapping[str, int | None]) -> bool:
+    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
         """Set how many jobs of these queues may run at a time; returns when it holds."""
         values = {"names": list(queues), "concurrencies": list(queues.values())}
         with self._people.acting() as session:
             if not session.execute("limit_queues", values):
                 return True
+            note_action(session, "limit", limits_in_words(queues), len(queues), by)
             ((version,),) = session.execute("change_rules")
             self._people.claimable(session)
         return self._wait_noted(version, NOTED_WITHIN)
@@ -122,6 +133,14 @@ class Actions:
                 self._people.claimable(session)
         restored = {*queued, *(row[0] for row in kept)}
         return first_of_each([each.id for each in records], restored)
+
+
+def note_action(
+    session: Session, action: str, targets: Sequence[str], count: int, by: Actor | None
+) -> None:
+    """Write an action into the audit, unless it is nobody's or has changed nothing."""
+    if by is not None and count:
+        session.execute("note_action", audit_row(action, targets, count, by))
 
 
 def _retry(session: Session, ids: Sequence[str], wanted: Sequence[str]) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from afterword.model.audit import AuditRecord
 from afterword.model.clock import Clock
+from afterword.model.failures import TAIL, Failures, grouped
 from afterword.model.job import FINAL_STATES, JobRecord, JobState
 from afterword.model.records import (
     AttemptRecord,
@@ -12,12 +14,13 @@ from afterword.model.records import (
     TaskRecord,
     WorkerRecord,
 )
+from afterword.store.auditing import audit_record
 from afterword.store.locks import Locks
 from afterword.store.parts import Row
 from afterword.store.postgres.people import PeopleConnection, repeated
-from afterword.store.postgres.rows import conditions, filter_values, uuids
+from afterword.store.postgres.rows import conditions, filter_values, newest_condition, uuids
 from afterword.store.postgres.session import Session
-from afterword.store.protocol import EVERYTHING
+from afterword.store.protocol import EVERYTHING, NEWEST_FAILURES
 from afterword.store.records import (
     attempts_of,
     queue_record,
@@ -33,6 +36,7 @@ _PLACES = {
 }
 
 
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"  # sorts behind every id
 _SKEW = 5.0  # seconds
 _WEAK = "Set fsync and synchronous_commit to on, or jobs are lost when the server's machine fails."
 _SKEWED = "Set this machine's clock, say by NTP. Leases do not depend on it, but logs do."
@@ -63,6 +67,15 @@ class Queries:
         return attempts_of(found[0], rows) if found else []
 
     @repeated
+    def logs(self, job_id: str) -> Mapping[int, str]:
+        """The logs of the attempts at a job, by their numbers."""
+        with self._people.looking() as session:
+            rows = [
+                row for each in uuids([job_id]) for row in session.execute("logs", {"id": each})
+            ]
+        return dict(rows)
+
+    @repeated
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key."""
         values = {"key": unique_key, "limit": 1}
@@ -88,7 +101,8 @@ class Queries:
         with self._people.looking() as session:
             for statement, states in _PLACES.items():
                 if wanted.state is None or wanted.state in states:
-                    rows += session.execute(statement, values, where)
+                    newest = _newest(statement, wanted, wanted.state)
+                    rows += session.execute(statement, values, where + newest)
         return [record(row) for row in sorted(rows, key=_id, reverse=True)[:limit]]
 
     @repeated
@@ -117,8 +131,19 @@ class Queries:
         with self._people.looking() as session:
             for state in JobState if wanted.state is None else [wanted.state]:
                 statement = "count_ended" if state.final else "count_unfinished"
-                (counts[state],) = session.execute(statement, values, conditions(wanted, state))[0]
+                where = conditions(wanted, state) + _newest(statement, wanted, state)
+                (counts[state],) = session.execute(statement, values, where)[0]
         return counts
+
+    @repeated
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """The newest jobs that failed, in groups."""
+        values = {**filter_values(wanted), "limit": limit, "tail": TAIL}
+        where = conditions(wanted, JobState.FAILED) + _newest("_ended", wanted, JobState.FAILED)
+        with self._people.looking() as session:
+            rows = session.execute("failures", values, where)
+            ((now,),) = session.execute("now")
+        return grouped(rows, limit, now)
 
     @repeated
     def workers(self) -> Sequence[WorkerRecord]:
@@ -149,6 +174,13 @@ class Queries:
         return str(position)
 
     @repeated
+    def audit(self, limit: int = 100, before: str | None = None) -> Sequence[AuditRecord]:
+        """A page of the audit, newest first."""
+        values = {"limit": limit, "before": before or _LAST_ID}
+        with self._people.looking() as session:
+            return [audit_record(row) for row in session.execute("audit", values)]
+
+    @repeated
     def examine(self) -> Sequence[Remark]:
         """Report on the server, as it sees itself."""
         # Not `looking`: that would show the other transactions as they were when it began.
@@ -166,6 +198,12 @@ class Queries:
             ),
             Remark("dead rows", f"{dead:,} in jobs", _BLOATED if dead > 1_000_000 else ""),
         ]
+
+
+def _newest(statement: str, wanted: Filter, state: JobState | None) -> str:
+    if wanted.newest is None:
+        return ""
+    return newest_condition("history" if statement.endswith("_ended") else "jobs", state)
 
 
 def records(session: Session, ids: Sequence[str]) -> Sequence[JobRecord]:

@@ -74,6 +74,14 @@ def release_rows(putbacks: Sequence[Putback]) -> Values:
     )
 
 
+def log_rows(settlements: Sequence[Settlement]) -> Values:
+    """Return the values of keep_logs.sql."""
+    return columns(
+        "ids attempts logs",
+        ((each.claim.id, each.claim.attempt, each.log) for each in settlements),
+    )
+
+
 def report_rows(reports: Sequence[Report]) -> Values:
     """Return the values of report.sql."""
     return columns(
@@ -266,9 +274,10 @@ _CONDITIONS = {
     "worker": "job.worker = :worker",
     "request_id": "job.request_id = :request_id",
     "tag": "CAST(:tag AS text) = ANY (job.tags)",
-    "error": "position(CAST(:error AS text) IN job.error) > 0",
+    "error": "position(CAST(:error AS text) IN job.error) > 0 AND job.state <> 'running'",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "job.created_at >= to_timestamp(:since) AND job.id >= CAST(:first_id AS uuid)",
+    "until": "job.created_at < to_timestamp(:until) AND job.id < CAST(:last_id AS uuid)",
     "parked": "job.parked_at IS NOT NULL",
     "above": "job.id > CAST(:above AS uuid)",
 }
@@ -284,10 +293,21 @@ def conditions(wanted: Filter, state: JobState | None) -> str:
     return " AND ".join(found) or "true"
 
 
+def newest_condition(table: str, state: JobState | None) -> str:
+    """Return the condition that leaves out all jobs of a table but the newest of a state."""
+    stated = conditions(Filter(), state)
+    return (
+        f" AND job.id > coalesce((SELECT job.id FROM afterword.{table} AS job"  # noqa: S608
+        f" WHERE {stated} ORDER BY job.id DESC LIMIT 1 OFFSET CAST(:newest AS integer)),"
+        " CAST('00000000-0000-0000-0000-000000000000' AS uuid))"
+    )
+
+
 def filter_values(wanted: Filter) -> dict[str, Any]:
     """Return the values of its condition."""
-    values = {name: getattr(wanted, name) for name in _CONDITIONS}
+    values = {name: getattr(wanted, name) for name in (*_CONDITIONS, "newest")}
     values["first_id"] = records.first_id_since(wanted)
+    values["last_id"] = records.last_id_until(wanted)
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from afterword.model.audit import Actor
 from afterword.model.records import ScheduleRecord
 from afterword.store.parts import UNSEEN, advance_row
+from afterword.store.postgres.actions import note_action
 from afterword.store.postgres.people import PeopleConnection, repeated
 from afterword.store.postgres.rows import columns
 from afterword.store.postgres.writer import Writer
@@ -52,7 +54,10 @@ class Scheduling:
             return [schedule_record(row) for row in session.execute("schedules")]
 
     @repeated
-    def pause_schedule(self, name: str, paused: bool) -> bool:
+    def pause_schedule(self, name: str, paused: bool, by: Actor | None = None) -> bool:
         """Let a schedule make no jobs, or make them again."""
         with self._people.acting() as session:
-            return bool(session.execute("pause_schedule", {"name": name, "paused": paused}))
+            known = bool(session.execute("pause_schedule", {"name": name, "paused": paused}))
+            action = "pause schedule" if paused else "resume schedule"
+            note_action(session, action, [name], int(known), by)
+        return known

@@ -38,6 +38,7 @@ from afterword.errors import (
 from afterword.model.clock import Clock
 from afterword.store.columns import filled
 from afterword.store.parts import Row, Values
+from afterword.store.postgres.arrays import ArrayDumper
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.postgres.url import shown
 
@@ -153,6 +154,7 @@ class Session:
         self._clock = clock or Clock()
         self._connection: TimedConnection | None = None
         self._owner: int | None = None  # the thread whose transaction is open
+        self._pipeline: psycopg.Pipeline | None = None  # of this transaction
         self.announcing = False  # tell the others when this transaction is committed
         self._number: str | None = None  # of the transaction, once it has written
         self._began_at = ""  # by the server's clock
@@ -225,6 +227,7 @@ class Session:
 
     def _set_up(self, connection: TimedConnection) -> None:
         connection.answer_within = self._timeout * 1.2
+        connection.adapters.register_dumper(list, ArrayDumper)
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         # A pooler makes up the process id that a client is told when it connects.
         self.pooled = row is not None and row[0] != connection.info.backend_pid
@@ -285,7 +288,7 @@ class Session:
             committing = None
             try:
                 # Pipelined: a round trip for each answer that is waited for, not each statement.
-                with connection.pipeline() as pipeline, _settled(pipeline):
+                with connection.pipeline() as self._pipeline, _settled(self._pipeline):
                     self._begin(connection, begin)
                     yield
                     committing = connection.execute("COMMIT")
@@ -297,7 +300,7 @@ class Session:
                     self._spoiled = isinstance(error, psycopg.Error)
                     raise
             finally:
-                self._owner = None
+                self._owner = self._pipeline = None
 
     def _begin(self, connection: TimedConnection, begin: str) -> None:
         connection.execute(begin)
@@ -311,10 +314,20 @@ class Session:
             where: takes the place of the comment --where in it; never anybody's input.
         """
         cursor = self.send(statement, values, where)
-        if self._number is None:
-            mark = self.connection().execute(_MARK).fetchone()
-            self._number, self._began_at = mark or (None, "")
+        mark = self.connection().execute(_MARK) if self._number is None else None
+        self._wait_idle()
+        if mark is not None:
+            self._number, self._began_at = mark.fetchone() or (None, "")
         return cursor.fetchall()
+
+    def _wait_idle(self) -> None:
+        """Wait for all answers, in a way after which the server counts as waiting for us.
+
+        Otherwise, it would keep the locks of a process that is stopped now for as long as that is:
+        `idle_in_transaction_session_timeout` begins at a Sync, and not at the driver's Flush.
+        """
+        if self._pipeline is not None:
+            self._pipeline.sync()
 
     def send(
         self, statement: str, values: Values | None = None, where: str = ""

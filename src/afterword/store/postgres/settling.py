@@ -13,12 +13,14 @@ from afterword.store.parts import (
     final_state,
     first_of_each,
     first_outcomes,
+    logs_of,
 )
 from afterword.store.postgres.adding import Adding
 from afterword.store.postgres.rows import (
     again_rows,
     attempt_rows,
     final_rows,
+    log_rows,
     release_rows,
     report_rows,
 )
@@ -143,7 +145,8 @@ class Settling:
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes; final jobs move to the history and let their followers go on."""
-        first = list(first_outcomes(settlements).values())
+        outcomes = first_outcomes(settlements)
+        first = list(outcomes.values())
         ending = [
             (each, state) for each in first if (state := final_state(each.outcome)) is not None
         ]
@@ -154,6 +157,8 @@ class Settling:
             ours = (each for each in first if fence_of(each.claim) in accepted)
             if children := [job for each in ours for job in each.children]:
                 self._adding.add(children)
+            if logs := logs_of(outcomes, accepted):
+                self._writer.execute("keep_logs", log_rows(logs))
         return first_of_each([fence_of(each.claim) for each in settlements], accepted)
 
     def _requeue(self, settlements: Sequence[Settlement]) -> set[Fence]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from afterword import telemetry
 from afterword.errors import StoreError, StoreUnavailable
+from afterword.model.audit import KEPT_DAYS
 from afterword.store.locks import Locks
 from afterword.store.parts import Lost, Values
 from afterword.store.postgres.rows import Fate, lost_again_rows, lost_attempt_rows, lost_final_rows
@@ -74,7 +75,8 @@ class Upkeep:
 
     def purge(self, retention: float, limit: int) -> int:
         """Delete the oldest history, and the starts that no rate counts any more."""
-        ((purged,),) = self._writer.ask("purge", {"retention": retention, "limit": limit})
+        values = {"retention": retention, "limit": limit, "audit_days": KEPT_DAYS}
+        ((purged,),) = self._writer.ask("purge", values)
         return int(purged)
 
     def recover(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from afterword.model.job import JobState, NewJob
-from afterword.store.postgres.rows import final_rows, new_rows
+from afterword.store.postgres.rows import final_rows, log_rows, new_rows
 from afterword.store.postgres.session import CHANNEL, text_of
 from afterword.store.protocol import Settlement, Statement
 
@@ -54,6 +54,7 @@ class UserTransaction:
             Statement(text_of("finish"), final),
             Statement(text_of("follow"), {"ids": [settlement.claim.id]}),
             *(self.adding(settlement.children) if settlement.children else ()),
+            *([Statement(text_of("keep_logs"), log_rows([settlement]))] if settlement.log else ()),
         ]
 
     def announcing(self) -> Sequence[Statement]:

@@ -29,6 +29,7 @@ from afterword.store.parts import verb
 from afterword.store.sqlite.actions import Actions
 from afterword.store.sqlite.adding import Adding
 from afterword.store.sqlite.claiming import Claiming
+from afterword.store.sqlite.counting import Counting
 from afterword.store.sqlite.drivers import Apsw, Driver, Pysqlite
 from afterword.store.sqlite.file import StoreFile, script
 from afterword.store.sqlite.path import path_of
@@ -79,6 +80,7 @@ class SQLiteStore:
         self._claiming = Claiming(writer, clock, careful)
         self._settling = Settling(writer, clock, self._adding, self._claiming)
         self._upkeep = Upkeep(writer, reader, clock, careful, locks, self._settling)
+        self._counting = Counting(writer, reader, clock)
         self._scheduling = Scheduling(writer, reader, clock)
         self._queries = Queries(reader, clock, locks)
         self._actions = Actions(writer, reader, clock, locks, self._settling)
@@ -143,6 +145,9 @@ class SQLiteStore:
     free_followers = verb("_upkeep", Upkeep.free_followers)
     purge = verb("_upkeep", Upkeep.purge)
 
+    roll_up = verb("_counting", Counting.roll_up)
+    counters = verb("_counting", Counting.counters)
+
     now = verb("_scheduling", Scheduling.now)
     declare = verb("_scheduling", Scheduling.declare)
     due = verb("_scheduling", Scheduling.due)
@@ -154,12 +159,15 @@ class SQLiteStore:
     find = verb("_queries", Queries.find)
     count = verb("_queries", Queries.count)
     window = verb("_queries", Queries.window)
+    failures = verb("_queries", Queries.failures)
     attempts = verb("_queries", Queries.attempts)
+    logs = verb("_queries", Queries.logs)
     with_key = verb("_queries", Queries.with_key)
     workers = verb("_queries", Queries.workers)
     queues = verb("_queries", Queries.queues)
     tasks = verb("_queries", Queries.tasks)
     revision = verb("_queries", Queries.revision)
+    audit = verb("_queries", Queries.audit)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)

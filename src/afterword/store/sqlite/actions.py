@@ -3,8 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.job import JobRecord
+from afterword.store.auditing import audit_row, limits_in_words
 from afterword.store.columns import COLUMNS
 from afterword.store.locks import Locks
 from afterword.store.noting import NOTED_WITHIN, wait_noted
@@ -28,16 +30,18 @@ class Actions:
         self._locks = locks
         self._settling = settling
 
-    def cancel(self, ids: Sequence[str], reason: str) -> Sequence[bool]:
+    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
         with self._writer.transaction():
-            return [_is_possible(job_id) and self._cancel(job_id, reason) for job_id in ids]
+            done = [_is_possible(job_id) and self._cancel(job_id, reason) for job_id in ids]
+            note_action(self._writer, self._clock, "cancel", ids, sum(done), by)
+        return done
 
     def _cancel(self, job_id: str, reason: str) -> bool:
         ended = self._settling.cancel_queued(job_id, reason)
         return ended or bool(self._writer.write("ask", {"id": job_id, "reason": reason}))
 
-    def retry(self, ids: Sequence[str]) -> Sequence[bool]:
+    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Move jobs from the history back, the oldest first: with it come its followers."""
         back: set[str] = set()
         with self._writer.transaction():
@@ -46,7 +50,9 @@ class Actions:
                     back.update(self._retry(job_id))
             if back:
                 self._writer.claimable()
-        return first_of_each(ids, back)
+            done = first_of_each(ids, back)
+            note_action(self._writer, self._clock, "retry", ids, sum(done), by)
+        return done
 
     def _retry(self, job_id: str) -> Sequence[str]:
         values = {"id": job_id, "stopped": STOPPED, "now": self._clock.now()}
@@ -57,22 +63,26 @@ class Actions:
         self._writer.write("forget", {"ids": json.dumps(back)})
         return back
 
-    def delete(self, ids: Sequence[str]) -> Sequence[bool]:
+    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
         """Forget queued and ended jobs."""
         with self._writer.transaction():
-            return [_is_possible(job_id) and self._delete(job_id) for job_id in ids]
+            done = [_is_possible(job_id) and self._delete(job_id) for job_id in ids]
+            note_action(self._writer, self._clock, "delete", ids, sum(done), by)
+        return done
 
-    def pause(self, queues: Sequence[str]) -> bool:
+    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
         """Let no worker start jobs of these queues; returns when none does."""
         with self._writer.transaction():
             self._pause(queues, paused=True)
+            note_action(self._writer, self._clock, "pause", queues, len(queues), by)
             ((version,),) = self._writer.write("change_rules", {})
         return self._wait_noted(version, NOTED_WITHIN)
 
-    def resume(self, queues: Sequence[str]) -> None:
+    def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
         """Let the workers go on with these queues."""
         with self._writer.transaction():
             self._pause(queues, paused=False)
+            note_action(self._writer, self._clock, "resume", queues, len(queues), by)
             self._writer.claimable()
 
     def _pause(self, queues: Sequence[str], *, paused: bool) -> None:
@@ -86,12 +96,15 @@ class Actions:
         rules = self._reader.read("queue_rules", {})
         return [name for name, paused, concurrency in rules if paused or concurrency is not None]
 
-    def limit(self, queues: Mapping[str, int | None]) -> bool:
+    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
         """Set how many jobs of these queues may run at a time; returns when it holds."""
         limits = ({"name": name, "concurrency": number} for name, number in queues.items())
         with self._writer.transaction():
             if not self._writer.write_many("limit_queue", limits):
                 return True
+            note_action(
+                self._writer, self._clock, "limit", limits_in_words(queues), len(queues), by
+            )
             ((version,),) = self._writer.write("change_rules", {})
             self._writer.claimable()
         return self._wait_noted(version, NOTED_WITHIN)
@@ -120,6 +133,7 @@ class Actions:
         deleted = bool(rows or self._writer.write("forget", ids))
         if deleted:
             self._writer.write("forget_attempts", ids)
+            self._writer.write("forget_logs", ids)
         return deleted
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
@@ -133,6 +147,20 @@ class Actions:
             if queued:
                 self._writer.claimable()
         return first_of_each([each.id for each in records], {row[0] for row in (*queued, *kept)})
+
+
+def note_action(
+    writer: Writer,
+    clock: Clock,
+    action: str,
+    targets: Sequence[str],
+    count: int,
+    by: Actor | None,
+) -> None:
+    """Write an action into the audit, unless it is nobody's or has changed nothing."""
+    if by is not None and count:
+        row = audit_row(action, targets, count, by)
+        writer.write("note_action", {**row, "now": clock.now()})
 
 
 def _is_possible(job_id: str) -> bool:

@@ -111,14 +111,16 @@ class Claiming:
 
     def _admitted(self, rows: Sequence[Row], now: float) -> Sequence[Claim]:
         """Return the claims of these rows that may start now; the others are put off."""
+        claims = [claim_of(row[1:-1]) for row in rows]
         limited = [
-            Limited(claim_of(row[1:-1]), limit_key, has_slot=slot_at is not None)
-            for row in rows
-            for limit_key, slot_at in [row[-2:]]
-            if limit_key is not None
+            Limited(claim, row[-2], has_slot=row[-1] is not None)
+            for claim, row in zip(claims, rows, strict=True)
+            if row[-2] is not None
         ]
-        refused = self._refuse(limited, now) if limited else set()
-        return [claim for row in rows if (claim := claim_of(row[1:-1])).id not in refused]
+        if not limited:
+            return claims
+        refused = self._refuse(limited, now)
+        return [claim for claim in claims if claim.id not in refused]
 
     def _refuse(self, limited: Sequence[Limited], now: float) -> set[str]:
         """Put off the claims that may not start now; return their ids."""

@@ -145,7 +145,7 @@ class StoreFile:
         self._require_ours(connection)
         if not create:
             self._require_migrated(connection)
-        self._set_journal(connection)
+        self._set_journal(connection, tell=create)
 
     def _require_ours(self, connection: Connection) -> None:
         tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
@@ -167,9 +167,10 @@ class StoreFile:
                 " and none are made here. Check the path, or run: afterword db migrate"
             )
 
-    def _set_journal(self, connection: Connection) -> None:
+    def _set_journal(self, connection: Connection, tell: bool) -> None:
         if has_wal_reset_race(self._driver.version):
-            telemetry.old_sqlite(_dotted(self._driver.version), str(self.path))
+            if tell:
+                telemetry.old_sqlite(_dotted(self._driver.version), str(self.path))
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             # FULL would not do: a journal whose deletion is lost undoes the commit.
             connection.execute("PRAGMA synchronous = EXTRA")

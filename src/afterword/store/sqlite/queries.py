@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from afterword.model.audit import AuditRecord
 from afterword.model.clock import Clock
+from afterword.model.failures import TAIL, Failures, grouped
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import (
     AttemptRecord,
@@ -14,12 +16,14 @@ from afterword.model.records import (
     WorkerRecord,
 )
 from afterword.store import records
+from afterword.store.auditing import audit_record
 from afterword.store.locks import Locks
 from afterword.store.parts import Row, Values
-from afterword.store.protocol import EVERYTHING
+from afterword.store.protocol import EVERYTHING, NEWEST_FAILURES
 from afterword.store.records import (
     attempts_of,
     first_id_since,
+    last_id_until,
     queue_record,
     task_record,
     worker_record,
@@ -35,15 +39,19 @@ _CONDITIONS = {
     "worker": "worker = :worker",
     "request_id": "request_id = :request_id",
     "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag)",
-    "error": "instr(error, :error) > 0",
+    "error": "instr(error, :error) > 0 AND state <> 'running'",
     "parked": "parked_at IS NOT NULL",
     "above": "id > :above",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "created_at >= :since AND id >= :first_id",
+    "until": "created_at < :until AND id < :last_id",
 }
 
 
-_SLOW = "Writers and readers wait for each other. A Python with a newer SQLite would use a WAL."
+_SLOW = (
+    "Writers and readers wait for each other. Use a Python with SQLite 3.51.3 or newer, or give the"
+    " store a file of its own."
+)
 
 
 class Queries:
@@ -63,6 +71,10 @@ class Queries:
         rows = self._reader.read("attempts", {"id": job_id})
         found = self.get([job_id])
         return attempts_of(found[0], rows) if found else []
+
+    def logs(self, job_id: str) -> Mapping[int, str]:
+        """The logs of the attempts at a job, by their numbers."""
+        return dict(self._reader.read("logs", {"id": job_id}))
 
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The job that has this unique key."""
@@ -103,6 +115,12 @@ class Queries:
             counted = {state: min(number, limit) for state, number in counted.items()}
         return {**dict.fromkeys(JobState, 0), **counted}
 
+    def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """The newest jobs that failed, in groups."""
+        text = _statement("failures_ended", wanted, _stated(JobState.FAILED))
+        values = {**_values(wanted), "limit": limit, "before": _LAST_ID, "tail": TAIL}
+        return grouped(self._reader.read_text(text, values), limit, self._clock.now())
+
     def workers(self) -> Sequence[WorkerRecord]:
         """Return the workers on the list; `alive` says that their processes live."""
         now = self._clock.now()
@@ -130,6 +148,11 @@ class Queries:
         """Number the commits of other connections, and the connection that counts them."""
         ((version,),) = self._reader.read_text("PRAGMA data_version", {})
         return f"{self._reader.number:x}-{version}"
+
+    def audit(self, limit: int = 100, before: str | None = None) -> Sequence[AuditRecord]:
+        """A page of the audit, newest first."""
+        values = {"limit": limit, "before": before or _LAST_ID}
+        return [audit_record(row) for row in self._reader.read("audit", values)]
 
     def examine(self) -> Sequence[Remark]:
         """Report on the file, as the library sees it."""
@@ -170,9 +193,19 @@ def _statement(name: str, wanted: Filter, stated: str) -> str:
     conditions = [text for field, text in _CONDITIONS.items() if getattr(wanted, field) is not None]
     if wanted.error is not None and name.endswith("_ended"):
         conditions.append("state <> 'completed'")  # only the others have an error
+    if wanted.newest is not None:
+        conditions.append(_newest("history" if name.endswith("_ended") else "jobs", stated))
     return sql(name).replace("/* wanted */", " AND ".join([stated, *conditions]))
 
 
+def _newest(table: str, stated: str) -> str:
+    """Return the condition that leaves out all jobs but the newest of a state."""
+    return (
+        f"id > coalesce((SELECT id FROM afterword_{table} WHERE {stated}"  # noqa: S608 - our text
+        " ORDER BY id DESC LIMIT 1 OFFSET :newest), '')"
+    )
+
+
 def _values(wanted: Filter) -> Values:
-    values = {field: getattr(wanted, field) for field in _CONDITIONS}
-    return {**values, "first_id": first_id_since(wanted)}
+    values = {field: getattr(wanted, field) for field in (*_CONDITIONS, "newest")}
+    return {**values, "first_id": first_id_since(wanted), "last_id": last_id_until(wanted)}

@@ -1,7 +1,7 @@
 """The connection that only reads, for any thread: people's queries keep no writer waiting."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +57,20 @@ class Reader:
             if self._connection is None:
                 raise StoreUnavailable(f"The store {self._path} is not open.")
             return self._connection.execute(text, values).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Callable[[str, Values], list[Row]]]:
+        """Yield what reads rows, all of them as they are at one moment."""
+        with self._lock, self.errors():
+            if self._connection is None:
+                raise StoreUnavailable(f"The store {self._path} is not open.")
+            connection = self._connection
+            connection.execute("BEGIN")
+            try:
+                yield lambda text, values: connection.execute(text, values).fetchall()
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
 
     @contextmanager
     def errors(self) -> Iterator[None]:

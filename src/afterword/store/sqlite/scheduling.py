@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.records import ScheduleRecord
 from afterword.store.parts import UNSEEN, advance_row
 from afterword.store.protocol import Declared, Due
 from afterword.store.records import schedule_record
+from afterword.store.sqlite.actions import note_action
 from afterword.store.sqlite.reader import Reader
 from afterword.store.sqlite.writer import Writer
 
@@ -52,7 +54,10 @@ class Scheduling:
         """All of them, by name."""
         return [schedule_record(row) for row in self._reader.read("schedules", {})]
 
-    def pause_schedule(self, name: str, paused: bool) -> bool:
+    def pause_schedule(self, name: str, paused: bool, by: Actor | None = None) -> bool:
         """Let a schedule make no jobs, or make them again."""
         with self._writer.transaction():
-            return bool(self._writer.write("pause_schedule", {"name": name, "paused": paused}))
+            known = bool(self._writer.write("pause_schedule", {"name": name, "paused": paused}))
+            action = "pause schedule" if paused else "resume schedule"
+            note_action(self._writer, self._clock, action, [name], int(known), by)
+        return known

@@ -19,6 +19,7 @@ from afterword.store.parts import (
     final_state,
     first_of_each,
     first_outcomes,
+    logs_of,
 )
 from afterword.store.protocol import STOPPED, Cancelling, Claim, Putback, Report, Settlement
 from afterword.store.sqlite.adding import Adding
@@ -106,6 +107,8 @@ class Settling:
             for fence, each in first.items():
                 if each.children and fence in accepted:
                     self._adding.add(each.children)
+            if logs := logs_of(first, accepted):
+                self._writer.write_many("keep_log", map(log_row, logs))
             if any(self._frees_a_place(each.claim) for each in settlements):
                 self._writer.claimable()
         return first_of_each([fence_of(each.claim) for each in settlements], accepted)
@@ -115,17 +118,26 @@ class Settling:
         return claim.limited or claim.queue in self._claiming.limited_queues
 
     def _complete(self, settlements: Sequence[Settlement], now: float) -> set[Fence]:
-        """Move completed jobs to the history; three statements for any number of them.
+        """Move completed jobs to the history; a few statements for any number of them.
 
         Of several claims of one job at most one is ours: one after the other tells which.
         """
         first = {each.claim.id: each for each in reversed(settlements)}
         ended = json.dumps([completed_row(each, now) for each in first.values()])
-        finished = self._writer.write("complete", {"ended": ended, "now": now})
-        self.execute_behind(COMPLETED, {"ids": json.dumps([row[0] for row in finished])})
-        accepted = {fence_of(first[job_id].claim) for (job_id,) in finished}
+        self._writer.write("complete", {"ended": ended, "now": now})
+        ((moved,),) = self._writer.write("changes", {})
+        ids = list(first) if moved == len(first) else self._held(ended)
+        self.execute_behind(COMPLETED, {"ids": json.dumps(ids)})
+        accepted = {fence_of(first[job_id].claim) for job_id in ids}
+        if len(first) == len(settlements):
+            return accepted
         left = [each for each in settlements if first[each.claim.id] is not each]
-        return accepted | (self._complete(left, now) if left else set())
+        return accepted | self._complete(left, now)
+
+    def _held(self, ended: str) -> Sequence[str]:
+        """Return the ids of those of these attempts that are still ours."""
+        ((ids,),) = self._writer.write("held", {"ended": ended})
+        return list(json.loads(ids))
 
     def _end(self, settlement: Settlement, now: float) -> bool:
         """End an attempt that did not complete; False: it was not ours."""
@@ -158,6 +170,12 @@ class Settling:
     def cancelling(self, worker: str) -> Sequence[Cancelling]:
         """Return the running attempts of a worker that were asked to end."""
         return [Cancelling(*row) for row in self._writer.look("cancelling", {"worker": worker})]
+
+
+def log_row(settlement: Settlement) -> Values:
+    """Return the values of keep_log.sql."""
+    claim = settlement.claim
+    return {"id": claim.id, "attempt": claim.attempt, "log": settlement.log}
 
 
 def release_row(putback: Putback, now: float) -> Values:

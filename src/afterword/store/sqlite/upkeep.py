@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from afterword import telemetry
 from afterword.errors import StoreError, StoreUnavailable
+from afterword.model.audit import KEPT_DAYS
 from afterword.model.clock import Careful, Clock
 from afterword.model.job import JobState
 from afterword.model.outcome import Outcome, Released, RetryAt
@@ -87,8 +88,11 @@ class Upkeep:
             rows = self._writer.write("purge", {"before": before, "limit": limit})
             ids = json.dumps([row[0] for row in rows])
             self._writer.write("forget_attempts", {"ids": ids})
+            self._writer.write("forget_logs", {"ids": ids})
             self._writer.write("forget_retired", {})
             self._writer.write("purge_rates", {"now": self._clock.now(), "limit": limit})
+            old = self._careful.now() - KEPT_DAYS * 24 * 3600
+            self._writer.write("purge_audit", {"before": old, "limit": limit})
         return len(rows)
 
     def recover(

@@ -12,7 +12,7 @@ from afterword.model.job import NewJob
 from afterword.store.parts import final_state
 from afterword.store.protocol import Settlement, Statement
 from afterword.store.sqlite.adding import new_row
-from afterword.store.sqlite.settling import again_row, final_row, followed_by
+from afterword.store.sqlite.settling import again_row, final_row, followed_by, log_row
 from afterword.store.sqlite.writer import sql
 
 
@@ -54,6 +54,8 @@ class UserTransaction:
         values = final_row(settlement, state, now)
         values = {**values, "ids": json.dumps([settlement.claim.id])}
         rest = [Statement(_without_answer(name), values) for name in followed_by(state)]
+        if settlement.log is not None:
+            rest.append(Statement(sql("keep_log"), log_row(settlement)))
         return [Statement(sql("finish"), values), *rest, *self.adding(settlement.children)]
 
     def announcing(self) -> Sequence[Statement]:

@@ -111,7 +111,7 @@ def _sqlalchemy() -> Adapter:
 
 
 def _sqlalchemy_async() -> Adapter:
-    from afterword.transactions.connections.sqlalchemy import AsyncSQLAlchemyConnection
+    from afterword.transactions.connections.sqlalchemy_async import AsyncSQLAlchemyConnection
 
     return AsyncSQLAlchemyConnection
 

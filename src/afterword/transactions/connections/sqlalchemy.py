@@ -1,18 +1,14 @@
 """Connections and sessions of SQLAlchemy, those of SQLModel included."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from sqlalchemy import Connection, Engine, RootTransaction, TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from afterword.errors import ConfigurationError
 from afterword.store.protocol import Statement
 from afterword.transactions.connections import Row
-
-T = TypeVar("T")
 
 _JOINED = (
     "complete_in(...) commits, but this session takes part in a transaction that was begun on its"
@@ -45,12 +41,12 @@ class SQLAlchemyConnection:
     @property
     def key(self) -> Engine:
         """The engine."""
-        return _engine_of(self._source)
+        return engine_of(self._source)
 
     @property
     def name(self) -> str:
         """The engine's URL."""
-        return _name_of(self.key)
+        return name_of(self.key)
 
     @property
     def _connection(self) -> Connection:
@@ -107,73 +103,19 @@ class SQLAlchemyConnection:
         self._source.rollback()
 
 
-class AsyncSQLAlchemyConnection:
-    """An AsyncSession or an AsyncConnection: the same, in SQLAlchemy's greenlet."""
-
-    awaited: Literal[True] = True
-
-    def __init__(self, source: AsyncSession | AsyncConnection) -> None:
-        self._source = source
-        self.session = source.sync_session if isinstance(source, AsyncSession) else None
-
-    @property
-    def source(self) -> AsyncSession | AsyncConnection:
-        """The session or the connection."""
-        return self._source
-
-    @property
-    def in_transaction(self) -> bool:
-        """True while a transaction is open."""
-        return self._source.in_transaction()
-
-    @property
-    def key(self) -> Engine:
-        """The engine."""
-        if isinstance(self._source, AsyncSession):
-            return _engine_of(self._source.sync_session)
-        return self._source.sync_engine
-
-    @property
-    def name(self) -> str:
-        """The engine's URL."""
-        return _name_of(self.key)
-
-    async def execute(self, statement: Statement) -> list[Row]:
-        """Execute a statement; nothing is flushed for it."""
-        return await self._run(lambda connection: connection.execute(statement))
-
-    async def begin(self) -> None:
-        """As `SQLAlchemyConnection.begin`."""
-        await self._run(SQLAlchemyConnection.begin)
-
-    async def commit(self) -> None:
-        """As `SQLAlchemyConnection.commit`."""
-        root = await self._run(lambda connection: connection.root)
-        await self._source.commit()
-        require_ended(root)
-
-    async def rollback(self) -> None:
-        """Roll back."""
-        await self._source.rollback()
-
-    async def _run(self, verb: Callable[[SQLAlchemyConnection], T]) -> T:
-        def run(source: Any) -> T:
-            return verb(SQLAlchemyConnection(source))
-
-        return await self._source.run_sync(run)
-
-
 def require_ended(root: RootTransaction | None) -> None:
     """Refuse a commit that did not end the transaction."""
     if root is not None and root.is_active:
         raise ConfigurationError(_JOINED)
 
 
-def _engine_of(source: Session | Connection) -> Engine:
+def engine_of(source: Session | Connection) -> Engine:
+    """The engine."""
     return (source.get_bind() if isinstance(source, Session) else source).engine
 
 
-def _name_of(engine: Engine) -> str:
+def name_of(engine: Engine) -> str:
+    """The engine's URL, without its password."""
     return engine.url.render_as_string(hide_password=True)
 
 

@@ -67,8 +67,7 @@ due AS MATERIALIZED (
     ) AS ready
     LIMIT :limit
 )
-UPDATE afterword.jobs AS job SET state = 'running', attempt = job.attempt + 1, worker = :worker, fence = :fence, error = NULL,
-    claimed_at = now()
+UPDATE afterword.jobs AS job SET state = 'running', attempt = job.attempt + 1, worker = :worker, fence = :fence, claimed_at = now()
 FROM due WHERE job.id = due.id
 RETURNING
     due.place, job.priority, job.run_at, CAST(job.id AS text), job.attempt, job.worker, job.fence, job.task, CAST(job.arguments AS text),

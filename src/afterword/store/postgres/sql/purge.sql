@@ -10,9 +10,17 @@ WITH gone AS (
 ),
 -- An array, so that the planner does not scan all attempts.
 attempts AS (DELETE FROM afterword.attempts WHERE job_id = ANY (ARRAY(SELECT id FROM gone))),
+logs AS (DELETE FROM afterword.logs WHERE job_id = ANY (ARRAY(SELECT id FROM gone))),
 rates AS (
     DELETE FROM afterword.rates
     WHERE key IN (SELECT key FROM afterword.rates WHERE expires_at < now() LIMIT :limit FOR UPDATE SKIP LOCKED)
+),
+audit AS (
+    DELETE FROM afterword.audit
+    WHERE id IN (
+        SELECT id FROM afterword.audit WHERE at < now() - CAST(:audit_days AS integer) * interval '1 day'
+        ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
 ),
 -- Forget retired workers whose jobs have all been recovered.
 retired AS (

@@ -1,7 +1,7 @@
 -- Queue a job whose attempt never started: the attempt's number is given back, the slot is kept.
 UPDATE afterword.jobs AS job
 SET state = 'queued', worker = NULL, fence = NULL, attempt = job.attempt - 1,
-    run_at = greatest(job.run_at, now() + again.delay * interval '1 second'), error = again.reason,
+    run_at = greatest(job.run_at, now() + again.delay * interval '1 second'), error = coalesce(again.reason, job.error),
     parked_at = CASE WHEN again.reason IS NULL THEN job.parked_at ELSE coalesce(job.parked_at, now()) END
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:attempts AS integer[]), CAST(:workers AS text[]), CAST(:fences AS bigint[]),

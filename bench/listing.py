@@ -1,0 +1,148 @@
+"""V: what people's questions take while a million jobs wait and ten million have ended.
+
+Each verb that a dashboard uses is asked several times; the aim is 50 ms. The store is filled as for
+the growth of a store (`bench.growth`), with one failure in sixteen, and with a week of counters.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from statistics import median
+
+import apsw
+import psycopg
+
+from afterword.model.counters import HOUR, MINUTE, TEN_MINUTES
+from afterword.model.job import JobState
+from afterword.model.records import Filter
+from afterword.store.protocol import Store, open_store
+from bench.growth import _POSTGRES, _SQLITE, _fill_postgres, _fill_sqlite, _stores
+from bench.options import Options
+from bench.result import Result
+
+ROUNDS = 5
+AIM = 50.0  # milliseconds
+_DAY = 24 * HOUR
+_CAP = 10_001  # jobs that are counted in each state
+_NEWEST = 10_000  # jobs that a search looks at
+_TASKS = 10
+_KEPT = {MINUTE: 2 * HOUR, TEN_MINUTES: _DAY, HOUR: 7 * _DAY}  # the charts that are drawn of each
+
+_MIDDLE = "01900000-0010-7000-8004-000000100000"  # an id of the history
+
+Question = Callable[[], object]
+
+
+def measure(options: Options) -> list[Result]:
+    """Fill each store, and ask."""
+    data: dict[str, Mapping[str, list[float]]] = {}
+    with _stores(options.urls) as urls:
+        for url in urls:
+            data[url.partition(":")[0]] = _measure(url, options.queued, options.ended)
+    names = list(next(iter(data.values())))
+    rows = [[name, *(f"{median(times[name]):.1f}" for times in data.values())] for name in names]
+    result = Result(
+        name="V",
+        title=f"Questions of people to {options.queued:,} queued and {options.ended:,} ended jobs",
+        header=["", *(f"{scheme}, ms" for scheme in data)],
+        rows=rows,
+        notes=f"The aim is {AIM:.0f} ms for each. One job in sixteen has failed.",
+        data=data,
+    )
+    return [result]
+
+
+def _measure(url: str, queued: int, ended: int) -> dict[str, list[float]]:
+    store = open_store(url)
+    store.open()
+    print(f"{store.url}: filling", file=sys.stderr)
+    store.close()
+    _fill(url, queued, ended)
+    store.open()
+    times = {name: [_milliseconds(ask) for _ in range(ROUNDS)] for name, ask in _questions(store)}
+    store.close()
+    return times
+
+
+def _milliseconds(ask: Question) -> float:
+    began = time.perf_counter()
+    ask()
+    return (time.perf_counter() - began) * 1000
+
+
+def _questions(store: Store) -> Iterator[tuple[str, Question]]:
+    """Yield what a dashboard asks, by its name."""
+    now = store.now()
+    failed = Filter(state=JobState.FAILED)
+    yield "a page of jobs", lambda: store.find(limit=50)
+    yield "a page of failed jobs", lambda: store.find(failed, 50)
+    yield "a page in the middle", lambda: store.find(limit=50, before=_MIDDLE)
+    yield "counts of all states", lambda: store.count(limit=_CAP)
+    yield "a search that finds nothing", lambda: store.find(Filter(tag="x", newest=_NEWEST), 50)
+    yield (
+        "a search of failures that finds nothing",
+        lambda: store.find(Filter(state=JobState.FAILED, error="nothing", newest=_NEWEST), 50),
+    )
+    yield "groups of failures", store.failures
+    yield "a chart of an hour", lambda: store.counters(now - HOUR, MINUTE)
+    yield "a chart of 6 hours", lambda: store.counters(now - 6 * HOUR, TEN_MINUTES)
+    yield "a chart of 24 hours", lambda: store.counters(now - _DAY, TEN_MINUTES)
+    yield "a chart of 7 days", lambda: store.counters(now - 7 * _DAY, HOUR)
+    yield "queues", store.queues
+    yield "workers", store.workers
+    yield "schedules", store.schedules
+    yield "audit", store.audit
+
+
+# ---------------------------------------------------------------------- a full store
+
+
+def _fill(url: str, queued: int, ended: int) -> None:
+    in_file = url.startswith("sqlite")
+    (_fill_sqlite if in_file else _fill_postgres)(url, queued, ended)
+    dialect = _SQLITE if in_file else _POSTGRES
+    if in_file:
+        connection = apsw.Connection(url.removeprefix("sqlite:///"))
+        for statement in _more(dialect, time.time()):
+            connection.execute(statement)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        return
+    with psycopg.connect(url, autocommit=True) as server:
+        for statement in _more(dialect, time.time()):
+            server.execute(statement.encode())
+        server.execute("VACUUM ANALYZE")
+
+
+def _more(dialect: Mapping[str, str], now: float) -> Iterator[str]:
+    """The statements that let jobs fail, and add counters up to now: all that ended is in them."""
+    prefix = dialect["prefix"]
+    yield f"""
+        UPDATE {prefix}history SET state = 'failed', error = 'Traceback (most recent call last):
+  File "app.py", line 1, in task
+    call()
+ValueError: order ' || CAST(id AS text) || ' is refused'
+        WHERE CAST(id AS text) LIKE '%0'
+    """
+    end = int(now // HOUR + 1) * HOUR
+    yield f"INSERT INTO {prefix}counted (place, until) VALUES (1, {end})"
+    for seconds, kept in _KEPT.items():
+        yield _counters(dialect, seconds, end - kept, kept // seconds)
+
+
+def _counters(dialect: Mapping[str, str], seconds: int, start: int, periods: int) -> str:
+    histogram = "[3,10,4,20,5,40,6,20,7,10]"
+    states = "SELECT 'completed' AS state UNION ALL SELECT 'failed'"
+    tasks = f"SELECT n AS task FROM {dialect['series'].format(most=_TASKS)}"
+    most = max(periods, _TASKS)
+    return f"""
+        INSERT INTO {dialect["prefix"]}counters
+            (seconds, starts_at, task, queue, state, jobs, waited, ran)
+        {dialect["with"].format(most=most)}
+        SELECT
+            {seconds}, {start} + (period.n - 1) * {seconds}, 'bench:task' || task, 'default', state,
+            100, '{histogram}', '{histogram}'
+        FROM (SELECT n FROM {dialect["series"].format(most=periods)} WHERE n <= {periods}) AS period
+        CROSS JOIN ({tasks} WHERE n <= {_TASKS}) AS of_task
+        CROSS JOIN ({states}) AS of_state
+    """

@@ -1,0 +1,125 @@
+"""Failures in groups: those of one task with the same exception, but for what varies in it."""
+
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from afterword.model.clock import as_datetime
+
+HOURS = 24  # of which the failures are counted one by one
+TAIL = 4_000  # characters at the end of an error that are looked at
+_LINE = 300  # characters of a message: more would only separate similar ones
+_FRAME = re.compile(r'([ |]*)  File "')
+_EXCEPTION = re.compile(r"[ |]*((?:\w+\.)*[A-Z]\w*)(?:: ?(.*))?")
+_VARYING = (
+    (re.compile(r"""(?<!\w)("[^"]*"|'[^']*')(?!\w)"""), "<text>"),
+    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
+    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
+    (re.compile(r"\b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
+    (re.compile(r"\d+(?:[.,:]\d+)*", re.ASCII), "#"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureGroup:
+    """Failed jobs of one task with the same exception.
+
+    Args:
+        exception: its type, as the traceback has it; "" if the error is another text.
+        message: the first line of its message, with placeholders for what varies.
+        ids: all jobs of the group that were looked at, the newest first.
+        hours: how many failed in each of the last 24 hours, the present one last.
+    """
+
+    task: str
+    exception: str
+    message: str
+    ids: tuple[str, ...]
+    first_at: datetime
+    last_at: datetime
+    hours: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of its jobs that were looked at."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Groups of failures, the largest first.
+
+    Args:
+        looked_at: how many failed jobs were looked at.
+        all: False if there may be older ones.
+    """
+
+    groups: tuple[FailureGroup, ...]
+    looked_at: int
+    all: bool
+
+
+def grouped(jobs: Iterable[tuple[str, str, float, str]], limit: int, now: float) -> Failures:
+    """Group failed jobs.
+
+    Args:
+        jobs: (id, task, finished_at, the end of the error), the newest first.
+        limit: how many were asked for.
+    """
+    found: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
+    for job_id, task, finished_at, error in jobs:
+        found.setdefault((task, *kind_of(error)), []).append((job_id, finished_at))
+    groups = [_group(*kind, members, now) for kind, members in found.items()]
+    groups.sort(key=lambda group: (-group.count, -group.last_at.timestamp()))
+    looked_at = sum(group.count for group in groups)
+    return Failures(tuple(groups), looked_at, looked_at < limit)
+
+
+def _group(
+    task: str, exception: str, message: str, members: list[tuple[str, float]], now: float
+) -> FailureGroup:
+    times = [at for _, at in members]
+    hours = [0] * HOURS
+    for at in times:
+        ago = max(0, int(now // 3600) - int(at // 3600))
+        if ago < HOURS:
+            hours[HOURS - 1 - ago] += 1
+    return FailureGroup(
+        task=task,
+        exception=exception,
+        message=message,
+        ids=tuple(job_id for job_id, _ in members),
+        first_at=as_datetime(min(times)),
+        last_at=as_datetime(max(times)),
+        hours=tuple(hours),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def kind_of(error: str) -> tuple[str, str]:
+    """Return the type of an error's exception, and its message without what varies.
+
+    >>> kind_of('Traceback ...\\n  File "a.py", line 1, in f\\n    g()\\nKeyError: \\'order 7\\'')
+    ('KeyError', '<text>')
+    >>> kind_of("smtplib.SMTPException: 3 of 10 left, at 0x7f3a")
+    ('smtplib.SMTPException', '# of # left, at <hex>')
+    >>> kind_of("interrupted by 100 shutdowns")
+    ('', 'interrupted by # shutdowns')
+    """
+    line = _exception_line(error.splitlines())
+    match = _EXCEPTION.fullmatch(line[:_LINE])
+    exception, message = (match[1], match[2] or "") if match else ("", line[:_LINE])
+    for pattern, instead in _VARYING:
+        message = pattern.sub(instead, message)
+    return exception, message.strip()
+
+
+def _exception_line(lines: list[str]) -> str:
+    """Return the line behind the last frame of a traceback, or the first one that has text."""
+    frames = [(at, match[1]) for at, line in enumerate(lines) if (match := _FRAME.match(line))]
+    last, margin = frames[-1] if frames else (-1, "\0")
+    code = margin + "    "  # the lines of code are indented, as are the marks below them
+    behind = lines[last + 1 :]
+    return next((each for each in behind if each.strip() and not each.startswith(code)), "")

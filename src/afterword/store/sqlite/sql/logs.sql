@@ -1,0 +1,1 @@
+SELECT attempt, text FROM afterword_logs WHERE job_id = :id ORDER BY attempt

@@ -1,0 +1,1 @@
+INSERT INTO afterword_audit (id, at, name, place, action, target, count) VALUES (:id, :now, :name, :place, :action, :target, :count)

@@ -1,0 +1,1 @@
+DELETE FROM afterword_counters WHERE seconds = :seconds AND starts_at < :before
