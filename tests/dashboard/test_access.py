@@ -17,7 +17,7 @@ from afterword.dashboard.permissions import OPERATE, READ, Permission
 from afterword.dashboard.routes import ROUTES, Route
 from afterword.dashboard.static_files import FOLDER
 from afterword.errors import ConfigurationError
-from afterword.store.protocol import Store, open_store
+from afterword.store.protocol import Declared, Store, open_store
 from tests.dashboard.conftest import HOST, ROOT, Site, site_of
 from tests.dashboard.population import Population
 
@@ -36,7 +36,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def job_id(store: Store) -> str:
-    """A queued job."""
+    """A queued job, and a schedule."""
+    schedule = Declared(
+        name="default", task="app:f", rule="every 60 seconds", words="Every minute", next_at=0.0
+    )
+    store.declare([schedule])
     return Population(store).add(arguments='{"secret": "s3cret"}')
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from afterword.admin.document import document
 from afterword.admin.duration import show_span
 from afterword.admin.health import COUNT_LIMIT, Snapshot, capped, look_at, serves
+from afterword.admin.workers import worker_state
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
 from afterword.cli.options import Json, Url, clock, opened, parsed_since
@@ -139,13 +140,6 @@ def worker_grid(found: Sequence[WorkerRecord], now: float) -> Grid:
             show_span(now - worker.joined_at.timestamp()),
         )
     return grid
-
-
-def worker_state(worker: WorkerRecord) -> str:
-    """Return a worker's state in one word."""
-    if not worker.alive:
-        return "gone"
-    return "retiring" if worker.retired else "alive"
 
 
 # ---------------------------------------------------------------------- tasks

@@ -11,8 +11,8 @@ import typer
 
 from afterword.admin.document import document
 from afterword.admin.duration import show_in_zone, show_instant, show_span
-from afterword.admin.health import is_forgotten, is_overdue
 from afterword.admin.ids import NotFound
+from afterword.admin.schedules import note_on_schedule, schedule_state
 from afterword.cli import output
 from afterword.cli.look import NARROW, narrower_than
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb, require_utf8
@@ -54,16 +54,7 @@ def list_schedules(context: typer.Context, url: Url = None, json: Json = False) 
 
 
 def _document(schedule: ScheduleRecord, now: float) -> dict[str, Any]:
-    return {**document(schedule), "state": _state(schedule, now)}
-
-
-def _state(schedule: ScheduleRecord, now: float) -> str:
-    """Return the most important fact about a schedule, in one word."""
-    if is_forgotten(schedule, now):
-        return "forgotten"
-    if schedule.paused:
-        return "paused"
-    return "overdue" if is_overdue(schedule, now) else "active"
+    return {**document(schedule), "state": schedule_state(schedule, now)}
 
 
 def _grid(found: Sequence[ScheduleRecord], now: float) -> Grid:
@@ -79,17 +70,9 @@ def _grid(found: Sequence[ScheduleRecord], now: float) -> Grid:
             "never" if never else show_in_zone(each.next_at, zone_of(each.rule)),
             "never" if never else show_instant(each.next_at),
             last,
-            _note(each, now),
+            note_on_schedule(each, now),
         )
     return grid.without("task", "next in UTC") if narrower_than(NARROW) else grid
-
-
-def _note(schedule: ScheduleRecord, now: float) -> str | None:
-    paused = "paused" if schedule.paused else ""
-    overdue = "overdue" if is_overdue(schedule, now) else ""
-    seen = show_instant(schedule.seen_at)
-    forgotten = f"not in any running code since {seen}" if is_forgotten(schedule, now) else ""
-    return ", ".join(filter(None, (paused, overdue, forgotten)))
 
 
 # ---------------------------------------------------------------------- what is done to one

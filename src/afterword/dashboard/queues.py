@@ -1,5 +1,7 @@
 """The queues, one queue, and changes of its rule."""
 
+from collections.abc import Sequence
+
 from afterword.admin import queues as rules
 from afterword.admin.health import Snapshot
 from afterword.admin.queues import UNAWARE, Ruled, read_limit
@@ -14,7 +16,7 @@ _WORKERS = 50  # that are listed for one queue
 
 def show(view: View) -> Page:
     """Show the queues that have unfinished jobs or a rule."""
-    snapshot = _look(view)
+    snapshot = _look(view, view.recent.get("queues", view.store.queues))
     after = view.asked("after")
     behind = [queue for queue in snapshot.queues if queue.name > after]
     queues = behind[:_QUEUES]
@@ -35,7 +37,7 @@ def show(view: View) -> Page:
 def show_one(view: View) -> Page:
     """Show a queue: its numbers, its rule and how to change it, and the workers that serve it."""
     name = _name(view)
-    snapshot = _look(view)
+    snapshot = _look(view, view.store.queues())  # what was changed just now is shown
     known = next((each for each in snapshot.queues if each.name == name), None)
     serving = snapshot.serving(name)
     return Page(
@@ -57,9 +59,8 @@ def show_one(view: View) -> Page:
     )
 
 
-def _look(view: View) -> Snapshot:
-    store = view.store
-    return Snapshot(counts={}, queues=store.queues(), workers=store.workers(), now=view.now)
+def _look(view: View, queues: Sequence[QueueRecord]) -> Snapshot:
+    return Snapshot(counts={}, queues=queues, workers=view.store.workers(), now=view.now)
 
 
 def _unused(name: str) -> QueueRecord:

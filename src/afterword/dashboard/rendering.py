@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from afterword.admin.duration import show_instant, show_span
+from afterword.admin.duration import show_in_zone, show_instant, show_span
 from afterword.admin.failures import first_and_last_line, last_line
 from afterword.admin.health import capped
 from afterword.admin.progress import in_words, progress_of, share_of
@@ -45,6 +45,7 @@ def environment() -> Environment:
     made.filters.update(
         capped=capped,
         instant=show_instant,
+        in_zone=show_in_zone,
         json=partial(json.dumps, indent=2, ensure_ascii=False),
         last_line=last_line,
         first_and_last_line=first_and_last_line,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from afterword.dashboard import change, export, job, jobs, overview, queues
+from afterword.dashboard import change, export, job, jobs, overview, queues, schedules, workers
 from afterword.dashboard.permissions import Permission
 from afterword.dashboard.view import Answer, View
 
@@ -51,6 +51,10 @@ ROUTES = (
     Route("pause_queue", "/queues/queue/pause", queues.pause, "queues", "POST"),
     Route("resume_queue", "/queues/queue/resume", queues.resume, "queues", "POST"),
     Route("limit_queue", "/queues/queue/limit", queues.limit, "queues", "POST"),
+    Route("workers", "/workers", workers.show, menu="Workers"),
+    Route("schedules", "/schedules", schedules.show, menu="Schedules"),
+    Route("pause_schedule", "/schedules/pause", schedules.pause, "schedules", "POST"),
+    Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),
 )
 
 

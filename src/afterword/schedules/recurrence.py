@@ -37,6 +37,7 @@ _MAX_SECONDS = 366 * 86400
 _MAX_CHARACTERS = 256  # a list of all sixty minutes has 169
 # "right/..." counts leap seconds, which no clock here does.
 _ZONE = re.compile(r"(?!posix/|right/)[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2}")
+_EVERY = re.compile(r"every ([0-9]{1,9}) seconds?")
 _EXAMPLE = '@afterword.every("*/5 * * * *") or @afterword.every(seconds=30)'
 
 
@@ -252,6 +253,23 @@ def zone_of(text: str) -> tzinfo:
         return _zone(text.rsplit(maxsplit=1)[-1])
     except (AfterwordError, IndexError):
         return UTC
+
+
+@functools.lru_cache(maxsize=256)
+def read_rule(text: str) -> Rule | None:
+    """Read a rule as the store keeps it; None if this release or this machine does not know it.
+
+    >>> read_rule("0 9 * * * Europe/Berlin").words
+    'At 09:00 every day (Europe/Berlin)'
+    >>> read_rule("every 30 seconds").words, read_rule("at full moon")
+    ('Every 30 seconds', None)
+    """
+    seconds = _EVERY.fullmatch(text)
+    expression, _, zone = text.rpartition(" ")
+    try:
+        return Every(int(seconds[1])) if seconds else Cron(expression, zone)
+    except AfterwordError:
+        return None
 
 
 def as_rule(
