@@ -190,14 +190,12 @@ def test_an_application_refuses_what_cannot_be(option: str, value: Any) -> None:
         Afterword(Starlette(), **{option: value})
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("name", [name for name in NO_WORDS if name != "x" * 65])
-async def test_a_schedule_refuses_a_name_that_cannot_be(name: Any, file_url: str) -> None:
+def test_a_schedule_refuses_a_name_that_cannot_be(name: Any, file_url: str) -> None:
     afterword = Afterword(Starlette(), file_url)
-    afterword.every(seconds=1, name=name)(nothing)
 
     with pytest.raises(ConfigurationError, match="schedule's name"):
-        await afterword.start()
+        afterword.every(seconds=1, name=name)(nothing)
 
 
 def nothing() -> None:

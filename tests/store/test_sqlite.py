@@ -154,7 +154,7 @@ def test_a_truncated_file_is_refused(path: Path) -> None:
 def test_damage_inside_is_an_error_where_it_is_met(path: Path) -> None:
     fill(path)
     pages = path.read_bytes()
-    path.write_bytes(pages[: 4096 * 20] + bytes(len(pages) - 4096 * 20))  # the schema is sound
+    path.write_bytes(pages[: 4096 * 40] + bytes(len(pages) - 4096 * 40))  # the schema is sound
     store = SQLiteStore(path)
 
     store.open()

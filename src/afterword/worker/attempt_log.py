@@ -35,10 +35,8 @@ class AttemptLog:
     >>> log = AttemptLog(2, str)
     >>> for line in ("one", "two", "three"):
     ...     log.add(line)
-    >>> print(log.text())
-    ... 1 earlier line left out ...
-    two
-    three
+    >>> log.text().splitlines()
+    ['... 1 earlier line left out ...', 'two', 'three']
     """
 
     def __init__(self, most: int, redact: Callable[[str], str]) -> None:
