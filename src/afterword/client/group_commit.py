@@ -138,9 +138,11 @@ class GroupCommit:
         """True while operations are taken."""
         return self._thread is not None
 
-    def every(self, interval: float, step: Callable[[Store], object]) -> None:
-        """Call `step(store)` in the store's thread each `interval` seconds, beginning now."""
-        self._timers.append(_Timer(self._clock.monotonic(), interval, step))
+    def every(
+        self, interval: float, step: Callable[[Store], object], *, after: float = 0.0
+    ) -> None:
+        """Call `step(store)` in the store's thread each `interval` seconds, `after` seconds on."""
+        self._timers.append(_Timer(self._clock.monotonic() + after, interval, step))
         self._queue.put(waking())
 
     # ------------------------------------------------------------------ for callers

@@ -26,7 +26,8 @@ def start(group: GroupCommit, *, lease: float, retention: float, on_failed: OnFa
     Args:
         on_failed: called when a job has failed because its workers were lost.
     """
-    group.every(COUNT_EVERY, count)
+    # Not at the start: it writes, and may meet the first transactions of users in the same file.
+    group.every(COUNT_EVERY, count, after=COUNT_EVERY)
     group.every(RECOVER_EVERY, recovering(lease, on_failed))
     group.every(PURGE_EVERY, purging(retention))
     group.every(FREE_EVERY, free)
