@@ -4,21 +4,15 @@ Two failures belong to the same group if their tasks are the same, and the last 
 errors differ at most in numbers, addresses and ids.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from afterword.model.failures import without_ids
 from afterword.model.job import JobRecord, JobState
 
 _LINE_LIMIT = 300  # characters: more would only separate similar errors
 _HEADER = "Traceback (most recent call last):"
-_VARYING = (
-    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
-    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
-    (re.compile(r"\b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
-    (re.compile(r"\d+(?:[.,:]\d+)*", re.ASCII), "#"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +60,7 @@ def normalized(line: str) -> str:
     >>> normalized("KeyError: order 4711 of 0193e5f0-7c1a-7b2e-8d3f-0123456789ab at 0x7f3a")
     'KeyError: order # of <uuid> at <hex>'
     """
-    line = line[:_LINE_LIMIT]
-    for pattern, instead in _VARYING:
-        line = pattern.sub(instead, line)
-    return line
+    return without_ids(line[:_LINE_LIMIT])
 
 
 def grouped(failures: Iterable[JobRecord]) -> list[Group]:

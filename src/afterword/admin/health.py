@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from afterword.admin.duration import show_instant, show_span
 from afterword.admin.failures import last_line
-from afterword.admin.words import many
+from afterword.admin.words import at_least, many
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter, QueueRecord, ScheduleRecord, WorkerRecord
 from afterword.store.protocol import Store
@@ -233,7 +233,7 @@ def capped(number: int, limit: int = COUNT_LIMIT) -> str:
     >>> capped(10_000), capped(10_001)
     ('10,000', '10,000+')
     """
-    return f"{min(number, limit):,}{'+' if number > limit else ''}"
+    return at_least(min(number, limit), number > limit)
 
 
 def due_jobs_wait(queue: QueueRecord) -> str:

@@ -1,6 +1,15 @@
 """Numbers in words."""
 
 
+def at_least(number: int, more: bool) -> str:
+    """Write a count that may not be complete.
+
+    >>> at_least(10_000, more=True), at_least(12, more=False)
+    ('10,000+', '12')
+    """
+    return f"{number:,}{'+' if more else ''}"
+
+
 def many(number: int, noun: str) -> str:
     """Write a number with its noun.
 

@@ -2,25 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter, WorkerRecord
 from afterword.store.protocol import Store
 
 RUNNING = 500  # newest running jobs that are looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The running jobs by their worker, the longest running first.
-
-    Args:
-        all: False if there are more running jobs than were looked at.
-    """
-
-    jobs: Mapping[str, Sequence[JobRecord]]
-    all: bool
 
 
 def worker_state(worker: WorkerRecord) -> str:
@@ -30,10 +17,10 @@ def worker_state(worker: WorkerRecord) -> str:
     return "retiring" if worker.retired else "alive"
 
 
-def running_by_worker(store: Store) -> Running:
-    """Return the running jobs, by the id of their worker."""
+def running_by_worker(store: Store) -> Mapping[str, Sequence[JobRecord]]:
+    """Return the newest running jobs by the id of their worker, the longest running first."""
     found = store.find(Filter(state=JobState.RUNNING), RUNNING)
     jobs: dict[str, list[JobRecord]] = defaultdict(list)
     for job in sorted(found, key=lambda job: (job.started_at or job.created_at, job.id)):
         jobs[job.worker or ""].append(job)
-    return Running(jobs, len(found) < RUNNING)
+    return jobs

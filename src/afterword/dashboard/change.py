@@ -15,9 +15,9 @@ from afterword.admin.found import counts, find
 from afterword.admin.health import COUNT_LIMIT
 from afterword.admin.search import Search
 from afterword.admin.summary import note_on
-from afterword.admin.words import many
+from afterword.admin.words import at_least, many
 from afterword.dashboard.command import command
-from afterword.dashboard.jobs import searched
+from afterword.dashboard.jobs import results_in, searched
 from afterword.dashboard.rendering import short_id
 from afterword.dashboard.view import Answer, Page, Redirect, View
 from afterword.errors import ConfigurationError
@@ -74,7 +74,7 @@ def confirm(view: View) -> Page:
 def carry_out(view: View) -> Answer:
     """Change the jobs, and return to where the change was asked for."""
     scope = _scope_of(view)
-    report = _so_far(view, scope.change)
+    report = Counter(results_in(view, scope.change))  # of the parts before
     until = time.monotonic() + SECONDS
     before = view.asked("before") or None
     for ids in _parts(view, scope, before):
@@ -109,7 +109,7 @@ def _count(view: View, scope: Scope) -> str:
     known = counts(view.store, scope.search.filter, COUNT_LIMIT, scope.states)
     number = sum(known[state][0] for state in scope.states)
     more = any(known[state][1] for state in scope.states)
-    return f"{number:,}{'+' if more else ''}"
+    return at_least(number, more)
 
 
 def _samples(view: View, scope: Scope) -> list[JobRecord]:
@@ -152,12 +152,6 @@ def _parts(view: View, scope: Scope, before: str | None) -> Iterator[list[str]]:
             cursor = found.older
             if cursor is None:
                 break
-
-
-def _so_far(view: View, change: Change) -> Counter[str]:
-    """Return what earlier parts of the same change have done."""
-    counts = {each: view.asked(each.replace(" ", "_")) for each in (*change.results, "refused")}
-    return Counter({each: int(text) for each, text in counts.items() if text.isdecimal()})
 
 
 def _unfinished(view: View, scope: Scope, report: Counter[str], before: str) -> Page:

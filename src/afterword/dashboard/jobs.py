@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from afterword.admin.changes import CHANGES
+from afterword.admin.changes import CHANGES, Change
 from afterword.admin.found import counts, find, is_slow, next_id
 from afterword.admin.health import COUNT_LIMIT
 from afterword.admin.search import QUALIFIERS, Search, parse
 from afterword.admin.summary import note_on
+from afterword.admin.words import at_least
 from afterword.dashboard.command import command
 from afterword.dashboard.rendering import short_id
 from afterword.dashboard.view import Page, View
@@ -111,14 +112,10 @@ def _tabs(view: View, search: Search) -> list[Tab]:
     known = counts(view.store, everything.filter, COUNT_LIMIT, states)
     tabs = [Tab("all", everything.text, "", search.filter.state is None)]
     for state in JobState:
-        count = _in_words(*known[state]) if state in known else ""
+        count = at_least(*known[state]) if state in known else ""
         query = search.in_state(state).text
         tabs.append(Tab(state.value, query, count, search.filter.state is state))
     return tabs
-
-
-def _in_words(number: int, more: bool) -> str:
-    return f"{number:,}{'+' if more else ''}"
 
 
 def _news(view: View, search: Search, top: str) -> int:
@@ -147,7 +144,11 @@ def done(view: View) -> list[tuple[str, int]]:
     change = CHANGES.get(view.asked("did"))
     if change is None:
         return []
-    results = [*change.results, "refused"]
-    counts = ((each, view.asked(each.replace(" ", "_"))) for each in results)
-    known = [(each, int(text)) for each, text in counts if text.isdecimal() and len(text) < 12]
-    return known or [(change.results[0], 0)]
+    return list(results_in(view, change).items()) or [(change.results[0], 0)]
+
+
+def results_in(view: View, change: Change) -> dict[str, int]:
+    """Return the number of jobs for each result of a change, from the parameters of a request."""
+    results = (*change.results, "refused")
+    texts = ((each, view.asked(each.replace(" ", "_"))) for each in results)
+    return {each: int(text) for each, text in texts if text.isdecimal() and len(text) < 12}

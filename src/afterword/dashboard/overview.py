@@ -1,7 +1,6 @@
 """The first screen: is it healthy, what is stuck, why."""
 
 from dataclasses import dataclass
-from itertools import islice
 
 from afterword.admin.failures import Group, grouped
 from afterword.admin.health import Snapshot, capped, look_at, serves
@@ -62,4 +61,4 @@ def _slots(snapshot: Snapshot) -> Slots:
 def _latest_failures(view: View) -> list[Group]:
     """Group the newest failed jobs; the latest group comes first."""
     failed = view.store.find(Filter(state=JobState.FAILED), _FAILED)
-    return sorted(grouped(islice(failed, _FAILED)), key=lambda group: group.last_at, reverse=True)
+    return sorted(grouped(failed), key=lambda group: group.last_at, reverse=True)

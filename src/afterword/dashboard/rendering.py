@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from afterword.admin.duration import show_in_zone, show_instant, show_span
 from afterword.admin.failures import first_and_last_line, last_line
@@ -146,9 +146,3 @@ def module_of(task: str) -> str:
     """
     module, colon, _ = task.rpartition(":")
     return module + colon
-
-
-def wrapped(text: str) -> Markup:
-    """Allow a long name to break after its dots and colons."""
-    safe = str(escape(readable(text)))
-    return Markup(re.sub(r"([.:/_])", r"\1<wbr>", safe))  # noqa: S704

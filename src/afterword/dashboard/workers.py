@@ -28,7 +28,7 @@ def show(view: View) -> Page:
     workers = view.store.workers()
     running = running_by_worker(view.store)
     processes = [
-        Process(each, view.all_shown(running.jobs.get(each.id, ())[:_JOBS]))
+        Process(each, view.all_shown(running.get(each.id, ())[:_JOBS]))
         for each in workers
         if each.concurrency or each.running
     ]

@@ -13,8 +13,8 @@ TAIL = 4_000  # characters at the end of an error that are looked at
 _LINE = 300  # characters of a message: more would only separate similar ones
 _FRAME = re.compile(r'([ |]*)  File "')
 _EXCEPTION = re.compile(r"[ |]*((?:\w+\.)*[A-Z]\w*)(?:: ?(.*))?")
+_QUOTED = re.compile(r"""(?<!\w)("[^"]*"|'[^']*')(?!\w)""")
 _VARYING = (
-    (re.compile(r"""(?<!\w)("[^"]*"|'[^']*')(?!\w)"""), "<text>"),
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
     (re.compile(r"\b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
@@ -111,9 +111,18 @@ def kind_of(error: str) -> tuple[str, str]:
     line = _exception_line(error.splitlines())
     match = _EXCEPTION.fullmatch(line[:_LINE])
     exception, message = (match[1], match[2] or "") if match else ("", line[:_LINE])
+    return exception, without_ids(_QUOTED.sub("<text>", message)).strip()
+
+
+def without_ids(text: str) -> str:
+    """Replace numbers, addresses and ids, which differ from job to job.
+
+    >>> without_ids("order 4711 of 0193e5f0-7c1a-7b2e-8d3f-0123456789ab at 0x7f3a")
+    'order # of <uuid> at <hex>'
+    """
     for pattern, instead in _VARYING:
-        message = pattern.sub(instead, message)
-    return exception, message.strip()
+        text = pattern.sub(instead, text)
+    return text
 
 
 def _exception_line(lines: list[str]) -> str:
