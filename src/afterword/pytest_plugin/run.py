@@ -250,6 +250,8 @@ def _is_serving(afterword: Afterword) -> bool:
 
 def _empty(store: Store) -> set[str]:
     """Delete all jobs but those that are still running; return the ids of these."""
+    left: set[str] = set()
     for page in pages(store, Filter()):
-        store.delete([each.id for each in page])
-    return {each.id for page in pages(store, Filter()) for each in page}
+        ids = [each.id for each in page]
+        left.update(job_id for job_id, gone in zip(ids, store.delete(ids), strict=True) if not gone)
+    return left

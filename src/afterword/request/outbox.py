@@ -160,7 +160,8 @@ class Outbox:
 
     def _collect(self, call: Call, *, confirmed: bool) -> Entry:
         drafted = self._draft(call)  # not under the lock: it runs code of the argument types
-        found = self._find_unique(drafted) if drafted.get("unique_key") else None
+        unique_key = drafted.get("unique_key")
+        found = self._find_unique(unique_key) if unique_key else None
         if self._key is not None:
             self._key.resolve()
         with self._lock:
@@ -192,12 +193,11 @@ class Outbox:
             telemetry.not_durable(reference(call.func), str(error))
             return unstored_draft(call, injection)
 
-    def _find_unique(self, drafted: Draft) -> JobRecord | None:
+    def _find_unique(self, unique_key: str) -> JobRecord | None:
         """Look up the job with this unique key, as a hint for the handle; the store decides."""
-        key = drafted["unique_key"]
-        if key is None or self.over:
+        if self.over:
             return None
-        return self.intake.inquiries.find_unique(key, ended=False)
+        return self.intake.inquiries.find_unique(unique_key, ended=False)
 
     def _entry(
         self, call: Call, drafted: Draft, found: JobRecord | None, *, confirmed: bool
@@ -371,9 +371,8 @@ class Outbox:
             taken_back=self._taken_back,
             refuse=self._refuse,
         )
-        storing.begin(
-            loop, blocks=blocks
-        )  # which has its answer already, if the store is not in use
+        # It has its answer at once, if the store is not in use.
+        storing.begin(loop, blocks=blocks)
         return storing
 
     def _answered(
