@@ -1,6 +1,7 @@
 """The stores that tests run on: SQLite with either driver, and PostgreSQL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from afterword.model.job import new_id
@@ -11,6 +12,15 @@ KINDS = ("sqlite", "pysqlite", "postgres")
 SCHEMES = {"sqlite": "sqlite", "pysqlite": "sqlite+pysqlite"}
 
 MakeStore = Callable[[], Store]
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    """The store at this URL, open as long as the block runs."""
+    store = open_store(url)
+    store.open()
+    yield store
+    store.close()
 
 
 def stores_in(folder: Path, kind: str = "sqlite") -> MakeStore:

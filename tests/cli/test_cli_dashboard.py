@@ -13,15 +13,14 @@ import pytest
 
 from afterword.store.protocol import Store, open_store
 from tests.command_line import COMMAND, new_url
+from tests.stores import opened
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An open, empty store: one of each."""
-    made = open_store(new_url(request.param, tmp_path, request))
-    made.open()
-    yield made
-    made.close()
+    with opened(new_url(request.param, tmp_path, request)) as store:
+        yield store
 
 
 @pytest.fixture

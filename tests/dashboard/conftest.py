@@ -12,8 +12,9 @@ from starlette.testclient import TestClient
 
 from afterword.dashboard import Source, dashboard
 from afterword.model.clock import Clock
-from afterword.store.protocol import Store, open_store
+from afterword.store.protocol import Store
 from tests.command_line import new_url
+from tests.stores import opened
 
 ROOT = "/admin/jobs"
 HOST = "app.example.org"
@@ -64,10 +65,8 @@ def site_of(store: Store, **options: Any) -> Site:
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Store]:
     """An open, empty store: one of each."""
-    made = open_store(new_url(request.param, tmp_path, request))
-    made.open()
-    yield made
-    made.close()
+    with opened(new_url(request.param, tmp_path, request)) as store:
+        yield store
 
 
 @pytest.fixture

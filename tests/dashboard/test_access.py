@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import httpx
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from starlette.applications import Starlette
@@ -17,21 +18,27 @@ from afterword.dashboard.permissions import OPERATE, READ, Permission
 from afterword.dashboard.routes import ROUTES, Route
 from afterword.dashboard.static_files import FOLDER
 from afterword.errors import ConfigurationError
-from afterword.store.protocol import Declared, Store, open_store
+from afterword.store.protocol import Declared, Store
 from tests.dashboard.conftest import HOST, ROOT, Site, site_of
 from tests.dashboard.population import Population
+from tests.stores import opened
 
 OWN = {"sec-fetch-site": "same-origin"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
+def sent(store: Store, url: str, headers: dict[str, str]) -> httpx.Response:
+    """The answer to a form that comes with these headers."""
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    answer: httpx.Response = site_of(store).client.post(url, headers={**kind, **headers})
+    return answer
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store with one job; which store it is does not matter here."""
-    made = open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
-    made.open()
-    yield made
-    made.close()
+    with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+        yield store
 
 
 @pytest.fixture
@@ -142,10 +149,7 @@ def test_other_methods_are_not_allowed(store: Store, job_id: str, route: Route) 
 def test_changes_from_other_sites_are_refused(
     store: Store, job_id: str, route: Route, headers: dict[str, str]
 ) -> None:
-    site = site_of(store)
-    kind = {"content-type": "application/x-www-form-urlencoded"}
-
-    answer = site.client.request("POST", url_of(route, job_id), headers={**kind, **headers})
+    answer = sent(store, url_of(route, job_id), headers)
 
     assert 403 == answer.status_code
     assert [job_id] == [job.id for job in store.find()]
@@ -164,10 +168,7 @@ def test_changes_from_other_sites_are_refused(
 def test_own_pages_and_programs_may_change(
     store: Store, job_id: str, route: Route, headers: dict[str, str]
 ) -> None:
-    site = site_of(store)
-    kind = {"content-type": "application/x-www-form-urlencoded"}
-
-    answer = site.client.request("POST", url_of(route, job_id), headers={**kind, **headers})
+    answer = sent(store, url_of(route, job_id), headers)
 
     assert 303 == answer.status_code
 

@@ -8,10 +8,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from afterword.model.outcome import Completed, Failed
-from afterword.store.protocol import Settlement, Store, open_store
+from afterword.store.protocol import Settlement, Store
 from tests.dashboard.browsing import CHROMIUM, Served, Tab, chromium, serving, tab_in
 from tests.dashboard.population import Population, hostile, ordinary
 from tests.helpers import wait_until
+from tests.stores import opened
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Debian's chromium: scripts/test installs it"
@@ -48,10 +49,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An open, empty store."""
-    made = open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
-    made.open()
-    yield made
-    made.close()
+    with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+        yield store
 
 
 @pytest.fixture
