@@ -64,11 +64,16 @@ def status_facts(store: Store, snapshot: Snapshot) -> Iterator[tuple[str, str | 
     for note in snapshot.notes:
         yield "note", Text(note, "yellow")
     yield "store", f"{store.url} (survives {store.durability})"
-    yield "jobs", ", ".join(f"{capped(snapshot.counts[each])} {each}" for each in JobState)
+    yield "jobs", ", ".join(f"{capped(snapshot.counts[each])} {each}" for each in _shown(snapshot))
     if oldest := snapshot.oldest:
         yield "oldest", f"due for {show_span(snapshot.waits(oldest))}, in queue {oldest.name}"
     yield "workers", _workers_in_words(snapshot)
     yield "schedules", f"{len(snapshot.schedules):,}" if snapshot.schedules else ""
+
+
+def _shown(snapshot: Snapshot) -> list[JobState]:
+    """Return the states to show; most applications hand nothing over."""
+    return [each for each in JobState if snapshot.counts[each] or each is not JobState.HANDED_OVER]
 
 
 def _workers_in_words(snapshot: Snapshot) -> str:
@@ -176,7 +181,8 @@ def tasks(
 
 
 def _task_grid(found: Sequence[TaskRecord], now: float) -> Grid:
-    numbers = tuple(JobState)
+    handed = any(task.handed_over for task in found)
+    numbers = [each for each in JobState if handed or each is not JobState.HANDED_OVER]
     grid = Grid(("task", *numbers, "last ended"), ("task",), numbers)
     for task in found:
         grid.add(task.name, *(f"{getattr(task, each):,}" for each in numbers), _last(task, now))
