@@ -294,6 +294,22 @@ def _check_run_at(at: object) -> None:
 
 
 NO_OPTIONS = CallOptions()
+
+
+def refuse_options_of_fleets(system: str, name: str, options: "TaskOptions | CallOptions") -> None:
+    """Refuse the options that the workers of another system have themselves.
+
+    Raises:
+        ConfigurationError: one of them is set.
+    """
+    for option in ("timeout", "retries", "executor"):
+        if getattr(options, option, None) is not None:
+            raise ConfigurationError(
+                f"{option} is not possible for {name}, because the workers of {system} run it. Set"
+                f" what {system} has for it. Sending it to them is repeated without end."
+            )
+
+
 _OF_TASKS = TaskOptionsDict.__annotations__.keys()
 _OF_CALLS = CallOptionsDict.__annotations__.keys()
 
