@@ -1,7 +1,9 @@
 """The audit: what people did to jobs, queues and schedules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+from afterword.model.job import new_id
 
 KEPT_DAYS = 365
 
@@ -12,13 +14,19 @@ class Actor:
 
     Args:
         name: of the user, as far as it is known.
-        place: "dashboard", "command line" or "API".
+        place: "dashboard", "command line", "API" or "application".
         selection: the search by which the jobs were chosen; "": they were named one by one.
+        act: the same for all batches of one action, which are one row; "": each call is a row.
     """
 
     name: str
     place: str
     selection: str = ""
+    act: str = ""
+
+    def on_all(self, selection: str) -> "Actor":
+        """Return the actor of one action on all that match, which is made in batches."""
+        return replace(self, selection=selection, act=new_id())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +35,7 @@ class AuditRecord:
 
     Args:
         action: the verb: "cancel", "retry", "delete", "pause", "resume", "limit",
-            "pause schedule" or "resume schedule".
+            "pause schedule", "resume schedule", or what else was noted, such as "run".
         target: the search, or the first ids or names.
         count: how many jobs, queues or schedules it changed.
     """
