@@ -1,5 +1,6 @@
 """The audit: what people did to jobs, queues and schedules."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -27,6 +28,26 @@ class Actor:
     def on_all(self, selection: str) -> "Actor":
         """Return the actor of one action on all that match, which is made in batches."""
         return replace(self, selection=selection, act=new_id())
+
+
+def name_of_user(user: object) -> str:
+    """Return the name of a user, whatever represents one; "" if it tells none.
+
+    Text is no name: security dependencies of FastAPI return tokens and keys as text.
+
+    >>> from starlette.authentication import SimpleUser
+    >>> name_of_user(SimpleUser("ada")), name_of_user("a-token")
+    ('ada', '')
+    """
+    for attribute in _NAMES:
+        with suppress(Exception):  # code of the application; Starlette's BaseUser raises
+            name = getattr(user, attribute)
+            if isinstance(name, str):
+                return name
+    return ""
+
+
+_NAMES = ("display_name", "username")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

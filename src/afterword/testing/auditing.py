@@ -82,7 +82,7 @@ def check_an_action_that_fails_is_not_audited(store: Store) -> None:
 
 
 def check_other_actions_are_noted(store: Store) -> None:
-    """What no verb for people does is noted by its caller, in the transaction of the action."""
+    """An action that no verb for people makes is noted by its caller, in its transaction."""
     job = a_job()
     with store.transaction():
         store.add([job])
