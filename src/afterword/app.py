@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from afterword import telemetry
+from afterword.admin.duration import show_span
 from afterword.admin.running import add_by
 from afterword.client import holdings, upkeep
 from afterword.client.call import Call, ScriptTaskAdder
@@ -194,7 +195,7 @@ class Afterword(ScriptTaskAdder):
         check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
         check_number("store_timeout", store_timeout, 0.01, 3600)
         check_callable("redact", redact)
-        self.redact = redacting(redact)
+        self.redact, self._redacts = redacting(redact), redact is not None
         if not callable(idempotent):
             check_flag("idempotent", idempotent)
         rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
@@ -616,12 +617,41 @@ class Afterword(ScriptTaskAdder):
 
         debug = self._app is not None and self._app.debug
         return dashboard(
-            Source(store=self.inquiries.store, add=self._add_at_once, clock=self._clock),
+            Source(
+                store=self.inquiries.store,
+                add=self._add_at_once,
+                clock=self._clock,
+                settings=self._settings,
+            ),
             authorize=authorize,
             hosts=hosts,
             readers_see_arguments=readers_see_arguments,
             development=debug or os.environ.get("AFTERWORD_DEV") == "1",
         )
+
+    def _settings(self) -> dict[str, str]:
+        """Return the settings in words, for people; none of them is secret."""
+        rules, limits = self.intake.rules, self._queue_limits
+        queues = (
+            f"{name} (at most {limits[name]:,} at a time)" if limits.get(name) else name
+            for name in self._queues
+        )
+        return {
+            "runs jobs": "yes" if self._works else "no, it only stores them",
+            "queues": ", ".join(queues),
+            "concurrency": f"{self._concurrency:,}",
+            "order": rules.order,
+            "on failure": rules.on_failure,
+            "retries": f"{self._retries or 0:,}, unless a task has its own",
+            "strict": "yes" if rules.strict else "no",
+            "idempotent": "yes" if rules.idempotent else "no",
+            "redact": "yes" if self._redacts else "no",
+            "log lines": f"{self._log_lines:,} of each attempt" if self._log_lines else "none",
+            "lease": show_span(self._lease),
+            "grace": show_span(self._grace),
+            "retention": show_span(self._retention),
+            "store timeout": show_span(self.intake.store_timeout),
+        }
 
     def _add_at_once(self, job: NewJob, by: Actor) -> None:
         """Store a job that a person adds; blocks."""

@@ -186,6 +186,7 @@ class Dashboard:
             form=form,
             add=lambda job: self._source.add(job, by),
             recent=self._recent,
+            settings=self._source.settings,
             poll="hx-request" in request.headers,
         )
 

@@ -1,6 +1,6 @@
 """The store that a dashboard shows, and whose it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from afterword.model.audit import Actor
@@ -17,8 +17,10 @@ class Source:
         store: returns the store, opened if necessary; it may block.
         add: stores a new job for a person; it may block.
         clock: the store's time.
+        settings: returns the settings of the application's `Afterword`, by their names.
     """
 
     store: Callable[[], Store]
     add: Callable[[NewJob, Actor], object]
     clock: Clock
+    settings: Callable[[], Mapping[str, str]] = dict

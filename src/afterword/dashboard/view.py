@@ -92,6 +92,7 @@ class View:
         form: the fields of a form that was sent.
         add: stores a new job for this person.
         recent: keeps answers that took long.
+        settings: those of the application's `Afterword`, by their names.
         poll: True if an open page asks for news.
     """
 
@@ -107,6 +108,7 @@ class View:
     form: Fields
     add: Callable[[NewJob], object]
     recent: Recent
+    settings: Callable[[], Mapping[str, str]] = dict
     poll: bool = False
 
     def may(self, permission: str) -> bool:
