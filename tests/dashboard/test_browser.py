@@ -35,6 +35,8 @@ SCREENS = (
     "/jobs/{failed}",
     "/jobs/{running}",
     "/jobs/{waiting}",
+    "/audit",
+    "/audit?name=nobody",
     "/nowhere",
 )
 
@@ -320,7 +322,7 @@ def test_hostile_text_stays_text(browser: Browser, served: Served) -> None:
     ids = hostile(served.store)
     context = browser.new_context(viewport={"width": 390, "height": 844})
     tab = tab_in(context)
-    for path in ("/", "/jobs", *(f"/jobs/{each}" for each in ids)):
+    for path in ("/", "/jobs", "/audit", *(f"/jobs/{each}" for each in ids)):
         tab.page.goto(served.url + path)
         tab.page.mouse.move(200, 300)
 

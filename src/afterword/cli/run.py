@@ -10,9 +10,11 @@ from pydantic import ValidationError
 
 from afterword.admin.health import serves
 from afterword.admin.ids import one
+from afterword.admin.running import add_by
 from afterword.app import Afterword
 from afterword.cli import output
 from afterword.cli.options import Url, opened, parsed_span
+from afterword.cli.person import this_person
 from afterword.cli.watch import watch_until_final
 from afterword.client.call import Call
 from afterword.errors import ArgumentError, ArgumentValueError, ConfigurationError, PayloadTooLarge
@@ -106,7 +108,7 @@ def run(
     )
     with _place_of(app, url) as (store, new_job):
         job = new_job(task, text, call_options)
-        (added,) = store.add([job])
+        added = add_by(store, job, this_person())
         _tell(store, job, added, checked=app is not None)
         if not wait:
             output.write(f"{added.id}\n")

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from afterword.dashboard import change, export, job, jobs, overview, queues, schedules, workers
+from afterword.dashboard import (
+    audit,
+    change,
+    export,
+    job,
+    jobs,
+    overview,
+    queues,
+    schedules,
+    workers,
+)
 from afterword.dashboard.permissions import Permission
 from afterword.dashboard.view import Answer, View
 
@@ -55,6 +65,7 @@ ROUTES = (
     Route("schedules", "/schedules", schedules.show, menu="Schedules"),
     Route("pause_schedule", "/schedules/pause", schedules.pause, "schedules", "POST"),
     Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),
+    Route("audit", "/audit", audit.show, menu="Audit"),
 )
 
 

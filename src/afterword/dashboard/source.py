@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.job import NewJob
 from afterword.store.protocol import Store
@@ -14,10 +15,10 @@ class Source:
 
     Args:
         store: returns the store, opened if necessary; it may block.
-        add: stores a new job; it may block.
+        add: stores a new job for a person; it may block.
         clock: the store's time.
     """
 
     store: Callable[[], Store]
-    add: Callable[[NewJob], object]
+    add: Callable[[NewJob, Actor], object]
     clock: Clock

@@ -43,6 +43,7 @@ from afterword.model.records import (
     TaskRecord,
     WorkerRecord,
 )
+from afterword.store.noting import NOTED_WITHIN
 from afterword.store.url import masked
 
 STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
@@ -422,18 +423,25 @@ class Store(Protocol):
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited."""
 
-    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
+    def limit(
+        self,
+        queues: Mapping[str, int | None],
+        by: Actor | None = None,
+        within: float = NOTED_WITHIN,
+    ) -> bool:
         """Set how many jobs of these queues may run at the same time, over all workers.
 
         Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
         """
 
-    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
+    def pause(
+        self, queues: Sequence[str], by: Actor | None = None, within: float = NOTED_WITHIN
+    ) -> bool:
         """Let no worker start jobs of these queues any more.
 
         Returns when that holds in every process: each live worker has taken note, or its lease is
-        over. False: not all have within a minute; or it was called in a transaction, which does
-        not wait.
+        over. False: not all have within so many seconds; or it was called in a transaction, which
+        does not wait.
         """
 
     def wait_noted(self, timeout: float) -> bool:
@@ -474,6 +482,12 @@ class Store(Protocol):
         """The newest actions of people first, in pages; they are kept for a year.
 
         `before` is the last id of the page before.
+        """
+
+    def note(self, action: str, targets: Sequence[str], count: int, by: Actor) -> None:
+        """Write an action into the audit that no verb with `by` makes, such as adding a job.
+
+        Call it in the transaction of the action. With a count of 0 nothing is written.
         """
 
     def examine(self) -> Sequence[Remark]:

@@ -195,6 +195,7 @@ class PostgresStore:
     tasks = verb("_queries", Queries.tasks)
     revision = verb("_queries", Queries.revision)
     audit = verb("_queries", Queries.audit)
+    note = verb("_actions", Actions.note)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)
