@@ -128,13 +128,14 @@ def scope_of(search: Search, states: Sequence[JobState], matching: int = 0) -> s
     """
     wanted = search.filter
     parts = [
-        f"{name} {repr(value) if name == 'error' else printable(str(value))}"
+        f"{name} {repr(value) if name.startswith('error') else printable(str(value))}"
         for name, value in (
             ("task", wanted.task),
             ("queue", wanted.queue),
             ("tag", wanted.tag),
             ("request", wanted.request_id),
-            ("error", wanted.error),
+            ("error", search.error),
+            ("error like", search.group),
             ("worker", wanted.worker),
             ("added since", _instant(wanted.since)),
         )

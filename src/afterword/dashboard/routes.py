@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from afterword.dashboard import change, export, job, jobs, overview, queues, schedules, workers
+from afterword.dashboard import (
+    change,
+    export,
+    failures,
+    job,
+    jobs,
+    overview,
+    queues,
+    schedules,
+    workers,
+)
 from afterword.dashboard.permissions import Permission
 from afterword.dashboard.view import Answer, View
 
@@ -46,6 +56,7 @@ ROUTES = (
     Route("cancel", "/jobs/change/cancel", change.carry_out, "cancel", "POST"),
     Route("confirm_delete", "/jobs/change/delete", change.confirm, "delete"),
     Route("delete", "/jobs/change/delete", change.carry_out, "delete", "POST"),
+    Route("failures", "/failures", failures.show, menu="Failures"),
     Route("queues", "/queues", queues.show, menu="Queues"),
     Route("queue", "/queues/queue", queues.show_one),
     Route("pause_queue", "/queues/queue/pause", queues.pause, "queues", "POST"),
