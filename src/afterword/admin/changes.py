@@ -136,13 +136,14 @@ def scope_of(
     """
     wanted = search.filter
     parts = [
-        f"{name} {repr(value) if name == 'error' else printable(str(value))}"
+        f"{name} {repr(value) if name.startswith('error') else printable(str(value))}"
         for name, value in (
             ("task", wanted.task),
             ("queue", wanted.queue),
             ("tag", wanted.tag),
             ("request", wanted.request_id),
-            ("error", wanted.error),
+            ("error", search.error),
+            ("error like", search.group),
             ("worker", wanted.worker),
             ("added since", _instant(wanted.since)),
         )

@@ -55,10 +55,10 @@ def lines(
     return _figure(title, summary, drawn + areas, highest, unit)
 
 
-def sparkline(values: Sequence[float], words: str) -> Markup:
+def sparkline(values: Sequence[float], words: str, hue: str = "busy") -> Markup:
     """Draw a small line without axes; `words` says the same."""
     highest = max(values, default=0)
-    line = _line(Series("", "busy", values), highest)
+    line = _line(Series("", hue, values), highest)
     return Markup(
         '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"><title>{}'
         "</title>{}</svg>"

@@ -231,6 +231,7 @@ class Store(Protocol):
     url: str  # without password
     durability: str  # "power-loss" or "process-crash": what a committed job survives
     identity: str  # made with the store, and the same for all that have it open
+    patience: float  # seconds after which a statement gives up: others have locks, or no answer
 
     def open(self, create: bool = True) -> None:
         """Connect and migrate; refuse a schema that this release cannot work with.

@@ -66,6 +66,7 @@ class PostgresStore:
         self.url = shown(parameters)
         self.durability = "power-loss"
         self.identity = ""  # until it is open
+        self.patience = timeout
         session = Session(parameters, timeout, clock, {**PLANS, **IMPATIENT})
         self._schema = Schema(session)
         self._writer = writer = Writer(session)
