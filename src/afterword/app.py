@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
+from inspect import signature
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Never, Protocol, TypeVar, get_args, overload
 from weakref import WeakSet
 
 from starlette.applications import Starlette
@@ -58,6 +59,7 @@ from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
 from afterword.store.protocol import Store, open_store
 from afterword.tasks import application
+from afterword.tasks.mistakes import require_known
 from afterword.tasks.options import (
     NO_OPTIONS,
     CallOptions,
@@ -186,7 +188,9 @@ class Afterword(ScriptTaskAdder):
         injectors: Sequence[Injector] = (),
         tasks: Sequence[ModuleType | Callable[..., Any]] = (),
         clock: Clock | None = None,
+        **unknown: Never,
     ) -> None:
+        _refuse(unknown)
         check_choice("order", order, get_args(Order))
         check_choice("on_failure", on_failure, get_args(OnFailure))
         check_flag("strict", strict)
@@ -214,8 +218,9 @@ class Afterword(ScriptTaskAdder):
         self._group.on_open = self._set_clock
         self.inquiries = Inquiries(self._group, self._clock)
         self._failures = Failures(self.inquiries, self.redact)
-        advice = "" if self.test_run is None else self.test_run.advice
-        self._transactions = Transactions(self._group, advice)
+        self._transactions = Transactions(
+            self._group, "" if self.test_run is None else self.test_run.advice
+        )
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
         self.intake = Intake(
@@ -927,6 +932,14 @@ class Afterword(ScriptTaskAdder):
         self.intake.forget()
         self._failures.forget()
         self._worker = None
+
+
+def _refuse(unknown: Mapping[str, object]) -> None:
+    """Refuse options that do not exist, with the right line; see `require_known`."""
+    for name, value in unknown.items():
+        known = [*signature(Afterword).parameters][:-2]  # neither the clock nor the unknown ones
+        shown = value if isinstance(value, bool) else "..."  # others may be secret
+        require_known([name], known, f"Afterword(app, {{}}={shown})", (), "")
 
 
 def _nothing(store: Store) -> None:
