@@ -71,10 +71,10 @@ def _compact(css: str) -> str:
     css = re.sub(r"\s*([{};,>])\s*", r"\1", css)
     css = re.sub(r"(?<=[\w-]):\s+", ":", css).replace(";}", "}").strip()
     css = re.sub(r"(?<=[\s:(,-])0(?=\.\d)", "", css)
-    names = {name: f"--{letter}" for name, letter in zip(_variables(css), ascii_letters, strict=False)}
-    return re.sub(r"--[a-z][a-z-]*", lambda found: names.get(found[0], found[0]), css)
+    short = dict(zip(_variables(css), ascii_letters, strict=False))
+    return re.sub(r"--([a-z][a-z-]*)", lambda found: f"--{short.get(found[1], found[1])}", css)
 
 
 def _variables(css: str) -> list[str]:
     """Return the variables of a style sheet, in their order."""
-    return list(dict.fromkeys(re.findall(r"(?<=[{;])--[a-z][a-z-]*(?=:)", css)))
+    return list(dict.fromkeys(re.findall(r"(?<=[{;]--)[a-z][a-z-]*(?=:)", css)))
