@@ -64,9 +64,9 @@ def lines(title: str, labels: Sequence[str], series: Sequence[Series], write: Wr
     return _figure(title, labels, series, drawn, highest, write)
 
 
-def sparkline(values: Sequence[float], words: str) -> Markup:
+def sparkline(values: Sequence[float], words: str, hue: str = "busy") -> Markup:
     """Draw a small line without axes; `words` says the same."""
-    line = _line("busy", values, max(values, default=0))
+    line = _line(hue, values, max(values, default=0))
     return Markup(
         '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"><title>{}'
         "</title>{}</svg>"
