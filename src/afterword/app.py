@@ -21,6 +21,7 @@ from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
+from afterword.client.named_call import checked
 from afterword.client.operation import calling
 from afterword.errors import (
     ConfigurationError,
@@ -599,8 +600,8 @@ class Afterword(ScriptTaskAdder):
                 `FastAPI(debug=True)`, or the environment variable `AFTERWORD_DEV=1`; then only
                 clients on this machine are answered.
             hosts: the host names by which the dashboard may be reached. Default: any.
-            readers_see_arguments: True shows arguments and results of jobs to everybody who may
-                read. Default: they need the permission "arguments", which "operate" includes.
+            readers_see_arguments: True shows arguments, results and logs of jobs to everybody who
+                may read. Default: they need the permission "arguments", which "operate" includes.
 
         Raises:
             ConfigurationError: `authorize` is missing, or an option has an invalid value.
@@ -613,7 +614,12 @@ class Afterword(ScriptTaskAdder):
 
         debug = self._app is not None and self._app.debug
         return dashboard(
-            Source(store=self.inquiries.store, add=self._add_at_once, clock=self._clock),
+            Source(
+                store=self.inquiries.store,
+                add=self._add_at_once,
+                clock=self._clock,
+                new_job=lambda task, text: checked(task, text, self.injection),
+            ),
             authorize=authorize,
             hosts=hosts,
             readers_see_arguments=readers_see_arguments,

@@ -178,6 +178,7 @@ class Dashboard:
             query=fields_of(request.query_params.multi_items()),
             form=form,
             add=self._source.add,
+            new_job=self._source.new_job,
             recent=self._recent,
             poll="hx-request" in request.headers,
         )

@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-# read: every screen. arguments: arguments and results of jobs. The others are changes.
+# read: every screen. arguments: arguments, results and logs of jobs. The others are changes.
 Permission = Literal[
     "read", "arguments", "retry", "cancel", "delete", "add", "queues", "schedules", "workers"
 ]

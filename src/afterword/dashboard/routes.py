@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from afterword.dashboard import change, export, job, jobs, overview, queues, schedules, workers
+from afterword.dashboard import (
+    change,
+    copy,
+    export,
+    job,
+    jobs,
+    overview,
+    queues,
+    schedules,
+    workers,
+)
 from afterword.dashboard.permissions import Permission
 from afterword.dashboard.view import Answer, View
 
@@ -39,7 +49,8 @@ ROUTES = (
     Route("jobs", "/jobs", jobs.show, menu="Jobs"),
     Route("export", "/jobs/export.{format}", export.send),
     Route("job", "/jobs/{job_id}", job.show),
-    Route("copy", "/jobs/{job_id}/copy", job.run_copy, "add", "POST"),
+    Route("edit", "/jobs/{job_id}/copy", copy.show, "add"),
+    Route("copy", "/jobs/{job_id}/copy", copy.run, "add", "POST"),
     Route("confirm_retry", "/jobs/change/retry", change.confirm, "retry"),
     Route("retry", "/jobs/change/retry", change.carry_out, "retry", "POST"),
     Route("confirm_cancel", "/jobs/change/cancel", change.confirm, "cancel"),

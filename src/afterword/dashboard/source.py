@@ -7,6 +7,8 @@ from afterword.model.clock import Clock
 from afterword.model.job import NewJob
 from afterword.store.protocol import Store
 
+NewJobOf = Callable[[str, str], NewJob]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -16,8 +18,11 @@ class Source:
         store: returns the store, opened if necessary; it may block.
         add: stores a new job; it may block.
         clock: the store's time.
+        new_job: makes the job of a task and of its arguments as JSON, as `add_task` would. None:
+            there is no application, so only what holds for every task is checked.
     """
 
     store: Callable[[], Store]
     add: Callable[[NewJob], object]
     clock: Clock
+    new_job: NewJobOf | None = None
