@@ -7,9 +7,10 @@ always, by a clock that goes through the last hour.
 import json
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from afterword.model.clock import Clock, as_datetime
@@ -33,7 +34,7 @@ _REFUSED = """Traceback (most recent call last):
     response = client.post(f"{MAIL}/messages", json=letter)
 httpx.ConnectError: [Errno 111] Connection refused by mail.shop.example:443
 """
-_DECLINED = """Traceback (most recent call last):
+DECLINED = """Traceback (most recent call last):
   File "/app/shop/payments.py", line 88, in capture
     raise CardDeclined(f"order {order} was declined by the bank")
 shop.payments.CardDeclined: order 48213 was declined by the bank
@@ -52,7 +53,8 @@ class Kind:
     Args:
         share: of all jobs.
         typical: seconds that it takes.
-        fails: the share of its jobs that fail.
+        fails: the share of its jobs that fail, with this error.
+        argument: the name of its argument.
     """
 
     task: str
@@ -61,12 +63,13 @@ class Kind:
     typical: float
     fails: float
     error: str = ""
+    argument: str = "order"
 
 
-_KINDS = (
+SHOP = (
     Kind("shop.orders:pack_order", "default", 0.52, 0.18, 0.0),
     Kind("shop.mail:send_receipt", "mail", 0.27, 0.42, 0.004, _REFUSED),
-    Kind("shop.payments:capture", "default", 0.12, 0.9, 0.02, _DECLINED),
+    Kind("shop.payments:capture", "default", 0.12, 0.9, 0.02, DECLINED),
     Kind("shop.images:resize", "images", 0.08, 4.0, 0.0),
     Kind("shop.reports:build", "reports", 0.01, 38.0, 0.0),
 )
@@ -98,16 +101,91 @@ def filled(path: Path, seed: int = 7) -> Iterator[tuple[Store, dict[str, str]]]:
     store = SQLiteStore(path, clock)
     store.open()
     try:
-        day = _Day(store, clock, random.Random(seed), now)
-        day.restore()
-        named = day.add_unfinished()
+        chance = random.Random(seed)
+        restore(store, _ended(SHOP, chance, now))
+        named = _Unfinished(store, clock, chance, now).add()
         clock.at = None
         yield store, named
     finally:
         store.close()
 
 
-class _Day:
+# ---------------------------------------------------------------------- what has ended
+
+
+def restore(store: Store, records: Iterable[JobRecord]) -> None:
+    """Add jobs that have ended, and count them."""
+    remaining = iter(records)
+    while some := list(islice(remaining, _BATCH)):
+        store.restore(some)
+    while store.roll_up(24 * 60):
+        pass
+
+
+def _ended(kinds: Sequence[Kind], chance: random.Random, now: float) -> Iterator[JobRecord]:
+    """Yield the jobs of a day, with an outage of the mail server."""
+    at = now - _DAY + 60
+    while at < now - 1:
+        hours = (now - at) / _HOUR
+        rate = _PER_MINUTE * (1.15 + 0.8 * math.cos(hours / 24 * 2 * math.pi))
+        at += chance.expovariate(rate / 60)
+        outage = 34 * 60 < now - at < 47 * 60
+        yield ended_job(_one_of(kinds, chance), chance, min(at, now - 1), outage=outage)
+
+
+def steady(
+    kinds: Sequence[Kind], chance: random.Random, now: float, seconds: float, per_minute: float
+) -> Iterator[JobRecord]:
+    """Yield the jobs that ended in the seconds before now."""
+    at = now - seconds
+    while at < now - 1:
+        yield ended_job(_one_of(kinds, chance), chance, at)
+        at += chance.expovariate(per_minute / 60)
+
+
+def _one_of(kinds: Sequence[Kind], chance: random.Random) -> Kind:
+    (kind,) = chance.choices(kinds, [each.share for each in kinds])
+    return kind
+
+
+def ended_job(
+    kind: Kind, chance: random.Random, ended: float, *, outage: bool = False
+) -> JobRecord:
+    """Make a job that ended at this time."""
+    slow = 3.0 if outage else 1.0
+    ran = kind.typical * chance.lognormvariate(0, 0.5) * (slow if kind.error else 1.0)
+    waited = 0.02 * chance.lognormvariate(0, 1.1) * slow**2
+    lost = outage and kind.error is _REFUSED and chance.random() < 0.55
+    failed = lost or chance.random() < kind.fails
+    added = ended - ran - waited
+    number = chance.randrange(10_000, 99_999)
+    return JobRecord(
+        id=_id_at(added, chance),
+        task=kind.task,
+        arguments=json.dumps({kind.argument: number}),
+        queue=kind.queue,
+        priority=0,
+        state=JobState.FAILED if failed else JobState.COMPLETED,
+        attempt=3 if lost else 1,
+        lost=0,
+        interrupted=0,
+        worker=None,
+        after=None,
+        on_failure="stop",
+        request_id=None,
+        error=kind.error.replace("48213", str(number)) if failed else None,
+        created_at=as_datetime(added),
+        run_at=as_datetime(added),
+        started_at=as_datetime(ended - ran),
+        finished_at=as_datetime(ended),
+        failures=2 if lost else 0,
+    )
+
+
+# ---------------------------------------------------------------------- what has not
+
+
+class _Unfinished:
     def __init__(self, store: Store, clock: Setting, chance: random.Random, now: float) -> None:
         self._store = store
         self._clock = clock
@@ -115,62 +193,7 @@ class _Day:
         self._now = now
         self._workers = [f"{new_fence():016x}" for _ in range(3)]
 
-    # ------------------------------------------------------------------ what has ended
-
-    def restore(self) -> None:
-        """Add the jobs that have ended, and count them."""
-        records = list(self._ended())
-        for start in range(0, len(records), _BATCH):
-            self._store.restore(records[start : start + _BATCH])
-        while self._store.roll_up(24 * 60):
-            pass
-
-    def _ended(self) -> Iterator[JobRecord]:
-        at = self._now - _DAY + 60
-        while at < self._now - 1:
-            at += self._chance.expovariate(self._rate(at) / 60)
-            (kind,) = self._chance.choices(_KINDS, [each.share for each in _KINDS])
-            yield self._record(kind, min(at, self._now - 1))
-
-    def _rate(self, at: float) -> float:
-        """Return the jobs per minute at this time: more by day than by night."""
-        hours = (at - self._now) / _HOUR
-        return _PER_MINUTE * (1.15 + 0.8 * math.cos(hours / 24 * 2 * math.pi))
-
-    def _record(self, kind: Kind, ended: float) -> JobRecord:
-        outage = 34 * 60 < self._now - ended < 47 * 60
-        slow = 3.0 if outage else 1.0
-        ran = kind.typical * self._chance.lognormvariate(0, 0.5) * (slow if kind.error else 1.0)
-        waited = 0.02 * self._chance.lognormvariate(0, 1.1) * slow**2
-        lost = kind.error is _REFUSED and outage and self._chance.random() < 0.55
-        failed = lost or self._chance.random() < kind.fails
-        added = ended - ran - waited
-        number = self._chance.randrange(10_000, 99_999)
-        return JobRecord(
-            id=_id_at(added, self._chance),
-            task=kind.task,
-            arguments=json.dumps({"order": number}),
-            queue=kind.queue,
-            priority=0,
-            state=JobState.FAILED if failed else JobState.COMPLETED,
-            attempt=3 if lost else 1,
-            lost=0,
-            interrupted=0,
-            worker=self._chance.choice(self._workers),
-            after=None,
-            on_failure="stop",
-            request_id=None,
-            error=kind.error.replace("48213", str(number)) if failed else None,
-            created_at=as_datetime(added),
-            run_at=as_datetime(added),
-            started_at=as_datetime(ended - ran),
-            finished_at=as_datetime(ended),
-            failures=2 if lost else 0,
-        )
-
-    # ------------------------------------------------------------------ what has not
-
-    def add_unfinished(self) -> dict[str, str]:
+    def add(self) -> dict[str, str]:
         """Add jobs in every state, workers, schedules and rules."""
         self._join()
         named = {"failed": self._failed_receipt(), "retrying": self._retrying()}
@@ -246,7 +269,7 @@ class _Day:
             options=JobOptions(retries=5).text(),
         )
         self._store.add([job])
-        self._end(job, RetryAt(280.0, _DECLINED), 1.2)
+        self._end(job, RetryAt(280.0, DECLINED), 1.2)
         return job.id
 
     def _running(self) -> str:
