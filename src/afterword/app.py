@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from afterword import telemetry
+from afterword.admin.running import add_by
 from afterword.client import holdings, upkeep
 from afterword.client.call import Call, ScriptTaskAdder
 from afterword.client.failures import Failures
@@ -32,6 +33,7 @@ from afterword.errors import (
 )
 from afterword.injection.injectors import injection_of
 from afterword.injection.needs import Injection, Injector, checked_injectors, native, refused_by_all
+from afterword.model.audit import Actor
 from afterword.model.checks import (
     check_callable,
     check_choice,
@@ -595,8 +597,9 @@ class Afterword(ScriptTaskAdder):
         Args:
             authorize: decides about each request: a function of the request (`def` or `async def`),
                 or a FastAPI dependency. It returns None (no access), "read", "operate", or a set of
-                permissions (`dashboard.permissions`). It may raise `HTTPException`, for instance to
-                send people to the log-in page. It may be left out only in development: with
+                permissions (`dashboard.permissions`), or with the name of the user, for the audit,
+                a `dashboard.Person`. It may raise `HTTPException`, for instance to send people to
+                the log-in page. It may be left out only in development: with
                 `FastAPI(debug=True)`, or the environment variable `AFTERWORD_DEV=1`; then only
                 clients on this machine are answered.
             hosts: the host names by which the dashboard may be reached. Default: any.
@@ -626,10 +629,10 @@ class Afterword(ScriptTaskAdder):
             development=debug or os.environ.get("AFTERWORD_DEV") == "1",
         )
 
-    def _add_at_once(self, job: NewJob) -> None:
-        """Store a job that was made elsewhere; blocks."""
+    def _add_at_once(self, job: NewJob, by: Actor) -> None:
+        """Store a job that a person adds; blocks."""
         self.inquiries.store()
-        self._group.run_blocking(calling(lambda store: store.add([job])))
+        self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""

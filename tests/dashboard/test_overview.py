@@ -32,6 +32,9 @@ def test_each_range_is_a_link_and_draws_what_ended(site: Site, name: str) -> Non
     answer = site.get(f"/?range={name}")
     text = text_of(answer)
 
+    titles = re.findall(r"<figcaption><strong>([^<]*)", answer.text)
+    assert ["Run", "Wait"] == titles[1:]
+    assert titles[0].startswith("Ended jobs, per ")
     current = re.findall(r'<a href="([^"]*)" aria-current="true"', answer.text)
     assert [f"{ROOT}/" if name == "1h" else f"{ROOT}/?range={name}"] == current
     assert f"Last {RANGES[name].words}" in text

@@ -10,10 +10,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from afterword.admin.running import add_by
 from afterword.cli import output
 from afterword.cli.options import Url, clock, opened
-from afterword.dashboard import Source, dashboard
+from afterword.cli.person import this_person
+from afterword.dashboard import Person, Source, dashboard
 from afterword.errors import MissingExtra
+from afterword.model.audit import Actor
 from afterword.model.job import NewJob
 from afterword.store.protocol import Store
 
@@ -69,14 +72,15 @@ def dashboard_of(
     """Make the dashboard of an open store, for those who have the token."""
     adding = threading.Lock()  # one thread at a time writes to a store
 
-    def add(job: NewJob) -> None:
+    def add(job: NewJob, by: Actor) -> None:
         with adding:
-            store.add([job])
+            add_by(store, job, by)
 
-    granted = "read" if read_only else "operate"
+    # Who has the token is, as far as can be known, who has started the command.
+    person = Person(this_person().name, may="read" if read_only else "operate")
     served = dashboard(
         Source(store=lambda: store, add=add, clock=clock),
-        authorize=lambda request: granted,
+        authorize=lambda request: person,
         hosts=hosts,
         readers_see_arguments=True,
     )

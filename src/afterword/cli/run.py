@@ -8,8 +8,10 @@ import typer
 
 from afterword.admin.health import serves
 from afterword.admin.ids import one
+from afterword.admin.running import add_by
 from afterword.cli import output
 from afterword.cli.options import Url, opened, parsed_span
+from afterword.cli.person import this_person
 from afterword.cli.watch import watch_until_final
 from afterword.client.named_call import checked, object_of, unchecked
 from afterword.errors import ConfigurationError
@@ -100,7 +102,7 @@ def run(
     )
     with _place_of(app, url) as (store, new_job):
         job = new_job(task, text, call_options)
-        (added,) = store.add([job])
+        added = add_by(store, job, this_person())
         _tell(store, job, added, checked=app is not None)
         if not wait:
             output.write(f"{added.id}\n")

@@ -14,7 +14,9 @@ import typer
 from afterword.admin.words import many
 from afterword.cli import output
 from afterword.cli.options import Json, Url, opened
+from afterword.cli.person import this_person
 from afterword.errors import ConfigurationError, safe_repr
+from afterword.model.audit import Actor
 from afterword.model.job import JobRecord
 from afterword.model.records import Filter
 from afterword.store import archive
@@ -108,7 +110,7 @@ def import_(
     with opened(url) as store, _reading(file) as source:
         _check(store, archive.read(source))
         source.seek(0)
-        added, known = _import_all(store, archive.read(source))
+        added, known = _import_all(store, archive.read(source), this_person().on_all(file.name))
     if json:
         output.print_document({"imported": added, "already_there": known})
     else:
@@ -168,11 +170,13 @@ def _as_far_as_it_goes(records: Iterator[JobRecord]) -> Iterator[JobRecord]:
         yield from records
 
 
-def _import_all(store: Store, records: Iterator[JobRecord]) -> tuple[int, int]:
+def _import_all(store: Store, records: Iterator[JobRecord], by: Actor) -> tuple[int, int]:
     """Import all records; return how many were added, and how many existed already."""
     added = known = 0
     for batch in _batches(archive.arranged(records)):
-        accepted = store.restore(batch)
+        with store.transaction():
+            accepted = store.restore(batch)
+            store.note("import", [], sum(accepted), by)
         added += sum(accepted)
         known += len(batch) - sum(accepted)
     return added, known

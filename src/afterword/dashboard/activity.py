@@ -45,7 +45,6 @@ def charts(activity: Activity, now: float) -> list[Markup]:
     waited = _quantiles(activity, lambda each: each.waited, "later")
     return [
         bars(f"Ended jobs, per {each_step}", labels, ended),
-        lines("Run", labels, _quantiles(activity, lambda each: each.ran, "busy"), show_duration),
         lines("Run", labels, ran, show_duration),
         lines("Wait", labels, waited, show_duration),
     ]

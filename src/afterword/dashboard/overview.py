@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from afterword.admin.activity import RANGES, Activity, activity, failed_in_a_day, rising
-from afterword.admin.failures import Group, grouped
+from afterword.admin.failures import failures
 from afterword.admin.health import Snapshot, capped, look_at, serves
+from afterword.admin.search import Search
 from afterword.dashboard.activity import DEFAULT, charts, quantile, range_of, sparklines
 from afterword.dashboard.command import command
 from afterword.dashboard.view import Page, View
+from afterword.model.failures import FailureGroup
 from afterword.model.job import JobState
-from afterword.model.records import Filter
 
 _QUEUES = 20
 _FAILED = 200  # newest failed jobs that are grouped
@@ -92,7 +93,7 @@ def _slots(snapshot: Snapshot) -> Slots:
     )
 
 
-def _latest_failures(view: View) -> list[Group]:
+def _latest_failures(view: View) -> list[FailureGroup]:
     """Group the newest failed jobs; the latest group comes first."""
-    failed = view.store.find(Filter(state=JobState.FAILED), _FAILED)
-    return sorted(grouped(failed), key=lambda group: group.last_at, reverse=True)
+    found = failures(view.store, Search(), _FAILED).groups
+    return sorted(found, key=lambda group: group.last_at, reverse=True)

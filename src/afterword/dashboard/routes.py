@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from afterword.dashboard import (
+    audit,
     change,
     copy,
     export,
+    failures,
     job,
     jobs,
     overview,
@@ -57,6 +59,7 @@ ROUTES = (
     Route("cancel", "/jobs/change/cancel", change.carry_out, "cancel", "POST"),
     Route("confirm_delete", "/jobs/change/delete", change.confirm, "delete"),
     Route("delete", "/jobs/change/delete", change.carry_out, "delete", "POST"),
+    Route("failures", "/failures", failures.show, menu="Failures"),
     Route("queues", "/queues", queues.show, menu="Queues"),
     Route("queue", "/queues/queue", queues.show_one),
     Route("pause_queue", "/queues/queue/pause", queues.pause, "queues", "POST"),
@@ -66,6 +69,7 @@ ROUTES = (
     Route("schedules", "/schedules", schedules.show, menu="Schedules"),
     Route("pause_schedule", "/schedules/pause", schedules.pause, "schedules", "POST"),
     Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),
+    Route("audit", "/audit", audit.show, menu="Audit"),
 )
 
 

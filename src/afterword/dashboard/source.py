@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.job import NewJob
 from afterword.store.protocol import Store
@@ -16,13 +17,13 @@ class Source:
 
     Args:
         store: returns the store, opened if necessary; it may block.
-        add: stores a new job; it may block.
+        add: stores a new job for a person; it may block.
         clock: the store's time.
         new_job: makes the job of a task and of its arguments as JSON, as `add_task` would. None:
             there is no application, so only what holds for every task is checked.
     """
 
     store: Callable[[], Store]
-    add: Callable[[NewJob], object]
+    add: Callable[[NewJob, Actor], object]
     clock: Clock
     new_job: NewJobOf | None = None

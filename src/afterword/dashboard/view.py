@@ -14,6 +14,7 @@ from afterword.dashboard.permissions import Grant
 from afterword.dashboard.recent import Recent
 from afterword.dashboard.source import NewJobOf
 from afterword.errors import AfterwordError, ConfigurationError
+from afterword.model.audit import Actor
 from afterword.model.job import JobRecord, NewJob
 from afterword.store.protocol import Store
 from afterword.tasks.payload import PAYLOAD_LIMIT
@@ -83,14 +84,15 @@ class View:
     Args:
         store: open; its verbs for people may be called.
         now: seconds since 1970, by the store's clock.
-        granted: the permissions of the person who asks.
+        by: the person who asks, for the audit.
+        granted: the permissions of this person.
         root: the path under which the dashboard is mounted.
         screen: the name of the route.
         here: the URL of this request, as a path with its query.
         path: the variables of the route's path.
         query: the parameters in the URL.
         form: the fields of a form that was sent.
-        add: stores a new job.
+        add: stores a new job for this person.
         new_job: makes a job, see `Source`.
         recent: keeps answers that took long.
         poll: True if an open page asks for news.
@@ -98,6 +100,7 @@ class View:
 
     store: Store
     now: float
+    by: Actor
     granted: Grant
     root: str
     screen: str
