@@ -10,6 +10,7 @@ from afterword.admin.ids import newest, one
 from afterword.admin.job_options import limit_of, options_in_words
 from afterword.admin.summary import note_on
 from afterword.admin.waiting import why
+from afterword.client.call import traced
 from afterword.dashboard.command import command
 from afterword.dashboard.frames import Part, parts
 from afterword.dashboard.jobs import done
@@ -124,7 +125,7 @@ def run_copy(view: View) -> Redirect:
         limit_key=job.limit_key,
         options=job.options,
     )
-    view.add(copy)
+    view.add(traced(copy))
     return Redirect(view.url(f"/jobs/{copy.id}", copied=job.id))
 
 
