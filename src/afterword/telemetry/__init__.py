@@ -8,7 +8,14 @@ import logging
 import threading
 import traceback
 
-from afterword.model.outcome import Completed, Outcome, RetryAt, describe, summarize
+from afterword.model.outcome import (
+    Completed,
+    HandedOver,
+    Outcome,
+    RetryAt,
+    describe,
+    summarize,
+)
 
 logger = logging.getLogger("afterword")
 LINE_LIMIT = 2_000  # characters of each value in a line
@@ -51,10 +58,11 @@ def stopped(worker: str, left: int) -> None:
 
 def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float) -> None:
     """An attempt has ended, and its outcome is stored."""
-    if isinstance(outcome, Completed) and not logger.isEnabledFor(logging.DEBUG):
+    succeeded = isinstance(outcome, Completed | HandedOver)
+    if succeeded and not logger.isEnabledFor(logging.DEBUG):
         return
     verb = verb_of(outcome)
-    level = logging.DEBUG if isinstance(outcome, Completed) else logging.WARNING
+    level = logging.DEBUG if succeeded else logging.WARNING
     error = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):
@@ -68,7 +76,10 @@ def verb_of(outcome: Outcome) -> str:
     >>> verb_of(Completed()), verb_of(RetryAt(5.0, "no route to host"))
     ('completed', 'retry')
     """
-    return "retry" if isinstance(outcome, RetryAt) else type(outcome).__name__.lower()
+    return _VERBS.get(type(outcome)) or type(outcome).__name__.lower()
+
+
+_VERBS: dict[type[Outcome], str] = {RetryAt: "retry", HandedOver: "handed_over"}
 
 
 def result_not_kept(task: str, reason: str) -> None:
