@@ -7,29 +7,16 @@ from typing import Any
 
 import pytest
 from celery import chain, chord, group
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from afterword import JobState, task
 from afterword.errors import ArgumentError, ConfigurationError, NotStorable
-from afterword.starlette import BackgroundTasks
 from tests.fleets import celery_site
 from tests.fleets.celery_site import app as celery_app
 from tests.fleets.celery_site import note, plain, waits
 from tests.fleets.conftest import Ran
 from tests.fleets.servers import Broker, worker
+from tests.fleets.site import Fleet, post, serving_fleet
 from tests.helpers import wait_until
-from tests.sites import Site, serving
-
-calls: list[Any] = []  # added by the next request
-
-
-async def add(request: Request) -> JSONResponse:
-    tasks = BackgroundTasks()
-    jobs = [call(tasks) for call in calls]
-    return JSONResponse([job.id for job in jobs], background=tasks)
 
 
 @pytest.fixture(scope="module", params=["redis", "rabbitmq"])
@@ -50,29 +37,13 @@ def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    calls.clear()
-    app = Starlette(routes=[Route("/", add, methods=["POST"])])
-    with serving(app, tmp_path, tasks=[celery_site]) as site:
+def site(tmp_path: Path) -> Iterator[Fleet]:
+    with serving_fleet(tmp_path, tasks=[celery_site]) as site:
         yield site
 
 
-def post(site: Site, *new: Any) -> list[str]:
-    calls[:] = new
-    ids: list[str] = site.client.post("/").json()
-    return ids
-
-
-def states(site: Site) -> list[JobState]:
-    def all_ended() -> bool:
-        return all(job.state.final for job in site.jobs())
-
-    wait_until(all_ended, description="every job has ended", timeout=90)
-    return [job.state for job in site.jobs()]
-
-
 @pytest.mark.usefixtures("fleet")
-def test_tasks_are_handed_over_under_the_id_of_their_job(site: Site, ran: Ran) -> None:
+def test_tasks_are_handed_over_under_the_id_of_their_job(site: Fleet, ran: Ran) -> None:
     named = celery_app.signature("tests.fleets.celery_site.note", (ran.path, "by name"))
     ids = post(
         site,
@@ -84,7 +55,7 @@ def test_tasks_are_handed_over_under_the_id_of_their_job(site: Site, ran: Ran) -
         lambda tasks: tasks.add_task(plain, ran.path, times=2),
     )
 
-    assert [JobState.HANDED_OVER] * 6 == states(site)
+    assert [JobState.HANDED_OVER] * 6 == site.states()
     wait_until(lambda: len(ran.lines) == 6, description="the fleet has run them", timeout=90)
     words = ["hello", "delay", "signature", "immutable", "by name"]
     expected = [f"{job_id} {word}" for job_id, word in zip(ids, words, strict=False)]
@@ -97,13 +68,13 @@ def test_tasks_are_handed_over_under_the_id_of_their_job(site: Site, ran: Ran) -
 
 
 @pytest.mark.usefixtures("fleet")
-def test_a_retry_by_a_person_has_an_id_of_its_own(site: Site, ran: Ran) -> None:
+def test_a_retry_by_a_person_has_an_id_of_its_own(site: Fleet, ran: Ran) -> None:
     (job_id,) = post(site, lambda tasks: tasks.add_task(note, ran.path))
-    states(site)
+    site.states()
 
     site.afterword._store.retry([job_id])
 
-    assert [JobState.HANDED_OVER] == states(site)
+    assert [JobState.HANDED_OVER] == site.states()
     wait_until(lambda: len(ran.lines) == 2, description="both runs", timeout=90)
     assert sorted([f"{job_id} hello", f"{job_id}-1 hello"]) == sorted(ran.lines)
 
@@ -125,7 +96,7 @@ def test_a_retry_by_a_person_has_an_id_of_its_own(site: Site, ran: Ran) -> None:
     ids=["chain", "group", "chord", "map", "apply_async", "options", "inner"],
 )
 def test_what_cannot_be_stored_is_refused_and_runs_nowhere(
-    site: Site, ran: Ran, make: Any, word: str
+    site: Fleet, ran: Ran, make: Any, word: str
 ) -> None:
     with pytest.raises(NotStorable, match=word):
         post(site, lambda tasks: tasks.add_task(make()))
@@ -143,12 +114,14 @@ def test_what_cannot_be_stored_is_refused_and_runs_nowhere(
     ],
     ids=["missing", "unknown", "too many", "wrong type"],
 )
-def test_arguments_are_checked_in_the_route(site: Site, args: Any, kwargs: Any, error: str) -> None:
+def test_arguments_are_checked_in_the_route(
+    site: Fleet, args: Any, kwargs: Any, error: str
+) -> None:
     with pytest.raises(ArgumentError, match=error):
         post(site, lambda tasks: tasks.add_task(plain, *args, **kwargs))
 
 
-def test_what_celery_cannot_encode_fails_in_the_route(site: Site) -> None:
+def test_what_celery_cannot_encode_fails_in_the_route(site: Fleet) -> None:
     with pytest.raises(ArgumentError, match="Celery cannot encode") as caught:
         post(site, lambda tasks: tasks.add_task(waits, timedelta(seconds=4711)))
 
@@ -156,14 +129,14 @@ def test_what_celery_cannot_encode_fails_in_the_route(site: Site) -> None:
 
 
 @pytest.mark.parametrize("options", [{"timeout": 5}, {"retries": 3}], ids=["timeout", "retries"])
-def test_options_that_the_fleet_has_itself_are_refused(site: Site, options: Any) -> None:
+def test_options_that_the_fleet_has_itself_are_refused(site: Fleet, options: Any) -> None:
     with pytest.raises(ConfigurationError, match="workers of Celery"):
         post(site, lambda tasks: tasks.options(**options).add_task(plain, "a"))
     with pytest.raises(ConfigurationError, match="workers of Celery"):
         task(plain, **options)
 
 
-def test_a_broker_that_is_down_refuses_no_request_and_loses_nothing(site: Site, ran: Ran) -> None:
+def test_a_broker_that_is_down_refuses_no_request_and_loses_nothing(site: Fleet, ran: Ran) -> None:
     celery_app.conf.broker_url = "redis://127.0.0.1:9/0"
     try:
         (job_id,) = post(site, lambda tasks: tasks.add_task(note, ran.path))
@@ -181,8 +154,7 @@ def test_a_broker_that_is_down_refuses_no_request_and_loses_nothing(site: Site, 
 
 def test_not_started_the_task_is_sent_and_not_run(tmp_path: Path, ran: Ran) -> None:
     """As with FastAPI, nothing is durable there; but the body runs in the fleet all the same."""
-    app = Starlette(routes=[Route("/", add, methods=["POST"])])
-    with serving(app, tmp_path, started=False, tasks=[celery_site]) as site:
+    with serving_fleet(tmp_path, started=False, tasks=[celery_site]) as site:
         post(site, lambda tasks: tasks.add_task(note, ran.path))
 
     assert [] == ran.lines

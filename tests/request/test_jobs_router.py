@@ -395,6 +395,40 @@ def test_a_queued_job_is_cancelled_at_once(api: Api) -> None:
     assert (200, "cancelled") == (answer.status_code, answer.json()["state"])
     assert "cancelled on request" == answer.json()["error"]["detail"]
     assert answer.json() == api.get(f"/jobs/{job}")
+    assert [("", "API", "cancel", job)] == audited(api)
+
+
+def audited(api: Api) -> list[tuple[str, str, str, str]]:
+    """Who cancelled what, by the audit."""
+    found = api.worker.audit()
+    return [(each.name, each.place, each.action, each.target) for each in found]
+
+
+class Customer:
+    """A user, as an application represents one."""
+
+    username = "ada"
+
+
+class Broken:
+    """A user whose name cannot be read."""
+
+    @property
+    def display_name(self) -> str:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("user", "name"), [(Customer(), "ada"), (Broken(), ""), ("a-token", ""), (True, "")], ids=repr
+)
+def test_the_user_whom_authorize_returns_is_in_the_audit(
+    tmp_path: Path, user: object, name: str
+) -> None:
+    with serving(tmp_path, authorize=lambda: user) as api:
+        job = api.add(nothing, "s3cret")
+        api.client.delete(f"/jobs/{job}")
+
+        assert [(name, "API", "cancel", job)] == audited(api)
 
 
 def test_a_running_job_is_asked_to_end(api: Api) -> None:

@@ -32,6 +32,7 @@ from afterword.tasks.options import (
     refuse_options_of_fleets,
 )
 from afterword.tasks.registry import options_of, reference, require_callable, storable
+from afterword.telemetry import tracing
 
 Function = Callable[..., Any]
 P = ParamSpec("P")
@@ -49,8 +50,9 @@ class Call:
 
 
 class Draft(TypedDict, total=False):
-    """The fields of a `NewJob` that follow from its call: all but its id and its predecessor."""
+    """The fields of a `NewJob` that follow from its call: all but its predecessor."""
 
+    id: Required[str]
     task: Required[str]
     arguments: str
     queue: str
@@ -66,14 +68,24 @@ class Draft(TypedDict, total=False):
 
 def new_job(call: Call, injection: Injection) -> NewJob:
     """The job of a call, without a predecessor; see `draft`."""
-    return NewJob(id=new_id(), **draft(call, injection))
+    return NewJob(**draft(call, injection))
 
 
-def draft(call: Call, injection: Injection) -> Draft:
+def traced(job: NewJob) -> NewJob:
+    """A job that was copied from another one, with the context of a span of its own."""
+    options = JobOptions.read(job.options)
+    trace = tracing.send(job.id, job.task, job.queue)
+    if trace == options.trace:
+        return job
+    return replace(job, options=replace(options, trace=trace).text())
+
+
+def draft(call: Call, injection: Injection, *, is_sent: bool = True) -> Draft:
     """The fields of a job that follow from its call.
 
     Args:
         injection: resolves the dependencies of the application's functions.
+        is_sent: False for a job that is only copied later (`traced`).
 
     Raises:
         TypeError: `func` is not callable.
@@ -82,15 +94,15 @@ def draft(call: Call, injection: Injection) -> Draft:
     require_callable(call.func)
     refuse_uploads(call.args, call.kwargs)
     if remote := remote_task(call.func):
-        return _remote_draft(remote, call)
+        return _remote_draft(remote, call, is_sent=is_sent)
     func = injection.unwrap(call.func)
     name = storable(func, injection.unwrap)
     planned = plan(func, injection.of_task(name, func).names)
     arguments = planned.encode(call.args, call.kwargs)
-    return _draft(name, arguments, planned, call)
+    return _draft(name, arguments, planned, call, is_sent=is_sent)
 
 
-def _remote_draft(remote: RemoteTask, call: Call) -> Draft:
+def _remote_draft(remote: RemoteTask, call: Call, *, is_sent: bool) -> Draft:
     """The draft of a call that another system's workers run: its arguments must fit that, too."""
     name = storable(call.func) if not isinstance(call.func, RemoteTask) else remote.name
     refuse_options_of_fleets(remote.system, name, call.options)
@@ -98,21 +110,28 @@ def _remote_draft(remote: RemoteTask, call: Call) -> Draft:
     planned = plan(remote.func)
     arguments = planned.encode(tuple(args), kwargs)
     remote.check(*planned.decode(arguments))
-    return _draft(name, arguments, planned, replace(call, args=tuple(args), kwargs=kwargs))
+    whole = replace(call, args=tuple(args), kwargs=kwargs)
+    return _draft(name, arguments, planned, whole, is_sent=is_sent)
 
 
-def _draft(name: str, arguments: str, planned: Plan, call: Call) -> Draft:
+def _draft(name: str, arguments: str, planned: Plan, call: Call, *, is_sent: bool) -> Draft:
     options = options_of(name)
+    job_id, queue = new_id(), call.options.queue or options.queue
     drafted = Draft(
+        id=job_id,
         task=name,
         arguments=arguments,
-        queue=options.queue,
+        queue=queue,
         priority=options.priority,
         run_at=None,
         tags=options.tags,
         unique_key=None,
         limit_key=_limit_key(name, options, planned, call) if _is_limited(options) else None,
-        options=_job_options(options, call.options),
+        options=_job_options(
+            options,
+            call.options,
+            tracing.send(job_id, name, queue) if is_sent and tracing.is_wanted() else None,
+        ),
     )
     return drafted if call.options is NO_OPTIONS else _with_options(drafted, call.options)
 
@@ -122,7 +141,6 @@ def _with_options(drafted: Draft, options: CallOptions) -> Draft:
     tags = drafted["tags"]
     return {
         **drafted,
-        "queue": options.queue or drafted["queue"],
         "priority": drafted["priority"] if options.priority is None else options.priority,
         "run_at": options.start,
         "tags": (*tags, *(tag for tag in options.tags if tag not in tags)),
@@ -139,16 +157,18 @@ def unstored_draft(call: Call, injection: Injection) -> Draft:
     require_callable(call.func)
     refuse_uploads(call.args, call.kwargs)
     if remote := remote_task(call.func):
-        return {**_remote_draft(remote, call), "durable": False}
+        return {**_remote_draft(remote, call, is_sent=False), "durable": False}
     func = injection.unwrap(call.func)
     injection.of(func)
-    return Draft(task=reference(func), durable=False)
+    return Draft(id=new_id(), task=reference(func), durable=False)
 
 
-def _job_options(options: TaskOptions, call_options: CallOptions) -> str | None:
+def _job_options(
+    options: TaskOptions, call_options: CallOptions, trace: Mapping[str, str] | None
+) -> str | None:
     """The options that the store needs and those of this call; None if all are defaults."""
     default = call_options is NO_OPTIONS and options.on_crash == DEFAULTS.on_crash
-    if default and not _is_limited(options):
+    if default and trace is None and not _is_limited(options):
         return None
     return JobOptions(
         retries=call_options.retries,
@@ -156,6 +176,7 @@ def _job_options(options: TaskOptions, call_options: CallOptions) -> str | None:
         on_crash=options.on_crash,
         limit=options.limit,
         rate=checked_rate(options.rate) if options.rate else None,
+        trace=trace,
     ).text()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from afterword.client.group_commit import GroupCommit
 from afterword.client.operation import calling, waking
 from afterword.errors import StoreError, StoreUnavailable, UnknownTask
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.fork import in_child
 from afterword.model.job import JobRecord
@@ -97,13 +98,13 @@ class Inquiries:
         answered.wait(FIND_WITHIN)
         return found[0] if found else None
 
-    async def cancel(self, job_id: str, reason: str) -> bool:
+    async def cancel(self, job_id: str, reason: str, by: Actor | None = None) -> bool:
         """Cancel a queued job, or ask a running one to end; False: it had already ended."""
-        return await asyncio.to_thread(self.cancel_sync, job_id, reason)
+        return await asyncio.to_thread(self.cancel_sync, job_id, reason, by)
 
-    def cancel_sync(self, job_id: str, reason: str) -> bool:
+    def cancel_sync(self, job_id: str, reason: str, by: Actor | None = None) -> bool:
         """`cancel` for threads and scripts; blocks."""
-        (done,) = self.store().cancel([job_id], storable_text(reason))
+        (done,) = self.store().cancel([job_id], storable_text(reason), by)
         if self.on_cancel:
             # At once, so that a cancelled job which this process holds does not start.
             with contextlib.suppress(StoreError):

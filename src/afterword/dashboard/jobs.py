@@ -36,7 +36,7 @@ def show(view: View) -> Page:
         search = searched(view, typed)
     except ConfigurationError as error:
         return _page(view, Search(text=typed), [], mistake=str(error))
-    before, top = _id_in(view, "before"), _id_in(view, "from")
+    before, top = id_in(view, "before"), id_in(view, "from")
     found = find(view.store, search, PAGE, before or (next_id(top) if top else None))
     return _page(
         view,
@@ -126,11 +126,11 @@ def _news(view: View, search: Search, top: str) -> int:
     return sum(job.id > top for job in newest)
 
 
-def _id_in(view: View, name: str) -> str | None:
+def id_in(view: View, name: str) -> str | None:
     """Return the id in a parameter; None if there is none.
 
     Raises:
-        ConfigurationError: it is not the id of a job.
+        ConfigurationError: it is not an id.
     """
     text = view.asked(name)
     if not text:
@@ -138,7 +138,7 @@ def _id_in(view: View, name: str) -> str | None:
     try:
         return str(UUID(text))
     except ValueError:
-        raise ConfigurationError(f"{name} must be the id of a job, but it is {text!r}.") from None
+        raise ConfigurationError(f"{name} must be an id, but it is {text!r}.") from None
 
 
 def done(view: View) -> list[tuple[str, int]]:

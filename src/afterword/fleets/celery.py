@@ -213,6 +213,7 @@ class CeleryConnection:
     def __init__(self, app: Any) -> None:
         self._connection = app.connection_for_write(
             connect_timeout=ANSWER_WITHIN,
+            heartbeat=0,  # no thread would answer it while nothing is sent
             transport_options=_limits(app),
         )
         self._producer = app.amqp.Producer(self._connection)

@@ -2,8 +2,8 @@
 
 import types
 
-from afterword.errors import NotStorable
-from afterword.fleets import celery
+from afterword.errors import ConfigurationError, NotStorable, safe_repr
+from afterword.fleets import arq, celery, dramatiq, rq
 from afterword.fleets.others import refuse_others
 from afterword.fleets.remote import Function, RemoteTask
 
@@ -19,10 +19,38 @@ def remote_task(func: object) -> RemoteTask | None:
     """
     if isinstance(func, RemoteTask):
         return func
-    found = _via.get(func) if isinstance(func, types.FunctionType) else celery.recognise(func)
+    if isinstance(func, types.FunctionType):
+        found = _via.get(func)
+    else:
+        found = celery.recognise(func) or dramatiq.recognise(func)
     if found is None:
         refuse_others(func)
     return found
+
+
+def declare_via(target: Function | str, via: object) -> RemoteTask:
+    """Register the function, or the name, of `task(..., via=...)`.
+
+    Raises:
+        ConfigurationError: `via` is no queue of RQ and no settings of arq.
+    """
+    if not isinstance(target, types.FunctionType | str):
+        raise ConfigurationError(
+            "via= is for functions, and for the names of functions that only a fleet has. A Celery"
+            " task or a Dramatiq actor needs none: add it as it is."
+        )
+    task = rq.via(target, via) or arq.via(target, via)
+    if task is None:
+        raise ConfigurationError(
+            f"via= must be a queue of RQ or the RedisSettings of arq, but it is {safe_repr(via)}.\n"
+            '    task(send_email, via=rq.Queue("mail", connection=redis))\n'
+            '    task("resize", via=arq.connections.RedisSettings(host="redis"))'
+        )
+    if isinstance(target, str):
+        _by_name[target] = task
+    else:
+        _via[target] = task
+    return task
 
 
 def belongs_elsewhere(func: object) -> bool:

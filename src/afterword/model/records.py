@@ -110,11 +110,22 @@ class ScheduleRecord:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A finding of a store about itself; `fix` is empty if nothing is wrong."""
+    """A finding of a store about itself.
+
+    Args:
+        fix: advice; "": nothing is wrong.
+        serious: False if the store works as it must with what is found.
+    """
 
     name: str
     found: str
     fix: str = ""
+    serious: bool = True
+
+    @property
+    def is_problem(self) -> bool:
+        """True if a person has to act."""
+        return bool(self.fix) and self.serious
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

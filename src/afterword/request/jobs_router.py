@@ -21,12 +21,13 @@ from afterword.errors import ConfigurationError, MissingExtra, StoreUnavailable,
 from afterword.request.access import require_granted
 
 try:
-    from fastapi import APIRouter, Depends, Header, Path, Response, params
+    from fastapi import APIRouter, Depends, Header, Path, Request, Response, params
 except ImportError as error:
     raise MissingExtra("afterword.request.jobs_router", "fastapi") from error
 
 from afterword.client.handle import CANCELLED
 from afterword.client.inquiries import Inquiries
+from afterword.model.audit import Actor, name_of_user
 from afterword.model.checks import check_number
 from afterword.model.job import JobRecord, JobState
 from afterword.request.job_status import (
@@ -44,6 +45,7 @@ from afterword.tasks.results import shown_result
 
 P = ParamSpec("P")
 
+_USER = "afterword.user"  # in the scope: what `authorize` has returned to grant access
 JOB_ROUTE = "afterword_job"  # the route's name, by which `Accepted` finds the URL of a job
 
 
@@ -141,14 +143,16 @@ class _Endpoints:
         return await asyncio.to_thread(shown_result, func, result)  # it may run code of the user
 
     @_refusing
-    async def cancel(self, job_id: JobId) -> Response:
+    async def cancel(self, job_id: JobId, request: Request) -> Response:
         """Cancel a queued job at once (200), or ask a running job to end (202).
 
         A running job ends when its task heeds the request; its status shows when. The answer is
         409 if the job had already ended.
         """
         known = await self._record(job_id)
-        cancelled = await self._inquiries.cancel(known.id, CANCELLED)
+        users = (request.scope.get(_USER), request.scope.get("user"))
+        by = Actor(name=next(filter(None, map(name_of_user, users)), ""), place="API")
+        cancelled = await self._inquiries.cancel(known.id, CANCELLED, by)
         record = await self._record(job_id)
         if record.state.final and not (cancelled and record.state is JobState.CANCELLED):
             raise _Refused(ended(record.state))  # before the request, or meanwhile
@@ -227,8 +231,8 @@ def _guards(authorize: object, development: bool) -> list[Any]:
             )
         authorize = Depends(authorize)
 
-    async def allowed(answer: Any = authorize) -> None:
-        await require_granted(answer)
+    async def allowed(request: Request, answer: Any = authorize) -> None:
+        request.scope[_USER] = await require_granted(answer)
 
     return [Depends(allowed)]
 

@@ -25,7 +25,7 @@ from afterword.errors import (
     UnknownTask,
     safe_repr,
 )
-from afterword.fleets.recognition import named_task, remote_task
+from afterword.fleets.recognition import declare_via, named_task, remote_task
 from afterword.fleets.remote import RemoteTask
 from afterword.tasks import application
 from afterword.tasks.options import (
@@ -50,6 +50,8 @@ _remote: dict[str, Function] = {}  # tasks of other systems
 @overload
 def task(func: F, /, **options: Unpack[TaskOptionsDict]) -> F: ...
 @overload
+def task(name: str, /, **options: Unpack[TaskOptionsDict]) -> RemoteTask: ...
+@overload
 def task(**options: Unpack[TaskOptionsDict]) -> Callable[[F], F]: ...
 def task(*func: Any, **options: Any) -> Any:
     """Register a function as a task; it remains a plain function.
@@ -66,7 +68,8 @@ def task(*func: Any, **options: Any) -> Any:
     True
 
     Args:
-        func: the function; without it, `task(...)` returns a decorator.
+        func: the function; without it, `task(...)` returns a decorator. With `via`, it may be the
+            name of a function that only the fleet has.
         options: see `TaskOptions`, also for the defaults.
 
     Raises:
@@ -78,7 +81,10 @@ def task(*func: Any, **options: Any) -> Any:
     return register(*func) if func else register
 
 
-def _register(options: TaskOptions, func: F) -> F:
+def _register(options: TaskOptions, func: Any) -> Any:
+    if options.via is not None:
+        sent = declare_via(func, options.via)
+        func = sent if isinstance(func, str) else func
     declare(func)
     if remote := remote_task(func):
         refuse_options_of_fleets(remote.system, remote.name, options)
