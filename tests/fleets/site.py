@@ -46,9 +46,9 @@ def post(site: Site, *calls: Add) -> list[str]:
 
 @contextmanager
 def serving_fleet(
-    folder: Path, *, tasks: list[ModuleType], started: bool = True
+    folder: Path, *, tasks: list[ModuleType], started: bool = True, **options: Any
 ) -> Iterator[Fleet]:
     """Serve an application that may add tasks of these modules."""
     app = Starlette(routes=[Route("/", _add, methods=["POST"])])
-    with serving(app, folder, started=started, tasks=tasks) as site:
+    with serving(app, folder, started=started, tasks=tasks, **options) as site:
         yield Fleet(site.client, site.afterword, site.started)
