@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from celery import chain, chord, group
+from celery.backends.cache import CacheBackend
+from fastapi import FastAPI
+from starlette.testclient import TestClient
 
 from afterword import JobState, task
 from afterword.errors import ArgumentError, ConfigurationError, NotStorable
@@ -161,3 +164,28 @@ def test_not_started_the_task_is_sent_and_not_run(tmp_path: Path, ran: Ran) -> N
     with celery_app.connection_for_read() as connection:
         message = connection.SimpleQueue("celery").get(timeout=5)
     assert message.headers["task"] == note.name
+
+
+def test_the_status_api_asks_the_fleet(
+    site: Fleet, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its result backend, here one in memory; without one it says "handed_over"."""
+    app = FastAPI()
+    app.include_router(site.afterword.jobs_router(authorize=lambda: True, ask_fleets=True))
+    (job_id,) = post(site, lambda tasks: tasks.add_task(note, ran.path))
+    site.states()
+    with TestClient(app) as client:
+
+        def state() -> str:
+            return str(client.get(f"/jobs/{job_id}").json()["state"])
+
+        assert state() == "handed_over"
+        backend = CacheBackend(app=celery_app, backend="memory://")
+        monkeypatch.setattr(type(celery_app), "backend", backend)
+        assert state() == "queued"
+        assert "Retry-After" in client.get(f"/jobs/{job_id}").headers
+        shown = {"STARTED": "running", "FAILURE": "failed", "SUCCESS": "completed"}
+        for told, expected in shown.items():
+            backend.store_result(job_id, ValueError("no") if told == "FAILURE" else None, told)
+            assert expected == state()
+            backend.delete(backend.get_key_for_task(job_id))
