@@ -83,6 +83,24 @@ def test_an_option_that_cannot_be_is_refused_at_once(option: str, value: Any, sa
 
 
 @pytest.mark.parametrize(
+    ("unknown", "right"),
+    [
+        ({"workers": False}, "Afterword(app, worker=False)  # correct!"),
+        ({"retry": "s3cret"}, "Afterword(app, retries=...)  # correct!"),
+        ({"wat": "s3cret"}, "There is none like it."),
+    ],
+)
+def test_an_option_that_does_not_exist_is_refused_with_the_right_one(
+    unknown: dict[str, Any], right: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="is not one of the options") as refusal:
+        Afterword(None, "sqlite:///never-made.db", **unknown)
+
+    assert right in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"concurrency": 1, "lease": 0.5, "grace": 0, "retention": 0, "store_timeout": 0.01},

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from afterword.demo.load import Answer
@@ -260,3 +261,44 @@ def test_an_effect_that_happened_again_is_counted(shop: Shop) -> None:
     result = shop.report(shop.order(1, settled=True, lines=2))
 
     assert (1, 1, []) == (result.ran, result.twice, result.lost)
+
+
+# ---------------------------------------------------------------------- with a dashboard
+
+
+def test_a_server_behind_a_dashboard_is_killed_by_hand_and_starts_again(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*DEMO, "--dashboard", "--port", "0", "--folder", str(tmp_path / "live")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        url = running.stdout.readline().strip()
+        with httpx.Client(follow_redirects=True) as browser:
+            overview = browser.get(url).text
+        running.stdin.write("\n")
+        running.stdin.flush()
+        told = []
+        for line in running.stderr:
+            told.append(line)
+            if "Started the server again" in line:
+                break
+        running.send_signal(signal.SIGINT)
+        running.wait(20)
+
+    assert "Ended jobs, per minute" in overview
+    assert "The server is gone." in "".join(told)
+    for pid in re.findall(r"process (\d+)", "".join(told)):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
+
+
+def test_a_live_demo_has_no_result(tmp_path: Path) -> None:
+    done = run("--dashboard", "--json", folder=tmp_path)
+
+    assert 2 == done.returncode
+    assert "--json prints the result of the demo, but --dashboard has none" in done.stderr
