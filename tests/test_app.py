@@ -4,7 +4,6 @@ import asyncio
 import math
 import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from afterword import Afterword, AfterwordError, JobState, NotStorable
 from afterword.errors import ArgumentError, ConfigurationError, WouldBlock
 from afterword.fastapi import BackgroundTasks
 from afterword.model.job import NewJob
+from tests import warm
 from tests.at_work import at_work, ended, url_in
 from tests.helpers import ROOT, wait_until
 
@@ -210,7 +210,7 @@ def test_a_script_need_not_close(tmp_path: Path) -> None:
     """The job is durable when `add_task_sync` has returned."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     script = SCRIPT.format(url=url_in(tmp_path))
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=30)
+    warm.run([sys.executable, "-c", script], env=environment, check=True, timeout=30)
     app = FastAPI()
     Afterword(app, url_in(tmp_path))
     with TestClient(app):

@@ -24,6 +24,7 @@ from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
+from afterword.client.named_call import checked
 from afterword.client.operation import calling
 from afterword.errors import (
     ConfigurationError,
@@ -608,8 +609,8 @@ class Afterword(ScriptTaskAdder):
                 `FastAPI(debug=True)`, or the environment variable `AFTERWORD_DEV=1`; then only
                 clients on this machine are answered.
             hosts: the host names by which the dashboard may be reached. Default: any.
-            readers_see_arguments: True shows arguments and results of jobs to everybody who may
-                read. Default: they need the permission "arguments", which "operate" includes.
+            readers_see_arguments: True shows arguments, results and logs of jobs to everybody who
+                may read. Default: they need the permission "arguments", which "operate" includes.
 
         Raises:
             ConfigurationError: `authorize` is missing, or an option has an invalid value.
@@ -627,6 +628,7 @@ class Afterword(ScriptTaskAdder):
                 add=self._add_at_once,
                 clock=self._clock,
                 settings=self._settings,
+                new_job=lambda task, text: checked(task, text, self.injection),
             ),
             authorize=authorize,
             hosts=hosts,

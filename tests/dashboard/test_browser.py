@@ -33,6 +33,7 @@ SCREENS = (
     "/jobs?q=state:nonsense",
     "/jobs/change/delete?q=",
     "/jobs/{failed}",
+    "/jobs/{failed}/copy",
     "/jobs/{running}",
     "/jobs/{waiting}",
     "/audit",
@@ -223,7 +224,16 @@ def test_everything_works_without_javascript(browser: Browser, served: Served) -
     page.get_by_role("link", name="System", exact=True).click()
     page.locator("summary").click()
     assert "schema: version" in page.locator("#report pre").inner_text()
-    page.goto(f"{served.url}/jobs/{named['queued']}")
+    page.get_by_role("link", name="Edit and run").click()
+    page.get_by_label("Arguments").fill('{"number": 78')
+    page.get_by_role("button", name="Run").click()
+    assert "must be valid JSON" in page.locator(".mistake").inner_text()
+    page.get_by_label("Arguments").fill('{"number": 78}')
+    page.get_by_role("button", name="Run").click()
+    assert "78" == page.locator(".tree .v-number").inner_text()
+    page.goto(f"{served.url}/")
+    page.get_by_role("link", name="7 d").click()
+    assert "Last 7 days" in page.locator("main").inner_text()
     for script in ("#live", "#help", ".copy >> nth=0"):
         assert not page.locator(script).is_visible()
     context.close()

@@ -45,18 +45,25 @@ def show_dashboard(
     """
     if importlib.util.find_spec("uvicorn") is None:
         raise MissingExtra("afterword dashboard", "afterword[cli]")
+    with opened(url) as store:
+        serve(store, host, port, read_only=read_only)
+
+
+def serve(
+    store: Store, host: str = "127.0.0.1", port: int = 8765, *, read_only: bool = False
+) -> None:
+    """Serve the dashboard of an open store until Ctrl-C; prints its URL."""
     import uvicorn
 
     token = secrets.token_urlsafe(24)
-    with opened(url) as store:
-        served = dashboard_of(store, token, hosts=_hosts(host), read_only=read_only)
-        config = uvicorn.Config(
-            served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
-        )
-        listening = config.bind_socket()
-        output.tell(f"the dashboard of {store.url} (Ctrl-C ends it):")
-        output.write(f"http://{_shown(host)}:{listening.getsockname()[1]}/?token={token}\n")
-        uvicorn.Server(config).run(sockets=[listening])
+    served = dashboard_of(store, token, hosts=_hosts(host), read_only=read_only)
+    config = uvicorn.Config(
+        served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
+    )
+    listening = config.bind_socket()
+    output.tell(f"the dashboard of {store.url} (Ctrl-C ends it):")
+    output.write(f"http://{_shown(host)}:{listening.getsockname()[1]}/?token={token}\n")
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def dashboard_of(

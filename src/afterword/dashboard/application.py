@@ -185,6 +185,7 @@ class Dashboard:
             query=fields_of(request.query_params.multi_items()),
             form=form,
             add=lambda job: self._source.add(job, by),
+            new_job=self._source.new_job,
             recent=self._recent,
             settings=self._source.settings,
             poll="hx-request" in request.headers,

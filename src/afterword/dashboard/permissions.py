@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
-# read: every screen. arguments: arguments and results of jobs. The others are changes.
+# read: every screen. arguments: arguments, results and logs of jobs. The others are changes.
 Permission = Literal[
     "read", "arguments", "retry", "cancel", "delete", "add", "queues", "schedules", "workers"
 ]

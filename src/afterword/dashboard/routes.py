@@ -11,6 +11,7 @@ from typing import Literal
 from afterword.dashboard import (
     audit,
     change,
+    copy,
     export,
     failures,
     job,
@@ -51,7 +52,8 @@ ROUTES = (
     Route("jobs", "/jobs", jobs.show, menu="Jobs"),
     Route("export", "/jobs/export.{format}", export.send),
     Route("job", "/jobs/{job_id}", job.show),
-    Route("copy", "/jobs/{job_id}/copy", job.run_copy, "add", "POST"),
+    Route("edit", "/jobs/{job_id}/copy", copy.show, "add"),
+    Route("copy", "/jobs/{job_id}/copy", copy.run, "add", "POST"),
     Route("confirm_retry", "/jobs/change/retry", change.confirm, "retry"),
     Route("retry", "/jobs/change/retry", change.carry_out, "retry", "POST"),
     Route("confirm_cancel", "/jobs/change/cancel", change.confirm, "cancel"),
