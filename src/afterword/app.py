@@ -69,6 +69,7 @@ from afterword.tasks.options import (
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
+from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.transactions.statements import Transactions
 from afterword.worker.services import WorkerSettings
@@ -148,6 +149,9 @@ class Afterword(ScriptTaskAdder):
             to keep. Default: all of it, up to 16 KiB.
         log_lines: how many of the last lines that loggers write during an attempt are stored with
             it, for people who look at the job (up to 16 KiB, after `redact`). Default: 0, none.
+        trace_within: seconds from the adding of a job within which the OpenTelemetry span of an
+            attempt belongs to the trace that added it. Later attempts begin a trace of their own,
+            with a link. Default: 300.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
             503. Default: 5.
         injectors: fill the parameters of tasks, in addition to those that are found automatically
@@ -185,6 +189,7 @@ class Afterword(ScriptTaskAdder):
         idempotent: bool | Whose = False,
         redact: Callable[[str], str] | None = None,
         log_lines: int = 0,
+        trace_within: float = TRACE_WITHIN,
         store_timeout: float = 5.0,
         injectors: Sequence[Injector] = (),
         tasks: Sequence[ModuleType | Callable[..., Any]] = (),
@@ -207,7 +212,7 @@ class Afterword(ScriptTaskAdder):
         self._retries = None if retries is None else checked_retries(retries)
         self._queue_limits: Mapping[str, int | None] = {}
         self._lease, self._retention = float(lease), float(retention)
-        self._set_worker(queues, concurrency, grace, log_lines)
+        self._set_worker(queues, concurrency, grace, log_lines, trace_within)
         self._injectors = checked_injectors(injectors)
         self.injection = self._injection_of(None)
         url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
@@ -378,6 +383,7 @@ class Afterword(ScriptTaskAdder):
             self._concurrency if concurrency is None else concurrency,
             self._grace if grace is None else grace,
             self._log_lines,
+            self._trace_within,
         )
         self.intake.works = True
         self.intake.grace = self._grace
@@ -388,13 +394,16 @@ class Afterword(ScriptTaskAdder):
         concurrency: int,
         grace: float,
         log_lines: int,
+        trace_within: float,
     ) -> None:
         check_number("concurrency", concurrency, 1, 10_000, whole=True)
         check_number("grace", grace, 0, 24 * 3600)
         self._queues = checked_queues(queues)
         self._queue_limits = {**self._queue_limits, **queue_limits(queues)}
         check_number("log_lines", log_lines, 0, 1_000, whole=True)
+        check_number("trace_within", trace_within, 0, 366 * 24 * 3600)
         self._concurrency, self._grace, self._log_lines = concurrency, float(grace), log_lines
+        self._trace_within = float(trace_within)
 
     @property
     def url(self) -> str:
@@ -732,6 +741,7 @@ class Afterword(ScriptTaskAdder):
                     on_failed=on_failed,
                     retries_at_once=0 if self.test_run is None else RETRIES_AT_ONCE,
                     log_lines=self._log_lines,
+                    trace_within=self._trace_within,
                 ),
                 injection=self.injection,
                 builtins=_in_task().builtins_of(self),

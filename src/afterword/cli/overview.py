@@ -163,7 +163,8 @@ def tasks(
 
 
 def _task_grid(found: Sequence[TaskRecord], now: float) -> Grid:
-    numbers = tuple(JobState)
+    handed = any(task.handed_over for task in found)
+    numbers = [each for each in JobState if handed or each is not JobState.HANDED_OVER]
     grid = Grid(("task", *numbers, "last ended"), ("task",), numbers)
     for task in found:
         grid.add(task.name, *(f"{getattr(task, each):,}" for each in numbers), _last(task, now))

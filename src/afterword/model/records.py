@@ -81,8 +81,8 @@ class QueueRecord:
 class AttemptRecord:
     """One attempt at a job; `outcome` is None while it runs.
 
-    An attempt ends as "completed", "failed", "cancelled", "interrupted" (by a shutdown) or "lost"
-    (with its worker). `error` is the traceback or the reason, as text.
+    An attempt ends as "completed", "handed_over", "failed", "cancelled", "interrupted" (by a
+    shutdown) or "lost" (with its worker). `error` is the traceback or the reason, as text.
     """
 
     job_id: str
@@ -139,3 +139,4 @@ class TaskRecord:
     failed: int
     cancelled: int
     last_at: datetime | None  # the latest end of one
+    handed_over: int = 0

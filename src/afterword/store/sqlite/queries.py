@@ -191,7 +191,8 @@ def _stated(state: JobState | None) -> str:
     """Return the condition, in the words of the index to be used for it."""
     if state is None:
         return "TRUE"
-    also = " AND state <> 'completed'" if state in (JobState.FAILED, JobState.CANCELLED) else ""
+    ended = state.final and state is not JobState.COMPLETED
+    also = " AND state <> 'completed'" if ended else ""
     return f"state = '{state.value}'{also}"
 
 
