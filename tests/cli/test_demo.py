@@ -20,6 +20,7 @@ from afterword.demo.report import Leftovers, Report, as_json, report
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.store.protocol import Settlement, held_claim, open_store
+from tests import warm
 from tests.helpers import wait_until
 
 DEMO = [str(Path(sys.executable).with_name("afterword")), "demo"]
@@ -30,7 +31,7 @@ def run(
     *arguments: str, folder: Path, environment: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run the demo with its temporary files in `folder`."""
-    return subprocess.run(
+    return warm.run(
         [*DEMO, *QUICK, *arguments],
         env={**os.environ, "TMPDIR": str(folder), **(environment or {})},
         capture_output=True,
@@ -79,7 +80,7 @@ def test_json_is_all_there_is_on_stdout_and_the_folder_is_kept(tmp_path: Path) -
 
 def test_a_terminal_gets_colours(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+    process = warm.Popen(
         [*DEMO, *QUICK],
         env={**os.environ, "TMPDIR": str(tmp_path), "TERM": "xterm-256color"},
         stdin=theirs,
@@ -114,7 +115,7 @@ def read_all(descriptor: int) -> str:
 def test_a_signal_leaves_no_server_and_no_files_behind(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    with subprocess.Popen(
+    with warm.Popen(
         [*DEMO, "--answers", "5000"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE,

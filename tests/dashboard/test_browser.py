@@ -38,6 +38,7 @@ SCREENS = (
     "/jobs/{waiting}",
     "/audit",
     "/audit?name=nobody",
+    "/system",
     "/failures",
     "/nowhere",
 )
@@ -348,7 +349,8 @@ def test_hostile_text_stays_text(browser: Browser, served: Served) -> None:
     ids = hostile(served.store)
     context = browser.new_context(viewport={"width": 390, "height": 844})
     tab = tab_in(context)
-    for path in ("/", "/jobs", "/failures", "/audit", *(f"/jobs/{each}" for each in ids)):
+    own = (f"/jobs/{each}" for each in ids)
+    for path in ("/", "/jobs", "/failures", "/audit", "/system", *own):
         tab.page.goto(served.url + path)
         tab.page.mouse.move(200, 300)
 

@@ -22,7 +22,15 @@ from afterword import Afterword, Job, JobState
 from afterword.errors import ConfigurationError
 from afterword.fastapi import Accepted, BackgroundTasks
 from afterword.model.job import new_id
-from afterword.model.outcome import Completed, Failed, Outcome, RetryAt, describe, truncate
+from afterword.model.outcome import (
+    Completed,
+    Failed,
+    HandedOver,
+    Outcome,
+    RetryAt,
+    describe,
+    truncate,
+)
 from afterword.request.job_status import MESSAGE_LIMIT, JobProgress, message_of
 from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, open_store
 from tests.helpers import Server, running, wait_until
@@ -211,6 +219,17 @@ def test_a_completed_job(api: Api) -> None:
     assert "Retry-After" not in answer.headers
 
 
+def test_a_job_that_was_handed_over_has_no_result_here(api: Api) -> None:
+    job = api.ended(HandedOver())
+
+    status, result = (api.client.get(f"/jobs/{job}{path}") for path in ("", "/result"))
+
+    assert ("handed_over", None) == (status.json()["state"], status.json()["error"])
+    assert "Retry-After" not in status.headers
+    assert (410, "urn:afterword:job-handed-over") == (result.status_code, result.json()["type"])
+    assert 409 == api.client.delete(f"/jobs/{job}").status_code
+
+
 @pytest.mark.parametrize("state", [*JobState])
 def test_arguments_and_names_are_never_shown(api: Api, state: JobState) -> None:
     job = api.add(broken, "s3cret", tags=["customer:s3cret"], unique="s3cret")
@@ -220,6 +239,7 @@ def test_arguments_and_names_are_never_shown(api: Api, state: JobState) -> None:
         claim = api.claim()
         outcomes: dict[JobState, Outcome] = {
             JobState.COMPLETED: Completed(),
+            JobState.HANDED_OVER: HandedOver(),
             JobState.FAILED: Failed("ValueError: no"),
         }
         if state in outcomes:

@@ -1,6 +1,7 @@
 """`afterword export` and `import`: all jobs of a store, as lines of JSON."""
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -36,7 +37,8 @@ def export(
     """Write all jobs of a store as lines of JSON.
 
     The lines include arguments and errors. Stop the workers first: a job that changes meanwhile is
-    written as it was when it was read.
+    written as it was when it was read. Only jobs are exported: neither their earlier attempts and
+    logs, nor counters, the audit, and rules of queues and schedules.
 
     \b
     Examples:
@@ -51,7 +53,24 @@ def export(
             target.writelines(map(archive.line_of, page))
             number += len(page)
         target.write(archive.footer(number))
+        rules = list(_rules(store))
     output.tell(f"Exported {many(number, 'job')}.")
+    if rules:
+        output.tell("An export has jobs only. These rules have to be set again in the other store:")
+        for words in rules:
+            output.tell(f"    {shlex.join(['afterword', *words])}")
+
+
+def _rules(store: Store) -> Iterator[tuple[str, ...]]:
+    """Yield the commands that set the rules of queues and schedules again."""
+    for queue in store.queues():
+        if queue.paused:
+            yield "queues", "pause", queue.name
+        if queue.concurrency is not None:
+            yield "queues", "limit", queue.name, str(queue.concurrency)
+    for schedule in store.schedules():
+        if schedule.paused:
+            yield "schedules", "pause", schedule.name
 
 
 @contextmanager

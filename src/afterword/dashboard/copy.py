@@ -8,6 +8,7 @@ from typing import Any
 
 from afterword.admin.document import job_document
 from afterword.admin.ids import one
+from afterword.client.call import traced
 from afterword.client.named_call import object_of, unchecked
 from afterword.dashboard.command import command
 from afterword.dashboard.rendering import MISLEADING, short_id
@@ -30,7 +31,7 @@ def run(view: View) -> Answer:
     typed = view.typed("arguments")
     try:
         copy = _copy_of(job) if typed is None else _edited(view, job, typed)
-        view.add(copy)
+        view.add(traced(copy))
     except StoreError:
         raise
     except AfterwordError as error:

@@ -10,7 +10,7 @@ from afterword.admin.search import QUALIFIERS, Search, parse
 from afterword.admin.summary import note_on
 from afterword.admin.words import at_least
 from afterword.dashboard.command import command
-from afterword.dashboard.rendering import short_id
+from afterword.dashboard.rendering import short_id, state_in_words
 from afterword.dashboard.view import Page, View
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobRecord, JobState
@@ -114,7 +114,9 @@ def _tabs(view: View, search: Search) -> list[Tab]:
     for state in JobState:
         count = at_least(*known[state]) if state in known else ""
         query = search.in_state(state).text
-        tabs.append(Tab(state.value, query, count, search.filter.state is state))
+        current = search.filter.state is state
+        if current or count not in ("", "0") or state is not JobState.HANDED_OVER:
+            tabs.append(Tab(state_in_words(state), query, count, current))
     return tabs
 
 

@@ -115,7 +115,7 @@ def kind_of(job: JobRecord, now: float) -> str:
     if job.state is JobState.RUNNING:
         return "ending" if job.cancelling is not None else "running"
     if job.state is not JobState.QUEUED:
-        return job.state.value
+        return state_in_words(job.state)
     if job.after:
         return "waiting"
     if job.parked_at:
@@ -123,6 +123,15 @@ def kind_of(job: JobRecord, now: float) -> str:
     if job.run_at.timestamp() > now:
         return "retrying" if job.attempt else "scheduled"
     return "queued"
+
+
+def state_in_words(state: JobState) -> str:
+    """Return a state as people read it.
+
+    >>> state_in_words(JobState.HANDED_OVER)
+    'handed over'
+    """
+    return state.value.replace("_", " ")
 
 
 def short_id(job_id: str) -> str:

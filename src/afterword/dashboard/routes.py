@@ -19,6 +19,7 @@ from afterword.dashboard import (
     overview,
     queues,
     schedules,
+    system,
     workers,
 )
 from afterword.dashboard.permissions import Permission
@@ -69,6 +70,7 @@ ROUTES = (
     Route("schedules", "/schedules", schedules.show, menu="Schedules"),
     Route("pause_schedule", "/schedules/pause", schedules.pause, "schedules", "POST"),
     Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),
+    Route("system", "/system", system.show, menu="System"),
     Route("audit", "/audit", audit.show, menu="Audit"),
 )
 

@@ -95,6 +95,7 @@ class View:
         add: stores a new job for this person.
         new_job: makes a job, see `Source`.
         recent: keeps answers that took long.
+        settings: those of the application's `Afterword`, by their names.
         poll: True if an open page asks for news.
     """
 
@@ -111,6 +112,7 @@ class View:
     add: Callable[[NewJob], object]
     new_job: NewJobOf | None
     recent: Recent
+    settings: Callable[[], Mapping[str, str]] = dict
     poll: bool = False
 
     def may(self, permission: str) -> bool:

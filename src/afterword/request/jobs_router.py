@@ -38,6 +38,7 @@ from afterword.request.job_status import (
     ShowErrors,
     ended,
     not_ended,
+    not_here,
     why_ended,
 )
 from afterword.tasks.results import shown_result
@@ -125,13 +126,13 @@ class _Endpoints:
     async def result(self, job_id: JobId) -> Response:
         """The value that a completed job has returned; null if it returned nothing.
 
-        The answer is 409 with `Retry-After` if the job has not ended yet, and 410 if it failed or
-        was cancelled, because it will never have a result.
+        The answer is 409 with `Retry-After` if the job has not ended yet, and 410 if it failed,
+        was cancelled or was handed over, because it will never have a result here.
         """
         record = await self._record(job_id)
         if not record.state.final:
             raise _Refused(not_ended(record.state), self._retry_after)
-        problem = why_ended(record, self._show_errors)
+        problem = why_ended(record, self._show_errors) or not_here(record)
         if problem:
             raise _Refused(problem)
         shown = "null" if record.result is None else await self._shown(record, record.result)
@@ -306,6 +307,6 @@ _HEADERS = {
 _DESCRIPTIONS = {
     404: "There is no such job (any more)",
     409: "Not possible in the job's present state",
-    410: "The job failed or was cancelled: it has no result",
+    410: "The job failed, was cancelled or was handed over: it has no result here",
     503: "The jobs cannot be read now",
 }

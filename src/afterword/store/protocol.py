@@ -7,7 +7,7 @@ store (`GroupCommit` owns it); only the verbs for people may be called from any 
 A row's way:
 
     add ─▶ queued ─────────────▶ claim ─▶ running ─▶ settle ─▶ history: completed, failed, cancelled
-     └───▶ held = running, attempt 1 ────────▲  │
+     └───▶ held = running, attempt 1 ────────▲  │                    or handed_over
                                              │  ├──▶ release, Retry, Released: queued again
                                              │  └──▶ recover: queued again, or failed (poison)
 
