@@ -22,6 +22,7 @@ class Source:
         settings: returns the settings of the application's `Afterword`, by their names.
         new_job: makes the job of a task and of its arguments as JSON, as `add_task` would. None:
             there is no application, so only what holds for every task is checked.
+        trace_url: the page of a trace, with "{trace_id}" in it; "" if there is none.
     """
 
     store: Callable[[], Store]
@@ -29,3 +30,4 @@ class Source:
     clock: Clock
     settings: Callable[[], Mapping[str, str]] = dict
     new_job: NewJobOf | None = None
+    trace_url: str = ""
