@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from afterword.admin.search import Search, parse, word, words_of
 from afterword.errors import ConfigurationError
+from afterword.model.failures import name_of
 from afterword.model.job import JobState
 from afterword.model.records import Filter
 from tests.values import a_record
@@ -45,7 +46,8 @@ def test_a_word_of_hexadecimal_digits_is_an_id(text: str) -> None:
         ("task:", "needs a value"),
         ('task:""', "needs a value"),
         ("task:a\0b", "NUL"),
-        ("x" * 1_001, "at most 1,000 characters"),
+        ("group:", "needs a value"),
+        ("x" * 2_001, "at most 2,000 characters"),
     ],
 )
 def test_a_mistake_is_explained(text: str, part: str) -> None:
@@ -112,3 +114,34 @@ def test_any_text_is_a_search_or_a_mistake(text: str) -> None:
         return
     assert isinstance(search, Search)
     assert len(words_of(text)) >= len(search.ids)
+
+
+# ---------------------------------------------------------------------- groups of failures
+
+
+def test_a_group_is_searched_for_by_its_name() -> None:
+    search = parse('task:shop:pack group:"KeyError: <text>"', now=0.0)
+
+    assert Filter(task="shop:pack", error="KeyError") == search.filter
+    assert search.reads_jobs
+    assert search.matches(a_record(error="KeyError: 'b'"))
+    assert not search.matches(a_record(error="KeyError: 7"))
+    assert not search.matches(a_record(error=None))
+
+
+def test_a_group_may_be_narrowed_by_text_of_its_errors() -> None:
+    search = parse('group:"KeyError: <text>" error:order', now=0.0)
+
+    assert ("order", "order") == (search.filter.error, search.error)
+    assert parse('group:"KeyError: <text>"', now=0.0).error is None
+
+
+@given(st.text(max_size=80))
+def test_every_name_of_a_group_can_be_searched_for(error: str) -> None:
+    name = name_of(f"ValueError: {error}")
+
+    search = parse(f"state:failed {word('group', name)} task:a:b", now=0.0)
+
+    assert name == search.group
+    assert ("a:b", JobState.FAILED) == (search.filter.task, search.filter.state)
+    assert name == search.in_state(None).group == parse(search.in_state(None).text, now=0.0).group

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterword.admin import duration, failures, health, job_options, progress, waiting
+from afterword.admin import checkup, duration, health, job_options, progress, waiting
 from afterword.admin.health import Snapshot
 from afterword.admin.waiting import Surroundings
-from afterword.cli import doctor
 from afterword.client.handle import ProgressRecord
 from afterword.model.job import JobOptions, JobRecord, JobState
 from afterword.model.records import QueueRecord, ScheduleRecord, WorkerRecord
@@ -23,12 +22,6 @@ def record(**values: object) -> JobRecord:
     """A queued job that is due."""
     due = NOW - timedelta(minutes=1)
     return a_record(**{"created_at": due, "run_at": due, **values})
-
-
-def failed(error: str, minutes_ago: int = 0, task: str = "shop:pack") -> JobRecord:
-    """A job that failed with this error."""
-    at = NOW - timedelta(minutes=minutes_ago)
-    return record(task=task, state=JobState.FAILED, error=error, finished_at=at)
 
 
 # ---------------------------------------------------------------------- spans
@@ -83,67 +76,6 @@ def test_since_is_a_span_or_an_instant_in_utc(text: str, ago: timedelta) -> None
 def test_what_is_no_instant_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="such as 90s, 15m, 1h or 7d, or an ISO date"):
         duration.parse_since(text, NOW.timestamp())
-
-
-# ---------------------------------------------------------------------- failures
-
-
-@pytest.mark.parametrize(
-    ("line", "normalized"),
-    [
-        ("KeyError: 4711", "KeyError: #"),
-        ("no route to 10.0.0.7:25", "no route to #"),
-        ("<Order object at 0x7f3a2c>", "<Order object at <hex>>"),
-        ("job 0193e5f0-7c1a-7b2e-8d3f-0123456789AB gone", "job <uuid> gone"),
-        ("commit 9fceb02d0ae598e95dc970b74767f19372d61af8", "commit <hex>"),
-        ("a decade, a facade", "a decade, a facade"),
-    ],
-)
-def test_what_differs_from_job_to_job_is_taken_out(line: str, normalized: str) -> None:
-    assert normalized == failures.normalized(line)
-
-
-@given(st.text())
-def test_a_normalized_line_stays_as_it_is(line: str) -> None:
-    once = failures.normalized(line)
-
-    assert once == failures.normalized(once)
-
-
-@given(st.integers(0, 10**30), st.integers(0, 10**30))
-def test_errors_that_differ_by_a_number_are_alike(one: int, other: int) -> None:
-    groups = failures.grouped([failed(f"no order {one}!"), failed(f"no order {other}!")])
-
-    assert [2] == [group.count for group in groups]
-
-
-def test_a_group_knows_its_first_its_last_and_its_latest_example() -> None:
-    jobs = [failed("E: 1", 5), failed("E: 2", 1), failed("E: 3", 9)]
-
-    [group] = failures.grouped(jobs)
-
-    assert ("shop:pack", "E: #", 3) == (group.task, group.error, group.count)
-    assert (timedelta(minutes=9), timedelta(minutes=1)) == (
-        NOW - group.first_at,
-        NOW - group.last_at,
-    )
-    assert jobs[1].id == group.example
-
-
-def test_groups_differ_by_task_and_error_and_the_largest_comes_first() -> None:
-    jobs = [failed("A"), failed("B"), failed("B"), failed("B", task="shop:ship")]
-
-    groups = [(group.task, group.error, group.count) for group in failures.grouped(jobs)]
-
-    assert ("shop:pack", "B", 2) == groups[0]
-    assert {("shop:pack", "A", 1), ("shop:ship", "B", 1)} == set(groups[1:])
-
-
-@pytest.mark.parametrize("error", [None, "", "\n \n"])
-def test_an_error_without_words_is_a_group_too(error: str | None) -> None:
-    [group] = failures.grouped([record(state=JobState.FAILED, error=error)])
-
-    assert "" == group.error
 
 
 # ---------------------------------------------------------------------- why a job waits
@@ -378,7 +310,7 @@ def test_a_worker_that_went_with_its_jobs_is_a_problem() -> None:
 def test_the_doctor_agrees_on_workers_that_are_gone(running: int, level: str) -> None:
     found = snapshot([], [worker(alive=False, running=running), worker()])
 
-    levels = {each.name: each.level for each in doctor.conditions(found)}
+    levels = {each.name: each.level for each in checkup.conditions(found)}
     assert (level, level == "ok") == (levels["leases"], found.problems == [])
 
 

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from afterword.admin.running import add_by
 from afterword.dashboard import Source, dashboard
 from afterword.model.clock import Clock
 from afterword.store.protocol import Store
@@ -50,7 +51,7 @@ MakeSite = Callable[..., Site]
 
 def site_of(store: Store, **options: Any) -> Site:
     """Mount a dashboard over a store."""
-    source = Source(store=lambda: store, add=lambda job: store.add([job]), clock=Clock())
+    source = Source(store=lambda: store, add=lambda job, by: add_by(store, job, by), clock=Clock())
     mounted = dashboard(source, **{"authorize": lambda request: "operate", **options})
     application = Starlette(routes=[Mount(ROOT, mounted)])
     client = TestClient(

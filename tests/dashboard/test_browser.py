@@ -33,8 +33,13 @@ SCREENS = (
     "/jobs?q=state:nonsense",
     "/jobs/change/delete?q=",
     "/jobs/{failed}",
+    "/jobs/{failed}/copy",
     "/jobs/{running}",
     "/jobs/{waiting}",
+    "/audit",
+    "/audit?name=nobody",
+    "/system",
+    "/failures",
     "/nowhere",
 )
 
@@ -91,7 +96,7 @@ def test_every_screen_fits_and_is_accessible(browser: Browser, served: Served, l
 
 
 def test_an_empty_store_has_accessible_screens(tab: Tab, served: Served) -> None:
-    for screen in ("/", "/jobs"):
+    for screen in ("/", "/jobs", "/failures"):
         tab.page.goto(served.url + screen)
         assert [] == tab.violations()
 
@@ -100,10 +105,11 @@ def test_targets_on_a_phone_can_be_hit(browser: Browser, served: Served) -> None
     ordinary(served.store)
     context = browser.new_context(**LOOKS["phone"])
     tab = tab_in(context)
-    for screen in ("/", "/jobs"):
+    for screen in ("/", "/jobs", "/failures"):
         tab.page.goto(served.url + screen)
         targets = tab.page.locator(
-            "nav a:visible, .button:visible, td[data-label=Task] a:visible, .tick label:visible"
+            "nav a:visible, .button:visible, td[data-label=Task] a:visible, .all a:visible,"
+            " .tick label:visible"
         )
         sizes = [targets.nth(index).bounding_box() for index in range(targets.count())]
 
@@ -163,6 +169,19 @@ def test_jobs_are_retried_by_keyboard(tab: Tab, served: Served) -> None:
     expect(tab.page.locator(".title .state")).to_have_text("queued")
 
 
+def test_a_group_of_failures_is_retried_by_keyboard(tab: Tab, served: Served) -> None:
+    people = Population(served.store)
+    for number in range(3):
+        people.end(Failed(f"ValueError: no order {number}"))
+    tab.page.goto(f"{served.url}/failures")
+    tab.page.get_by_role("link", name="Retry all jobs of the group ValueError").focus()
+    tab.page.keyboard.press("Enter")
+    tab.page.get_by_role("button", name="Retry 3 jobs").focus()
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator(".done")).to_have_text("3 retried.")
+    expect(tab.page.locator("h2")).to_have_text("No job has failed")
+
+
 def test_a_range_of_jobs_is_selected_with_shift(tab: Tab, served: Served) -> None:
     people = Population(served.store)
     for _ in range(5):
@@ -198,6 +217,16 @@ def test_everything_works_without_javascript(browser: Browser, served: Served) -
     page.get_by_role("link", name="Cancel").click()
     page.get_by_role("button", name="Cancel 1 job").click()
     assert "cancelled" == page.locator(".title .state").inner_text()
+    page.get_by_role("link", name="Edit and run").click()
+    page.get_by_label("Arguments").fill('{"number": 78')
+    page.get_by_role("button", name="Run").click()
+    assert "must be valid JSON" in page.locator(".mistake").inner_text()
+    page.get_by_label("Arguments").fill('{"number": 78}')
+    page.get_by_role("button", name="Run").click()
+    assert "78" == page.locator(".tree .v-number").inner_text()
+    page.goto(f"{served.url}/")
+    page.get_by_role("link", name="7 d").click()
+    assert "Last 7 days" in page.locator("main").inner_text()
     for script in ("#live", "#help", ".copy >> nth=0"):
         assert not page.locator(script).is_visible()
     context.close()
@@ -320,7 +349,8 @@ def test_hostile_text_stays_text(browser: Browser, served: Served) -> None:
     ids = hostile(served.store)
     context = browser.new_context(viewport={"width": 390, "height": 844})
     tab = tab_in(context)
-    for path in ("/", "/jobs", *(f"/jobs/{each}" for each in ids)):
+    own = (f"/jobs/{each}" for each in ids)
+    for path in ("/", "/jobs", "/failures", "/audit", "/system", *own):
         tab.page.goto(served.url + path)
         tab.page.mouse.move(200, 300)
 

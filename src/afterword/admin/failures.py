@@ -1,34 +1,98 @@
-"""Failures, grouped by task and error.
+"""Failures, in groups: those of one task with the same kind of error.
 
-Two failures belong to the same group if their tasks are the same, and the last lines of their
-errors differ at most in numbers, addresses and ids.
+What differs from job to job does not count: numbers, ids, addresses, and quoted text. A group has
+the name of its kind of error, and the search `group:NAME` finds its jobs.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
 
-from afterword.model.failures import without_ids
-from afterword.model.job import JobRecord, JobState
+from afterword.admin.document import document
+from afterword.admin.found import window_of
+from afterword.admin.search import Search, word, words_of
+from afterword.errors import ConfigurationError
+from afterword.model.failures import TAIL, FailureGroup, Failures, grouped
+from afterword.model.job import JobState
+from afterword.store.paging import every
+from afterword.store.protocol import NEWEST_FAILURES, Store
 
-_LINE_LIMIT = 300  # characters: more would only separate similar errors
-_HEADER = "Traceback (most recent call last):"
 
+def failures(
+    store: Store, search: Search, limit: int = NEWEST_FAILURES, *, unbounded: bool = False
+) -> Failures:
+    """Group the newest failed jobs that match, the largest group first.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """A group of failures; `example` is the id of the latest one.
+    Args:
+        limit: how many jobs are read at most.
+        unbounded: True looks for them among all jobs, however long that takes.
 
-    `state` is "queued" for jobs that no worker could run so far; they count from that time.
+    Raises:
+        ConfigurationError: the search is for ids, arguments, or another state.
     """
+    _require_groups(search)
+    failed = replace(search.filter, state=JobState.FAILED)
+    below = None if unbounded else window_of(store, failed)
+    found = store.failures(replace(failed, above=below), limit)
+    return replace(_named(found, search), all=found.all and below is None)
 
-    task: str
-    error: str
-    count: int
-    first_at: datetime
-    last_at: datetime
-    example: str
-    state: JobState = JobState.FAILED
+
+def parked(store: Store, search: Search, limit: int = NEWEST_FAILURES) -> Failures:
+    """Group the newest queued jobs that match and that no worker could run so far.
+
+    Their times are those since when that is so.
+    """
+    _require_groups(search)
+    found = islice(every(store, replace(search.filter, parked=True)), limit)
+    jobs = [
+        (job.id, job.task, (job.parked_at or job.created_at).timestamp(), (job.error or "")[-TAIL:])
+        for job in found
+    ]
+    return _named(grouped(jobs, limit, store.now()), search)
+
+
+def _require_groups(search: Search) -> None:
+    state = search.filter.state
+    if search.ids or search.arguments or state not in (None, JobState.FAILED):
+        wrong = "id:" if search.ids else "arg." if search.arguments else f"state:{state}"
+        raise ConfigurationError(
+            "Groups of failures can be narrowed by task, queue, worker, tag, request, error, group"
+            f" and since, but this search has {wrong}. Use `afterword jobs`, or the list of jobs."
+        )
+
+
+def _named(found: Failures, search: Search) -> Failures:
+    """Leave out the groups with another name than the one that is searched for."""
+    if search.group is None:
+        return found
+    return replace(found, groups=tuple(g for g in found.groups if g.error == search.group))
+
+
+def search_of(group: FailureGroup, text: str = "", state: JobState = JobState.FAILED) -> str:
+    """Write the search that finds the jobs of a group.
+
+    Args:
+        text: the search by which the group was found, which narrows it.
+        state: the state of its jobs.
+    """
+    named = ("task:", "state:", "group:")
+    others = [each for each in words_of(text) if not each.lower().startswith(named)]
+    task, error = word("task", group.task), word("group", group.error)
+    return " ".join([*others, task, f"state:{state}", error])
+
+
+def failure_document(group: FailureGroup, state: JobState) -> Mapping[str, Any]:
+    """Convert a group for programs; its jobs are in this state."""
+    known = {"state": state, **document(group), "error": group.error, "count": group.count}
+    del known["ids"]  # there may be thousands
+    return {**known, "example": group.example}
+
+
+# ---------------------------------------------------------------------- lines of an error
+
+
+_HEADER = "Traceback (most recent call last):"
 
 
 def last_line(error: str | None) -> str:
@@ -52,46 +116,3 @@ def first_and_last_line(error: str | None) -> str:
     lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
     first, last = (lines[0], lines[-1]) if lines else ("", "")
     return last if first in (last, _HEADER) else f"{first} ... {last}"
-
-
-def normalized(line: str) -> str:
-    """Replace the parts of a line that differ from job to job.
-
-    >>> normalized("KeyError: order 4711 of 0193e5f0-7c1a-7b2e-8d3f-0123456789ab at 0x7f3a")
-    'KeyError: order # of <uuid> at <hex>'
-    """
-    return without_ids(line[:_LINE_LIMIT])
-
-
-def grouped(failures: Iterable[JobRecord]) -> list[Group]:
-    """Group failed jobs; the largest group comes first, then the latest."""
-    groups: dict[tuple[str, str], Group] = {}
-    for job in failures:
-        one = _group_of_one(job)
-        known = groups.get((one.task, one.error))
-        groups[one.task, one.error] = _joined(known, one) if known else one
-    return sorted(groups.values(), key=lambda group: (-group.count, -group.last_at.timestamp()))
-
-
-def _group_of_one(job: JobRecord) -> Group:
-    at = job.parked_at or job.finished_at or job.created_at
-    return Group(
-        task=job.task,
-        error=normalized(last_line(job.error)),
-        count=1,
-        first_at=at,
-        last_at=at,
-        example=job.id,
-        state=job.state,
-    )
-
-
-def _joined(group: Group, one: Group) -> Group:
-    latest = one if one.last_at > group.last_at else group
-    return replace(
-        group,
-        count=group.count + one.count,
-        first_at=min(group.first_at, one.first_at),
-        last_at=latest.last_at,
-        example=latest.example,
-    )

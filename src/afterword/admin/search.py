@@ -7,6 +7,7 @@ the error contains.
     task: queue: worker: tag: request:    an exact match
     state:failed                          one of the five states
     error:"no such order"                 text that the error contains
+    group:"KeyError: <text>"              the name of a group of failures
     since:1h                              added since: a span, or an ISO time
     id:456789ab                           the first or last 8 or more characters of an id
     arg.user_id:7                         the value of an argument, by its path
@@ -21,16 +22,17 @@ from typing import Any
 from afterword.admin.document import readable
 from afterword.admin.duration import parse_since
 from afterword.errors import ConfigurationError
+from afterword.model.failures import common_text, name_of
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter
 from afterword.telemetry import printable
 
-LONGEST = 1_000  # characters of a search
+LONGEST = 2_000  # characters of a search
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 _ID = re.compile(r"[0-9a-f][0-9a-f-]{6,34}[0-9a-f]", re.IGNORECASE)
 _EXACT = {"task": "task", "queue": "queue", "worker": "worker", "tag": "tag", "error": "error"}
 _FIELDS = {**_EXACT, "request": "request_id"}
-QUALIFIERS = (*_FIELDS, "state", "since", "id", "arg.NAME")
+QUALIFIERS = (*_FIELDS, "group", "state", "since", "id", "arg.NAME")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +44,30 @@ class Search:
         filter: the part that the store decides.
         ids: beginnings or ends of ids.
         arguments: paths of arguments, and the text of their values.
+        group: the name of a kind of error; see `model.failures`.
     """
 
     text: str = ""
     filter: Filter = field(default_factory=Filter)
     ids: tuple[str, ...] = ()
     arguments: tuple[tuple[str, str], ...] = ()
+    group: str | None = None
 
     @property
     def reads_jobs(self) -> bool:
         """True if jobs must be read to know which of them match."""
-        return bool(self.arguments)
+        return bool(self.arguments) or self.group is not None
+
+    @property
+    def error(self) -> str | None:
+        """The text that was asked for in errors."""
+        given = self.filter.error
+        return None if self.group and given == common_text(self.group) else given
 
     def matches(self, job: JobRecord) -> bool:
-        """Return True if a job that passes the filter has the arguments."""
+        """Return True if a job that passes the filter is in the group, and has the arguments."""
+        if self.group is not None and name_of(job.error) != self.group:
+            return False
         if not self.arguments:
             return True
         if any(_is_plain(text) and text not in job.arguments for _, text in self.arguments):
@@ -87,16 +99,25 @@ def parse(text: str, now: float) -> Search:
     fields: dict[str, Any] = {}
     ids: list[str] = []
     arguments: list[tuple[str, str]] = []
+    group = None
     for word in words_of(text):
         name, value = _split(word)
         if name == "id":
             ids.append(value)
+        elif name == "group":
+            group = value
         elif name.startswith("arg."):
             arguments.append((name.removeprefix("arg."), value))
         else:
             fields[_FIELDS.get(name, name)] = _PARSED[name](value, now)
+    if group is not None:  # the store finds the jobs that may be in it
+        fields.setdefault("error", common_text(group))
     return Search(
-        text=text.strip(), filter=Filter(**fields), ids=tuple(ids), arguments=tuple(arguments)
+        text=text.strip(),
+        filter=Filter(**fields),
+        ids=tuple(ids),
+        arguments=tuple(arguments),
+        group=group,
     )
 
 
@@ -123,7 +144,7 @@ def _split(word: str) -> tuple[str, str]:
     """Return the qualifier of a word, and its value."""
     name, colon, value = word.partition(":")
     name = name.lower() if not name.lower().startswith("arg.") else f"arg.{name[4:]}"
-    if colon and (name in _PARSED or name == "id" or name.startswith("arg.")):
+    if colon and (name in _PARSED or name in ("id", "group") or name.startswith("arg.")):
         return name, _unquoted(value, name)
     if colon and '"' not in word and "." not in name and not value.isidentifier():
         raise ConfigurationError(

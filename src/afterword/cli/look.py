@@ -1,14 +1,14 @@
 """`afterword jobs` and `failures`: lists of jobs, and groups of failed ones."""
 
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from afterword.admin.document import document, job_document
+from afterword.admin.document import job_document
 from afterword.admin.duration import show_span
-from afterword.admin.failures import Group, grouped
+from afterword.admin.failures import failure_document, parked
+from afterword.admin.failures import failures as groups_of
 from afterword.admin.found import every as matching
 from afterword.admin.ids import known_id
 from afterword.admin.summary import note_on
@@ -16,8 +16,8 @@ from afterword.admin.words import many
 from afterword.cli import options, output
 from afterword.cli.options import Before, Json, Url, clock, opened
 from afterword.cli.output import Grid
+from afterword.model.failures import FailureGroup, Failures
 from afterword.model.job import JobRecord, JobState
-from afterword.store.paging import every
 
 _FAILURES = 10_000  # failed jobs that are read
 _WIDE = 140  # columns: a narrower terminal shows short ids
@@ -99,40 +99,44 @@ def failures(
     tag: options.Tag = None,
     error: options.Error = None,
     since: options.Since = None,
+    search: options.SearchText = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most groups to list.")] = 20,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """Group failed jobs by task and error, and below them those that no worker could run so far.
 
-    Reads the newest 10,000 that match. Differences in numbers and ids are ignored.
+    Reads the newest 10,000 that match. Differences in numbers, ids and quoted text are ignored.
+    The search `group:NAME` finds the jobs of a group.
 
     \b
     Examples:
       afterword failures
       afterword failures --since 1d --task app.mail:send
-      afterword retry --all --error "Connection refused"      and queue them again
+      afterword retry --all --search 'group:"KeyError: <text>"'      and queue them again
     """
     with opened(url) as store:
-        wanted = options.wanted(JobState.FAILED, task, queue, tag, error, since).filter
-        found = every(store, wanted)
-        groups = grouped(islice(found, _FAILURES))
-        more = next(found, None) is not None
-        waiting = every(store, replace(wanted, parked=True))
-        parked = grouped(islice(waiting, _FAILURES))
+        wanted = options.wanted(None, task, queue, tag, error, since, search=search)
+        failed = groups_of(store, wanted, _FAILURES, unbounded=True)
+        waiting = parked(store, wanted, _FAILURES)
     if json:
-        output.print_lines(map(document, [*groups[:limit], *parked[:limit]]))
-    elif groups:
-        output.show_grid(_failure_grid(groups[:limit], clock.now()))
+        _print_groups(failed, JobState.FAILED, limit)
+        _print_groups(waiting, JobState.QUEUED, limit)
+    elif failed.groups:
+        output.show_grid(_failure_grid(failed.groups[:limit], clock.now()))
     else:
         output.tell("No failed job matches.")
-    if parked and not json:
+    if waiting.groups and not json:
         output.tell("Not failed yet, but no worker that has met these jobs could run them:")
-        output.show_grid(_failure_grid(parked[:limit], clock.now()))
-    _tell_rest(groups, limit, more)
+        output.show_grid(_failure_grid(waiting.groups[:limit], clock.now()))
+    _tell_rest(failed, limit)
 
 
-def _failure_grid(groups: list[Group], now: float) -> Grid:
+def _print_groups(found: Failures, state: JobState, limit: int) -> None:
+    output.print_lines(failure_document(group, state) for group in found.groups[:limit])
+
+
+def _failure_grid(groups: Sequence[FailureGroup], now: float) -> Grid:
     headings = ("count", "task", "error", "first", "last", "example")
     grid = Grid(headings, ("task", "error"), ("count", "first", "last"))
     for group in groups:
@@ -147,8 +151,9 @@ def _failure_grid(groups: list[Group], now: float) -> Grid:
     return grid.without("first", "last", "example") if narrower_than(NARROW) else grid
 
 
-def _tell_rest(groups: list[Group], limit: int, more: bool) -> None:
-    if len(groups) > limit:
-        output.tell(f"{many(len(groups) - limit, 'more group')}: --limit {len(groups)}")
-    if more:
+def _tell_rest(found: Failures, limit: int) -> None:
+    number = len(found.groups)
+    if number > limit:
+        output.tell(f"{many(number - limit, 'more group')}: --limit {number}")
+    if not found.all:
         output.tell(f"Failures older than the newest {_FAILURES:,} were not read.")

@@ -116,7 +116,8 @@ def wanted(
     }
     parsed = parse(search or "", clock.now())
     for name, value in given.items():
-        if value is not None and getattr(parsed.filter, name) is not None:
+        repeated = parsed.error if name == "error" else getattr(parsed.filter, name)
+        if value is not None and repeated is not None:
             raise ConfigurationError(
                 f"--search must not repeat another option, but both have a {name}: leave one out."
             )

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from afterword.admin.changes import BATCH, CHANGES, Change, scope_of, states_of
+from afterword.admin.changes import BATCH, CHANGES, Change, by_search, scope_of, states_of
+from afterword.admin.failures import failures
 from afterword.admin.found import counts, find
 from afterword.admin.health import COUNT_LIMIT
 from afterword.admin.search import Search
@@ -23,7 +24,6 @@ from afterword.dashboard.view import Answer, Page, Redirect, View
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobRecord, JobState
 
-PLACE = "in the dashboard"
 SECONDS = 2.0  # for which one request changes jobs
 SAMPLES = 5
 _SELECTED = 500  # jobs that can be selected
@@ -77,8 +77,9 @@ def carry_out(view: View) -> Answer:
     report = Counter(results_in(view, scope.change))  # of the parts before
     until = time.monotonic() + SECONDS
     before = view.asked("before") or None
+    by = by_search(view.by, scope.search, scope.states) if scope.all else view.by
     for ids in _parts(view, scope, before):
-        report.update(each or "refused" for each in scope.change.apply(view.store, ids, PLACE))
+        report.update(each or "refused" for each in scope.change.apply(view.store, ids, by))
         before = ids[-1]
         if scope.all and time.monotonic() > until:
             return _unfinished(view, scope, report, before)
@@ -104,12 +105,22 @@ def _scope_of(view: View) -> Scope:
 def _count(view: View, scope: Scope) -> str:
     if scope.ids:
         return f"{len(scope.ids):,}"
-    if scope.search.reads_jobs:
+    if scope.search.arguments:
         return ""  # not counted: every job would have to be read
+    if scope.search.group is not None:
+        return _count_group(view, scope)
     known = counts(view.store, scope.search.filter, COUNT_LIMIT, scope.states)
     number = sum(known[state][0] for state in scope.states)
     more = any(known[state][1] for state in scope.states)
     return at_least(number, more)
+
+
+def _count_group(view: View, scope: Scope) -> str:
+    """Count the jobs of groups of failures, among the newest ones."""
+    if list(scope.states) != [JobState.FAILED]:
+        return ""
+    found = failures(view.store, scope.search)
+    return at_least(sum(group.count for group in found.groups), not found.all)
 
 
 def _samples(view: View, scope: Scope) -> list[JobRecord]:
@@ -128,10 +139,12 @@ def _command(scope: Scope) -> str:
 
 
 def _back(view: View, **query: object) -> str:
-    """Return to the job if one was named by its own page, and else to the list."""
+    """Return to the job or the failures if the change began there, and else to the list."""
     job_id = view.asked("job")
     if job_id and query.get("deleted") is None:
         return view.url(f"/jobs/{job_id}", **query)
+    if view.asked("back") == "failures":
+        return view.url("/failures", q=view.asked("within"), **query)
     return view.url("/jobs", q=view.asked("q"), **query)
 
 

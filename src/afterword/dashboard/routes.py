@@ -8,7 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from afterword.dashboard import change, export, job, jobs, overview, queues, schedules, workers
+from afterword.dashboard import (
+    audit,
+    change,
+    copy,
+    export,
+    failures,
+    job,
+    jobs,
+    overview,
+    queues,
+    schedules,
+    system,
+    workers,
+)
 from afterword.dashboard.permissions import Permission
 from afterword.dashboard.view import Answer, View
 
@@ -39,13 +52,15 @@ ROUTES = (
     Route("jobs", "/jobs", jobs.show, menu="Jobs"),
     Route("export", "/jobs/export.{format}", export.send),
     Route("job", "/jobs/{job_id}", job.show),
-    Route("copy", "/jobs/{job_id}/copy", job.run_copy, "add", "POST"),
+    Route("edit", "/jobs/{job_id}/copy", copy.show, "add"),
+    Route("copy", "/jobs/{job_id}/copy", copy.run, "add", "POST"),
     Route("confirm_retry", "/jobs/change/retry", change.confirm, "retry"),
     Route("retry", "/jobs/change/retry", change.carry_out, "retry", "POST"),
     Route("confirm_cancel", "/jobs/change/cancel", change.confirm, "cancel"),
     Route("cancel", "/jobs/change/cancel", change.carry_out, "cancel", "POST"),
     Route("confirm_delete", "/jobs/change/delete", change.confirm, "delete"),
     Route("delete", "/jobs/change/delete", change.carry_out, "delete", "POST"),
+    Route("failures", "/failures", failures.show, menu="Failures"),
     Route("queues", "/queues", queues.show, menu="Queues"),
     Route("queue", "/queues/queue", queues.show_one),
     Route("pause_queue", "/queues/queue/pause", queues.pause, "queues", "POST"),
@@ -55,6 +70,8 @@ ROUTES = (
     Route("schedules", "/schedules", schedules.show, menu="Schedules"),
     Route("pause_schedule", "/schedules/pause", schedules.pause, "schedules", "POST"),
     Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),
+    Route("system", "/system", system.show, menu="System"),
+    Route("audit", "/audit", audit.show, menu="Audit"),
 )
 
 

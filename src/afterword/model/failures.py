@@ -10,9 +10,11 @@ from afterword.model.clock import as_datetime
 
 HOURS = 24  # of which the failures are counted one by one
 TAIL = 4_000  # characters at the end of an error that are looked at
+NO_TEXT = "no error text"
 _LINE = 300  # characters of a message: more would only separate similar ones
 _FRAME = re.compile(r'([ |]*)  File "')
 _EXCEPTION = re.compile(r"[ |]*((?:\w+\.)*[A-Z]\w*)(?:: ?(.*))?")
+_HEADER = re.compile(r"[ |+]*(?:Exception Group )?Traceback \(most recent call last\):")
 _QUOTED = re.compile(r"""(?<!\w)("[^"]*"|'[^']*')(?!\w)""")
 _VARYING = (
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
@@ -20,6 +22,9 @@ _VARYING = (
     (re.compile(r"\b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
     (re.compile(r"\d+(?:[.,:]\d+)*", re.ASCII), "#"),
 )
+# Where the text of an error and the name of its kind may differ.
+_APART = re.compile(r"<(?:uuid|hex|text)>|[#:']")
+_SPOKEN = str.maketrans({'"': "'", "\0": "'"})  # a search can hold neither
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,16 @@ class FailureGroup:
     def count(self) -> int:
         """The number of its jobs that were looked at."""
         return len(self.ids)
+
+    @property
+    def error(self) -> str:
+        """The name of its kind of error: one line; see `name_of`."""
+        return _name(self.exception, self.message)
+
+    @property
+    def example(self) -> str:
+        """The id of its newest job."""
+        return self.ids[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +124,31 @@ def kind_of(error: str) -> tuple[str, str]:
     ('', 'interrupted by # shutdowns')
     """
     exception, message = exception_of(error)
-    return exception, without_ids(_QUOTED.sub("<text>", message)).strip()
+    return exception, without_ids(_QUOTED.sub("<text>", message))[:_LINE].strip()
+
+
+def name_of(error: str | None) -> str:
+    """Return the name of an error's kind, which is the same for all failures of a group.
+
+    >>> name_of("KeyError: 'order 7'"), name_of("TimeoutError"), name_of(None)
+    ('KeyError: <text>', 'TimeoutError', 'no error text')
+    """
+    return _name(*kind_of((error or "")[-TAIL:]))
+
+
+def _name(exception: str, message: str) -> str:
+    return ": ".join(filter(None, (exception, message))).translate(_SPOKEN) or NO_TEXT
+
+
+def common_text(name: str) -> str | None:
+    """Return the longest text that is certain to be in each error of a kind; None: there is none.
+
+    >>> common_text("OSError: [Errno #] no route to <text>"), common_text("#")
+    ('no route to', None)
+    """
+    if name == NO_TEXT:
+        return None
+    return max(_APART.split(name), key=len).strip() or None
 
 
 def exception_of(error: str) -> tuple[str, str]:
@@ -137,9 +176,13 @@ def without_ids(text: str) -> str:
 
 
 def _exception_line(lines: list[str]) -> str:
-    """Return the line behind the last frame of a traceback, or the first one that has text."""
+    """Return the line behind the last frame of a traceback, or the first one that has text.
+
+    A traceback without frames has a header all the same.
+    """
     frames = [(at, match[1]) for at, line in enumerate(lines) if (match := _FRAME.match(line))]
     last, margin = frames[-1] if frames else (-1, "\0")
     code = margin + "    "  # the lines of code are indented, as are the marks below them
     behind = lines[last + 1 :]
-    return next((each for each in behind if each.strip() and not each.startswith(code)), "")
+    wanted = (each for each in behind if each.strip() and not each.startswith(code))
+    return next((each for each in wanted if not _HEADER.fullmatch(each)), "")

@@ -21,6 +21,7 @@ class JobState(StrEnum):
     QUEUED = "queued"  # waits for a worker, for its time, or for its predecessor
     RUNNING = "running"  # claimed by a worker
     COMPLETED = "completed"  # the task returned
+    HANDED_OVER = "handed_over"  # sent to the fleet of another system, whose workers run it
     FAILED = "failed"  # the task raised, or its worker was lost too often
     CANCELLED = "cancelled"  # will not run: it was cancelled, or an earlier job failed
 
@@ -29,8 +30,14 @@ class JobState(StrEnum):
         """Return True if the job has ended for good."""
         return self in FINAL_STATES
 
+    @property
+    def succeeded(self) -> bool:
+        """Return True if the job has ended, and the jobs behind it may go on."""
+        return self in SUCCESSES
 
-FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+
+SUCCESSES = frozenset({JobState.COMPLETED, JobState.HANDED_OVER})
+FINAL_STATES = SUCCESSES | {JobState.FAILED, JobState.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,8 +125,7 @@ async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:
     while True:
         records = await outbox.intake.inquiries.records(ids)
         if all(record.state.final for record in records):
-            completed = all(record.state is JobState.COMPLETED for record in records)
-            if not completed:
+            if not all(record.state.succeeded for record in records):
                 outbox.failed_at = outbox.failed_at or entry
             return
         if patience.is_over(records):

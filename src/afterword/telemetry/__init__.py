@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from afterword.model.outcome import (
     Completed,
+    HandedOver,
     Outcome,
     RetryAt,
     describe,
@@ -121,10 +122,11 @@ def ended(job: JobOfAttempt, outcome: Outcome, seconds: float, cause: Cause | No
     cause = cause or UNKNOWN
     if metrics.is_set():
         metrics.ended(job.task, job.queue, verb_of(outcome), seconds, cause.waited)
-    if isinstance(outcome, Completed) and not logger.isEnabledFor(logging.DEBUG):
+    succeeded = isinstance(outcome, Completed | HandedOver)
+    if succeeded and not logger.isEnabledFor(logging.DEBUG):
         return
     verb = verb_of(outcome)
-    level = logging.DEBUG if isinstance(outcome, Completed) else logging.WARNING
+    level = logging.DEBUG if succeeded else logging.WARNING
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):
         line = f"{verb} job=%s task={literal(job.task)} attempt=%d seconds=%.3f"
@@ -151,7 +153,10 @@ def verb_of(outcome: Outcome) -> str:
     >>> verb_of(Completed()), verb_of(RetryAt(5.0, "no route to host"))
     ('completed', 'retry')
     """
-    return "retry" if isinstance(outcome, RetryAt) else type(outcome).__name__.lower()
+    return _VERBS.get(type(outcome)) or type(outcome).__name__.lower()
+
+
+_VERBS: dict[type[Outcome], str] = {RetryAt: "retry", HandedOver: "handed_over"}
 
 
 def result_not_kept(task: str, reason: str) -> None:

@@ -1,0 +1,164 @@
+"""The screen of failures, over both stores."""
+
+import re
+from html import unescape
+
+import httpx
+import pytest
+
+from afterword.dashboard import failures
+from afterword.model.job import JobState
+from afterword.model.outcome import Failed
+from afterword.store.protocol import Putback, Store
+from tests.dashboard.conftest import ROOT, Site, site_of
+from tests.dashboard.population import HOSTILE, Population, hostile, ordinary
+from tests.dashboard.test_queues import followed
+from tests.dashboard.test_screens import text_of as escaped_text_of
+
+CONNECTION = "httpx.ConnectError: [Errno #] Connection refused by mail.example.org:#"
+
+
+def links(site: Site, path: str, name: str) -> list[str]:
+    """The paths of the links below the root whose text begins so."""
+    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', site.get(path).text, re.S)
+    hrefs = [href for href, text in found if re.sub("<[^>]*>", "", text).strip().startswith(name)]
+    return [unescape(each).removeprefix(ROOT) for each in hrefs]
+
+
+def text_of(answer: httpx.Response) -> str:
+    return unescape(escaped_text_of(answer))
+
+
+def failed(store: Store) -> int:
+    return store.count()[JobState.FAILED]
+
+
+def test_failures_are_shown_in_groups(site: Site) -> None:
+    ordinary(site.store)
+
+    shown = text_of(site.get("/failures"))
+
+    assert re.search(rf"3 shop.mail:send_receipt {re.escape(CONNECTION)} latest: \w{{8}} ", shown)
+    assert "1 shop.orders:ship ValueError: order # has no address latest:" in shown
+    assert "3 jobs in the last 24 hours" in site.get("/failures").text
+    assert "afterword failures" in shown
+
+
+def test_a_store_without_failures_says_so(site: Site) -> None:
+    assert "No job has failed" in text_of(site.get("/failures"))
+    assert "No failed job matches" in text_of(site.get("/failures?q=task:a:b"))
+
+
+def test_a_group_leads_to_its_jobs(site: Site) -> None:
+    ordinary(site.store)
+    path = links(site, "/failures", "shop.mail:send_receipt")[0]
+
+    assert 3 == len(re.findall(r'<tr id="j-', site.get(path).text))
+    named = "/failures?q=group:%22ValueError: order %23 has no address%22"
+    assert 1 == len(links(site, named, "Retry"))
+
+
+def test_a_group_is_retried_after_a_look(site: Site) -> None:
+    """The page before it has the number and the command, and the way leads back to the search."""
+    ordinary(site.store)
+    path = links(site, "/failures?q=queue:mail", "Retry all")[0]
+    page = site.get(path)
+
+    scope = "failed jobs with task shop.mail:send_receipt, queue mail, error like"
+    assert f"Retry {scope} '{CONNECTION}'?" in text_of(page)
+    assert "Retry 3 jobs" in text_of(page)
+    assert "afterword retry --all --search" in text_of(page)
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text)
+    fields = {name: unescape(value) for name, value in found}
+    answer = site.post("/jobs/change/retry", **fields)
+    assert "3 retried." in followed(site, answer)
+    assert answer.headers["location"].startswith(f"{ROOT}/failures?q=queue:mail")
+    assert 1 == failed(site.store)
+
+
+def test_one_job_is_retried_as_a_probe(site: Site) -> None:
+    ordinary(site.store)
+    path = links(site, "/failures", "Retry one")[0]
+
+    assert "Retry 1 job" in text_of(site.get(path))
+    assert "failures" in site.get(path).text.split('name="back" value="')[1][:10]
+
+
+def test_a_group_is_deleted(site: Site) -> None:
+    ordinary(site.store)
+
+    answer = site.post(
+        "/jobs/change/delete", q=f'state:failed group:"{CONNECTION}"', back="failures"
+    )
+
+    assert "3 deleted." in followed(site, answer)
+    assert 1 == failed(site.store)
+
+
+def test_a_change_reaches_failures_that_were_not_looked_at(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The screen says so; the number on the page before the change is a lower bound."""
+    from afterword.admin import failures as groups
+
+    people = Population(site.store)
+    for number in range(5):
+        people.end(Failed(f"ValueError: no order {number}"))
+    monkeypatch.setattr(groups.failures, "__defaults__", (3,))
+
+    shown = text_of(site.get("/failures"))
+    path = links(site, "/failures", "Retry all")[0]
+
+    assert "the newest 3 failed jobs; older ones were not looked at" in shown
+    assert "Retry 3+ jobs" in text_of(site.get(path))
+    site.post("/jobs/change/retry", q='state:failed group:"ValueError: no order #"')
+    assert 0 == failed(site.store)
+
+
+def test_jobs_that_no_worker_can_run_are_below(site: Site) -> None:
+    people = Population(site.store)
+    claim = people.start("shop.gone:f")
+    site.store.release([Putback(claim, reason="No function is called 'shop.gone:f'.")])
+
+    shown = text_of(site.get("/failures"))
+    (path,) = links(site, "/failures", "shop.gone:f")
+
+    assert "no worker that has met these jobs could run them" in shown
+    assert "1 shop.gone:f No function is called <text>." in shown
+    assert 1 == len(re.findall(r'<tr id="j-', site.get(path).text))
+
+
+def test_many_groups_are_cut(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_GROUPS", 1)
+    ordinary(site.store)
+
+    assert "1 more group: afterword failures --limit 2" in text_of(site.get("/failures"))
+
+
+@pytest.mark.parametrize("text", ["id:456789ab", "arg.to:ada", "state:queued", "state:nonsense"])
+def test_a_search_that_makes_no_groups_is_explained(site: Site, text: str) -> None:
+    answer = site.get(f"/failures?q={text}")
+
+    assert 200 == answer.status_code
+    assert 'role="alert"' in answer.text
+
+
+def test_a_reader_changes_no_failures(store: Store) -> None:
+    ordinary(store)
+    page = site_of(store, authorize=lambda request: "read").get("/failures").text
+
+    assert CONNECTION in text_of(site_of(store).get("/failures"))
+    assert "/jobs/change/" not in page
+    assert (
+        "/jobs/change/delete"
+        not in site_of(store, authorize=lambda request: {"retry"}).get("/failures").text
+    )
+
+
+def test_text_of_failures_is_never_markup(site: Site) -> None:
+    hostile(site.store)
+
+    page = site.get("/failures").text
+
+    assert [] == [each for each in HOSTILE if "<" in each and each in page]
+    assert "\u202e" not in page
