@@ -613,7 +613,12 @@ class Afterword(ScriptTaskAdder):
 
         debug = self._app is not None and self._app.debug
         return dashboard(
-            Source(store=self.inquiries.store, add=self._add_at_once, clock=self._clock),
+            Source(
+                store=self.inquiries.store,
+                add=self._add_at_once,
+                clock=self._clock,
+                tasks=registered,
+            ),
             authorize=authorize,
             hosts=hosts,
             readers_see_arguments=readers_see_arguments,

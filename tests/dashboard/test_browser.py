@@ -36,6 +36,7 @@ SCREENS = (
     "/jobs/{running}",
     "/jobs/{waiting}",
     "/failures",
+    "/tasks",
     "/nowhere",
 )
 
@@ -92,7 +93,7 @@ def test_every_screen_fits_and_is_accessible(browser: Browser, served: Served, l
 
 
 def test_an_empty_store_has_accessible_screens(tab: Tab, served: Served) -> None:
-    for screen in ("/", "/jobs", "/failures"):
+    for screen in ("/", "/jobs", "/failures", "/tasks"):
         tab.page.goto(served.url + screen)
         assert [] == tab.violations()
 
@@ -101,7 +102,7 @@ def test_targets_on_a_phone_can_be_hit(browser: Browser, served: Served) -> None
     ordinary(served.store)
     context = browser.new_context(**LOOKS["phone"])
     tab = tab_in(context)
-    for screen in ("/", "/jobs", "/failures"):
+    for screen in ("/", "/jobs", "/failures", "/tasks"):
         tab.page.goto(served.url + screen)
         targets = tab.page.locator(
             "nav a:visible, .button:visible, td[data-label=Task] a:visible, .all a:visible,"
@@ -335,7 +336,7 @@ def test_hostile_text_stays_text(browser: Browser, served: Served) -> None:
     ids = hostile(served.store)
     context = browser.new_context(viewport={"width": 390, "height": 844})
     tab = tab_in(context)
-    for path in ("/", "/jobs", "/failures", *(f"/jobs/{each}" for each in ids)):
+    for path in ("/", "/jobs", "/failures", "/tasks", *(f"/jobs/{each}" for each in ids)):
         tab.page.goto(served.url + path)
         tab.page.mouse.move(200, 300)
 

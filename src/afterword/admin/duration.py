@@ -68,6 +68,20 @@ def show_span(seconds: float) -> str:
     return "0 s"
 
 
+def show_duration(seconds: float) -> str:
+    """Format how long something took; short durations with their fractions.
+
+    >>> [show_duration(each) for each in (0.0004, 0.137, 1.26, 42.3, 5400)]
+    ['0.4 ms', '137 ms', '1.3 s', '42 s', '1 h 30 min']
+    """
+    if seconds >= 10:
+        return show_span(seconds)
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    digits = 0 if seconds >= 0.01 else 1
+    return f"{max(0.0, seconds) * 1000:.{digits}f} ms".replace(".0 ms", " ms")
+
+
 def _finer(index: int, whole: float, rest: float) -> str:
     if index >= 2 or whole >= 10:
         return ""

@@ -178,6 +178,7 @@ class Dashboard:
             query=fields_of(request.query_params.multi_items()),
             form=form,
             add=self._source.add,
+            tasks=self._source.tasks,
             recent=self._recent,
             poll="hx-request" in request.headers,
         )

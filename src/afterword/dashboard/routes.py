@@ -17,6 +17,7 @@ from afterword.dashboard import (
     overview,
     queues,
     schedules,
+    tasks,
     workers,
 )
 from afterword.dashboard.permissions import Permission
@@ -63,6 +64,7 @@ ROUTES = (
     Route("resume_queue", "/queues/queue/resume", queues.resume, "queues", "POST"),
     Route("limit_queue", "/queues/queue/limit", queues.limit, "queues", "POST"),
     Route("workers", "/workers", workers.show, menu="Workers"),
+    Route("tasks", "/tasks", tasks.show, menu="Tasks"),
     Route("schedules", "/schedules", schedules.show, menu="Schedules"),
     Route("pause_schedule", "/schedules/pause", schedules.pause, "schedules", "POST"),
     Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),

@@ -1,6 +1,6 @@
 """The store that a dashboard shows, and whose it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from afterword.model.clock import Clock
@@ -16,8 +16,10 @@ class Source:
         store: returns the store, opened if necessary; it may block.
         add: stores a new job; it may block.
         clock: the store's time.
+        tasks: returns the names of the application's tasks; None: there is no application.
     """
 
     store: Callable[[], Store]
     add: Callable[[NewJob], object]
     clock: Clock
+    tasks: Callable[[], Collection[str]] | None = None

@@ -5,7 +5,7 @@ thread, so it may block. It sees jobs through `View.shown` only, which hides wha
 asks may not see.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -89,6 +89,7 @@ class View:
         query: the parameters in the URL.
         form: the fields of a form that was sent.
         add: stores a new job.
+        tasks: returns the names of the application's tasks; None: there is no application.
         recent: keeps answers that took long.
         poll: True if an open page asks for news.
     """
@@ -103,6 +104,7 @@ class View:
     query: Fields
     form: Fields
     add: Callable[[NewJob], object]
+    tasks: Callable[[], Collection[str]] | None
     recent: Recent
     poll: bool = False
 
