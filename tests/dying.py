@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 
 from afterword import Afterword, current_task
 from afterword.starlette import BackgroundTasks
+from tests import warm
 from tests.helpers import ROOT
 from tests.sites import note
 from tests.visitors import Database, add, completing
@@ -41,7 +42,7 @@ def dying_process() -> Iterator[Process]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.dying"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+    with warm.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
         yield process
         process.communicate()
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import httpx
 
+from tests import warm
+
 ROOT = Path(__file__).parent.parent
 
 
 def wait_until(
-    predicate: Callable[[], object], *, description: str, timeout: float = 15.0, every: float = 0.01
+    predicate: Callable[[], object], *, description: str, timeout: float = 60.0, every: float = 0.01
 ) -> None:
     """Wait until the predicate holds; fail with the description if it never does."""
     deadline = time.monotonic() + timeout
@@ -82,7 +84,7 @@ class Server:
     def start(self, *, wait: bool = True) -> "Server":
         """Start the process, and wait until it answers."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = warm.Popen(
                 self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log
             )
         if wait:

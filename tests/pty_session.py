@@ -6,21 +6,22 @@ import pty
 import re
 import select
 import struct
-import subprocess
 import sys
 import termios
 import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from tests.command_line import COMMAND
+from tests import warm
 
 # The terminal must be the process's own, or Ctrl-C in it would reach nobody.
 _START = """
 import fcntl, os, sys, termios
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
+from afterword.cli import main
+sys.argv[0] = "afterword"
+main()
 """
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])")
 
@@ -45,8 +46,8 @@ class PtySession:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.received = ""
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _START, COMMAND, *command],
+        self.process = warm.Popen(
+            [sys.executable, "-c", _START, *command],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -83,7 +84,7 @@ class PtySession:
         """Type; "\\x03" is Ctrl-C."""
         os.write(self._ours, keys.encode())
 
-    def wait_for(self, text: str, timeout: float = 20.0) -> str:
+    def wait_for(self, text: str, timeout: float = 60.0) -> str:
         """Read until this text has been shown, and return everything that was."""
         deadline = time.monotonic() + timeout
         while text not in self.shown:
@@ -91,7 +92,7 @@ class PtySession:
             self._read(0.05)
         return self.shown
 
-    def wait(self, timeout: float = 20.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """Read until the process has ended; its exit status."""
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:

@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from afterword.alembic import include_name, include_object, statements
 from afterword.store.protocol import open_store
+from tests import warm
 from tests.helpers import ROOT
 
 MODELS = """
@@ -61,7 +61,7 @@ class Project:
 
     def run(self, *arguments: str) -> str:
         """Run alembic; returns what it prints."""
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "alembic", *arguments],
             cwd=self.folder,
             capture_output=True,
@@ -129,7 +129,7 @@ def test_the_tables_can_be_made_by_a_migration(url: str, tmp_path: Path) -> None
     page = (ROOT / "docs/alembic.md").read_text()
     (code,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "upgrade" in each]
     command = [sys.executable, "-m", "afterword", "db", "sql", "--url", url]
-    script = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    script = warm.run(command, capture_output=True, text=True, check=True).stdout
     project = Project(tmp_path, url, "include_name=include_name")
     project.add_migration(code, script)
     project.run("upgrade", "head")

@@ -4,7 +4,6 @@ import asyncio
 import math
 import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from afterword import Afterword, AfterwordError, JobState, NotStorable
 from afterword.errors import ArgumentError, ConfigurationError, WouldBlock
 from afterword.fastapi import BackgroundTasks
 from afterword.model.job import NewJob
+from tests import warm
 from tests.at_work import at_work, ended, url_in
 from tests.helpers import ROOT, wait_until
 
@@ -80,6 +80,24 @@ def test_an_option_that_cannot_be_is_refused_at_once(option: str, value: Any, sa
     assert said in str(refusal.value)
     assert isinstance(refusal.value, ValueError | AfterwordError)
     assert [] == app.user_middleware
+
+
+@pytest.mark.parametrize(
+    ("unknown", "right"),
+    [
+        ({"workers": False}, "Afterword(app, worker=False)  # correct!"),
+        ({"retry": "s3cret"}, "Afterword(app, retries=...)  # correct!"),
+        ({"wat": "s3cret"}, "There is none like it."),
+    ],
+)
+def test_an_option_that_does_not_exist_is_refused_with_the_right_one(
+    unknown: dict[str, Any], right: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="is not one of the options") as refusal:
+        Afterword(None, "sqlite:///never-made.db", **unknown)
+
+    assert right in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +210,7 @@ def test_a_script_need_not_close(tmp_path: Path) -> None:
     """The job is durable when `add_task_sync` has returned."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     script = SCRIPT.format(url=url_in(tmp_path))
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=30)
+    warm.run([sys.executable, "-c", script], env=environment, check=True, timeout=30)
     app = FastAPI()
     Afterword(app, url_in(tmp_path))
     with TestClient(app):

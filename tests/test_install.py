@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from afterword import Afterword, Job, task
 from afterword.errors import ConfigurationError, NotInstalled
 from afterword.fastapi import AfterwordDep, BackgroundTasks
+from tests import warm
 from tests.at_work import url_in
 from tests.helpers import ROOT, wait_until
 
@@ -241,7 +242,7 @@ def test_a_worker_runs_the_jobs_of_all_modules(name: str, tmp_path: Path) -> Non
     environment = {**os.environ, "AFTERWORD_URL": url_in(tmp_path), "PYTHONPATH": str(ROOT)}
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
+        return warm.run(
             [sys.executable, *arguments],
             cwd=tmp_path,
             env=environment,
@@ -252,7 +253,7 @@ def test_a_worker_runs_the_jobs_of_all_modules(name: str, tmp_path: Path) -> Non
         )
 
     run("-c", SCRIPT)
-    worker = subprocess.Popen(
+    worker = warm.Popen(
         [sys.executable, "-m", "afterword", "worker", f"examples.several_modules.main:{name}"],
         cwd=tmp_path,
         env=environment,
@@ -269,7 +270,7 @@ def test_a_worker_runs_the_jobs_of_all_modules(name: str, tmp_path: Path) -> Non
 
 def test_a_factory_is_named_with_its_call(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "afterword", "worker"]
-    ended = subprocess.run(
+    ended = warm.run(
         [*command, "examples.several_modules.main:create_app"],
         cwd=ROOT,
         env={**os.environ, "AFTERWORD_URL": url_in(tmp_path)},

@@ -39,7 +39,7 @@ Afterword()
 Afterword(app, order="random")  # type: ignore[arg-type]
 Afterword(app, on_failure="retry")  # type: ignore[arg-type]
 Afterword(app, concurrency="40")  # type: ignore[arg-type]
-Afterword(app, threads=4)  # type: ignore[call-arg]
+Afterword(app, threads=4)  # type: ignore[arg-type]
 Afterword("main:app")  # type: ignore[arg-type]
 Afterword(app, worker=False, queues=["default", "mail"])
 Afterword(app, queues=[1])  # type: ignore[list-item]

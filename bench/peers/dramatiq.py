@@ -16,7 +16,7 @@ from dramatiq.brokers.redis import RedisBroker  # type: ignore[import-not-found,
 from bench.ledger import mark
 from bench.peer import TEXT, Count, Peer, SyncProducer, store_url
 
-broker = RedisBroker(url=store_url())
+broker = RedisBroker(url=store_url())  # type: ignore[no-untyped-call]
 dramatiq.set_broker(broker)
 
 

@@ -6,14 +6,17 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
+from inspect import signature
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Never, Protocol, TypeVar, get_args, overload
 from weakref import WeakSet
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from afterword import telemetry
+from afterword.admin.duration import show_span
+from afterword.admin.running import add_by
 from afterword.client import holdings, upkeep
 from afterword.client.call import Call, ScriptTaskAdder
 from afterword.client.failures import Failures
@@ -21,6 +24,7 @@ from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
+from afterword.client.named_call import checked
 from afterword.client.operation import calling
 from afterword.errors import (
     ConfigurationError,
@@ -31,6 +35,7 @@ from afterword.errors import (
 )
 from afterword.injection.injectors import injection_of
 from afterword.injection.needs import Injection, Injector, checked_injectors, native, refused_by_all
+from afterword.model.audit import Actor
 from afterword.model.checks import (
     check_callable,
     check_choice,
@@ -55,6 +60,7 @@ from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
 from afterword.store.protocol import Store, open_store
 from afterword.tasks import application
+from afterword.tasks.mistakes import require_known
 from afterword.tasks.options import (
     NO_OPTIONS,
     CallOptions,
@@ -63,6 +69,7 @@ from afterword.tasks.options import (
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
+from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.transactions.statements import Transactions
 from afterword.worker.services import WorkerSettings
@@ -142,6 +149,9 @@ class Afterword(ScriptTaskAdder):
             to keep. Default: all of it, up to 16 KiB.
         log_lines: how many of the last lines that loggers write during an attempt are stored with
             it, for people who look at the job (up to 16 KiB, after `redact`). Default: 0, none.
+        trace_within: seconds from the adding of a job within which the OpenTelemetry span of an
+            attempt belongs to the trace that added it. Later attempts begin a trace of their own,
+            with a link. Default: 300.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
             503. Default: 5.
         injectors: fill the parameters of tasks, in addition to those that are found automatically
@@ -179,11 +189,14 @@ class Afterword(ScriptTaskAdder):
         idempotent: bool | Whose = False,
         redact: Callable[[str], str] | None = None,
         log_lines: int = 0,
+        trace_within: float = TRACE_WITHIN,
         store_timeout: float = 5.0,
         injectors: Sequence[Injector] = (),
         tasks: Sequence[ModuleType | Callable[..., Any]] = (),
         clock: Clock | None = None,
+        **unknown: Never,
     ) -> None:
+        _refuse(unknown)
         check_choice("order", order, get_args(Order))
         check_choice("on_failure", on_failure, get_args(OnFailure))
         check_flag("strict", strict)
@@ -192,14 +205,14 @@ class Afterword(ScriptTaskAdder):
         check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
         check_number("store_timeout", store_timeout, 0.01, 3600)
         check_callable("redact", redact)
-        self.redact = redacting(redact)
+        self.redact, self._redacts = redacting(redact), redact is not None
         if not callable(idempotent):
             check_flag("idempotent", idempotent)
         rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
         self._retries = None if retries is None else checked_retries(retries)
         self._queue_limits: Mapping[str, int | None] = {}
         self._lease, self._retention = float(lease), float(retention)
-        self._set_worker(queues, concurrency, grace, log_lines)
+        self._set_worker(queues, concurrency, grace, log_lines, trace_within)
         self._injectors = checked_injectors(injectors)
         self.injection = self._injection_of(None)
         url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
@@ -211,8 +224,9 @@ class Afterword(ScriptTaskAdder):
         self._group.on_open = self._set_clock
         self.inquiries = Inquiries(self._group, self._clock)
         self._failures = Failures(self.inquiries, self.redact)
-        advice = "" if self.test_run is None else self.test_run.advice
-        self._transactions = Transactions(self._group, advice)
+        self._transactions = Transactions(
+            self._group, "" if self.test_run is None else self.test_run.advice
+        )
         self._leases = Leases(self._group, self._lease, self._clock)
         self._worker: Worker | None = None
         self.intake = Intake(
@@ -369,6 +383,7 @@ class Afterword(ScriptTaskAdder):
             self._concurrency if concurrency is None else concurrency,
             self._grace if grace is None else grace,
             self._log_lines,
+            self._trace_within,
         )
         self.intake.works = True
         self.intake.grace = self._grace
@@ -379,13 +394,16 @@ class Afterword(ScriptTaskAdder):
         concurrency: int,
         grace: float,
         log_lines: int,
+        trace_within: float,
     ) -> None:
         check_number("concurrency", concurrency, 1, 10_000, whole=True)
         check_number("grace", grace, 0, 24 * 3600)
         self._queues = checked_queues(queues)
         self._queue_limits = {**self._queue_limits, **queue_limits(queues)}
         check_number("log_lines", log_lines, 0, 1_000, whole=True)
+        check_number("trace_within", trace_within, 0, 366 * 24 * 3600)
         self._concurrency, self._grace, self._log_lines = concurrency, float(grace), log_lines
+        self._trace_within = float(trace_within)
 
     @property
     def url(self) -> str:
@@ -594,13 +612,14 @@ class Afterword(ScriptTaskAdder):
         Args:
             authorize: decides about each request: a function of the request (`def` or `async def`),
                 or a FastAPI dependency. It returns None (no access), "read", "operate", or a set of
-                permissions (`dashboard.permissions`). It may raise `HTTPException`, for instance to
-                send people to the log-in page. It may be left out only in development: with
+                permissions (`dashboard.permissions`), or with the name of the user, for the audit,
+                a `dashboard.Person`. It may raise `HTTPException`, for instance to send people to
+                the log-in page. It may be left out only in development: with
                 `FastAPI(debug=True)`, or the environment variable `AFTERWORD_DEV=1`; then only
                 clients on this machine are answered.
             hosts: the host names by which the dashboard may be reached. Default: any.
-            readers_see_arguments: True shows arguments and results of jobs to everybody who may
-                read. Default: they need the permission "arguments", which "operate" includes.
+            readers_see_arguments: True shows arguments, results and logs of jobs to everybody who
+                may read. Default: they need the permission "arguments", which "operate" includes.
 
         Raises:
             ConfigurationError: `authorize` is missing, or an option has an invalid value.
@@ -618,6 +637,8 @@ class Afterword(ScriptTaskAdder):
                 add=self._add_at_once,
                 clock=self._clock,
                 tasks=registered,
+                settings=self._settings,
+                new_job=lambda task, text: checked(task, text, self.injection),
             ),
             authorize=authorize,
             hosts=hosts,
@@ -625,10 +646,34 @@ class Afterword(ScriptTaskAdder):
             development=debug or os.environ.get("AFTERWORD_DEV") == "1",
         )
 
-    def _add_at_once(self, job: NewJob) -> None:
-        """Store a job that was made elsewhere; blocks."""
+    def _settings(self) -> dict[str, str]:
+        """Return the settings in words, for people; none of them is secret."""
+        rules, limits = self.intake.rules, self._queue_limits
+        queues = (
+            f"{name} (at most {limits[name]:,} at a time)" if limits.get(name) else name
+            for name in self._queues
+        )
+        return {
+            "runs jobs": "yes" if self._works else "no, it only stores them",
+            "queues": ", ".join(queues),
+            "concurrency": f"{self._concurrency:,}",
+            "order": rules.order,
+            "on failure": rules.on_failure,
+            "retries": f"{self._retries or 0:,}, unless a task has its own",
+            "strict": "yes" if rules.strict else "no",
+            "idempotent": "yes" if rules.idempotent else "no",
+            "redact": "yes" if self._redacts else "no",
+            "log lines": f"{self._log_lines:,} of each attempt" if self._log_lines else "none",
+            "lease": show_span(self._lease),
+            "grace": show_span(self._grace),
+            "retention": show_span(self._retention),
+            "store timeout": show_span(self.intake.store_timeout),
+        }
+
+    def _add_at_once(self, job: NewJob, by: Actor) -> None:
+        """Store a job that a person adds; blocks."""
         self.inquiries.store()
-        self._group.run_blocking(calling(lambda store: store.add([job])))
+        self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""
@@ -697,6 +742,7 @@ class Afterword(ScriptTaskAdder):
                     on_failed=on_failed,
                     retries_at_once=0 if self.test_run is None else RETRIES_AT_ONCE,
                     log_lines=self._log_lines,
+                    trace_within=self._trace_within,
                 ),
                 injection=self.injection,
                 builtins=_in_task().builtins_of(self),
@@ -899,6 +945,14 @@ class Afterword(ScriptTaskAdder):
         self.intake.forget()
         self._failures.forget()
         self._worker = None
+
+
+def _refuse(unknown: Mapping[str, object]) -> None:
+    """Refuse options that do not exist, with the right line; see `require_known`."""
+    for name, value in unknown.items():
+        known = [*signature(Afterword).parameters][:-2]  # neither the clock nor the unknown ones
+        shown = value if isinstance(value, bool) else "..."  # others may be secret
+        require_known([name], known, f"Afterword(app, {{}}={shown})", (), "")
 
 
 def _nothing(store: Store) -> None:

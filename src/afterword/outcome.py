@@ -1,7 +1,24 @@
 """The outcomes of an attempt, for stores: `Store.settle` writes them."""
 
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
+from afterword.model.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    HandedOver,
+    Outcome,
+    Released,
+    RetryAt,
+)
 
 Retry = RetryAt  # its former name
 
-__all__ = ["Cancelled", "Completed", "Failed", "Outcome", "Released", "Retry", "RetryAt"]
+__all__ = [
+    "Cancelled",
+    "Completed",
+    "Failed",
+    "HandedOver",
+    "Outcome",
+    "Released",
+    "Retry",
+    "RetryAt",
+]

@@ -22,6 +22,7 @@ from afterword.errors import (
     StoreCorrupt,
     StoreUnavailable,
 )
+from tests import warm
 from tests.helpers import ROOT
 
 COMMAND = str(Path(sys.executable).with_name("afterword"))
@@ -35,9 +36,7 @@ main()
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run `afterword` with these arguments."""
-    return subprocess.run(
-        [COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False
-    )
+    return warm.run([COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False)
 
 
 def run_without(package: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -160,7 +159,7 @@ def test_a_reader_that_has_gone_makes_no_noise(arguments: list[str], tmp_path: P
     reading, writing = os.pipe()
     os.close(reading)
 
-    done = subprocess.run(
+    done = warm.run(
         [COMMAND, *arguments],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=writing,

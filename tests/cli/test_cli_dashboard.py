@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from afterword.store.protocol import Store, open_store
+from tests import warm
 from tests.command_line import COMMAND, new_url
 from tests.stores import opened
 
@@ -35,9 +36,7 @@ def url(request: pytest.FixtureRequest, store: Store) -> str:
 def dashboard(url: str, *options: str) -> Iterator[str]:
     """The command, and the URL that it prints."""
     command = [COMMAND, "dashboard", "--url", url, "--port", "0", *options]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with warm.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
             line = process.stdout.readline()

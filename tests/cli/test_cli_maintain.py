@@ -12,7 +12,7 @@ import pytest
 
 from afterword.cli import maintain, transfer
 from afterword.model.job import JobRecord, JobState, NewJob, new_id
-from afterword.store.protocol import Store, open_store
+from afterword.store.protocol import Declared, Store, open_store
 from tests.command_line import KINDS, Shell, new_url
 
 # ---------------------------------------------------------------------- check
@@ -248,6 +248,22 @@ def test_a_pipe_is_as_good_as_a_file(
 
     assert "imported 1 job, 0 were there already\n" == imported.out
     assert [job_id] == [job.id for job in other.find()]
+
+
+def test_an_export_names_the_rules_that_it_leaves_out(shell: Shell) -> None:
+    shell.store.pause(["mail"])
+    shell.store.limit({"mail": 5})
+    shell.store.declare([Declared(name="a b", task="app:f", rule="x", words="", next_at=0.0)])
+    shell.store.pause_schedule("a b", True)
+
+    done = shell.run("export")
+
+    assert 2 == len(done.lines)
+    assert [
+        "    afterword queues pause mail",
+        "    afterword queues limit mail 5",
+        "    afterword schedules pause 'a b'",
+    ] == done.err.splitlines()[-3:]
 
 
 def test_more_than_a_page_is_exported_once(

@@ -12,6 +12,7 @@ import pytest
 
 from afterword.model.outcome import Completed, Failed, RetryAt
 from afterword.store.protocol import Claim, Declared, Report, Settlement
+from tests import warm
 from tests.command_line import COMMAND, WORKER, Shell, opened
 from tests.pty_session import PtySession
 
@@ -37,7 +38,7 @@ def run(
     command: list[str], environment: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run any command in pipes."""
-    return subprocess.run(
+    return warm.run(
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
 
@@ -260,7 +261,7 @@ def test_progress_without_a_terminal_is_a_line_per_tenth(shell: Shell) -> None:
     claim = shell.start()
     shell.store.report([progress(claim, 4, "resizing")])
 
-    with subprocess.Popen(
+    with warm.Popen(
         [COMMAND, "watch", claim.id], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
@@ -285,7 +286,7 @@ def test_watching_without_a_terminal_is_a_line_per_change(shell: Shell) -> None:
     job_id = shell.add()
     shell.join()
 
-    with subprocess.Popen(
+    with warm.Popen(
         [COMMAND, "watch", job_id], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
@@ -310,7 +311,7 @@ def test_a_reader_that_stops_makes_no_noise(shell: Shell, command: str) -> None:
     for _ in range(200):
         shell.add(arguments='{"text": "%s"}' % ("x" * 2_000))
 
-    with subprocess.Popen(
+    with warm.Popen(
         [COMMAND, *command.split(), *(["--limit", "200"] if "jobs" in command else [])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterword.admin import duration, health, job_options, progress, waiting
+from afterword.admin import checkup, duration, health, job_options, progress, waiting
 from afterword.admin.health import Snapshot
 from afterword.admin.waiting import Surroundings
-from afterword.cli import doctor
 from afterword.client.handle import ProgressRecord
 from afterword.model.job import JobOptions, JobRecord, JobState
 from afterword.model.records import QueueRecord, ScheduleRecord, WorkerRecord
@@ -311,7 +310,7 @@ def test_a_worker_that_went_with_its_jobs_is_a_problem() -> None:
 def test_the_doctor_agrees_on_workers_that_are_gone(running: int, level: str) -> None:
     found = snapshot([], [worker(alive=False, running=running), worker()])
 
-    levels = {each.name: each.level for each in doctor.conditions(found)}
+    levels = {each.name: each.level for each in checkup.conditions(found)}
     assert (level, level == "ok") == (levels["leases"], found.problems == [])
 
 

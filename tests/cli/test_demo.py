@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from afterword.demo.load import Answer
@@ -19,6 +20,7 @@ from afterword.demo.report import Leftovers, Report, as_json, report
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.store.protocol import Settlement, held_claim, open_store
+from tests import warm
 from tests.helpers import wait_until
 
 DEMO = [str(Path(sys.executable).with_name("afterword")), "demo"]
@@ -29,7 +31,7 @@ def run(
     *arguments: str, folder: Path, environment: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run the demo with its temporary files in `folder`."""
-    return subprocess.run(
+    return warm.run(
         [*DEMO, *QUICK, *arguments],
         env={**os.environ, "TMPDIR": str(folder), **(environment or {})},
         capture_output=True,
@@ -78,7 +80,7 @@ def test_json_is_all_there_is_on_stdout_and_the_folder_is_kept(tmp_path: Path) -
 
 def test_a_terminal_gets_colours(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+    process = warm.Popen(
         [*DEMO, *QUICK],
         env={**os.environ, "TMPDIR": str(tmp_path), "TERM": "xterm-256color"},
         stdin=theirs,
@@ -113,7 +115,7 @@ def read_all(descriptor: int) -> str:
 def test_a_signal_leaves_no_server_and_no_files_behind(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    with subprocess.Popen(
+    with warm.Popen(
         [*DEMO, "--answers", "5000"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE,
@@ -259,3 +261,44 @@ def test_an_effect_that_happened_again_is_counted(shop: Shop) -> None:
     result = shop.report(shop.order(1, settled=True, lines=2))
 
     assert (1, 1, []) == (result.ran, result.twice, result.lost)
+
+
+# ---------------------------------------------------------------------- with a dashboard
+
+
+def test_a_server_behind_a_dashboard_is_killed_by_hand_and_starts_again(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*DEMO, "--dashboard", "--port", "0", "--folder", str(tmp_path / "live")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        url = running.stdout.readline().strip()
+        with httpx.Client(follow_redirects=True) as browser:
+            overview = browser.get(url).text
+        running.stdin.write("\n")
+        running.stdin.flush()
+        told = []
+        for line in running.stderr:
+            told.append(line)
+            if "Started the server again" in line:
+                break
+        running.send_signal(signal.SIGINT)
+        running.wait(20)
+
+    assert "Ended jobs, per minute" in overview
+    assert "The server is gone." in "".join(told)
+    for pid in re.findall(r"process (\d+)", "".join(told)):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
+
+
+def test_a_live_demo_has_no_result(tmp_path: Path) -> None:
+    done = run("--dashboard", "--json", folder=tmp_path)
+
+    assert 2 == done.returncode
+    assert "--json prints the result of the demo, but --dashboard has none" in done.stderr

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from afterword import Afterword, JobRecord, JobState
-from tests import work_site
+from tests import warm, work_site
 from tests.command_line import opened
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 
@@ -29,7 +28,7 @@ class Command:
         paths = (str(folder), str(ROOT), os.environ.get("PYTHONPATH", ""))
         self.stdout = self.log.with_suffix(".out")
         with self.log.open("wb") as log, self.stdout.open("wb") as stdout:
-            self.process = subprocess.Popen(
+            self.process = warm.Popen(
                 [sys.executable, "-m", "afterword", *arguments],
                 cwd=folder,
                 env={
@@ -58,7 +57,7 @@ class Command:
 
     def ends(self) -> int:
         """Its exit code, soon."""
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @contextmanager

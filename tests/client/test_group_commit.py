@@ -557,10 +557,24 @@ def test_what_is_too_much_for_the_store_is_taken_in_smaller_batches(
 def test_a_caller_that_blocks_commits_in_its_own_thread(group: GroupCommit) -> None:
     threads: list[str] = []
     operation = calling(lambda store: threads.append(threading.current_thread().name))
-    group.submit_blocking(operation)
+    group.submit_blocking(operation, timeout=5)
 
     assert [threading.current_thread().name] == threads
     assert operation.committed
+
+
+def test_a_caller_with_less_time_than_the_store_leaves_the_commit_to_the_stores_thread(
+    group: GroupCommit,
+) -> None:
+    """In its own thread it could not stop waiting for a locked file or a silent server."""
+    threads: list[str] = []
+    operation = calling(lambda store: threads.append(threading.current_thread().name))
+    answered = threading.Event()
+    operation.call_at_answer(answered.set)
+    group.submit_blocking(operation, timeout=group.store.patience / 2)
+    answered.wait(20)
+
+    assert ["afterword-store"] == threads
 
 
 def test_while_another_thread_commits_it_is_submitted(
@@ -569,7 +583,7 @@ def test_while_another_thread_commits_it_is_submitted(
     answers, own = Answers(), adding([a_job()], None)
     with busy(group):
         answers.submit(group, own)
-        group.submit_blocking(calling(queued))  # returns, without an answer
+        group.submit_blocking(calling(queued), timeout=5)  # returns, without an answer
 
     assert [([KEPT], None)] == answers.wait()
 
@@ -586,7 +600,7 @@ def test_callers_that_block_do_not_keep_the_timers_from_running(group: GroupComm
 
 
 def _adds_here(group: GroupCommit) -> bool:
-    group.submit_blocking(adding([a_job()], None))
+    group.submit_blocking(adding([a_job()], None), timeout=5)
     return True
 
 
@@ -598,7 +612,7 @@ def test_a_caller_that_is_interrupted_leaves_nothing_that_others_wait_for(
 
     operation, answers = calling(interrupt), Answers()
     with pytest.raises(KeyboardInterrupt):
-        group.submit_blocking(operation)
+        group.submit_blocking(operation, timeout=5)
     answers.submit(group, adding([a_job()], None))
 
     assert not operation.call_at_answer(lambda: None)  # it is answered

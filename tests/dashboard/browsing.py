@@ -22,6 +22,7 @@ from playwright.sync_api import (
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from afterword.admin.running import add_by
 from afterword.dashboard import Source, dashboard
 from afterword.model.clock import Clock
 from afterword.store.protocol import Store
@@ -69,7 +70,7 @@ class Served:
 @contextmanager
 def serving(store: Store, **options: Any) -> Iterator[Served]:
     """Serve a dashboard over this store."""
-    source = Source(store=lambda: store, add=lambda job: store.add([job]), clock=Clock())
+    source = Source(store=lambda: store, add=lambda job, by: add_by(store, job, by), clock=Clock())
     mounted = dashboard(source, **{"authorize": lambda request: "operate", **options})
     port = free_port()
     config = uvicorn.Config(

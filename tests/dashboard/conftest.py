@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from afterword.admin.running import add_by
 from afterword.dashboard import Source, dashboard
 from afterword.model.clock import Clock
 from afterword.store.protocol import Store
@@ -52,7 +53,10 @@ Tasks = Callable[[], Collection[str]]
 def site_of(store: Store, *, tasks: Tasks | None = None, **options: Any) -> Site:
     """Mount a dashboard over a store; `tasks` returns the names of an application's tasks."""
     source = Source(
-        store=lambda: store, add=lambda job: store.add([job]), clock=Clock(), tasks=tasks
+        store=lambda: store,
+        add=lambda job, by: add_by(store, job, by),
+        clock=Clock(),
+        tasks=tasks,
     )
     mounted = dashboard(source, **{"authorize": lambda request: "operate", **options})
     application = Starlette(routes=[Mount(ROOT, mounted)])

@@ -3,6 +3,7 @@
 import json
 import time
 
+from afterword.model.audit import Actor
 from afterword.model.job import JobOptions, NewJob, new_fence, new_id
 from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, RetryAt
 from afterword.store.protocol import Claim, Declared, Report, Settlement, Store
@@ -23,6 +24,9 @@ LETTER = {
     "order": {"number": 12345678901234567890, "total": 49.90, "lines": ["tea", "a cup", None]},
     "gift": True,
 }
+
+ADA = Actor(name="ada@example.org", place="dashboard")
+SUE = Actor(name="sue@admin-1 (sudo by sue)", place="command line")
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -111,13 +115,17 @@ def ordinary(store: Store) -> dict[str, str]:
     named["running"] = running.id
     store.report([Report(running, '{"current": 40, "total": 96, "message": "resizing"}')])
     ending = people.start("shop.reports:build")
-    store.cancel([ending.id], "not needed any more")
+    store.cancel([ending.id], "not needed any more", by=Actor(name="", place="API"))
     named["ending"] = ending.id
     named["scheduled"] = people.add("shop.reports:build", run_at=time.time() + 7200)
     named["queued"] = people.add(arguments='{"number": 77}', tags=("vip", "gift"))
     named["waiting"] = people.add("shop.orders:ship", after=named["queued"], request_id=request)
     people.add("shop.export:dump", queue="exports")
-    store.limit({"mail": 5})
+    store.limit({"mail": 5}, by=ADA)
+    store.note("run", ["shop.orders:pack_order", named["queued"]], 1, ADA)
+    store.note("delete", ["completed jobs with task shop.orders:pack_order"], 12_345, SUE)
+    store.note("pause", ["imports", "exports"], 2, SUE)
+    store.note("resume", ["imports", "exports"], 2, ADA)
     store.declare(
         [
             Declared(
@@ -155,4 +163,6 @@ def hostile(store: Store) -> list[str]:
     queue = HOSTILE[0]
     ids.append(people.add(queue=queue))
     store.pause([queue])
+    for text in HOSTILE:
+        store.note(text[:50], [text], 1, Actor(name=text, place=text[:50]))
     return ids

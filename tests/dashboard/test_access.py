@@ -335,6 +335,18 @@ def test_arguments_are_hidden_from_readers(store: Store, job_id: str, path: str)
         assert "s3cret" in trusting.get(path).text
 
 
+def test_who_may_only_add_jobs_types_all_arguments(store: Store, job_id: str) -> None:
+    site = site_of(store, authorize=lambda request: {"add"})
+
+    form = site.get(f"/jobs/{job_id}/copy")
+    added = site.post(f"/jobs/{job_id}/copy", arguments='{"n": 1}')
+
+    assert 200 == form.status_code
+    assert "s3cret" not in form.text
+    assert 303 == added.status_code
+    assert {'{"n":1}', '{"secret": "s3cret"}'} == {job.arguments for job in store.find()}
+
+
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/export.json"])
 def test_readers_cannot_search_in_arguments(store: Store, job_id: str, path: str) -> None:
     site = site_of(store, authorize=lambda request: "read")

@@ -33,8 +33,12 @@ SCREENS = (
     "/jobs?q=state:nonsense",
     "/jobs/change/delete?q=",
     "/jobs/{failed}",
+    "/jobs/{failed}/copy",
     "/jobs/{running}",
     "/jobs/{waiting}",
+    "/audit",
+    "/audit?name=nobody",
+    "/system",
     "/failures",
     "/tasks",
     "/nowhere",
@@ -214,6 +218,16 @@ def test_everything_works_without_javascript(browser: Browser, served: Served) -
     page.get_by_role("link", name="Cancel").click()
     page.get_by_role("button", name="Cancel 1 job").click()
     assert "cancelled" == page.locator(".title .state").inner_text()
+    page.get_by_role("link", name="Edit and run").click()
+    page.get_by_label("Arguments").fill('{"number": 78')
+    page.get_by_role("button", name="Run").click()
+    assert "must be valid JSON" in page.locator(".mistake").inner_text()
+    page.get_by_label("Arguments").fill('{"number": 78}')
+    page.get_by_role("button", name="Run").click()
+    assert "78" == page.locator(".tree .v-number").inner_text()
+    page.goto(f"{served.url}/")
+    page.get_by_role("link", name="7 d").click()
+    assert "Last 7 days" in page.locator("main").inner_text()
     for script in ("#live", "#help", ".copy >> nth=0"):
         assert not page.locator(script).is_visible()
     context.close()
@@ -336,7 +350,8 @@ def test_hostile_text_stays_text(browser: Browser, served: Served) -> None:
     ids = hostile(served.store)
     context = browser.new_context(viewport={"width": 390, "height": 844})
     tab = tab_in(context)
-    for path in ("/", "/jobs", "/failures", "/tasks", *(f"/jobs/{each}" for each in ids)):
+    own = (f"/jobs/{each}" for each in ids)
+    for path in ("/", "/jobs", "/failures", "/tasks", "/audit", "/system", *own):
         tab.page.goto(served.url + path)
         tab.page.mouse.move(200, 300)
 

@@ -66,6 +66,20 @@ def test_a_failed_job_is_retried_and_a_copy_runs(store_url: str) -> None:
     assert copied.headers["location"].startswith("/ops/afterword/jobs/")
 
 
+def test_edited_arguments_are_checked_as_add_task_does(store_url: str) -> None:
+    _, client = client_of(store_url)
+    with client:
+        job_id = client.post("/notes/wrong").json()
+        path = f"/ops/afterword/jobs/{job_id}/copy"
+        wrong = client.post(path, data={"arguments": '{"text": 1, "more": 2}'}, headers=OWN)
+        right = client.post(path, data={"arguments": '{"text": "edited"}'}, headers=OWN)
+        wait_until(lambda: "edited" in done, description="the edited job has run")
+
+    assert "does not fit tests.dashboard.test_mounted:note(text: str)" in wrong.text
+    assert 200 == right.status_code
+    assert "Added as a copy" in right.text
+
+
 def test_it_opens_the_store_itself(store_url: str) -> None:
     afterword, client = client_of(store_url)
 

@@ -83,6 +83,21 @@ def test_a_queue_is_limited(site: Site, typed: str, limit: int | None) -> None:
     assert "The limit is set." in text
 
 
+def test_a_change_does_not_wait_long_for_a_worker_that_hangs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert queues._WITHIN <= 5.0
+    monkeypatch.setattr(queues, "_WITHIN", 0.1)
+    site.store.join("hangs", 3600.0, ["mail"], 1)
+
+    paused = followed(site, site.post("/queues/queue/pause", name="mail"))
+    limited = followed(site, site.post("/queues/queue/limit", name="mail", limit="3"))
+
+    assert (True, 3) == rule_of(site.store, "mail")
+    for text in (paused, limited):
+        assert "Not every worker has taken note yet" in text
+
+
 @pytest.mark.parametrize("typed", ["0", "-1", "many", "1.5", "9" * 30])
 def test_a_limit_that_is_not_possible_is_explained(site: Site, typed: str) -> None:
     answer = site.post("/queues/queue/limit", name="mail", limit=typed)

@@ -5,18 +5,20 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from markupsafe import escape
 
 from afterword.admin import found
 from afterword.dashboard import change, jobs
 from afterword.model.job import JobState, new_id
-from afterword.model.outcome import Completed, Failed
+from afterword.model.outcome import Completed, Failed, RetryAt
 from afterword.model.records import Filter
-from afterword.store.protocol import Store, open_store
+from afterword.store.protocol import Settlement, Store, open_store
 from afterword.store.sqlite.reader import Reader
 from tests.dashboard.conftest import ROOT, Site, site_of
 from tests.dashboard.population import HOSTILE, Population, hostile, ordinary
@@ -301,6 +303,91 @@ def test_a_copy_is_a_new_job(site: Site) -> None:
     assert "Added as a copy" in text_of(site.client.get(answer.headers["location"]))
 
 
+def test_a_copy_can_have_other_arguments(site: Site) -> None:
+    named = ordinary(site.store)
+    (old,) = site.store.get([named["failed"]])
+
+    form = text_of(site.get(f"/jobs/{old.id}/copy"))
+    answer = site.post(f"/jobs/{old.id}/copy", arguments='{"to": "bob", "order": {"n": 1}}')
+    copy_id = answer.headers["location"].partition("?")[0].rpartition("/")[2]
+    (copy,) = site.store.get([copy_id])
+
+    assert "12345678901234567890" in form
+    assert 303 == answer.status_code
+    assert '{"to":"bob","order":{"n":1}}' == copy.arguments
+    for name in ("task", "queue", "tags", "priority", "options"):
+        assert getattr(old, name) == getattr(copy, name)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ('{"to": "</textarea><b>"', "must be valid JSON"),
+        ("[1]", "must be an object, by parameter name, but it is a list"),
+        ('{"a": ' * 70 + "1" + "}" * 70, "64 levels deep"),
+        ("", "must be valid JSON"),
+    ],
+    ids=["no JSON", "no object", "deep", "nothing"],
+)
+def test_arguments_that_are_wrong_stay_in_the_form(site: Site, typed: str, words: str) -> None:
+    job_id = Population(site.store).add()
+
+    answer = site.post(f"/jobs/{job_id}/copy", arguments=typed)
+
+    assert words in text_of(answer)
+    assert f">\n{escape(typed)}</textarea>" in answer.text
+    assert [job_id] == [job.id for job in site.store.find()]
+
+
+def test_an_argument_with_odd_characters_survives_the_form(site: Site) -> None:
+    odd = json.dumps({"a": "\u202e \x85 \\ \n &amp; <b>", "n": 12345678901234567890})
+    job_id = Population(site.store).add(arguments=odd)
+
+    form = re.search(
+        r"<textarea[^>]*>\n(.*)</textarea>", site.get(f"/jobs/{job_id}/copy").text, re.S
+    )
+    assert form
+    answer = site.post(f"/jobs/{job_id}/copy", arguments=unescape(form[1]))
+    copy_id = answer.headers["location"].partition("?")[0].rpartition("/")[2]
+    (copy,) = site.store.get([copy_id])
+
+    assert json.loads(odd) == json.loads(copy.arguments)
+
+
+def test_logs_are_shown_with_their_attempts(store: Store) -> None:
+    people = Population(store)
+    claim = people.start()
+    log = "INFO shop: packing\nWARNING shop: <b>no tape</b>\n"
+    store.settle([Settlement(claim, RetryAt(600.0, "ValueError: no"), log=log)])
+    quiet = people.start()
+
+    shown = site_of(store).get(f"/jobs/{claim.id}")
+    reader = text_of(site_of(store, authorize=lambda request: "read").get(f"/jobs/{claim.id}"))
+
+    assert "log, 2 lines" in text_of(shown)
+    assert "WARNING shop: &lt;b&gt;no tape&lt;/b&gt;" in shown.text
+    assert "no tape" not in reader
+    assert "log," not in text_of(site_of(store).get(f"/jobs/{quiet.id}"))
+
+
+def test_a_job_is_copied_as_a_command_as_python_and_as_json(site: Site) -> None:
+    job_id = Population(site.store).add(
+        "shop.mail:Letters.send", queue="mail", arguments='{"to": "ada", "class": 1, "gift": true}'
+    )
+    odd_id = Population(site.store).add("shop:pack", arguments="[1]")
+
+    answer = site.get(f"/jobs/{job_id}")
+    odd = text_of(site.get(f"/jobs/{odd_id}"))
+
+    text = unescape(text_of(answer))
+    assert "Copy as command, Python, JSON" in text
+    assert "afterword run shop.mail:Letters.send --json" in text
+    assert "from shop.mail import Letters await afterword.add_task(Letters.send" in text
+    assert "Letters.send, to='ada', gift=True, **{'class': 1})" in text
+    assert '"queue": "mail"' in text
+    assert "Copy as JSON" in odd
+
+
 def test_large_arguments_are_cut(site: Site) -> None:
     arguments = json.dumps({"text": "x" * 100_000, "list": list(range(10_000)), "deep": deep(400)})
     job_id = Population(site.store).add(arguments=arguments)
@@ -487,7 +574,7 @@ def test_text_of_jobs_is_never_markup(site: Site) -> None:
                 f"{mark!r} in {path}: {text[found - 80 : found + 80]}"
             )
         assert "' onmouseover='" not in text
-        assert 1 == text.count("<title>")
+        assert 1 == text.partition("<body")[0].count("<title>")
         assert "49" not in re.findall(r"<bdi>([^<]*)</bdi>", text)
 
 

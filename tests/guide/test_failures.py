@@ -1,6 +1,5 @@
 """What fails, and where to see it: the job keeps the error, and the command line finds the job."""
 
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from afterword import Afterword, JobState
 from afterword.fastapi import BackgroundTasks
+from tests import warm
 
 machine = {"broken": False}
 
@@ -24,7 +24,7 @@ def brew(cup: str) -> str:
 def command(*arguments: str, url: str) -> str:
     """What a command prints; it needs the store, but not the application."""
     line = [sys.executable, "-m", "afterword", *arguments, "--url", url]
-    return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    return warm.run(line, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_failed_job_keeps_its_error(app: FastAPI, afterword: Afterword) -> None:

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from afterword import Afterword, JobState
+from tests import warm
 from tests.guide.kitchen import brew
 from tests.helpers import ROOT, wait_until
 
@@ -31,7 +32,7 @@ def url(postgres_url: str) -> str:
 @contextmanager
 def worker(folder: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `afterword worker tests.guide.kitchen:app`, as another host would."""
-    process = subprocess.Popen(
+    process: subprocess.Popen[bytes] = warm.Popen(
         [sys.executable, "-m", "afterword", "worker", KITCHEN],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "AFTERWORD_URL": url},

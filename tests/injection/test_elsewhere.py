@@ -13,6 +13,7 @@ import pytest
 from afterword.client.handle import ProgressRecord
 from afterword.model.job import JobState
 from afterword.store.protocol import open_store
+from tests import warm
 from tests.helpers import ROOT, wait_until
 
 SITE = "tests.injection.elsewhere_site"
@@ -28,7 +29,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def worker(folder: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `afterword worker`; see to it that it is gone afterwards."""
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
+        process: subprocess.Popen[bytes] = warm.Popen(
             [sys.executable, "-m", "afterword", "worker", f"{SITE}:app"],
             cwd=folder,
             env=environment,

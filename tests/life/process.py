@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests import warm
 from tests.helpers import ROOT
 
 Process = subprocess.Popen[bytes]
@@ -33,7 +34,7 @@ def start(what: str, url: str, *, stdout: int | None = None, **options: Any) -> 
     """Start one; it takes about a second to get going."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.life.process", what, url, json.dumps(options)]
-    return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=stdout)
+    return warm.Popen(command, env=environment, cwd=ROOT, stdout=stdout)
 
 
 def end(process: Process) -> None:

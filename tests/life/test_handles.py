@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from afterword import Afterword, Job, JobState, current_task
 from afterword.client.handle import ProgressRecord
-from afterword.errors import NotInstalled, UnknownJob, WouldBlock
+from afterword.errors import ConfigurationError, NotInstalled, UnknownJob, WouldBlock
 from afterword.fastapi import BackgroundTasks
 from afterword.model.job import new_id
 from afterword.store.protocol import Report, open_store
@@ -87,6 +87,23 @@ def test_threads_and_scripts_have_the_same(store_url: str) -> None:
     assert found
     assert (JobState.COMPLETED, "x") == (found.refresh_sync().state, found.result)
     assert ["x"] == seen
+
+
+async def test_a_person_who_cancels_is_in_the_audit(store_url: str) -> None:
+    async with working(store_url) as afterword:
+        jobs = [await afterword.options(delay=60).add_task(note, "x") for _ in range(3)]
+        await jobs[0].cancel("no", by="ada")
+        await asyncio.to_thread(jobs[1].cancel_sync, by="eve")
+        await jobs[2].cancel()
+        found = afterword.inquiries.store().audit()
+        with pytest.raises(ConfigurationError, match="by must be the name of a user"):
+            await jobs[2].cancel(by=7)  # type: ignore[arg-type]
+
+    expected = [
+        ("eve", "application", "cancel", jobs[1].id),
+        ("ada", "application", "cancel", jobs[0].id),
+    ]
+    assert expected == [(each.name, each.place, each.action, each.target) for each in found]
 
 
 async def test_waiting_gives_up_and_the_job_goes_on(store_url: str) -> None:

@@ -83,10 +83,12 @@ def test_neither_a_seed_nor_a_fork_makes_the_same_ids_again() -> None:
     assert 4 == len(set(made))
 
 
-def test_three_states_are_final() -> None:
+def test_four_states_are_final() -> None:
     final = [state for state in JobState if state.final]
 
-    assert [JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED] == final
+    done = [JobState.COMPLETED, JobState.HANDED_OVER]
+    assert [*done, JobState.FAILED, JobState.CANCELLED] == final
+    assert done == [state for state in JobState if state.succeeded]
 
 
 def test_a_job_is_a_value() -> None:

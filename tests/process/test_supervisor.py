@@ -16,6 +16,7 @@ import pytest
 from afterword.process import supervisor
 from afterword.process.supervisor import After, Supervisor, after, describe
 from afterword.process.watchdog import EXIT_CODE, Watchdog
+from tests import warm
 from tests.helpers import wait_until
 
 PARENT = """
@@ -51,7 +52,7 @@ class Parent:
         self.ledger = folder / "ledger"
         self.log = folder / "log"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = warm.Popen(
                 [sys.executable, "-u", "-c", PARENT, child, str(processes), *(more or ["0"])],
                 cwd=folder,
                 stdout=log,

@@ -55,6 +55,7 @@ from afterword.errors import (
 from afterword.fastapi import BackgroundTask, BackgroundTasks
 from afterword.request.intake import Order
 from afterword.tasks import application
+from tests import warm
 from tests.at_work import url_in, wait_for
 from tests.helpers import ROOT, Server, free_port, running, wait_until
 from tests.values import circular, deep
@@ -655,7 +656,7 @@ def test_a_job_of_main_is_found_by_the_next_process(
     """The first process dies in the task; the second one is started by the module's own name."""
     (tmp_path / "main.py").write_text(MAIN.replace("{run}", run))
     port = free_port()
-    first = subprocess.Popen([sys.executable, *arguments, str(port)], cwd=tmp_path)
+    first = warm.Popen([sys.executable, *arguments, str(port)], cwd=tmp_path)
     try:
         with contextlib.suppress(httpx.TransportError):
             wait_until(lambda: answers(port), description="main.py answers")

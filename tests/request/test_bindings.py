@@ -4,6 +4,7 @@ What a binding believes of its jobs is what the database says in that transactio
 """
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,27 @@ async def test_a_key_of_a_savepoint_that_was_rolled_back_is_free(database: Datab
 
     assert JobState.COMPLETED is job.state
     assert ["2"] == seen
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "sqlite" in kind], indirect=True)
+async def test_the_first_job_of_a_connection_waits_for_another_writer(
+    database: Database, tmp_path: Path
+) -> None:
+    """SQLite refuses at once, whatever the timeout, if the transaction has read before."""
+    async with started(application(database)) as afterword:
+        other = sqlite3.connect(tmp_path / "app.db", check_same_thread=False, isolation_level=None)
+        async with database.visit() as visitor:
+            other.execute("BEGIN IMMEDIATE")
+            end = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+            end.start()
+            async with visitor.savepoint():  # begins a transaction, if none has begun
+                await add(afterword.bind(visitor.raw), note, "1")
+            await visitor.commit()
+        (job,) = await records(afterword)
+        end.join()
+        other.close()
+
+    assert JobState.COMPLETED is job.state
 
 
 async def test_of_one_transaction_and_key_there_is_one_job(database: Database) -> None:

@@ -22,7 +22,15 @@ from afterword import Afterword, Job, JobState
 from afterword.errors import ConfigurationError
 from afterword.fastapi import Accepted, BackgroundTasks
 from afterword.model.job import new_id
-from afterword.model.outcome import Completed, Failed, Outcome, RetryAt, describe, truncate
+from afterword.model.outcome import (
+    Completed,
+    Failed,
+    HandedOver,
+    Outcome,
+    RetryAt,
+    describe,
+    truncate,
+)
 from afterword.request.job_status import MESSAGE_LIMIT, JobProgress, message_of
 from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, open_store
 from tests.helpers import Server, running, wait_until
@@ -211,6 +219,17 @@ def test_a_completed_job(api: Api) -> None:
     assert "Retry-After" not in answer.headers
 
 
+def test_a_job_that_was_handed_over_has_no_result_here(api: Api) -> None:
+    job = api.ended(HandedOver())
+
+    status, result = (api.client.get(f"/jobs/{job}{path}") for path in ("", "/result"))
+
+    assert ("handed_over", None) == (status.json()["state"], status.json()["error"])
+    assert "Retry-After" not in status.headers
+    assert (410, "urn:afterword:job-handed-over") == (result.status_code, result.json()["type"])
+    assert 409 == api.client.delete(f"/jobs/{job}").status_code
+
+
 @pytest.mark.parametrize("state", [*JobState])
 def test_arguments_and_names_are_never_shown(api: Api, state: JobState) -> None:
     job = api.add(broken, "s3cret", tags=["customer:s3cret"], unique="s3cret")
@@ -220,6 +239,7 @@ def test_arguments_and_names_are_never_shown(api: Api, state: JobState) -> None:
         claim = api.claim()
         outcomes: dict[JobState, Outcome] = {
             JobState.COMPLETED: Completed(),
+            JobState.HANDED_OVER: HandedOver(),
             JobState.FAILED: Failed("ValueError: no"),
         }
         if state in outcomes:
@@ -375,6 +395,40 @@ def test_a_queued_job_is_cancelled_at_once(api: Api) -> None:
     assert (200, "cancelled") == (answer.status_code, answer.json()["state"])
     assert "cancelled on request" == answer.json()["error"]["detail"]
     assert answer.json() == api.get(f"/jobs/{job}")
+    assert [("", "API", "cancel", job)] == audited(api)
+
+
+def audited(api: Api) -> list[tuple[str, str, str, str]]:
+    """Who cancelled what, by the audit."""
+    found = api.worker.audit()
+    return [(each.name, each.place, each.action, each.target) for each in found]
+
+
+class Customer:
+    """A user, as an application represents one."""
+
+    username = "ada"
+
+
+class Broken:
+    """A user whose name cannot be read."""
+
+    @property
+    def display_name(self) -> str:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("user", "name"), [(Customer(), "ada"), (Broken(), ""), ("a-token", ""), (True, "")], ids=repr
+)
+def test_the_user_whom_authorize_returns_is_in_the_audit(
+    tmp_path: Path, user: object, name: str
+) -> None:
+    with serving(tmp_path, authorize=lambda: user) as api:
+        job = api.add(nothing, "s3cret")
+        api.client.delete(f"/jobs/{job}")
+
+        assert [(name, "API", "cancel", job)] == audited(api)
 
 
 def test_a_running_job_is_asked_to_end(api: Api) -> None:

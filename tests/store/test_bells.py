@@ -22,6 +22,7 @@ from afterword.store.bells import Bells
 from afterword.store.protocol import Store, open_store
 from afterword.store.sqlite import SQLiteStore
 from afterword.testing.kit import FUTURE, a_job, claim_of, end, join
+from tests import warm
 from tests.helpers import ROOT, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
@@ -66,7 +67,7 @@ def greet(name: str) -> None:
 def program(body: str, *values: object) -> "Iterator[subprocess.Popen[str]]":
     """A Python process that has printed its first line; it ends when its input does."""
     text = f"import os, sys\n{textwrap.dedent(body)}"
-    process = subprocess.Popen(
+    process = warm.Popen(
         [sys.executable, "-c", text, *map(str, values)],
         cwd=ROOT,
         stdin=subprocess.PIPE,

@@ -133,14 +133,14 @@ async def test_a_job_is_waited_for_while_the_server_restarts(
 ) -> None:
     url = cluster.new_database()
     looks: list[int] = []
-    completed = Inquiries._completed
+    completed = Inquiries._succeeded
 
     def counted(self: Inquiries, ids: Sequence[str]) -> bool | None:
         done = completed(self, ids)
         looks.append(len(looks))
         return done
 
-    monkeypatch.setattr(Inquiries, "_completed", counted)
+    monkeypatch.setattr(Inquiries, "_succeeded", counted)
     with script(url) as other:
         job = await asyncio.to_thread(other.add_task_sync, note, "x")
         wait = asyncio.to_thread(job.wait_sync, 60) if blocking else job.wait(60)

@@ -13,6 +13,7 @@ import apsw
 import pytest
 
 from afterword import telemetry
+from afterword.admin.checkup import of_store
 from afterword.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
 from afterword.model.job import JobState, NewJob, new_id
 from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, RetryAt
@@ -177,6 +178,17 @@ def test_an_old_release_keeps_a_rollback_journal_and_says_so_once(
     assert "delete" == pragma(path, "journal_mode")
     assert 3 == durable  # EXTRA: the end of the journal is synced, too
     assert 1 == caplog.text.count("old_sqlite version=3.40.1")
+
+
+def test_the_rollback_journal_of_an_old_release_is_a_note_and_no_problem(path: Path) -> None:
+    store = SQLiteStore(path, driver=of_version(RACY))
+    store.open()
+    found = {each.name: each for each in of_store(store)}["sqlite"]
+    store.close()
+
+    assert "note" == found.level
+    assert "journal delete" in found.found
+    assert "It is safe" in found.fix
 
 
 def test_a_command_does_not_repeat_what_the_application_has_logged(

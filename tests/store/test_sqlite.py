@@ -30,6 +30,7 @@ from afterword.store.protocol import Settlement, Statement, open_store
 from afterword.store.sqlite import SQLiteStore, drivers, queries
 from afterword.store.sqlite.path import check_path, file_system, path_of
 from afterword.store.sqlite.writer import sql
+from tests import warm
 from tests.helpers import ROOT
 
 FUTURE = 4_000_000_000.0
@@ -55,7 +56,7 @@ def a_job() -> NewJob:
 
 def process(*arguments: object) -> "subprocess.Popen[str]":
     command = [sys.executable, str(ROOT / "tests" / "store_process.py"), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return warm.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def pragma(store: SQLiteStore, name: str) -> object:

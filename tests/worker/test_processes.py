@@ -20,7 +20,7 @@ import pytest
 from afterword.errors import ConfigurationError, UnknownTask
 from afterword.worker.processes import Call, Ending, Processes, pool, process
 from afterword.worker.processes.ending import describe
-from tests import in_child
+from tests import in_child, warm
 from tests.helpers import ROOT, is_gone, wait_until
 
 HANDLER = "tests.in_child:handle"
@@ -659,7 +659,7 @@ def program(folder: Path, body: str, *options: str) -> "subprocess.Popen[str]":
         f"{textwrap.dedent(head)}\nif __name__ == '__main__':\n{textwrap.indent(main, '    ')}"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, *options, str(file)], env=environment, stdout=subprocess.PIPE, text=True
     )
 

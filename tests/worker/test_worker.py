@@ -98,6 +98,7 @@ async def sleep_long(name: str) -> None:
 
 
 async def sleep_short(name: str) -> None:
+    ran.append("started")
     await asyncio.sleep(0.3)
     ran.append(name)
 
@@ -535,10 +536,11 @@ def raise_next(failures: list[Exception]) -> None:
 async def test_a_drain_lets_attempts_end_within_the_grace_time(tmp_path: Path) -> None:
     async with at_work(tmp_path, grace=10) as afterword:
         job = await afterword.add_task(sleep_short, "finished")
+        await wait_for(lambda: ran, description="it has started")
     async with at_work(tmp_path, worker=False) as afterword:
         after = await record(afterword, job)
 
-    assert (JobState.COMPLETED, ["finished"]) == (after.state, ran)
+    assert (JobState.COMPLETED, ["started", "finished"]) == (after.state, ran)
 
 
 async def test_a_drain_gives_back_what_did_not_end(tmp_path: Path) -> None:

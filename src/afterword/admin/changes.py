@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from afterword.admin.duration import show_instant
 from afterword.admin.search import Search
 from afterword.errors import ConfigurationError
+from afterword.model.audit import Actor
 from afterword.model.clock import as_datetime
 from afterword.model.job import FINAL_STATES, JobState
 from afterword.store.paging import pages
@@ -34,8 +35,7 @@ class Change:
         state: the state that is selected if none is given; None: all that have ended.
         possible: the states in which a job can be changed.
         why_not: the reason why other states are refused.
-        apply: changes jobs; returns a result per id, None for a job that was refused. The last
-            argument is the place of the change, for the reason that is kept with a cancelled job.
+        apply: changes jobs for a person; returns a result per id, None for a job that was refused.
     """
 
     name: str
@@ -44,11 +44,15 @@ class Change:
     state: JobState | None
     possible: frozenset[JobState]
     why_not: str
-    apply: Callable[[Store, Sequence[str], str], Sequence[str | None]]
+    apply: Callable[[Store, Sequence[str], Actor], Sequence[str | None]]
 
 
-def _cancel(store: Store, ids: Sequence[str], place: str) -> Sequence[str | None]:
-    accepted = store.cancel(ids, f"cancelled {place}")
+_PLACES = {"dashboard": "in the dashboard", "command line": "on the command line"}
+
+
+def _cancel(store: Store, ids: Sequence[str], by: Actor) -> Sequence[str | None]:
+    # Without the person's name: clients of the application may see the reason.
+    accepted = store.cancel(ids, f"cancelled {_PLACES.get(by.place, 'on request')}", by)
     # A job that was queued before may have started since.
     ended = {job.id for job in store.get(ids) if job.state is JobState.CANCELLED}
     words = (_CANCELLED if job_id in ended else _ASKED for job_id in ids)
@@ -62,7 +66,7 @@ RETRY = Change(
     state=JobState.FAILED,
     possible=FINAL_STATES,
     why_not="only a job that has ended can be retried",
-    apply=lambda store, ids, _place: ["retried" if done else None for done in store.retry(ids)],
+    apply=lambda store, ids, by: ["retried" if done else None for done in store.retry(ids, by)],
 )
 CANCEL = Change(
     name="cancel",
@@ -80,7 +84,7 @@ DELETE = Change(
     state=None,
     possible=FINAL_STATES | {JobState.QUEUED},
     why_not="a running job cannot be deleted",
-    apply=lambda store, ids, _place: ["deleted" if done else None for done in store.delete(ids)],
+    apply=lambda store, ids, by: ["deleted" if done else None for done in store.delete(ids, by)],
 )
 CHANGES = {change.name: change for change in (RETRY, CANCEL, DELETE)}
 
@@ -117,8 +121,12 @@ def batches(store: Store, search: Search, states: Sequence[JobState]) -> Iterato
             yield [job.id for job in page if search.matches(job)]
 
 
-def scope_of(search: Search, states: Sequence[JobState], matching: int = 0) -> str:
+def scope_of(
+    search: Search, states: Sequence[JobState], matching: int = 0, *, values: bool = True
+) -> str:
     """Describe a search in words; `matching` is the number of jobs, if it is known.
+
+    With `values=False` it leaves out values of arguments: not everybody may see them.
 
     >>> from afterword.model.records import Filter
     >>> scope_of(Search(filter=Filter(task="app:send", error="refused")), [JobState.FAILED])
@@ -141,9 +149,17 @@ def scope_of(search: Search, states: Sequence[JobState], matching: int = 0) -> s
         )
         if value is not None
     ]
-    parts += [f"argument {printable(path)} {text!r}" for path, text in search.arguments]
+    parts += [
+        f"argument {printable(path)}{f' {text!r}' if values else ''}"
+        for path, text in search.arguments
+    ]
     narrowed = f" with {', '.join(parts)}" if parts else ""
     return f"{' or '.join(states)} job{'' if matching == 1 else 's'}{narrowed}"
+
+
+def by_search(by: Actor, search: Search, states: Sequence[JobState]) -> Actor:
+    """Return the actor of a change of all that match, which is one action in the audit."""
+    return by.on_all(scope_of(search, states, values=False))
 
 
 def _instant(seconds: float | None) -> str | None:

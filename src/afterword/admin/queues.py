@@ -7,11 +7,16 @@ from typing import Any
 from afterword.admin.health import Snapshot
 from afterword.admin.words import many
 from afterword.errors import ConfigurationError
+from afterword.model.audit import Actor
 from afterword.model.checks import check_queue, queue_limits
 from afterword.model.records import QueueRecord
+from afterword.store.noting import NOTED_WITHIN
 from afterword.store.protocol import Store
 
-UNAWARE = "A worker hangs, and may start jobs against the rule until its lease expires."
+UNAWARE = (
+    "Not every worker has taken note yet. One that hangs may still start jobs against the rule,"
+    " until it goes on or its lease is over."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +32,44 @@ class Ruled:
     noted: bool
 
 
-def pause(store: Store, names: Sequence[str]) -> Ruled:
+def pause(store: Store, names: Sequence[str], by: Actor, within: float = NOTED_WITHIN) -> Ruled:
     """Stop all workers from starting jobs of these queues.
+
+    Args:
+        within: seconds to wait for workers that have not taken note.
 
     Raises:
         ConfigurationError: a name is not one of a queue.
     """
     _check(names)
-    return Ruled({name: {"paused": True} for name in names}, store.pause(names))
+    return Ruled({name: {"paused": True} for name in names}, store.pause(names, by, within))
 
 
-def resume(store: Store, names: Sequence[str]) -> Ruled:
+def resume(store: Store, names: Sequence[str], by: Actor) -> Ruled:
     """Let the workers start jobs of these queues again.
 
     Raises:
         ConfigurationError: a name is not one of a queue.
     """
     _check(names)
-    store.resume(names)
+    store.resume(names, by)
     return Ruled({name: {"paused": False} for name in names}, True)
 
 
-def limit(store: Store, name: str, most: int | None) -> Ruled:
+def limit(
+    store: Store, name: str, most: int | None, by: Actor, within: float = NOTED_WITHIN
+) -> Ruled:
     """Limit the jobs of a queue that run at the same time; None: no limit.
+
+    Args:
+        within: seconds to wait for workers that have not taken note.
 
     Raises:
         ConfigurationError: the name or the number is not possible.
     """
     _check([name])
-    return Ruled({name: {"concurrency": most}}, store.limit(queue_limits({name: most})))
+    noted = store.limit(queue_limits({name: most}), by, within)
+    return Ruled({name: {"concurrency": most}}, noted)
 
 
 def _check(names: Sequence[str]) -> None:

@@ -48,7 +48,7 @@ class Task:
 
     Args:
         queued, running: how many jobs are so now.
-        completed, failed, cancelled: how many ended so in the time that was looked at.
+        completed, failed, cancelled, handed_over: how many ended so in the time that was looked at.
         waited: from the time at which the last attempt was due to its start.
         ran: how long the last attempts took.
         ended: how many jobs ended in each part of the time.
@@ -62,6 +62,7 @@ class Task:
     completed: int
     failed: int
     cancelled: int
+    handed_over: int
     waited: Histogram
     ran: Histogram
     ended: tuple[int, ...]
@@ -70,8 +71,8 @@ class Task:
 
     @property
     def failure_rate(self) -> float | None:
-        """The part of the jobs that failed, of those that completed or failed."""
-        ran = self.completed + self.failed
+        """The part of the jobs that failed, of those that were not cancelled."""
+        ran = self.completed + self.handed_over + self.failed
         return self.failed / ran if ran else None
 
 
@@ -130,6 +131,7 @@ def _task(
         completed=jobs[JobState.COMPLETED],
         failed=jobs[JobState.FAILED],
         cancelled=jobs[JobState.CANCELLED],
+        handed_over=jobs[JobState.HANDED_OVER],
         waited=added_up(each.waited for each in ended),
         ran=added_up(each.ran for each in ended),
         ended=tuple(parts),

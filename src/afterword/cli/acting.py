@@ -5,26 +5,31 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import typer
 
-from afterword.admin.changes import Change, batches, scope_of, states_of, with_object
+from afterword.admin.changes import (
+    Change,
+    batches,
+    by_search,
+    scope_of,
+    states_of,
+    with_object,
+)
 from afterword.admin.health import COUNT_LIMIT, capped
 from afterword.admin.ids import full_id
 from afterword.admin.search import Search
 from afterword.admin.words import many
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
+from afterword.cli.person import this_person
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobState
 from afterword.store.protocol import Store
 from afterword.telemetry import printable
-
-PLACE = "on the command line"
-
 
 # ---------------------------------------------------------------------- one by one
 
@@ -41,7 +46,9 @@ class Verdict:
 def act_on(store: Store, change: Change, typed: Sequence[str], json: bool) -> None:
     """Change the jobs that were named, print the result for each, and exit with their status."""
     found = {each: full_id(store, each) for each in typed}  # look up all before changing any
-    verdicts = [_verdict(store, change, each, found[each]) for each in found]
+    ids = list(dict.fromkeys(filter(None, found.values())))
+    results = dict(zip(ids, change.apply(store, ids, this_person()), strict=True))
+    verdicts = [_verdict(store, each, found[each], results) for each in found]
     for verdict in verdicts:
         if json:
             output.print_lines([{"id": verdict.id, "result": verdict.result, **_state(verdict)}])
@@ -50,11 +57,12 @@ def act_on(store: Store, change: Change, typed: Sequence[str], json: bool) -> No
     _leave(verdicts)
 
 
-def _verdict(store: Store, change: Change, typed: str, job_id: str | None) -> Verdict:
+def _verdict(
+    store: Store, typed: str, job_id: str | None, results: Mapping[str, str | None]
+) -> Verdict:
     if job_id is None:
         return Verdict(typed, "not found")
-    (result,) = change.apply(store, [job_id], PLACE)
-    if result:
+    if result := results[job_id]:
         return Verdict(job_id, result)
     found = store.get([job_id])
     return Verdict(job_id, "refused", found[0].state) if found else Verdict(typed, "not found")
@@ -94,9 +102,10 @@ def act_on_all(
     if not yes and matching:
         _confirm(change, scope)
     report: Counter[str | None] = Counter()
+    by = by_search(this_person(), wanted, states)
     try:
         for ids in batches(store, wanted, states):
-            report.update(change.apply(store, ids, PLACE))
+            report.update(change.apply(store, ids, by))
     finally:  # also after Ctrl-C: the earlier batches are done
         _say_report(change, report, json)
 

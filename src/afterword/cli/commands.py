@@ -4,6 +4,7 @@ A new command needs a module, and two lines here.
 """
 
 from afterword.cli.act import cancel, delete, retry
+from afterword.cli.audit import audit
 from afterword.cli.check import check
 from afterword.cli.dashboard import show_dashboard
 from afterword.cli.demo import demo
@@ -39,6 +40,7 @@ commands.add_typer(queues, name="queues")
 commands.add_typer(schedules, name="schedules")
 commands.command(name="workers")(workers)
 commands.command(name="tasks")(tasks)
+commands.command(name="audit")(audit)
 # Act.
 commands.command(name="run")(run)
 commands.command(name="retry")(retry)

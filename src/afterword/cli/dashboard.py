@@ -10,10 +10,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from afterword.admin.running import add_by
 from afterword.cli import output
 from afterword.cli.options import Url, clock, opened
-from afterword.dashboard import Source, dashboard
+from afterword.cli.person import this_person
+from afterword.dashboard import Person, Source, dashboard
 from afterword.errors import MissingExtra
+from afterword.model.audit import Actor
 from afterword.model.job import NewJob
 from afterword.store.protocol import Store
 
@@ -42,18 +45,25 @@ def show_dashboard(
     """
     if importlib.util.find_spec("uvicorn") is None:
         raise MissingExtra("afterword dashboard", "afterword[cli]")
+    with opened(url) as store:
+        serve(store, host, port, read_only=read_only)
+
+
+def serve(
+    store: Store, host: str = "127.0.0.1", port: int = 8765, *, read_only: bool = False
+) -> None:
+    """Serve the dashboard of an open store until Ctrl-C; prints its URL."""
     import uvicorn
 
     token = secrets.token_urlsafe(24)
-    with opened(url) as store:
-        served = dashboard_of(store, token, hosts=_hosts(host), read_only=read_only)
-        config = uvicorn.Config(
-            served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
-        )
-        listening = config.bind_socket()
-        output.tell(f"the dashboard of {store.url} (Ctrl-C ends it):")
-        output.write(f"http://{_shown(host)}:{listening.getsockname()[1]}/?token={token}\n")
-        uvicorn.Server(config).run(sockets=[listening])
+    served = dashboard_of(store, token, hosts=_hosts(host), read_only=read_only)
+    config = uvicorn.Config(
+        served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
+    )
+    listening = config.bind_socket()
+    output.tell(f"the dashboard of {store.url} (Ctrl-C ends it):")
+    output.write(f"http://{_shown(host)}:{listening.getsockname()[1]}/?token={token}\n")
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def dashboard_of(
@@ -62,14 +72,15 @@ def dashboard_of(
     """Make the dashboard of an open store, for those who have the token."""
     adding = threading.Lock()  # one thread at a time writes to a store
 
-    def add(job: NewJob) -> None:
+    def add(job: NewJob, by: Actor) -> None:
         with adding:
-            store.add([job])
+            add_by(store, job, by)
 
-    granted = "read" if read_only else "operate"
+    # Who has the token is, as far as can be known, who has started the command.
+    person = Person(this_person().name, may="read" if read_only else "operate")
     served = dashboard(
         Source(store=lambda: store, add=add, clock=clock),
-        authorize=lambda request: granted,
+        authorize=lambda request: person,
         hosts=hosts,
         readers_see_arguments=True,
     )

@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from afterword.cli.exit_code import ExitCode
 from afterword.errors import AfterwordError, ConfigurationError, MissingExtra
 
 if TYPE_CHECKING:
+    from afterword.demo.live import Live
     from afterword.demo.report import Report
 
 _SHOWN_LOST = 5
@@ -38,6 +40,17 @@ def demo(
         int, typer.Option(min=10, max=5_000, help="Responses before the crash.")
     ] = 300,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    dashboard: Annotated[
+        bool,
+        typer.Option(
+            "--dashboard",
+            help="Show the dashboard of a shop that goes on working; Enter kills its server.",
+        ),
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65_535, help="With --dashboard: its port; 0: any free one."),
+    ] = 8765,
 ) -> None:
     """Kill a working server, and see that no task is lost.
 
@@ -50,8 +63,16 @@ def demo(
       afterword demo
       afterword demo --folder crash      keep the store, the ledger and the log
       afterword demo --json              the result as JSON
+      afterword demo --dashboard         the same to watch, and to kill by hand
     """
     _require_packages()
+    if dashboard and json:
+        raise ConfigurationError(
+            "--json prints the result of the demo, but --dashboard has none. Choose one of them."
+        )
+    if dashboard:
+        _show_live(folder, port)
+        return
     from afterword.demo.crash import Crash
     from afterword.demo.report import as_json
 
@@ -73,6 +94,24 @@ def _require_packages() -> None:
     for package in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("afterword demo", "afterword[cli]")
+
+
+def _show_live(folder: Path | None, port: int) -> None:
+    """Serve the dashboard of a shop that works, until Ctrl-C."""
+    from afterword.cli.dashboard import serve
+    from afterword.demo.live import Live
+
+    with _ending_on_signals(), _workspace(folder) as workspace:
+        output.tell("Filling a store with an hour of a shop's work, and starting its server.")
+        with Live(workspace.path, output.tell) as live:
+            output.tell(f"Enter kills the server in the middle of its work: process {live.pid}.")
+            threading.Thread(target=_kill_on_enter, args=[live], daemon=True).start()
+            serve(live.store, port=port)
+
+
+def _kill_on_enter(live: "Live") -> None:
+    for _ in sys.stdin:
+        live.kill()
 
 
 # ---------------------------------------------------------------------- where it happens

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from afterword.admin.duration import show_instant
+from afterword.admin.duration import show_instant, show_span
 from afterword.admin.health import COUNT_LIMIT, capped
 from afterword.cli import output
 from afterword.cli.options import Json, Url, opened, parsed_span, store_url
+from afterword.cli.person import this_person
 from afterword.model.clock import as_datetime
 from afterword.model.job import FINAL_STATES, JobRecord
 from afterword.model.records import Filter
@@ -110,9 +111,14 @@ def prune(
 def _purge(store: Store, older_than: float) -> int:
     """Delete in batches, so that others need not wait long; return the number."""
     deleted = 0
-    while number := store.purge(older_than, _BATCH):
+    by = this_person().on_all(f"jobs that ended more than {show_span(older_than)} ago")
+    while True:
+        with store.transaction():
+            number = store.purge(older_than, _BATCH)
+            store.note("prune", [], number, by)
         deleted += number
-    return deleted
+        if not number:
+            return deleted
 
 
 def _count(store: Store, before: float) -> int:

@@ -29,6 +29,7 @@ NOTHING = "-"  # an empty cell, so that columns can be counted
 _STYLES = {
     "running": "cyan",
     "completed": "green",
+    "handed_over": "blue",
     "alive": "green",
     "failed": "red",
     "gone": "red",

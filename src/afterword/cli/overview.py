@@ -9,7 +9,8 @@ from rich.text import Text
 
 from afterword.admin.document import document
 from afterword.admin.duration import show_span
-from afterword.admin.health import COUNT_LIMIT, Snapshot, capped, look_at, serves
+from afterword.admin.health import COUNT_LIMIT, Snapshot, look_at, serves
+from afterword.admin.status import store_facts
 from afterword.admin.tasks import Task, look, quantile, task_document
 from afterword.admin.workers import worker_state
 from afterword.cli import output
@@ -67,21 +68,7 @@ def status_facts(store: Store, snapshot: Snapshot) -> Iterator[tuple[str, str | 
         yield "problem", Text(problem, "red")
     for note in snapshot.notes:
         yield "note", Text(note, "yellow")
-    yield "store", f"{store.url} (survives {store.durability})"
-    yield "jobs", ", ".join(f"{capped(snapshot.counts[each])} {each}" for each in JobState)
-    if oldest := snapshot.oldest:
-        yield "oldest", f"due for {show_span(snapshot.waits(oldest))}, in queue {oldest.name}"
-    yield "workers", _workers_in_words(snapshot)
-    yield "schedules", f"{len(snapshot.schedules):,}" if snapshot.schedules else ""
-
-
-def _workers_in_words(snapshot: Snapshot) -> str:
-    serving = [worker for worker in snapshot.workers if serves(worker)]
-    if not serving:
-        return "none that takes jobs"
-    slots = sum(worker.concurrency for worker in serving)
-    running = sum(worker.running for worker in snapshot.workers)
-    return f"{len(serving):,} with {slots:,} slots, {running:,} running"
+    yield from store_facts(store, snapshot)
 
 
 def _status_document(store: Store, snapshot: Snapshot) -> dict[str, Any]:
@@ -205,17 +192,19 @@ def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Collect
 
 
 def _task_grid(found: Sequence[Task], now: float, *, options: bool) -> Grid:
+    handed = any(task.handed_over for task in found)
+    states = [each for each in JobState if handed or each is not JobState.HANDED_OVER]
     grid = Grid(
-        ("task", *JobState, *_RUN, "last ended", "options"),
+        ("task", *states, *_RUN, "last ended", "options"),
         ("task", "options"),
-        (*JobState, *_RUN),
+        (*states, *_RUN),
         ("options", "run p50", "cancelled", "last ended", "run p95", "running"),
     )
     for task in found:
         last = f"{show_span(now - task.last_at.timestamp())} ago" if task.last_at else None
         grid.add(
             task.name,
-            *(f"{getattr(task, each):,}" for each in JobState),
+            *(f"{getattr(task, each):,}" for each in states),
             quantile(task.ran, 0.5),
             quantile(task.ran, 0.95),
             last,

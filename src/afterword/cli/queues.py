@@ -16,6 +16,7 @@ from afterword.admin.queues import UNAWARE, Ruled, read_limit, rule_in_words, se
 from afterword.cli import output
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb
 from afterword.cli.output import Grid
+from afterword.cli.person import this_person
 from afterword.model.records import QueueRecord
 from afterword.store.protocol import Store
 
@@ -87,7 +88,7 @@ def pause(names: Names, url: Url = None, json: Json = False) -> None:
       afterword queues pause mail reports
     """
     with opened(url) as store:
-        _say(store, rules.pause(store, names), json)
+        _say(store, rules.pause(store, names, this_person()), json)
 
 
 @queues.command()
@@ -99,7 +100,7 @@ def resume(names: Names, url: Url = None, json: Json = False) -> None:
       afterword queues resume mail
     """
     with opened(url) as store:
-        _say(store, rules.resume(store, names), json)
+        _say(store, rules.resume(store, names, this_person()), json)
 
 
 @queues.command("limit")
@@ -123,7 +124,7 @@ def limit_queue(
     """
     most = read_limit(limit)
     with opened(url) as store:
-        _say(store, rules.limit(store, name, most), json)
+        _say(store, rules.limit(store, name, most, this_person()), json)
 
 
 def _say(store: Store, ruled: Ruled, json: bool) -> None:

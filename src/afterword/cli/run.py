@@ -1,27 +1,23 @@
 """`afterword run`: add a job from the command line."""
 
-import json as json_text
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Unpack
 
 import typer
-from pydantic import ValidationError
 
 from afterword.admin.health import serves
 from afterword.admin.ids import one
-from afterword.app import Afterword
+from afterword.admin.running import add_by
 from afterword.cli import output
 from afterword.cli.options import Url, opened, parsed_span
+from afterword.cli.person import this_person
 from afterword.cli.watch import watch_until_final
-from afterword.client.call import Call
-from afterword.errors import ArgumentError, ArgumentValueError, ConfigurationError, PayloadTooLarge
+from afterword.client.named_call import checked, object_of, unchecked
+from afterword.errors import ConfigurationError
 from afterword.model.job import JobOptions, NewJob, new_id
 from afterword.store.protocol import Added, Store
-from afterword.tasks.arguments import plan
 from afterword.tasks.options import CallOptions, CallOptionsDict
-from afterword.tasks.payload import PAYLOAD_LIMIT, measure, too_large
-from afterword.tasks.registry import resolve
 
 _EXAMPLE = 'Example: afterword run app.mail:send --json \'{"to": "ada@example.org"}\''
 
@@ -93,8 +89,8 @@ def run(
       afterword run app.reports:build --delay 1h --retries 3 --tag monthly
       afterword run app.reports:build --unique build --wait --wait-timeout 60
     """
-    given = object_of(arguments)
-    text = unchecked(task, given)
+    with _example():
+        text = unchecked(task, object_of(arguments, "--json"))
     call_options = _call_options(
         delay=delay,
         queue=queue,
@@ -106,7 +102,7 @@ def run(
     )
     with _place_of(app, url) as (store, new_job):
         job = new_job(task, text, call_options)
-        (added,) = store.add([job])
+        added = add_by(store, job, this_person())
         _tell(store, job, added, checked=app is not None)
         if not wait:
             output.write(f"{added.id}\n")
@@ -127,6 +123,15 @@ def _call_options(**options: Unpack[CallOptionsDict]) -> CallOptions:
         raise ConfigurationError(str(error)) from None
 
 
+@contextmanager
+def _example() -> Iterator[None]:
+    """Add an example to the message about a mistake."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error} {_EXAMPLE}") from None
+
+
 Make = Callable[[str, str, CallOptions], NewJob]
 
 
@@ -141,49 +146,10 @@ def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Make]]:
 
     afterword = find_application(app).afterword
     with opened(url, afterword._store) as store:
-        yield store, lambda task, text, options: _job_of(afterword, task, text, options)
-
-
-def object_of(text: str) -> dict[str, Any]:
-    """Parse the arguments that were typed.
-
-    Raises:
-        ConfigurationError: they are not a JSON object.
-    """
-    try:
-        if len(text) > PAYLOAD_LIMIT:
-            raise PayloadTooLarge(too_large(f"{len(text):,} characters"))
-        given = json_text.loads(text)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, PayloadTooLarge):
-            raise
-        raise ConfigurationError(f"--json must be valid JSON: {error}. {_EXAMPLE}") from None
-    if not isinstance(given, dict):
-        kind = type(given).__name__
-        raise ConfigurationError(
-            f"--json must be an object, by parameter name, but it is a {kind}. {_EXAMPLE}"
+        yield (
+            store,
+            lambda task, text, options: checked(task, text, afterword.injection, options, "--json"),
         )
-    return given
-
-
-def unchecked(task: str, given: dict[str, Any]) -> str:
-    """Encode arguments that are not checked against a function; the limits still apply.
-
-    Raises:
-        ConfigurationError: the name of the task is invalid.
-        ArgumentValueError: JSON cannot hold a value, or the arguments are too large.
-    """
-    module, _, name = task.partition(":")
-    if not module or not name or not task.isprintable() or " " in task:
-        raise ConfigurationError(
-            f"A task must be named as module:function, but this one is {task!r}. {_EXAMPLE}"
-        )
-    measure(given, "--json")
-    text = json_text.dumps(given, ensure_ascii=False, separators=(",", ":"))
-    size = len(text.encode())
-    if size > PAYLOAD_LIMIT:
-        raise PayloadTooLarge(too_large(f"{size:,} bytes"))
-    return text
 
 
 def _new_job(task: str, text: str, options: CallOptions) -> NewJob:
@@ -199,42 +165,6 @@ def _new_job(task: str, text: str, options: CallOptions) -> NewJob:
         unique_key=options.unique_key,
         options=JobOptions(retries=options.retries, timeout=options.timeout).text(),
     )
-
-
-def _job_of(afterword: Afterword, task: str, text: str, options: CallOptions) -> NewJob:
-    """Make the job as the application itself would make it.
-
-    Raises:
-        UnknownTask: the application has no such task.
-        ArgumentError: the arguments do not fit it.
-    """
-    func = afterword.injection.unwrap(resolve(task))
-    args, kwargs = _arguments_of(task, afterword, func, text)
-    return afterword.new_job(Call(func, tuple(args), kwargs, options))
-
-
-def _arguments_of(
-    task: str, afterword: Afterword, func: Callable[..., Any], text: str
-) -> tuple[Sequence[Any], dict[str, Any]]:
-    """Decode the arguments as a worker would; injected parameters are not arguments."""
-    function = plan(func, afterword.injection.of_task(task, func).names)
-    try:
-        return function.decode(text)
-    except ArgumentValueError:
-        raise
-    except ArgumentError as error:
-        raise ArgumentError(
-            f"--json does not fit {task}{function.signature}: {_reason(error)}"
-        ) from None
-
-
-def _reason(error: ArgumentError) -> str:
-    """Say on one line which arguments are wrong, and why."""
-    cause = error.__cause__
-    if isinstance(cause, ValidationError):
-        found = cause.errors(include_url=False, include_context=False, include_input=False)
-        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
-    return " ".join(map(str.strip, str(cause or error).splitlines()))
 
 
 def _tell(store: Store, job: NewJob, added: Added, *, checked: bool) -> None:

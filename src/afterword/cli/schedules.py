@@ -12,11 +12,13 @@ import typer
 from afterword.admin.document import document
 from afterword.admin.duration import show_in_zone, show_instant, show_span
 from afterword.admin.ids import NotFound
+from afterword.admin.running import add_by
 from afterword.admin.schedules import note_on_schedule, schedule_state
 from afterword.cli import output
 from afterword.cli.look import NARROW, narrower_than
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb, require_utf8
 from afterword.cli.output import Grid
+from afterword.cli.person import this_person
 from afterword.model.job import NewJob
 from afterword.model.records import ScheduleRecord
 from afterword.schedules.recurrence import NEVER, zone_of
@@ -105,7 +107,7 @@ def resume(name: Name, url: Url = None, json: Json = False) -> None:
 def _set_paused(name: str, url: str | None, json: bool, *, paused: bool) -> None:
     require_utf8("NAME", name)
     with opened(url) as store:
-        if not store.pause_schedule(name, paused):
+        if not store.pause_schedule(name, paused, this_person()):
             raise NotFound(
                 f"There is no schedule {name!r} in {store.url}. `afterword schedules` lists them."
             )
@@ -143,8 +145,8 @@ def run_schedule(
     application = find_application(app)
     job = _job_of(application.afterword._planned, name, application.name)
     with opened(url, application.afterword._store) as store:
-        (answer,) = store.add([job])
-    output.write(f"{answer.id}\n")
+        added = add_by(store, job, this_person(), schedule=name)
+    output.write(f"{added.id}\n")
 
 
 def _job_of(planned: Sequence[Planned], name: str, application: str) -> NewJob:

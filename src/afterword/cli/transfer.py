@@ -1,6 +1,7 @@
 """`afterword export` and `import`: all jobs of a store, as lines of JSON."""
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -14,7 +15,9 @@ import typer
 from afterword.admin.words import many
 from afterword.cli import output
 from afterword.cli.options import Json, Url, opened
+from afterword.cli.person import this_person
 from afterword.errors import ConfigurationError, safe_repr
+from afterword.model.audit import Actor
 from afterword.model.job import JobRecord
 from afterword.model.records import Filter
 from afterword.store import archive
@@ -34,7 +37,8 @@ def export(
     """Write all jobs of a store as lines of JSON.
 
     The lines include arguments and errors. Stop the workers first: a job that changes meanwhile is
-    written as it was when it was read.
+    written as it was when it was read. Only jobs are exported: neither their earlier attempts and
+    logs, nor counters, the audit, and rules of queues and schedules.
 
     \b
     Examples:
@@ -49,7 +53,24 @@ def export(
             target.writelines(map(archive.line_of, page))
             number += len(page)
         target.write(archive.footer(number))
+        rules = list(_rules(store))
     output.tell(f"Exported {many(number, 'job')}.")
+    if rules:
+        output.tell("An export has jobs only. These rules have to be set again in the other store:")
+        for words in rules:
+            output.tell(f"    {shlex.join(['afterword', *words])}")
+
+
+def _rules(store: Store) -> Iterator[tuple[str, ...]]:
+    """Yield the commands that set the rules of queues and schedules again."""
+    for queue in store.queues():
+        if queue.paused:
+            yield "queues", "pause", queue.name
+        if queue.concurrency is not None:
+            yield "queues", "limit", queue.name, str(queue.concurrency)
+    for schedule in store.schedules():
+        if schedule.paused:
+            yield "schedules", "pause", schedule.name
 
 
 @contextmanager
@@ -108,7 +129,7 @@ def import_(
     with opened(url) as store, _reading(file) as source:
         _check(store, archive.read(source))
         source.seek(0)
-        added, known = _import_all(store, archive.read(source))
+        added, known = _import_all(store, archive.read(source), this_person().on_all(file.name))
     if json:
         output.print_document({"imported": added, "already_there": known})
     else:
@@ -168,11 +189,13 @@ def _as_far_as_it_goes(records: Iterator[JobRecord]) -> Iterator[JobRecord]:
         yield from records
 
 
-def _import_all(store: Store, records: Iterator[JobRecord]) -> tuple[int, int]:
+def _import_all(store: Store, records: Iterator[JobRecord], by: Actor) -> tuple[int, int]:
     """Import all records; return how many were added, and how many existed already."""
     added = known = 0
     for batch in _batches(archive.arranged(records)):
-        accepted = store.restore(batch)
+        with store.transaction():
+            accepted = store.restore(batch)
+            store.note("import", [], sum(accepted), by)
         added += sum(accepted)
         known += len(batch) - sum(accepted)
     return added, known

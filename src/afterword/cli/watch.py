@@ -42,7 +42,8 @@ def watch(
 ) -> None:
     """Watch a job until it has ended, and show its progress.
 
-    Then prints its result or its error. The exit status is 0 if it completed, else 1.
+    Then prints its result or its error. The exit status is 0 if it completed or was
+    handed over, else 1.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def watch_until_final(store: Store, job: JobRecord, timeout: float | None, json:
             output.stdout.print(_result(job.result))
     if not ended:
         output.tell(f"Not ended after {timeout:g} s; it is {job.state}.")
-    if job.state is not JobState.COMPLETED:
+    if not job.state.succeeded:
         raise typer.Exit(ExitCode.FAILED)
 
 

@@ -9,7 +9,7 @@ arguments.
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, Required, TypedDict, TypeVar, Unpack, overload
 
 from starlette.datastructures import UploadFile
@@ -29,6 +29,7 @@ from afterword.tasks.options import (
     fixed,
 )
 from afterword.tasks.registry import options_of, reference, require_callable, storable
+from afterword.telemetry import tracing
 
 Function = Callable[..., Any]
 P = ParamSpec("P")
@@ -46,8 +47,9 @@ class Call:
 
 
 class Draft(TypedDict, total=False):
-    """The fields of a `NewJob` that follow from its call: all but its id and its predecessor."""
+    """The fields of a `NewJob` that follow from its call: all but its predecessor."""
 
+    id: Required[str]
     task: Required[str]
     arguments: str
     queue: str
@@ -63,14 +65,24 @@ class Draft(TypedDict, total=False):
 
 def new_job(call: Call, injection: Injection) -> NewJob:
     """The job of a call, without a predecessor; see `draft`."""
-    return NewJob(id=new_id(), **draft(call, injection))
+    return NewJob(**draft(call, injection))
 
 
-def draft(call: Call, injection: Injection) -> Draft:
+def traced(job: NewJob) -> NewJob:
+    """A job that was copied from another one, with the context of a span of its own."""
+    options = JobOptions.read(job.options)
+    trace = tracing.send(job.id, job.task, job.queue)
+    if trace == options.trace:
+        return job
+    return replace(job, options=replace(options, trace=trace).text())
+
+
+def draft(call: Call, injection: Injection, *, is_sent: bool = True) -> Draft:
     """The fields of a job that follow from its call.
 
     Args:
         injection: resolves the dependencies of the application's functions.
+        is_sent: False for a job that is only copied later (`traced`).
 
     Raises:
         TypeError: `func` is not callable.
@@ -83,16 +95,22 @@ def draft(call: Call, injection: Injection) -> Draft:
     planned = plan(func, injection.of_task(name, func).names)
     arguments = planned.encode(call.args, call.kwargs)
     options = options_of(name)
+    job_id, queue = new_id(), call.options.queue or options.queue
     drafted = Draft(
+        id=job_id,
         task=name,
         arguments=arguments,
-        queue=options.queue,
+        queue=queue,
         priority=options.priority,
         run_at=None,
         tags=options.tags,
         unique_key=None,
         limit_key=_limit_key(name, options, planned, call) if _is_limited(options) else None,
-        options=_job_options(options, call.options),
+        options=_job_options(
+            options,
+            call.options,
+            tracing.send(job_id, name, queue) if is_sent and tracing.is_wanted() else None,
+        ),
     )
     return drafted if call.options is NO_OPTIONS else _with_options(drafted, call.options)
 
@@ -102,7 +120,6 @@ def _with_options(drafted: Draft, options: CallOptions) -> Draft:
     tags = drafted["tags"]
     return {
         **drafted,
-        "queue": options.queue or drafted["queue"],
         "priority": drafted["priority"] if options.priority is None else options.priority,
         "run_at": options.start,
         "tags": (*tags, *(tag for tag in options.tags if tag not in tags)),
@@ -120,13 +137,15 @@ def unstored_draft(call: Call, injection: Injection) -> Draft:
     refuse_uploads(call.args, call.kwargs)
     func = injection.unwrap(call.func)
     injection.of(func)
-    return Draft(task=reference(func), durable=False)
+    return Draft(id=new_id(), task=reference(func), durable=False)
 
 
-def _job_options(options: TaskOptions, call_options: CallOptions) -> str | None:
+def _job_options(
+    options: TaskOptions, call_options: CallOptions, trace: Mapping[str, str] | None
+) -> str | None:
     """The options that the store needs and those of this call; None if all are defaults."""
     default = call_options is NO_OPTIONS and options.on_crash == DEFAULTS.on_crash
-    if default and not _is_limited(options):
+    if default and trace is None and not _is_limited(options):
         return None
     return JobOptions(
         retries=call_options.retries,
@@ -134,6 +153,7 @@ def _job_options(options: TaskOptions, call_options: CallOptions) -> str | None:
         on_crash=options.on_crash,
         limit=options.limit,
         rate=checked_rate(options.rate) if options.rate else None,
+        trace=trace,
     ).text()
 
 

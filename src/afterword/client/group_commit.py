@@ -256,15 +256,19 @@ class GroupCommit:
             raise operation.error
         return operation.result
 
-    def submit_blocking(self, operation: Operation) -> None:
+    def submit_blocking(self, operation: Operation, timeout: float) -> None:
         """Run an operation in the calling thread if nothing else is to be committed, or submit it.
 
         The way to the store's thread and back takes as long as a commit. Operations of several
         callers still share one: those that come during a commit wait in the queue. An operation may
         overtake what the store's thread has just taken from there, so the caller must not rely on
         the order; `run_blocking` keeps it.
+
+        Args:
+            operation: its caller waits for it next.
+            timeout: seconds that the caller has. If the store may take longer, it is submitted.
         """
-        if self._turn_wanted or not (self._queue.empty() and self._turn.acquire(blocking=False)):
+        if timeout < self.store.patience or not self._take_turn():
             self.submit(operation)
             return
         try:
@@ -274,6 +278,12 @@ class GroupCommit:
                 self._perform_here(operation)
         finally:
             self._turn.release()
+
+    def _take_turn(self) -> bool:
+        """Take the turn to commit if nobody wants it; the caller releases it."""
+        if self._turn_wanted or not self._queue.empty():
+            return False
+        return self._turn.acquire(blocking=False)
 
     def _perform_here(self, operation: Operation) -> None:
         try:

@@ -12,7 +12,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic_core import CoreSchema, SchemaSerializer, core_schema
 
 from afterword.client.inquiries import Inquiries
-from afterword.errors import NotInstalled, UnknownJob, WouldBlock
+from afterword.errors import (
+    ConfigurationError,
+    NotInstalled,
+    UnknownJob,
+    WouldBlock,
+    safe_repr,
+)
+from afterword.model.audit import Actor
 from afterword.model.job import JobRecord, JobState
 from afterword.model.threads import refuse_event_loop
 from afterword.tasks.results import decode_result
@@ -225,8 +232,12 @@ class Job(Generic[R]):
         self._asked.wait_ended_sync([self.id], timeout)
         return self.refresh_sync()._known()
 
-    async def cancel(self, reason: str = "") -> bool:
+    async def cancel(self, reason: str = "", *, by: str = "") -> bool:
         """Cancel the job: at once if it is queued; a running attempt is asked to end.
+
+        Args:
+            reason: it is kept as the job's error.
+            by: the name of the person who wants it, for the audit. Default: it is not in the audit.
 
         Returns:
             False if the job had already ended.
@@ -234,14 +245,14 @@ class Job(Generic[R]):
         Raises:
             UnknownJob: the job is not in the store (yet).
         """
-        done = await self._asked.cancel(self.id, reason or CANCELLED)
+        done = await self._asked.cancel(self.id, reason or CANCELLED, _actor(by))
         (await self.refresh())._known()
         return done
 
-    def cancel_sync(self, reason: str = "") -> bool:
+    def cancel_sync(self, reason: str = "", *, by: str = "") -> bool:
         """`cancel` for threads and scripts."""
         refuse_event_loop("job.cancel_sync()", "await job.cancel()")
-        done = self._asked.cancel_sync(self.id, reason or CANCELLED)
+        done = self._asked.cancel_sync(self.id, reason or CANCELLED, _actor(by))
         self._note(self._asked.record_sync(self.id))
         self._known()
         return done
@@ -277,3 +288,9 @@ class Job(Generic[R]):
 
 
 CANCELLED = "cancelled on request"
+
+
+def _actor(name: str) -> Actor | None:
+    if not isinstance(name, str):
+        raise ConfigurationError(f"by must be the name of a user, but it is {safe_repr(name)}.")
+    return Actor(name=name, place="application") if name else None

@@ -11,9 +11,10 @@ from typing import Any
 from afterword.client.group_commit import GroupCommit
 from afterword.client.operation import calling, waking
 from afterword.errors import StoreError, StoreUnavailable, UnknownTask
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.fork import in_child
-from afterword.model.job import JobRecord, JobState
+from afterword.model.job import JobRecord
 from afterword.model.outcome import storable_text
 from afterword.store.protocol import Store
 from afterword.tasks.registry import resolve
@@ -97,13 +98,13 @@ class Inquiries:
         answered.wait(FIND_WITHIN)
         return found[0] if found else None
 
-    async def cancel(self, job_id: str, reason: str) -> bool:
+    async def cancel(self, job_id: str, reason: str, by: Actor | None = None) -> bool:
         """Cancel a queued job, or ask a running one to end; False: it had already ended."""
-        return await asyncio.to_thread(self.cancel_sync, job_id, reason)
+        return await asyncio.to_thread(self.cancel_sync, job_id, reason, by)
 
-    def cancel_sync(self, job_id: str, reason: str) -> bool:
+    def cancel_sync(self, job_id: str, reason: str, by: Actor | None = None) -> bool:
         """`cancel` for threads and scripts; blocks."""
-        (done,) = self.store().cancel([job_id], storable_text(reason))
+        (done,) = self.store().cancel([job_id], storable_text(reason), by)
         if self.on_cancel:
             # At once, so that a cancelled job which this process holds does not start.
             with contextlib.suppress(StoreError):
@@ -111,7 +112,7 @@ class Inquiries:
         return done
 
     async def wait_ended(self, ids: Sequence[str], timeout: float | None = None) -> bool:
-        """Wait until these jobs have ended; True if all of them completed.
+        """Wait until these jobs have ended; True if all of them succeeded.
 
         Raises:
             TimeoutError: not all of them ended within `timeout` seconds.
@@ -139,13 +140,13 @@ class Inquiries:
         return done
 
     def _looking(self, ids: Sequence[str]) -> Callable[[], bool | None]:
-        """Return `_completed` of these jobs; it answers None while the store is briefly away."""
+        """Return `_succeeded` of these jobs; it answers None while the store is briefly away."""
         answered_at = float("-inf")
 
         def look() -> bool | None:
             nonlocal answered_at
             try:
-                done = self._completed(ids)
+                done = self._succeeded(ids)
             except StoreUnavailable:
                 if self._clock.monotonic() > answered_at + AWAY_FOR:
                     raise
@@ -155,12 +156,12 @@ class Inquiries:
 
         return look
 
-    def _completed(self, ids: Sequence[str]) -> bool | None:
-        """True if all of these jobs completed; None while some have not ended."""
+    def _succeeded(self, ids: Sequence[str]) -> bool | None:
+        """True if all of these jobs succeeded; None while some have not ended."""
         records = self.store().get(ids)
         if not all(record.state.final for record in records):
             return None
-        return all(record.state is JobState.COMPLETED for record in records)
+        return all(record.state.succeeded for record in records)
 
     def function(self, task: str) -> Callable[..., Any] | None:
         """The function of a task, if this application has it."""

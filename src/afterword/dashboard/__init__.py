@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
+from afterword.dashboard.permissions import Person
 from afterword.dashboard.source import Source
 from afterword.errors import ConfigurationError, MissingExtra, safe_repr
 
 if TYPE_CHECKING:
     from afterword.dashboard.application import Dashboard
 
-__all__ = ["Source", "dashboard"]
+__all__ = ["Person", "Source", "dashboard"]
 
 
 def dashboard(

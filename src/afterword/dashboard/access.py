@@ -25,8 +25,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from afterword.dashboard.permissions import OPERATE, READ, Grant, Permission
+from afterword.dashboard.permissions import OPERATE, READ, Grant, Permission, Person
 from afterword.errors import ConfigurationError, safe_repr
+from afterword.model.audit import name_of_user
 
 NOT_LISTED = "This host is not one of the dashboard's hosts."
 CROSS_SITE = "The request does not come from a page of this dashboard."
@@ -127,8 +128,13 @@ async def ask(authorize: Authorize, request: Request) -> object:
     return await run_in_threadpool(authorize, request)
 
 
-async def grant_of(answer: object, *, readers_see_arguments: bool) -> Grant:
-    """Return the permissions that an answer of `authorize` grants; empty for None and False.
+async def person_of(
+    answer: object, request: Request, *, readers_see_arguments: bool
+) -> tuple[str, Grant]:
+    """Return the name and the permissions of the person about whom `authorize` has answered.
+
+    Without a name in the answer, it is that of the user whom a middleware of the application has
+    found, if there is one. The permissions are empty for None and False.
 
     Raises:
         HTTPException: it was returned instead of raised.
@@ -138,10 +144,23 @@ async def grant_of(answer: object, *, readers_see_arguments: bool) -> Grant:
         answer = await answer
     if isinstance(answer, BaseException):
         raise answer
+    name = name_of_user(request.scope.get("user"))
+    if isinstance(answer, Person):
+        name, answer = _checked_name(answer.name), answer.may
     if answer is None or answer is False:
-        return frozenset()
+        return name, frozenset()
     granted = _permissions_in(answer)
-    return granted | {"arguments"} if granted and readers_see_arguments else granted
+    return name, granted | {"arguments"} if granted and readers_see_arguments else granted
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f"The name of a Person must be text, but it is {safe_repr(name)}.\n"
+            '    return Person(user, may="operate")  # incorrect!\n'
+            '    return Person(user.email, may="operate")  # correct!'
+        )
+    return name
 
 
 def _permissions_in(answer: object) -> Grant:
@@ -158,7 +177,8 @@ def _permissions_in(answer: object) -> Grant:
         return READ | frozenset(answer) if answer else frozenset()
     raise ConfigurationError(
         'authorize must return None, "read", "operate", or a set of permissions'
-        f" ({', '.join(known)}), but it returned {safe_repr(answer)}.\n"
+        f" ({', '.join(known)}), or a Person who may do these, but it returned"
+        f" {safe_repr(answer)}.\n"
         "    return user.is_staff  # incorrect!\n"
         '    return "operate" if user.is_staff else None  # correct!'
     )

@@ -39,6 +39,7 @@ from afterword.dashboard.view import (
     fields_of,
 )
 from afterword.errors import AfterwordError, ConfigurationError, StoreError
+from afterword.model.audit import Actor
 
 T = TypeVar("T")
 Ask = Callable[[Request], Any]  # returns the answer of `authorize`, or an awaitable of it
@@ -121,26 +122,27 @@ class Dashboard:
 
     def _route(self, route: Route) -> StarletteRoute:
         async def serve(request: Request) -> Response:
-            granted = await self._granted(request)
+            name, granted = await self._person(request)
             if route.needs not in granted:
                 raise HTTPException(403, access.FORBIDDEN)
             form = await _form_of(request)
-            return await self._in_thread(lambda: self._respond(route, request, granted, form))
+            by = Actor(name=name, place="dashboard")
+            return await self._in_thread(lambda: self._respond(route, request, by, granted, form))
 
         return StarletteRoute(route.path, serve, methods=[route.method], name=route.name)
 
-    async def _granted(self, request: Request) -> Grant:
-        """Return the permissions of the person who asks, after all gates."""
+    async def _person(self, request: Request) -> tuple[str, Grant]:
+        """Return the name and the permissions of the person who asks, after all gates."""
         access.require_host(request, self._hosts)
         if request.method not in ("GET", "HEAD"):
             access.require_own_page(request)
         if self._ask is None:
             access.require_local(request)
-            return OPERATE
+            return "", OPERATE
         # For `authorize`, `request.app` is the application around the dashboard.
         theirs = Request({**request.scope, "app": request.scope[_OUTER]})
-        return await access.grant_of(
-            await self._ask(theirs), readers_see_arguments=self._readers_see_arguments
+        return await access.person_of(
+            await self._ask(theirs), theirs, readers_see_arguments=self._readers_see_arguments
         )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
@@ -153,9 +155,11 @@ class Dashboard:
 
     # ------------------------------------------------------------------ one request, in a thread
 
-    def _respond(self, route: Route, request: Request, granted: Grant, form: Fields) -> Response:
+    def _respond(
+        self, route: Route, request: Request, by: Actor, granted: Grant, form: Fields
+    ) -> Response:
         try:
-            view = self._view(route, request, granted, form)
+            view = self._view(route, request, by, granted, form)
             # Before the screen looks: what changes meanwhile is news for the next poll.
             tag = _tag_of(view)
             if view.poll and request.headers.get("if-none-match") == tag:
@@ -164,12 +168,15 @@ class Dashboard:
         except AfterwordError as error:
             return self._failed(error, request, route.name, granted)
 
-    def _view(self, route: Route, request: Request, granted: Grant, form: Fields) -> View:
+    def _view(
+        self, route: Route, request: Request, by: Actor, granted: Grant, form: Fields
+    ) -> View:
         query = request.url.query
         path = quote(route.path.format(**request.path_params))
         return View(
             store=self._source.store(),
             now=self._source.clock.now(),
+            by=by,
             granted=granted,
             root=_root_of(request),
             screen=route.name,
@@ -177,9 +184,11 @@ class Dashboard:
             path=request.path_params,
             query=fields_of(request.query_params.multi_items()),
             form=form,
-            add=self._source.add,
+            add=lambda job: self._source.add(job, by),
+            new_job=self._source.new_job,
             tasks=self._source.tasks,
             recent=self._recent,
+            settings=self._source.settings,
             poll="hx-request" in request.headers,
         )
 

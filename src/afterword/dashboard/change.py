@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from afterword.admin.changes import BATCH, CHANGES, Change, scope_of, states_of
+from afterword.admin.changes import BATCH, CHANGES, Change, by_search, scope_of, states_of
 from afterword.admin.failures import failures
 from afterword.admin.found import counts, find
 from afterword.admin.health import COUNT_LIMIT
@@ -24,7 +24,6 @@ from afterword.dashboard.view import Answer, Page, Redirect, View
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobRecord, JobState
 
-PLACE = "in the dashboard"
 SECONDS = 2.0  # for which one request changes jobs
 SAMPLES = 5
 _SELECTED = 500  # jobs that can be selected
@@ -78,8 +77,9 @@ def carry_out(view: View) -> Answer:
     report = Counter(results_in(view, scope.change))  # of the parts before
     until = time.monotonic() + SECONDS
     before = view.asked("before") or None
+    by = by_search(view.by, scope.search, scope.states) if scope.all else view.by
     for ids in _parts(view, scope, before):
-        report.update(each or "refused" for each in scope.change.apply(view.store, ids, PLACE))
+        report.update(each or "refused" for each in scope.change.apply(view.store, ids, by))
         before = ids[-1]
         if scope.all and time.monotonic() > until:
             return _unfinished(view, scope, report, before)

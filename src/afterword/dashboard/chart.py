@@ -1,10 +1,11 @@
 """Charts as SVG, made on the server, each with a title, a summary in words, and tooltips.
 
-Colours come from the style sheet, by the name of the series: `good`, `bad`, `busy`, `later`.
+Colours come from the style sheet, by the name of the series: `good`, `bad`, `busy`, `later`, and
+`quiet`, or `busy faint` for a line behind another one.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -13,6 +14,10 @@ from afterword.dashboard.rendering import readable
 
 WIDTH, HEIGHT = 600, 120  # units of the picture, which is as wide as its place
 _GAP = 0.2  # of a bar
+_LEAST = 3.0  # units of the height of a bar: one failure among thousands of jobs is seen
+_MARGIN = 3.0  # units above and below a line
+
+Write = Callable[[float], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,45 +25,48 @@ class Series:
     """Values to be drawn, one for each label.
 
     Args:
-        name: in words, for tooltips and the summary.
+        name: in words, for tooltips and the legend.
         hue: the name of its colour.
+        whole: its value for the whole range, in words, for the legend.
     """
 
     name: str
     hue: str
     values: Sequence[float]
+    whole: str = ""
 
 
-def bars(title: str, labels: Sequence[str], series: Sequence[Series], summary: str) -> Markup:
+def whole_number(value: float) -> str:
+    """Write a number of things."""
+    return f"{value:,.0f}"
+
+
+def bars(
+    title: str, labels: Sequence[str], series: Sequence[Series], write: Write = whole_number
+) -> Markup:
     """Draw stacked bars, one for each label.
 
-    >>> str(bars("Ends", ["12:00"], [Series("done", "good", [3])], "3 done."))[:32]
+    >>> str(bars("Ends", ["12:00"], [Series("done", "good", [3])]))[:32]
     '<figure class="chart"><figcaptio'
     """
-    highest = max((sum(values) for values in _columns(series)), default=0)
-    drawn = Markup("").join(
-        _bar(place, label, series, highest, len(labels)) for place, label in enumerate(labels)
-    )
-    return _figure(title, summary, drawn, highest)
+    highest = max((sum(column) for column in _columns(series)), default=0)
+    below = [0.0] * len(labels)
+    drawn = Markup("")
+    for each in series:
+        drawn += _stacked(each, below, highest, len(series))
+    return _figure(title, labels, series, drawn, highest, write)
 
 
-def lines(
-    title: str, labels: Sequence[str], series: Sequence[Series], summary: str, unit: str = ""
-) -> Markup:
+def lines(title: str, labels: Sequence[str], series: Sequence[Series], write: Write) -> Markup:
     """Draw a line for each series; a value that is not a number interrupts it."""
-    known = (value for each in series for value in each.values if not math.isnan(value))
-    highest = max(known, default=0)
-    drawn = Markup("").join(_line(each, highest) for each in series)
-    areas = Markup("").join(
-        _area(place, label, series, len(labels), unit) for place, label in enumerate(labels)
-    )
-    return _figure(title, summary, drawn + areas, highest, unit)
+    highest = max((value for each in series for value in _known(each.values)), default=0)
+    drawn = Markup("").join(_line(each.hue, each.values, highest) for each in reversed(series))
+    return _figure(title, labels, series, drawn, highest, write)
 
 
 def sparkline(values: Sequence[float], words: str, hue: str = "busy") -> Markup:
     """Draw a small line without axes; `words` says the same."""
-    highest = max(values, default=0)
-    line = _line(Series("", hue, values), highest)
+    line = _line(hue, values, max(values, default=0))
     return Markup(
         '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"><title>{}'
         "</title>{}</svg>"
@@ -68,79 +76,93 @@ def sparkline(values: Sequence[float], words: str, hue: str = "busy") -> Markup:
 # ---------------------------------------------------------------------- parts
 
 
-def _figure(title: str, summary: str, drawn: Markup, highest: float, unit: str = "") -> Markup:
+def _figure(
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[Series],
+    drawn: Markup,
+    highest: float,
+    write: Write,
+) -> Markup:
+    summary = ", ".join(f"{each.name} {each.whole}".strip() for each in series)
+    columns = Markup("").join(
+        _column(place, label, series, len(labels), write) for place, label in enumerate(labels)
+    )
     return Markup(
-        '<figure class="chart"><figcaption><strong>{}</strong> <span class="top">{}{}</span>'
+        '<figure class="chart"><figcaption><strong>{}</strong> <span class="top">{}</span>'
         '</figcaption><svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"><title>{}'
-        "</title>{}</svg><p>{}</p></figure>"
+        "</title>{}{}</svg>{}</figure>"
     ).format(
         readable(title),
-        _short(highest),
-        unit,
+        write(highest) if highest else "",
         WIDTH,
         HEIGHT,
-        readable(f"{title}. {summary}"),
+        readable(f"{title}: {summary}"),
         drawn,
-        readable(summary),
+        columns,
+        _legend(series),
     )
 
 
-def _bar(place: int, label: str, series: Sequence[Series], highest: float, number: int) -> Markup:
-    step = WIDTH / number
-    words = ", ".join(f"{_short(each.values[place])} {each.name}" for each in series)
-    top = float(HEIGHT)
-    parts = Markup("")
-    for each in series:
-        height = each.values[place] / highest * HEIGHT if highest else 0.0
-        top -= height
-        if height:
-            parts += _rect(each.hue, place * step + step * _GAP / 2, top, step * (1 - _GAP), height)
-    # The whole column answers to the pointer, however short its bar is.
-    area = _rect("none", place * step, 0.0, step, float(HEIGHT))
-    return Markup("<g><title>{}: {}</title>{}{}</g>").format(
-        readable(label), readable(words), area, parts
+def _legend(series: Sequence[Series]) -> Markup:
+    items = Markup("").join(
+        Markup('<li class="{}">{} <b>{}</b></li>').format(
+            _classes(each.hue), readable(each.name), readable(each.whole)
+        )
+        for each in series
     )
+    return Markup('<ul class="legend">{}</ul>').format(items)
 
 
-def _area(place: int, label: str, series: Sequence[Series], number: int, unit: str) -> Markup:
+def _column(place: int, label: str, series: Sequence[Series], number: int, write: Write) -> Markup:
+    """Make the area that shows a tooltip: the whole column, however short its bar is."""
     step = WIDTH / number
     known = [each for each in series if not math.isnan(each.values[place])]
-    words = ", ".join(f"{each.name} {_short(each.values[place])}{unit}" for each in known)
-    area = _rect("none", place * step, 0.0, step, float(HEIGHT))
-    return Markup("<g><title>{}: {}</title>{}</g>").format(
-        readable(label), readable(words or "no value"), area
-    )
-
-
-def _rect(hue: str, x: float, y: float, width: float, height: float) -> Markup:
+    words = ", ".join(f"{each.name} {write(each.values[place])}" for each in known)
     return Markup(
-        '<rect class="h-{}" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>'
-    ).format(hue, x, y, width, height)
+        '<rect x="{:.1f}" width="{:.1f}" height="{}"><title>{}: {}</title></rect>'
+    ).format(place * step, step, HEIGHT, readable(label), readable(words or "none ended"))
 
 
-def _line(series: Series, highest: float) -> Markup:
+def _stacked(series: Series, below: list[float], highest: float, layers: int) -> Markup:
+    """Draw the bars of a series on top of those below; their heights are added to `below`."""
     step = WIDTH / max(1, len(series.values))
-    path, pen_is_down = [], False
+    room = HEIGHT - _LEAST * layers
+    path = ""
     for place, value in enumerate(series.values):
+        if value:
+            height = _LEAST + value / highest * room
+            below[place] += height
+            left, top, width = (place + _GAP / 2) * step, HEIGHT - below[place], step * (1 - _GAP)
+            path += f"M{left:.1f} {top:.1f}v{height:.1f}h{width:.1f}v-{height:.1f}z"
+    return Markup('<path class="{} solid" d="{}"/>').format(_classes(series.hue), path)
+
+
+def _line(hue: str, values: Sequence[float], highest: float) -> Markup:
+    step = WIDTH / max(1, len(values))
+    room = HEIGHT - 2 * _MARGIN
+    path, pen_is_down = "", False
+    for place, value in enumerate(values):
         if math.isnan(value):
             pen_is_down = False
             continue
-        y = HEIGHT - (value / highest * (HEIGHT - 4) if highest else 0.0) - 2
-        path.append(f"{'L' if pen_is_down else 'M'}{(place + 0.5) * step:.2f} {y:.2f}")
+        y = HEIGHT - _MARGIN - (value / highest * room if highest else 0.0)
+        # A point of its own becomes a dot: the ends of lines are round.
+        path += f"{'L' if pen_is_down else 'M'}{(place + 0.5) * step:.1f} {y:.1f}"
+        path += "" if pen_is_down else "h0"
         pen_is_down = True
-    return Markup('<path class="h-{}" d="{}" vector-effect="non-scaling-stroke"/>').format(
-        series.hue, "".join(path)
+    return Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"/>').format(
+        _classes(hue), path
     )
+
+
+def _classes(hue: str) -> str:
+    return f"h-{hue}"
+
+
+def _known(values: Sequence[float]) -> Sequence[float]:
+    return [value for value in values if not math.isnan(value)]
 
 
 def _columns(series: Sequence[Series]) -> Sequence[tuple[float, ...]]:
     return list(zip(*(each.values for each in series), strict=True))
-
-
-def _short(value: float) -> str:
-    """Write a number with few digits.
-
-    >>> _short(12345), _short(0.1234), _short(3.0)
-    ('12,345', '0.123', '3')
-    """
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"

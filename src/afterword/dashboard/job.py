@@ -1,7 +1,6 @@
-"""One job: its state and why, its attempts, its arguments, and what can be done with it."""
+"""One job: its state and why, its attempts with logs, its arguments, and what to do with it."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,12 +10,13 @@ from afterword.admin.job_options import limit_of, options_in_words
 from afterword.admin.summary import note_on
 from afterword.admin.waiting import why
 from afterword.dashboard.command import command
+from afterword.dashboard.copy import copies_of
 from afterword.dashboard.frames import Part, parts
 from afterword.dashboard.jobs import done
 from afterword.dashboard.rendering import short_id
 from afterword.dashboard.tree import tree
-from afterword.dashboard.view import Page, Redirect, View
-from afterword.model.job import JobRecord, NewJob, first_id, new_id
+from afterword.dashboard.view import Page, View
+from afterword.model.job import JobRecord, first_id
 from afterword.model.records import AttemptRecord, Filter
 
 _NEIGHBOURS = 20  # jobs of the same request that are shown
@@ -30,18 +30,21 @@ class Step:
     Args:
         waited: seconds between the end of the step before and its start; None if not known.
         took: seconds; None while it runs, or if not known.
+        log: what loggers wrote during the attempt, if that was kept.
     """
 
     attempt: AttemptRecord
     waited: float | None
     took: float | None
     error: Sequence[Part]
+    log: str = ""
 
 
 def show(view: View) -> Page:
     """Show everything about a job."""
     job = one(view.store, view.path["job_id"])
     attempts = view.store.attempts(job.id)
+    logs = view.store.logs(job.id) if view.may("arguments") else {}
     shown = view.shown(job)
     neighbours = _neighbours(view, job)
     return Page(
@@ -51,7 +54,7 @@ def show(view: View) -> Page:
         values={
             "job": shown,
             "why": why(view.store, job, view.now),
-            "steps": _steps(job, attempts),
+            "steps": _steps(job, attempts, logs),
             "arguments": tree(shown.arguments),
             "result": tree(shown.result),
             "error": parts(job.error) if job.error and job.attempt == 0 else [],
@@ -62,7 +65,7 @@ def show(view: View) -> Page:
             "notes": {each.id: note_on(each, view.now, short_id) for each in neighbours},
             "changes": _changes(view, job),
             "command": command("show", job.id),
-            "run_command": _run_command(view, job),
+            "copies": copies_of(job) if view.may("arguments") else {},
             "copied": view.asked("copied"),
             "done": done(view),
         },
@@ -87,7 +90,9 @@ def _neighbours(view: View, job: JobRecord) -> list[JobRecord]:
 # ---------------------------------------------------------------------- its way
 
 
-def _steps(job: JobRecord, attempts: Sequence[AttemptRecord]) -> list[Step]:
+def _steps(
+    job: JobRecord, attempts: Sequence[AttemptRecord], logs: Mapping[int, str]
+) -> list[Step]:
     """Return the attempts, with what lay between them."""
     steps = []
     since: datetime | None = job.created_at
@@ -98,6 +103,7 @@ def _steps(job: JobRecord, attempts: Sequence[AttemptRecord]) -> list[Step]:
                 waited=_between(since, each.started_at),
                 took=_between(each.started_at, each.ended_at),
                 error=parts(each.error) if each.error else [],
+                log=logs.get(each.attempt, ""),
             )
         )
         since = each.ended_at
@@ -106,40 +112,3 @@ def _steps(job: JobRecord, attempts: Sequence[AttemptRecord]) -> list[Step]:
 
 def _between(start: datetime | None, end: datetime | None) -> float | None:
     return None if start is None or end is None else max(0.0, (end - start).total_seconds())
-
-
-# ---------------------------------------------------------------------- a copy
-
-
-def run_copy(view: View) -> Redirect:
-    """Add a new job with the same task, arguments and options."""
-    job = one(view.store, view.path["job_id"])
-    copy = NewJob(
-        id=new_id(),
-        task=job.task,
-        arguments=job.arguments,
-        queue=job.queue,
-        priority=job.priority,
-        tags=job.tags,
-        limit_key=job.limit_key,
-        options=job.options,
-    )
-    view.add(copy)
-    return Redirect(view.url(f"/jobs/{copy.id}", copied=job.id))
-
-
-def _run_command(view: View, job: JobRecord) -> str:
-    """Write the command that adds the same job; empty if its arguments must not be seen."""
-    if not view.may("arguments") or not _is_object(job.arguments):
-        return ""
-    queue = None if job.queue == "default" else job.queue
-    priority = job.priority or None
-    tags = [word for tag in job.tags for word in ("--tag", tag)]
-    return command("run", job.task, "--json", job.arguments, *tags, queue=queue, priority=priority)
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False

@@ -10,7 +10,7 @@ from afterword.admin.search import QUALIFIERS, Search, parse
 from afterword.admin.summary import note_on
 from afterword.admin.words import at_least
 from afterword.dashboard.command import command
-from afterword.dashboard.rendering import short_id
+from afterword.dashboard.rendering import short_id, state_in_words
 from afterword.dashboard.view import Page, View
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobRecord, JobState
@@ -36,7 +36,7 @@ def show(view: View) -> Page:
         search = searched(view, typed)
     except ConfigurationError as error:
         return _page(view, Search(text=typed), [], mistake=str(error))
-    before, top = _id_in(view, "before"), _id_in(view, "from")
+    before, top = id_in(view, "before"), id_in(view, "from")
     found = find(view.store, search, PAGE, before or (next_id(top) if top else None))
     return _page(
         view,
@@ -114,7 +114,9 @@ def _tabs(view: View, search: Search) -> list[Tab]:
     for state in JobState:
         count = at_least(*known[state]) if state in known else ""
         query = search.in_state(state).text
-        tabs.append(Tab(state.value, query, count, search.filter.state is state))
+        current = search.filter.state is state
+        if current or count not in ("", "0") or state is not JobState.HANDED_OVER:
+            tabs.append(Tab(state_in_words(state), query, count, current))
     return tabs
 
 
@@ -124,11 +126,11 @@ def _news(view: View, search: Search, top: str) -> int:
     return sum(job.id > top for job in newest)
 
 
-def _id_in(view: View, name: str) -> str | None:
+def id_in(view: View, name: str) -> str | None:
     """Return the id in a parameter; None if there is none.
 
     Raises:
-        ConfigurationError: it is not the id of a job.
+        ConfigurationError: it is not an id.
     """
     text = view.asked(name)
     if not text:
@@ -136,7 +138,7 @@ def _id_in(view: View, name: str) -> str | None:
     try:
         return str(UUID(text))
     except ValueError:
-        raise ConfigurationError(f"{name} must be the id of a job, but it is {text!r}.") from None
+        raise ConfigurationError(f"{name} must be an id, but it is {text!r}.") from None
 
 
 def done(view: View) -> list[tuple[str, int]]:

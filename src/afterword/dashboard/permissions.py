@@ -1,8 +1,10 @@
-"""The permissions of the dashboard."""
+"""The permissions of the dashboard, and the people who have them."""
 
+from collections.abc import Collection
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
-# read: every screen. arguments: arguments and results of jobs. The others are changes.
+# read: every screen. arguments: arguments, results and logs of jobs. The others are changes.
 Permission = Literal[
     "read", "arguments", "retry", "cancel", "delete", "add", "queues", "schedules", "workers"
 ]
@@ -10,3 +12,17 @@ Grant = frozenset[str]  # permissions of one person
 
 READ: Grant = frozenset({"read"})
 OPERATE: Grant = frozenset(get_args(Permission))
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person who uses the dashboard, as `authorize` may return them.
+
+    Args:
+        name: the user's name, for the audit.
+        may: "read", "operate", a set of permissions, or None: nothing.
+    """
+
+    name: str
+    _: KW_ONLY
+    may: str | Collection[str] | None

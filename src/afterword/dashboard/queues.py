@@ -12,6 +12,7 @@ from afterword.model.records import QueueRecord
 
 _QUEUES = 200  # that are listed at a time
 _WORKERS = 50  # that are listed for one queue
+_WITHIN = 3.0  # seconds for which a change waits for workers; they look twice a second
 
 
 def show(view: View) -> Page:
@@ -90,18 +91,18 @@ def _did(view: View) -> list[str]:
 
 def pause(view: View) -> Redirect:
     """Let no worker start jobs of a queue."""
-    return _changed(view, "pause", rules.pause(view.store, [_name(view)]))
+    return _changed(view, "pause", rules.pause(view.store, [_name(view)], view.by, _WITHIN))
 
 
 def resume(view: View) -> Redirect:
     """Let the workers start jobs of a queue again."""
-    return _changed(view, "resume", rules.resume(view.store, [_name(view)]))
+    return _changed(view, "resume", rules.resume(view.store, [_name(view)], view.by))
 
 
 def limit(view: View) -> Redirect:
     """Limit the jobs of a queue that run at the same time; without a number, remove the limit."""
     most = read_limit(view.asked("limit").strip() or "none")
-    return _changed(view, "limit", rules.limit(view.store, _name(view), most))
+    return _changed(view, "limit", rules.limit(view.store, _name(view), most, view.by, _WITHIN))
 
 
 def _changed(view: View, did: str, ruled: Ruled) -> Redirect:

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from afterword.admin.duration import show_in_zone, show_instant, show_span
+from afterword.admin.duration import show_duration, show_in_zone, show_instant, show_span
 from afterword.admin.failures import first_and_last_line, last_line
 from afterword.admin.health import capped
 from afterword.admin.progress import in_words, progress_of, share_of
@@ -27,7 +27,7 @@ SHORT_ID = 8  # characters of an id that lists show: the last ones, which differ
 
 # Not allowed in a page: control characters, halves of surrogate pairs, and what changes the
 # direction of the text around it.
-_MISLEADING = re.compile(
+MISLEADING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 
@@ -44,6 +44,7 @@ def environment() -> Environment:
     )
     made.filters.update(
         capped=capped,
+        duration=show_duration,
         instant=show_instant,
         in_zone=show_in_zone,
         json=partial(json.dumps, indent=2, ensure_ascii=False),
@@ -77,7 +78,7 @@ def readable(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return _MISLEADING.sub(_escaped, value)
+        return MISLEADING.sub(_escaped, value)
     return value
 
 
@@ -114,7 +115,7 @@ def kind_of(job: JobRecord, now: float) -> str:
     if job.state is JobState.RUNNING:
         return "ending" if job.cancelling is not None else "running"
     if job.state is not JobState.QUEUED:
-        return job.state.value
+        return state_in_words(job.state)
     if job.after:
         return "waiting"
     if job.parked_at:
@@ -122,6 +123,15 @@ def kind_of(job: JobRecord, now: float) -> str:
     if job.run_at.timestamp() > now:
         return "retrying" if job.attempt else "scheduled"
     return "queued"
+
+
+def state_in_words(state: JobState) -> str:
+    """Return a state as people read it.
+
+    >>> state_in_words(JobState.HANDED_OVER)
+    'handed over'
+    """
+    return state.value.replace("_", " ")
 
 
 def short_id(job_id: str) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from afterword.dashboard import (
+    audit,
     change,
+    copy,
     export,
     failures,
     job,
@@ -17,6 +19,7 @@ from afterword.dashboard import (
     overview,
     queues,
     schedules,
+    system,
     tasks,
     workers,
 )
@@ -50,7 +53,8 @@ ROUTES = (
     Route("jobs", "/jobs", jobs.show, menu="Jobs"),
     Route("export", "/jobs/export.{format}", export.send),
     Route("job", "/jobs/{job_id}", job.show),
-    Route("copy", "/jobs/{job_id}/copy", job.run_copy, "add", "POST"),
+    Route("edit", "/jobs/{job_id}/copy", copy.show, "add"),
+    Route("copy", "/jobs/{job_id}/copy", copy.run, "add", "POST"),
     Route("confirm_retry", "/jobs/change/retry", change.confirm, "retry"),
     Route("retry", "/jobs/change/retry", change.carry_out, "retry", "POST"),
     Route("confirm_cancel", "/jobs/change/cancel", change.confirm, "cancel"),
@@ -63,11 +67,13 @@ ROUTES = (
     Route("pause_queue", "/queues/queue/pause", queues.pause, "queues", "POST"),
     Route("resume_queue", "/queues/queue/resume", queues.resume, "queues", "POST"),
     Route("limit_queue", "/queues/queue/limit", queues.limit, "queues", "POST"),
-    Route("workers", "/workers", workers.show, menu="Workers"),
-    Route("tasks", "/tasks", tasks.show, menu="Tasks"),
     Route("schedules", "/schedules", schedules.show, menu="Schedules"),
     Route("pause_schedule", "/schedules/pause", schedules.pause, "schedules", "POST"),
     Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),
+    Route("workers", "/workers", workers.show, menu="Workers"),
+    Route("tasks", "/tasks", tasks.show, menu="Tasks"),
+    Route("system", "/system", system.show, menu="System"),
+    Route("audit", "/audit", audit.show, menu="Audit"),
 )
 
 

@@ -159,7 +159,7 @@ def resume(view: View) -> Redirect:
 
 def _changed(view: View, *, paused: bool) -> Redirect:
     name = view.asked("name")
-    if not view.store.pause_schedule(name, paused):
+    if not view.store.pause_schedule(name, paused, view.by):
         raise NotFound(f"There is no schedule {name!r} in this store.")
     did = "pause" if paused else "resume"
     return Redirect(view.url("/schedules", did=did, name=name, after=view.asked("after")))

@@ -1,11 +1,14 @@
 """The store that a dashboard shows, and whose it is."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.job import NewJob
 from afterword.store.protocol import Store
+
+NewJobOf = Callable[[str, str], NewJob]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +17,17 @@ class Source:
 
     Args:
         store: returns the store, opened if necessary; it may block.
-        add: stores a new job; it may block.
+        add: stores a new job for a person; it may block.
         clock: the store's time.
+        settings: returns the settings of the application's `Afterword`, by their names.
+        new_job: makes the job of a task and of its arguments as JSON, as `add_task` would. None:
+            there is no application, so only what holds for every task is checked.
         tasks: returns the names of the application's tasks; None: there is no application.
     """
 
     store: Callable[[], Store]
-    add: Callable[[NewJob], object]
+    add: Callable[[NewJob, Actor], object]
     clock: Clock
+    settings: Callable[[], Mapping[str, str]] = dict
+    new_job: NewJobOf | None = None
     tasks: Callable[[], Collection[str]] | None = None

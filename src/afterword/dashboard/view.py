@@ -12,9 +12,12 @@ from urllib.parse import quote, urlencode
 
 from afterword.dashboard.permissions import Grant
 from afterword.dashboard.recent import Recent
+from afterword.dashboard.source import NewJobOf
 from afterword.errors import AfterwordError, ConfigurationError
+from afterword.model.audit import Actor
 from afterword.model.job import JobRecord, NewJob
 from afterword.store.protocol import Store
+from afterword.tasks.payload import PAYLOAD_LIMIT
 
 HIDDEN = '"hidden: the permission to see arguments is missing"'  # as JSON
 _LONGEST = 2_000  # characters of a parameter
@@ -81,21 +84,25 @@ class View:
     Args:
         store: open; its verbs for people may be called.
         now: seconds since 1970, by the store's clock.
-        granted: the permissions of the person who asks.
+        by: the person who asks, for the audit.
+        granted: the permissions of this person.
         root: the path under which the dashboard is mounted.
         screen: the name of the route.
         here: the URL of this request, as a path with its query.
         path: the variables of the route's path.
         query: the parameters in the URL.
         form: the fields of a form that was sent.
-        add: stores a new job.
+        add: stores a new job for this person.
+        new_job: makes a job, see `Source`.
         tasks: returns the names of the application's tasks; None: there is no application.
         recent: keeps answers that took long.
+        settings: those of the application's `Afterword`, by their names.
         poll: True if an open page asks for news.
     """
 
     store: Store
     now: float
+    by: Actor
     granted: Grant
     root: str
     screen: str
@@ -104,8 +111,10 @@ class View:
     query: Fields
     form: Fields
     add: Callable[[NewJob], object]
+    new_job: NewJobOf | None
     tasks: Callable[[], Collection[str]] | None
     recent: Recent
+    settings: Callable[[], Mapping[str, str]] = dict
     poll: bool = False
 
     def may(self, permission: str) -> bool:
@@ -142,8 +151,19 @@ class View:
         """Return all values of a parameter; see `asked`."""
         values = [*self.query.get(name, ()), *self.form.get(name, ())]
         for value in values:
-            _require_text(name, value)
+            _require_text(name, value, _LONGEST)
         return values
+
+    def typed(self, name: str) -> str | None:
+        """Return a long text of the form; None if it was not sent.
+
+        Raises:
+            ConfigurationError: it is not text.
+        """
+        value = next(iter(self.form.get(name, ())), None)
+        if value is not None:
+            _require_text(name, value, PAYLOAD_LIMIT)
+        return value
 
     def shown(self, job: JobRecord) -> JobRecord:
         """Return a job as the person who asks may see it. Every screen uses this."""
@@ -156,10 +176,10 @@ class View:
         return [self.shown(job) for job in jobs]
 
 
-def _require_text(name: str, value: str) -> None:
-    if len(value) > _LONGEST:
+def _require_text(name: str, value: str, longest: int) -> None:
+    if len(value) > longest:
         raise ConfigurationError(
-            f"{name} must have at most {_LONGEST:,} characters, but it has {len(value):,}."
+            f"{name} must have at most {longest:,} characters, but it has {len(value):,}."
         )
     if "\0" in value or not _is_utf8(value):
         raise ConfigurationError(f"{name} must be text in UTF-8 without the character NUL.")

@@ -73,7 +73,12 @@ class Server:
         """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log
+                self._command,
+                cwd=self._folder,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the demo, which ends it
             )
         deadline = time.monotonic() + START_WITHIN
         while not self._answers():
@@ -95,6 +100,10 @@ class Server:
     def kill(self) -> None:
         """Send SIGKILL, so that the process cannot clean up."""
         self._running.kill()
+        self._running.wait()
+
+    def wait(self) -> None:
+        """Wait until the process has ended."""
         self._running.wait()
 
     def stop(self, within: float = 10.0) -> None:

@@ -1,7 +1,10 @@
 """The audit: what people did to jobs, queues and schedules."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+from afterword.model.job import new_id
 
 KEPT_DAYS = 365
 
@@ -12,13 +15,39 @@ class Actor:
 
     Args:
         name: of the user, as far as it is known.
-        place: "dashboard", "command line" or "API".
+        place: "dashboard", "command line", "API" or "application".
         selection: the search by which the jobs were chosen; "": they were named one by one.
+        act: the same for all batches of one action, which are one row; "": each call is a row.
     """
 
     name: str
     place: str
     selection: str = ""
+    act: str = ""
+
+    def on_all(self, selection: str) -> "Actor":
+        """Return the actor of one action on all that match, which is made in batches."""
+        return replace(self, selection=selection, act=new_id())
+
+
+def name_of_user(user: object) -> str:
+    """Return the name of a user, whatever represents one; "" if it tells none.
+
+    Text is no name: security dependencies of FastAPI return tokens and keys as text.
+
+    >>> from starlette.authentication import SimpleUser
+    >>> name_of_user(SimpleUser("ada")), name_of_user("a-token")
+    ('ada', '')
+    """
+    for attribute in _NAMES:
+        with suppress(Exception):  # code of the application; Starlette's BaseUser raises
+            name = getattr(user, attribute)
+            if isinstance(name, str):
+                return name
+    return ""
+
+
+_NAMES = ("display_name", "username")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +56,7 @@ class AuditRecord:
 
     Args:
         action: the verb: "cancel", "retry", "delete", "pause", "resume", "limit",
-            "pause schedule" or "resume schedule".
+            "pause schedule", "resume schedule", or what else was noted, such as "run".
         target: the search, or the first ids or names.
         count: how many jobs, queues or schedules it changed.
     """

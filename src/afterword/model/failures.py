@@ -123,9 +123,7 @@ def kind_of(error: str) -> tuple[str, str]:
     >>> kind_of("interrupted by 100 shutdowns")
     ('', 'interrupted by # shutdowns')
     """
-    line = _exception_line(error.splitlines())
-    match = _EXCEPTION.fullmatch(line[:_LINE])
-    exception, message = (match[1], match[2] or "") if match else ("", line[:_LINE])
+    exception, message = exception_of(error)
     return exception, without_ids(_QUOTED.sub("<text>", message))[:_LINE].strip()
 
 
@@ -151,6 +149,19 @@ def common_text(name: str) -> str | None:
     if name == NO_TEXT:
         return None
     return max(_APART.split(name), key=len).strip() or None
+
+
+def exception_of(error: str) -> tuple[str, str]:
+    """Return the type of an error's exception, and the first line of its message.
+
+    >>> exception_of('Traceback ...\\n  File "a.py", line 1, in f\\n    g()\\nKeyError: 7')
+    ('KeyError', '7')
+    >>> exception_of("interrupted by 100 shutdowns")
+    ('', 'interrupted by 100 shutdowns')
+    """
+    line = _exception_line(error.splitlines())[:_LINE]
+    match = _EXCEPTION.fullmatch(line)
+    return (match[1], match[2] or "") if match else ("", line)
 
 
 def without_ids(text: str) -> str:

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import re
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +21,7 @@ class JobState(StrEnum):
     QUEUED = "queued"  # waits for a worker, for its time, or for its predecessor
     RUNNING = "running"  # claimed by a worker
     COMPLETED = "completed"  # the task returned
+    HANDED_OVER = "handed_over"  # sent to the fleet of another system, whose workers run it
     FAILED = "failed"  # the task raised, or its worker was lost too often
     CANCELLED = "cancelled"  # will not run: it was cancelled, or an earlier job failed
 
@@ -27,8 +30,14 @@ class JobState(StrEnum):
         """Return True if the job has ended for good."""
         return self in FINAL_STATES
 
+    @property
+    def succeeded(self) -> bool:
+        """Return True if the job has ended, and the jobs behind it may go on."""
+        return self in SUCCESSES
 
-FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+
+SUCCESSES = frozenset({JobState.COMPLETED, JobState.HANDED_OVER})
+FINAL_STATES = SUCCESSES | {JobState.FAILED, JobState.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,7 @@ class JobOptions:
         on_crash: "retry" runs the job again if its worker dies, "fail" lets it fail.
         limit: the most jobs of its `limit_key` that run at the same time; None: no limit.
         rate: the most of them that start in a period: (count, seconds); None: no limit.
+        trace: the context of the span in which the job was added, as text (`telemetry.tracing`).
     """
 
     retries: int | None = None
@@ -51,6 +61,17 @@ class JobOptions:
     on_crash: OnCrash = "retry"
     limit: int | None = None
     rate: tuple[int, float] | None = None
+    trace: Mapping[str, str] | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace in which the job was added, as 32 hexadecimal digits.
+
+        >>> JobOptions(trace={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}).trace_id
+        'abababababababababababababababab'
+        """
+        found = _TRACEPARENT.match((self.trace or {}).get("traceparent", ""))
+        return found[1] if found else None
 
     def text(self) -> str | None:
         """Encode the options that differ from the defaults as JSON; None if none does.
@@ -77,11 +98,19 @@ class JobOptions:
             stored: dict[str, Any] = json.loads(text)
             known = {name: stored[name] for name in cls.__slots__ if name in stored}
             rate = known.get("rate")
-            return cls(**{**known, "rate": (int(rate[0]), float(rate[1])) if rate else None})
+            known["rate"] = (int(rate[0]), float(rate[1])) if rate else None
+            return cls(**{**known, "trace": _texts_of(known.get("trace"))})
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
             return DEFAULTS
 
 
+def _texts_of(stored: object) -> Mapping[str, str] | None:
+    """Return the texts of a mapping; None if there are none."""
+    items = stored.items() if isinstance(stored, dict) else ()
+    return {name: text for name, text in items if isinstance(text, str)} or None
+
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 DEFAULTS = JobOptions()
 
 
@@ -171,6 +200,11 @@ class JobRecord:
     cancelling: str | None = None
     result: str | None = None
     parked_at: datetime | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the trace in which the job was added; None: there was none."""
+        return JobOptions.read(self.options).trace_id
 
 
 class _Stamps:

@@ -31,6 +31,11 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The job was sent to the fleet of another system; the end of its work is not known here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The task raised; `error` is the traceback as text, with the exception on its last line."""
 
@@ -57,7 +62,7 @@ class Released:
     """A shutdown interrupted the attempt; any worker may run the job again."""
 
 
-Outcome = Completed | Failed | Cancelled | RetryAt | Released
+Outcome = Completed | HandedOver | Failed | Cancelled | RetryAt | Released
 
 
 def describe(error: BaseException, *, whole: bool = False) -> str:

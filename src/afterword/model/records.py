@@ -81,8 +81,8 @@ class QueueRecord:
 class AttemptRecord:
     """One attempt at a job; `outcome` is None while it runs.
 
-    An attempt ends as "completed", "failed", "cancelled", "interrupted" (by a shutdown) or "lost"
-    (with its worker). `error` is the traceback or the reason, as text.
+    An attempt ends as "completed", "handed_over", "failed", "cancelled", "interrupted" (by a
+    shutdown) or "lost" (with its worker). `error` is the traceback or the reason, as text.
     """
 
     job_id: str
@@ -110,11 +110,22 @@ class ScheduleRecord:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A finding of a store about itself; `fix` is empty if nothing is wrong."""
+    """A finding of a store about itself.
+
+    Args:
+        fix: advice; "": nothing is wrong.
+        serious: False if the store works as it must with what is found.
+    """
 
     name: str
     found: str
     fix: str = ""
+    serious: bool = True
+
+    @property
+    def is_problem(self) -> bool:
+        """True if a person has to act."""
+        return bool(self.fix) and self.serious
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +139,4 @@ class TaskRecord:
     failed: int
     cancelled: int
     last_at: datetime | None  # the latest end of one
+    handed_over: int = 0

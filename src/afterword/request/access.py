@@ -15,8 +15,8 @@ from starlette.responses import Response
 from afterword.errors import ConfigurationError
 
 
-async def require_granted(answer: object) -> None:
-    """Refuse the request unless this return value of `authorize` grants access.
+async def require_granted(answer: object) -> object:
+    """Refuse the request unless this return value of `authorize` grants access; return it.
 
     Raises:
         HTTPException: access is denied.
@@ -35,6 +35,7 @@ async def require_granted(answer: object) -> None:
             "    return JSONResponse(..., status_code=401)  # incorrect!\n"
             "    raise HTTPException(401)  # correct!"
         )
+    return answer
 
 
 def _is_left_to_run(answer: object) -> bool:

@@ -15,7 +15,7 @@ from afterword.errors import NotInstalled
 from afterword.injection.needs import native
 from afterword.model.job import new_id
 from afterword.request.bind import AsyncBinding, Binding
-from afterword.request.inline import call_plainly
+from afterword.request.inline import as_background_task, call_plainly
 from afterword.request.outbox import Entry, Outbox, open_outbox
 from afterword.tasks.options import NO_OPTIONS
 from afterword.tasks.registry import is_async, reference, require_callable
@@ -142,7 +142,11 @@ class BackgroundTasks(TaskAdder, BackgroundTask):
     async def __call__(self) -> None:
         """Run the calls in order; those that are in an outbox are confirmed."""
         for task in self.tasks:
-            await task()
+            entry: Entry | None = getattr(task, "_entry", None)
+            if entry is None or not entry.durable:
+                await as_background_task(task.func, task)
+            else:
+                await task()
 
 
 class TasksOfTask(BackgroundTasks):

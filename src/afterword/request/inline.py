@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from afterword.model.control import Cancel
 from afterword.model.job import JobRecord, JobState
 from afterword.model.outcome import describe
 from afterword.tasks.registry import is_async
+from afterword.telemetry import tracing
 
 if TYPE_CHECKING:
     from afterword.request.intake import Intake
@@ -42,6 +44,32 @@ async def call_plainly(func: Function, args: tuple[Any, ...], kwargs: Mapping[st
     result = await run_in_threadpool(functools.partial(func, *args, **kwargs))
     if isinstance(result, Awaitable):
         await result
+
+
+async def as_background_task(func: Function, call: Callable[[], Awaitable[None]]) -> None:
+    """Run a call as FastAPI runs a background task, in whose trace it then has a span.
+
+    Starlette's have none.
+    """
+    fastapi = sys.modules.get("fastapi")
+    if fastapi is None:
+        await call()
+        return
+
+    tasks = fastapi.BackgroundTasks()
+    tasks.add_task(named_as(func, call))
+    await tasks()
+
+
+def named_as(func: Function, call: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """A function that makes this call, with the name that FastAPI's span gets from the task."""
+
+    async def run() -> None:
+        await call()
+
+    run.__module__ = getattr(func, "__module__", type(func).__module__)
+    run.__qualname__ = getattr(func, "__qualname__", type(func).__qualname__)
+    return run
 
 
 async def run_until(outbox: "Outbox", last: "Entry") -> None:
@@ -69,6 +97,7 @@ async def _run(outbox: "Outbox", entry: "Entry") -> None:
         if not outbox.durable:
             raise  # not started: as with FastAPI, a test client sees the error
         # Started: an error that reaches the server would close the client's connection.
+        tracing.mark_failed(error)
         telemetry.task_failed(entry.job.task, outbox.intake.redact(describe(error)))
         if not isinstance(error, Cancel):
             job = entry.job
@@ -94,8 +123,7 @@ async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:
     while True:
         records = await outbox.intake.inquiries.records(ids)
         if all(record.state.final for record in records):
-            completed = all(record.state is JobState.COMPLETED for record in records)
-            if not completed:
+            if not all(record.state.succeeded for record in records):
                 outbox.failed_at = outbox.failed_at or entry
             return
         if patience.is_over(records):

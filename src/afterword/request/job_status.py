@@ -83,7 +83,8 @@ class JobStatus(BaseModel):
     id: Id = Field(description="The job's id")
     state: JobState = Field(
         description="queued: waits for a worker, or for its time. running: a worker has it."
-        " completed, failed, cancelled: has ended"
+        " completed, failed, cancelled: has ended;"
+        " handed_over: was sent to the fleet of another system, whose workers run it"
     )
     attempt: int = Field(description="The number of attempts that have started", examples=[1])
     cancelling: bool = Field(description="True if it is running and was asked to end")
@@ -135,6 +136,7 @@ _IS = {
     JobState.QUEUED: "is queued",
     JobState.RUNNING: "is running",
     JobState.COMPLETED: "has completed",
+    JobState.HANDED_OVER: "was handed over",
     JobState.FAILED: "has failed",
     JobState.CANCELLED: "was cancelled",
 }
@@ -159,6 +161,19 @@ def ended(state: JobState) -> JobProblem:
         status=409,
         detail=f"It {_IS[state]}, so it cannot be cancelled any more.",
         state=state,
+    )
+
+
+def not_here(record: JobRecord) -> JobProblem | None:
+    """The problem of a request for the result of a job that another system runs."""
+    if record.state is not JobState.HANDED_OVER:
+        return None
+    return JobProblem(
+        type="urn:afterword:job-handed-over",
+        title="The job was handed over",
+        status=410,
+        detail="The workers of another system run it, so its result is not here.",
+        state=record.state,
     )
 
 

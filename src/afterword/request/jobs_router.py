@@ -21,12 +21,13 @@ from afterword.errors import ConfigurationError, MissingExtra, StoreUnavailable,
 from afterword.request.access import require_granted
 
 try:
-    from fastapi import APIRouter, Depends, Header, Path, Response, params
+    from fastapi import APIRouter, Depends, Header, Path, Request, Response, params
 except ImportError as error:
     raise MissingExtra("afterword.request.jobs_router", "fastapi") from error
 
 from afterword.client.handle import CANCELLED
 from afterword.client.inquiries import Inquiries
+from afterword.model.audit import Actor, name_of_user
 from afterword.model.checks import check_number
 from afterword.model.job import JobRecord, JobState
 from afterword.request.job_status import (
@@ -37,12 +38,14 @@ from afterword.request.job_status import (
     ShowErrors,
     ended,
     not_ended,
+    not_here,
     why_ended,
 )
 from afterword.tasks.results import shown_result
 
 P = ParamSpec("P")
 
+_USER = "afterword.user"  # in the scope: what `authorize` has returned to grant access
 JOB_ROUTE = "afterword_job"  # the route's name, by which `Accepted` finds the URL of a job
 
 
@@ -123,13 +126,13 @@ class _Endpoints:
     async def result(self, job_id: JobId) -> Response:
         """The value that a completed job has returned; null if it returned nothing.
 
-        The answer is 409 with `Retry-After` if the job has not ended yet, and 410 if it failed or
-        was cancelled, because it will never have a result.
+        The answer is 409 with `Retry-After` if the job has not ended yet, and 410 if it failed,
+        was cancelled or was handed over, because it will never have a result here.
         """
         record = await self._record(job_id)
         if not record.state.final:
             raise _Refused(not_ended(record.state), self._retry_after)
-        problem = why_ended(record, self._show_errors)
+        problem = why_ended(record, self._show_errors) or not_here(record)
         if problem:
             raise _Refused(problem)
         shown = "null" if record.result is None else await self._shown(record, record.result)
@@ -140,14 +143,16 @@ class _Endpoints:
         return await asyncio.to_thread(shown_result, func, result)  # it may run code of the user
 
     @_refusing
-    async def cancel(self, job_id: JobId) -> Response:
+    async def cancel(self, job_id: JobId, request: Request) -> Response:
         """Cancel a queued job at once (200), or ask a running job to end (202).
 
         A running job ends when its task heeds the request; its status shows when. The answer is
         409 if the job had already ended.
         """
         known = await self._record(job_id)
-        cancelled = await self._inquiries.cancel(known.id, CANCELLED)
+        users = (request.scope.get(_USER), request.scope.get("user"))
+        by = Actor(name=next(filter(None, map(name_of_user, users)), ""), place="API")
+        cancelled = await self._inquiries.cancel(known.id, CANCELLED, by)
         record = await self._record(job_id)
         if record.state.final and not (cancelled and record.state is JobState.CANCELLED):
             raise _Refused(ended(record.state))  # before the request, or meanwhile
@@ -226,8 +231,8 @@ def _guards(authorize: object, development: bool) -> list[Any]:
             )
         authorize = Depends(authorize)
 
-    async def allowed(answer: Any = authorize) -> None:
-        await require_granted(answer)
+    async def allowed(request: Request, answer: Any = authorize) -> None:
+        request.scope[_USER] = await require_granted(answer)
 
     return [Depends(allowed)]
 
@@ -302,6 +307,6 @@ _HEADERS = {
 _DESCRIPTIONS = {
     404: "There is no such job (any more)",
     409: "Not possible in the job's present state",
-    410: "The job failed or was cancelled: it has no result",
+    410: "The job failed, was cancelled or was handed over: it has no result here",
     503: "The jobs cannot be read now",
 }

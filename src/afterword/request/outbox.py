@@ -39,7 +39,7 @@ from afterword import telemetry
 from afterword.client.call import Call, Draft, draft, unstored_draft
 from afterword.client.handle import Job
 from afterword.errors import NotStarted, NotStorable
-from afterword.model.job import JobRecord, NewJob, new_id
+from afterword.model.job import JobRecord, NewJob
 from afterword.request import inline
 from afterword.request.bind import AsyncBinding, Binding
 from afterword.request.idempotency import RequestKey
@@ -126,7 +126,7 @@ class Outbox:
         self.not_committed = 0  # jobs whose session was closed without a commit
         self.answered_error = False  # the status of the answer is 400 or more
         self.background_tasks: object | None = None  # the one instance of this request
-        # Called with `run_unstorable` when the first call is added that cannot be stored.
+        # Called when a call is added that cannot be stored, with a function that runs it.
         self.run_in_request: Callable[[Callable[[], Awaitable[None]]], object] | None = None
         self._key = key
         self._lock = threading.RLock()
@@ -168,9 +168,8 @@ class Outbox:
             entry = self._entry(call, drafted, found, confirmed=confirmed)
             self.entries.append(entry)
             ask = self.run_in_request if entry.runs_here else None
-            self.run_in_request = None if ask else self.run_in_request
         if ask:
-            ask(self.run_unstorable)
+            ask(inline.named_as(call.func, lambda: inline.run_until(self, entry)))
         return entry
 
     def _draft(self, call: Call) -> Draft:
@@ -236,17 +235,16 @@ class Outbox:
         return {**drafted, "unique_key": key, "unique_ended": True}, number
 
     def _job(self, drafted: Draft, before: Entry | None, confirmed: bool) -> NewJob:
-        """The job with its id, and with its predecessor in the request as known now."""
-        job_id = new_id()
+        """The job with its predecessor in the request as known now."""
+        job_id = drafted["id"]
         if not drafted.get("durable", True):
-            return NewJob(**drafted, id=job_id)
+            return NewJob(**drafted)
         self._request_id = self._request_id or job_id
         after = before.handle.id if before else self._last
         request_id = None if self.over and after is None else self._request_id
         after = after if self.rules.order == "sequential" else None
         return NewJob(
             **drafted,
-            id=job_id,
             after=after,
             on_failure=self.rules.on_failure,
             request_id=request_id,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from afterword import telemetry
 from afterword.client.call import Call, Draft, draft
 from afterword.client.handle import Job
-from afterword.model.job import NewJob, new_id
+from afterword.model.job import NewJob
 from afterword.transactions.connections import AsyncUserConnection, Row, UserConnection
 from afterword.transactions.statements import Steps
 
@@ -83,7 +83,8 @@ class JobSequence:
     def add(self, call: Call) -> Added:
         """Prepare a call for `writing`; the sequence does not change yet."""
         drafted = draft(call, self._intake.injection)
-        return Added(drafted, Job(new_id(), drafted["task"], inquiries=self._intake.inquiries))
+        handle = Job[Any](drafted["id"], drafted["task"], inquiries=self._intake.inquiries)
+        return Added(drafted, handle)
 
     def writing(self, added: Added, connection: Connection) -> Steps[None]:
         """The statements that write a call; they also update its handle."""
@@ -128,7 +129,6 @@ class JobSequence:
         request_id = self._outbox.request_id_of(job_id) if self._outbox else self._first
         return NewJob(
             **drafted,
-            id=job_id,
             after=before[-1] if before and rules.order == "sequential" else None,
             on_failure=rules.on_failure,
             request_id=request_id,

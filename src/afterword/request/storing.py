@@ -131,7 +131,7 @@ class Storing:
         with self._lock:
             submitted, self._submitted = self._submitted, True
         if not submitted:
-            self._group.submit_blocking(self._operation)
+            self._group.submit_blocking(self._operation, self._timeout)
         answered = threading.Event()
         if self._operation.call_at_answer(answered.set) and not answered.wait(self._timeout):
             self._take_back_late()

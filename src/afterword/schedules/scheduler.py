@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
 from afterword import telemetry
-from afterword.client.call import Call, new_job
+from afterword.client.call import Call, draft, traced
 from afterword.client.group_commit import GroupCommit
 from afterword.client.operation import calling
 from afterword.errors import ConfigurationError, StoreUnavailable, safe_repr
@@ -124,7 +124,7 @@ class Planned:
     def job(self, schedule: Schedule) -> NewJob:
         """Make the job that the job of each occurrence is copied from."""
         call = Call(self.func, self.args, self.kwargs, self.call_options)
-        job = new_job(call, self.injection)
+        job = NewJob(**draft(call, self.injection, is_sent=False))
         return replace(job, tags=(*job.tags, f"schedule:{schedule.name}"))
 
 
@@ -232,7 +232,8 @@ class Scheduler:
 
     def _jobs(self, schedule: Schedule, due: Due, occurrences: Sequence[float]) -> list[NewJob]:
         model = self._models[schedule.name]
-        jobs = [replace(model, id=occurrence_id(schedule.name, at)) for at in occurrences]
+        ids = [occurrence_id(schedule.name, at) for at in occurrences]
+        jobs = [traced(replace(model, id=each)) for each in ids]
         if schedule.overlap != "queue":
             return jobs
         befores = [_previous(schedule, due), *(job.id for job in jobs)]

@@ -20,7 +20,7 @@ def audit_row(action: str, targets: Sequence[str], count: int, by: Actor) -> dic
     'mail'
     """
     return {
-        "id": new_id(),
+        "id": by.act or new_id(),
         "name": _kept(by.name),
         "place": by.place,
         "action": action,

@@ -16,6 +16,7 @@ from afterword.model.outcome import (
     Cancelled,
     Completed,
     Failed,
+    HandedOver,
     Outcome,
     Released,
     RetryAt,
@@ -35,6 +36,7 @@ CRASHED = "its worker was lost, and its task is not to be run again after that (
 
 _FINAL: Mapping[type[Outcome], JobState] = {
     Completed: JobState.COMPLETED,
+    HandedOver: JobState.HANDED_OVER,
     Failed: JobState.FAILED,
     Cancelled: JobState.CANCELLED,
 }

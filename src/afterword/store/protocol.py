@@ -7,7 +7,7 @@ store (`GroupCommit` owns it); only the verbs for people may be called from any 
 A row's way:
 
     add ─▶ queued ─────────────▶ claim ─▶ running ─▶ settle ─▶ history: completed, failed, cancelled
-     └───▶ held = running, attempt 1 ────────▲  │
+     └───▶ held = running, attempt 1 ────────▲  │                    or handed_over
                                              │  ├──▶ release, Retry, Released: queued again
                                              │  └──▶ recover: queued again, or failed (poison)
 
@@ -43,6 +43,7 @@ from afterword.model.records import (
     TaskRecord,
     WorkerRecord,
 )
+from afterword.store.noting import NOTED_WITHIN
 from afterword.store.url import masked
 
 STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
@@ -230,6 +231,7 @@ class Store(Protocol):
     url: str  # without password
     durability: str  # "power-loss" or "process-crash": what a committed job survives
     identity: str  # made with the store, and the same for all that have it open
+    patience: float  # seconds after which a statement gives up: others have locks, or no answer
 
     def open(self, create: bool = True) -> None:
         """Connect and migrate; refuse a schema that this release cannot work with.
@@ -421,18 +423,25 @@ class Store(Protocol):
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited."""
 
-    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
+    def limit(
+        self,
+        queues: Mapping[str, int | None],
+        by: Actor | None = None,
+        within: float = NOTED_WITHIN,
+    ) -> bool:
         """Set how many jobs of these queues may run at the same time, over all workers.
 
         Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
         """
 
-    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
+    def pause(
+        self, queues: Sequence[str], by: Actor | None = None, within: float = NOTED_WITHIN
+    ) -> bool:
         """Let no worker start jobs of these queues any more.
 
         Returns when that holds in every process: each live worker has taken note, or its lease is
-        over. False: not all have within a minute; or it was called in a transaction, which does
-        not wait.
+        over. False: not all have within so many seconds; or it was called in a transaction, which
+        does not wait.
         """
 
     def wait_noted(self, timeout: float) -> bool:
@@ -473,6 +482,12 @@ class Store(Protocol):
         """The newest actions of people first, in pages; they are kept for a year.
 
         `before` is the last id of the page before.
+        """
+
+    def note(self, action: str, targets: Sequence[str], count: int, by: Actor) -> None:
+        """Write an action into the audit that no verb with `by` makes, such as adding a job.
+
+        Call it in the transaction of the action. With a count of 0 nothing is written.
         """
 
     def examine(self) -> Sequence[Remark]:

@@ -162,12 +162,13 @@ def queue_record(row: Row) -> QueueRecord:
 
 def task_record(row: Row) -> TaskRecord:
     """Make the record of a row of tasks.sql."""
-    name, queued, running, completed, failed, cancelled, last_at = row
+    name, queued, running, completed, handed_over, failed, cancelled, last_at = row
     return TaskRecord(
         name=name,
         queued=queued,
         running=running,
         completed=completed,
+        handed_over=handed_over,
         failed=failed,
         cancelled=cancelled,
         last_at=_maybe_datetime(last_at),

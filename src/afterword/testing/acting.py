@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 from afterword.model.job import JobRecord, JobState, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
+from afterword.model.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    HandedOver,
+    Outcome,
+    Released,
+    RetryAt,
+)
 from afterword.store.protocol import MAX_LOST, STOPPED, Report, Settlement, Store
 from afterword.testing.kit import (
     FUTURE,
@@ -263,7 +271,12 @@ _kept: dict[str, Any] = {"tags": ("a", "ö"), "limit_key": "l", "options": optio
 
 def _one_of_each(store: Store) -> Sequence[JobRecord]:
     """Return records of jobs in every state, under ids that this store does not have."""
-    outcomes: tuple[Outcome, ...] = (Completed("1"), Failed("error"), Cancelled("no"))
+    outcomes: tuple[Outcome, ...] = (
+        Completed("1"),
+        HandedOver(),
+        Failed("error"),
+        Cancelled("no"),
+    )
     for number, outcome in enumerate(outcomes):
         attempt = running(store, f"worker-{number}", unique_key=outcome.__class__.__name__, **_kept)
         end(store, attempt, RetryAt(0.0, "error"))
@@ -277,7 +290,7 @@ def _one_of_each(store: Store) -> Sequence[JobRecord]:
 def check_restore_keeps_what_was_known(store: Store) -> None:
     """Restored jobs are the same as in the other store; a running one is queued again."""
     records = _one_of_each(store)
-    expect([True] * 5, list(store.restore(records)), "restored")
+    expect([True] * len(records), list(store.restore(records)), "restored")
     for each in records:
         again = replace(each, state=QUEUED, worker=None, started_at=None)
         expected = again if each.state is RUNNING else each
@@ -292,7 +305,7 @@ def check_restore_is_idempotent(store: Store) -> None:
     for attempt in claim(store, "bob"):
         end(store, attempt, Completed())
     before = sorted(store.find(), key=_id)
-    expect([False] * 5, list(store.restore(records)), "restored again")
+    expect([False] * len(records), list(store.restore(records)), "restored again")
     expect(before, sorted(store.find(), key=_id), "all jobs")
     twice = replace(records[0], id=new_id())
     expect([True, False], list(store.restore([twice, twice])), "the same job twice")

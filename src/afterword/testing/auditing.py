@@ -58,6 +58,7 @@ def check_what_changed_nothing_is_not_audited(store: Store) -> None:
     store.add([job])
     store.retry([job.id], by=ANN)
     store.pause_schedule("unknown", True, by=ANN)
+    store.note("run", [job.id], 0, ANN)
     store.limit({"mail": 2})
     store.limit({"mail": 2}, by=ANN)
     store.cancel([job.id], "by the application")
@@ -71,12 +72,39 @@ def check_an_action_that_fails_is_not_audited(store: Store) -> None:
     try:
         with store.transaction():
             store.cancel([job.id], "by a person", by=ANN)
+            store.note("run", [job.id], 1, ANN)
             raise _Undone
     except _Undone:
         pass
     expect([], list(store.audit()), "audit")
     expect_refused(store, lambda: store.pause([""], by=ANN), "a queue without a name")
     expect([], list(store.audit()), "audit")
+
+
+def check_other_actions_are_noted(store: Store) -> None:
+    """An action that no verb for people makes is noted by its caller, in its transaction."""
+    job = a_job()
+    with store.transaction():
+        store.add([job])
+        store.note("run", ["app:send", job.id], 1, BOB)
+    (found,) = store.audit()
+    expected = ("run", "bob", "command line", f"app:send, {job.id}", 1)
+    told = (found.action, found.name, found.place, found.target, found.count)
+    expect(expected, told, "the action")
+
+
+def check_batches_of_one_action_are_one(store: Store) -> None:
+    """An action on all that match is one action, however many calls it takes."""
+    jobs = [a_job() for _ in range(5)]
+    store.add(jobs)
+    ids = [job.id for job in jobs]
+    once, again = BOB.on_all("all of them"), BOB.on_all("all of them")
+    store.cancel(ids[:2], "no", by=once)
+    store.cancel(ids, "no", by=once)
+    store.delete(ids, by=again)
+    found = [(each.action, each.target, each.count) for each in store.audit()]
+    expected = [("delete", "all of them", 5), ("cancel", "all of them", 5)]
+    expect(expected, found, "the audit")
 
 
 def check_the_audit_is_read_in_pages(store: Store) -> None:

@@ -3,7 +3,15 @@
 from datetime import timedelta
 
 from afterword.model.job import JobRecord, JobState, NewJob
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
+from afterword.model.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    HandedOver,
+    Outcome,
+    Released,
+    RetryAt,
+)
 from afterword.store.protocol import Claim, Settlement, Store, held_claim
 from afterword.testing.kit import (
     LONG,
@@ -29,6 +37,7 @@ from afterword.testing.kit import (
 
 OUTCOMES: tuple[Outcome, ...] = (
     Completed(),
+    HandedOver(),
     Failed("error"),
     Cancelled("reason"),
     RetryAt(0.0, "error"),
@@ -36,6 +45,7 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 FINAL: dict[Outcome, JobState] = {
     Completed(): JobState.COMPLETED,
+    HandedOver(): JobState.HANDED_OVER,
     Failed("error"): JobState.FAILED,
     Cancelled("reason"): JobState.CANCELLED,
 }
@@ -51,6 +61,13 @@ def check_completed(store: Store) -> None:
     """Completed ends a job without an error."""
     found = _ended(store, Completed())
     expect((JobState.COMPLETED, None, 1), (found.state, found.error, found.attempt), "job")
+
+
+def check_handed_over(store: Store) -> None:
+    """HandedOver ends a job in a state of its own, without an error and without a result."""
+    found = _ended(store, HandedOver())
+    kept = (found.state, found.error, found.result, found.attempt)
+    expect((JobState.HANDED_OVER, None, None, 1), kept, "job")
 
 
 def check_failed(store: Store) -> None:
@@ -186,6 +203,14 @@ def check_completion_frees_the_next(store: Store) -> None:
     _after(store, Completed(), jobs)
     expect([jobs[1].id], ids(claim(store)), "claimed")
     expect(jobs[1].id, record(store, jobs[2].id).after, "the third waits for")
+
+
+def check_a_hand_over_frees_the_next(store: Store) -> None:
+    """A job that is handed over makes its follower ready, as one that completes does."""
+    jobs = a_chain(2)
+    ended = [JobState.HANDED_OVER, JobState.QUEUED]
+    expect(ended, _after(store, HandedOver(), jobs), "states")
+    expect([jobs[1].id], ids(claim(store)), "claimed")
 
 
 def check_failure_stops_the_rest(store: Store) -> None:

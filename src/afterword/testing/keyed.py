@@ -4,7 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from afterword.model.job import JobState, NewJob, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
+from afterword.model.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    HandedOver,
+    Outcome,
+    Released,
+    RetryAt,
+)
 from afterword.store.protocol import Added, Claim, Putback, Store, held_claim
 from afterword.testing.kit import (
     BATCH,
@@ -27,7 +35,7 @@ from afterword.testing.kit import (
     states,
 )
 
-_FINAL: tuple[Outcome, ...] = (Completed(), Failed("error"), Cancelled("no"))
+_FINAL: tuple[Outcome, ...] = (Completed(), HandedOver(), Failed("error"), Cancelled("no"))
 
 
 def _keyed(key: str = "k", **changes: object) -> NewJob:

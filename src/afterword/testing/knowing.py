@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from afterword.model.job import JobState, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, RetryAt
+from afterword.model.outcome import Cancelled, Completed, Failed, HandedOver, Outcome, RetryAt
 from afterword.model.records import Filter
 from afterword.store.protocol import Claim, Putback, Store
 from afterword.testing.kit import (
@@ -32,7 +32,7 @@ def _one_of_each(store: Store) -> dict[JobState, str]:
     """Add a job in each state, oldest first."""
     join(store, "ann")
     found: dict[JobState, str] = {}
-    outcomes: list[Outcome] = [Completed(), Failed("error"), Cancelled("no")]
+    outcomes: list[Outcome] = [Completed(), HandedOver(), Failed("error"), Cancelled("no")]
     for outcome in outcomes:
         job = a_job()
         store.add([job])

@@ -465,6 +465,15 @@ def check_who_starts_nothing_is_not_waited_for(store: Store) -> None:
     expect(None, store.rules("drained").noted, "what one has noted that starts nothing")
 
 
+def check_a_change_is_waited_for_as_long_as_its_caller_says(store: Store) -> None:
+    """A change is in the store even if a worker has not taken note within the caller's time."""
+    store.join("ann", LONG, ["default"], 1)
+    expect(False, store.pause(["default"], within=0.0), "noted")
+    expect(False, store.limit({"default": 2}, within=0.0), "noted")
+    found = [(each.paused, each.concurrency) for each in store.queues()]
+    expect([(True, 2)], found, "rules")
+
+
 def check_a_change_in_a_transaction_is_not_waited_for(store: Store) -> None:
     """A change in a transaction cannot be noted before the commit, so it is not waited for."""
     store.join("ann", LONG, ["default"], 1)

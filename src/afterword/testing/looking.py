@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sized
 
 from afterword.model.failures import Failures
 from afterword.model.job import JobState, NewJob, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome
+from afterword.model.outcome import Cancelled, Completed, Failed, HandedOver, Outcome
 from afterword.model.records import Filter, QueueRecord, TaskRecord
 from afterword.store.protocol import Claim, Report, Settlement, Store
 from afterword.testing.kit import (
@@ -377,6 +377,30 @@ def check_tasks(store: Store) -> None:
 
 def _numbers(task: TaskRecord) -> tuple[int, ...]:
     return (task.queued, task.running, task.completed, task.failed, task.cancelled)
+
+
+def check_handed_over_jobs_are_found(store: Store) -> None:
+    """A job that was handed over is found and counted by its state, and by its task."""
+    handed = running(store)
+    end(store, handed, HandedOver())
+    end(store, running(store, "bob"), Completed())
+    wanted = Filter(state=JobState.HANDED_OVER)
+    expect([handed.id], ids(store.find(wanted)), "found")
+    expect(1, store.count(wanted)[JobState.HANDED_OVER], "counted alone")
+    expect(1, store.count()[JobState.HANDED_OVER], "counted with the others")
+    (task,) = store.tasks(since=PAST)
+    expect((1, 1), (task.handed_over, task.completed), "of the task")
+
+
+def check_a_hand_over_is_an_attempt(store: Store) -> None:
+    """A job that was handed over can be retried; the attempt that did it stays on record."""
+    handed = running(store)
+    end(store, handed, HandedOver())
+    outcomes = [each.outcome for each in store.attempts(handed.id)]
+    expect([JobState.HANDED_OVER], outcomes, "attempts")
+    expect([True], list(store.retry([handed.id])), "retried")
+    outcomes = [each.outcome for each in store.attempts(handed.id)]
+    expect([JobState.HANDED_OVER], outcomes, "attempts after that")
 
 
 def check_tasks_since(store: Store) -> None:

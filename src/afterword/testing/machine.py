@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from afterword.model.job import JobRecord, JobState, NewJob, new_id
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
+from afterword.model.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    HandedOver,
+    Outcome,
+    Released,
+    RetryAt,
+)
 from afterword.store.protocol import (
     Added,
     Claim,
@@ -29,6 +37,7 @@ from afterword.testing.model import Model, ModelJob
 
 OUTCOMES: Sequence[Outcome] = (
     Completed(),
+    HandedOver(),
     Failed("error"),
     Cancelled("reason"),
     RetryAt(0.0, "error"),

@@ -3,13 +3,22 @@
 from dataclasses import dataclass, field
 
 from afterword.model.job import JobState
-from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
+from afterword.model.outcome import (
+    Cancelled,
+    Completed,
+    Failed,
+    HandedOver,
+    Outcome,
+    Released,
+    RetryAt,
+)
 from afterword.store.protocol import MAX_LOST, Claim
 from afterword.testing.kit import LONG
 
 _OF_ATTEMPTS = {RetryAt: "failed", Released: "interrupted"}
 _FINAL: dict[type[Outcome], JobState] = {
     Completed: JobState.COMPLETED,
+    HandedOver: JobState.HANDED_OVER,
     Failed: JobState.FAILED,
     Cancelled: JobState.CANCELLED,
 }
@@ -153,7 +162,7 @@ class Model:
         """The end of a job, and of those that stop with it."""
         job.state, job.stopped, job.cancelling = state, False, None
         for follower in self.followers(job.id):
-            if state is JobState.COMPLETED:  # it ran, so it waited for nothing
+            if state.succeeded:  # it ran, so it waited for nothing
                 follower.after = None
             elif not self.stop(follower):
                 follower.after = self.unfinished_before(job)

@@ -86,6 +86,9 @@ class Transactions:
         if key is not None and key in known:
             return
         try:
+            # Reading first would make SQLite refuse the write at once, instead of waiting for
+            # its turn, if another process is about to commit.
+            yield from self.reserving()
             rows = yield self._group.store.identifying()
         except Exception as error:
             if not _has_no_store(error):

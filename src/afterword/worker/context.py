@@ -24,6 +24,7 @@ from afterword.model.job import NewJob
 from afterword.model.outcome import Completed
 from afterword.store.protocol import Claim, Settlement
 from afterword.tasks.options import NO_OPTIONS
+from afterword.telemetry.tracing import AttemptTrace
 from afterword.transactions.completion import Completion
 from afterword.transactions.connections import adapt
 from afterword.transactions.connections.kinds import Awaited, Synchronous
@@ -66,6 +67,7 @@ class TaskContext(TaskAdder):
         self._options = NO_OPTIONS
         self.log = None if services.new_log is None else services.new_log()
         self.over = False  # the attempt has ended for the job; further results are dropped
+        self.trace: AttemptTrace | None = None
 
     @property
     def job_id(self) -> str:

@@ -172,6 +172,8 @@ async def run_async(attempt: Attempt, submit: Submit) -> Ending:
         submit: gives a call to a thread of the worker.
     """
     current.set(attempt.context)
+    if attempt.context.trace is not None:
+        attempt.context.trace.enter()
     try:
         if attempt.run is None:
             return Ending(value=await attempt.call())
@@ -235,6 +237,8 @@ async def ending_of(awaitable: Awaitable[Any]) -> Ending:
 
 def _run_here(attempt: Attempt, wait: Wait) -> Ending:
     current.set(attempt.context)
+    if attempt.context.trace is not None:
+        attempt.context.trace.enter()
     needs = attempt.target.needs
     try:
         if not needs.scoped:

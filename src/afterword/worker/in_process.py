@@ -25,6 +25,7 @@ from afterword.store.protocol import Claim
 from afterword.tasks import application
 from afterword.tasks.policy import Interruption
 from afterword.tasks.registry import options_of, trust
+from afterword.telemetry import tracing
 from afterword.worker.attempt_log import AttemptLog, SentLog, collect
 from afterword.worker.context import BUILTINS, TaskContext, current_log
 from afterword.worker.executor import (
@@ -68,6 +69,7 @@ def request_of(attempt: Attempt, retries: int | None) -> dict[str, Any]:
         "retries": retries,
         "application": application.known(),
         "keeps_log": attempt.context.log is not None,
+        "trace": None if attempt.context.trace is None else attempt.context.trace.carrier,
     }
 
 
@@ -137,6 +139,8 @@ def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
         new_log=_sent_log(send) if request["keeps_log"] else None,
     )
     context = _Context(claim, services, request["started_at"])
+    tracing.carry(request["trace"])
+    context.trace = tracing.joined(request["trace"])
     attempt = prepare(claim, context, _targets(), request["retries"])
     send({"kind": BEGUN})
     outcome = conclude(attempt, _run(attempt), None)

@@ -38,6 +38,7 @@ from afterword.model.threads import Threads
 from afterword.store.protocol import Cancelling, Claim, Settlement
 from afterword.tasks.policy import Interruption, Why
 from afterword.tasks.registry import options_of
+from afterword.telemetry import tracing
 from afterword.worker.context import TaskContext
 from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync, waiting_in
 from afterword.worker.in_process import (
@@ -116,6 +117,7 @@ class Runner:
     ) -> None:
         self._reports = reports
         self._redact = settings.redact
+        self._trace_within = settings.trace_within
         self._clock = clock
         self._on_free = on_free
         self._on_empty = on_empty
@@ -182,6 +184,8 @@ class Runner:
 
     def run(self, attempt: Attempt) -> None:
         """Start an attempt."""
+        if tracing.is_wanted():
+            attempt.context.trace = self._trace(attempt)
         running = _Running(attempt)
         self._running[attempt.claim.id] = running
         self._active.add(running)
@@ -193,6 +197,19 @@ class Runner:
             self._run_in_loop(running)
         else:
             self._threads.submit(lambda: self._run_sync(running))
+
+    def _trace(self, attempt: Attempt) -> tracing.AttemptTrace | None:
+        """Begin the span of an attempt, if anybody listens."""
+        claim = attempt.claim
+        return tracing.process(
+            claim.id,
+            claim.task,
+            claim.queue,
+            claim.options,
+            attempt=claim.attempt,
+            age=attempt.context.started_at - claim.created_at,
+            within=self._trace_within,
+        )
 
     def _run_in_loop(self, running: _Running) -> None:
         coroutine = self._run_async(running)
@@ -367,6 +384,8 @@ class Runner:
             outcome = replace(outcome, reason=self._redact(outcome.reason))
         if isinstance(outcome, RetryAt) and running.attempt.claim.attempt <= self._retries_at_once:
             outcome = replace(outcome, delay=0.0)
+        if context.trace is not None:
+            context.trace.end(Completed() if context.completed else outcome)
         if context.completed:
             self._note_completed(running, outcome)
             return

@@ -8,6 +8,7 @@ from afterword.client.failures import OnFailed
 from afterword.client.inquiries import Inquiries
 from afterword.injection.needs import Injection
 from afterword.model.clock import Clock
+from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.statements import Transactions
 from afterword.worker.attempt_log import AttemptLog
 from afterword.worker.progress import Progress
@@ -27,6 +28,8 @@ class WorkerSettings:
         on_failed: called, in any thread, when a job has failed for good; returns at once.
         retries_at_once: the retries of a job that do not wait; more than 0 in tests only.
         log_lines: how many lines of its log are kept with an attempt; 0: none.
+        trace_within: seconds from the adding of a job within which the span of an attempt is a
+            child of the span that added it.
     """
 
     concurrency: int
@@ -36,6 +39,7 @@ class WorkerSettings:
     on_failed: OnFailed = id
     retries_at_once: int = 0
     log_lines: int = 0
+    trace_within: float = TRACE_WITHIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,7 @@ class PostgresStore:
         self.url = shown(parameters)
         self.durability = "power-loss"
         self.identity = ""  # until it is open
+        self.patience = timeout
         session = Session(parameters, timeout, clock, {**PLANS, **IMPATIENT})
         self._schema = Schema(session)
         self._writer = writer = Writer(session)
@@ -194,6 +195,7 @@ class PostgresStore:
     tasks = verb("_queries", Queries.tasks)
     revision = verb("_queries", Queries.revision)
     audit = verb("_queries", Queries.audit)
+    note = verb("_actions", Actions.note)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)

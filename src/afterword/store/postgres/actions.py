@@ -70,13 +70,15 @@ class Actions:
         return done
 
     @repeated
-    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
+    def pause(
+        self, queues: Sequence[str], by: Actor | None = None, within: float = NOTED_WITHIN
+    ) -> bool:
         """Let no worker start jobs of these queues; returns when none does."""
         with self._people.acting() as session:
             session.execute("pause_queues", {"names": list(queues), "paused": True})
             note_action(session, "pause", queues, len(queues), by)
             ((version,),) = session.execute("change_rules")
-        return self._wait_noted(version, NOTED_WITHIN)
+        return self._wait_noted(version, within)
 
     @repeated
     def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
@@ -93,7 +95,12 @@ class Actions:
             return [name for (name,) in session.execute("ruled")]
 
     @repeated
-    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
+    def limit(
+        self,
+        queues: Mapping[str, int | None],
+        by: Actor | None = None,
+        within: float = NOTED_WITHIN,
+    ) -> bool:
         """Set how many jobs of these queues may run at a time; returns when it holds."""
         values = {"names": list(queues), "concurrencies": list(queues.values())}
         with self._people.acting() as session:
@@ -102,7 +109,13 @@ class Actions:
             note_action(session, "limit", limits_in_words(queues), len(queues), by)
             ((version,),) = session.execute("change_rules")
             self._people.claimable(session)
-        return self._wait_noted(version, NOTED_WITHIN)
+        return self._wait_noted(version, within)
+
+    @repeated
+    def note(self, action: str, targets: Sequence[str], count: int, by: Actor) -> None:
+        """Write an action into the audit."""
+        with self._people.acting() as session:
+            note_action(session, action, targets, count, by)
 
     def wait_noted(self, timeout: float) -> bool:
         """Wait until the rules hold in every process."""

@@ -186,7 +186,7 @@ class Queries:
         # Not `looking`: that would show the other transactions as they were when it began.
         with self._people.acting() as session:
             before = self._clock.now()
-            ((version, settings, at, oldest, dead),) = session.execute("examine")
+            ((version, settings, at, oldest, dead, schema, size),) = session.execute("examine")
         skew = abs(at - (before + self._clock.now()) / 2)
         weak = " off" in settings
         return [
@@ -196,6 +196,8 @@ class Queries:
             Remark(
                 "transactions", f"the oldest is {oldest:.0f} s old", _OLD if oldest > 60 else ""
             ),
+            Remark("schema", f"version {schema}"),
+            Remark("size", f"{size / 1e6:,.1f} MB of tables and indexes"),
             Remark("dead rows", f"{dead:,} in jobs", _BLOATED if dead > 1_000_000 else ""),
         ]
 

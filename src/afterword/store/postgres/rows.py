@@ -288,7 +288,7 @@ def conditions(wanted: Filter, state: JobState | None) -> str:
     found = [text for name, text in _CONDITIONS.items() if getattr(wanted, name) is not None]
     if state is not None:
         found.append(f"job.state = '{state.value}'")
-    if state in (JobState.FAILED, JobState.CANCELLED):
+    if state is not None and state.final and state is not JobState.COMPLETED:
         found.append("job.state <> 'completed'")  # as the index says it
     return " AND ".join(found) or "true"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from afterword.model.job import JobState
+from afterword.model.job import SUCCESSES, JobState
 from afterword.model.outcome import Cancelled
 from afterword.store.parts import (
     Fence,
@@ -173,10 +173,10 @@ class Settling:
         finishing = self._writer.send("finish", final)
         # Sent along before it is known which ones were ours: a job that is still there frees none.
         states = zip(final["ids"], final["states"], strict=True)
-        completed = [job_id for job_id, state in states if state == JobState.COMPLETED]
-        free = bool(completed and self._writer.execute("follow", {"ids": completed}))
+        done = [job_id for job_id, state in states if state in SUCCESSES]
+        free = bool(done and self._writer.execute("follow", {"ids": done}))
         rows = finishing.fetchall()
-        failed = {row[0]: row[5] for row in rows if row[4] != JobState.COMPLETED}
+        failed = {row[0]: row[5] for row in rows if row[4] not in SUCCESSES}
         free = end_followers(self._writer.session, failed, failed) or free
         # What was cancelled may be waited for by the next one with its key.
         if free or any(limited or state == JobState.CANCELLED for *_, state, _, limited in rows):

@@ -30,7 +30,7 @@ from afterword.store.sqlite.actions import Actions
 from afterword.store.sqlite.adding import Adding
 from afterword.store.sqlite.claiming import Claiming
 from afterword.store.sqlite.counting import Counting
-from afterword.store.sqlite.drivers import Apsw, Driver, Pysqlite
+from afterword.store.sqlite.drivers import BUSY_TIMEOUT, Apsw, Driver, Pysqlite
 from afterword.store.sqlite.file import StoreFile, script
 from afterword.store.sqlite.path import path_of
 from afterword.store.sqlite.queries import Queries
@@ -59,6 +59,7 @@ class SQLiteStore:
     """
 
     durability = "power-loss"
+    patience = BUSY_TIMEOUT
 
     def __init__(
         self, path: Path, clock: Clock | None = None, driver: Driver | None = None
@@ -168,6 +169,7 @@ class SQLiteStore:
     tasks = verb("_queries", Queries.tasks)
     revision = verb("_queries", Queries.revision)
     audit = verb("_queries", Queries.audit)
+    note = verb("_actions", Actions.note)
     examine = verb("_queries", Queries.examine)
 
     cancel = verb("_actions", Actions.cancel)

@@ -70,13 +70,15 @@ class Actions:
             note_action(self._writer, self._clock, "delete", ids, sum(done), by)
         return done
 
-    def pause(self, queues: Sequence[str], by: Actor | None = None) -> bool:
+    def pause(
+        self, queues: Sequence[str], by: Actor | None = None, within: float = NOTED_WITHIN
+    ) -> bool:
         """Let no worker start jobs of these queues; returns when none does."""
         with self._writer.transaction():
             self._pause(queues, paused=True)
             note_action(self._writer, self._clock, "pause", queues, len(queues), by)
             ((version,),) = self._writer.write("change_rules", {})
-        return self._wait_noted(version, NOTED_WITHIN)
+        return self._wait_noted(version, within)
 
     def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
         """Let the workers go on with these queues."""
@@ -96,7 +98,12 @@ class Actions:
         rules = self._reader.read("queue_rules", {})
         return [name for name, paused, concurrency in rules if paused or concurrency is not None]
 
-    def limit(self, queues: Mapping[str, int | None], by: Actor | None = None) -> bool:
+    def limit(
+        self,
+        queues: Mapping[str, int | None],
+        by: Actor | None = None,
+        within: float = NOTED_WITHIN,
+    ) -> bool:
         """Set how many jobs of these queues may run at a time; returns when it holds."""
         limits = ({"name": name, "concurrency": number} for name, number in queues.items())
         with self._writer.transaction():
@@ -107,7 +114,7 @@ class Actions:
             )
             ((version,),) = self._writer.write("change_rules", {})
             self._writer.claimable()
-        return self._wait_noted(version, NOTED_WITHIN)
+        return self._wait_noted(version, within)
 
     def wait_noted(self, timeout: float) -> bool:
         """Wait until the rules hold in every process."""
@@ -122,6 +129,11 @@ class Actions:
         rows = self._reader.read("unaware", {"version": version, "now": self._clock.now()})
         with self._writer.errors():
             return [worker for (worker,) in rows if not self._locks.is_dead(worker)]
+
+    def note(self, action: str, targets: Sequence[str], count: int, by: Actor) -> None:
+        """Write an action into the audit."""
+        with self._writer.transaction():
+            note_action(self._writer, self._clock, action, targets, count, by)
 
     def _delete(self, job_id: str) -> bool:
         self._writer.write("free_slot", {"id": job_id, "now": self._clock.now()})

@@ -49,8 +49,8 @@ _CONDITIONS = {
 
 
 _SLOW = (
-    "Writers and readers wait for each other. Use a Python with SQLite 3.51.3 or newer, or give the"
-    " store a file of its own."
+    "It is safe, but writers and readers wait for each other. It is faster with a Python that has"
+    " SQLite 3.51.3 or newer; without jobs in your own transactions, so is a file of its own."
 )
 
 
@@ -156,11 +156,17 @@ class Queries:
 
     def examine(self) -> Sequence[Remark]:
         """Report on the file, as the library sees it."""
-        ((version, journal),) = self._reader.read_text(
-            "SELECT sqlite_version(), journal_mode FROM pragma_journal_mode", {}
+        ((version, journal, schema),) = self._reader.read_text(
+            "SELECT sqlite_version(), journal_mode, (SELECT max(version) FROM afterword_migrations)"
+            " FROM pragma_journal_mode",
+            {},
         )
         slow = journal != "wal"
-        return [Remark("sqlite", f"SQLite {version}, journal {journal}", _SLOW if slow else "")]
+        found = f"SQLite {version}, journal {journal}"
+        return [
+            Remark("sqlite", found, _SLOW if slow else "", serious=not self._reader.shares),
+            Remark("schema", f"version {schema}"),
+        ]
 
 
 def record(row: Row) -> JobRecord:
@@ -185,7 +191,8 @@ def _stated(state: JobState | None) -> str:
     """Return the condition, in the words of the index to be used for it."""
     if state is None:
         return "TRUE"
-    also = " AND state <> 'completed'" if state in (JobState.FAILED, JobState.CANCELLED) else ""
+    ended = state.final and state is not JobState.COMPLETED
+    also = " AND state <> 'completed'" if ended else ""
     return f"state = '{state.value}'{also}"
 
 

@@ -20,6 +20,7 @@ class Reader:
     def __init__(self, path: Path, driver: Driver) -> None:
         self._path = path
         self._driver = driver
+        self.shares = driver.shares  # the file with an application
         self._connection: Connection | None = None
         self._lock = threading.Lock()
         self.number = 0  # of the connection, drawn by lot

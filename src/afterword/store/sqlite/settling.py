@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 
 from afterword.model.clock import Clock
-from afterword.model.job import JobState
-from afterword.model.outcome import Cancelled, Completed, Released, RetryAt
+from afterword.model.job import SUCCESSES, JobState
+from afterword.model.outcome import Cancelled, Completed, HandedOver, Released, RetryAt
 from afterword.store.parts import (
     INTERRUPTED,
     Fence,
@@ -27,13 +27,14 @@ from afterword.store.sqlite.claiming import Claiming
 from afterword.store.sqlite.writer import Writer
 
 # The statements behind the one that moves a job to the history.
-COMPLETED = ("remove", "follow")
-NOT_COMPLETED = ("stop", "follow_stopped", "remove_stopped")
+SUCCEEDED = ("remove", "follow")
+NOT_SUCCEEDED = ("stop", "follow_stopped", "remove_stopped")
+_DONE = (Completed, HandedOver)
 
 
 def followed_by(state: str) -> Sequence[str]:
     """Return the statements behind the one that ended a job in this state."""
-    return COMPLETED if state == JobState.COMPLETED else NOT_COMPLETED
+    return SUCCEEDED if state in SUCCESSES else NOT_SUCCEEDED
 
 
 class Settling:
@@ -71,7 +72,7 @@ class Settling:
         if not self._writer.write("cancel", values):
             return False
         self._writer.write("free_slot", values)
-        self.execute_behind(NOT_COMPLETED, values)
+        self.execute_behind(NOT_SUCCEEDED, values)
         return True
 
     def execute_behind(self, statements: Sequence[str], values: Values) -> None:
@@ -99,10 +100,10 @@ class Settling:
         """Write outcomes; final jobs move to the history and let their followers go on."""
         now = self._clock.now()
         first = first_outcomes(settlements)
-        completed = [each for each in first.values() if isinstance(each.outcome, Completed)]
-        others = [each for each in first.values() if not isinstance(each.outcome, Completed)]
+        done = [each for each in first.values() if isinstance(each.outcome, _DONE)]
+        others = [each for each in first.values() if not isinstance(each.outcome, _DONE)]
         with self._writer.transaction():
-            accepted = self._complete(completed, now) if completed else set()
+            accepted = self._complete(done, now) if done else set()
             accepted.update(fence_of(each.claim) for each in others if self._end(each, now))
             for fence, each in first.items():
                 if each.children and fence in accepted:
@@ -118,16 +119,16 @@ class Settling:
         return claim.limited or claim.queue in self._claiming.limited_queues
 
     def _complete(self, settlements: Sequence[Settlement], now: float) -> set[Fence]:
-        """Move completed jobs to the history; a few statements for any number of them.
+        """Move jobs that succeeded to the history; a few statements for any number of them.
 
         Of several claims of one job at most one is ours: one after the other tells which.
         """
         first = {each.claim.id: each for each in reversed(settlements)}
-        ended = json.dumps([completed_row(each, now) for each in first.values()])
+        ended = json.dumps([succeeded_row(each, now) for each in first.values()])
         self._writer.write("complete", {"ended": ended, "now": now})
         ((moved,),) = self._writer.write("changes", {})
         ids = list(first) if moved == len(first) else self._held(ended)
-        self.execute_behind(COMPLETED, {"ids": json.dumps(ids)})
+        self.execute_behind(SUCCEEDED, {"ids": json.dumps(ids)})
         accepted = {fence_of(first[job_id].claim) for job_id in ids}
         if len(first) == len(settlements):
             return accepted
@@ -140,7 +141,7 @@ class Settling:
         return list(json.loads(ids))
 
     def _end(self, settlement: Settlement, now: float) -> bool:
-        """End an attempt that did not complete; False: it was not ours."""
+        """End an attempt that did not succeed; False: it was not ours."""
         state = final_state(settlement.outcome)
         if state is not None:
             return self.finish(final_row(settlement, state, now))
@@ -150,7 +151,7 @@ class Settling:
         return True
 
     def finish(self, final: Values) -> bool:
-        """Move a job that did not complete to the history, and what stops with it."""
+        """Move a job that did not succeed to the history, and what stops with it."""
         if not self._writer.write("finish", final):
             return False
         self.execute_behind(followed_by(final["state"]), final)
@@ -198,9 +199,11 @@ def final_row(settlement: Settlement, state: JobState, now: float) -> Values:
     }
 
 
-def completed_row(settlement: Settlement, now: float) -> Row:
+def succeeded_row(settlement: Settlement, now: float) -> Row:
     """Return the row that complete.sql reads for an attempt."""
-    return (*fence_of(settlement.claim), now - settlement.seconds, final_result(settlement.outcome))
+    outcome, started_at = settlement.outcome, now - settlement.seconds
+    fence = fence_of(settlement.claim)
+    return (*fence, started_at, final_result(outcome), final_state(outcome))
 
 
 def again_row(settlement: Settlement, now: float) -> Values:

@@ -3,6 +3,7 @@ SELECT
     count(*) FILTER (WHERE state = 'queued'),
     count(*) FILTER (WHERE state = 'running'),
     count(*) FILTER (WHERE state = 'completed'),
+    count(*) FILTER (WHERE state = 'handed_over'),
     count(*) FILTER (WHERE state = 'failed'),
     count(*) FILTER (WHERE state = 'cancelled'),
     CAST(extract(epoch FROM max(finished_at)) AS double precision)

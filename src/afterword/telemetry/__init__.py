@@ -8,7 +8,14 @@ import logging
 import threading
 import traceback
 
-from afterword.model.outcome import Completed, Outcome, RetryAt, describe, summarize
+from afterword.model.outcome import (
+    Completed,
+    HandedOver,
+    Outcome,
+    RetryAt,
+    describe,
+    summarize,
+)
 
 logger = logging.getLogger("afterword")
 LINE_LIMIT = 2_000  # characters of each value in a line
@@ -51,15 +58,28 @@ def stopped(worker: str, left: int) -> None:
 
 def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float) -> None:
     """An attempt has ended, and its outcome is stored."""
-    if isinstance(outcome, Completed) and not logger.isEnabledFor(logging.DEBUG):
+    succeeded = isinstance(outcome, Completed | HandedOver)
+    if succeeded and not logger.isEnabledFor(logging.DEBUG):
         return
-    verb = "retry" if isinstance(outcome, RetryAt) else type(outcome).__name__.lower()
-    level = logging.DEBUG if isinstance(outcome, Completed) else logging.WARNING
+    verb = verb_of(outcome)
+    level = logging.DEBUG if succeeded else logging.WARNING
     error = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):
         line = "%s job=%s task=%s attempt=%d seconds=%.3f"
         _log(level, line, verb, job_id, task, attempt, seconds, detail=error)
+
+
+def verb_of(outcome: Outcome) -> str:
+    """Name an outcome in logs, spans and metrics.
+
+    >>> verb_of(Completed()), verb_of(RetryAt(5.0, "no route to host"))
+    ('completed', 'retry')
+    """
+    return _VERBS.get(type(outcome)) or type(outcome).__name__.lower()
+
+
+_VERBS: dict[type[Outcome], str] = {RetryAt: "retry", HandedOver: "handed_over"}
 
 
 def result_not_kept(task: str, reason: str) -> None:
@@ -253,6 +273,12 @@ def failed_after_completion(job_id: str, task: str, attempt: int, outcome: Outco
 def not_stored(reason: str) -> None:
     """A request was answered with 503, or a late task was not stored."""
     _log(logging.ERROR, "not_stored reason=%s", reason)
+
+
+def tracing_failed(error: Exception) -> None:
+    """A span could not be made, because of a processor of the application; logged once."""
+    if _first_time("<tracing>"):
+        _log(logging.ERROR, "tracing_failed: a job has no span: %s", summarize(error))
 
 
 def step_failed(error: Exception) -> None:

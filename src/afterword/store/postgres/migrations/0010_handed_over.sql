@@ -1,0 +1,9 @@
+-- A job may end as 'handed_over'. NOT VALID: the rows that are there need not be read again.
+ALTER TABLE afterword.history
+    DROP CONSTRAINT history_state_check,
+    ADD CONSTRAINT history_state_check CHECK (state IN ('completed', 'handed_over', 'failed', 'cancelled')) NOT VALID,
+    DROP CONSTRAINT history_check,
+    ADD CONSTRAINT history_check CHECK (state IN ('completed', 'handed_over') OR error IS NOT NULL) NOT VALID;
+ALTER TABLE afterword.attempts
+    DROP CONSTRAINT attempts_outcome_check,
+    ADD CONSTRAINT attempts_outcome_check CHECK (outcome IN ('completed', 'handed_over', 'failed', 'cancelled', 'interrupted', 'lost')) NOT VALID;

@@ -1,0 +1,309 @@
+"""Start Python programs in milliseconds: each is forked from a process that has imported FastAPI.
+
+A new interpreter needs about a second of CPU time for these imports. `Popen` and `run` are those of
+`subprocess`, but `python -m MODULE`, `python -c CODE`, `python FILE` and `afterword` become a copy
+of one process, the *mother*, which has imported what programs of this project import, and done
+nothing else. The copy takes over arguments, environment, folder and standard streams. The kernel
+makes it a child of the process that called `Popen`, so signals, waiting and statuses are the real
+thing. All other commands, options of the interpreter, and systems other than Linux get a new
+process as usual.
+
+Tests of the start itself (imports, their cost, their absence) use `subprocess` instead.
+"""
+
+import atexit
+import ctypes
+import gc
+import importlib
+import inspect
+import io
+import json
+import os
+import platform
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, AnyStr
+
+AFTERWORD = str(Path(sys.executable).with_name("afterword"))
+
+# No framework but FastAPI: Afterword looks at `sys.modules` for those that a program uses.
+IMPORTED = (
+    *("afterword.app", "afterword.background", "afterword.cli.commands", "afterword.cli.worker"),
+    *("afterword.fastapi", "afterword.store.postgres", "afterword.store.sqlite", "fastapi"),
+    *("uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
+    *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
+)
+LOOKS_AT_TERMINAL = "afterword.cli"
+# What an interpreter looks at when it starts. A program for which it differs gets a new one.
+READ_AT_START = ("LANG", "LC_ALL", "LC_CTYPE", "MALLOC_ARENA_MAX", "PYTHON")
+TAKEN_OVER = ("PYTHONPATH", "PYTHONUNBUFFERED")
+PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+ORDER_SIZE = 2**20  # bytes, most of them the environment
+
+
+class Popen(subprocess.Popen[AnyStr]):
+    """`subprocess.Popen`, without the time that a new interpreter needs."""
+
+    def _execute_child(self, *given: Any) -> None:
+        start: Any = super()._execute_child  # type: ignore[misc]
+        asked = inspect.signature(start).bind(*given).arguments
+        order = _order(asked)
+        if order is None or (mother := _mother_of_this_process()) is None:
+            start(*given)
+            return
+        pipes = [asked[name] for name in PIPES]
+        # -1: this process's own stream, as it is now, for pytest exchanges them
+        streams = [
+            number if pipes[its] == -1 else pipes[its] for number, its in enumerate((0, 3, 5))
+        ]
+        self.pid = mother.fork(order, streams)
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+
+def run(
+    command: Sequence[str],
+    *,
+    input: str | None = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    text: bool = True,
+    **options: Any,
+) -> "subprocess.CompletedProcess[str]":
+    """`subprocess.run`, for texts."""
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    if capture_output:
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Popen(command, text=text, **options) as process:
+        try:
+            out, err = process.communicate(input, timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def _order(asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the mother is told; None for what only a new process can be."""
+    program = _program(asked["args"])
+    special = asked["preexec_fn"] or asked["shell"] or asked["executable"] or asked["pass_fds"]
+    environment = dict(os.environ if asked["env"] is None else asked["env"])
+    if program is None or special or not asked["close_fds"]:
+        return None
+    if _read_at_start(environment) != _read_at_start(os.environ):
+        return None
+    return {
+        **program,
+        "unbuffered": "-u" in asked["args"][1:2] or environment.get("PYTHONUNBUFFERED"),
+        "environment": environment,
+        "folder": os.path.abspath(os.fspath(asked["cwd"] or ".")),  # noqa: PTH100
+        "session": asked["start_new_session"],
+        "group": asked["process_group"],
+    }
+
+
+def _program(command: Any) -> dict[str, Any] | None:
+    if isinstance(command, (str, bytes, os.PathLike)):
+        return None
+    words = [os.fspath(each) for each in command]
+    if words[0] == AFTERWORD:
+        words.insert(0, sys.executable)
+    if words[:2] == [sys.executable, "-u"]:
+        del words[1]
+    match words:
+        case [sys.executable, "-m" | "-c" as kind, program, *arguments]:
+            return {"kind": kind, "program": program, "arguments": arguments}
+        case [sys.executable, file, *arguments] if not file.startswith("-"):
+            return {"kind": "file", "program": file, "arguments": arguments}
+    return None
+
+
+def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_START) and name not in TAKEN_OVER
+    }
+
+
+# ---------------------------------------------------------------------- the mother, from outside
+
+
+class Mother:
+    """The process that is copied, as a child of this one."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self._lock = threading.Lock()
+        self._socket, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
+        with its_end:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(its_end.fileno())],
+                pass_fds=[its_end.fileno()],
+                env=environment,
+            )
+        atexit.register(self.end)
+
+    def fork(self, order: Mapping[str, Any], streams: Sequence[int]) -> int:
+        """Return the number of a new child of this process, once it takes signals."""
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps(order).encode()], streams)
+            answer = json.loads(self._socket.recv(1_000))
+        if error := answer.get("error"):
+            raise OSError(*error)
+        return int(answer["pid"])
+
+    def end(self) -> None:
+        """Let it go, and wait until it has gone."""
+        if self.owner == os.getpid():
+            self._socket.close()
+            self._process.wait()
+
+
+_mothers: list[Mother] = []
+_one_at_a_time = threading.Lock()
+
+
+def _mother_of_this_process() -> Mother | None:
+    if sys.platform != "linux" or platform.machine() not in CLONE:
+        return None
+    with _one_at_a_time:
+        if not _mothers:
+            _mothers.append(Mother())
+    return _mothers[0] if _mothers[0].owner == os.getpid() else None
+
+
+# ---------------------------------------------------------------------- in the mother
+
+
+def serve(orders: socket.socket) -> None:
+    """Fork for each order, until nobody can give any; runs the program in the copy."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end it
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for name in [each for each in sys.modules if each.startswith(LOOKS_AT_TERMINAL)]:
+        del sys.modules[name]  # the copies import it again: it has seen our environment
+    keep(dict(sys.modules))
+    while True:
+        message, streams, _, _ = socket.recv_fds(orders, ORDER_SIZE, 3)
+        if not message:
+            return
+        if fork_as_sibling() == 0:
+            break
+        for descriptor in streams:
+            os.close(descriptor)
+    order = json.loads(message)
+    try:
+        become(order, streams)
+    except OSError as error:
+        orders.send(json.dumps({"error": [error.errno, error.strerror, error.filename]}).encode())
+        os._exit(255)
+    orders.send(json.dumps({"pid": os.getpid()}).encode())
+    orders.close()
+    execute(order)
+
+
+def keep(modules: dict[str, ModuleType]) -> None:
+    """Let no copy take these apart when it ends: memory that is changed must be copied first."""
+
+    def forget() -> None:
+        for name in modules:
+            sys.modules.pop(name, None)
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(modules))
+    atexit.register(forget)
+    gc.collect()
+    gc.freeze()
+
+
+PR_GET_TID_ADDRESS = 40
+CLONE = {"x86_64": 56, "aarch64": 220}  # the numbers of this system call
+AS_SIBLING = 0x8000  # CLONE_PARENT: the child of our parent
+SET_TID = 0x01000000 | 0x00200000  # CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID: as in every `fork`
+
+
+def fork_as_sibling() -> int:
+    """`os.fork`, but the new process is a child of this one's parent."""
+    libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL
+    tid = ctypes.c_long()  # the address where glibc keeps the thread's number
+    libc.prctl(PR_GET_TID_ADDRESS, ctypes.byref(tid), 0, 0, 0)
+    flags = signal.SIGCHLD | AS_SIBLING | (SET_TID if tid.value else 0)
+    machine = platform.machine()
+    last = [tid.value, 0] if machine == "x86_64" else [0, tid.value]
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid: int = libc.syscall(*map(ctypes.c_long, (CLONE[machine], flags, 0, 0, *last)))
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    else:
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), "clone failed")
+    return pid
+
+
+def become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
+    """Take over what a new interpreter gets from its parent."""
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if order["session"]:
+        os.setsid()
+    if order["group"] >= 0:
+        os.setpgid(0, order["group"])
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    time.tzset()
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _stream(number, getattr(sys, name), unbuffered=bool(order["unbuffered"]))
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _stream(number: int, former: Any, *, unbuffered: bool) -> io.TextIOWrapper:
+    mode, newline = ("rb", None) if number == 0 else ("wb", "\n")
+    return io.TextIOWrapper(
+        open(number, mode, 0 if unbuffered and number else -1, closefd=False),
+        encoding=former.encoding,
+        errors=former.errors,
+        newline=newline,
+        line_buffering=not unbuffered and (number == 2 or os.isatty(number)),
+        write_through=unbuffered,
+    )
+
+
+def execute(order: Mapping[str, Any]) -> None:
+    """Run the program as `__main__`; what it raises ends this process as it would end any other."""
+    kind, program = order["kind"], order["program"]
+    first = {"-m": os.getcwd(), "-c": "", "file": str(Path(program).resolve().parent)}[kind]  # noqa: PTH109
+    added = filter(None, order["environment"].get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:] = [first, *dict.fromkeys(map(os.path.abspath, added)), *sys.path[1:]]
+    sys.argv[:] = [{"-m": "-m", "-c": "-c", "file": program}[kind], *order["arguments"]]
+    importlib.invalidate_caches()
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    if kind == "-m":
+        runpy._run_module_as_main(program)  # type: ignore[attr-defined]
+    elif kind == "-c":
+        exec(compile(program, "<string>", "exec"), main.__dict__)
+    else:
+        main.__file__ = str(Path(program).absolute())
+        exec(compile(Path(program).read_bytes(), main.__file__, "exec"), main.__dict__)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
