@@ -606,6 +606,7 @@ class Afterword(ScriptTaskAdder):
         authorize: "Callable[..., Any] | Depends | None" = None,
         hosts: Sequence[str] | None = None,
         readers_see_arguments: bool = False,
+        trace_url: str | None = None,
     ) -> "Dashboard":
         """Make the dashboard: an ASGI application to be mounted, which shows this store.
 
@@ -620,6 +621,8 @@ class Afterword(ScriptTaskAdder):
             hosts: the host names by which the dashboard may be reached. Default: any.
             readers_see_arguments: True shows arguments, results and logs of jobs to everybody who
                 may read. Default: they need the permission "arguments", which "operate" includes.
+            trace_url: the page of a trace, to which jobs link, such as
+                "https://traces.example.org/trace/{trace_id}". Default: no link.
 
         Raises:
             ConfigurationError: `authorize` is missing, or an option has an invalid value.
@@ -643,6 +646,7 @@ class Afterword(ScriptTaskAdder):
             authorize=authorize,
             hosts=hosts,
             readers_see_arguments=readers_see_arguments,
+            trace_url=trace_url,
             development=debug or os.environ.get("AFTERWORD_DEV") == "1",
         )
 

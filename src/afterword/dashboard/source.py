@@ -23,6 +23,7 @@ class Source:
         new_job: makes the job of a task and of its arguments as JSON, as `add_task` would. None:
             there is no application, so only what holds for every task is checked.
         tasks: returns the names of the application's tasks; None: there is no application.
+        trace_url: the page of a trace, with "{trace_id}" in it; "" if there is none.
     """
 
     store: Callable[[], Store]
@@ -31,3 +32,4 @@ class Source:
     settings: Callable[[], Mapping[str, str]] = dict
     new_job: NewJobOf | None = None
     tasks: Callable[[], Collection[str]] | None = None
+    trace_url: str = ""

@@ -93,8 +93,7 @@ class View:
         query: the parameters in the URL.
         form: the fields of a form that was sent.
         add: stores a new job for this person.
-        new_job: makes a job, see `Source`.
-        tasks: returns the names of the application's tasks; None: there is no application.
+        new_job, tasks, trace_url: see `Source`.
         recent: keeps answers that took long.
         settings: those of the application's `Afterword`, by their names.
         poll: True if an open page asks for news.
@@ -113,6 +112,7 @@ class View:
     add: Callable[[NewJob], object]
     new_job: NewJobOf | None
     tasks: Callable[[], Collection[str]] | None
+    trace_url: str
     recent: Recent
     settings: Callable[[], Mapping[str, str]] = dict
     poll: bool = False

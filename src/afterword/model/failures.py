@@ -143,8 +143,8 @@ def _name(exception: str, message: str) -> str:
 def common_text(name: str) -> str | None:
     """Return the longest text that is certain to be in each error of a kind; None: there is none.
 
-    >>> common_text("OSError: # of <text> refused"), common_text("#")
-    ('refused', None)
+    >>> common_text("OSError: [Errno #] no route to <text>"), common_text("#")
+    ('] no route to', None)
     """
     if name == NO_TEXT:
         return None
