@@ -180,7 +180,7 @@ def test_a_group_of_failures_is_retried_by_keyboard(tab: Tab, served: Served) ->
     tab.page.get_by_role("button", name="Retry 3 jobs").focus()
     tab.page.keyboard.press("Enter")
     expect(tab.page.locator(".done")).to_have_text("3 retried.")
-    expect(tab.page.locator("h2")).to_have_text("No job has failed")
+    expect(tab.page.locator("main h2")).to_have_text("No job has failed")
 
 
 def test_a_range_of_jobs_is_selected_with_shift(tab: Tab, served: Served) -> None:
