@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from afterword.admin.document import given_arguments
 from afterword.dashboard.permissions import Grant
 from afterword.dashboard.recent import Recent
 from afterword.dashboard.source import NewJobOf
@@ -168,7 +169,7 @@ class View:
     def shown(self, job: JobRecord) -> JobRecord:
         """Return a job as the person who asks may see it. Every screen uses this."""
         if self.may("arguments"):
-            return job
+            return replace(job, arguments=given_arguments(job.arguments))
         return replace(job, arguments=HIDDEN, result=HIDDEN if job.result else None)
 
     def all_shown(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
