@@ -12,6 +12,9 @@ from statistics import median
 import apsw
 import psycopg
 
+from afterword.admin.found import find
+from afterword.admin.search import Search
+from afterword.admin.tasks import look
 from afterword.model.counters import HOUR, MINUTE, TEN_MINUTES
 from afterword.model.job import JobState
 from afterword.model.records import Filter
@@ -24,7 +27,6 @@ ROUNDS = 5
 AIM = 50.0  # milliseconds
 _DAY = 24 * HOUR
 _CAP = 10_001  # jobs that are counted in each state
-_NEWEST = 10_000  # jobs that a search looks at
 _TASKS = 10
 _KEPT = {MINUTE: 2 * HOUR, TEN_MINUTES: _DAY, HOUR: 7 * _DAY}  # the charts that are drawn of each
 
@@ -78,12 +80,11 @@ def _questions(store: Store) -> Iterator[tuple[str, Question]]:
     yield "a page of failed jobs", lambda: store.find(failed, 50)
     yield "a page in the middle", lambda: store.find(limit=50, before=_MIDDLE)
     yield "counts of all states", lambda: store.count(limit=_CAP)
-    yield "a search that finds nothing", lambda: store.find(Filter(tag="x", newest=_NEWEST), 50)
-    yield (
-        "a search of failures that finds nothing",
-        lambda: store.find(Filter(state=JobState.FAILED, error="nothing", newest=_NEWEST), 50),
-    )
+    yield "a search that finds nothing", lambda: _search(store, Filter(tag="x"))
+    nothing = Filter(state=JobState.FAILED, error="nothing")
+    yield "a search of failures that finds nothing", lambda: _search(store, nothing)
     yield "groups of failures", store.failures
+    yield "tasks in 24 hours", lambda: look(store, now - _DAY, now)
     yield "a chart of an hour", lambda: store.counters(now - HOUR, MINUTE)
     yield "a chart of 6 hours", lambda: store.counters(now - 6 * HOUR, TEN_MINUTES)
     yield "a chart of 24 hours", lambda: store.counters(now - _DAY, TEN_MINUTES)
@@ -92,6 +93,10 @@ def _questions(store: Store) -> Iterator[tuple[str, Question]]:
     yield "workers", store.workers
     yield "schedules", store.schedules
     yield "audit", store.audit
+
+
+def _search(store: Store, wanted: Filter) -> object:
+    return find(store, Search(filter=wanted), 50)
 
 
 # ---------------------------------------------------------------------- a full store

@@ -639,6 +639,7 @@ class Afterword(ScriptTaskAdder):
                 store=self.inquiries.store,
                 add=self._add_at_once,
                 clock=self._clock,
+                tasks=registered,
                 settings=self._settings,
                 new_job=lambda task, text: checked(task, text, self.injection),
             ),
