@@ -108,7 +108,7 @@ def _questions(store: Store) -> Iterator[tuple[str, Question]]:
     yield "a chart of 6 hours", lambda: store.counters(now - 6 * HOUR, TEN_MINUTES)
     yield "a chart of 24 hours", lambda: store.counters(now - _DAY, TEN_MINUTES)
     yield "a chart of 7 days", lambda: store.counters(now - 7 * _DAY, HOUR)
-    yield "queues", store.queues
+    yield "queues", lambda: store.queues(_CAP)
     yield "workers", store.workers
     yield "schedules", store.schedules
     yield "audit", store.audit
