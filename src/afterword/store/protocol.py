@@ -94,6 +94,7 @@ class Claim:
     lost: int = 0  # how many workers were lost with this job
     fence: int | None = None  # None: claimed by a release that has no such numbers
     parked: float = 0.0  # seconds since a worker first could not run it; 0: none has met it yet
+    due_at: float | None = None  # None: since it was added
 
     def __post_init__(self) -> None:
         reference = ref(self, _forget)
