@@ -568,6 +568,7 @@ class Afterword(ScriptTaskAdder):
         tags: Sequence[str] = ("jobs",),
         show_errors: "ShowErrors | None" = "message",
         retry_after: int = 1,
+        ask_fleets: bool = False,
         include_in_schema: bool = True,
     ) -> "APIRouter":
         """Make the status API for FastAPI: routes to look at a job, fetch its result, cancel it.
@@ -582,6 +583,8 @@ class Afterword(ScriptTaskAdder):
             show_errors: the part of a task's error that clients see: the exception's type and
                 "message", the "full" traceback, or None.
             retry_after: seconds after which a client may ask again. Default: 1.
+            ask_fleets: True shows a job that was handed over in the state that it has in its
+                fleet, if that keeps results.
             include_in_schema: True lists the routes in the API's documentation.
 
         Raises:
@@ -602,6 +605,7 @@ class Afterword(ScriptTaskAdder):
             tags=tags,
             show_errors=show_errors,
             retry_after=retry_after,
+            ask_fleets=ask_fleets,
             include_in_schema=include_in_schema,
         )
 
