@@ -39,6 +39,7 @@ ROOMS = {
     "admin": {"errors", "model", "telemetry", "fleets", "tasks", "injection", "store", "client"},
 }
 BELOW = set(ROOMS) - {"schedules", "process", "admin"}
+ROOMS["exporter"] = {"errors", "model", "telemetry", "store", "admin"}
 ROOMS["dashboard"] = BELOW | {"schedules", "admin"}
 ROOMS["request"] = BELOW  # the two halves share the store and the job, and nothing else
 ROOMS["worker"] = BELOW

@@ -26,7 +26,7 @@ from afterword.injection.needs import Injection, Needs
 from afterword.injection.scope import Provided, Values
 from afterword.model.control import Cancel
 from afterword.model.job import JobRecord, JobState, new_id
-from afterword.model.outcome import describe
+from afterword.model.outcome import describe, shown
 from afterword.tasks.registry import is_async
 from afterword.telemetry import tracing
 
@@ -106,7 +106,9 @@ async def _run(outbox: "Outbox", entry: "Entry") -> None:
             raise  # not started: as with FastAPI, a test client sees the error
         # Started: an error that reaches the server would close the client's connection.
         tracing.mark_failed(error)
-        telemetry.task_failed(entry.job.task, outbox.intake.redact(describe(error)))
+        redact = outbox.intake.redact
+        text = redact(describe(error))
+        telemetry.task_failed(entry.job.id, entry.job.task, text, shown(error, redact))
         if not isinstance(error, Cancel):
             job = entry.job
             outbox.intake.on_failed(

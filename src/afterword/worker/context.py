@@ -12,7 +12,7 @@ work is done again. Two things help:
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any, ParamSpec, TypeVar, overload
 
 from afterword.client.call import Call, TaskAdder, new_job
@@ -34,6 +34,7 @@ from afterword.worker.attempt_log import AttemptLog
 from afterword.worker.progress import Progress
 from afterword.worker.services import Builtins, Make, WorkerServices
 
+_NONE = Context()
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -69,6 +70,7 @@ class TaskContext(TaskAdder):
         self.log = None if services.new_log is None else services.new_log()
         self.over = False  # the attempt has ended for the job; further results are dropped
         self.trace: AttemptTrace | None = None
+        self.variables: Context = _NONE  # in which the task runs
 
     @property
     def job_id(self) -> str:
@@ -109,15 +111,21 @@ class TaskContext(TaskAdder):
 
     @property
     def logger(self) -> "logging.LoggerAdapter[logging.Logger]":
-        """The logger of the task's module; its records have job_id, task, queue and attempt.
+        """The logger of the task's module; its records have job_id, task, queue, attempt, trace_id.
 
         Example:
             current_task().logger.info("sent")
         """
+        logger = logging.getLogger(self.task.partition(":")[0])
+        return _Logger(logger, self.log_attributes)
+
+    @property
+    def log_attributes(self) -> Mapping[str, Any]:
+        """The attributes of log records about this attempt."""
         claim = self._claim
         extra = {"job_id": claim.id, "task": claim.task, "queue": claim.queue}
-        logger = logging.getLogger(claim.task.partition(":")[0])
-        return _Logger(logger, {**extra, "attempt": claim.attempt})
+        known = {**extra, "attempt": claim.attempt}
+        return known if self.trace is None else {**known, "trace_id": self.trace.trace_id}
 
     @property
     def cancelled(self) -> bool:
