@@ -15,6 +15,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from afterword import Afterword
+from afterword.dashboard.application import FORM_LIMIT
 from afterword.dashboard.permissions import OPERATE, READ, Permission
 from afterword.dashboard.routes import ROUTES, Route
 from afterword.dashboard.static_files import FOLDER
@@ -183,7 +184,7 @@ def test_a_change_is_a_form(store: Store, job_id: str, route: Route) -> None:
         assert 415 == ask(site, route, job_id, **{"content-type": kind})
     too_large = site.client.post(
         url_of(route, job_id),
-        content=b"a=" + b"x" * 300_000,
+        content=b"a=" + b"x" * FORM_LIMIT,
         headers={**OWN, "content-type": "application/x-www-form-urlencoded"},
     )
     assert 413 == too_large.status_code

@@ -7,7 +7,7 @@ listed in `routes.py`; this module turns a request into a `View`, and the answer
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
@@ -41,13 +41,14 @@ from afterword.dashboard.view import (
 )
 from afterword.errors import AfterwordError, ConfigurationError, StoreError
 from afterword.model.audit import Actor
+from afterword.tasks.payload import PAYLOAD_LIMIT
 
 T = TypeVar("T")
 Ask = Callable[[Request], Any]  # returns the answer of `authorize`, or an awaitable of it
 
 AT_ONCE = 4  # threads that ask the store: as many as a person needs who opens several tabs
 CHUNKS = 200  # of a download that are made at a time
-FORM_LIMIT = 256 * 1024  # bytes
+FORM_LIMIT = 4 * PAYLOAD_LIMIT  # bytes: a form may write three for one
 _RENEW = 15.0  # seconds after which an open page is rendered again although nothing has changed
 _TRY_AGAIN = "5"  # seconds
 _AWAY = "The store cannot be reached. Trying again."
@@ -200,9 +201,11 @@ class Dashboard:
         if isinstance(answer, Redirect):
             return RedirectResponse(answer.url, 303)
         if isinstance(answer, Download):
+            chunks = iter(answer.chunks)
+            first = list(islice(chunks, 2))  # a heading and some jobs: what is wrong is told now
             disposition = f'attachment; filename="{answer.name}"'
             return StreamingResponse(
-                self._sent(answer.chunks),
+                self._sent(chain(first, chunks)),
                 media_type=answer.media_type,
                 headers={"Content-Disposition": disposition},
             )
