@@ -356,6 +356,23 @@ def check_queues(store: Store) -> None:
     expect(nothing_due, mail, "mail")
 
 
+def check_queues_are_counted_up_to_a_limit(store: Store) -> None:
+    """With a limit, no more jobs of a kind are counted, and the oldest due one is still found."""
+    store.add([a_job(priority=each % 3, run_at=FUTURE) for each in range(12)])
+    store.add([a_job(priority=each % 3) for each in range(12)])
+    store.add([a_job(priority=2, run_at=PAST), *a_chain(9)])
+    (exact,) = store.queues()
+    numbers = (exact.due, exact.scheduled, exact.waiting)
+    expect((14, 12, 8), numbers, "without a limit")
+    (some,) = store.queues(limit=2)
+    for name in ("due", "scheduled", "waiting"):
+        number = getattr(some, name)
+        expect(True, 2 <= number < getattr(exact, name), f"{number} {name} with a limit")
+    expect(exact.oldest_at, some.oldest_at, "the oldest due job")
+    (enough,) = store.queues(limit=100)
+    expect(exact, enough, "a limit that is not reached")
+
+
 def check_an_empty_queue_is_not_listed(store: Store) -> None:
     """A queue whose jobs have all ended is not listed."""
     attempt = running(store)

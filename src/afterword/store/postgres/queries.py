@@ -154,10 +154,10 @@ class Queries:
         ]
 
     @repeated
-    def queues(self) -> Sequence[QueueRecord]:
+    def queues(self, limit: int | None = None) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs."""
         with self._people.looking() as session:
-            return [queue_record(row) for row in session.execute("queues")]
+            return [queue_record(row) for row in session.execute("queues", {"limit": limit})]
 
     @repeated
     def tasks(self, since: float) -> Sequence[TaskRecord]:

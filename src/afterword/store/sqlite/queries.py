@@ -135,9 +135,10 @@ class Queries:
         with self._reader.errors():
             return self._locks.is_dead(row[0])
 
-    def queues(self) -> Sequence[QueueRecord]:
+    def queues(self, limit: int | None = None) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs."""
-        rows = self._reader.read("queues", {"now": self._clock.now()})
+        values = {"now": self._clock.now(), "limit": -1 if limit is None else limit}
+        rows = self._reader.read("queues", values)
         return [queue_record(row) for row in rows]
 
     def tasks(self, since: float) -> Sequence[TaskRecord]:
