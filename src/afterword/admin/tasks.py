@@ -76,7 +76,13 @@ class Task:
         return self.failed / ran if ran else None
 
 
-def look(store: Store, since: float, now: float, known: Iterable[str] | None = None) -> list[Task]:
+def look(
+    store: Store,
+    since: float,
+    now: float,
+    known: Iterable[str] | None = None,
+    limit: int | None = None,
+) -> list[Task]:
     """Look at the tasks that have unfinished jobs, or jobs that ended since then, by name.
 
     Args:
@@ -84,8 +90,9 @@ def look(store: Store, since: float, now: float, known: Iterable[str] | None = N
             hours ago, and to the hour if it is more than two days ago.
         known: names of the application's tasks, which are listed in any case; None: there is no
             application in this process.
+        limit: only the newest so many queued jobs are counted; None: all, however long that takes.
     """
-    unfinished = {task.name: task for task in store.tasks(now)}
+    unfinished = {task.name: task for task in store.tasks(limit)}
     ended: dict[str, list[CounterRecord]] = {}
     for record in store.counters(since, _period(now - since)):
         ended.setdefault(record.task, []).append(record)
