@@ -126,11 +126,10 @@ def test_tasks_of_an_application_are_listed_with_their_options(
     shell.end()
     command = ("tasks", "--app", f"{name}:app")
 
-    line = next(each for each in shell.run(*command).lines if "send" in each)
+    (line,) = [each for each in shell.run(*command).lines if each.startswith(f"{name}:send ")]
     documents = map(json.loads, shell.run(*command, "--json").lines)
     found = {each["name"]: each for each in documents}
 
-    assert line.startswith(f"{name}:send ")
     assert line.endswith("queue mail, 5 retries")
     assert "Send a letter." == found[f"{name}:send"]["description"]
     assert ["queue mail", "5 retries"] == found[f"{name}:send"]["options"]
