@@ -15,6 +15,9 @@ import apsw
 import psycopg
 from starlette.testclient import TestClient
 
+from afterword.admin.found import find
+from afterword.admin.search import Search
+from afterword.admin.tasks import look
 from afterword.dashboard import Source, dashboard
 from afterword.dashboard.routes import menu
 from afterword.model.audit import Actor
@@ -31,7 +34,6 @@ ROUNDS = 5
 AIM = 50.0  # milliseconds
 _DAY = 24 * HOUR
 _CAP = 10_001  # jobs that are counted in each state
-_NEWEST = 10_000  # jobs that a search looks at
 _TASKS = 10
 _KEPT = {MINUTE: 2 * HOUR, TEN_MINUTES: _DAY, HOUR: 7 * _DAY}  # the charts that are drawn of each
 
@@ -98,12 +100,11 @@ def _questions(store: Store) -> Iterator[tuple[str, Question]]:
     yield "a page of failed jobs", lambda: store.find(failed, 50)
     yield "a page in the middle", lambda: store.find(limit=50, before=_MIDDLE)
     yield "counts of all states", lambda: store.count(limit=_CAP)
-    yield "a search that finds nothing", lambda: store.find(Filter(tag="x", newest=_NEWEST), 50)
-    yield (
-        "a search of failures that finds nothing",
-        lambda: store.find(Filter(state=JobState.FAILED, error="nothing", newest=_NEWEST), 50),
-    )
+    yield "a search that finds nothing", lambda: _search(store, Filter(tag="x"))
+    nothing = Filter(state=JobState.FAILED, error="nothing")
+    yield "a search of failures that finds nothing", lambda: _search(store, nothing)
     yield "groups of failures", store.failures
+    yield "tasks in 24 hours", lambda: look(store, now - _DAY, now)
     yield "a chart of an hour", lambda: store.counters(now - HOUR, MINUTE)
     yield "a chart of 6 hours", lambda: store.counters(now - 6 * HOUR, TEN_MINUTES)
     yield "a chart of 24 hours", lambda: store.counters(now - _DAY, TEN_MINUTES)
@@ -131,6 +132,10 @@ def _screen(client: TestClient, path: str) -> None:
 
 def _add_nothing(_job: NewJob, _by: Actor) -> None:
     raise NotImplementedError
+
+
+def _search(store: Store, wanted: Filter) -> object:
+    return find(store, Search(filter=wanted), 50)
 
 
 # ---------------------------------------------------------------------- a full store

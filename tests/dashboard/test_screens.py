@@ -607,3 +607,16 @@ def test_a_hostile_search_is_only_text(site: Site, text: str) -> None:
     assert "<script>alert" not in answer.text
     assert "<img src=x" not in answer.text
     assert "\x1b" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/jobs/{}", "/jobs/{}/copy", "/jobs/export.json", "/jobs/export.csv"]
+)
+def test_the_note_on_fields_that_were_not_set_is_not_shown(site: Site, path: str) -> None:
+    text = '{"item":{"size":1.10},"#unset":[[["size"],[["item"]]]]}'
+    job_id = Population(site.store).add(arguments=text)
+
+    shown = site.get(path.format(job_id)).text
+
+    assert "size" in shown
+    assert "unset" not in shown

@@ -74,12 +74,12 @@ class Period:
 
     @cached_property
     def waited(self) -> Histogram:
-        """How long they had waited."""
+        """The time that they had waited."""
         return added_up(each.waited for each in self.records)
 
     @cached_property
     def ran(self) -> Histogram:
-        """How long they ran."""
+        """The time that they ran."""
         return added_up(each.ran for each in self.records)
 
 

@@ -207,6 +207,11 @@ class Worker:
         return left
 
     @property
+    def busy(self) -> int:
+        """The number of attempts that run here."""
+        return self._runner.busy
+
+    @property
     def _is_here(self) -> bool:
         """True in the worker's event loop; other loops cannot start attempts."""
         try:
