@@ -1,5 +1,6 @@
 """The PostgreSQL server that tests share, databases on it, and the stores they run on."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 in_memory.use_memory()
+gc.disable()  # until all tests are collected: what they are made of stays
 # Or each process that a test starts would compile again what it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -48,6 +50,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not str(item.path.with_suffix("")).endswith(LONG))
     many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = [item for part in range(many) for item in items[part::many]]
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look through what seven thousand tests are made of."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
