@@ -2,8 +2,9 @@
 
 import gc
 import os
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ LONG = (
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the long tests out evenly, in front of each process's part of the others."""
+    _refuse_addresses([item.nodeid for item in items])
     items.sort(key=lambda item: not str(item.path.with_suffix("")).endswith(LONG))
     many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = [item for part in range(many) for item in items[part::many]]
@@ -57,6 +59,12 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+def _refuse_addresses(names: Sequence[str]) -> None:
+    """The processes that share the tests have to agree on their names."""
+    if wrong := [name for name in names if re.search(" at 0x[0-9a-f]{9}", name)]:
+        raise pytest.UsageError(f"a name must not have an address in it: give ids= to {wrong[0]}")
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,11 @@ from afterword.errors import (
     ConfigurationError,
     InjectionError,
     NoContainer,
+    NotStarted,
     NotStorable,
     StoreError,
 )
+from afterword.exporter.gauges import Gauges, Slots
 from afterword.injection.injectors import injection_of
 from afterword.injection.needs import Injection, Injector, checked_injectors, native, refused_by_all
 from afterword.model.audit import Actor
@@ -69,6 +71,7 @@ from afterword.tasks.options import (
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
+from afterword.telemetry import metrics
 from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.transactions.statements import Transactions
@@ -78,6 +81,7 @@ from afterword.worker.worker import Worker
 if TYPE_CHECKING:
     from fastapi import APIRouter
     from fastapi.params import Depends
+    from starlette.requests import Request
 
     from afterword.dashboard.application import Dashboard
     from afterword.request.job_status import ShowErrors
@@ -170,6 +174,7 @@ class Afterword(ScriptTaskAdder):
 
     test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
     _app: Starlette | None = None
+    _watched: Gauges | None = None  # read by OpenTelemetry
 
     def __init__(
         self,
@@ -563,6 +568,7 @@ class Afterword(ScriptTaskAdder):
         tags: Sequence[str] = ("jobs",),
         show_errors: "ShowErrors | None" = "message",
         retry_after: int = 1,
+        ask_fleets: bool = False,
         include_in_schema: bool = True,
     ) -> "APIRouter":
         """Make the status API for FastAPI: routes to look at a job, fetch its result, cancel it.
@@ -577,6 +583,8 @@ class Afterword(ScriptTaskAdder):
             show_errors: the part of a task's error that clients see: the exception's type and
                 "message", the "full" traceback, or None.
             retry_after: seconds after which a client may ask again. Default: 1.
+            ask_fleets: True shows a job that was handed over in the state that it has in its
+                fleet, if that keeps results.
             include_in_schema: True lists the routes in the API's documentation.
 
         Raises:
@@ -597,6 +605,7 @@ class Afterword(ScriptTaskAdder):
             tags=tags,
             show_errors=show_errors,
             retry_after=retry_after,
+            ask_fleets=ask_fleets,
             include_in_schema=include_in_schema,
         )
 
@@ -606,6 +615,7 @@ class Afterword(ScriptTaskAdder):
         authorize: "Callable[..., Any] | Depends | None" = None,
         hosts: Sequence[str] | None = None,
         readers_see_arguments: bool = False,
+        trace_url: str | None = None,
     ) -> "Dashboard":
         """Make the dashboard: an ASGI application to be mounted, which shows this store.
 
@@ -620,6 +630,8 @@ class Afterword(ScriptTaskAdder):
             hosts: the host names by which the dashboard may be reached. Default: any.
             readers_see_arguments: True shows arguments, results and logs of jobs to everybody who
                 may read. Default: they need the permission "arguments", which "operate" includes.
+            trace_url: the page of a trace, to which jobs link, such as
+                "https://traces.example.org/trace/{trace_id}". Default: no link.
 
         Raises:
             ConfigurationError: `authorize` is missing, or an option has an invalid value.
@@ -636,12 +648,14 @@ class Afterword(ScriptTaskAdder):
                 store=self.inquiries.store,
                 add=self._add_at_once,
                 clock=self._clock,
+                tasks=registered,
                 settings=self._settings,
                 new_job=lambda task, text: checked(task, text, self.injection),
             ),
             authorize=authorize,
             hosts=hosts,
             readers_see_arguments=readers_see_arguments,
+            trace_url=trace_url,
             development=debug or os.environ.get("AFTERWORD_DEV") == "1",
         )
 
@@ -668,6 +682,43 @@ class Afterword(ScriptTaskAdder):
             "retention": show_span(self._retention),
             "store timeout": show_span(self.intake.store_timeout),
         }
+
+    def metrics(self, *, authorize: "Callable[[Request], Any] | None" = None) -> Starlette:
+        """Make an ASGI application to be mounted, which Prometheus and autoscalers ask.
+
+        `/` is a page for Prometheus; `/queues` has the depth and the age of the queues as JSON, and
+        `/queues/NAME` of one. They tell of the whole store, so one process has to be asked.
+
+        Args:
+            authorize: a function of the request, `def` or `async def`, that returns True for those
+                who may read. Default: everybody who can reach it. It shows names of tasks, queues
+                and schedules, and numbers, but nothing of single jobs.
+
+        Raises:
+            MissingExtra: prometheus-client is not installed.
+
+        Example:
+            app.mount("/metrics", afterword.metrics())
+        """
+        from afterword.exporter.application import exporter
+        from afterword.exporter.ended import EndedJobs
+
+        ended = EndedJobs(self.inquiries.store, self._clock.now)
+        gauges = self._gauges(self.inquiries.store)
+        return exporter(gauges, ended, authorize=authorize, in_worker=True)
+
+    def _gauges(self, store: Callable[[], Store]) -> Gauges:
+        def slots() -> Slots | None:
+            worker = self._worker
+            return None if worker is None else Slots(worker.concurrency, worker.busy)
+
+        return Gauges(store, self._clock.now, slots)
+
+    def _started_store(self) -> Store:
+        """Return the store for gauges, which OpenTelemetry may want to read after the stop."""
+        if not self.started:
+            raise NotStarted("The application has stopped.")
+        return self.inquiries.store()
 
     def _add_at_once(self, job: NewJob, by: Actor) -> None:
         """Store a job that a person adds; blocks."""
@@ -762,6 +813,8 @@ class Afterword(ScriptTaskAdder):
                     await asyncio.to_thread(self._store.wait_noted, self.intake.store_timeout)
         if self._planned:
             await asyncio.to_thread(scheduler.start)
+        self._watched = self._gauges(self._started_store)
+        metrics.watch(self._watched)
         self._loop = asyncio.get_running_loop()
         self._termination.listen()
         self.intake.worker, self.intake.stopping_since = self._worker, None

@@ -156,3 +156,16 @@ def test_links_lead_somewhere(page: Path) -> None:
             broken.append(link[0])
 
     assert [] == broken
+
+
+def test_pictures_are_there_in_both_looks_and_small() -> None:
+    shown = {
+        (page.parent / path).resolve()
+        for page in PAGES
+        for path in re.findall(r'\b(?:src|srcset)="([^":]+)"', page.read_text("utf-8"))
+    }
+    pictures = set((ROOT / "docs" / "images").iterdir())
+
+    assert shown == pictures
+    assert {each.with_name(each.name.replace("-light", "-dark")) for each in shown} <= shown
+    assert sum(each.stat().st_size for each in pictures) < 600_000

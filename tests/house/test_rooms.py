@@ -19,16 +19,27 @@ ROOMS = {
     "errors": set[str](),
     "model": {"errors"},
     "telemetry": {"errors", "model"},
-    "tasks": {"errors", "model"},
-    "injection": {"errors", "model", "tasks"},
+    "fleets": {"errors", "model"},
+    "tasks": {"errors", "model", "fleets"},
+    "injection": {"errors", "model", "fleets", "tasks"},
     "store": {"errors", "model", "telemetry"},
-    "client": {"errors", "model", "telemetry", "tasks", "injection", "store"},
+    "client": {"errors", "model", "telemetry", "fleets", "tasks", "injection", "store"},
     "transactions": {"errors", "model", "telemetry", "store", "client"},
-    "schedules": {"errors", "model", "telemetry", "tasks", "injection", "store", "client"},
+    "schedules": {
+        "errors",
+        "model",
+        "telemetry",
+        "fleets",
+        "tasks",
+        "injection",
+        "store",
+        "client",
+    },
     "process": {"errors", "model"},
-    "admin": {"errors", "model", "telemetry", "tasks", "injection", "store", "client"},
+    "admin": {"errors", "model", "telemetry", "fleets", "tasks", "injection", "store", "client"},
 }
 BELOW = set(ROOMS) - {"schedules", "process", "admin"}
+ROOMS["exporter"] = {"errors", "model", "telemetry", "store", "admin"}
 ROOMS["dashboard"] = BELOW | {"schedules", "admin"}
 ROOMS["request"] = BELOW  # the two halves share the store and the job, and nothing else
 ROOMS["worker"] = BELOW

@@ -1,14 +1,25 @@
 """Log lines: what they say, and what nobody can make them say."""
 
+import json
 import logging
+import threading
+from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
+import structlog
 
 from afterword import telemetry
+from afterword.errors import NotStorable
 from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
+from afterword.store.protocol import Claim
+from afterword.tasks.arguments import plan
 
 FORGED = "x\nERROR failed job=forged\r\x1b[2J\u2028\x85"
+
+
+def a_claim(task: str, attempt: int = 1) -> Claim:
+    return Claim("id", attempt, "worker", task, "{}", 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +41,7 @@ def _log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> N
 def test_an_outcome_is_one_line(
     outcome: Outcome, level: int, verb: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    telemetry.ended("id", "m:f", 2, outcome, 0.5)
+    telemetry.ended(a_claim("m:f", attempt=2), outcome, 0.5)
     [line] = caplog.records
 
     assert level == line.levelno
@@ -47,7 +58,7 @@ def test_what_is_long_is_cut(caplog: pytest.LogCaptureFixture) -> None:
 
 
 EVENTS: dict[str, Any] = {
-    "ended": lambda: telemetry.ended("id", FORGED, 1, Failed(FORGED), 0.1),
+    "ended": lambda: telemetry.ended(a_claim(FORGED), Failed(FORGED), 0.1),
     "lost_lease": lambda: telemetry.lost_lease("id", FORGED, 1),
     "id": lambda: telemetry.lost_lease(FORGED, "m:f", 1),
     "not_recovered": lambda: telemetry.not_recovered(FORGED, ValueError(FORGED)),
@@ -58,7 +69,7 @@ EVENTS: dict[str, Any] = {
     "forgotten": lambda: telemetry.forgotten("id", FORGED, 1, "queued"),
     "put_back": lambda: telemetry.put_back("id", FORGED, FORGED),
     "not_durable": lambda: telemetry.not_durable(FORGED, FORGED),
-    "task_failed": lambda: telemetry.task_failed(FORGED, FORGED),
+    "task_failed": lambda: telemetry.task_failed("id", FORGED, FORGED),
     "not_stored": lambda: telemetry.not_stored(FORGED),
     "claim_failed": lambda: telemetry.claim_failed(ValueError(FORGED)),
     "settle_failed": lambda: telemetry.settle_failed("id", ValueError(FORGED)),
@@ -113,3 +124,90 @@ def test_a_handler_that_raises_is_contained(event: Any, capsys: pytest.CaptureFi
         telemetry.logger.removeHandler(handler)
 
     assert "no space left on device" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- records
+
+
+def an_error(text: str) -> ValueError:
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        return error
+
+
+def test_a_failure_has_its_exception_and_its_job(caplog: pytest.LogCaptureFixture) -> None:
+    """A formatter shows the text that `redact` has let through, and indents it."""
+    claim = Claim("id", 3, "worker", "m:f", "{}", 0.0, queue="mail", tags=("nightly",))
+    cause = telemetry.Cause(error=an_error("the exception"), trace_id="ab" * 16)
+    telemetry.ended(claim, Failed("the text\nof it"), 0.5, cause)
+    [record] = caplog.records
+    given = {"job_id": "id", "task": "m:f", "queue": "mail", "attempt": 3, "trace_id": "ab" * 16}
+
+    assert given.items() <= vars(record).items()
+    assert ["nightly"] == vars(record)["job_tags"]
+    assert record.exc_info is not None
+    assert record.exc_info[1] is cause.error
+    assert "failed job=id task=m:f attempt=3 seconds=0.500" == record.getMessage()
+    assert logging.Formatter().format(record).endswith("0.500\n    the text\n    of it")
+
+
+def test_the_template_tells_tasks_and_outcomes_apart(caplog: pytest.LogCaptureFixture) -> None:
+    for task, outcome in (("m:f", Failed("x")), ("m:%s", Failed("x")), ("m:f", RetryAt(0.0, "x"))):
+        telemetry.ended(a_claim(task), outcome, 0.5)
+    templates = [record.msg for record in caplog.records]
+
+    assert 3 == len(set(templates))
+    assert "task=m:%s" in caplog.records[1].getMessage()
+
+
+def test_a_line_is_written_in_the_context_of_its_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    """Handlers find there what the task has put into context variables."""
+    variable: ContextVar[str] = ContextVar("variable")
+    variables = Context()
+    variables.run(variable.set, "of the attempt")
+    seen: list[str] = []
+
+    class Seeing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(variable.get(""))
+
+    handler = Seeing()
+    telemetry.logger.addHandler(handler)
+    telemetry.ended(a_claim("m:f"), Failed("x"), 0.5, telemetry.Cause(variables=variables))
+    telemetry.ended(a_claim("m:f"), Failed("x"), 0.5)
+    telemetry.logger.removeHandler(handler)
+
+    assert ["of the attempt", ""] == seen
+
+
+def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> None:
+    """As on the page about logging."""
+    cause = telemetry.Cause(error=an_error("redacted"))
+    telemetry.ended(a_claim("m:f"), Failed("x"), 0.5, cause)
+    [record] = caplog.records
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    shown = json.loads(formatter.format(record))
+
+    assert ("id", "m:f", 1) == (shown["job_id"], shown["task"], shown["attempt"])
+    assert "redacted" == shown["exception"][0]["exc_value"]
+
+
+def test_what_is_not_durable_names_no_argument(caplog: pytest.LogCaptureFixture) -> None:
+    """Keys of mappings are arguments, too."""
+    with pytest.raises(NotStorable) as raised:
+        plan(lambda a: None).encode(({"s3cret": {"s3cret": threading.Lock()}},), {})
+    with pytest.raises(NotStorable) as raised_for_iterator:
+        plan(lambda a: None).encode(({("s3cret",): iter("s3cret")},), {})
+    for each in (raised, raised_for_iterator):
+        telemetry.not_durable(f"m:{len(caplog.records)}", str(each.value))
+
+    assert "s3cret" not in caplog.text
+    assert "'a' of" in caplog.records[0].getMessage()

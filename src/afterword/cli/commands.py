@@ -13,6 +13,7 @@ from afterword.cli.doctor import doctor
 from afterword.cli.group import commands
 from afterword.cli.look import failures, jobs
 from afterword.cli.maintain import database, prune
+from afterword.cli.metrics import metrics
 from afterword.cli.overview import status, tasks, workers
 from afterword.cli.queues import queues
 from afterword.cli.run import run
@@ -40,6 +41,7 @@ commands.add_typer(queues, name="queues")
 commands.add_typer(schedules, name="schedules")
 commands.command(name="workers")(workers)
 commands.command(name="tasks")(tasks)
+commands.command(name="metrics")(metrics)
 commands.command(name="audit")(audit)
 # Act.
 commands.command(name="run")(run)

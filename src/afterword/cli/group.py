@@ -24,7 +24,7 @@ Examples:
 _ORDER = (
     *("demo", "dev", "worker"),
     *("status", "top", "dashboard", "jobs", "show", "watch", "failures"),
-    *("queues", "schedules", "workers", "tasks", "audit"),
+    *("queues", "schedules", "workers", "tasks", "audit", "metrics"),
     *("run", "retry", "cancel", "delete"),
     *("check", "doctor", "db", "prune", "export", "import"),
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+from afterword.cli import opentelemetry
 from afterword.cli.discovery import Application, find_application
 from afterword.cli.exit_code import ExitCode
 from afterword.errors import ConfigurationError
@@ -99,9 +100,12 @@ async def _work(application: Application, stop: Stop, draining: str) -> int:
             # Imported objects stay for good: the garbage collector need not scan them each time.
             gc.collect()
             gc.freeze()
+            end_telemetry = await asyncio.to_thread(opentelemetry.configure)
             await _work_until(stop, application)
             logger.info(draining)
             await lifespan.shutdown()
+            with contextlib.suppress(TimeoutError):  # nobody takes what is left to send
+                await asyncio.wait_for(asyncio.to_thread(end_telemetry), EXIT_WITHIN)
         code = ExitCode.OK if application.afterword.drained else ExitCode.FAILED
         return code
     finally:

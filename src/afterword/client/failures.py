@@ -17,7 +17,7 @@ from afterword import telemetry
 from afterword.client.inquiries import Inquiries
 from afterword.errors import JobFailed
 from afterword.model.job import JobRecord, JobState, NewJob
-from afterword.model.outcome import describe, without_callers
+from afterword.model.outcome import describe, shown, without_callers
 from afterword.store.protocol import Claim, Recovered
 from afterword.tasks.options import FailureCall
 from afterword.tasks.registry import is_async, options_of, reference
@@ -164,8 +164,8 @@ class Failures:
             ending.cancel()
             telemetry.failure_call_late(name, failure.job_id, failure.task, TIME_LIMIT)
         elif (error := ending.result()) is not None:
-            text = self._redact(describe(error))
-            telemetry.failure_call_failed(name, failure.job_id, failure.task, text)
+            text, error = self._redact(describe(error)), shown(error, self._redact)
+            telemetry.failure_call_failed(name, failure.job_id, failure.task, text, error)
 
     def _call_in_loop(
         self, func: FailureCall, arguments: Any

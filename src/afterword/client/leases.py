@@ -14,6 +14,7 @@ from afterword.client.operation import calling
 from afterword.errors import StoreError
 from afterword.model.clock import Clock
 from afterword.store.protocol import Store
+from afterword.telemetry import metrics
 
 RENEWALS = 5  # per lease: after three failures in a row there is still time to stop
 
@@ -98,6 +99,7 @@ class Leases:
         """Call `on_lost`: from now on other processes may recover the jobs of this worker."""
         if not self._given_up:
             self._given_up = True
+            metrics.lost_lease()
             self._renewed_at = float("-inf")
             self.on_lost(self.worker)
 

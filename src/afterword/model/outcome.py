@@ -151,6 +151,19 @@ def redacting(redact: Callable[[str], str] | None) -> Callable[[str], str]:
     return (lambda text: text) if redact is None else _Redaction(redact)
 
 
+def shown(error: BaseException, redact: Callable[[str], str]) -> BaseException:
+    """Return the exception as others may see it: its message has gone through `redact`.
+
+    The stand-in has the name of the original's type and its traceback, by which errors are grouped.
+    """
+    if not isinstance(redact, _Redaction):
+        return error
+    kind = type(error)
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    stand_in: type[Exception] = type(kind.__name__, (Exception,), names)
+    return stand_in(redact(reason_of(error))).with_traceback(error.__traceback__)
+
+
 class _Redaction:
     """Runs `redact` in a thread of its own, and waits for it only for a limited time.
 

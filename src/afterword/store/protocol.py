@@ -94,6 +94,7 @@ class Claim:
     lost: int = 0  # how many workers were lost with this job
     fence: int | None = None  # None: claimed by a release that has no such numbers
     parked: float = 0.0  # seconds since a worker first could not run it; 0: none has met it yet
+    due_at: float | None = None  # None: since it was added
 
     def __post_init__(self) -> None:
         reference = ref(self, _forget)
@@ -456,8 +457,12 @@ class Store(Protocol):
     def workers(self) -> Sequence[WorkerRecord]:
         """The workers on the list, the longest there first."""
 
-    def queues(self) -> Sequence[QueueRecord]:
-        """The queues that have unfinished jobs, by name."""
+    def queues(self, limit: int | None = None) -> Sequence[QueueRecord]:
+        """Return the queues that have unfinished jobs, by name.
+
+        With `limit`, due, scheduled and waiting jobs are counted up to so many; a number above it
+        may be too small, and of a queue in which all jobs wait, nothing may be known.
+        """
 
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then, by name."""

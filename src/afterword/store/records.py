@@ -19,8 +19,12 @@ from afterword.store.parts import Row
 from afterword.store.protocol import Claim
 
 
-def claim_of(row: Row) -> Claim:
-    """Make a claim of a row of claim.sql, without the columns that sort it or decide on limits."""
+def claim_of(row: Row, due_at: float) -> Claim:
+    """Make a claim of a row of claim.sql, without the columns that sort it or decide on limits.
+
+    Args:
+        due_at: the time from which the job could start.
+    """
     job_id, attempt, worker, fence, task, arguments, created_at, queue, options, tags, *rest = row
     failures, interrupted, lost, parked, limit_key = rest
     return Claim(
@@ -39,6 +43,7 @@ def claim_of(row: Row) -> Claim:
         lost,
         fence,
         parked,
+        due_at,
     )
 
 

@@ -337,9 +337,12 @@ def _call_of(signature: inspect.Signature) -> str:
 
 
 def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str) -> NotStorable:
+    # It is logged, so it does not quote the keys on the path: they are arguments, too.
+    name, _, inside = path.partition(".")
     return NotStorable(
-        f"The argument {path!r} of {_name(func)} is {kind_of(value)}, which cannot be stored and"
-        f" read back: {reason}. Pass an id or a path instead, and load the object in the task."
+        f"The argument {name!r} of {_name(func)} {'holds something' if inside else 'is'}"
+        f" {kind_of(value)}, which cannot be stored and read back: {reason}."
+        " Pass an id or a path instead, and load the object in the task."
     )
 
 

@@ -47,9 +47,10 @@ def measure(
             inner = f"{path}.{key if type(key) is str else safe_repr(key)}"
             size = measure(item, inner, models=models, depth=depth + 1, size=size)
     elif isinstance(value, Iterator):
+        root, _, nested = path.partition(".")  # it is logged, and the keys on the path are data
         raise NotStorable(
-            f"The argument {path!r} is {kind_of(value)}, which can be read only once: storing it"
-            " would leave nothing for the task. Pass a list."
+            f"The argument {root!r} {'holds something' if nested else 'is'} {kind_of(value)}, which"
+            " can be read only once: storing it would leave nothing for the task. Pass a list."
         )
     elif models and (isinstance(value, BaseModel) or is_dataclass(value)):
         inside = getattr(value, "__dict__", {})

@@ -1,12 +1,27 @@
-"""The log: the only module that turns events into log lines.
+"""Telemetry: events of the library become log lines here, and more in the modules below.
+
+    __init__.py   the log: the only module that turns events into lines
+    tracing.py    spans, by OpenTelemetry
+    metrics.py    counters and histograms of this process, by OpenTelemetry
+    sentry.py     the scope of an attempt, for Sentry
 
 A line is: verb, job id, task, attempt, then key=value. It never contains arguments or results, and
 long values are cut. The logger is `afterword`; the application sets its level and handlers.
+
+What tells one kind of line from another, the verb and the task, is part of the record's template,
+so that Sentry and its like put together what belongs together. Records about a job have job_id,
+task, queue, attempt, job_tags and trace_id as attributes (`extra`). A failure's record has the
+exception as `exc_info`, and the text that `redact` has let through as `exc_text`; it is handled in
+the context of the attempt.
 """
 
+import contextvars
 import logging
 import threading
 import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from afterword.model.outcome import (
     Completed,
@@ -15,7 +30,9 @@ from afterword.model.outcome import (
     RetryAt,
     describe,
     summarize,
+    without_callers,
 )
+from afterword.telemetry import metrics
 
 logger = logging.getLogger("afterword")
 LINE_LIMIT = 2_000  # characters of each value in a line
@@ -56,18 +73,78 @@ def stopped(worker: str, left: int) -> None:
     _log(logging.INFO, "stopped worker=%s: %s", worker, still)
 
 
-def ended(job_id: str, task: str, attempt: int, outcome: Outcome, seconds: float) -> None:
+class JobOfAttempt(Protocol):
+    """A job that has an attempt; implemented by `Claim`."""
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt."""
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The job's tags."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Facts about the end of an attempt, beside its outcome.
+
+    Args:
+        error: the exception, with a message that may be shown; None: no code here raised one.
+        waited: seconds from the time at which the attempt was due to its start.
+        trace_id: of the attempt's span.
+        variables: the context in which its task ran.
+    """
+
+    error: BaseException | None = None
+    waited: float | None = None
+    trace_id: str | None = None
+    variables: contextvars.Context | None = None
+
+
+UNKNOWN = Cause()
+
+
+def ended(job: JobOfAttempt, outcome: Outcome, seconds: float, cause: Cause | None = None) -> None:
     """An attempt has ended, and its outcome is stored."""
+    cause = cause or UNKNOWN
+    if metrics.is_set():
+        metrics.ended(job.task, job.queue, verb_of(outcome), seconds, cause.waited)
     succeeded = isinstance(outcome, Completed | HandedOver)
     if succeeded and not logger.isEnabledFor(logging.DEBUG):
         return
     verb = verb_of(outcome)
     level = logging.DEBUG if succeeded else logging.WARNING
-    error = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):
-        line = "%s job=%s task=%s attempt=%d seconds=%.3f"
-        _log(level, line, verb, job_id, task, attempt, seconds, detail=error)
+        line = f"{verb} job=%s task={literal(job.task)} attempt=%d seconds=%.3f"
+        detail = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
+        extra = {**of_attempt(job), "trace_id": cause.trace_id}
+        _log_in(
+            cause.variables,
+            *(level, line, job.id, job.attempt, seconds),
+            detail=detail,
+            error=cause.error,
+            extra=extra,
+        )
+
+
+def of_attempt(job: JobOfAttempt) -> Mapping[str, Any]:
+    """The attributes of records about an attempt."""
+    extra = {"job_id": job.id, "task": job.task, "queue": job.queue, "attempt": job.attempt}
+    return {**extra, "job_tags": list(job.tags)}
 
 
 def verb_of(outcome: Outcome) -> str:
@@ -92,13 +169,16 @@ def result_not_kept(task: str, reason: str) -> None:
 def overrun(job_id: str, task: str, attempt: int, *, slot_freed: bool) -> None:
     """An attempt has ended in the store, but its code still runs: a thread cannot be stopped."""
     freed = "another thread takes its place" if slot_freed else "degraded: it keeps its slot"
-    line = "overrun job=%s task=%s attempt=%d: its time is over, but its code still runs; %s"
-    _log(logging.WARNING, line, job_id, task, attempt, freed)
+    line = f"overrun job=%s task={literal(task)} attempt=%d: its time is over, but its code still"
+    extra = _extra(job_id, task, attempt)
+    _log(logging.WARNING, f"{line} runs; %s", job_id, attempt, freed, extra=extra)
 
 
 def lost_lease(job_id: str, task: str, attempt: int) -> None:
     """An attempt's outcome was refused: the job has been given to another worker."""
-    _log(logging.WARNING, "lost_lease job=%s task=%s attempt=%d", job_id, task, attempt)
+    metrics.refused()
+    line, extra = "lost_lease job=%s task=%s attempt=%d", _extra(job_id, task, attempt)
+    _log(logging.WARNING, line, job_id, task, attempt, extra=extra)
 
 
 def missed(name: str, count: int, policy: str) -> None:
@@ -108,8 +188,9 @@ def missed(name: str, count: int, policy: str) -> None:
 
 def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> None:
     """A job was taken from a lost worker."""
-    line = "recovered job=%s task=%s attempt=%d lost=%d state=%s"
-    _log(logging.WARNING, line, job_id, task, attempt, lost, state)
+    line = f"recovered job=%s task={literal(task)} attempt=%d lost=%d state={state}"
+    level = logging.ERROR if state == "failed" else logging.WARNING
+    _log(level, line, job_id, attempt, lost, extra=_extra(job_id, task, attempt))
 
 
 def not_recovered(job_id: str, error: BaseException) -> None:
@@ -150,19 +231,14 @@ def postponed(error: BaseException) -> None:
 
 def forgotten(job_id: str, task: str, attempt: int, state: str) -> None:
     """The store listed a job as running here, but this process did not run it any more."""
-    line = "forgotten job=%s task=%s attempt=%d state=%s"
-    _log(logging.ERROR, line, job_id, printable(task), attempt, state)
+    line, extra = "forgotten job=%s task=%s attempt=%d state=%s", _extra(job_id, task, attempt)
+    _log(logging.ERROR, line, job_id, task, attempt, state, extra=extra)
 
 
 def put_back(job_id: str, task: str, reason: str) -> None:
     """This worker cannot run the job; it stays in the store."""
-    _log(
-        logging.WARNING,
-        "put_back job=%s task=%s reason=%s",
-        job_id,
-        task,
-        reason,
-    )
+    line, extra = "put_back job=%s task=%s reason=%s", _extra(job_id, task)
+    _log(logging.WARNING, line, job_id, task, reason, extra=extra)
 
 
 def not_durable(task: str, reason: str) -> None:
@@ -232,15 +308,24 @@ def not_run(task: str) -> None:
     )
 
 
-def task_failed(task: str, error: str) -> None:
-    """A task that ran in its request raised."""
-    _log(logging.ERROR, "failed task=%s in its request", task, detail=error)
+def task_failed(job_id: str, task: str, text: str, error: BaseException | None = None) -> None:
+    """A task that ran in its request raised.
+
+    Args:
+        text: of the error, as `redact` has let it through.
+        error: with a message that may be shown.
+    """
+    line, extra = f"failed task={literal(task)} in its request", _extra(job_id, task, 1)
+    _log(logging.ERROR, line, detail=text, error=error, extra=extra)
 
 
-def failure_call_failed(function: str, job_id: str, task: str, error: str) -> None:
+def failure_call_failed(
+    function: str, job_id: str, task: str, text: str, error: BaseException | None = None
+) -> None:
     """A function that is called at failures has raised; the job is as it was."""
-    line = "failure_call_failed function=%s job=%s task=%s"
-    _log(logging.ERROR, line, function, job_id, task, detail=error)
+    line = f"failure_call_failed function={literal(function)} job=%s task=%s"
+    extra = _extra(job_id, task)
+    _log(logging.ERROR, line, job_id, task, detail=text, error=error, extra=extra)
 
 
 def failure_call_late(function: str, job_id: str, task: str, seconds: float) -> None:
@@ -264,10 +349,17 @@ def not_committed(jobs: int) -> None:
     _log(logging.WARNING, line, jobs)
 
 
-def failed_after_completion(job_id: str, task: str, attempt: int, outcome: Outcome) -> None:
+def failed_after_completion(job: JobOfAttempt, outcome: Outcome, cause: Cause) -> None:
     """A task completed its job itself, then raised or was cancelled; the job stays completed."""
-    line = "failed_after_completion job=%s task=%s attempt=%d"
-    _log(logging.WARNING, line, job_id, task, attempt, detail=getattr(outcome, "error", None))
+    line = f"failed_after_completion job=%s task={literal(job.task)} attempt=%d"
+    detail, extra = getattr(outcome, "error", None), {**of_attempt(job), "trace_id": cause.trace_id}
+    _log_in(
+        cause.variables,
+        *(logging.WARNING, line, job.id, job.attempt),
+        detail=detail,
+        error=cause.error,
+        extra=extra,
+    )
 
 
 def not_stored(reason: str) -> None:
@@ -344,18 +436,59 @@ def brief(text: str) -> str:
     return f"{printable(text[:LINE_LIMIT])}... ({len(text):,} in all)"
 
 
-def _log(level: int, line: str, *values: object, detail: str | None = None) -> None:
+def literal(text: str) -> str:
+    """Make text part of a record's template, in which % begins a place for a value.
+
+    >>> literal("m:f%s")
+    'm:f%%s'
+    """
+    return brief(text).replace("%", "%%")
+
+
+def _extra(job_id: str, task: str, attempt: int | None = None) -> Mapping[str, Any]:
+    extra = {"job_id": job_id, "task": task}
+    return extra if attempt is None else {**extra, "attempt": attempt}
+
+
+def _log_in(variables: contextvars.Context | None, *args: Any, **options: Any) -> None:
+    """Log a line in the context of an attempt, which its own code may still be using."""
+    if variables is None:
+        _log(*args, **options)
+    else:
+        variables.copy().run(_log, *args, **options)
+
+
+def _log(
+    level: int,
+    line: str,
+    *values: object,
+    detail: str | None = None,
+    error: BaseException | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
     """Log a line; exceptions of the application's handlers and filters are not passed on.
 
     Args:
         values: the arguments of the line; text may come from the store, so it is made brief.
         detail: further lines, such as a traceback.
+        error: the exception that `detail` is the text of, for handlers that want it.
+        extra: attributes of the record; those that are None are left out.
     """
+    if not logger.isEnabledFor(level):
+        return
     shown = [brief(each) if isinstance(each, str) else each for each in values]
-    if detail:
+    if detail and error is None:
         line, shown = f"{line}\n%s", [*shown, indented(detail)]
+    known = {name: value for name, value in (extra or {}).items() if value is not None}
     try:
-        logger.log(level, line, *shown)
+        record = logger.makeRecord(
+            *(logger.name, level, __file__, 0, line, tuple(shown), None),
+            extra=known,
+        )
+        if error is not None:
+            record.exc_info = (type(error), error, without_callers(error.__traceback__))
+            record.exc_text = indented(detail or "")  # instead of what a formatter makes of it
+        logger.handle(record)
     except Exception:
         if logging.raiseExceptions:  # as logging itself does
             traceback.print_exc()

@@ -43,6 +43,11 @@ def is_wanted() -> bool:
     return type(get_provider()).__name__ != _UNSET or _carried is not None
 
 
+def is_set() -> bool:
+    """True once some code has set the global provider."""
+    return _tracer() is not None
+
+
 def send(job_id: str, task: str, queue: str) -> Mapping[str, str] | None:
     """Make the span of a job that is added; return its context as text, to be stored with the job.
 

@@ -161,6 +161,8 @@ def check_a_job_keeps_what_was_said_of_it(store: Store) -> None:
     attempt = claim_of(store, job)
     expect((text, job.tags, True), (attempt.options, attempt.tags, attempt.limited), "the claim")
     expect(_said(job), _said(record(store, job.id)), "while it runs")
+    late = (attempt.due_at or 0.0) - record(store, job.id).run_at.timestamp()
+    expect(0.0, round(late, 3), "since when it is due")
     end(store, attempt, RetryAt(0.0, "error"))
     again = claim_of(store, job)
     expect((text, job.tags), (again.options, again.tags), "the second claim")

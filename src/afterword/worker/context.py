@@ -12,12 +12,13 @@ work is done again. Two things help:
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any, ParamSpec, TypeVar, overload
 
 from afterword.client.call import Call, TaskAdder, new_job
 from afterword.client.handle import Job
 from afterword.errors import ConfigurationError, LostLease, NotInTask
+from afterword.fleets.remote import fleet_id
 from afterword.injection.needs import native
 from afterword.injection.scope import Provided
 from afterword.model.job import NewJob
@@ -33,6 +34,7 @@ from afterword.worker.attempt_log import AttemptLog
 from afterword.worker.progress import Progress
 from afterword.worker.services import Builtins, Make, WorkerServices
 
+_NONE = Context()
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -68,6 +70,7 @@ class TaskContext(TaskAdder):
         self.log = None if services.new_log is None else services.new_log()
         self.over = False  # the attempt has ended for the job; further results are dropped
         self.trace: AttemptTrace | None = None
+        self.variables: Context = _NONE  # in which the task runs
 
     @property
     def job_id(self) -> str:
@@ -95,21 +98,34 @@ class TaskContext(TaskAdder):
         return self._claim.id
 
     @property
+    def fleet_id(self) -> str:
+        """The id under which the job is sent to another system."""
+        claim = self._claim
+        counts = (claim.failures, claim.lost, claim.interrupted)
+        return fleet_id(claim.id, claim.attempt, *counts)
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """The job's tags."""
         return self._claim.tags
 
     @property
     def logger(self) -> "logging.LoggerAdapter[logging.Logger]":
-        """The logger of the task's module; its records have job_id, task, queue and attempt.
+        """The logger of the task's module; its records have job_id, task, queue, attempt, trace_id.
 
         Example:
             current_task().logger.info("sent")
         """
+        logger = logging.getLogger(self.task.partition(":")[0])
+        return _Logger(logger, self.log_attributes)
+
+    @property
+    def log_attributes(self) -> Mapping[str, Any]:
+        """The attributes of log records about this attempt."""
         claim = self._claim
         extra = {"job_id": claim.id, "task": claim.task, "queue": claim.queue}
-        logger = logging.getLogger(claim.task.partition(":")[0])
-        return _Logger(logger, {**extra, "attempt": claim.attempt})
+        known = {**extra, "attempt": claim.attempt}
+        return known if self.trace is None else {**known, "trace_id": self.trace.trace_id}
 
     @property
     def cancelled(self) -> bool:

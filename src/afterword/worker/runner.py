@@ -32,13 +32,14 @@ from afterword.model.outcome import (
     Outcome,
     RetryAt,
     describe,
+    shown,
     summarize,
 )
 from afterword.model.threads import Threads
 from afterword.store.protocol import Cancelling, Claim, Settlement
 from afterword.tasks.policy import Interruption, Why
 from afterword.tasks.registry import options_of
-from afterword.telemetry import tracing
+from afterword.telemetry import metrics, tracing
 from afterword.worker.context import TaskContext
 from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync, waiting_in
 from afterword.worker.in_process import (
@@ -184,6 +185,7 @@ class Runner:
 
     def run(self, attempt: Attempt) -> None:
         """Start an attempt."""
+        attempt.context.variables = self._context.copy()
         if tracing.is_wanted():
             attempt.context.trace = self._trace(attempt)
         running = _Running(attempt)
@@ -214,7 +216,8 @@ class Runner:
     def _run_in_loop(self, running: _Running) -> None:
         coroutine = self._run_async(running)
         try:
-            running.task = self._loop.create_task(coroutine, context=self._context.copy())
+            variables = running.context.variables
+            running.task = self._loop.create_task(coroutine, context=variables)
         except Exception as error:  # of a task factory of the user's
             coroutine.close()
             self._end(running, Ending(error))
@@ -236,7 +239,7 @@ class Runner:
             self._end(running, Ending(asyncio.CancelledError()))
 
     def _run_sync(self, running: _Running) -> None:
-        self._end(running, run_sync(running.attempt, self._wait, self._context.copy()))
+        self._end(running, run_sync(running.attempt, self._wait, running.context.variables))
 
     def _run_in_process(self, running: _Running) -> None:
         def on_message(message: dict[str, Any]) -> None:
@@ -376,7 +379,7 @@ class Runner:
     def _settle(self, running: _Running, outcome: Outcome, children: Sequence[NewJob]) -> None:
         context = running.context
         context.over = True
-        if not isinstance(outcome, Failed):
+        if not isinstance(outcome, Failed | RetryAt):
             running.error = None  # its traceback refers to the attempt
         if isinstance(outcome, Failed | RetryAt):
             outcome = replace(outcome, error=self._redact(outcome.error))
@@ -398,13 +401,24 @@ class Runner:
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
         """Note an attempt that `complete_in` has completed, whatever the task did afterwards."""
         claim = running.attempt.claim
+        cause = self._cause_of(running)
         if not isinstance(outcome, Completed):
-            telemetry.failed_after_completion(claim.id, claim.task, claim.attempt, outcome)
+            telemetry.failed_after_completion(claim, outcome, cause)
         elif outcome.result is not None:
             telemetry.result_not_kept(claim.task, _RETURNED_TOO_LATE)
-        seconds = running.context.seconds
-        telemetry.ended(claim.id, claim.task, claim.attempt, Completed(), seconds)
+        telemetry.ended(claim, Completed(), running.context.seconds, cause)
         self._forget(claim)
+
+    def _cause_of(self, running: _Running) -> telemetry.Cause:
+        """Collect what logs and metrics tell of the end of an attempt."""
+        context, claim = running.context, running.attempt.claim
+        due_at = claim.created_at if claim.due_at is None else claim.due_at
+        return telemetry.Cause(
+            error=None if running.error is None else shown(running.error, self._redact),
+            waited=context.started_at - due_at,
+            trace_id=None if context.trace is None else context.trace.trace_id,
+            variables=context.variables,
+        )
 
     def _on_settled(
         self, settlement: Settlement, accepted: bool, error: BaseException | None
@@ -415,13 +429,19 @@ class Runner:
             self._settle_without(settlement, error)
             return
         if accepted:
-            outcome, seconds = settlement.outcome, settlement.seconds
-            telemetry.ended(claim.id, claim.task, claim.attempt, outcome, seconds)
+            outcome = settlement.outcome
+            self._tell_ended(claim, outcome, settlement.seconds or 0.0)
             if isinstance(outcome, Failed):
                 self._report(claim, outcome)
         else:
             telemetry.lost_lease(claim.id, claim.task, claim.attempt)
         self._forget(claim)
+
+    def _tell_ended(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
+        running = self._running.get(claim.id)
+        wanted = not isinstance(outcome, Completed) or metrics.is_set()
+        cause = self._cause_of(running) if running is not None and wanted else None
+        telemetry.ended(claim, outcome, seconds, cause)
 
     def _report(self, claim: Claim, outcome: Failed) -> None:
         """Report the failure, with its exception unless the store had refused the outcome."""

@@ -23,7 +23,7 @@ from afterword.client.operation import calling, releasing, settling, waking
 from afterword.errors import InjectionError, StoreError, UnknownTask
 from afterword.injection.needs import Injection
 from afterword.model.clock import Clock
-from afterword.model.outcome import Failed, summarize
+from afterword.model.outcome import Failed, shown, summarize
 from afterword.store.protocol import Claim, Putback, Settlement, Store
 from afterword.tasks.policy import Why
 from afterword.tasks.registry import names_with_executor
@@ -207,6 +207,11 @@ class Worker:
         return left
 
     @property
+    def busy(self) -> int:
+        """The number of attempts that run here."""
+        return self._runner.busy
+
+    @property
     def _is_here(self) -> bool:
         """True in the worker's event loop; other loops cannot start attempts."""
         try:
@@ -328,7 +333,7 @@ class Worker:
     def _fail(self, claim: Claim, error: Exception) -> None:
         """End a job as failed that cannot be run."""
         outcome = Failed(self._redact(summarize(error)))
-        telemetry.ended(claim.id, claim.task, claim.attempt, outcome, 0.0)
+        telemetry.ended(claim, outcome, 0.0, telemetry.Cause(error=shown(error, self._redact)))
         failure = Failure.of(claim, error)
         operation = settling([Settlement(claim, outcome)])
         operation.done = lambda accepted, problem: self._report(failure, accepted, problem)

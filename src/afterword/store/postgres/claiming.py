@@ -125,7 +125,7 @@ class Claiming:
         }
         with self._writer.transaction():
             rows = sorted(self._writer.execute("claim", values))
-            claims = [claim_of(row[3:-2]) for row in rows]
+            claims = [claim_of(row[3:-2], row[2].timestamp()) for row in rows]
             taken = [Taken.of(claim, row) for claim, row in zip(claims, rows, strict=True)]
             held_up = [each for each in taken if each is not None]
             refused = self._refuse(held_up) if held_up else set()

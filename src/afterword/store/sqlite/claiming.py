@@ -111,7 +111,7 @@ class Claiming:
 
     def _admitted(self, rows: Sequence[Row], now: float) -> Sequence[Claim]:
         """Return the claims of these rows that may start now; the others are put off."""
-        claims = [claim_of(row[1:-1]) for row in rows]
+        claims = [claim_of(row[1:-1], row[0]) for row in rows]
         limited = [
             Limited(claim, row[-2], has_slot=row[-1] is not None)
             for claim, row in zip(claims, rows, strict=True)

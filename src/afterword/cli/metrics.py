@@ -1,0 +1,70 @@
+"""`afterword metrics`: a store's metrics, for Prometheus and for autoscalers."""
+
+import importlib.util
+from typing import Annotated
+
+import typer
+
+from afterword.cli import output
+from afterword.cli.options import Json, Url, clock, opened
+from afterword.errors import MissingExtra
+from afterword.exporter.application import exporter
+from afterword.exporter.depth import depth
+from afterword.exporter.ended import EndedJobs
+from afterword.exporter.gauges import Gauges
+
+
+def metrics(
+    url: Url = None,
+    json: Json = False,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Serve them on this port; 0: any free one."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Print the metrics of a store for Prometheus, or serve them.
+
+    The store is enough: nothing is imported. What is counted begins at zero when the command
+    starts, so let Prometheus ask one that stays (`--port`). `--json` prints the depth and the age
+    of the queues, for autoscalers; served, it is at /queues, and of one queue at /queues/NAME.
+
+    \b
+    Examples:
+      afterword metrics
+      afterword metrics --json
+      afterword metrics --port 9464 --host 0.0.0.0
+    """
+    with opened(url) as store:
+        gauges = Gauges(lambda: store, clock.now)
+        if port is not None:
+            _serve(gauges, EndedJobs(lambda: store, clock.now), host, port, store.url)
+        elif json:
+            output.print_document(depth(gauges))
+        else:
+            output.write(_page(gauges, EndedJobs(lambda: store, clock.now)))
+
+
+def _page(gauges: Gauges, ended: EndedJobs) -> str:
+    if importlib.util.find_spec("prometheus_client") is None:
+        raise MissingExtra("afterword metrics", "afterword[prometheus]")
+    from afterword.exporter.prometheus import StoreCollector, page
+
+    body, _ = page(StoreCollector(gauges, ended), "")
+    return body.decode()
+
+
+def _serve(gauges: Gauges, ended: EndedJobs, host: str, port: int, url: str) -> None:
+    if importlib.util.find_spec("uvicorn") is None:
+        raise MissingExtra("afterword metrics --port", "afterword[cli]")
+    import uvicorn
+
+    served = exporter(gauges, ended)
+    config = uvicorn.Config(
+        served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
+    )
+    listening = config.bind_socket()
+    ended.read()  # counting begins now
+    output.tell(f"the metrics of {url} (Ctrl-C ends it):")
+    output.write(f"http://{host}:{listening.getsockname()[1]}/metrics\n")
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,175 @@
+"""A store's metrics for Prometheus, and the depth of its queues for autoscalers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import time_machine
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from afterword import Afterword
+from afterword.exporter.ended import EndedJobs, Key
+from afterword.exporter.gauges import Gauges
+from afterword.exporter.prometheus import StoreCollector, page
+from afterword.model.job import Delay, JobState, NewJob, new_id
+from afterword.model.outcome import Completed, Failed, Outcome
+from afterword.store.protocol import Settlement, Store, open_store
+from tests.life.fixtures import file_url, postgres_url, store_url
+from tests.life.site import note
+
+__all__ = ["file_url", "postgres_url", "store_url"]
+
+WORKER = "0123456789abcdef"
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    store = open_store(store_url)
+    store.open()
+    store.join(WORKER, 60.0, ["default"], 4)
+    yield store
+    store.close()
+
+
+def end(store: Store, *outcomes: Outcome, task: str = "m:f") -> None:
+    """Add jobs, and end each with an outcome."""
+    store.add([NewJob(id=new_id(), task=task) for _ in outcomes])
+    claims = store.claim(WORKER, ["default"], len(outcomes))
+    store.settle([Settlement(*pair) for pair in zip(claims, outcomes, strict=True)])
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """The samples of a page, by name and labels, these in the order of their names."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def shown(store: Store, ended: EndedJobs | None = None) -> dict[tuple[str, ...], float]:
+    ended = ended or EndedJobs(lambda: store, store.now)
+    body, _ = page(StoreCollector(Gauges(lambda: store, store.now), ended), "")
+    return samples(body.decode())
+
+
+# ---------------------------------------------------------------------- a page for Prometheus
+
+
+def test_a_page_has_what_ended_and_what_waits(store: Store) -> None:
+    ended = EndedJobs(lambda: store, store.now)
+    shown(store, ended)
+    end(store, Completed(), Completed(), Failed("x"))
+    store.add([NewJob(id=new_id(), task="m:f"), NewJob(id=new_id(), task="m:f", run_at=Delay(60))])
+    found = shown(store, ended)
+
+    assert 2 == found["afterword_jobs_total", "completed", "default", "m:f"]
+    assert 1 == found["afterword_jobs_total", "failed", "default", "m:f"]
+    assert 3 == found["afterword_job_run_seconds_bucket", "+Inf", "m:f"]
+    assert 3 == found["afterword_job_wait_seconds_bucket", "+Inf", "default"]
+    assert 1 == found["afterword_queue_jobs", "default", "due"]
+    assert 1 == found["afterword_queue_jobs", "default", "scheduled"]
+    assert 0 <= found["afterword_queue_oldest_seconds", "default"] < 20
+    assert (1, 4, 0) == tuple(
+        found[(f"afterword_{name}",)] for name in ("workers", "slots", "slots_used")
+    )
+
+
+def test_buckets_rise_to_the_number_of_jobs(store: Store) -> None:
+    ended = EndedJobs(lambda: store, store.now)
+    ended.read()
+    end(store, Completed(), Completed())
+    found = shown(store, ended)
+    counts = [n for (name, *_), n in found.items() if name == "afterword_job_run_seconds_bucket"]
+
+    assert sorted(counts) == counts
+    assert 2 == counts[-1]
+
+
+# ---------------------------------------------------------------------- counters only rise
+
+
+def test_counters_never_fall(file_url: str) -> None:
+    """Minutes are counted, summed up and forgotten meanwhile, and the history is purged."""
+    store = open_store(file_url)
+    with time_machine.travel(1_800_000_030.0, tick=False) as clock:
+        store.open()
+        store.join(WORKER, 30 * 24 * 3600.0, ["default"], 4)
+        ended, seen = EndedJobs(lambda: store, store.now), []
+        ended.read()
+        for _ in range(3):
+            end(store, Completed(), Completed())
+            seen.append(_completed(ended))
+            clock.shift(100)
+            store.roll_up(1_000)
+            seen.append(_completed(ended))
+            clock.shift(1_000)
+            seen.append(_completed(ended))
+        store.purge(1.0, 1_000)
+        clock.shift(3 * 24 * 3600)
+        store.roll_up(10_000)
+        seen.append(_completed(ended))
+    store.close()
+
+    assert [2, 2, 2, 4, 4, 4, 6, 6, 6, 6] == seen
+
+
+def _completed(ended: EndedJobs) -> int:
+    return ended.read()[Key("m:f", "default", JobState.COMPLETED)].jobs
+
+
+# ---------------------------------------------------------------------- served, and printed
+
+
+def test_an_application_serves_its_metrics(store_url: str) -> None:
+    from starlette.applications import Starlette
+
+    app = Starlette()
+    afterword = Afterword(app, store_url, queues=["default", "mail.a"])
+    app.mount("/metrics", afterword.metrics())
+    secret = afterword.metrics(authorize=lambda request: "key" in request.headers)
+    app.mount("/secret", secret)
+    with TestClient(app) as client:
+        afterword.options(queue="mail.b").add_task_sync(note, "a")
+        page = client.get("/metrics/")
+        depth = client.get("/metrics/queues").json()
+        one = client.get("/metrics/queues/mail.b").json()
+        refused, allowed = client.get("/secret/"), client.get("/secret/", headers={"key": "1"})
+        newer = client.get("/metrics/", headers={"Accept": "application/openmetrics-text"})
+
+    assert "text/plain" in page.headers["content-type"]
+    assert 1 == samples(page.text)["afterword_workers",]
+    assert ("afterword_leases_lost_total",) in samples(page.text)
+    assert (403, 200) == (refused.status_code, allowed.status_code)
+    assert newer.text.endswith("# EOF\n")
+    assert (1, 1, 40) == (depth["due"], depth["workers"], depth["slots"])
+    assert 1 == depth["queues"]["mail.b"]["due"]
+    assert (1, 0) == (one["due"], one["running"])
+    assert 0 <= one["oldest_seconds"] < 20
+
+
+def test_a_store_that_is_away_is_a_503(tmp_path: Path) -> None:
+    from afterword.errors import StoreUnavailable
+    from afterword.exporter.application import exporter
+
+    def away() -> Store:
+        raise StoreUnavailable("no")
+
+    served = exporter(Gauges(away, float), EndedJobs(away, float))
+    client = TestClient(served)
+
+    assert 503 == client.get("/").status_code
+    assert 503 == client.get("/queues").status_code
+
+
+def test_a_paused_queue_needs_no_workers(store: Store) -> None:
+    from afterword.exporter.depth import depth
+
+    store.add([NewJob(id=new_id(), task="m:f", queue="mail")])
+    store.leave(WORKER)  # which would have to take note first
+    store.pause(["mail"])
+    found = depth(Gauges(lambda: store, store.now))
+
+    assert 0 == found["due"]
+    assert found["queues"]["mail"]["paused"]
