@@ -14,7 +14,7 @@ from afterword.tasks import application
 from tests import command_line, in_memory
 from tests.hostile import hostile_database
 from tests.postgres import Cluster, Server, some_server
-from tests.stores import KINDS, MakeStore, stores_in, stores_on
+from tests.stores import KINDS, MakeStore, new_file, stores_in, stores_on
 
 # Who is started in the background by a shell ignores Ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -112,7 +112,7 @@ def hostile_url(server: Server) -> Iterator[str]:
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new store, in a file or in a database: one of each."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'jobs.db'}"
+        return new_file(tmp_path / "jobs.db")
     return str(request.getfixturevalue("postgres_url"))
 
 
