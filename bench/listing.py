@@ -1,9 +1,11 @@
 """V: what people's questions take while a million jobs wait and ten million have ended.
 
-Each verb that a dashboard uses is asked several times; the aim is 50 ms. The store is filled as for
-the growth of a store (`bench.growth`), with one failure in sixteen, and with a week of counters.
+Each verb that a dashboard uses, and each of its screens, is asked several times; the aim is 50 ms.
+The store is filled as for the growth of a store (`bench.growth`), with one failure in sixteen, and
+with a week of counters.
 """
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +13,17 @@ from statistics import median
 
 import apsw
 import psycopg
+from starlette.testclient import TestClient
 
+from afterword.admin.found import find
+from afterword.admin.search import Search
+from afterword.admin.tasks import look
+from afterword.dashboard import Source, dashboard
+from afterword.dashboard.routes import menu
+from afterword.model.audit import Actor
+from afterword.model.clock import Clock
 from afterword.model.counters import HOUR, MINUTE, TEN_MINUTES
-from afterword.model.job import JobState
+from afterword.model.job import JobState, NewJob
 from afterword.model.records import Filter
 from afterword.store.protocol import Store, open_store
 from bench.growth import _POSTGRES, _SQLITE, _fill_postgres, _fill_sqlite, _stores
@@ -24,11 +34,23 @@ ROUNDS = 5
 AIM = 50.0  # milliseconds
 _DAY = 24 * HOUR
 _CAP = 10_001  # jobs that are counted in each state
-_NEWEST = 10_000  # jobs that a search looks at
 _TASKS = 10
 _KEPT = {MINUTE: 2 * HOUR, TEN_MINUTES: _DAY, HOUR: 7 * _DAY}  # the charts that are drawn of each
 
-_MIDDLE = "01900000-0010-7000-8004-000000100000"  # an id of the history
+_MIDDLE = "01900000-0008-7000-8004-000000080000"  # an id of the history
+
+_PATHS = (
+    "/",
+    "/?range=6h",
+    "/?range=24h",
+    "/?range=7d",
+    "/jobs",
+    "/jobs?q=state:failed",
+    "/jobs?q=tag:x",
+    f"/jobs?before={_MIDDLE}",
+    f"/jobs/{_MIDDLE}",
+    *(route.path for route in menu() if route.name not in ("overview", "jobs")),
+)
 
 Question = Callable[[], object]
 
@@ -78,20 +100,42 @@ def _questions(store: Store) -> Iterator[tuple[str, Question]]:
     yield "a page of failed jobs", lambda: store.find(failed, 50)
     yield "a page in the middle", lambda: store.find(limit=50, before=_MIDDLE)
     yield "counts of all states", lambda: store.count(limit=_CAP)
-    yield "a search that finds nothing", lambda: store.find(Filter(tag="x", newest=_NEWEST), 50)
-    yield (
-        "a search of failures that finds nothing",
-        lambda: store.find(Filter(state=JobState.FAILED, error="nothing", newest=_NEWEST), 50),
-    )
+    yield "a search that finds nothing", lambda: _search(store, Filter(tag="x"))
+    nothing = Filter(state=JobState.FAILED, error="nothing")
+    yield "a search of failures that finds nothing", lambda: _search(store, nothing)
     yield "groups of failures", store.failures
+    yield "tasks in 24 hours", lambda: look(store, now - _DAY, now)
     yield "a chart of an hour", lambda: store.counters(now - HOUR, MINUTE)
     yield "a chart of 6 hours", lambda: store.counters(now - 6 * HOUR, TEN_MINUTES)
     yield "a chart of 24 hours", lambda: store.counters(now - _DAY, TEN_MINUTES)
     yield "a chart of 7 days", lambda: store.counters(now - 7 * _DAY, HOUR)
-    yield "queues", store.queues
+    yield "queues", lambda: store.queues(_CAP)
     yield "workers", store.workers
     yield "schedules", store.schedules
     yield "audit", store.audit
+    yield from _screens(store)
+
+
+def _screens(store: Store) -> Iterator[tuple[str, Question]]:
+    """Yield the screens of the dashboard, from the request to the response."""
+    source = Source(store=lambda: store, add=_add_nothing, clock=Clock())
+    client = TestClient(dashboard(source, authorize=lambda request: "operate"))
+    for path in _PATHS:
+        yield f"screen {path}", functools.partial(_screen, client, path)
+
+
+def _screen(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    if answer.status_code >= 500:
+        raise SystemExit(f"{path}: {answer.status_code}\n{answer.text}")
+
+
+def _add_nothing(_job: NewJob, _by: Actor) -> None:
+    raise NotImplementedError
+
+
+def _search(store: Store, wanted: Filter) -> object:
+    return find(store, Search(filter=wanted), 50)
 
 
 # ---------------------------------------------------------------------- a full store

@@ -1,8 +1,9 @@
 """The PostgreSQL server that tests share, databases on it, and the stores they run on."""
 
 import os
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,16 @@ LONG = (
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the long tests out evenly, in front of each process's part of the others."""
+    _refuse_addresses([item.nodeid for item in items])
     items.sort(key=lambda item: not str(item.path.with_suffix("")).endswith(LONG))
     many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = [item for part in range(many) for item in items[part::many]]
+
+
+def _refuse_addresses(names: Sequence[str]) -> None:
+    """The processes that share the tests have to agree on their names."""
+    if wrong := [name for name in names if re.search(" at 0x[0-9a-f]{9}", name)]:
+        raise pytest.UsageError(f"a name must not have an address in it: give ids= to {wrong[0]}")
 
 
 @pytest.fixture(scope="session")

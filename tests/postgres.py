@@ -17,9 +17,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -88,6 +90,12 @@ class Server:
 
     def __init__(self, administrator: str) -> None:
         self._administrator = urlsplit(administrator)
+        self._renewing: dict[str, psycopg.Connection[Any]] = {}  # by the URL of the database
+
+    def close(self) -> None:
+        """Close the connections to databases that were renewed."""
+        while self._renewing:
+            self._renewing.popitem()[1].close()
 
     def url(self, database: str) -> str:
         """The URL of a database here."""
@@ -103,15 +111,32 @@ class Server:
     def new_database(self) -> str:
         """Make an empty database, about 40 ms; returns its URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        # To log every block costs twice as much as to copy the files; a former release cannot.
+        how = "STRATEGY file_copy" if self.version >= 150_000 else ""
+        self.execute(f"CREATE DATABASE {name} TEMPLATE template0 {how}")
         return self.url(name)
 
+    @cached_property
+    def version(self) -> int:
+        """The server's release, 160003 for 16.3."""
+        [[version]] = self.execute("SELECT current_setting('server_version_num')")
+        return int(str(version))
+
     def renew(self, url: str) -> None:
-        """Empty the store in a database, if there is one, so that it is as a new one."""
-        self.execute(AS_NEW, database_of(url))
+        """Empty the store in a database, if there is one, so that it is as a new one: 3 ms."""
+        if url in self._renewing:
+            with suppress(psycopg.OperationalError):  # a test has ended the session
+                self._renewing[url].execute(AS_NEW)
+                return
+            self._renewing.pop(url).close()
+        # Kept open: to connect and to read the catalogue costs five times as much.
+        self._renewing[url] = psycopg.connect(url, autocommit=True)
+        self._renewing[url].execute(AS_NEW)
 
     def drop(self, url: str) -> None:
         """Drop a database, whoever is connected to it."""
+        if url in self._renewing:
+            self._renewing.pop(url).close()
         self.execute(f"DROP DATABASE IF EXISTS {database_of(url)} WITH (FORCE)")
 
     @contextmanager
@@ -130,7 +155,8 @@ class Server:
             f" AND pid <> pg_backend_pid() AND datname = '{database_of(url)}'"
             f" AND query LIKE '{last}'"
         )
-        return [int(str(pid)) for (pid,) in rows]
+        ours = [each.info.backend_pid for each in self._renewing.values()]
+        return [int(str(pid)) for (pid,) in rows if pid not in ours]
 
     def terminate(self, *pids: int) -> int:
         """End these sessions as an administrator does; returns how many there still were."""
@@ -179,6 +205,7 @@ class Cluster(Server):
 
     def __exit__(self, *_: object) -> None:
         """Stop it, and remove what is left."""
+        self.close()
         if self._server is not None:
             self.stop("immediate")
         self._inquiries.communicate()
@@ -260,7 +287,8 @@ def database_of(url: str) -> str:
 def some_server() -> Iterator[Server]:
     """The server that is given, or else a private one."""
     if given := os.environ.get(GIVEN):
-        yield Server(given)
+        with closing(Server(given)) as server:
+            yield server
     else:
         with Cluster() as cluster:
             yield cluster

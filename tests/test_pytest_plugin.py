@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.helpers import ROOT
 
 INNER = ROOT / "tests/under_plugin"
@@ -75,7 +76,7 @@ def run_pytest(
     """Run pytest in a folder, with no configuration and no conftest.py but what is in there."""
     options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
     command = [sys.executable, "-m", "pytest", *options, "--confcutdir", str(folder), *arguments]
-    return subprocess.run(
+    return warm.run(
         command,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},

@@ -38,7 +38,7 @@ AFTERWORD = str(Path(sys.executable).with_name("afterword"))
 IMPORTED = (
     *("afterword.app", "afterword.background", "afterword.cli.commands", "afterword.cli.worker"),
     *("afterword.fastapi", "afterword.store.postgres", "afterword.store.sqlite", "fastapi"),
-    *("uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
+    *("pytest", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
     *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
 )
 LOOKS_AT_TERMINAL = "afterword.cli"

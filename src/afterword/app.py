@@ -568,6 +568,7 @@ class Afterword(ScriptTaskAdder):
         tags: Sequence[str] = ("jobs",),
         show_errors: "ShowErrors | None" = "message",
         retry_after: int = 1,
+        ask_fleets: bool = False,
         include_in_schema: bool = True,
     ) -> "APIRouter":
         """Make the status API for FastAPI: routes to look at a job, fetch its result, cancel it.
@@ -582,6 +583,8 @@ class Afterword(ScriptTaskAdder):
             show_errors: the part of a task's error that clients see: the exception's type and
                 "message", the "full" traceback, or None.
             retry_after: seconds after which a client may ask again. Default: 1.
+            ask_fleets: True shows a job that was handed over in the state that it has in its
+                fleet, if that keeps results.
             include_in_schema: True lists the routes in the API's documentation.
 
         Raises:
@@ -602,6 +605,7 @@ class Afterword(ScriptTaskAdder):
             tags=tags,
             show_errors=show_errors,
             retry_after=retry_after,
+            ask_fleets=ask_fleets,
             include_in_schema=include_in_schema,
         )
 
@@ -611,6 +615,7 @@ class Afterword(ScriptTaskAdder):
         authorize: "Callable[..., Any] | Depends | None" = None,
         hosts: Sequence[str] | None = None,
         readers_see_arguments: bool = False,
+        trace_url: str | None = None,
     ) -> "Dashboard":
         """Make the dashboard: an ASGI application to be mounted, which shows this store.
 
@@ -625,6 +630,8 @@ class Afterword(ScriptTaskAdder):
             hosts: the host names by which the dashboard may be reached. Default: any.
             readers_see_arguments: True shows arguments, results and logs of jobs to everybody who
                 may read. Default: they need the permission "arguments", which "operate" includes.
+            trace_url: the page of a trace, to which jobs link, such as
+                "https://traces.example.org/trace/{trace_id}". Default: no link.
 
         Raises:
             ConfigurationError: `authorize` is missing, or an option has an invalid value.
@@ -641,12 +648,14 @@ class Afterword(ScriptTaskAdder):
                 store=self.inquiries.store,
                 add=self._add_at_once,
                 clock=self._clock,
+                tasks=registered,
                 settings=self._settings,
                 new_job=lambda task, text: checked(task, text, self.injection),
             ),
             authorize=authorize,
             hosts=hosts,
             readers_see_arguments=readers_see_arguments,
+            trace_url=trace_url,
             development=debug or os.environ.get("AFTERWORD_DEV") == "1",
         )
 

@@ -19,6 +19,7 @@ AfterwordError
 ├── NotStarted (RuntimeError)            a job that no worker of this application would run
 ├── WouldBlock (RuntimeError)            a call that would block the event loop, or wait for itself
 ├── NotInTask (RuntimeError)             current_task() where no task is running
+├── FleetUnavailable (RuntimeError)      another system's broker did not take a job in time
 ├── LostLease (RuntimeError)             complete_in(...) for a job that another worker has by now
 └── StoreError (RuntimeError)
     ├── StoreUnavailable                 busy, full, read-only, gone: the same call may work later
@@ -108,6 +109,10 @@ class WouldBlock(AfterwordError, RuntimeError):
 
 class NotInTask(AfterwordError, RuntimeError):
     """This code does not run in an attempt of a task."""
+
+
+class FleetUnavailable(AfterwordError, RuntimeError):
+    """The broker of another system's fleet did not answer; the job is handed over later."""
 
 
 class LostLease(AfterwordError, RuntimeError):

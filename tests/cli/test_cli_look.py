@@ -88,6 +88,54 @@ def test_tasks_say_what_became_of_their_jobs(shell: Shell) -> None:
     assert ["shop:pay"] == [json.loads(line)["name"] for line in later.lines]
 
 
+def test_tasks_say_how_often_they_failed_and_how_long_they_ran(shell: Shell) -> None:
+    shell.end()
+    shell.fail()
+
+    (task,) = [json.loads(line) for line in shell.run("tasks", "--json").lines]
+
+    counts = (task["completed"], task["failed"], task["failure_rate"])
+    assert ("shop:pack", (1, 1, 0.5)) == (task["name"], counts)
+    assert 0 <= task["run_p50_seconds"] <= task["run_p95_seconds"]
+    assert datetime.fromisoformat(task["last_at"]) <= datetime.now(UTC)
+    assert re.search(r"\d ms|\d s", shell.run("tasks").lines[1])
+
+
+APPLICATION = """
+from fastapi import FastAPI
+from afterword import Afterword, task
+
+app = FastAPI()
+afterword = Afterword(app, {url!r})
+
+
+@task(queue="mail", retries=5)
+def send() -> None:
+    '''Send a
+    letter.
+
+    More.'''
+"""
+
+
+def test_tasks_of_an_application_are_listed_with_their_options(
+    shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "shop_of_tasks.py").write_text(APPLICATION.format(url=shell.url))
+    shell.end()
+    command = ("tasks", "--app", "shop_of_tasks:app")
+
+    line = next(each for each in shell.run(*command).lines if "send" in each)
+    documents = map(json.loads, shell.run(*command, "--json").lines)
+    found = {each["name"]: each for each in documents}
+
+    assert line.startswith("shop_of_tasks:send ")
+    assert line.endswith("queue mail, 5 retries")
+    assert "Send a letter." == found["shop_of_tasks:send"]["description"]
+    assert ["queue mail", "5 retries"] == found["shop_of_tasks:send"]["options"]
+    assert "description" not in found["shop:pack"]
+
+
 @pytest.mark.parametrize("command", ["jobs", "failures", "queues", "schedules", "workers", "tasks"])
 def test_an_empty_list_is_said_on_stderr(shell: Shell, command: str) -> None:
     done = shell.run(command)

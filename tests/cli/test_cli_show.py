@@ -324,3 +324,12 @@ def test_a_job_that_is_not_there_is_not_found(shell: Shell, command: str, typed:
 
     assert (3, "") == (done.code, done.out)
     assert done.err.startswith("afterword: There is no job")
+
+
+def test_the_note_on_fields_that_were_not_set_is_not_shown(shell: Shell) -> None:
+    job_id = shell.add(arguments='{"item":{"size":1},"#unset":[[["size"],[["item"]]]]}')
+
+    for json_option in ((), ("--json",)):
+        shown = shell.run("show", job_id, *json_option).out
+        assert '"size": 1' in shown
+        assert "unset" not in shown

@@ -1,6 +1,6 @@
 """Stores for screens, and a dashboard over one, mounted as an application would."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +47,17 @@ class Site:
 
 
 MakeSite = Callable[..., Site]
+Tasks = Callable[[], Collection[str]]
 
 
-def site_of(store: Store, **options: Any) -> Site:
-    """Mount a dashboard over a store."""
-    source = Source(store=lambda: store, add=lambda job, by: add_by(store, job, by), clock=Clock())
+def site_of(store: Store, *, tasks: Tasks | None = None, **options: Any) -> Site:
+    """Mount a dashboard over a store; `tasks` returns the names of an application's tasks."""
+    source = Source(
+        store=lambda: store,
+        add=lambda job, by: add_by(store, job, by),
+        clock=Clock(),
+        tasks=tasks,
+    )
     mounted = dashboard(source, **{"authorize": lambda request: "operate", **options})
     application = Starlette(routes=[Mount(ROOT, mounted)])
     client = TestClient(

@@ -14,6 +14,8 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from afterword.admin import audit
+from afterword.cli.dashboard import dashboard_of
+from afterword.cli.person import this_person
 from afterword.dashboard import Person
 from afterword.dashboard import audit as screen
 from afterword.errors import ConfigurationError
@@ -143,6 +145,18 @@ def test_the_name_is_that_of_the_person_or_of_the_user(store: Store) -> None:
     )
     assert "eve" == named(store, lambda request: "operate", **{"x-user": "eve"})
     assert "" == named(store, lambda request: "operate")
+
+
+def test_with_the_command_it_is_the_user_who_has_started_it(store: Store) -> None:
+    client = TestClient(dashboard_of(store, "t0ken", hosts=None))
+    client.get("/?token=t0ken")
+    kind = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "same-origin"}
+    job_id = Population(store).add()
+    client.post("/queues/queue/pause?name=mail", headers=kind)
+    client.post(f"/jobs/{job_id}/copy", headers=kind)
+
+    assert [this_person().name] * 2 == [each.name for each in store.audit()]
+    assert {"dashboard"} == {each.place for each in store.audit()}
 
 
 @pytest.mark.parametrize("may", [None, False, set()], ids=repr)

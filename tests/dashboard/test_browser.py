@@ -40,6 +40,7 @@ SCREENS = (
     "/audit?name=nobody",
     "/system",
     "/failures",
+    "/tasks",
     "/nowhere",
 )
 
@@ -96,7 +97,7 @@ def test_every_screen_fits_and_is_accessible(browser: Browser, served: Served, l
 
 
 def test_an_empty_store_has_accessible_screens(tab: Tab, served: Served) -> None:
-    for screen in ("/", "/jobs", "/failures"):
+    for screen in ("/", "/jobs", "/failures", "/tasks", "/audit", "/system"):
         tab.page.goto(served.url + screen)
         assert [] == tab.violations()
 
@@ -105,11 +106,11 @@ def test_targets_on_a_phone_can_be_hit(browser: Browser, served: Served) -> None
     ordinary(served.store)
     context = browser.new_context(**LOOKS["phone"])
     tab = tab_in(context)
-    for screen in ("/", "/jobs", "/failures"):
+    for screen in ("/", "/jobs", "/failures", "/tasks", "/audit", "/system"):
         tab.page.goto(served.url + screen)
         targets = tab.page.locator(
             "nav a:visible, .button:visible, td[data-label=Task] a:visible, .all a:visible,"
-            " .tick label:visible"
+            " td[data-label=Who] a:visible, .tick label:visible"
         )
         sizes = [targets.nth(index).bounding_box() for index in range(targets.count())]
 
@@ -179,7 +180,7 @@ def test_a_group_of_failures_is_retried_by_keyboard(tab: Tab, served: Served) ->
     tab.page.get_by_role("button", name="Retry 3 jobs").focus()
     tab.page.keyboard.press("Enter")
     expect(tab.page.locator(".done")).to_have_text("3 retried.")
-    expect(tab.page.locator("h2")).to_have_text("No job has failed")
+    expect(tab.page.locator("main h2")).to_have_text("No job has failed")
 
 
 def test_a_range_of_jobs_is_selected_with_shift(tab: Tab, served: Served) -> None:
@@ -217,6 +218,13 @@ def test_everything_works_without_javascript(browser: Browser, served: Served) -
     page.get_by_role("link", name="Cancel").click()
     page.get_by_role("button", name="Cancel 1 job").click()
     assert "cancelled" == page.locator(".title .state").inner_text()
+    page.get_by_role("link", name="Audit", exact=True).click()
+    page.get_by_label("Action").select_option("cancel")
+    page.get_by_role("button", name="Show").click()
+    assert 2 == page.locator("tbody tr").count()
+    page.get_by_role("link", name="System", exact=True).click()
+    page.locator("summary").click()
+    assert "schema: version" in page.locator("#report pre").inner_text()
     page.get_by_role("link", name="Edit and run").click()
     page.get_by_label("Arguments").fill('{"number": 78')
     page.get_by_role("button", name="Run").click()
@@ -350,7 +358,7 @@ def test_hostile_text_stays_text(browser: Browser, served: Served) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     tab = tab_in(context)
     own = (f"/jobs/{each}" for each in ids)
-    for path in ("/", "/jobs", "/failures", "/audit", "/system", *own):
+    for path in ("/", "/jobs", "/failures", "/tasks", "/audit", "/system", *own):
         tab.page.goto(served.url + path)
         tab.page.mouse.move(200, 300)
 

@@ -80,7 +80,7 @@ def test_a_range_has_all_its_periods(store: Store, name: str) -> None:
     assert RANGES[name].seconds == len(starts) * RANGES[name].step
     assert starts[-1] <= now < starts[-1] + RANGES[name].step
     assert {RANGES[name].step} == {b - a for a, b in itertools.pairwise(starts)}
-    assert (18, 4) == (found.ended(), found.whole.jobs(JobState.FAILED))
+    assert (18, 4) == (sum(each.ended for each in found.periods), found.jobs(JobState.FAILED))
     assert {"default": 14, "mail": 4} == {
         queue: sum(values) for queue, values in found.by_queue().items()
     }

@@ -15,7 +15,8 @@ from markupsafe import escape
 
 from afterword.admin import found
 from afterword.dashboard import change, jobs
-from afterword.model.job import JobState, new_id
+from afterword.errors import ConfigurationError
+from afterword.model.job import JobOptions, JobState, new_id
 from afterword.model.outcome import Completed, Failed, RetryAt
 from afterword.model.records import Filter
 from afterword.store.protocol import Settlement, Store, open_store
@@ -370,6 +371,26 @@ def test_logs_are_shown_with_their_attempts(store: Store) -> None:
     assert "log," not in text_of(site_of(store).get(f"/jobs/{quiet.id}"))
 
 
+def test_a_job_links_to_its_trace(store: Store) -> None:
+    trace_id = "ab" * 16
+    options = JobOptions(trace={"traceparent": f"00-{trace_id}-{'cd' * 8}-01"}).text()
+    job_id = Population(store).add(options=options)
+    plain_id = Population(store).add()
+    site = site_of(store, trace_url="https://traces.example.org/{trace_id}?tab=1")
+
+    linked = site.get(f"/jobs/{job_id}").text
+
+    assert f'<a href="https://traces.example.org/{trace_id}?tab=1" rel="noreferrer">' in linked
+    assert trace_id in site_of(store).get(f"/jobs/{job_id}").text
+    assert "Trace" not in text_of(site.get(f"/jobs/{plain_id}"))
+
+
+@pytest.mark.parametrize("url", ["javascript:alert('{trace_id}')", "https://example.org", 7])
+def test_the_url_of_a_trace_is_one(store: Store, url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="trace_url must be the URL of a page"):
+        site_of(store, trace_url=url)
+
+
 def test_a_job_is_copied_as_a_command_as_python_and_as_json(site: Site) -> None:
     job_id = Population(site.store).add(
         "shop.mail:Letters.send", queue="mail", arguments='{"to": "ada", "class": 1, "gift": true}'
@@ -586,3 +607,16 @@ def test_a_hostile_search_is_only_text(site: Site, text: str) -> None:
     assert "<script>alert" not in answer.text
     assert "<img src=x" not in answer.text
     assert "\x1b" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/jobs/{}", "/jobs/{}/copy", "/jobs/export.json", "/jobs/export.csv"]
+)
+def test_the_note_on_fields_that_were_not_set_is_not_shown(site: Site, path: str) -> None:
+    text = '{"item":{"size":1.10},"#unset":[[["size"],[["item"]]]]}'
+    job_id = Population(site.store).add(arguments=text)
+
+    shown = site.get(path.format(job_id)).text
+
+    assert "size" in shown
+    assert "unset" not in shown

@@ -1,6 +1,5 @@
 """How to test your own tasks: with your real application, and with a real store."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from afterword import Afterword
 from afterword.fastapi import BackgroundTasks
+from tests import warm
 
 APPLICATION = """
 from fastapi import FastAPI
@@ -76,7 +76,7 @@ def test_under_pytest_a_request_waits_for_its_tasks(test: str, tmp_path: Path) -
         "-p",
         "no:hypothesispytest",
     ]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    result = warm.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert "1 passed" in result.stdout
     assert [] == list(tmp_path.glob("*.db"))

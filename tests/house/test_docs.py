@@ -13,7 +13,6 @@ import ast
 import os
 import re
 import shutil
-import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import pytest
 
 from afterword.errors import ArgumentError
 from afterword.tasks.arguments import plan
+from tests import warm
 from tests.helpers import ROOT
 
 PAGES = [
@@ -110,7 +110,7 @@ def test_tests_pass(block: Block, tmp_path: Path) -> None:
     shutil.copy(ROOT / block.file, tmp_path / "main.py")
     (tmp_path / "test_main.py").write_text(block.code, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "AFTERWORD_URL"}
-    ended = subprocess.run(
+    ended = warm.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path,
         env=environment,
@@ -156,3 +156,16 @@ def test_links_lead_somewhere(page: Path) -> None:
             broken.append(link[0])
 
     assert [] == broken
+
+
+def test_pictures_are_there_in_both_looks_and_small() -> None:
+    shown = {
+        (page.parent / path).resolve()
+        for page in PAGES
+        for path in re.findall(r'\b(?:src|srcset)="([^":]+)"', page.read_text("utf-8"))
+    }
+    pictures = set((ROOT / "docs" / "images").iterdir())
+
+    assert shown == pictures
+    assert {each.with_name(each.name.replace("-light", "-dark")) for each in shown} <= shown
+    assert sum(each.stat().st_size for each in pictures) < 600_000

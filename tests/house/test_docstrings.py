@@ -1,13 +1,13 @@
 """Docstrings begin with a verb or a noun; their examples run, and say what comes out."""
 
 import ast
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.helpers import ROOT
 
 SOURCE = ROOT / "src" / "afterword"
@@ -46,7 +46,7 @@ def test_the_examples_in_docstrings_run(tmp_path: Path) -> None:
         *("-p", "no:afterword", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", "."),
         str(SOURCE),
     ]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    result = warm.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert 0 == result.returncode, result.stdout + result.stderr
     assert " passed" in result.stdout

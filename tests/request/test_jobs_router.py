@@ -419,7 +419,9 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    ("user", "name"), [(Customer(), "ada"), (Broken(), ""), ("a-token", ""), (True, "")], ids=repr
+    ("user", "name"),
+    [(Customer(), "ada"), (Broken(), ""), ("a-token", ""), (True, "")],
+    ids=["user", "broken", "text", "bool"],
 )
 def test_the_user_whom_authorize_returns_is_in_the_audit(
     tmp_path: Path, user: object, name: str

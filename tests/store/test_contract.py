@@ -24,6 +24,7 @@ def make_new(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
     return stores_on(request.getfixturevalue("server"), request.getfixturevalue("hostile_url"))
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_every_store_keeps_the_contract(check: Check, make_new: MakeStore) -> None:
     run_check(check, make_new)

@@ -384,6 +384,7 @@ def test_many_claim_at_once_and_none_gets_the_job_of_another(postgres_url: str) 
         store.close()
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_follower_added_while_its_predecessor_ends_is_not_forgotten(postgres_url: str) -> None:
     """The predecessor's end and its follower's beginning are two transactions, in either order."""
     one, two = PostgresStore(postgres_url), PostgresStore(postgres_url)
@@ -398,8 +399,10 @@ def test_a_follower_added_while_its_predecessor_ends_is_not_forgotten(postgres_u
         second = a_job(after=first.id)
         followers.append(second.id)
         with ThreadPoolExecutor(2) as pool:
-            pool.submit(one.settle, [Settlement(claims[0], Completed())])
-            pool.submit(two.add, [second])
+            ended = pool.submit(one.settle, [Settlement(claims[0], Completed())])
+            begun = pool.submit(two.add, [second])
+        assert [True] == ended.result()
+        assert begun.result()
         (claim,) = one.claim("ann", ["default"], 1)
         one.settle([Settlement(claim, Completed())])
 

@@ -632,7 +632,7 @@ def plan_of(store: SQLiteStore, statement: str, values: Mapping[str, object]) ->
 
 
 def test_failures_are_read_from_an_index(store: SQLiteStore) -> None:
-    wanted = Filter(task="app:send", newest=9)
+    wanted = Filter(task="app:send", above="0")
     statement = queries._statement("failures_ended", wanted, queries._stated(JobState.FAILED))
     values = {**queries._values(wanted), "before": "~", "limit": 10, "tail": 100}
     plan = plan_of(store, statement, values)
@@ -650,9 +650,9 @@ def test_failures_are_read_from_an_index(store: SQLiteStore) -> None:
         (Filter(state=JobState.CANCELLED), "INDEX afterword_history_not_completed"),
         (Filter(task="app:send"), "INDEX afterword_history_task"),
         (Filter(request_id="r-1"), "INDEX afterword_history_request"),
-        (Filter(error="no", newest=9), "PRIMARY KEY (id>? AND id<?)"),
+        (Filter(error="no", above="0"), "PRIMARY KEY (id>? AND id<?)"),
         (
-            Filter(error="no", newest=9, state=JobState.FAILED),
+            Filter(error="no", above="0", state=JobState.FAILED),
             "INDEX afterword_history_not_completed (state=? AND id>? AND id<?)",
         ),
         (Filter(tag="a", since=1.0, until=9.0), "PRIMARY KEY (id>? AND id<?)"),

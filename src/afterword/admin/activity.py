@@ -63,18 +63,23 @@ class Period:
     start: float
     records: Sequence[CounterRecord]
 
+    @cached_property
+    def ended(self) -> int:
+        """The number of jobs that ended."""
+        return sum(each.jobs for each in self.records)
+
     def jobs(self, state: JobState) -> int:
         """Return the number of jobs that ended in this state."""
         return sum(each.jobs for each in self.records if each.state is state)
 
     @cached_property
     def waited(self) -> Histogram:
-        """How long they had waited."""
+        """The time that they had waited."""
         return added_up(each.waited for each in self.records)
 
     @cached_property
     def ran(self) -> Histogram:
-        """How long they ran."""
+        """The time that they ran."""
         return added_up(each.ran for each in self.records)
 
 
@@ -90,15 +95,19 @@ class Activity:
     range: Range
     periods: Sequence[Period]
 
-    @cached_property
-    def whole(self) -> Period:
-        """The range as one period."""
-        records = [record for each in self.periods for record in each.records]
-        return Period(self.periods[0].start, records)
+    def jobs(self, state: JobState) -> int:
+        """Return the number of jobs that ended in this state."""
+        return sum(each.jobs(state) for each in self.periods)
 
-    def ended(self) -> int:
-        """Return the number of jobs that ended."""
-        return sum(each.jobs for each in self.whole.records)
+    @cached_property
+    def waited(self) -> Histogram:
+        """How long all of them had waited."""
+        return added_up(each.waited for each in self.periods)
+
+    @cached_property
+    def ran(self) -> Histogram:
+        """How long all of them ran."""
+        return added_up(each.ran for each in self.periods)
 
     def by_queue(self) -> Mapping[str, Sequence[int]]:
         """Return the number of jobs that ended in each period, for each queue that had some."""

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from afterword.model.job import JobRecord
+from afterword.tasks.arguments import UNSET
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _KEPT_AS_JSON = ("arguments", "result", "progress", "options")
+_MARK = f',"{UNSET}":'
 
 
 def document(record: "DataclassInstance") -> dict[str, Any]:
@@ -22,7 +24,25 @@ def document(record: "DataclassInstance") -> dict[str, Any]:
 def job_document(job: JobRecord) -> dict[str, Any]:
     """Convert a job; its JSON fields are decoded, or stay text if they cannot be."""
     kept = {name: readable(getattr(job, name)) for name in _KEPT_AS_JSON}
-    return {**document(job), **kept}
+    return {**document(job), **kept, "arguments": readable(given_arguments(job.arguments))}
+
+
+def given_arguments(text: str) -> str:
+    """Return the stored arguments of a job without the note on fields that models did not set.
+
+    Numbers stay as they are written.
+
+    >>> given_arguments('{"item":{"id":1.10,"size":2},"#unset":[[["size"],[["item"]]]]}')
+    '{"item":{"id":1.10,"size":2}}'
+    """
+    arguments, found, _ = text.rpartition(_MARK)
+    if not found:
+        return text
+    shorter = arguments + "}"
+    whole, rest = readable(text), readable(shorter)
+    if not isinstance(whole, dict) or not isinstance(rest, dict):
+        return text  # it is a part of an argument
+    return shorter if whole.pop(UNSET, None) is not None and whole == rest else text
 
 
 def readable(text: str | None) -> Any:

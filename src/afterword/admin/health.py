@@ -110,7 +110,8 @@ class Snapshot:
         queues = [queue for queue in self.queues if not queue.paused]
         jobs = sum(queue.due + queue.scheduled + queue.waiting for queue in queues)
         schedules = sum(not each.paused for each in self.schedules)
-        words = [many(jobs, "job")] * bool(jobs) + [many(schedules, "schedule")] * bool(schedules)
+        number = many(jobs, "job") if jobs <= COUNT_LIMIT else f"{capped(jobs)} jobs"
+        words = [number] * bool(jobs) + [many(schedules, "schedule")] * bool(schedules)
         return " and ".join(words)
 
     def _no_worker(self) -> list[str]:
@@ -166,7 +167,7 @@ def look_at(store: Store, now: float) -> Snapshot:
     running = store.find(Filter(state=JobState.RUNNING), _RUNNING)
     return Snapshot(
         counts=store.count(limit=COUNT_LIMIT + 1),
-        queues=store.queues(),
+        queues=store.queues(COUNT_LIMIT + 1),
         workers=store.workers(),
         now=now,
         schedules=store.schedules(),
@@ -238,4 +239,4 @@ def capped(number: int, limit: int = COUNT_LIMIT) -> str:
 
 def due_jobs_wait(queue: QueueRecord) -> str:
     """Describe the number of due jobs in a queue."""
-    return f"{queue.due:,} due jobs wait" if queue.due > 1 else "1 due job waits"
+    return f"{capped(queue.due)} due jobs wait" if queue.due > 1 else "1 due job waits"

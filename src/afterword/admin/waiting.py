@@ -52,7 +52,7 @@ def _look_around(store: Store, job: JobRecord) -> Surroundings:
 def _rule_of(store: Store, name: str) -> QueueRecord | None:
     if name not in store.ruled():  # cheaper than counting the jobs of all queues
         return None
-    return next((queue for queue in store.queues() if queue.name == name), None)
+    return next((queue for queue in store.queues(limit=1) if queue.name == name), None)
 
 
 def _holders(store: Store, job: JobRecord) -> list[JobRecord]:

@@ -32,6 +32,10 @@ def show_dashboard(
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Only show; offer no changes, hide no arguments.")
     ] = False,
+    trace_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The page of a trace, with {trace_id} in it, for links."),
+    ] = None,
 ) -> None:
     """Serve the dashboard of a store, in a browser on this machine.
 
@@ -46,17 +50,24 @@ def show_dashboard(
     if importlib.util.find_spec("uvicorn") is None:
         raise MissingExtra("afterword dashboard", "afterword[cli]")
     with opened(url) as store:
-        serve(store, host, port, read_only=read_only)
+        serve(store, host, port, read_only=read_only, trace_url=trace_url)
 
 
 def serve(
-    store: Store, host: str = "127.0.0.1", port: int = 8765, *, read_only: bool = False
+    store: Store,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    *,
+    read_only: bool = False,
+    trace_url: str | None = None,
 ) -> None:
     """Serve the dashboard of an open store until Ctrl-C; prints its URL."""
     import uvicorn
 
     token = secrets.token_urlsafe(24)
-    served = dashboard_of(store, token, hosts=_hosts(host), read_only=read_only)
+    served = dashboard_of(
+        store, token, hosts=_hosts(host), read_only=read_only, trace_url=trace_url
+    )
     config = uvicorn.Config(
         served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
     )
@@ -67,7 +78,12 @@ def serve(
 
 
 def dashboard_of(
-    store: Store, token: str, *, hosts: list[str] | None, read_only: bool = False
+    store: Store,
+    token: str,
+    *,
+    hosts: list[str] | None,
+    read_only: bool = False,
+    trace_url: str | None = None,
 ) -> ASGIApp:
     """Make the dashboard of an open store, for those who have the token."""
     adding = threading.Lock()  # one thread at a time writes to a store
@@ -83,6 +99,7 @@ def dashboard_of(
         authorize=lambda request: person,
         hosts=hosts,
         readers_see_arguments=True,
+        trace_url=trace_url,
     )
     return TokenGate(served, token)
 

@@ -113,7 +113,7 @@ def failures(
     Examples:
       afterword failures
       afterword failures --since 1d --task app.mail:send
-      afterword retry --all --search 'group:"KeyError: <text>"'      and queue them again
+      afterword retry --all --search 'group:"KeyError: <text>"'
     """
     with opened(url) as store:
         wanted = options.wanted(None, task, queue, tag, error, since, search=search)

@@ -24,6 +24,7 @@ stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(highlight=False, soft_wrap=True, stderr=True)
 
 _SHORTEST_NAME = 12  # characters of a task that are shown, however narrow the terminal is
+_GAP = 2  # spaces between columns
 NOTHING = "-"  # an empty cell, so that columns can be counted
 _STYLES = {
     "running": "cyan",
@@ -70,11 +71,14 @@ class Grid:
     Args:
         flexible: headings of the columns that are cut if a terminal is too narrow.
         right: headings of the columns of numbers.
+        spare: headings of the columns that are left out, in this order, if a terminal is so narrow
+            that too little would be left of the flexible ones.
     """
 
     headings: Sequence[str]
     flexible: Sequence[str] = ()
     right: Sequence[str] = ()
+    spare: Sequence[str] = ()
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def add(self, *cells: str | None) -> None:
@@ -86,7 +90,25 @@ class Grid:
         kept = [each not in headings for each in self.headings]
         rows = [tuple(itertools.compress(row, kept)) for row in self.rows]
         left = tuple(itertools.compress(self.headings, kept))
-        return Grid(left, self.flexible, self.right, rows)
+        return Grid(left, self.flexible, self.right, self.spare, rows)
+
+    def fitted(self, width: int) -> "Grid":
+        """Return the same table without the spare columns for which a terminal has no place."""
+        grid = self
+        for heading in self.spare:
+            if grid._least_width() <= width:
+                break
+            grid = grid.without(heading)
+        return grid
+
+    def _least_width(self) -> int:
+        columns = zip(self.headings, zip(self.headings, *self.rows, strict=True), strict=True)
+        least = [
+            min(widest, _SHORTEST_NAME) if heading in self.flexible else widest
+            for heading, cells in columns
+            for widest in [max(map(cell_len, cells))]
+        ]
+        return sum(least) + _GAP * (len(least) - 1)
 
 
 def show_grid(grid: Grid) -> None:
@@ -99,7 +121,8 @@ def show_grid(grid: Grid) -> None:
 
 def as_table(grid: Grid) -> Table:
     """Convert a table for a terminal: one line per row, cut where it does not fit."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    grid = grid.fitted(stdout.width)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for heading in grid.headings:
         table.add_column(
             Text(heading, no_wrap=True),

@@ -1,6 +1,7 @@
 """`afterword status`, `workers` and `tasks`: the store as a whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from afterword.admin.document import document
 from afterword.admin.duration import show_span
 from afterword.admin.health import COUNT_LIMIT, Snapshot, look_at, serves
 from afterword.admin.status import store_facts
+from afterword.admin.tasks import Task, look, quantile, task_document
 from afterword.admin.workers import worker_state
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
@@ -17,10 +19,12 @@ from afterword.cli.options import Json, Url, clock, opened, parsed_since
 from afterword.cli.output import Grid
 from afterword.cli.queues import queue_grid
 from afterword.model.job import JobState
-from afterword.model.records import TaskRecord, WorkerRecord
+from afterword.model.records import WorkerRecord
 from afterword.store.protocol import Store
+from afterword.tasks.registry import registered
 
 _QUEUES_IN_STATUS = 20
+_RUN = ("run p50", "run p95")
 
 
 def status(url: Url = None, json: Json = False) -> None:
@@ -114,7 +118,7 @@ def workers(url: Url = None, json: Json = False) -> None:
 def worker_grid(found: Sequence[WorkerRecord], now: float) -> Grid:
     """Make a table with a line per worker."""
     headings = ("worker", "state", "host", "pid", "running", "slots", "queues", "for")
-    grid = Grid(headings, ("host", "queues"), ("pid", "running", "slots"))
+    grid = Grid(headings, ("host", "queues"), ("pid", "running", "slots"), ("pid", "for", "slots"))
     for worker in found:
         grid.add(
             worker.id,
@@ -142,34 +146,68 @@ def tasks(
             show_default=False,
         ),
     ] = None,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            "--app",
+            metavar="MODULE:APP",
+            help="Import this application, and use its store. Lists all of its tasks, with their"
+            " options.",
+        ),
+    ] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """List the tasks, with the numbers of their jobs by state.
+    """List the tasks: their jobs by state, and how long these ran.
 
     \b
     Examples:
       afterword tasks
       afterword tasks --since 7d
+      afterword tasks --app app.main:app
     """
-    with opened(url) as store:
-        found = store.tasks(since if since is not None else clock.now() - 3600.0)
+    now = clock.now()
+    with _place_of(app, url) as (store, known):
+        found = look(store, now - 3600.0 if since is None else since, now, known)
     if json:
-        output.print_lines(map(document, found))
+        output.print_lines(map(task_document, found))
     elif found:
-        output.show_grid(_task_grid(found, clock.now()))
+        output.show_grid(_task_grid(found, now, options=known is not None))
     else:
         output.tell("No task has unfinished jobs, or jobs that ended since then.")
 
 
-def _task_grid(found: Sequence[TaskRecord], now: float) -> Grid:
+@contextmanager
+def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Collection[str] | None]]:
+    """Open the store, and name the tasks of the application."""
+    if app is None:
+        with opened(url) as store:
+            yield store, None
+        return
+    from afterword.cli.discovery import find_application
+
+    afterword = find_application(app).afterword
+    with opened(url, afterword._store) as store:
+        yield store, registered()
+
+
+def _task_grid(found: Sequence[Task], now: float, *, options: bool) -> Grid:
     handed = any(task.handed_over for task in found)
-    numbers = [each for each in JobState if handed or each is not JobState.HANDED_OVER]
-    grid = Grid(("task", *numbers, "last ended"), ("task",), numbers)
+    states = [each for each in JobState if handed or each is not JobState.HANDED_OVER]
+    grid = Grid(
+        ("task", *states, *_RUN, "last ended", "options"),
+        ("task", "options"),
+        (*states, *_RUN),
+        ("options", "run p50", "cancelled", "last ended", "run p95", "running"),
+    )
     for task in found:
-        grid.add(task.name, *(f"{getattr(task, each):,}" for each in numbers), _last(task, now))
-    return grid
-
-
-def _last(task: TaskRecord, now: float) -> str | None:
-    return f"{show_span(now - task.last_at.timestamp())} ago" if task.last_at else None
+        last = f"{show_span(now - task.last_at.timestamp())} ago" if task.last_at else None
+        grid.add(
+            task.name,
+            *(f"{getattr(task, each):,}" for each in states),
+            quantile(task.ran, 0.5),
+            quantile(task.ran, 0.95),
+            last,
+            ", ".join(task.code.options) if task.code else None,
+        )
+    return grid if options else grid.without("options")

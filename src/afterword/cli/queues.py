@@ -56,7 +56,8 @@ def list_queues(context: typer.Context, url: Url = None, json: Json = False) -> 
 def queue_grid(snapshot: Snapshot, limit: int | None = None) -> Grid:
     """Make a table with a line per queue, which shows if it is paused or not served."""
     headings = ("queue", *_NUMBERS, "limit", "oldest due", "served by")
-    grid = Grid(headings, ("queue",), (*_NUMBERS, "limit"))
+    spare = ("limit", "waiting", "scheduled", "oldest due")
+    grid = Grid(headings, ("queue",), (*_NUMBERS, "limit"), spare)
     for queue in snapshot.queues[:limit]:
         grid.add(
             queue.name,

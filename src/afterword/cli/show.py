@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from afterword.admin.document import document, job_document, readable
+from afterword.admin.document import document, given_arguments, job_document, readable
 from afterword.admin.duration import show_instant, show_span
 from afterword.admin.failures import first_and_last_line
 from afterword.admin.ids import newest, one
@@ -88,7 +88,7 @@ def _show(
     job: JobRecord, waiting: list[str], attempts: Sequence[AttemptRecord], *, full: bool
 ) -> None:
     output.show_facts(_facts(job, waiting, clock.now()))
-    _show_json("arguments", job.arguments, full)
+    _show_json("arguments", given_arguments(job.arguments), full)
     _show_json("result", job.result, full)
     _show_attempts(attempts)
     for each in attempts if full else ():

@@ -16,6 +16,8 @@ from starlette.datastructures import UploadFile
 
 from afterword.client.handle import Job
 from afterword.errors import ArgumentError, ConfigurationError, kind_of
+from afterword.fleets.recognition import remote_task
+from afterword.fleets.remote import RemoteTask
 from afterword.injection.needs import Injection
 from afterword.model.checks import checked_rate
 from afterword.model.job import DEFAULTS, Delay, JobOptions, NewJob, new_id
@@ -27,6 +29,7 @@ from afterword.tasks.options import (
     TaskOptions,
     checked_call_options,
     fixed,
+    refuse_options_of_fleets,
 )
 from afterword.tasks.registry import options_of, reference, require_callable, storable
 from afterword.telemetry import tracing
@@ -90,10 +93,28 @@ def draft(call: Call, injection: Injection, *, is_sent: bool = True) -> Draft:
     """
     require_callable(call.func)
     refuse_uploads(call.args, call.kwargs)
+    if remote := remote_task(call.func):
+        return _remote_draft(remote, call, is_sent=is_sent)
     func = injection.unwrap(call.func)
     name = storable(func, injection.unwrap)
     planned = plan(func, injection.of_task(name, func).names)
     arguments = planned.encode(call.args, call.kwargs)
+    return _draft(name, arguments, planned, call, is_sent=is_sent)
+
+
+def _remote_draft(remote: RemoteTask, call: Call, *, is_sent: bool) -> Draft:
+    """The draft of a call that another system's workers run: its arguments must fit that, too."""
+    name = storable(call.func) if not isinstance(call.func, RemoteTask) else remote.name
+    refuse_options_of_fleets(remote.system, name, call.options)
+    args, kwargs = remote.arguments(call.args, call.kwargs)
+    planned = plan(remote.func)
+    arguments = planned.encode(tuple(args), kwargs)
+    remote.check(*planned.decode(arguments))
+    whole = replace(call, args=tuple(args), kwargs=kwargs)
+    return _draft(name, arguments, planned, whole, is_sent=is_sent)
+
+
+def _draft(name: str, arguments: str, planned: Plan, call: Call, *, is_sent: bool) -> Draft:
     options = options_of(name)
     job_id, queue = new_id(), call.options.queue or options.queue
     drafted = Draft(
@@ -135,6 +156,8 @@ def unstored_draft(call: Call, injection: Injection) -> Draft:
     """
     require_callable(call.func)
     refuse_uploads(call.args, call.kwargs)
+    if remote := remote_task(call.func):
+        return {**_remote_draft(remote, call, is_sent=False), "durable": False}
     func = injection.unwrap(call.func)
     injection.of(func)
     return Draft(id=new_id(), task=reference(func), durable=False)

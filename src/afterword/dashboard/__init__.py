@@ -9,6 +9,7 @@ in `afterword.admin`, for the command line and the dashboard.
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -20,6 +21,9 @@ from afterword.errors import ConfigurationError, MissingExtra, safe_repr
 if TYPE_CHECKING:
     from afterword.dashboard.application import Dashboard
 
+_WEB = ("https://", "http://", "/")
+_TRACE_ID = "{trace_id}"
+
 __all__ = ["Person", "Source", "dashboard"]
 
 
@@ -29,6 +33,7 @@ def dashboard(
     authorize: Any = None,
     hosts: Sequence[str] | None = None,
     readers_see_arguments: bool = False,
+    trace_url: str | None = None,
     development: bool = False,
 ) -> "Dashboard":
     """Make the dashboard of a store; see `Afterword.dashboard`."""
@@ -41,11 +46,22 @@ def dashboard(
     from afterword.dashboard.access import checked_hosts
 
     return Dashboard(
-        source,
+        replace(source, trace_url=_checked_trace_url(trace_url)),
         ask=_asking(authorize, development),
         hosts=checked_hosts(hosts),
         readers_see_arguments=readers_see_arguments,
     )
+
+
+def _checked_trace_url(url: object) -> str:
+    if url is None:
+        return ""
+    if not isinstance(url, str) or not url.startswith(_WEB) or _TRACE_ID not in url:
+        raise ConfigurationError(
+            f"trace_url must be the URL of a page for a trace, with {_TRACE_ID} in it, such as"
+            f' "https://traces.example.org/trace/{_TRACE_ID}", but it is {safe_repr(url)}.'
+        )
+    return url
 
 
 def _asking(authorize: Any, development: bool) -> Callable[[Request], Any] | None:

@@ -21,7 +21,7 @@ _HUES = {
     JobState.CANCELLED: "quiet",
 }
 
-Durations = Callable[[Period], Histogram]
+Durations = Callable[[Period | Activity], Histogram]
 
 
 def range_of(name: str) -> Range:
@@ -75,7 +75,7 @@ def _quantiles(activity: Activity, durations: Durations, hue: str) -> list[Serie
             name,
             f"{hue}{faint}",
             [_number(durations(each).quantile(part)) for each in activity.periods],
-            quantile(durations(activity.whole), part),
+            quantile(durations(activity), part),
         )
         for name, part, faint in (("p95", 0.95, ""), ("p50", 0.5, " faint"))
     ]

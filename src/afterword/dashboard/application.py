@@ -186,6 +186,8 @@ class Dashboard:
             form=form,
             add=lambda job: self._source.add(job, by),
             new_job=self._source.new_job,
+            tasks=self._source.tasks,
+            trace_url=self._source.trace_url,
             recent=self._recent,
             settings=self._source.settings,
             poll="hx-request" in request.headers,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from afterword.admin.document import job_document
+from afterword.admin.document import given_arguments, job_document
 from afterword.admin.ids import one
 from afterword.client.call import traced
 from afterword.client.named_call import object_of, unchecked
@@ -22,7 +22,8 @@ _EMPTY = "{}"
 def show(view: View) -> Page:
     """Show the arguments of a job, to be changed for a new one."""
     job = one(view.store, view.path["job_id"])
-    return _page(view, job, _indented(job.arguments) if view.may("arguments") else _EMPTY)
+    may_see = view.may("arguments")
+    return _page(view, job, _indented(view.shown(job).arguments) if may_see else _EMPTY)
 
 
 def run(view: View) -> Answer:
@@ -90,6 +91,7 @@ def _edited(view: View, job: JobRecord, typed: str) -> NewJob:
 
 def copies_of(job: JobRecord) -> Mapping[str, str]:
     """Write the job as a command line, as Python and as JSON, as far as that is possible."""
+    job = replace(job, arguments=given_arguments(job.arguments))
     given = _object(job.arguments)
     texts = {} if given is None else {"command": _as_command(job), "Python": as_python(job, given)}
     return {**texts, "JSON": json.dumps(job_document(job), indent=2, ensure_ascii=False)}

@@ -58,6 +58,8 @@ def show(view: View) -> Page:
             "arguments": tree(shown.arguments),
             "result": tree(shown.result),
             "error": parts(job.error) if job.error and job.attempt == 0 else [],
+            "trace_id": job.trace_id,
+            "trace_url": _trace_url(view, job),
             "limit": limit_of(job),
             "options": options_in_words(job),
             "before": next(iter(view.store.get([job.after])), None) if job.after else None,
@@ -76,6 +78,10 @@ def _changes(view: View, job: JobRecord) -> list[Change]:
     """Return the changes that are possible in its state."""
     every = CHANGES.values()
     return [each for each in every if view.may(each.name) and job.state in each.possible]
+
+
+def _trace_url(view: View, job: JobRecord) -> str:
+    return view.trace_url.replace("{trace_id}", job.trace_id or "") if job.trace_id else ""
 
 
 def _neighbours(view: View, job: JobRecord) -> list[JobRecord]:

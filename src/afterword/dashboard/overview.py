@@ -33,7 +33,7 @@ def show(view: View) -> Page:
     snapshot = view.recent.get("snapshot", lambda: look_at(view.store, view.now))
     in_range = _activity(view, chosen.name)
     last_hour = in_range if chosen.name == "1h" else _activity(view, "1h")
-    failed_lately = last_hour.whole.jobs(JobState.FAILED)
+    failed_lately = last_hour.jobs(JobState.FAILED)
     in_a_day = view.recent.get("failed in a day", lambda: failed_in_a_day(view.store, view.now))
     groups = _latest_failures(view)
     return Page(
@@ -50,8 +50,8 @@ def show(view: View) -> Page:
             "waiting": capped(snapshot.counts[JobState.QUEUED]),
             "failed": in_a_day,
             "rate": _rate(last_hour),
-            "wait": quantile(last_hour.whole.waited, 0.95),
-            "run": quantile(last_hour.whole.ran, 0.95),
+            "wait": quantile(last_hour.waited, 0.95),
+            "run": quantile(last_hour.ran, 0.95),
             "range": chosen,
             "ranges": _ranges(view),
             "charts": charts(in_range, view.now),
@@ -75,7 +75,7 @@ def _activity(view: View, name: str) -> Activity:
 def _rate(last_hour: Activity) -> str:
     """Write how many jobs ended in a minute, on average of the last minutes that are over."""
     over = last_hour.periods[-_RATE - 1 : -1]
-    jobs = sum(each.jobs for period in over for each in period.records) / len(over)
+    jobs = sum(each.ended for each in over) / len(over)
     return f"{jobs:,.0f}" if jobs >= 10 else f"{jobs:.1f}".removesuffix(".0")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from afterword.admin import queues as rules
-from afterword.admin.health import Snapshot
+from afterword.admin.health import COUNT_LIMIT, Snapshot
 from afterword.admin.queues import UNAWARE, Ruled, read_limit
 from afterword.dashboard.command import command
 from afterword.dashboard.view import Page, Redirect, View
@@ -17,7 +17,7 @@ _WITHIN = 3.0  # seconds for which a change waits for workers; they look twice a
 
 def show(view: View) -> Page:
     """Show the queues that have unfinished jobs or a rule."""
-    snapshot = _look(view, view.recent.get("queues", view.store.queues))
+    snapshot = _look(view, view.recent.get("queues", lambda: view.store.queues(COUNT_LIMIT + 1)))
     after = view.asked("after")
     behind = [queue for queue in snapshot.queues if queue.name > after]
     queues = behind[:_QUEUES]
@@ -38,7 +38,7 @@ def show(view: View) -> Page:
 def show_one(view: View) -> Page:
     """Show a queue: its numbers, its rule and how to change it, and the workers that serve it."""
     name = _name(view)
-    snapshot = _look(view, view.store.queues())  # what was changed just now is shown
+    snapshot = _look(view, view.store.queues(COUNT_LIMIT + 1))  # what was changed just now is shown
     known = next((each for each in snapshot.queues if each.name == name), None)
     serving = snapshot.serving(name)
     return Page(

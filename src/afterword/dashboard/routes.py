@@ -20,6 +20,7 @@ from afterword.dashboard import (
     queues,
     schedules,
     system,
+    tasks,
     workers,
 )
 from afterword.dashboard.permissions import Permission
@@ -66,10 +67,11 @@ ROUTES = (
     Route("pause_queue", "/queues/queue/pause", queues.pause, "queues", "POST"),
     Route("resume_queue", "/queues/queue/resume", queues.resume, "queues", "POST"),
     Route("limit_queue", "/queues/queue/limit", queues.limit, "queues", "POST"),
-    Route("workers", "/workers", workers.show, menu="Workers"),
     Route("schedules", "/schedules", schedules.show, menu="Schedules"),
     Route("pause_schedule", "/schedules/pause", schedules.pause, "schedules", "POST"),
     Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),
+    Route("workers", "/workers", workers.show, menu="Workers"),
+    Route("tasks", "/tasks", tasks.show, menu="Tasks"),
     Route("system", "/system", system.show, menu="System"),
     Route("audit", "/audit", audit.show, menu="Audit"),
 )

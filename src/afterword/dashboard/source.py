@@ -1,6 +1,6 @@
 """The store that a dashboard shows, and whose it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from afterword.model.audit import Actor
@@ -22,6 +22,8 @@ class Source:
         settings: returns the settings of the application's `Afterword`, by their names.
         new_job: makes the job of a task and of its arguments as JSON, as `add_task` would. None:
             there is no application, so only what holds for every task is checked.
+        tasks: returns the names of the application's tasks; None: there is no application.
+        trace_url: the page of a trace, with "{trace_id}" in it; "" if there is none.
     """
 
     store: Callable[[], Store]
@@ -29,3 +31,5 @@ class Source:
     clock: Clock
     settings: Callable[[], Mapping[str, str]] = dict
     new_job: NewJobOf | None = None
+    tasks: Callable[[], Collection[str]] | None = None
+    trace_url: str = ""

@@ -5,11 +5,12 @@ thread, so it may block. It sees jobs through `View.shown` only, which hides wha
 asks may not see.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from afterword.admin.document import given_arguments
 from afterword.dashboard.permissions import Grant
 from afterword.dashboard.recent import Recent
 from afterword.dashboard.source import NewJobOf
@@ -93,7 +94,7 @@ class View:
         query: the parameters in the URL.
         form: the fields of a form that was sent.
         add: stores a new job for this person.
-        new_job: makes a job, see `Source`.
+        new_job, tasks, trace_url: see `Source`.
         recent: keeps answers that took long.
         settings: those of the application's `Afterword`, by their names.
         poll: True if an open page asks for news.
@@ -111,6 +112,8 @@ class View:
     form: Fields
     add: Callable[[NewJob], object]
     new_job: NewJobOf | None
+    tasks: Callable[[], Collection[str]] | None
+    trace_url: str
     recent: Recent
     settings: Callable[[], Mapping[str, str]] = dict
     poll: bool = False
@@ -166,7 +169,7 @@ class View:
     def shown(self, job: JobRecord) -> JobRecord:
         """Return a job as the person who asks may see it. Every screen uses this."""
         if self.may("arguments"):
-            return job
+            return replace(job, arguments=given_arguments(job.arguments))
         return replace(job, arguments=HIDDEN, result=HIDDEN if job.result else None)
 
     def all_shown(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:

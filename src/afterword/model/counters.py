@@ -17,6 +17,9 @@ KEPT = {MINUTE: 2 * 24 * HOUR, TEN_MINUTES: 14 * 24 * HOUR, HOUR: 366 * 24 * HOU
 # The upper ends of the buckets in seconds, from 1 ms to 37 hours; a last one has what is longer.
 BOUNDS: tuple[float, ...] = tuple(0.001 * 2**power for power in range(28))
 
+# A chart reads thousands of texts: this takes a third of the time of `json.loads`.
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
@@ -41,7 +44,7 @@ class Histogram:
     @classmethod
     def read(cls, text: str) -> "Histogram":
         """Decode what `text` encoded."""
-        flat = json.loads(text)
+        flat, _ = _scan(text, 0)
         return cls(dict(zip(flat[::2], flat[1::2], strict=True)))
 
     def text(self) -> str:

@@ -144,7 +144,7 @@ def common_text(name: str) -> str | None:
     """Return the longest text that is certain to be in each error of a kind; None: there is none.
 
     >>> common_text("OSError: [Errno #] no route to <text>"), common_text("#")
-    ('no route to', None)
+    ('] no route to', None)
     """
     if name == NO_TEXT:
         return None

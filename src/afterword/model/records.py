@@ -17,9 +17,7 @@ class Filter:
         error: text that the job's error contains; case counts.
         since, until: the time at which the job was added, in seconds since 1970; `until` itself is
             not in the selection.
-        newest: only the newest so many jobs of the state are looked at (without a state: so many
-            unfinished ones, and so many that ended), which bounds the time that a search takes.
-        above: an id that is lower than those of the jobs.
+        above: an id that is lower than those of the jobs; see `Store.window`.
         parked: True selects queued jobs that no worker could run so far (`JobRecord.parked_at`).
     """
 
@@ -32,7 +30,6 @@ class Filter:
     error: str | None = None
     since: float | None = None
     until: float | None = None
-    newest: int | None = None
     parked: Literal[True] | None = None
     above: str | None = None
 

@@ -18,12 +18,14 @@ from afterword import telemetry
 from afterword.client.call import Call
 from afterword.client.failures import Failure
 from afterword.errors import StoreError
+from afterword.fleets.recognition import belongs_elsewhere, remote_task
+from afterword.fleets.sender import hand_over
 from afterword.injection import lifecycle
 from afterword.injection.lifecycle import Run
 from afterword.injection.needs import Injection, Needs
 from afterword.injection.scope import Provided, Values
 from afterword.model.control import Cancel
-from afterword.model.job import JobRecord, JobState
+from afterword.model.job import JobRecord, JobState, new_id
 from afterword.model.outcome import describe, shown
 from afterword.tasks.registry import is_async
 from afterword.telemetry import tracing
@@ -37,7 +39,13 @@ PATIENCE = 5.0  # seconds for which a call waits while none of the jobs before i
 
 
 async def call_plainly(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Call a task as Starlette does: `async def` in the event loop, `def` in a thread."""
+    """Call a task as Starlette does: `async def` in the event loop, `def` in a thread.
+
+    The task of another system is sent to its fleet.
+    """
+    if remote := remote_task(func):
+        await hand_over(remote, new_id(), *remote.arguments(args, kwargs))
+        return
     if is_async(func):
         await func(*args, **kwargs)
         return
@@ -169,6 +177,9 @@ async def call_injected(
         InjectionError: a dependency cannot be provided outside of a request.
         TypeError: the arguments do not fit the parameters that are not injected.
     """
+    if belongs_elsewhere(call.func):
+        await call_plainly(call.func, call.args, call.kwargs)
+        return
     inner = injection.unwrap(call.func)
     needs = injection.of(inner)
     if not needs and not needs.scoped:

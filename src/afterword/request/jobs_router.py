@@ -27,6 +27,7 @@ except ImportError as error:
 
 from afterword.client.handle import CANCELLED
 from afterword.client.inquiries import Inquiries
+from afterword.fleets.asking import FleetInquiries
 from afterword.model.audit import Actor, name_of_user
 from afterword.model.checks import check_number
 from afterword.model.job import JobRecord, JobState
@@ -101,9 +102,14 @@ class _Endpoints:
     """The three routes."""
 
     def __init__(
-        self, inquiries: Inquiries, show_errors: ShowErrors | None, retry_after: int
+        self,
+        inquiries: Inquiries,
+        show_errors: ShowErrors | None,
+        retry_after: int,
+        fleets: FleetInquiries | None,
     ) -> None:
         self._inquiries = inquiries
+        self._fleets = fleets
         self._show_errors = show_errors
         self._retry_after = retry_after
 
@@ -114,7 +120,10 @@ class _Endpoints:
         Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`. If nothing has
         changed, the answer is an empty 304.
         """
-        answer = self._status(await self._record(job_id), 200)
+        record = await self._record(job_id)
+        if self._fleets is not None and record.state is JobState.HANDED_OVER:
+            record = await self._fleets.current(record, self._inquiries.function(record.task))
+        answer = self._status(record, 200)
         tag = f'"{hashlib.blake2b(answer.body, digest_size=12).hexdigest()}"'
         if if_none_match and _names(if_none_match, tag):
             unchanged = {name: value for name, value in answer.headers.items() if name in _KEPT}
@@ -194,6 +203,7 @@ def jobs_router(
     tags: Sequence[str],
     show_errors: ShowErrors | None,
     retry_after: int,
+    ask_fleets: bool,
     include_in_schema: bool,
 ) -> APIRouter:
     """Create the router; see `Afterword.jobs_router`."""
@@ -205,7 +215,8 @@ def jobs_router(
         dependencies=_guards(authorize, development),
         include_in_schema=include_in_schema,
     )
-    _add_routes(router, _Endpoints(inquiries, show_errors, retry_after))
+    fleets = FleetInquiries() if ask_fleets else None
+    _add_routes(router, _Endpoints(inquiries, show_errors, retry_after, fleets))
     return router
 
 

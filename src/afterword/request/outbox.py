@@ -39,6 +39,7 @@ from afterword import telemetry
 from afterword.client.call import Call, Draft, draft, unstored_draft
 from afterword.client.handle import Job
 from afterword.errors import NotStarted, NotStorable
+from afterword.fleets.recognition import belongs_elsewhere
 from afterword.model.job import JobRecord, NewJob
 from afterword.request import inline
 from afterword.request.bind import AsyncBinding, Binding
@@ -187,7 +188,8 @@ class Outbox:
         try:
             return draft(call, injection)
         except NotStorable as error:
-            if self.rules.strict or self.over or call.options is not NO_OPTIONS:
+            must_raise = self.rules.strict or self.over or call.options is not NO_OPTIONS
+            if must_raise or belongs_elsewhere(call.func):
                 raise
             telemetry.not_durable(reference(call.func), str(error))
             return unstored_draft(call, injection)

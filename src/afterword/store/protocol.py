@@ -457,8 +457,12 @@ class Store(Protocol):
     def workers(self) -> Sequence[WorkerRecord]:
         """The workers on the list, the longest there first."""
 
-    def queues(self) -> Sequence[QueueRecord]:
-        """The queues that have unfinished jobs, by name."""
+    def queues(self, limit: int | None = None) -> Sequence[QueueRecord]:
+        """Return the queues that have unfinished jobs, by name.
+
+        With `limit`, due, scheduled and waiting jobs are counted up to so many; a number above it
+        may be too small, and of a queue in which all jobs wait, nothing may be known.
+        """
 
     def tasks(self, since: float) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, or jobs that ended since then, by name."""

@@ -47,6 +47,7 @@ class TaskOptionsDict(TypedDict, total=False):
     rate: str | None
     key: Callable[..., object] | None
     on_failure_call: FailureCall | None
+    via: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,8 @@ class TaskOptions:
             `key=lambda user_id: user_id`.
         on_failure_call: a function of (job, error, attempt), called when a job of the task has
             failed for good; see `Afterword.on_failure`.
+        via: the queue of RQ, or the `RedisSettings` of arq, whose workers run the task; see
+            docs/fleets.md.
 
     Raises:
         ConfigurationError: an option has an invalid value.
@@ -97,6 +100,7 @@ class TaskOptions:
     rate: str | None = None
     key: Callable[..., object] | None = None
     on_failure_call: FailureCall | None = None
+    via: Any = None
 
     def __post_init__(self) -> None:
         """Refuse invalid values, and bring the others into one form."""
@@ -294,6 +298,22 @@ def _check_run_at(at: object) -> None:
 
 
 NO_OPTIONS = CallOptions()
+
+
+def refuse_options_of_fleets(system: str, name: str, options: "TaskOptions | CallOptions") -> None:
+    """Refuse the options that the workers of another system have themselves.
+
+    Raises:
+        ConfigurationError: one of them is set.
+    """
+    for option in ("timeout", "retries", "executor"):
+        if getattr(options, option, None) is not None:
+            raise ConfigurationError(
+                f"{option} is not possible for {name}, because the workers of {system} run it. Set"
+                f" what {system} has for it. Sending it to them is repeated without end."
+            )
+
+
 _OF_TASKS = TaskOptionsDict.__annotations__.keys()
 _OF_CALLS = CallOptionsDict.__annotations__.keys()
 

@@ -7,6 +7,7 @@ interrupted by a shutdown ────────────────▶ Re
 raised Retry ─────────────────────────────▶ RetryAt while retries are left, then Failed
 raised an error of `retry_on` ────────────▶ RetryAt while retries are left, then Failed
 ran into its timeout ─────────────────────▶ the same, as a TimeoutError
+sent to another system ───────────────────▶ HandedOver; RetryAt without end if that failed
 raised another error ─────────────────────▶ Failed
 can never be injected in a worker ────────▶ Failed
 """
@@ -24,6 +25,7 @@ from afterword.model.outcome import (
     Cancelled,
     Completed,
     Failed,
+    HandedOver,
     Outcome,
     Released,
     RetryAt,
@@ -146,6 +148,26 @@ def decide(
     if isinstance(error, policy.retry_on) and policy.lasts:
         return _again(describe(error), policy, chance)
     return Failed(describe(error))
+
+
+def decide_hand_over(
+    error: BaseException | None, failures: int, chance: float, interruption: Interruption | None
+) -> Outcome:
+    """Decide the outcome of an attempt to send a job to another system; it is tried without end.
+
+    Args:
+        failures: attempts that failed so far.
+    """
+    if error is None:
+        return HandedOver()
+    if interruption is not None and interruption.why is Why.CANCELLED:
+        return Cancelled(interruption.reason)
+    if interruption is not None:
+        return Released()
+    return RetryAt(_SENDING.delay(failures + 1, chance), describe(error))
+
+
+_SENDING = Backoff(base=1, cap=60)
 
 
 def _interrupted(

@@ -5,11 +5,13 @@ imported or called, so a reference resolves only to
 
 - a function that the application has registered: with `@task`, with `every`, or by
   `Afterword(tasks=[...])`;
-- a function that this process itself has added; or
+- a function that this process itself has added;
+- a task of another system, such as Celery, whose workers run it; or
 - a Python function that an already imported module *of the application* defines under exactly that
   name. `afterword.tasks.application` defines which modules these are.
 """
 
+import contextlib
 import functools
 import inspect
 import types
@@ -23,8 +25,15 @@ from afterword.errors import (
     UnknownTask,
     safe_repr,
 )
+from afterword.fleets.recognition import declare_via, named_task, remote_task
+from afterword.fleets.remote import RemoteTask
 from afterword.tasks import application
-from afterword.tasks.options import TaskOptions, TaskOptionsDict, checked_task_options
+from afterword.tasks.options import (
+    TaskOptions,
+    TaskOptionsDict,
+    checked_task_options,
+    refuse_options_of_fleets,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 Function = Callable[..., Any]
@@ -35,10 +44,13 @@ _registered: dict[str, Function] = {}
 _options: dict[str, TaskOptions] = {}
 _duplicates: dict[str, Function] = {}
 _added: dict[str, Function] = {}  # those outside of the application's own modules
+_remote: dict[str, Function] = {}  # tasks of other systems
 
 
 @overload
 def task(func: F, /, **options: Unpack[TaskOptionsDict]) -> F: ...
+@overload
+def task(name: str, /, **options: Unpack[TaskOptionsDict]) -> RemoteTask: ...
 @overload
 def task(**options: Unpack[TaskOptionsDict]) -> Callable[[F], F]: ...
 def task(*func: Any, **options: Any) -> Any:
@@ -56,7 +68,8 @@ def task(*func: Any, **options: Any) -> Any:
     True
 
     Args:
-        func: the function; without it, `task(...)` returns a decorator.
+        func: the function; without it, `task(...)` returns a decorator. With `via`, it may be the
+            name of a function that only the fleet has.
         options: see `TaskOptions`, also for the defaults.
 
     Raises:
@@ -68,9 +81,16 @@ def task(*func: Any, **options: Any) -> Any:
     return register(*func) if func else register
 
 
-def _register(options: TaskOptions, func: F) -> F:
+def _register(options: TaskOptions, func: Any) -> Any:
+    if options.via is not None:
+        sent = declare_via(func, options.via)
+        func = sent if isinstance(func, str) else func
     declare(func)
-    options.check_for(func)
+    if remote := remote_task(func):
+        refuse_options_of_fleets(remote.system, remote.name, options)
+        options.check_for(remote.func)
+    else:
+        options.check_for(func)
     _options[reference(func)] = options
     return func
 
@@ -86,6 +106,9 @@ def declare(func: Function) -> None:
     name = reference(func)
     if "<" in name:
         raise NotStorable(unnamed(func))
+    if not isinstance(func, types.FunctionType) and remote_task(func):
+        _remote[name] = func
+        return
     known = _registered.setdefault(name, func)
     if known is not func:
         _registered[name] = func
@@ -192,8 +215,16 @@ def is_lasting(func: Callable[..., Any]) -> bool:
 
 def reference(func: Function) -> str:
     """Return the name by which a job refers to a function: `module:qualname`."""
+    if not isinstance(func, types.FunctionType) and (remote := _maybe_remote(func)):
+        return remote.name
     module = application.stable_name(getattr(func, "__module__", None) or "")
     return f"{module}:{getattr(func, '__qualname__', '<unnamed>')}"
+
+
+def _maybe_remote(func: Function) -> RemoteTask | None:
+    with contextlib.suppress(NotStorable):
+        return remote_task(func)
+    return None
 
 
 def storable(func: Function, unwrap: Callable[[Function], Function] | None = None) -> str:
@@ -209,6 +240,8 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
     name = reference(func)
     if _is_same(func, _registered.get(name), unwrap):
         return name
+    if not isinstance(func, types.FunctionType) and (remote := remote_task(func)):
+        return _storable_remote(remote, func)
     if not isinstance(func, types.FunctionType) or "<" in name:
         raise NotStorable(unnamed(func))
     found = _find(name)
@@ -230,6 +263,27 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
         )
     if not application.is_own(module):
         _added[name] = found
+    return name
+
+
+def _storable_remote(remote: RemoteTask, func: Function) -> str:
+    """Return the name of another system's task, if every process of this application finds it."""
+    name = remote.name
+    if name in _remote or named_task(name):
+        return name
+    found = _find(name)
+    if found is None or remote_task(found) is None:
+        raise NotStorable(
+            f"A {remote.system} task is stored by the name that its module has for it, but"
+            f" {name!r} is not there: it was made in a function, in a class, or under another name."
+            " Define it at the top of a module, or register it: afterword.task(the_task)."
+        )
+    if not application.is_own(name.partition(":")[0]):
+        raise NotStorable(
+            "Stored jobs may name only tasks of the application's own modules, but"
+            f" {name!r} is in none of them. Register it where Afterword is created:"
+            " afterword.task(the_task)."
+        )
     return name
 
 
@@ -259,7 +313,7 @@ def resolve(name: str) -> Function:
     Raises:
         UnknownTask: this application has no such function (a newer release may have it).
     """
-    if func := _registered.get(name):
+    if func := _registered.get(name) or _remote.get(name) or named_task(name):
         return func
     func = _find(name)
     if func is not None and not application.is_own(name.partition(":")[0]):
@@ -289,6 +343,7 @@ def _find(name: str) -> Function | None:
         # vars() and not getattr(): stored text must not run a property or a __getattr__.
         found = vars(found).get(part) if isinstance(found, types.ModuleType | type) else None
         found = found.__func__ if isinstance(found, staticmethod) else found
-    if isinstance(found, types.FunctionType) and reference(found) == name:
-        return found
-    return None
+    if isinstance(found, types.FunctionType):
+        return found if reference(found) == name else None
+    remote = _maybe_remote(found) if callable(found) else None
+    return found if remote is not None and remote.name == name else None

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sized
+from dataclasses import replace
 
 from afterword.model.failures import Failures
 from afterword.model.job import JobState, NewJob, new_id
@@ -145,10 +146,6 @@ _LOOKS: dict[Filter, set[str]] = {
     Filter(until=PAST): set(),
     Filter(until=FUTURE, state=JobState.RUNNING): {"running"},
     Filter(until=FUTURE, since=PAST, tag="a"): {"plain", "failed"},
-    Filter(newest=0): set(),
-    Filter(newest=BATCH, tag="a"): {"plain", "failed"},
-    Filter(newest=1, state=JobState.FAILED): {"failed"},
-    Filter(newest=1, state=JobState.FAILED, task="app:send"): set(),
     Filter(task="app:other", state=JobState.QUEUED): {"other task"},
     Filter(task="app:other", state=JobState.COMPLETED): set(),
     Filter(queue="mail", request_id="r-1"): {"completed"},
@@ -230,17 +227,20 @@ def check_until_is_when_jobs_were_added(store: Store) -> None:
 
 
 def check_a_search_may_end_early(store: Store) -> None:
-    """`newest` finds and counts what matches among the newest jobs only."""
+    """With `above` a search finds and counts only what matches in a window."""
     join(store, "ann")
     store.add([a_job(tags=("a",)) for _ in range(2)])
     for attempt in claim(store):
         end(store, attempt, Completed())
     jobs = [a_job(tags=("a",)), a_job(tags=("a",)), a_job(), a_job()]
     store.add(jobs)
-    expect(ids(jobs[1:2]), ids(store.find(Filter(tag="a", newest=3, state=JobState.QUEUED))), "ids")
-    expect(3, len(store.find(Filter(tag="a", newest=3))), "of both kinds")
-    expect(1, store.count(Filter(tag="a", newest=3))[JobState.QUEUED], "queued jobs counted")
-    expect(1, store.count(Filter(tag="a", newest=1))[JobState.COMPLETED], "ended jobs counted")
+    inside = Filter(tag="a", above=store.window(3, state=JobState.QUEUED))
+    expect(ids(jobs[1:2]), ids(store.find(inside)), "ids")
+    expect(1, store.count(inside)[JobState.QUEUED], "queued jobs counted")
+    of_both = replace(inside, above=store.window(1, state=JobState.COMPLETED))
+    counts = store.count(of_both)
+    found = (counts[JobState.QUEUED], counts[JobState.COMPLETED])
+    expect((2, 1), found, "jobs counted above the newest but one that ended")
 
 
 def check_failures_are_grouped(store: Store) -> None:
@@ -274,7 +274,7 @@ def check_failures_are_those_wanted(store: Store) -> None:
         (Filter(), 1, (["app:third"], 1, False)),
         (Filter(), 9, (["app:other", "app:third"], 2, True)),
         (Filter(task="app:other"), 9, (["app:other"], 1, True)),
-        (Filter(tag="a", newest=1), 9, ([], 0, True)),
+        (Filter(tag="a", above=jobs["failed"].id), 9, ([], 0, True)),
         (Filter(error="KeyError", state=JobState.QUEUED), 9, (["app:third"], 1, True)),
     ):
         found = store.failures(wanted, limit)
@@ -354,6 +354,23 @@ def check_queues(store: Store) -> None:
     expect(True, abs(oldest - PAST) < 1, f"{oldest} is since when the oldest is due")
     nothing_due = QueueRecord(name="mail", due=0, scheduled=1, waiting=0, running=0, oldest_at=None)
     expect(nothing_due, mail, "mail")
+
+
+def check_queues_are_counted_up_to_a_limit(store: Store) -> None:
+    """With a limit, no more jobs of a kind are counted, and the oldest due one is still found."""
+    store.add([a_job(priority=each % 3, run_at=FUTURE) for each in range(12)])
+    store.add([a_job(priority=each % 3) for each in range(12)])
+    store.add([a_job(priority=2, run_at=PAST), *a_chain(9)])
+    (exact,) = store.queues()
+    numbers = (exact.due, exact.scheduled, exact.waiting)
+    expect((14, 12, 8), numbers, "without a limit")
+    (some,) = store.queues(limit=2)
+    for name in ("due", "scheduled", "waiting"):
+        number = getattr(some, name)
+        expect(True, 2 <= number < getattr(exact, name), f"{number} {name} with a limit")
+    expect(exact.oldest_at, some.oldest_at, "the oldest due job")
+    (enough,) = store.queues(limit=100)
+    expect(exact, enough, "a limit that is not reached")
 
 
 def check_an_empty_queue_is_not_listed(store: Store) -> None:

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from afterword.client.call import Call, TaskAdder, new_job
 from afterword.client.handle import Job
 from afterword.errors import ConfigurationError, LostLease, NotInTask
+from afterword.fleets.remote import fleet_id
 from afterword.injection.needs import native
 from afterword.injection.scope import Provided
 from afterword.model.job import NewJob
@@ -95,6 +96,13 @@ class TaskContext(TaskAdder):
     def idempotency_key(self) -> str:
         """A key that is the same for all attempts at this job, for services that take one."""
         return self._claim.id
+
+    @property
+    def fleet_id(self) -> str:
+        """The id under which the job is sent to another system."""
+        claim = self._claim
+        counts = (claim.failures, claim.lost, claim.interrupted)
+        return fleet_id(claim.id, claim.attempt, *counts)
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -18,14 +18,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterword import telemetry
+from afterword.fleets.recognition import remote_task
+from afterword.fleets.remote import RemoteTask
+from afterword.fleets.sender import hand_over
 from afterword.injection import lifecycle
 from afterword.injection.lifecycle import Run, in_thread, uninterrupted
-from afterword.injection.needs import Injection, Needs
+from afterword.injection.needs import NOTHING, Injection, Needs
 from afterword.injection.scope import Values
 from afterword.model.outcome import Outcome
 from afterword.store.protocol import Claim
 from afterword.tasks.arguments import Plan, plan
-from afterword.tasks.policy import Interruption, Policy, Why, decide, policy_of
+from afterword.tasks.policy import Interruption, Policy, Why, decide, decide_hand_over, policy_of
 from afterword.tasks.registry import is_async, options_of, resolve
 from afterword.tasks.results import ResultNotKept, encode_result
 from afterword.telemetry import sentry
@@ -42,6 +45,7 @@ class Target:
     needs: Needs
     plan: Plan
     is_async: bool
+    remote: RemoteTask | None = None  # it is sent to the workers of another system
 
 
 class Targets:
@@ -65,11 +69,25 @@ class Targets:
         found = resolve(name)
         target = self._known.get(found)
         if target is None:
-            func = self._injection.unwrap(found)
-            needs = self._injection.of_task(name, func)
-            target = Target(func, needs, plan(func, needs.names), is_async(func))
+            remote = remote_task(found)
+            target = _sending(remote) if remote else self._running(name, found)
             self._known[found] = target
         return target
+
+    def _running(self, name: str, found: Callable[..., Any]) -> Target:
+        func = self._injection.unwrap(found)
+        needs = self._injection.of_task(name, func)
+        return Target(func, needs, plan(func, needs.names), is_async(func))
+
+
+def _sending(remote: RemoteTask) -> Target:
+    """The target that sends a job to another system, under its id."""
+
+    async def send(*args: Any, **kwargs: Any) -> None:
+        context = current.get()
+        await hand_over(remote, context.fleet_id, args, kwargs)
+
+    return Target(send, NOTHING, plan(remote.func), is_async=True, remote=remote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +304,9 @@ def conclude(attempt: Attempt, ending: Ending, interruption: Interruption | None
     Args:
         interruption: the request to end, if there was one; the attempt may have ended without it.
     """
+    if attempt.target.remote:
+        failures = attempt.claim.failures
+        return decide_hand_over(ending.error, failures, random.random(), interruption)
     return decide(
         ending.error,
         attempt.policy,

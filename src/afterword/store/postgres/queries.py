@@ -18,7 +18,7 @@ from afterword.store.auditing import audit_record
 from afterword.store.locks import Locks
 from afterword.store.parts import Row
 from afterword.store.postgres.people import PeopleConnection, repeated
-from afterword.store.postgres.rows import conditions, filter_values, newest_condition, uuids
+from afterword.store.postgres.rows import conditions, filter_values, uuids
 from afterword.store.postgres.session import Session
 from afterword.store.protocol import EVERYTHING, NEWEST_FAILURES
 from afterword.store.records import (
@@ -101,8 +101,7 @@ class Queries:
         with self._people.looking() as session:
             for statement, states in _PLACES.items():
                 if wanted.state is None or wanted.state in states:
-                    newest = _newest(statement, wanted, wanted.state)
-                    rows += session.execute(statement, values, where + newest)
+                    rows += session.execute(statement, values, where)
         return [record(row) for row in sorted(rows, key=_id, reverse=True)[:limit]]
 
     @repeated
@@ -131,7 +130,7 @@ class Queries:
         with self._people.looking() as session:
             for state in JobState if wanted.state is None else [wanted.state]:
                 statement = "count_ended" if state.final else "count_unfinished"
-                where = conditions(wanted, state) + _newest(statement, wanted, state)
+                where = conditions(wanted, state)
                 (counts[state],) = session.execute(statement, values, where)[0]
         return counts
 
@@ -139,7 +138,7 @@ class Queries:
     def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
         """The newest jobs that failed, in groups."""
         values = {**filter_values(wanted), "limit": limit, "tail": TAIL}
-        where = conditions(wanted, JobState.FAILED) + _newest("_ended", wanted, JobState.FAILED)
+        where = conditions(wanted, JobState.FAILED)
         with self._people.looking() as session:
             rows = session.execute("failures", values, where)
             ((now,),) = session.execute("now")
@@ -155,10 +154,10 @@ class Queries:
         ]
 
     @repeated
-    def queues(self) -> Sequence[QueueRecord]:
+    def queues(self, limit: int | None = None) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs."""
         with self._people.looking() as session:
-            return [queue_record(row) for row in session.execute("queues")]
+            return [queue_record(row) for row in session.execute("queues", {"limit": limit})]
 
     @repeated
     def tasks(self, since: float) -> Sequence[TaskRecord]:
@@ -200,12 +199,6 @@ class Queries:
             Remark("size", f"{size / 1e6:,.1f} MB of tables and indexes"),
             Remark("dead rows", f"{dead:,} in jobs", _BLOATED if dead > 1_000_000 else ""),
         ]
-
-
-def _newest(statement: str, wanted: Filter, state: JobState | None) -> str:
-    if wanted.newest is None:
-        return ""
-    return newest_condition("history" if statement.endswith("_ended") else "jobs", state)
 
 
 def records(session: Session, ids: Sequence[str]) -> Sequence[JobRecord]:

@@ -293,19 +293,9 @@ def conditions(wanted: Filter, state: JobState | None) -> str:
     return " AND ".join(found) or "true"
 
 
-def newest_condition(table: str, state: JobState | None) -> str:
-    """Return the condition that leaves out all jobs of a table but the newest of a state."""
-    stated = conditions(Filter(), state)
-    return (
-        f" AND job.id > coalesce((SELECT job.id FROM afterword.{table} AS job"  # noqa: S608
-        f" WHERE {stated} ORDER BY job.id DESC LIMIT 1 OFFSET CAST(:newest AS integer)),"
-        " CAST('00000000-0000-0000-0000-000000000000' AS uuid))"
-    )
-
-
 def filter_values(wanted: Filter) -> dict[str, Any]:
     """Return the values of its condition."""
-    values = {name: getattr(wanted, name) for name in (*_CONDITIONS, "newest")}
+    values = {name: getattr(wanted, name) for name in _CONDITIONS}
     values["first_id"] = records.first_id_since(wanted)
     values["last_id"] = records.last_id_until(wanted)
     return {name: value for name, value in values.items() if value is not None}

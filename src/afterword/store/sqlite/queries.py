@@ -135,9 +135,10 @@ class Queries:
         with self._reader.errors():
             return self._locks.is_dead(row[0])
 
-    def queues(self) -> Sequence[QueueRecord]:
+    def queues(self, limit: int | None = None) -> Sequence[QueueRecord]:
         """The queues that have unfinished jobs."""
-        rows = self._reader.read("queues", {"now": self._clock.now()})
+        values = {"now": self._clock.now(), "limit": -1 if limit is None else limit}
+        rows = self._reader.read("queues", values)
         return [queue_record(row) for row in rows]
 
     def tasks(self, since: float) -> Sequence[TaskRecord]:
@@ -200,19 +201,9 @@ def _statement(name: str, wanted: Filter, stated: str) -> str:
     conditions = [text for field, text in _CONDITIONS.items() if getattr(wanted, field) is not None]
     if wanted.error is not None and name.endswith("_ended"):
         conditions.append("state <> 'completed'")  # only the others have an error
-    if wanted.newest is not None:
-        conditions.append(_newest("history" if name.endswith("_ended") else "jobs", stated))
     return sql(name).replace("/* wanted */", " AND ".join([stated, *conditions]))
 
 
-def _newest(table: str, stated: str) -> str:
-    """Return the condition that leaves out all jobs but the newest of a state."""
-    return (
-        f"id > coalesce((SELECT id FROM afterword_{table} WHERE {stated}"  # noqa: S608 - our text
-        " ORDER BY id DESC LIMIT 1 OFFSET :newest), '')"
-    )
-
-
 def _values(wanted: Filter) -> Values:
-    values = {field: getattr(wanted, field) for field in (*_CONDITIONS, "newest")}
+    values = {field: getattr(wanted, field) for field in _CONDITIONS}
     return {**values, "first_id": first_id_since(wanted), "last_id": last_id_until(wanted)}

@@ -1,0 +1,70 @@
+"""Recognise remote tasks, and the objects of systems that we cannot hand over to."""
+
+import types
+
+from afterword.errors import ConfigurationError, NotStorable, safe_repr
+from afterword.fleets import arq, celery, dramatiq, rq
+from afterword.fleets.others import refuse_others
+from afterword.fleets.remote import Function, RemoteTask
+
+_via: dict[Function, RemoteTask] = {}  # functions with `task(func, via=...)`
+_by_name: dict[str, RemoteTask] = {}  # tasks that only the fleet has, with `task("name", via=...)`
+
+
+def remote_task(func: object) -> RemoteTask | None:
+    """Return the remote task behind what is given to `add_task`; None: our workers run it.
+
+    Raises:
+        NotStorable: it belongs to another system, and cannot be added; the message has the way.
+    """
+    if isinstance(func, RemoteTask):
+        return func
+    if isinstance(func, types.FunctionType):
+        found = _via.get(func)
+    else:
+        found = celery.recognise(func) or dramatiq.recognise(func)
+    if found is None:
+        refuse_others(func)
+    return found
+
+
+def declare_via(target: Function | str, via: object) -> RemoteTask:
+    """Register the function, or the name, of `task(..., via=...)`.
+
+    Raises:
+        ConfigurationError: `via` is no queue of RQ and no settings of arq.
+    """
+    if not isinstance(target, types.FunctionType | str):
+        raise ConfigurationError(
+            "via= is for functions, and for the names of functions that only a fleet has. A Celery"
+            " task or a Dramatiq actor needs none: add it as it is."
+        )
+    task = rq.via(target, via) or arq.via(target, via)
+    if task is None:
+        raise ConfigurationError(
+            f"via= must be a queue of RQ or the RedisSettings of arq, but it is {safe_repr(via)}.\n"
+            '    task(send_email, via=rq.Queue("mail", connection=redis))\n'
+            '    task("resize", via=arq.connections.RedisSettings(host="redis"))'
+        )
+    if isinstance(target, str):
+        _by_name[target] = task
+    else:
+        _via[target] = task
+    return task
+
+
+def belongs_elsewhere(func: object) -> bool:
+    """Return True for the task of another system: its body must not run in the web process."""
+    try:
+        return remote_task(func) is not None
+    except NotStorable:
+        return True
+
+
+def named_task(name: str) -> RemoteTask | None:
+    """Return the remote task of a stored name that is not the name of a function.
+
+    Raises:
+        UnknownTask: its system is imported, but cannot tell to which fleet it belongs.
+    """
+    return _by_name.get(name) or celery.named(name)

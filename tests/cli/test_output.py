@@ -1,0 +1,48 @@
+"""Tables in narrow terminals."""
+
+import re
+
+import pytest
+from rich.console import Console
+
+from afterword.cli import output
+from afterword.cli.output import Grid
+from tests.command_line import Shell
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Let commands write to a terminal of this width."""
+    terminal = Console(width=columns, force_terminal=True, highlight=False, soft_wrap=True)
+    monkeypatch.setattr(output, "stdout", terminal)
+
+
+def lines(text: str) -> list[str]:
+    return re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("command", ["queues", "status", "tasks"])
+def test_a_narrow_terminal_leaves_out_columns_but_never_the_name(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, command: str, columns: int
+) -> None:
+    shell.add("shop.warehouse.packing:pack", queue="parcels")
+    shell.end(task="shop.warehouse.packing:pack", queue="parcels")
+    narrow(monkeypatch, columns)
+
+    every = lines(shell.run(command).out)
+    begin = next(at for at, line in enumerate(every) if re.match("(queue|task) ", line))
+    shown = every[begin:]
+
+    name = "pack" if command == "tasks" else "parcels"
+    assert any(re.search(rf"(^|:){name}( |$)", line) for line in shown)
+    assert [] == [line for line in shown if len(line) > columns]
+
+
+def test_columns_are_left_out_in_their_order() -> None:
+    grid = Grid(("task", "queued", "cancelled", "last"), ("task",), spare=("last", "cancelled"))
+    grid.add("shop:pack_order", "1", "2", "3 min ago")
+
+    assert ("task", "queued", "cancelled", "last") == grid.fitted(80).headings
+    assert ("task", "queued", "cancelled") == grid.fitted(40).headings
+    assert ("task", "queued") == grid.fitted(30).headings
+    assert ("task", "queued") == grid.fitted(5).headings
