@@ -93,6 +93,11 @@ def test_a_schedule_hands_over(tmp_path: Path) -> None:
             return bool(found)
 
         wait_until(is_published, description="an occurrence", timeout=PATIENCE)
+
+        def ended() -> bool:
+            return afterword._store.get(found[:1])[0].state.final
+
+        wait_until(ended, description="its outcome is stored", timeout=PATIENCE)
         (job,) = afterword._store.get(found[:1])
 
     assert (JobState.HANDED_OVER, ("schedule:often",)) == (job.state, job.tags)
