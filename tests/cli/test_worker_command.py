@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from afterword import Afterword, JobRecord, JobState
+from afterword.cli import opentelemetry
 from tests import warm, work_site
 from tests.command_line import opened
 from tests.helpers import ROOT, Server, free_port, running, wait_until
@@ -413,3 +414,31 @@ def test_dev_without_an_application_is_a_usage_error(tmp_path: Path) -> None:
     with commanding(tmp_path, "dev") as server:
         assert 2 == server.ends()
         assert "No application was found" in server.said()
+
+
+def test_a_worker_sends_what_the_variables_of_opentelemetry_ask_for(
+    tmp_path: Path, store: Afterword
+) -> None:
+    """Without code in the application; what is left is sent at the end."""
+    environment = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console"}
+    with working(tmp_path, **environment) as worker:
+        worker.wait_said("otel signal=metrics exporter=console")
+        job = store.add_task_sync(work_site.work, "a")
+        wait_state(store, job.id, JobState.COMPLETED)
+        worker.signal(signal.SIGTERM)
+
+        assert 0 == worker.ends()
+        sent = worker.stdout.read_text()
+    assert '"name": "process tests.work_site:work"' in sent
+    assert '"name": "afterword.jobs"' in sent
+
+
+def test_opentelemetry_that_cannot_be_set_up_stops_no_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "unknown")
+    opentelemetry.configure()()
+
+    assert "otel_not_configured" in caplog.text
+    assert "pip install" in caplog.text
