@@ -49,8 +49,7 @@ class Task:
     Args:
         queued, running: how many jobs are so now.
         completed, failed, cancelled, handed_over: how many ended so in the time that was looked at.
-        waited: from the time at which the last attempt was due to its start.
-        ran: how long the last attempts took.
+        counters: those of the jobs that ended.
         ended: how many jobs ended in each part of the time.
         last_at: the start of the latest period that is counted and in which one ended.
         code: None if the application is not in this process, or has no such task.
@@ -63,11 +62,18 @@ class Task:
     failed: int
     cancelled: int
     handed_over: int
-    waited: Histogram
-    ran: Histogram
+    counters: Sequence[CounterRecord]
     ended: tuple[int, ...]
     last_at: datetime | None
     code: Code | None
+
+    def waited(self) -> Histogram:
+        """Add up the times between the moments at which attempts were due and their starts."""
+        return added_up(each.waited for each in self.counters)
+
+    def ran(self) -> Histogram:
+        """Add up how long the last attempts took."""
+        return added_up(each.ran for each in self.counters)
 
     @property
     def failure_rate(self) -> float | None:
@@ -139,8 +145,7 @@ def _task(
         failed=jobs[JobState.FAILED],
         cancelled=jobs[JobState.CANCELLED],
         handed_over=jobs[JobState.HANDED_OVER],
-        waited=added_up(each.waited for each in ended),
-        ran=added_up(each.ran for each in ended),
+        counters=ended,
         ended=tuple(parts),
         last_at=max((each.started_at for each in ended), default=None),
         code=code,
@@ -158,7 +163,7 @@ def task_document(task: Task) -> Mapping[str, object]:
     numbers = {state.value: getattr(task, state) for state in JobState}
     durations = {
         f"{name}_{part}_seconds": histogram.quantile(quantile)
-        for name, histogram in (("wait", task.waited), ("run", task.ran))
+        for name, histogram in (("wait", task.waited()), ("run", task.ran()))
         for part, quantile in (("p50", 0.5), ("p95", 0.95))
     }
     last_at = task.last_at.isoformat() if task.last_at else None

@@ -80,11 +80,12 @@ def _look(view: View, name: str) -> Sequence[Task]:
 
 
 def _row(task: Task, name: str) -> Row:
+    ran = task.ran()
     return Row(
         task=task,
         rate=_in_percent(task.failure_rate),
-        half=quantile(task.ran, 0.5),
-        most=quantile(task.ran, 0.95),
+        half=quantile(ran, 0.5),
+        most=quantile(ran, 0.95),
         ended=sparkline(task.ended, f"{many(sum(task.ended), 'job')} ended in {name}")
         if task.last_at
         else Markup("–"),
