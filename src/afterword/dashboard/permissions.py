@@ -32,7 +32,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What is known of the person who asks, and what they may do."""
+    """The person who asks, as far as it is known, and what they may do."""
 
     name: str
     granted: Grant
