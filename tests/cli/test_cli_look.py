@@ -125,7 +125,7 @@ def test_tasks_of_an_application_are_listed_with_their_options(
     shell.end()
     command = ("tasks", "--app", "shop_of_tasks:app")
 
-    line = next(each for each in shell.run(*command).lines if "send" in each)
+    line = next(each for each in shell.run(*command).lines if "shop_of_tasks:send" in each)
     documents = map(json.loads, shell.run(*command, "--json").lines)
     found = {each["name"]: each for each in documents}
 
