@@ -148,10 +148,13 @@ def test_what_a_task_forks_in_a_web_process_can_be_terminated(
 
 
 def test_workers_are_on_the_list_with_what_they_serve(tmp_path: Path, store: Afterword) -> None:
-    with working(tmp_path, "--queues", "mail,reports", "-q", "default", "--concurrency", "7"):
+    arguments = ("--queues", "mail,mial", "-q", "default", "--concurrency", "7")
+    with working(tmp_path, *arguments) as command:
         (listed,) = store._store.workers()
 
-        assert (("mail", "reports", "default"), 7) == (listed.queues, listed.concurrency)
+        assert (("mail", "mial", "default"), 7) == (listed.queues, listed.concurrency)
+        command.wait_said("No task, job or rule names the queue 'mial'. Did you mean 'mail'?")
+        assert "queue 'mail'." not in command.said()
 
 
 def test_each_worker_serves_its_queues(tmp_path: Path, store: Afterword) -> None:

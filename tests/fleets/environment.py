@@ -1,6 +1,6 @@
-"""An environment with arq, whose Redis client is older than what Celery needs.
+"""Packages that clash with ours, installed beside the environments of the benchmark when needed.
 
-It is made once, beside the environments of the benchmark, and takes everything else from ours.
+arq needs a Redis client that is older than Celery's. It takes everything else from our environment.
 """
 
 import subprocess
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from tests.helpers import ROOT
 
-FOLDER = ROOT / ".bench" / "fleet-arq"
-REQUIREMENTS = "arq>=0.28,<0.29"
+FOLDER = ROOT / ".bench"
 
 
-def site_packages() -> Path:
-    """The folder with arq and its Redis, which goes before those of ours."""
-    target, stamp = FOLDER / "packages", FOLDER / "requirements.txt"
-    if not stamp.exists() or stamp.read_text() != REQUIREMENTS:
+def packages(name: str, *requirements: str) -> str:
+    """The folder in which these are installed; it belongs into the path of a process."""
+    target, stamp = FOLDER / name / "packages", FOLDER / name / "requirements.txt"
+    wanted = "\n".join(requirements)
+    if not stamp.exists() or stamp.read_text() != wanted:
         target.mkdir(parents=True, exist_ok=True)
-        (FOLDER.parent / ".gitignore").write_text("*\n")
+        (FOLDER / ".gitignore").write_text("*\n")
         command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(target)]
-        subprocess.run([*command, REQUIREMENTS], check=True)
-        stamp.write_text(REQUIREMENTS)
-    return target
+        subprocess.run([*command, *requirements], check=True)
+        stamp.write_text(wanted)
+    return str(Path(target))

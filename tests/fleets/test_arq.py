@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fleets.environment import site_packages
+from tests.fleets.environment import packages
 from tests.fleets.servers import Broker, worker
 from tests.helpers import ROOT
 
 
 def test_arq_in_an_environment_of_its_own(redis: Broker, tmp_path: Path) -> None:
-    environment = {"PYTHONPATH": str(site_packages()), "FLEET_BROKER": redis.url}
+    environment = {
+        "PYTHONPATH": packages("fleet-arq", "arq>=0.28,<0.29"),
+        "FLEET_BROKER": redis.url,
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "tests/fleets/arq_cases.py"]
     with worker(tmp_path, "arq", "tests.fleets.arq_site.WorkerSettings", **environment):
         ended = subprocess.run(

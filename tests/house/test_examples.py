@@ -793,7 +793,7 @@ def test_every_example_is_listed_and_run() -> None:
     run = set(re.findall(r'load\("(\w+)"\)', Path(__file__).read_text(encoding="utf-8")))
 
     assert names == listed
-    assert names == run
+    assert names == {*run, "celery_fleet"}  # which needs a broker: tests/fleets/test_example.py
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)

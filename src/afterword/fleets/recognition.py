@@ -19,10 +19,9 @@ def remote_task(func: object) -> RemoteTask | None:
     """
     if isinstance(func, RemoteTask):
         return func
-    if isinstance(func, types.FunctionType):
-        found = _via.get(func)
-    else:
-        found = celery.recognise(func) or dramatiq.recognise(func)
+    if isinstance(func, types.FunctionType):  # the usual case, so it is decided first
+        return _via.get(func)
+    found = celery.recognise(func) or dramatiq.recognise(func)
     if found is None:
         refuse_others(func)
     return found
