@@ -102,6 +102,14 @@ def draft(call: Call, injection: Injection, *, is_sent: bool = True) -> Draft:
     return _draft(name, arguments, planned, call, is_sent=is_sent)
 
 
+def plan_of(name: str, func: Function, injection: Injection) -> Plan:
+    """The plan of the arguments of a task, whoever runs it."""
+    if remote := remote_task(func):
+        return plan(remote.func)
+    inner = injection.unwrap(func)
+    return plan(inner, injection.of_task(name, inner).names)
+
+
 def _remote_draft(remote: RemoteTask, call: Call, *, is_sent: bool) -> Draft:
     """The draft of a call that another system's workers run: its arguments must fit that, too."""
     name = storable(call.func) if not isinstance(call.func, RemoteTask) else remote.name
@@ -111,7 +119,11 @@ def _remote_draft(remote: RemoteTask, call: Call, *, is_sent: bool) -> Draft:
     arguments = planned.encode(tuple(args), kwargs)
     remote.check(*planned.decode(arguments))
     whole = replace(call, args=tuple(args), kwargs=kwargs)
-    return _draft(name, arguments, planned, whole, is_sent=is_sent)
+    drafted = _draft(name, arguments, planned, whole, is_sent=is_sent)
+    options = JobOptions.read(drafted["options"])
+    if options.on_crash == "retry":
+        drafted["options"] = replace(options, on_crash="always").text()
+    return drafted
 
 
 def _draft(name: str, arguments: str, planned: Plan, call: Call, *, is_sent: bool) -> Draft:

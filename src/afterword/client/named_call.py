@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from afterword.client.call import Call, new_job
+from afterword.client.call import Call, new_job, plan_of
 from afterword.errors import (
     ArgumentError,
     ArgumentValueError,
@@ -20,7 +20,6 @@ from afterword.errors import (
 )
 from afterword.injection.needs import Injection
 from afterword.model.job import NewJob
-from afterword.tasks.arguments import plan
 from afterword.tasks.options import NO_OPTIONS, CallOptions
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, too_large
 from afterword.tasks.registry import resolve
@@ -83,7 +82,7 @@ def checked(
         UnknownTask: the application has no such task.
         ArgumentError, ArgumentValueError, NotStorable: the arguments do not fit it.
     """
-    func = injection.unwrap(resolve(task))
+    func = resolve(task)
     args, kwargs = _arguments_of(task, injection, func, text, place)
     return new_job(Call(func, tuple(args), kwargs, options), injection)
 
@@ -92,7 +91,7 @@ def _arguments_of(
     task: str, injection: Injection, func: Callable[..., Any], text: str, place: str
 ) -> tuple[Sequence[Any], dict[str, Any]]:
     """Decode the arguments as a worker would; injected parameters are not arguments."""
-    function = plan(func, injection.of_task(task, func).names)
+    function = plan_of(task, func, injection)
     try:
         return function.decode(text)
     except ArgumentValueError:

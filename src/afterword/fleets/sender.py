@@ -6,12 +6,14 @@ system, which nobody can interrupt. What was about to be sent may still arrive; 
 id that stays the same.
 
 After a failure the fleet is left alone for a moment, a little longer each time, and calls are
-refused at once: a thousand jobs for a dead broker must not take the places of others.
+refused at once: a thousand jobs for a dead broker must not take the places of others. Nor are more
+than a few threads left hanging: then the fleet is tried again once one of them has come back.
 """
 
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Hashable
@@ -22,6 +24,7 @@ from afterword.model.clock import Clock
 from afterword.model.fork import in_child
 
 LONGEST_PAUSE = 15.0  # seconds for which a fleet that fails is left alone
+MOST_HUNG = 3  # threads of a fleet that may hang at the same time
 # Errors of one call: the next one may be fine.
 _OF_CALLS = (TypeError, ValueError, LookupError, AttributeError)
 _Sending = tuple["concurrent.futures.Future[None]", Callable[[Connection], None]]
@@ -38,6 +41,7 @@ class Sender:
         self._sending = 0  # calls that wait for an answer
         self._failures = 0  # since the last success
         self._paused_until = 0.0  # monotonic
+        self._hung = 0  # threads that were abandoned and have not come back
         self._error = ""
         self._lock = threading.Lock()
         self._start()
@@ -54,10 +58,12 @@ class Sender:
             Exception: of the other system's client.
         """
         self._require_answers()
+        # In the context of the attempt, whose trace the client of the other system continues.
+        context = contextvars.copy_context()
         sending: concurrent.futures.Future[None] = concurrent.futures.Future()
         with self._lock:
             waiting = self._waiting
-            waiting.put((sending, lambda to: to.send(task, fleet_id, args, kwargs)))
+            waiting.put((sending, lambda to: context.run(to.send, task, fleet_id, args, kwargs)))
         self._sending += 1
         try:
             await asyncio.wait_for(asyncio.wrap_future(sending), SEND_WITHIN)
@@ -72,7 +78,8 @@ class Sender:
 
     def _require_answers(self) -> None:
         """Refuse a call while the fleet is left alone, and while one call tries if it is back."""
-        if clock.monotonic() < self._paused_until or (self._failures and self._sending):
+        paused = clock.monotonic() < self._paused_until or self._hung >= MOST_HUNG
+        if paused or (self._failures and self._sending):
             raise FleetUnavailable(
                 f"The fleet of {self._task.system} failed just now, and is tried again in a moment:"
                 f" {self._error}"
@@ -91,6 +98,7 @@ class Sender:
             if self._waiting is not hung:
                 return  # another caller has done it
             self._waiting = queue.SimpleQueue()
+            self._hung += 1
         self._pause(TimeoutError())
         with contextlib.suppress(queue.Empty):
             while (item := hung.get_nowait()) is not None:
@@ -104,12 +112,13 @@ class Sender:
         connection: Connection | None = None
         while (item := waiting.get()) is not None:
             sending, send = item
+            is_old = connection is not None
             try:
                 connection = connection or self._task.connect()
                 # Not before: what was given up while this connected must not be sent.
                 if not sending.set_running_or_notify_cancel():
                     continue
-                send(connection)
+                connection = self._sent(send, connection, is_old and self._waiting is waiting)
             except BaseException as error:
                 _close(connection)
                 connection = None
@@ -120,6 +129,26 @@ class Sender:
                 self._failures, self._paused_until = 0, 0.0
                 _settle(sending, None)
         _close(connection)
+        with self._lock:
+            self._hung -= 1  # only an abandoned thread is told to end
+
+    def _sent(
+        self, send: Callable[[Connection], None], connection: Connection, again: bool
+    ) -> Connection:
+        """Send, and return the connection that did it; an old one may have been cut meanwhile.
+
+        Args:
+            again: True to try it once more, by a new connection.
+        """
+        try:
+            send(connection)
+        except Exception as error:
+            if not again or isinstance(error, _OF_CALLS):
+                raise
+            _close(connection)
+            connection = self._task.connect()
+            send(connection)
+        return connection
 
 
 def _close(connection: Connection | None) -> None:

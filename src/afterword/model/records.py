@@ -14,6 +14,7 @@ class Filter:
     Args:
         task, queue, worker, request_id: an exact match.
         tag: one of the job's tags.
+        tenant: another one: the tag of the jobs that a person may see.
         error: text that the job's error contains; case counts.
         since, until: the time at which the job was added, in seconds since 1970; `until` itself is
             not in the selection.
@@ -27,6 +28,7 @@ class Filter:
     worker: str | None = None
     request_id: str | None = None
     tag: str | None = None
+    tenant: str | None = None
     error: str | None = None
     since: float | None = None
     until: float | None = None
@@ -127,13 +129,8 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
-    """Counts of a task's jobs: the unfinished ones, and those that ended recently."""
+    """The numbers of a task's unfinished jobs."""
 
     name: str
     queued: int
     running: int
-    completed: int
-    failed: int
-    cancelled: int
-    last_at: datetime | None  # the latest end of one
-    handed_over: int = 0

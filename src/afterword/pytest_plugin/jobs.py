@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from afterword.app import Afterword
+from afterword.client.call import plan_of
 from afterword.client.handle import Job
 from afterword.errors import AfterwordError, WouldBlock
 from afterword.model.control import seconds_of
@@ -15,7 +16,6 @@ from afterword.model.threads import refuse_event_loop
 from afterword.pytest_plugin.run import PytestRun, require_running
 from afterword.request.middleware import require_asyncio
 from afterword.store.paging import every
-from afterword.tasks.arguments import plan
 from afterword.tasks.registry import reference, require_callable
 
 MOST = 10_000  # attempts in one call of `run`
@@ -216,8 +216,7 @@ def _matching(
         return lambda record: True
     if task is None:
         raise TypeError("jobs.added(**arguments) needs the task, too: jobs.added(task, name=value)")
-    func = afterword.injection.unwrap(task)
-    planned = plan(func, afterword.injection.of_task(_name(afterword, task), func).names)
+    planned = plan_of(_name(afterword, task), task, afterword.injection)
     signature = planned.signature
     unknown = arguments.keys() - signature.parameters.keys()
     if unknown and not any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values()):

@@ -14,6 +14,7 @@ imported or called, so a reference resolves only to
 import contextlib
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
@@ -27,6 +28,7 @@ from afterword.errors import (
 )
 from afterword.fleets.recognition import declare_via, named_task, remote_task
 from afterword.fleets.remote import RemoteTask
+from afterword.fleets.rq import refuse_delay
 from afterword.tasks import application
 from afterword.tasks.options import (
     TaskOptions,
@@ -146,6 +148,17 @@ def registered() -> dict[str, Function]:
     return dict(_registered)
 
 
+def names_at_hand() -> set[str]:
+    """Return the names of all functions that `resolve` finds in the modules that are imported."""
+    names = set(_registered) | set(_added)
+    for module in [name for name in list(sys.modules) if application.is_own(name)]:
+        for func in list(vars(sys.modules[module]).values()):
+            name = reference(func) if isinstance(func, types.FunctionType) else ""
+            if name and _find(name) is func:
+                names.add(name)
+    return names
+
+
 def names_with_executor(executor: str) -> list[str]:
     """Return the names of the registered tasks with this executor."""
     return [name for name, options in _options.items() if options.executor == executor]
@@ -246,6 +259,7 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
         raise NotStorable(unnamed(func))
     found = _find(name)
     if found is None or not _is_same(func, found, unwrap):
+        refuse_delay(func)
         raise NotStorable(
             f"A stored task must be what its module holds under its name, but {name!r} is not (it"
             " was redefined, reloaded or made at run time), so a worker would call something else."

@@ -39,6 +39,7 @@ _CONDITIONS = {
     "worker": "worker = :worker",
     "request_id": "request_id = :request_id",
     "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag)",
+    "tenant": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tenant)",
     "error": "instr(error, :error) > 0 AND state <> 'running'",
     "parked": "parked_at IS NOT NULL",
     "above": "id > :above",
@@ -141,9 +142,10 @@ class Queries:
         rows = self._reader.read("queues", values)
         return [queue_record(row) for row in rows]
 
-    def tasks(self, since: float) -> Sequence[TaskRecord]:
-        """The tasks that have unfinished jobs, or jobs that ended since then."""
-        return [task_record(row) for row in self._reader.read("tasks", {"since": since})]
+    def tasks(self, limit: int | None = None) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs."""
+        values = {"limit": _ANY if limit is None else limit}
+        return [task_record(row) for row in self._reader.read("tasks", values)]
 
     def revision(self) -> str:
         """Number the commits of other connections, and the connection that counts them."""
