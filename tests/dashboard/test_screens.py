@@ -491,7 +491,8 @@ def test_what_cannot_be_changed_is_counted(site: Site) -> None:
 
     answer = site.post("/jobs/change/retry", id=ids)
 
-    assert "1 retried, 1 refused." in text_of(site.client.get(answer.headers["location"]))
+    text = text_of(site.client.get(answer.headers["location"]))
+    assert "1 retried, 1 refused: only a job that has ended can be retried, or it is gone." in text
 
 
 def test_a_change_of_nothing_says_so(site: Site) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 from afterword.admin.document import document, job_document
 from afterword.admin.found import every
 from afterword.admin.ids import NotFound
-from afterword.dashboard.jobs import searched
+from afterword.dashboard.jobs import EXPORTED, searched
 from afterword.dashboard.view import Download, View
 from afterword.model.job import JobRecord
 
-LIMIT = 100_000  # jobs
 _COLUMNS = [each.name for each in fields(JobRecord)]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
@@ -23,7 +22,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 def send(view: View) -> Download:
     """Send up to 100,000 jobs, the newest first."""
     search = searched(view, view.asked("q"))
-    jobs = map(view.shown, every(view.store, search, LIMIT))
+    jobs = map(view.shown, every(view.store, search, EXPORTED))
     kind = view.path["format"]
     if kind == "json":
         return Download(chunks=_as_json(jobs), media_type="application/json", name="jobs.json")

@@ -16,6 +16,7 @@ from afterword.errors import ConfigurationError
 from afterword.model.job import JobRecord, JobState
 
 PAGE = 50  # jobs
+EXPORTED = 100_000  # jobs at most
 _NEWS = 100  # new jobs are counted up to this
 
 
@@ -98,6 +99,7 @@ def _page(
             "news_limit": _NEWS,
             "changes": [each for each in CHANGES.values() if view.may(each.name)],
             "qualifiers": QUALIFIERS,
+            "most": EXPORTED,
             "done": done(view),
             "command": command("jobs", search=query) if query else command("jobs"),
         },
@@ -148,7 +150,10 @@ def done(view: View) -> list[tuple[str, int]]:
     change = CHANGES.get(view.asked("did"))
     if change is None:
         return []
-    return list(results_in(view, change).items()) or [(change.results[0], 0)]
+    results = results_in(view, change)
+    refused = results.pop("refused", 0)
+    why = [(f"refused: {change.why_not}, or it is gone", refused)] if refused else []
+    return [*results.items(), *why] or [(change.results[0], 0)]
 
 
 def results_in(view: View, change: Change) -> dict[str, int]:
