@@ -15,7 +15,7 @@ class Finding:
     """One row of the table in docs/reliability.md.
 
     Args:
-        name: "A" to "D", "F1" to "F49".
+        name: "A" to "D", "F1" to "F49", "H1" to "H4".
         store: "SQLite" or "PostgreSQL".
         question: what was done to real processes.
         required: what must come of it.

@@ -1,15 +1,22 @@
 """Functions for RQ, imported by the tests and by its worker."""
 
+from redis import Redis
 from rq import get_current_job
+from rq.decorators import job
 
 from tests.fleets.celery_site import append
 
 
 def note(path: str, text: str = "hello") -> str:
     """Note the id under which it runs."""
-    job = get_current_job()
-    append(path, f"{job.id if job else 'here'} {text}")
+    current = get_current_job()
+    append(path, f"{current.id if current else 'here'} {text}")
     return text
+
+
+@job("mail", connection=Redis(port=9))
+def decorated(path: str) -> None:
+    """A plain function, which RQ's decorator gives a `delay`."""
 
 
 def hidden(path: str) -> None:

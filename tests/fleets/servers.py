@@ -37,7 +37,7 @@ class Broker:
         self.url = url
         self.port = port
         self._command, self._folder = command, folder
-        self._environment = {**os.environ, **environment}
+        self.environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -45,7 +45,7 @@ class Broker:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._folder,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -103,7 +103,7 @@ def rabbitmq_server(folder: Path) -> Iterator[Broker]:
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
     }
-    url = f"amqp://guest:guest@127.0.0.1:{port}//"
+    url = f"amqp://guest:guest@127.0.0.1:{port}/%2F"  # kombu takes //, pika does not
     yield from _running(Broker(url, port, [str(RABBITMQ)], environment, folder))
 
 

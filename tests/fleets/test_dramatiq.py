@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.results import Results
+from dramatiq.results.backends import StubBackend
 
 from afterword import JobState, task
 from afterword.errors import ArgumentError, ConfigurationError, NotStorable
+from afterword.fleets.recognition import remote_task
 from tests.fleets import dramatiq_site
 from tests.fleets.conftest import Ran
 from tests.fleets.dramatiq_site import broker_of, note, waits
@@ -72,6 +76,31 @@ def test_what_cannot_be_sent_is_refused_in_the_route(site: Fleet) -> None:
     with pytest.raises(ConfigurationError, match="workers of Dramatiq"):
         task(note, timeout=5)
     assert [] == site.jobs()
+
+
+def test_the_result_backend_is_asked(site: Fleet) -> None:
+    """It knows whether there is a result, and no more."""
+    remote = remote_task(note)
+    assert remote is not None
+    assert remote.ask("0190") is None
+
+    results = StubBackend()
+    broker = StubBroker()
+    middleware: Any = Results
+    broker.add_middleware(middleware(backend=results))
+    using = use(broker)
+    next(using)
+    try:
+        assert remote.ask("0190") is None
+        for result, state in ((None, JobState.COMPLETED), (ValueError("no"), JobState.FAILED)):
+            message = note.message("a").copy(message_id=str(state))
+            if isinstance(result, Exception):
+                results.store_exception(message, result, ttl=60_000)
+            else:
+                results.store_result(message, result, ttl=60_000)
+            assert state is remote.ask(str(state))
+    finally:
+        next(using, None)
 
 
 def test_rabbitmq_without_confirms_is_refused(site: Fleet) -> None:

@@ -9,7 +9,7 @@ import redis
 import rq
 
 from afterword import JobState, task
-from afterword.errors import ArgumentError, ConfigurationError
+from afterword.errors import ArgumentError, ConfigurationError, NotStorable
 from afterword.fleets.recognition import remote_task
 from tests.fleets import rq_site
 from tests.fleets.conftest import Ran
@@ -75,6 +75,13 @@ def test_the_same_id_twice_is_one_run_and_a_retry_by_a_person_another(
         lambda: remote.ask(job_id) is JobState.COMPLETED, description="RQ says that it has ended"
     )
     assert remote.ask("unknown") is None
+
+
+def test_the_delay_of_a_decorated_function_is_refused(site: Fleet) -> None:
+    delay: Any = getattr(rq_site.decorated, "delay")  # noqa: B009 - no type checker knows it
+    with pytest.raises(NotStorable, match=r"task\(decorated, via=queue\)"):
+        post(site, lambda tasks: tasks.add_task(delay, "x"))
+    assert [] == site.jobs()
 
 
 def test_a_queue_is_looked_at_in_the_route(site: Fleet) -> None:

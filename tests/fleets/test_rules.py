@@ -3,7 +3,9 @@
 The fleet is Celery's, with its broker in memory: what was published is read from its queue.
 """
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,20 @@ def test_a_schedule_hands_over(tmp_path: Path) -> None:
         (job,) = afterword._store.get(found[:1])
 
     assert (JobState.HANDED_OVER, ("schedule:often",)) == (job.state, job.tags)
+
+
+def test_a_task_of_a_fleet_joins_the_users_transaction(tmp_path: Path) -> None:
+    published()
+    app, path = Starlette(), tmp_path / "app.db"
+    afterword = Afterword(app, f"sqlite+pysqlite:///{path}", tasks=[celery_site])
+    with TestClient(app), closing(sqlite3.connect(path)) as connection:
+        afterword.bind(connection).add_task(plain, "rolled back")
+        connection.rollback()
+        job = afterword.bind(connection).add_task(plain, "committed")
+        connection.commit()
+
+        wait_until(lambda: published() == [job.id], description="one job", timeout=PATIENCE)
+    assert [] == published()
 
 
 def test_a_job_by_name_is_checked_as_the_application_would(site: Fleet) -> None:

@@ -119,7 +119,11 @@ def _remote_draft(remote: RemoteTask, call: Call, *, is_sent: bool) -> Draft:
     arguments = planned.encode(tuple(args), kwargs)
     remote.check(*planned.decode(arguments))
     whole = replace(call, args=tuple(args), kwargs=kwargs)
-    return _draft(name, arguments, planned, whole, is_sent=is_sent)
+    drafted = _draft(name, arguments, planned, whole, is_sent=is_sent)
+    options = JobOptions.read(drafted["options"])
+    if options.on_crash == "retry":
+        drafted["options"] = replace(options, on_crash="always").text()
+    return drafted
 
 
 def _draft(name: str, arguments: str, planned: Plan, call: Call, *, is_sent: bool) -> Draft:

@@ -17,10 +17,10 @@ def remote_task(func: object) -> RemoteTask | None:
     Raises:
         NotStorable: it belongs to another system, and cannot be added; the message has the way.
     """
-    if isinstance(func, RemoteTask):
-        return func
     if isinstance(func, types.FunctionType):  # the usual case, so it is decided first
         return _via.get(func)
+    if isinstance(func, RemoteTask):
+        return func
     found = celery.recognise(func) or dramatiq.recognise(func)
     if found is None:
         refuse_others(func)
@@ -55,7 +55,7 @@ def declare_via(target: Function | str, via: object) -> RemoteTask:
 def belongs_elsewhere(func: object) -> bool:
     """Return True for the task of another system: its body must not run in the web process."""
     try:
-        return remote_task(func) is not None
+        return remote_task(func) is not None or rq.is_delay(func)
     except NotStorable:
         return True
 

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Hashable
 from typing import Any
 
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, NotStorable
 from afterword.fleets.remote import (
     ANSWER_WITHIN,
     Args,
@@ -46,6 +46,27 @@ def via(target: Function | str, queue: Any) -> RemoteTask | None:
             ' Run: pip install "rq>=2.8"'
         )
     return RQTask(target, queue)
+
+
+def is_delay(func: Any) -> bool:
+    """Return True for the `delay` that `@job` gives a function; it bears that function's name."""
+    return getattr(func, "__globals__", {}).get("__name__") == "rq.decorators"
+
+
+def refuse_delay(func: Any) -> None:
+    """Refuse the `delay` of a function that RQ's `@job` has decorated.
+
+    Raises:
+        NotStorable: it would publish from the request, unprotected.
+    """
+    if is_delay(func):
+        name = func.__name__
+        raise NotStorable(
+            f"The delay of an RQ job would publish from the request, and lose the job if Redis is"
+            f" away. Say once where the function goes, and add the function:\n"
+            f"    background_tasks.add_task({name}.delay, x)  # incorrect!\n"
+            f"    task({name}, via=queue); background_tasks.add_task({name}, x)  # correct!"
+        )
 
 
 class RQTask(RemoteTask):

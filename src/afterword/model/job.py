@@ -50,7 +50,8 @@ class JobOptions:
     Args:
         retries: the most retries after errors; None: the task's `retries` apply.
         timeout: seconds an attempt may take; None: the task's `timeout` applies.
-        on_crash: "retry" runs the job again if its worker dies, "fail" lets it fail.
+        on_crash: "retry" runs the job again if its worker dies, "fail" lets it fail. "always" runs
+            it again however many have died: sending it to another system cannot be the reason.
         limit: the most jobs of its `limit_key` that run at the same time; None: no limit.
         rate: the most of them that start in a period: (count, seconds); None: no limit.
         trace: the context of the span in which the job was added, as text (`telemetry.tracing`).
@@ -58,7 +59,7 @@ class JobOptions:
 
     retries: int | None = None
     timeout: float | None = None
-    on_crash: OnCrash = "retry"
+    on_crash: OnCrash | Literal["always"] = "retry"
     limit: int | None = None
     rate: tuple[int, float] | None = None
     trace: Mapping[str, str] | None = None

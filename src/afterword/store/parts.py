@@ -148,14 +148,17 @@ class Lost:
         """Decide how its attempt ends."""
         if self.cancelling is not None:
             return Cancelled(self.cancelling)
-        if JobOptions.read(self.options).on_crash == "fail":
+        on_crash = JobOptions.read(self.options).on_crash
+        if on_crash == "fail":
             return Failed(CRASHED)
         if self.retired:
-            return Released() if self.interrupted + 1 < MAX_INTERRUPTED else Failed(NEVER_ENDS)
-        if self.lost + 1 >= MAX_LOST:
+            ends = self.interrupted + 1 >= MAX_INTERRUPTED and on_crash != "always"
+            return Failed(NEVER_ENDS) if ends else Released()
+        if self.lost + 1 >= MAX_LOST and on_crash != "always":
             return Failed(POISON)
         reason = f"worker {self.worker} was lost during attempt {self.attempt}"
-        return RetryAt(recovery_delay(self.lost + 1, lease), reason)
+        delay = recovery_delay(min(self.lost + 1, MAX_LOST), lease)  # more only with "always"
+        return RetryAt(delay, reason)
 
 
 def advance_row(due: Due, next_at: float, last_at: float | None) -> Values:

@@ -28,6 +28,7 @@ from afterword.errors import (
 )
 from afterword.fleets.recognition import declare_via, named_task, remote_task
 from afterword.fleets.remote import RemoteTask
+from afterword.fleets.rq import refuse_delay
 from afterword.tasks import application
 from afterword.tasks.options import (
     TaskOptions,
@@ -258,6 +259,7 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
         raise NotStorable(unnamed(func))
     found = _find(name)
     if found is None or not _is_same(func, found, unwrap):
+        refuse_delay(func)
         raise NotStorable(
             f"A stored task must be what its module holds under its name, but {name!r} is not (it"
             " was redefined, reloaded or made at run time), so a worker would call something else."

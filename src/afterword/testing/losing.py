@@ -201,6 +201,18 @@ def check_on_crash_fail(store: Store) -> None:
         expect(int(not retires), found.lost, "lost workers")
 
 
+def check_on_crash_always(store: Store) -> None:
+    """A job with on_crash="always" is queued again, however many workers were lost with it."""
+    attempt = running(store, options=options(on_crash="always"))
+    for number in range(1, MAX_LOST + 3):
+        store.leave(attempt.worker)
+        (told,) = store.recover(BATCH, 0.0)
+        expect((JobState.QUEUED, number), (told.state, told.lost), "recovered")
+        worker = f"next-{number}"
+        join(store, worker)
+        (attempt,) = claim(store, worker)
+
+
 def check_on_crash_fail_is_about_crashes(store: Store) -> None:
     """Such a job is still retried if its task asks for it, or queued again if it is released."""
     attempt = running(store, options=options(on_crash="fail"))
