@@ -14,7 +14,7 @@ from afterword.model.job import JobRecord, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
 from afterword.store.protocol import Claim, Settlement, Store, open_store
 from tests.postgres import Server
-from tests.stores import SCHEMES
+from tests.stores import new_file
 
 COMMAND = str(Path(sys.executable).with_name("afterword"))
 WORKER = "0123456789abcdef"
@@ -27,7 +27,7 @@ ALL_KINDS = ("sqlite", "pysqlite", "postgres")
 def new_url(kind: str, folder: Path, request: pytest.FixtureRequest, name: str = "jobs") -> str:
     """The URL of a store in which nothing is."""
     if kind != "postgres":
-        return f"{SCHEMES[kind]}:///{folder / name}.db"
+        return new_file(folder / f"{name}.db", kind)
     url: str = request.getfixturevalue("shared_url")
     server: Server = request.getfixturevalue("server")
     server.renew(url)

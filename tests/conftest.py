@@ -1,5 +1,6 @@
 """The PostgreSQL server that tests share, databases on it, and the stores they run on."""
 
+import gc
 import os
 import re
 import signal
@@ -13,13 +14,14 @@ from afterword.tasks import application
 from tests import command_line, in_memory
 from tests.hostile import hostile_database
 from tests.postgres import Cluster, Server, some_server
-from tests.stores import KINDS, MakeStore, stores_in, stores_on
+from tests.stores import KINDS, MakeStore, new_file, stores_in, stores_on
 
 # Who is started in the background by a shell ignores Ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 in_memory.use_memory()
+gc.disable()  # until all tests are collected: what they are made of stays
 # Or each process that a test starts would compile again what it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -50,6 +52,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not str(item.path.with_suffix("")).endswith(LONG))
     many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = [item for part in range(many) for item in items[part::many]]
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look through what seven thousand tests are made of."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def _refuse_addresses(names: Sequence[str]) -> None:
@@ -103,7 +112,7 @@ def hostile_url(server: Server) -> Iterator[str]:
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new store, in a file or in a database: one of each."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'jobs.db'}"
+        return new_file(tmp_path / "jobs.db")
     return str(request.getfixturevalue("postgres_url"))
 
 

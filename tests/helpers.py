@@ -130,7 +130,8 @@ class Server:
 
     def client(self) -> httpx.Client:
         """A client with the server's address as its base."""
-        return httpx.Client(base_url=self.url, timeout=30.0)
+        # To load the certificates of all authorities costs 40 ms.
+        return httpx.Client(base_url=self.url, timeout=30.0, verify=False)
 
 
 @contextmanager

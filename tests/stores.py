@@ -1,5 +1,8 @@
 """The stores that tests run on: SQLite with either driver, and PostgreSQL."""
 
+import functools
+import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +26,26 @@ def opened(url: str) -> Iterator[Store]:
     store.close()
 
 
+def new_file(path: Path, kind: str = "sqlite") -> str:
+    """Make a file as the migrations leave it, in 1 ms instead of 15; returns the store's URL."""
+    identity, content = _migrated(kind)
+    path.write_bytes(content.replace(identity, uuid.uuid4().hex.encode()))
+    return f"{SCHEMES[kind]}:///{path}"
+
+
+@functools.cache
+def _migrated(kind: str) -> tuple[bytes, bytes]:
+    """The identity of a new store, and its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "jobs.db"
+        with opened(f"{SCHEMES[kind]}:///{path}") as store:
+            identity = store.identity.encode()
+        return identity, path.read_bytes()
+
+
 def stores_in(folder: Path, kind: str = "sqlite") -> MakeStore:
     """What makes new SQLite stores, each in a file of its own."""
-    return lambda: open_store(f"{SCHEMES[kind]}:///{folder / new_id()}.db")
+    return lambda: open_store(new_file(folder / f"{new_id()}.db", kind))
 
 
 def stores_on(server: Server, url: str) -> MakeStore:

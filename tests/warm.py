@@ -34,11 +34,11 @@ from typing import Any, AnyStr
 
 AFTERWORD = str(Path(sys.executable).with_name("afterword"))
 
-# No framework but FastAPI: Afterword looks at `sys.modules` for those that a program uses.
+# No framework with dependencies but FastAPI: Afterword looks at `sys.modules` for those in use.
 IMPORTED = (
     *("afterword.app", "afterword.background", "afterword.cli.commands", "afterword.cli.worker"),
     *("afterword.fastapi", "afterword.store.postgres", "afterword.store.sqlite", "fastapi"),
-    *("pytest", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
+    *("pytest", "sqlalchemy.orm", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
     *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
 )
 LOOKS_AT_TERMINAL = "afterword.cli"

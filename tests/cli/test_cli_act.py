@@ -351,6 +351,17 @@ def test_with_the_application_the_arguments_are_checked(shell: Shell, applicatio
     assert {"queued": 1} == states(shell)
 
 
+def test_without_the_application_a_task_that_has_jobs_is_suggested(shell: Shell) -> None:
+    shell.end(task="shop:send")
+
+    typed = shell.run("run", "shop:sned")
+    other = shell.run("run", "warehouse:count")
+
+    assert "are not checked. Did you mean 'shop:send'?" in typed.err
+    assert "Did you mean" not in other.err
+    assert "Did you mean" not in shell.run("run", "shop:send").err
+
+
 def test_what_is_injected_is_no_argument(shell: Shell, application: str) -> None:
     run = ("run", f"{application}:scan", "--app", f"{application}:app", "--json")
 
@@ -367,6 +378,7 @@ def test_with_the_application_the_task_is_checked(shell: Shell, application: str
     done = shell.run("run", f"{application}:sned", "--app", f"{application}:app")
 
     assert 1 == done.code
+    assert f"Did you mean '{application}:send'?" in done.err
     assert f"{application}:sned" in done.err
     assert {} == states(shell)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from afterword.admin.queues import unnamed
 from afterword.schedules.recurrence import NEVER
 from afterword.store.protocol import Declared, Due
 from tests.command_line import ALL_KINDS, WORKER, Shell
@@ -312,3 +313,14 @@ def test_a_job_that_was_asked_to_end_and_runs_is_a_note(shell: Shell) -> None:
     assert f"note     1 job was asked to end and still runs: {running}" in done.lines
     assert [running] == document["asked_to_end"]
     assert f"cancelling: 1 running job asked to end, such as {running}" in shell.run("doctor").out
+
+
+def test_a_queue_that_nothing_names_may_be_mistyped(shell: Shell) -> None:
+    shell.add(queue="parcels")
+    shell.run("queues", "limit", "reports", "5")
+
+    assert [] == unnamed(shell.store, ["default", "mail", "parcels", "reports"], ["mail"])
+    assert [
+        "No task, job or rule names the queue 'mial'. Did you mean 'mail'?",
+        "No task, job or rule names the queue 'x'.",
+    ] == unnamed(shell.store, ["mial", "default", "x"], ["mail"])

@@ -333,3 +333,10 @@ def test_the_note_on_fields_that_were_not_set_is_not_shown(shell: Shell) -> None
         shown = shell.run("show", job_id, *json_option).out
         assert '"size": 1' in shown
         assert "unset" not in shown
+
+
+def test_the_trace_is_shown(shell: Shell) -> None:
+    trace = JobOptions(trace={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
+    job = shell.add(options=trace.text())
+
+    assert ["trace", "ab" * 16] in [line.split() for line in shell.run("show", job).lines]

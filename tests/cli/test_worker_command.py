@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from afterword import Afterword, JobRecord, JobState
+from afterword.cli import opentelemetry
 from tests import warm, work_site
 from tests.command_line import opened
 from tests.helpers import ROOT, Server, free_port, running, wait_until
@@ -147,10 +148,13 @@ def test_what_a_task_forks_in_a_web_process_can_be_terminated(
 
 
 def test_workers_are_on_the_list_with_what_they_serve(tmp_path: Path, store: Afterword) -> None:
-    with working(tmp_path, "--queues", "mail,reports", "-q", "default", "--concurrency", "7"):
+    arguments = ("--queues", "mail,mial", "-q", "default", "--concurrency", "7")
+    with working(tmp_path, *arguments) as command:
         (listed,) = store._store.workers()
 
-        assert (("mail", "reports", "default"), 7) == (listed.queues, listed.concurrency)
+        assert (("mail", "mial", "default"), 7) == (listed.queues, listed.concurrency)
+        command.wait_said("No task, job or rule names the queue 'mial'. Did you mean 'mail'?")
+        assert "queue 'mail'." not in command.said()
 
 
 def test_each_worker_serves_its_queues(tmp_path: Path, store: Afterword) -> None:
@@ -410,3 +414,31 @@ def test_dev_without_an_application_is_a_usage_error(tmp_path: Path) -> None:
     with commanding(tmp_path, "dev") as server:
         assert 2 == server.ends()
         assert "No application was found" in server.said()
+
+
+def test_a_worker_sends_what_the_variables_of_opentelemetry_ask_for(
+    tmp_path: Path, store: Afterword
+) -> None:
+    """Without code in the application; what is left is sent at the end."""
+    environment = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console"}
+    with working(tmp_path, **environment) as worker:
+        worker.wait_said("otel signal=metrics exporter=console")
+        job = store.add_task_sync(work_site.work, "a")
+        wait_state(store, job.id, JobState.COMPLETED)
+        worker.signal(signal.SIGTERM)
+
+        assert 0 == worker.ends()
+        sent = worker.stdout.read_text()
+    assert '"name": "process tests.work_site:work"' in sent
+    assert '"name": "afterword.jobs"' in sent
+
+
+def test_opentelemetry_that_cannot_be_set_up_stops_no_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "unknown")
+    opentelemetry.configure()()
+
+    assert "otel_not_configured" in caplog.text
+    assert "pip install" in caplog.text

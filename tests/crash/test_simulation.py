@@ -10,8 +10,8 @@ import pytest
 
 from simulation.mutating import ROOT, Mutant, mutants, search
 
-SEEDS = 160
-PARTS = 4  # shared by the processes of pytest-xdist
+SEEDS = 120
+PARTS = 3  # shared by the processes of pytest-xdist
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -5,7 +5,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterword.admin.duration import show_duration
@@ -70,6 +70,7 @@ def test_text_is_escaped() -> None:
         assert "\u202e" not in drawn
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.floats(0, 1e12), max_size=70))
 def test_nothing_leaves_the_picture(values: list[float]) -> None:
     labels = [str(each) for each in range(len(values))]

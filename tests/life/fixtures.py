@@ -7,6 +7,7 @@ import pytest
 from afterword import telemetry
 from tests.life import site
 from tests.postgres import Server
+from tests.stores import new_file
 
 
 @pytest.fixture(autouse=True)
@@ -33,4 +34,4 @@ def postgres_url(server: Server, shared_url: str) -> str:
 @pytest.fixture
 def file_url(tmp_path: Path) -> str:
     """A store where it does not matter which."""
-    return f"sqlite:///{tmp_path / 'jobs.db'}"
+    return new_file(tmp_path / "jobs.db")

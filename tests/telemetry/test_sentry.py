@@ -10,6 +10,7 @@ import sentry_sdk
 from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
+from sentry_sdk.crons import monitor
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
@@ -18,6 +19,7 @@ from afterword.fastapi import BackgroundTasks
 from tests.helpers import wait_until
 
 logger = logging.getLogger(__name__)
+MONITOR: Any = {"schedule": {"type": "crontab", "value": "0 3 * * *"}}
 
 
 class Kept(Transport):
@@ -29,8 +31,8 @@ class Kept(Transport):
 
     def capture_envelope(self, envelope: Envelope) -> None:
         event = envelope.get_event()
-        if event is not None:
-            self.events.append(dict(event))
+        for each in [event] if event is not None else [item.payload.json for item in envelope]:
+            self.events.append(dict(each or {}))
 
 
 @pytest.fixture
@@ -85,6 +87,12 @@ def fail_twice() -> None:
 def report() -> None:
     """Sends an event of its own."""
     sentry_sdk.capture_message("from the task")
+
+
+@monitor(monitor_slug="nightly", monitor_config=MONITOR)
+def checked_in() -> None:
+    """Tells that it has begun, and how it ended; as on the page about Sentry."""
+    assert "checked_in" in current_task().task
 
 
 def site(url: str, **options: Any) -> TestClient:
@@ -217,3 +225,12 @@ def test_redact_applies(kept: Kept, url: str) -> None:
     assert ("ValueError", "***") == (exception["type"], exception["value"])
     assert exception["stacktrace"]["frames"]
     assert "s3cret" not in str({**event, "exception": [exception["type"], exception["value"]]})
+
+
+def test_a_monitor_of_a_task_checks_in(kept: Kept, url: str) -> None:
+    """Under the task's own name, although it is wrapped."""
+    with site(url) as client:
+        client.post("/checked_in")
+        wait_for_events(kept, 2)
+
+    assert ["in_progress", "ok"] == [event["status"] for event in kept.events]

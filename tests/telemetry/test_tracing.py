@@ -16,8 +16,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from afterword import Afterword, JobState, current_task, task
+from afterword.client.call import traced
 from afterword.fastapi import BackgroundTasks
-from afterword.model.job import JobOptions
+from afterword.fleets.sender import Sender
+from afterword.model.job import JobOptions, NewJob
 from tests.at_work import at_work, edit, ended, record, url_in, wait_for
 from tests.life.site import script, serving, working
 
@@ -228,6 +230,45 @@ async def test_a_job_in_a_transaction_has_a_span(
         sent, ran = await spans_of(exporter, note)
 
     assert is_child(ran, sent)
+
+
+async def test_a_call_is_handed_over_in_the_context_of_its_attempt() -> None:
+    """The instrumentation of Celery, say, finds there the span that it continues."""
+
+    class Fleet:
+        system = "Fleet"
+
+        def connect(self) -> "Fleet":
+            return self
+
+        def send(self, *_: object) -> None:
+            seen.append(trace.get_current_span())
+
+    span = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
+    token = context.attach(trace.set_span_in_context(span))
+    fleet: Any = Fleet()
+    await Sender(fleet).send(fleet, "id", [], {})
+    context.detach(token)
+
+    assert [span] == seen
+
+
+def test_a_copy_of_a_job_has_a_span_of_its_own(exporter: InMemorySpanExporter) -> None:
+    """Not that of the job from which it was copied, perhaps days later."""
+    old = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    copied = NewJob(id="copy", task="m:f", options=JobOptions(retries=3, trace=old).text())
+    options = JobOptions.read(traced(copied).options)
+    [sent] = named(exporter, "send m:f")
+
+    assert f"{sent.context.trace_id:032x}" == options.trace_id
+    assert 3 == options.retries
+
+
+def test_a_copy_has_no_span_if_nobody_listens() -> None:
+    old = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    copied = NewJob(id="copy", task="m:f", options=JobOptions(trace=old).text())
+
+    assert traced(copied).options is None
 
 
 async def test_each_occurrence_of_a_schedule_is_a_trace(

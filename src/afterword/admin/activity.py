@@ -101,12 +101,12 @@ class Activity:
 
     @cached_property
     def waited(self) -> Histogram:
-        """How long all of them had waited."""
+        """The times that all of them had waited."""
         return added_up(each.waited for each in self.periods)
 
     @cached_property
     def ran(self) -> Histogram:
-        """How long all of them ran."""
+        """The times that all of them ran."""
         return added_up(each.ran for each in self.periods)
 
     def by_queue(self) -> Mapping[str, Sequence[int]]:

@@ -14,7 +14,7 @@ WINDOW = 10_000  # jobs that the store looks at for a page, if no index finds th
 READ = 1_000  # jobs that are read here for a page, if the store cannot decide
 
 # Fields of a filter that no index serves in both stores, however many jobs there are.
-_SLOW = ("task", "queue", "worker", "tag", "error", "request_id")
+_SLOW = ("task", "queue", "worker", "tag", "tenant", "error", "request_id")
 
 
 @dataclass(frozen=True, slots=True)

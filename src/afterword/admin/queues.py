@@ -1,6 +1,6 @@
 """Rules of queues: paused or not, and how many jobs run at the same time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from afterword.model.checks import check_queue, queue_limits
 from afterword.model.records import QueueRecord
 from afterword.store.noting import NOTED_WITHIN
 from afterword.store.protocol import Store
+from afterword.tasks.mistakes import did_you_mean
 
 UNAWARE = (
     "Not every worker has taken note yet. One that hangs may still start jobs against the rule,"
@@ -106,6 +107,23 @@ def rule_in_words(rule: Mapping[str, Any]) -> str:
         return "paused" if rule["paused"] else "resumed"
     most = rule["concurrency"]
     return "not limited" if most is None else f"limited to {many(most, 'job')} at a time"
+
+
+def unnamed(store: Store, queues: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return a sentence for each of these queues that nothing names; its name may be mistyped.
+
+    Args:
+        known: names of queues in the application's code.
+    """
+    in_code = {"default", *known}
+    if in_code.issuperset(queues):
+        return []  # the store need not be asked
+    names = {*in_code, *(queue.name for queue in store.queues())}
+    return [
+        f"No task, job or rule names the queue {name!r}.{did_you_mean(name, names)}"
+        for name in queues
+        if name not in names
+    ]
 
 
 def served_by(snapshot: Snapshot, queue: QueueRecord) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Unpack
 
 import typer
@@ -9,16 +10,21 @@ import typer
 from afterword.admin.health import serves
 from afterword.admin.ids import one
 from afterword.admin.running import add_by
+from afterword.admin.tasks import look
+from afterword.app import Afterword
 from afterword.cli import output
-from afterword.cli.options import Url, opened, parsed_span
+from afterword.cli.options import Url, clock, opened, parsed_span
 from afterword.cli.person import this_person
 from afterword.cli.watch import watch_until_final
 from afterword.client.named_call import checked, object_of, unchecked
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, UnknownTask
 from afterword.model.job import JobOptions, NewJob, new_id
 from afterword.store.protocol import Added, Store
+from afterword.tasks.mistakes import did_you_mean
 from afterword.tasks.options import CallOptions, CallOptionsDict
+from afterword.tasks.registry import names_at_hand
 
+_RECENTLY = 7 * 86_400.0  # seconds
 _EXAMPLE = 'Example: afterword run app.mail:send --json \'{"to": "ada@example.org"}\''
 
 
@@ -102,8 +108,9 @@ def run(
     )
     with _place_of(app, url) as (store, new_job):
         job = new_job(task, text, call_options)
+        meant = "" if app else _like(store, task)
         added = add_by(store, job, this_person())
-        _tell(store, job, added, checked=app is not None)
+        _tell(store, job, added, checked=app is not None, meant=meant)
         if not wait:
             output.write(f"{added.id}\n")
         else:
@@ -146,10 +153,14 @@ def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Make]]:
 
     afterword = find_application(app).afterword
     with opened(url, afterword._store) as store:
-        yield (
-            store,
-            lambda task, text, options: checked(task, text, afterword.injection, options, "--json"),
-        )
+        yield store, partial(_checked_job, afterword)
+
+
+def _checked_job(afterword: Afterword, task: str, text: str, options: CallOptions) -> NewJob:
+    try:
+        return checked(task, text, afterword.injection, options, "--json")
+    except UnknownTask as error:
+        raise UnknownTask(f"{error}{did_you_mean(task, names_at_hand())}") from None
 
 
 def _new_job(task: str, text: str, options: CallOptions) -> NewJob:
@@ -167,13 +178,20 @@ def _new_job(task: str, text: str, options: CallOptions) -> NewJob:
     )
 
 
-def _tell(store: Store, job: NewJob, added: Added, *, checked: bool) -> None:
+def _like(store: Store, task: str) -> str:
+    """Ask if another task was meant, if the store has no recent jobs of this one."""
+    now = clock.now()
+    names = {each.name for each in look(store, now - _RECENTLY, now)}
+    return "" if task in names else did_you_mean(task, names)
+
+
+def _tell(store: Store, job: NewJob, added: Added, *, checked: bool, meant: str) -> None:
     """Tell the user why a job was not added, was not checked, or will wait."""
     if not added.added:
         other = ", with other arguments" if added.conflict else ""
         output.tell(f"Not added: a job with this unique key has not ended{other}.")
         return
     if not checked:
-        output.tell("Stored as given: without --app, task and arguments are not checked.")
+        output.tell(f"Stored as given: without --app, task and arguments are not checked.{meant}")
     if not any(serves(worker, job.queue) for worker in store.workers()):
         output.tell(f"No worker serves the queue {job.queue} now; the job waits until one does.")

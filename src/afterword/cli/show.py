@@ -111,6 +111,7 @@ def _facts(job: JobRecord, waiting: list[str], now: float) -> Iterator[tuple[str
     yield "attempt", f"{job.attempt}{_disturbances(job)}"
     yield "worker", job.worker or ""
     yield "request", job.request_id or ""
+    yield "trace", job.trace_id or ""
     yield from _times(job, now)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -11,14 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+from afterword.admin.queues import unnamed
+from afterword.app import Afterword
 from afterword.cli import opentelemetry
 from afterword.cli.discovery import Application, find_application
 from afterword.cli.exit_code import ExitCode
-from afterword.errors import ConfigurationError
+from afterword.errors import ConfigurationError, StoreError
 from afterword.model.fork import free_forks
 from afterword.process import lifeline
 from afterword.process.lifespan import Lifespan
 from afterword.process.watchdog import Watchdog, end_process
+from afterword.tasks.registry import options_of, registered
 
 logger = logging.getLogger("afterword")
 
@@ -85,14 +89,18 @@ def run(app: str | None, options: Options, configure_logging: Callable[[], None]
         lifeline.on_cut(stop.want)
     application = find_application(app)
     configure_logging()
+    in_code = application.afterword._queues
     application.afterword.configure_worker(
         queues=options.queues, concurrency=options.concurrency, grace=options.grace
     )
     hint = "" if options.lifeline else ": a second Ctrl-C ends this process at once"
-    return asyncio.run(_work(application, stop, f"draining{hint}"))
+    check = functools.partial(_warn_of_unnamed, application.afterword, options.queues, in_code)
+    return asyncio.run(_work(application, stop, check, f"draining{hint}"))
 
 
-async def _work(application: Application, stop: Stop, draining: str) -> int:
+async def _work(
+    application: Application, stop: Stop, check: Callable[[], object], draining: str
+) -> int:
     lifespan = Lifespan(application.asgi)
     code = ExitCode.FAILED
     try:
@@ -101,6 +109,7 @@ async def _work(application: Application, stop: Stop, draining: str) -> int:
             gc.collect()
             gc.freeze()
             end_telemetry = await asyncio.to_thread(opentelemetry.configure)
+            await asyncio.to_thread(check)
             await _work_until(stop, application)
             logger.info(draining)
             await lifespan.shutdown()
@@ -124,6 +133,16 @@ async def _started(lifespan: Lifespan, stop: Stop) -> bool:
     starting.cancel()
     await lifespan.cancel()
     return False
+
+
+def _warn_of_unnamed(
+    afterword: Afterword, queues: Sequence[str] | None, in_code: Sequence[str]
+) -> None:
+    """Log the queues of the command line that neither the code nor the store names."""
+    known = {*in_code, *(options_of(each).queue for each in registered())}
+    with contextlib.suppress(StoreError):
+        for sentence in unnamed(afterword.inquiries.store(), queues or (), known):
+            logger.warning("%s Jobs that are added to it later are run.", sentence)
 
 
 async def _work_until(stop: Stop, application: Application) -> None:

@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from afterword.dashboard.permissions import OPERATE, READ, Grant, Permission, Person
+from afterword.dashboard.permissions import OPERATE, READ, Access, Grant, Permission, Person
 from afterword.errors import ConfigurationError, safe_repr
 from afterword.model.audit import name_of_user
 
@@ -128,9 +128,7 @@ async def ask(authorize: Authorize, request: Request) -> object:
     return await run_in_threadpool(authorize, request)
 
 
-async def person_of(
-    answer: object, request: Request, *, readers_see_arguments: bool
-) -> tuple[str, Grant]:
+async def access_of(answer: object, request: Request, *, readers_see_arguments: bool) -> Access:
     """Return the name and the permissions of the person about whom `authorize` has answered.
 
     Without a name in the answer, it is that of the user whom a middleware of the application has
@@ -144,13 +142,15 @@ async def person_of(
         answer = await answer
     if isinstance(answer, BaseException):
         raise answer
-    name = name_of_user(request.scope.get("user"))
+    name, tenant = name_of_user(request.scope.get("user")), None
     if isinstance(answer, Person):
-        name, answer = _checked_name(answer.name), answer.may
+        name, tenant = _checked_name(answer.name), _checked_tenant(answer.tenant)
+        answer = answer.may
     if answer is None or answer is False:
-        return name, frozenset()
+        return Access(name, frozenset())
     granted = _permissions_in(answer)
-    return name, granted | {"arguments"} if granted and readers_see_arguments else granted
+    more = {"arguments"} if granted and readers_see_arguments else set()
+    return Access(name, granted | more, tenant)
 
 
 def _checked_name(name: object) -> str:
@@ -161,6 +161,15 @@ def _checked_name(name: object) -> str:
             '    return Person(user.email, may="operate")  # correct!'
         )
     return name
+
+
+def _checked_tenant(tenant: object) -> str | None:
+    if tenant is not None and (not isinstance(tenant, str) or not tenant):
+        raise ConfigurationError(
+            "The tenant of a Person must be the tag of their jobs, or None for all jobs, but it is"
+            f' {safe_repr(tenant)}. Example: Person(user.name, may="read", tenant="customer-7")'
+        )
+    return tenant
 
 
 def _permissions_in(answer: object) -> Grant:

@@ -19,8 +19,9 @@ _HUES = {
     JobState.COMPLETED: "good",
     JobState.FAILED: "bad",
     JobState.CANCELLED: "quiet",
+    JobState.HANDED_OVER: "later",
 }
-
+_ALWAYS = ("good", "bad")  # are drawn also where nothing has ended so
 Durations = Callable[[Period | Activity], Histogram]
 
 
@@ -40,7 +41,7 @@ def charts(activity: Activity, now: float) -> list[Markup]:
     labels = [_label(each, now) for each in activity.periods]
     each_step = _in_words(activity.range.step)
     ended = [_ended(activity, state) for state in _HUES]
-    ended = [each for each in ended if each.hue != "quiet" or any(each.values)]
+    ended = [each for each in ended if each.hue in _ALWAYS or any(each.values)]
     ran = _quantiles(activity, lambda each: each.ran, "busy")
     waited = _quantiles(activity, lambda each: each.waited, "later")
     return [
@@ -66,7 +67,8 @@ def quantile(durations: Histogram, part: float) -> str:
 
 def _ended(activity: Activity, state: JobState) -> Series:
     values = [each.jobs(state) for each in activity.periods]
-    return Series(state.value, _HUES[state], values, whole_number(sum(values)))
+    name = state.value.replace("_", " ")
+    return Series(name, _HUES[state], values, whole_number(sum(values)))
 
 
 def _quantiles(activity: Activity, durations: Durations, hue: str) -> list[Series]:

@@ -8,8 +8,9 @@ listed in `routes.py`; this module turns a request into a `View`, and the answer
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, quote
+from zlib import crc32
 
 from jinja2 import Environment
 from starlette.applications import Starlette
@@ -22,12 +23,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from afterword.admin.ids import NotFound
 from afterword.dashboard import access
-from afterword.dashboard.permissions import OPERATE, Grant
+from afterword.dashboard.permissions import OPERATE, Access
 from afterword.dashboard.recent import Recent
 from afterword.dashboard.rendering import environment
 from afterword.dashboard.routes import ROUTES, Route, menu, section_of
 from afterword.dashboard.source import Source
 from afterword.dashboard.static_files import StaticFile, static_files
+from afterword.dashboard.tenant import OfTenant
 from afterword.dashboard.view import (
     Answer,
     Download,
@@ -40,6 +42,7 @@ from afterword.dashboard.view import (
 )
 from afterword.errors import AfterwordError, ConfigurationError, StoreError
 from afterword.model.audit import Actor
+from afterword.store.protocol import Store
 
 T = TypeVar("T")
 Ask = Callable[[Request], Any]  # returns the answer of `authorize`, or an awaitable of it
@@ -122,26 +125,27 @@ class Dashboard:
 
     def _route(self, route: Route) -> StarletteRoute:
         async def serve(request: Request) -> Response:
-            name, granted = await self._person(request)
-            if route.needs not in granted:
+            known = await self._access(request)
+            if route.needs not in known.granted:
                 raise HTTPException(403, access.FORBIDDEN)
+            if known.tenant is not None and not route.for_tenants:
+                return _away_from(route, request)
             form = await _form_of(request)
-            by = Actor(name=name, place="dashboard")
-            return await self._in_thread(lambda: self._respond(route, request, by, granted, form))
+            return await self._in_thread(lambda: self._respond(route, request, known, form))
 
         return StarletteRoute(route.path, serve, methods=[route.method], name=route.name)
 
-    async def _person(self, request: Request) -> tuple[str, Grant]:
+    async def _access(self, request: Request) -> Access:
         """Return the name and the permissions of the person who asks, after all gates."""
         access.require_host(request, self._hosts)
         if request.method not in ("GET", "HEAD"):
             access.require_own_page(request)
         if self._ask is None:
             access.require_local(request)
-            return "", OPERATE
+            return Access("", OPERATE)
         # For `authorize`, `request.app` is the application around the dashboard.
         theirs = Request({**request.scope, "app": request.scope[_OUTER]})
-        return await access.person_of(
+        return await access.access_of(
             await self._ask(theirs), theirs, readers_see_arguments=self._readers_see_arguments
         )
 
@@ -155,29 +159,27 @@ class Dashboard:
 
     # ------------------------------------------------------------------ one request, in a thread
 
-    def _respond(
-        self, route: Route, request: Request, by: Actor, granted: Grant, form: Fields
-    ) -> Response:
+    def _respond(self, route: Route, request: Request, known: Access, form: Fields) -> Response:
         try:
-            view = self._view(route, request, by, granted, form)
+            view = self._view(route, request, known, form)
             # Before the screen looks: what changes meanwhile is news for the next poll.
             tag = _tag_of(view)
             if view.poll and request.headers.get("if-none-match") == tag:
                 return Response(status_code=304, headers={"ETag": tag})
-            return self._response(route.serve(view), view, tag)
+            return self._response(route.serve(view), view, known, tag)
         except AfterwordError as error:
-            return self._failed(error, request, route.name, granted)
+            return self._failed(error, request, route.name, known)
 
-    def _view(
-        self, route: Route, request: Request, by: Actor, granted: Grant, form: Fields
-    ) -> View:
+    def _view(self, route: Route, request: Request, known: Access, form: Fields) -> View:
         query = request.url.query
         path = quote(route.path.format(**request.path_params))
+        by = Actor(name=known.name, place="dashboard")
         return View(
-            store=self._source.store(),
+            store=_store_for(known, self._source.store()),
+            tenant=known.tenant,
             now=self._source.clock.now(),
             by=by,
-            granted=granted,
+            granted=known.granted,
             root=_root_of(request),
             screen=route.name,
             here=_root_of(request) + path + (f"?{query}" if query else ""),
@@ -188,12 +190,12 @@ class Dashboard:
             new_job=self._source.new_job,
             tasks=self._source.tasks,
             trace_url=self._source.trace_url,
-            recent=self._recent,
+            recent=Recent() if known.tenant else self._recent,  # answers are of all jobs
             settings=self._source.settings,
             poll="hx-request" in request.headers,
         )
 
-    def _response(self, answer: Answer, view: View, tag: str) -> Response:
+    def _response(self, answer: Answer, view: View, known: Access, tag: str) -> Response:
         if isinstance(answer, Redirect):
             return RedirectResponse(answer.url, 303)
         if isinstance(answer, Download):
@@ -203,7 +205,7 @@ class Dashboard:
                 media_type=answer.media_type,
                 headers={"Content-Disposition": disposition},
             )
-        return self._rendered(answer, view.root, view.screen, view.granted, view, tag)
+        return self._rendered(answer, view.root, view.screen, known, view, tag)
 
     async def _sent(self, chunks: Iterable[str]) -> AsyncIterator[bytes]:
         iterator = iter(chunks)
@@ -215,7 +217,7 @@ class Dashboard:
         page: Page,
         root: str,
         screen: str,
-        granted: Grant,
+        known: Access,
         view: View | None = None,
         tag: str = "",
     ) -> Response:
@@ -227,12 +229,13 @@ class Dashboard:
             view=view,
             root=root,
             section=section_of(screen),
-            granted=granted,
+            granted=known.granted,
             files=files,
-            menu=menu(),
+            menu=menu(known.tenant),
             tag=tag if page.live else "",
             now=view.now if view else 0.0,
-            **page.values,
+            # A command line is for who has the store, and would change the jobs of all tenants.
+            **{**page.values, **({"command": ""} if known.tenant else {})},
         )
         headers = {"ETag": tag} if page.live and tag else None
         return Response(text, page.status, headers, media_type="text/html")
@@ -243,13 +246,13 @@ class Dashboard:
         assert isinstance(error, HTTPException)  # noqa: S101
         values = {"status": error.status_code, "reason": error.detail, "retries": False}
         page = Page(template="error.html", title=error.detail, values=values)
-        response = self._rendered(page, _root_of(request), "", frozenset())
+        response = self._rendered(page, _root_of(request), "", Access("", frozenset()))
         response.status_code = error.status_code
         response.headers.update(error.headers or {})
         return response
 
     def _failed(
-        self, error: AfterwordError, request: Request, screen: str, granted: Grant
+        self, error: AfterwordError, request: Request, screen: str, known: Access
     ) -> Response:
         """Answer an error of a screen with a page that explains it."""
         status = _status_of(error)
@@ -258,11 +261,23 @@ class Dashboard:
         retries = isinstance(error, StoreError)
         values = {"status": status, "reason": str(error), "retries": retries}
         page = Page(template="error.html", title="Problem", values=values, status=status)
-        response = self._rendered(page, _root_of(request), screen, granted)
+        response = self._rendered(page, _root_of(request), screen, known)
         if retries:
             # Browsers heed it without JavaScript, too.
             response.headers["Refresh"] = response.headers["Retry-After"] = _TRY_AGAIN
         return response
+
+
+def _store_for(known: Access, store: Store) -> Store:
+    """Return the store as this person may see it."""
+    return store if known.tenant is None else cast(Store, OfTenant(store, known.tenant))
+
+
+def _away_from(route: Route, request: Request) -> Response:
+    """Answer a tenant who asks for a screen of all jobs; their own jobs are their first screen."""
+    if route.name == "overview":
+        return RedirectResponse(f"{_root_of(request)}/jobs", 303)
+    raise HTTPException(403, access.FORBIDDEN)
 
 
 def _status_of(error: AfterwordError) -> int | None:
@@ -298,7 +313,8 @@ def _root_of(request: Request) -> str:
 def _tag_of(view: View) -> str:
     """Return a tag that changes with the store, with permissions, and with time."""
     granted = "".join(sorted(each[:3] for each in view.granted))
-    return f'"{view.store.revision()}-{int(view.now // _RENEW):x}-{granted}"'
+    tenant = f"-{crc32(view.tenant.encode()):x}" if view.tenant else ""
+    return f'"{view.store.revision()}-{int(view.now // _RENEW):x}-{granted}{tenant}"'
 
 
 async def _form_of(request: Request) -> Fields:

@@ -106,7 +106,7 @@ def _figure(
 
 def _legend(series: Sequence[Series]) -> Markup:
     items = Markup("").join(
-        Markup('<li class="{}">{} <b>{}</b></li>').format(
+        Markup('<li class="{}">{} <strong>{}</strong></li>').format(
             _classes(each.hue), readable(each.name), readable(each.whole)
         )
         for each in series

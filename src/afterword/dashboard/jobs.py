@@ -1,6 +1,6 @@
 """The list of jobs: a search, tabs by state, pages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from afterword.admin.changes import CHANGES, Change
@@ -60,7 +60,9 @@ def searched(view: View, text: str) -> Search:
     search = parse(text, view.now)
     if search.arguments:
         view.require("arguments")
-    return search
+    # The store of a tenant has no other jobs; the filter says so, too, because the search needs a
+    # window then.
+    return replace(search, filter=replace(search.filter, tenant=view.tenant))
 
 
 def _page(

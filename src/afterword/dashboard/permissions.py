@@ -21,8 +21,19 @@ class Person:
     Args:
         name: the user's name, for the audit.
         may: "read", "operate", a set of permissions, or None: nothing.
+        tenant: a tag: only the jobs that have it are shown and changed. Default: all jobs.
     """
 
     name: str
     _: KW_ONLY
     may: str | Collection[str] | None
+    tenant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The person who asks, as far as it is known, and what they may do."""
+
+    name: str
+    granted: Grant
+    tenant: str | None = None

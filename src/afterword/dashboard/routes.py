@@ -38,6 +38,7 @@ class Route:
         needs: the permission.
         method: GET, or POST for a change.
         menu: its name in the menu, if it is there.
+        for_tenants: True if it is about jobs only, so that tenants have it, too.
     """
 
     name: str
@@ -46,22 +47,23 @@ class Route:
     needs: Permission = "read"
     method: Literal["GET", "POST"] = "GET"
     menu: str = ""
+    for_tenants: bool = False
 
 
 ROUTES = (
     Route("overview", "/", overview.show, menu="Overview"),
-    Route("jobs", "/jobs", jobs.show, menu="Jobs"),
-    Route("export", "/jobs/export.{format}", export.send),
-    Route("job", "/jobs/{job_id}", job.show),
-    Route("edit", "/jobs/{job_id}/copy", copy.show, "add"),
-    Route("copy", "/jobs/{job_id}/copy", copy.run, "add", "POST"),
-    Route("confirm_retry", "/jobs/change/retry", change.confirm, "retry"),
-    Route("retry", "/jobs/change/retry", change.carry_out, "retry", "POST"),
-    Route("confirm_cancel", "/jobs/change/cancel", change.confirm, "cancel"),
-    Route("cancel", "/jobs/change/cancel", change.carry_out, "cancel", "POST"),
-    Route("confirm_delete", "/jobs/change/delete", change.confirm, "delete"),
-    Route("delete", "/jobs/change/delete", change.carry_out, "delete", "POST"),
-    Route("failures", "/failures", failures.show, menu="Failures"),
+    Route("jobs", "/jobs", jobs.show, menu="Jobs", for_tenants=True),
+    Route("export", "/jobs/export.{format}", export.send, for_tenants=True),
+    Route("job", "/jobs/{job_id}", job.show, for_tenants=True),
+    Route("edit", "/jobs/{job_id}/copy", copy.show, "add", for_tenants=True),
+    Route("copy", "/jobs/{job_id}/copy", copy.run, "add", "POST", for_tenants=True),
+    Route("confirm_retry", "/jobs/change/retry", change.confirm, "retry", for_tenants=True),
+    Route("retry", "/jobs/change/retry", change.carry_out, "retry", "POST", for_tenants=True),
+    Route("confirm_cancel", "/jobs/change/cancel", change.confirm, "cancel", for_tenants=True),
+    Route("cancel", "/jobs/change/cancel", change.carry_out, "cancel", "POST", for_tenants=True),
+    Route("confirm_delete", "/jobs/change/delete", change.confirm, "delete", for_tenants=True),
+    Route("delete", "/jobs/change/delete", change.carry_out, "delete", "POST", for_tenants=True),
+    Route("failures", "/failures", failures.show, menu="Failures", for_tenants=True),
     Route("queues", "/queues", queues.show, menu="Queues"),
     Route("queue", "/queues/queue", queues.show_one),
     Route("pause_queue", "/queues/queue/pause", queues.pause, "queues", "POST"),
@@ -84,6 +86,6 @@ def section_of(name: str) -> str:
     return max(owners, key=lambda each: len(each.path)).name if owners else ""
 
 
-def menu() -> list[Route]:
+def menu(tenant: str | None = None) -> list[Route]:
     """Return the routes of the menu, in its order."""
-    return [route for route in ROUTES if route.menu]
+    return [route for route in ROUTES if route.menu and (route.for_tenants or tenant is None)]

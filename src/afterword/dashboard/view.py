@@ -86,6 +86,7 @@ class View:
         store: open; its verbs for people may be called.
         now: seconds since 1970, by the store's clock.
         by: the person who asks, for the audit.
+        tenant: the tag of the jobs that the person may see; None: all jobs. `store` has no others.
         granted: the permissions of this person.
         root: the path under which the dashboard is mounted.
         screen: the name of the route.
@@ -114,6 +115,7 @@ class View:
     new_job: NewJobOf | None
     tasks: Callable[[], Collection[str]] | None
     trace_url: str
+    tenant: str | None
     recent: Recent
     settings: Callable[[], Mapping[str, str]] = dict
     poll: bool = False

@@ -17,7 +17,7 @@ def remote_task(func: object) -> RemoteTask | None:
     Raises:
         NotStorable: it belongs to another system, and cannot be added; the message has the way.
     """
-    if isinstance(func, types.FunctionType):
+    if isinstance(func, types.FunctionType):  # the usual case, so it is decided first
         return _via.get(func)
     if isinstance(func, RemoteTask):
         return func

@@ -13,6 +13,7 @@ than a few threads left hanging: then the fleet is tried again once one of them 
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Hashable
@@ -57,10 +58,12 @@ class Sender:
             Exception: of the other system's client.
         """
         self._require_answers()
+        # In the context of the attempt, whose trace the client of the other system continues.
+        context = contextvars.copy_context()
         sending: concurrent.futures.Future[None] = concurrent.futures.Future()
         with self._lock:
             waiting = self._waiting
-            waiting.put((sending, lambda to: to.send(task, fleet_id, args, kwargs)))
+            waiting.put((sending, lambda to: context.run(to.send, task, fleet_id, args, kwargs)))
         self._sending += 1
         try:
             await asyncio.wait_for(asyncio.wrap_future(sending), SEND_WITHIN)

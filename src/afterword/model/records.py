@@ -14,6 +14,7 @@ class Filter:
     Args:
         task, queue, worker, request_id: an exact match.
         tag: one of the job's tags.
+        tenant: another one: the tag of the jobs that a person may see.
         error: text that the job's error contains; case counts.
         since, until: the time at which the job was added, in seconds since 1970; `until` itself is
             not in the selection.
@@ -27,6 +28,7 @@ class Filter:
     worker: str | None = None
     request_id: str | None = None
     tag: str | None = None
+    tenant: str | None = None
     error: str | None = None
     since: float | None = None
     until: float | None = None

@@ -71,6 +71,16 @@ def advice_on_arguments(func: str, given: Iterable[str], known: Collection[str])
     return ""
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Ask if another name was meant, to be put behind a sentence; nothing if there is none like it.
+
+    >>> did_you_mean("mial", ["default", "mail"])
+    " Did you mean 'mail'?"
+    """
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
 def _meant(name: str, known: Collection[str]) -> str | None:
     """Return the option that was probably meant."""
     if name in known:

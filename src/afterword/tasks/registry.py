@@ -14,6 +14,7 @@ imported or called, so a reference resolves only to
 import contextlib
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
@@ -145,6 +146,17 @@ def options_of(name: str) -> TaskOptions:
 def registered() -> dict[str, Function]:
     """Return the functions that the application has registered, by name."""
     return dict(_registered)
+
+
+def names_at_hand() -> set[str]:
+    """Return the names of all functions that `resolve` finds in the modules that are imported."""
+    names = set(_registered) | set(_added)
+    for module in [name for name in list(sys.modules) if application.is_own(name)]:
+        for func in list(vars(sys.modules[module]).values()):
+            name = reference(func) if isinstance(func, types.FunctionType) else ""
+            if name and _find(name) is func:
+                names.add(name)
+    return names
 
 
 def names_with_executor(executor: str) -> list[str]:

@@ -138,6 +138,8 @@ _LOOKS: dict[Filter, set[str]] = {
     Filter(tag="100% 'b'"): {"plain"},
     Filter(tag="100%"): set(),
     Filter(tag="A"): set(),
+    Filter(tenant="a"): {"plain", "failed"},
+    Filter(tag="a", tenant="100% 'b'"): {"plain"},
     Filter(error="100% of 'it'"): {"failed"},
     Filter(error="1__%"): set(),  # literal text, not a pattern
     Filter(error="valueerror"): set(),

@@ -274,6 +274,7 @@ _CONDITIONS = {
     "worker": "job.worker = :worker",
     "request_id": "job.request_id = :request_id",
     "tag": "CAST(:tag AS text) = ANY (job.tags)",
+    "tenant": "CAST(:tenant AS text) = ANY (job.tags)",
     "error": "position(CAST(:error AS text) IN job.error) > 0 AND job.state <> 'running'",
     # By id as well, which is made before the job is added: so the search knows where to end.
     "since": "job.created_at >= to_timestamp(:since) AND job.id >= CAST(:first_id AS uuid)",

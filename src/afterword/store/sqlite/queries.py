@@ -39,6 +39,7 @@ _CONDITIONS = {
     "worker": "worker = :worker",
     "request_id": "request_id = :request_id",
     "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag)",
+    "tenant": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tenant)",
     "error": "instr(error, :error) > 0 AND state <> 'running'",
     "parked": "parked_at IS NOT NULL",
     "above": "id > :above",

@@ -1,0 +1,119 @@
+"""A store as a tenant may see it: only the jobs that have the tenant's tag.
+
+Everything that a screen reads or changes goes through this object, and it has no other verbs: a
+screen that needs one fails, instead of showing the jobs of others. `why` needs the queues and the
+workers; it shows their rules, and no jobs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from afterword.model.audit import Actor
+from afterword.model.failures import Failures
+from afterword.model.job import JobRecord, JobState
+from afterword.model.records import AttemptRecord, Filter, QueueRecord, WorkerRecord
+from afterword.store.protocol import NEWEST_FAILURES, Store
+
+_EVERYTHING = Filter()
+
+
+class OfTenant:
+    """The jobs of one tenant.
+
+    Args:
+        store: all jobs.
+        tag: the one that the tenant's jobs have.
+    """
+
+    def __init__(self, store: Store, tag: str) -> None:
+        self._store = store
+        self._tag = tag
+        self.url = store.url
+
+    # ------------------------------------------------------------------ lists
+
+    def _own(self, wanted: Filter) -> Filter:
+        return replace(wanted, tenant=self._tag)
+
+    def find(
+        self, wanted: Filter = _EVERYTHING, limit: int = 100, before: str | None = None
+    ) -> Sequence[JobRecord]:
+        """The newest jobs of the tenant that match."""
+        return self._store.find(self._own(wanted), limit, before)
+
+    def count(
+        self, wanted: Filter = _EVERYTHING, limit: int | None = None
+    ) -> Mapping[JobState, int]:
+        """The number of the tenant's jobs that match."""
+        return self._store.count(self._own(wanted), limit)
+
+    def failures(self, wanted: Filter = _EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
+        """The tenant's failures in groups."""
+        return self._store.failures(self._own(wanted), limit)
+
+    def window(self, many: int, before: str | None, state: JobState | None) -> str | None:
+        """The id below which a search does not look."""
+        return self._store.window(many, before, state)
+
+    # ------------------------------------------------------------------ one job
+
+    def get(self, ids: Sequence[str]) -> Sequence[JobRecord]:
+        """Those of the jobs that are the tenant's."""
+        return [job for job in self._store.get(ids) if self._tag in job.tags]
+
+    def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
+        """The attempts at a job of the tenant."""
+        return self._store.attempts(job_id) if self.get([job_id]) else []
+
+    def logs(self, job_id: str) -> Mapping[int, str]:
+        """The logs of a job of the tenant."""
+        return self._store.logs(job_id) if self.get([job_id]) else {}
+
+    # ------------------------------------------------------------------ changes
+
+    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
+        """Cancel those of the jobs that are the tenant's; False for the others."""
+        own = self._owned(ids)
+        return _in_order(ids, own, self._store.cancel(own, reason, by) if own else [])
+
+    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+        """Retry those of the jobs that are the tenant's; False for the others."""
+        own = self._owned(ids)
+        return _in_order(ids, own, self._store.retry(own, by) if own else [])
+
+    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+        """Delete those of the jobs that are the tenant's; False for the others."""
+        own = self._owned(ids)
+        return _in_order(ids, own, self._store.delete(own, by) if own else [])
+
+    def _owned(self, ids: Sequence[str]) -> list[str]:
+        return [job.id for job in self.get(ids)]
+
+    # ------------------------------------------------------------------ what holds for all
+
+    def now(self) -> float:
+        """The store's time."""
+        return self._store.now()
+
+    def revision(self) -> str:
+        """A text that changes with the store."""
+        return self._store.revision()
+
+    def ruled(self) -> Sequence[str]:
+        """The queues with a rule."""
+        return self._store.ruled()
+
+    def queues(self, limit: int | None = None) -> Sequence[QueueRecord]:
+        """The rules of queues; their jobs are not counted."""
+        hidden = {"due": 0, "scheduled": 0, "waiting": 0, "oldest_at": None}
+        return [replace(each, **hidden) for each in self._store.queues(limit)]  # type: ignore[arg-type]
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """The workers, which tenants share."""
+        return self._store.workers()
+
+
+def _in_order(ids: Sequence[str], own: Sequence[str], results: Sequence[bool]) -> list[bool]:
+    """Return the results in the order of the ids; False for those that are not among `own`."""
+    known = dict(zip(own, results, strict=True))
+    return [known.get(each, False) for each in ids]
