@@ -104,7 +104,7 @@ def _questions(store: Store) -> Iterator[tuple[str, Question]]:
     nothing = Filter(state=JobState.FAILED, error="nothing")
     yield "a search of failures that finds nothing", lambda: _search(store, nothing)
     yield "groups of failures", store.failures
-    yield "tasks in 24 hours", lambda: look(store, now - _DAY, now)
+    yield "tasks in 24 hours", lambda: look(store, now - _DAY, now, limit=_CAP)
     yield "a chart of an hour", lambda: store.counters(now - HOUR, MINUTE)
     yield "a chart of 6 hours", lambda: store.counters(now - 6 * HOUR, TEN_MINUTES)
     yield "a chart of 24 hours", lambda: store.counters(now - _DAY, TEN_MINUTES)

@@ -29,6 +29,7 @@ def opened(url: str) -> Iterator[Store]:
 def new_file(path: Path, kind: str = "sqlite") -> str:
     """Make a file as the migrations leave it, in 1 ms instead of 15; returns the store's URL."""
     identity, content = _migrated(kind)
+    path.touch(0o600)
     path.write_bytes(content.replace(identity, uuid.uuid4().hex.encode()))
     return f"{SCHEMES[kind]}:///{path}"
 

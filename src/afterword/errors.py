@@ -52,7 +52,16 @@ class MissingExtra(AfterwordError, ImportError):
 
 
 class NotStorable(AfterwordError, TypeError):
-    """A call cannot be stored, so it could only run in memory."""
+    """A call cannot be stored, so it could only run in memory.
+
+    Args:
+        message: may quote keys of mappings on the way to what cannot be stored.
+        logged: the message without them, because they are arguments. Default: the message.
+    """
+
+    def __init__(self, message: str = "", *, logged: str | None = None) -> None:
+        super().__init__(message)
+        self.logged = message if logged is None else logged
 
 
 class ArgumentError(AfterwordError, TypeError):

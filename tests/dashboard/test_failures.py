@@ -6,6 +6,7 @@ from html import unescape
 import httpx
 import pytest
 
+from afterword.admin import found
 from afterword.dashboard import failures
 from afterword.model.job import JobState
 from afterword.model.outcome import Failed
@@ -20,8 +21,8 @@ CONNECTION = "httpx.ConnectError: [Errno #] Connection refused by mail.example.o
 
 def links(site: Site, path: str, name: str) -> list[str]:
     """The paths of the links below the root whose text begins so."""
-    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', site.get(path).text, re.S)
-    hrefs = [href for href, text in found if re.sub("<[^>]*>", "", text).strip().startswith(name)]
+    every = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', site.get(path).text, re.S)
+    hrefs = [href for href, text in every if re.sub("<[^>]*>", "", text).strip().startswith(name)]
     return [unescape(each).removeprefix(ROOT) for each in hrefs]
 
 
@@ -68,8 +69,8 @@ def test_a_group_is_retried_after_a_look(site: Site) -> None:
     assert f"Retry {scope} '{CONNECTION}'?" in text_of(page)
     assert "Retry 3 jobs" in text_of(page)
     assert "afterword retry --all --search" in text_of(page)
-    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text)
-    fields = {name: unescape(value) for name, value in found}
+    hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text)
+    fields = {name: unescape(value) for name, value in hidden}
     answer = site.post("/jobs/change/retry", **fields)
     assert "3 retried." in followed(site, answer)
     assert answer.headers["location"].startswith(f"{ROOT}/failures?q=queue:mail")
@@ -113,6 +114,22 @@ def test_a_change_reaches_failures_that_were_not_looked_at(
     assert "Retry 3+ jobs" in text_of(site.get(path))
     site.post("/jobs/change/retry", q='state:failed group:"ValueError: no order #"')
     assert 0 == failed(site.store)
+
+
+def test_a_search_that_looked_at_the_newest_only_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found, "WINDOW", 2)
+    people = Population(site.store)
+    people.end(Failed("ValueError: no"), "shop:old")
+    for _ in range(6):
+        people.end(Failed("ValueError: no"), "shop:new")
+
+    shown = text_of(site.get("/failures?q=task:shop:old"))
+    (path,) = links(site, "/failures?q=task:shop:old", "Search among older ones")
+
+    assert "No failed job matches Only the newest failed jobs were looked at." in shown
+    assert 200 == site.get(path).status_code
 
 
 def test_jobs_that_no_worker_can_run_are_below(site: Site) -> None:

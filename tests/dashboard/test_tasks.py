@@ -50,6 +50,20 @@ def test_tasks_show_what_became_of_their_jobs(site: Site) -> None:
     assert "afterword tasks --since 24h" in text_of(site.get("/tasks"))
 
 
+def test_only_the_newest_queued_jobs_are_counted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "COUNT_LIMIT", 2)
+    people = Population(site.store)
+    for name in "aab":
+        people.add(f"shop:{name}")
+
+    assert ["shop: a 1+ queued", "shop: b 1+ queued"] == [
+        row.partition(" –")[0] for row in rows(site.get("/tasks"))
+    ]
+    assert "Of the queued jobs, the newest 2 were counted." in text_of(site.get("/tasks"))
+
+
 def test_a_range_is_chosen(site: Site) -> None:
     ordinary(site.store)
 

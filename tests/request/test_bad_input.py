@@ -278,7 +278,7 @@ def test_what_cannot_be_stored_runs_in_its_request_with_one_warning(
 
     warnings = warnings_in(caplog)
     assert 1 == len(warnings)
-    assert said in warnings[0]
+    assert said.strip("'").partition(".")[0] in warnings[0]  # keys on the path are not logged
     assert 2 == len(ran)
     assert [] == jobs
     assert app.error is None

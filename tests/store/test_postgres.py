@@ -361,6 +361,7 @@ def test_a_claim_reads_no_table_as_a_whole(store: PostgresStore, postgres_url: s
     assert "jobs_ready" in plan
 
 
+@pytest.mark.usefixtures("patient")
 def test_many_claim_at_once_and_none_gets_the_job_of_another(postgres_url: str) -> None:
     stores = [PostgresStore(postgres_url) for _ in range(6)]
     for number, store in enumerate(stores):

@@ -65,7 +65,7 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "with_key": lambda store: store.with_key("k", ended=True),
     "workers": lambda store: store.workers(),
     "queues": lambda store: store.queues(),
-    "tasks": lambda store: store.tasks(0.0),
+    "tasks": lambda store: store.tasks(),
     "schedules": lambda store: store.schedules(),
     "examine": lambda store: store.examine(),
     "cancel": lambda store: store.cancel([new_id()], "reason"),

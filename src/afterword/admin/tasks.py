@@ -49,8 +49,7 @@ class Task:
     Args:
         queued, running: how many jobs are so now.
         completed, failed, cancelled, handed_over: how many ended so in the time that was looked at.
-        waited: from the time at which the last attempt was due to its start.
-        ran: how long the last attempts took.
+        counters: those of the jobs that ended.
         ended: how many jobs ended in each part of the time.
         last_at: the start of the latest period that is counted and in which one ended.
         code: None if the application is not in this process, or has no such task.
@@ -63,11 +62,18 @@ class Task:
     failed: int
     cancelled: int
     handed_over: int
-    waited: Histogram
-    ran: Histogram
+    counters: Sequence[CounterRecord]
     ended: tuple[int, ...]
     last_at: datetime | None
     code: Code | None
+
+    def waited(self) -> Histogram:
+        """Add up the times between the moments at which attempts were due and their starts."""
+        return added_up(each.waited for each in self.counters)
+
+    def ran(self) -> Histogram:
+        """Add up how long the last attempts took."""
+        return added_up(each.ran for each in self.counters)
 
     @property
     def failure_rate(self) -> float | None:
@@ -76,7 +82,13 @@ class Task:
         return self.failed / ran if ran else None
 
 
-def look(store: Store, since: float, now: float, known: Iterable[str] | None = None) -> list[Task]:
+def look(
+    store: Store,
+    since: float,
+    now: float,
+    known: Iterable[str] | None = None,
+    limit: int | None = None,
+) -> list[Task]:
     """Look at the tasks that have unfinished jobs, or jobs that ended since then, by name.
 
     Args:
@@ -84,8 +96,9 @@ def look(store: Store, since: float, now: float, known: Iterable[str] | None = N
             hours ago, and to the hour if it is more than two days ago.
         known: names of the application's tasks, which are listed in any case; None: there is no
             application in this process.
+        limit: only the newest so many queued jobs are counted; None: all, however long that takes.
     """
-    unfinished = {task.name: task for task in store.tasks(now)}
+    unfinished = {task.name: task for task in store.tasks(limit)}
     ended: dict[str, list[CounterRecord]] = {}
     for record in store.counters(since, _period(now - since)):
         ended.setdefault(record.task, []).append(record)
@@ -132,8 +145,7 @@ def _task(
         failed=jobs[JobState.FAILED],
         cancelled=jobs[JobState.CANCELLED],
         handed_over=jobs[JobState.HANDED_OVER],
-        waited=added_up(each.waited for each in ended),
-        ran=added_up(each.ran for each in ended),
+        counters=ended,
         ended=tuple(parts),
         last_at=max((each.started_at for each in ended), default=None),
         code=code,
@@ -151,7 +163,7 @@ def task_document(task: Task) -> Mapping[str, object]:
     numbers = {state.value: getattr(task, state) for state in JobState}
     durations = {
         f"{name}_{part}_seconds": histogram.quantile(quantile)
-        for name, histogram in (("wait", task.waited), ("run", task.ran))
+        for name, histogram in (("wait", task.waited()), ("run", task.ran()))
         for part, quantile in (("p50", 0.5), ("p95", 0.95))
     }
     last_at = task.last_at.isoformat() if task.last_at else None

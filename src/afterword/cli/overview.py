@@ -202,11 +202,12 @@ def _task_grid(found: Sequence[Task], now: float, *, options: bool) -> Grid:
     )
     for task in found:
         last = f"{show_span(now - task.last_at.timestamp())} ago" if task.last_at else None
+        ran = task.ran()
         grid.add(
             task.name,
             *(f"{getattr(task, each):,}" for each in states),
-            quantile(task.ran, 0.5),
-            quantile(task.ran, 0.95),
+            quantile(ran, 0.5),
+            quantile(ran, 0.95),
             last,
             ", ".join(task.code.options) if task.code else None,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Unpack
 
 import typer
 
-from afterword.admin.health import serves
+from afterword.admin.health import COUNT_LIMIT, serves
 from afterword.admin.ids import one
 from afterword.admin.running import add_by
 from afterword.admin.tasks import look
@@ -181,7 +181,7 @@ def _new_job(task: str, text: str, options: CallOptions) -> NewJob:
 def _like(store: Store, task: str) -> str:
     """Ask if another task was meant, if the store has no recent jobs of this one."""
     now = clock.now()
-    names = {each.name for each in look(store, now - _RECENTLY, now)}
+    names = {each.name for each in look(store, now - _RECENTLY, now, limit=COUNT_LIMIT)}
     return "" if task in names else did_you_mean(task, names)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from afterword.admin.duration import parse_span
+from afterword.admin.health import COUNT_LIMIT
 from afterword.admin.tasks import Task, look, quantile
 from afterword.admin.words import many
 from afterword.dashboard.chart import sparkline
@@ -52,6 +53,8 @@ def show(view: View) -> Page:
             "range": name,
             "ranges": _urls(view),
             "exact_to": _RANGES[name],
+            "cut": sum(each.queued for each in tasks) >= COUNT_LIMIT,
+            "limit": COUNT_LIMIT,
             "older": older,
             "after": after,
             "command": command("tasks", since=name),
@@ -73,15 +76,16 @@ def _urls(view: View) -> Mapping[str, str]:
 
 def _look(view: View, name: str) -> Sequence[Task]:
     known = None if view.tasks is None else view.tasks()
-    return look(view.store, view.now - parse_span(name), view.now, known)
+    return look(view.store, view.now - parse_span(name), view.now, known, COUNT_LIMIT)
 
 
 def _row(task: Task, name: str) -> Row:
+    ran = task.ran()
     return Row(
         task=task,
         rate=_in_percent(task.failure_rate),
-        half=quantile(task.ran, 0.5),
-        most=quantile(task.ran, 0.95),
+        half=quantile(ran, 0.5),
+        most=quantile(ran, 0.95),
         ended=sparkline(task.ended, f"{many(sum(task.ended), 'job')} ended in {name}")
         if task.last_at
         else Markup("–"),

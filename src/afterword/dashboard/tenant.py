@@ -51,7 +51,9 @@ class OfTenant:
         """The tenant's failures in groups."""
         return self._store.failures(self._own(wanted), limit)
 
-    def window(self, many: int, before: str | None, state: JobState | None) -> str | None:
+    def window(
+        self, many: int, before: str | None = None, state: JobState | None = None
+    ) -> str | None:
         """The id below which a search does not look."""
         return self._store.window(many, before, state)
 

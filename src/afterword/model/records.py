@@ -129,13 +129,8 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
-    """Counts of a task's jobs: the unfinished ones, and those that ended recently."""
+    """The numbers of a task's unfinished jobs."""
 
     name: str
     queued: int
     running: int
-    completed: int
-    failed: int
-    cancelled: int
-    last_at: datetime | None  # the latest end of one
-    handed_over: int = 0

@@ -191,7 +191,7 @@ class Outbox:
             must_raise = self.rules.strict or self.over or call.options is not NO_OPTIONS
             if must_raise or belongs_elsewhere(call.func):
                 raise
-            telemetry.not_durable(reference(call.func), str(error))
+            telemetry.not_durable(reference(call.func), error.logged)
             return unstored_draft(call, injection)
 
     def _find_unique(self, unique_key: str) -> JobRecord | None:

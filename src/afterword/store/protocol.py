@@ -464,8 +464,12 @@ class Store(Protocol):
         may be too small, and of a queue in which all jobs wait, nothing may be known.
         """
 
-    def tasks(self, since: float) -> Sequence[TaskRecord]:
-        """The tasks that have unfinished jobs, or jobs that ended since then, by name."""
+    def tasks(self, limit: int | None = None) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs, by name.
+
+        With `limit`, only the newest so many queued jobs are counted. `counters` has those that
+        ended.
+        """
 
     def revision(self) -> str:
         """A text that changes when anything in the store does; it may also change without that.

@@ -167,17 +167,8 @@ def queue_record(row: Row) -> QueueRecord:
 
 def task_record(row: Row) -> TaskRecord:
     """Make the record of a row of tasks.sql."""
-    name, queued, running, completed, handed_over, failed, cancelled, last_at = row
-    return TaskRecord(
-        name=name,
-        queued=queued,
-        running=running,
-        completed=completed,
-        handed_over=handed_over,
-        failed=failed,
-        cancelled=cancelled,
-        last_at=_maybe_datetime(last_at),
-    )
+    name, queued, running = row
+    return TaskRecord(name=name, queued=queued, running=running)
 
 
 def _maybe_datetime(seconds: float | None) -> datetime | None:

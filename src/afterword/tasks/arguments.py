@@ -337,12 +337,18 @@ def _call_of(signature: inspect.Signature) -> str:
 
 
 def _unstorable(func: Callable[..., Any], path: str, value: object, reason: str) -> NotStorable:
-    # It is logged, so it does not quote the keys on the path: they are arguments, too.
-    name, _, inside = path.partition(".")
+    def message(argument: str) -> str:
+        return (
+            f"{argument} {kind_of(value)}, which cannot be stored and read back: {reason}."
+            " Pass an id or a path instead, and load the object in the task."
+        )
+
+    root, _, nested = path.partition(".")
     return NotStorable(
-        f"The argument {name!r} of {_name(func)} {'holds something' if inside else 'is'}"
-        f" {kind_of(value)}, which cannot be stored and read back: {reason}."
-        " Pass an id or a path instead, and load the object in the task."
+        message(f"The argument {path!r} of {_name(func)} is"),
+        logged=message(
+            f"The argument {root!r} of {_name(func)} {'holds something' if nested else 'is'}"
+        ),
     )
 
 

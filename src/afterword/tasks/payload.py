@@ -47,15 +47,23 @@ def measure(
             inner = f"{path}.{key if type(key) is str else safe_repr(key)}"
             size = measure(item, inner, models=models, depth=depth + 1, size=size)
     elif isinstance(value, Iterator):
-        root, _, nested = path.partition(".")  # it is logged, and the keys on the path are data
-        raise NotStorable(
-            f"The argument {root!r} {'holds something' if nested else 'is'} {kind_of(value)}, which"
-            " can be read only once: storing it would leave nothing for the task. Pass a list."
-        )
+        raise _read_once(value, path)
     elif models and (isinstance(value, BaseModel) or is_dataclass(value)):
         inside = getattr(value, "__dict__", {})
         size = measure(inside, path, models=True, depth=depth, size=size)
     return size
+
+
+def _read_once(value: object, path: str) -> NotStorable:
+    rest = (
+        f"{kind_of(value)}, which can be read only once: storing it would leave nothing for the"
+        " task. Pass a list."
+    )
+    root, _, nested = path.partition(".")
+    return NotStorable(
+        f"The argument {path!r} is {rest}",
+        logged=f"The argument {root!r} {'holds something' if nested else 'is'} {rest}",
+    )
 
 
 def _measure_text(value: str | bytes | bytearray, path: str, size: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from afterword.model.failures import Failures
 from afterword.model.job import JobState, NewJob, new_id
 from afterword.model.outcome import Cancelled, Completed, Failed, HandedOver, Outcome
-from afterword.model.records import Filter, QueueRecord, TaskRecord
+from afterword.model.records import Filter, QueueRecord
 from afterword.store.protocol import Claim, Report, Settlement, Store
 from afterword.testing.kit import (
     BATCH,
@@ -384,22 +384,28 @@ def check_an_empty_queue_is_not_listed(store: Store) -> None:
 
 
 def check_tasks(store: Store) -> None:
-    """A task is listed with the number of its jobs in each state, and the time of the last end."""
-    expect([], list(store.tasks(since=PAST)), "tasks of a new store")
-    jobs = _varied(store)
-    other, send = store.tasks(since=PAST)
-    expect("app:other", other.name, "the first name")
-    expect((1, 0, 0, 1, 0), _numbers(other), "app:other")
-    expect((3, 1, 1, 0, 0), _numbers(send), "app:send")
-    expect(record(store, jobs["failed"].id).finished_at, other.last_at, "when it ended")
+    """A task is listed with the numbers of its unfinished jobs; one without them is not."""
+    expect([], list(store.tasks()), "tasks of a new store")
+    end(store, running(store, "cid", task="app:gone"), Completed())
+    _varied(store)
+    tasks = [(task.name, task.queued, task.running) for task in store.tasks()]
+    expect([("app:other", 1, 0), ("app:send", 3, 1)], tasks, "tasks")
 
 
-def _numbers(task: TaskRecord) -> tuple[int, ...]:
-    return (task.queued, task.running, task.completed, task.failed, task.cancelled)
+def check_tasks_of_the_newest_jobs(store: Store) -> None:
+    """With a limit, only the newest queued jobs are counted, but every running one."""
+    running(store, task="app:old")
+    store.add([a_job(task="app:old"), a_job(task="app:send"), a_job(task="app:send")])
+    for limit, expected in (
+        (1, [("app:old", 0, 1), ("app:send", 1, 0)]),
+        (3, [("app:old", 1, 1), ("app:send", 2, 0)]),
+    ):
+        tasks = [(task.name, task.queued, task.running) for task in store.tasks(limit)]
+        expect(expected, tasks, f"tasks with limit {limit}")
 
 
 def check_handed_over_jobs_are_found(store: Store) -> None:
-    """A job that was handed over is found and counted by its state, and by its task."""
+    """A job that was handed over is found and counted by its state."""
     handed = running(store)
     end(store, handed, HandedOver())
     end(store, running(store, "bob"), Completed())
@@ -407,8 +413,6 @@ def check_handed_over_jobs_are_found(store: Store) -> None:
     expect([handed.id], ids(store.find(wanted)), "found")
     expect(1, store.count(wanted)[JobState.HANDED_OVER], "counted alone")
     expect(1, store.count()[JobState.HANDED_OVER], "counted with the others")
-    (task,) = store.tasks(since=PAST)
-    expect((1, 1), (task.handed_over, task.completed), "of the task")
 
 
 def check_a_hand_over_is_an_attempt(store: Store) -> None:
@@ -422,19 +426,6 @@ def check_a_hand_over_is_an_attempt(store: Store) -> None:
     expect([JobState.HANDED_OVER], outcomes, "attempts after that")
 
 
-def check_tasks_since(store: Store) -> None:
-    """Earlier ends do not count, and a task with no jobs left to count is not listed."""
-    _varied(store)
-    (send, other) = sorted(store.tasks(since=FUTURE), key=lambda task: -task.queued)
-    expect((3, 1, 0, 0, 0), _numbers(send), "app:send")
-    expect((1, 0, 0, 0, 0), _numbers(other), "app:other")
-    expect((None, None), (send.last_at, other.last_at), "when one ended")
-    ended = running(store, "cid", task="app:gone")
-    end(store, ended, Completed())
-    expect(True, "app:gone" in {each.name for each in store.tasks(PAST)}, "listed since long ago")
-    expect(False, "app:gone" in {each.name for each in store.tasks(FUTURE)}, "listed since 2096")
-
-
 def check_looking_from_any_thread(store: Store) -> None:
     """Workers, queues and tasks may be queried from any thread, while another one writes."""
     attempt = running(store)
@@ -442,7 +433,7 @@ def check_looking_from_any_thread(store: Store) -> None:
     looks: tuple[Callable[[], Sized], ...] = (
         store.workers,
         store.queues,
-        lambda: store.tasks(PAST),
+        store.tasks,
         lambda: store.attempts(attempt.id),
         lambda: store.find(Filter(state=JobState.RUNNING)),
         lambda: store.count(Filter(task="app:send"), 10),

@@ -160,10 +160,10 @@ class Queries:
             return [queue_record(row) for row in session.execute("queues", {"limit": limit})]
 
     @repeated
-    def tasks(self, since: float) -> Sequence[TaskRecord]:
-        """The tasks that have unfinished jobs, or jobs that ended since then."""
+    def tasks(self, limit: int | None = None) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs."""
         with self._people.looking() as session:
-            return [task_record(row) for row in session.execute("tasks", {"since": since})]
+            return [task_record(row) for row in session.execute("tasks", {"limit": limit})]
 
     @repeated
     def revision(self) -> str:

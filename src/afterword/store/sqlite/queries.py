@@ -142,9 +142,10 @@ class Queries:
         rows = self._reader.read("queues", values)
         return [queue_record(row) for row in rows]
 
-    def tasks(self, since: float) -> Sequence[TaskRecord]:
-        """The tasks that have unfinished jobs, or jobs that ended since then."""
-        return [task_record(row) for row in self._reader.read("tasks", {"since": since})]
+    def tasks(self, limit: int | None = None) -> Sequence[TaskRecord]:
+        """The tasks that have unfinished jobs."""
+        values = {"limit": _ANY if limit is None else limit}
+        return [task_record(row) for row in self._reader.read("tasks", values)]
 
     def revision(self) -> str:
         """Number the commits of other connections, and the connection that counts them."""
