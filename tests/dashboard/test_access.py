@@ -10,10 +10,12 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from afterword import Afterword
+from afterword.dashboard.application import FORM_LIMIT
 from afterword.dashboard.permissions import OPERATE, READ, Permission
 from afterword.dashboard.routes import ROUTES, Route
 from afterword.dashboard.static_files import FOLDER
@@ -140,6 +142,7 @@ def test_other_methods_are_not_allowed(store: Store, job_id: str, route: Route) 
         {"sec-fetch-site": "cross-site", "origin": f"http://{HOST}"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": f"http://{HOST}.evil.example"},
         {"cookie": "session=1"},
         {},
@@ -181,7 +184,7 @@ def test_a_change_is_a_form(store: Store, job_id: str, route: Route) -> None:
         assert 415 == ask(site, route, job_id, **{"content-type": kind})
     too_large = site.client.post(
         url_of(route, job_id),
-        content=b"a=" + b"x" * 300_000,
+        content=b"a=" + b"x" * FORM_LIMIT,
         headers={**OWN, "content-type": "application/x-www-form-urlencoded"},
     )
     assert 413 == too_large.status_code
@@ -267,6 +270,28 @@ def test_authorize_may_send_people_to_the_log_in_page(store: Store) -> None:
         assert (303, "/login") == (answer.status_code, answer.headers["location"])
 
 
+class NotLoggedIn(Exception):
+    """An exception of the application, which has a handler for it."""
+
+
+def a_stranger(request: Request) -> None:
+    raise NotLoggedIn
+
+
+@pytest.mark.parametrize("authorize", [a_stranger, Depends(a_stranger)], ids=["def", "Depends"])
+def test_the_application_handles_its_own_exceptions(store: Store, authorize: Any) -> None:
+    async def to_log_in(request: Request, error: Exception) -> RedirectResponse:
+        return RedirectResponse("/login", 303)
+
+    inner = site_of(store, authorize=authorize).client.app.routes[0].app  # type: ignore[attr-defined]
+    application = FastAPI(exception_handlers={NotLoggedIn: to_log_in})
+    application.mount("/dashboard", inner)
+
+    answer = TestClient(application).get("/dashboard/jobs", follow_redirects=False)
+
+    assert (303, "/login") == (answer.status_code, answer.headers["location"])
+
+
 def test_a_dependency_may_refuse(store: Store) -> None:
     answer = site_of(store, authorize=a_chain).get("/", **{"x-user": "banned"})
 
@@ -299,7 +324,9 @@ def test_authorize_sees_the_application_around_it(tmp_path: Path) -> None:
         assert 200 == client.get("/dashboard/jobs").status_code
 
 
-@pytest.mark.parametrize("answer", [True, "admin", 1, {"fly"}, ["operate"], b"read"], ids=str)
+@pytest.mark.parametrize(
+    "answer", [True, "admin", 1, {"fly"}, ["operate"], b"read", {"delete": False}], ids=str
+)
 def test_other_answers_are_mistakes(store: Store, answer: object) -> None:
     site = site_of(store, authorize=lambda request: answer)
 
@@ -419,6 +446,23 @@ def test_links_have_the_path_of_the_mount(store: Store, prefix: str) -> None:
     assert [] == [each for each in links if not each.startswith((f"{expected}/", "#"))]
 
 
+@pytest.mark.parametrize("path", ["/jobs/", "/jobs//", "/jobs/x y/"])
+def test_a_slash_at_the_end_is_taken_away_by_a_path(store: Store, path: str) -> None:
+    answer = site_of(store).get(f"{path}?q=state:failed")
+
+    expected = f"{ROOT}{path.rstrip('/').replace(' ', '%20')}?q=state:failed"
+    assert (307, expected) == (answer.status_code, answer.headers["location"])
+
+
+def test_a_path_with_two_slashes_leads_nowhere_else(store: Store) -> None:
+    inner = site_of(store).client.app.routes[0].app  # type: ignore[attr-defined]
+    client = TestClient(inner, base_url=f"http://{HOST}", follow_redirects=False)
+
+    answer = client.get("http://app.example.org//evil.example/x/")
+
+    assert "/evil.example/x" == answer.headers["location"]
+
+
 def test_static_files_are_small_and_cached(store: Store) -> None:
     site = site_of(store, authorize=lambda request: None)
     page = site_of(store).get("/").text
@@ -442,7 +486,7 @@ def test_htmx_is_the_file_that_its_licence_names() -> None:
 def test_there_is_no_other_file(store: Store) -> None:
     site = site_of(store)
 
-    for path in ("/static/", "/static/x/afterword.css", "/static/../access.py", "/static/%2e%2e"):
+    for path in ("/static", "/static/x/afterword.css", "/static/../access.py", "/static/%2e%2e"):
         assert 404 == site.get(path).status_code
 
 

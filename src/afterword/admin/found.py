@@ -1,6 +1,6 @@
 """Pages of the jobs that a search finds. No search reads more than a window of jobs at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from afterword.admin.ids import full_id
@@ -77,15 +77,25 @@ def next_id(job_id: str) -> str:
     >>> next_id("015d3ef7-9800-7000-8000-0000000000ff")
     '015d3ef7-9800-7000-8000-000000000100'
     """
-    number = f"{int(job_id.replace('-', ''), 16) + 1:032x}"[-32:]
+    return _id_at(job_id, 1)
+
+
+def _id_at(job_id: str, distance: int) -> str:
+    number = f"{max(0, int(job_id.replace('-', ''), 16) + distance):032x}"[-32:]
     return f"{number[:8]}-{number[8:12]}-{number[12:16]}-{number[16:20]}-{number[20:]}"
 
 
 def _named(store: Store, search: Search) -> list[JobRecord]:
     ids = {full_id(store, typed) for typed in search.ids}
-    found = store.get([each for each in ids if each])
-    wanted = search.filter.state
-    return [job for job in found if search.matches(job) and wanted in (None, job.state)]
+    found = (
+        job for each in sorted(filter(None, ids), reverse=True) for job in _one(store, search, each)
+    )
+    return [job for job in found if search.matches(job)]
+
+
+def _one(store: Store, search: Search, job_id: str) -> Sequence[JobRecord]:
+    """Return the job with this id if the filter lets it through."""
+    return store.find(replace(search.filter, above=_id_at(job_id, -1)), 1, next_id(job_id))
 
 
 def _read(store: Store, search: Search, limit: int, before: str | None, below: str | None) -> Found:

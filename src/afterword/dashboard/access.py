@@ -16,7 +16,7 @@ the same machine.
 import inspect
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
@@ -86,12 +86,20 @@ def require_own_page(request: Request) -> None:
     if site is not None:
         own = site in ("same-origin", "none")
     elif origin is not None:
-        own = urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
-        own = own and bool(urlsplit(origin).netloc)
+        named = _host_in(origin)
+        own = bool(named) and named == request.headers.get("host", "").lower()
     else:
         own = "authorization" in request.headers
     if not own:
         raise HTTPException(403, CROSS_SITE)
+
+
+def _host_in(origin: str) -> str:
+    """Return the host and port of an origin; "" if it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def require_local(request: Request) -> None:
@@ -180,7 +188,7 @@ def _permissions_in(answer: object) -> Grant:
     known = get_args(Permission)
     if (
         isinstance(answer, Collection)
-        and not isinstance(answer, str | bytes | Response)
+        and not isinstance(answer, str | bytes | Response | Mapping)
         and all(isinstance(each, str) and each in known for each in answer)
     ):
         return READ | frozenset(answer) if answer else frozenset()

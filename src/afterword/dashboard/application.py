@@ -7,25 +7,26 @@ listed in `routes.py`; this module turns a request into a `View`, and the answer
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, quote
 from zlib import crc32
 
 from jinja2 import Environment
-from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route as StarletteRoute
+from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from afterword.admin.ids import NotFound
 from afterword.dashboard import access
 from afterword.dashboard.permissions import OPERATE, Access
 from afterword.dashboard.recent import Recent
-from afterword.dashboard.rendering import environment
+from afterword.dashboard.rendering import environment, readable
 from afterword.dashboard.routes import ROUTES, Route, menu, section_of
 from afterword.dashboard.source import Source
 from afterword.dashboard.static_files import StaticFile, static_files
@@ -43,15 +44,17 @@ from afterword.dashboard.view import (
 from afterword.errors import AfterwordError, ConfigurationError, StoreError
 from afterword.model.audit import Actor
 from afterword.store.protocol import Store
+from afterword.tasks.payload import PAYLOAD_LIMIT
 
 T = TypeVar("T")
 Ask = Callable[[Request], Any]  # returns the answer of `authorize`, or an awaitable of it
 
 AT_ONCE = 4  # threads that ask the store: as many as a person needs who opens several tabs
 CHUNKS = 200  # of a download that are made at a time
-FORM_LIMIT = 256 * 1024  # bytes
+FORM_LIMIT = 4 * PAYLOAD_LIMIT  # bytes: a form may write three for one
 _RENEW = 15.0  # seconds after which an open page is rendered again although nothing has changed
 _TRY_AGAIN = "5"  # seconds
+_AWAY = "The store cannot be reached. Trying again."
 _OUTER = "afterword.outer"  # in the scope: the application around the dashboard
 _FORM = "application/x-www-form-urlencoded"
 
@@ -97,12 +100,13 @@ class Dashboard:
         self._templates: Environment = environment()
         self._recent = Recent()
         self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
-        self._application = Starlette(
-            routes=[
-                *(self._route(each) for each in ROUTES),
-                *(self._static_route(each) for each in self._files.values()),
-            ],
-            exception_handlers={HTTPException: self._refused},
+        routes = [
+            *(self._route(each) for each in ROUTES),
+            *(self._static_route(each) for each in self._files.values()),
+        ]
+        # Other exceptions, also those of `authorize`, are for the application around it.
+        self._application = ExceptionMiddleware(
+            Router(routes, redirect_slashes=False), {HTTPException: self._refused}
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +114,7 @@ class Dashboard:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] == "http":
-            own = {**scope, _OUTER: scope.get("app")}
+            own = {**scope, _OUTER: scope.get("app"), "app": self}
             await self._application(own, receive, _with_headers(send))
 
     # ------------------------------------------------------------------ routes
@@ -192,16 +196,18 @@ class Dashboard:
             trace_url=self._source.trace_url,
             recent=Recent() if known.tenant else self._recent,  # answers are of all jobs
             settings=self._source.settings,
-            poll="hx-request" in request.headers,
+            poll=_is_poll(request),
         )
 
     def _response(self, answer: Answer, view: View, known: Access, tag: str) -> Response:
         if isinstance(answer, Redirect):
             return RedirectResponse(answer.url, 303)
         if isinstance(answer, Download):
+            chunks = iter(answer.chunks)
+            first = list(islice(chunks, 2))  # a heading and some jobs: what is wrong is told now
             disposition = f'attachment; filename="{answer.name}"'
             return StreamingResponse(
-                self._sent(answer.chunks),
+                self._sent(chain(first, chunks)),
                 media_type=answer.media_type,
                 headers={"Content-Disposition": disposition},
             )
@@ -244,6 +250,13 @@ class Dashboard:
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
+        without_slash = _without_slash(request)
+        if error.status_code == 404 and without_slash:
+            return RedirectResponse(without_slash, 307)
+        if _is_poll(request) and 300 <= error.status_code < 400:
+            return Response(status_code=401)  # the page itself goes there; see afterword.js
+        if _is_poll(request):
+            return PlainTextResponse(error.detail, error.status_code, error.headers)
         values = {"status": error.status_code, "reason": error.detail, "retries": False}
         page = Page(template="error.html", title=error.detail, values=values)
         response = self._rendered(page, _root_of(request), "", Access("", frozenset()))
@@ -258,7 +271,10 @@ class Dashboard:
         status = _status_of(error)
         if status is None:
             raise error
-        retries = isinstance(error, StoreError)
+        if _is_poll(request):
+            return PlainTextResponse(_AWAY if status == 503 else readable(str(error)), status)
+        # A page that a form has led to cannot be asked for again.
+        retries = isinstance(error, StoreError) and request.method != "POST"
         values = {"status": status, "reason": str(error), "retries": retries}
         page = Page(template="error.html", title="Problem", values=values, status=status)
         response = self._rendered(page, _root_of(request), screen, known)
@@ -308,6 +324,21 @@ def _root_of(request: Request) -> str:
     """Return the path under which the dashboard is mounted, proxies' prefixes included."""
     root: str = request.scope.get("root_path", "")
     return quote(root.rstrip("/"))
+
+
+def _is_poll(request: Request) -> bool:
+    """Return True if an open page asks for news."""
+    return "hx-request" in request.headers
+
+
+def _without_slash(request: Request) -> str:
+    """Return the URL without the slashes at its end, as a path; "" if there is none."""
+    root, path = request.scope.get("root_path", ""), request.scope["path"]
+    inner = path.removeprefix(root) if path.startswith(root) else path
+    if not inner.strip("/") or not inner.endswith("/"):
+        return ""
+    query = request.url.query
+    return f"{_root_of(request)}/{quote(inner.strip('/'))}" + (f"?{query}" if query else "")
 
 
 def _tag_of(view: View) -> str:

@@ -18,7 +18,7 @@ from afterword.admin.search import Search
 from afterword.admin.summary import note_on
 from afterword.admin.words import at_least, many
 from afterword.dashboard.command import command
-from afterword.dashboard.jobs import results_in, searched
+from afterword.dashboard.jobs import id_in, results_in, searched
 from afterword.dashboard.rendering import short_id
 from afterword.dashboard.view import Answer, Page, Redirect, View
 from afterword.errors import ConfigurationError
@@ -51,17 +51,26 @@ class Scope:
         return scope_of(self.search, self.states)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place where a change goes on: in the jobs of a state, from before an id."""
+
+    state: JobState
+    before: str | None = None
+
+
 def confirm(view: View) -> Page:
     """Show what a change would do; nothing is changed yet."""
     scope = _scope_of(view)
-    samples = _samples(view, scope)
+    count, (samples, more) = _count(view, scope), _samples(view, scope)
     return Page(
         template="confirm.html",
         title=f"{scope.change.name.capitalize()} jobs",
         values={
             "scope": scope,
             "change": scope.change,
-            "count": _count(view, scope),
+            "count": count,
+            "nothing": count == "0" or not (samples or more or count.endswith("+")),
             "samples": view.all_shown(samples),
             "notes": {job.id: note_on(job, view.now, short_id) for job in samples},
             "command": _command(scope),
@@ -76,13 +85,12 @@ def carry_out(view: View) -> Answer:
     scope = _scope_of(view)
     report = Counter(results_in(view, scope.change))  # of the parts before
     until = time.monotonic() + SECONDS
-    before = view.asked("before") or None
     by = by_search(view.by, scope.search, scope.states) if scope.all else view.by
-    for ids in _parts(view, scope, before):
-        report.update(each or "refused" for each in scope.change.apply(view.store, ids, by))
-        before = ids[-1]
-        if scope.all and time.monotonic() > until:
-            return _unfinished(view, scope, report, before)
+    for ids, next_place in _parts(view, scope):
+        if ids:
+            report.update(each or "refused" for each in scope.change.apply(view.store, ids, by))
+        if next_place and time.monotonic() > until:
+            return _unfinished(view, scope, report, next_place)
     results = {result.replace(" ", "_"): count for result, count in report.items() if count}
     return Redirect(_back(view, did=scope.change.name, **results))
 
@@ -123,13 +131,17 @@ def _count_group(view: View, scope: Scope) -> str:
     return at_least(sum(group.count for group in found.groups), not found.all)
 
 
-def _samples(view: View, scope: Scope) -> list[JobRecord]:
+def _samples(view: View, scope: Scope) -> tuple[list[JobRecord], bool]:
+    """Return the newest jobs, and True if there may be others that were not looked at."""
     if scope.ids:
-        return list(view.store.get(scope.ids[:SAMPLES]))
-    found: list[JobRecord] = []
-    for state in scope.states:
-        found += find(view.store, scope.search.in_state(state), SAMPLES).jobs
-    return sorted(found, key=lambda job: job.id, reverse=True)[:SAMPLES]
+        return list(view.store.get(scope.ids[:SAMPLES])), False
+    pages = [find(view.store, scope.search.in_state(each), SAMPLES) for each in scope.states]
+    found = sorted((job for page in pages for job in page.jobs), key=_id, reverse=True)
+    return found[:SAMPLES], any(page.cut for page in pages)
+
+
+def _id(job: JobRecord) -> str:
+    return job.id
 
 
 def _command(scope: Scope) -> str:
@@ -151,31 +163,52 @@ def _back(view: View, **query: object) -> str:
 # ---------------------------------------------------------------------- in parts
 
 
-def _parts(view: View, scope: Scope, before: str | None) -> Iterator[list[str]]:
-    """Yield the ids to be changed, in batches."""
+def _parts(view: View, scope: Scope) -> Iterator[tuple[list[str], Place | None]]:
+    """Yield the ids to be changed, in batches, each with the place of the next batch.
+
+    A batch may be empty: then none of the jobs that were looked at match.
+    """
     if scope.ids:
-        yield list(scope.ids)
+        yield list(scope.ids), None
         return
-    for state in scope.states:
-        cursor = before
-        while True:
-            found = find(view.store, scope.search.in_state(state), BATCH, cursor)
-            if found.jobs:
-                yield [job.id for job in found.jobs]
-            cursor = found.older
-            if cursor is None:
-                break
+    place = _place_of(view, scope)
+    while place:
+        search = scope.search.in_state(place.state)
+        found = find(view.store, search, BATCH, place.before)
+        place = _behind(scope, place, found.older)
+        yield [job.id for job in found.jobs], place
 
 
-def _unfinished(view: View, scope: Scope, report: Counter[str], before: str) -> Page:
+def _place_of(view: View, scope: Scope) -> Place | None:
+    """Return where the part before has ended, or the first place.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    before, at = id_in(view, "before"), view.asked("at")
+    if at and at not in scope.states:
+        raise ConfigurationError(f"at must be a state of the jobs to be changed, but it is {at!r}.")
+    states = [JobState(at)] if at else scope.states[:1]
+    return next((Place(state, before) for state in states), None)
+
+
+def _behind(scope: Scope, place: Place, older: str | None) -> Place | None:
+    """Return the place behind a batch; None if it was the last one."""
+    if older is not None:
+        return Place(place.state, older)
+    states = scope.states[scope.states.index(place.state) + 1 :]
+    return Place(states[0]) if states else None
+
+
+def _unfinished(view: View, scope: Scope, report: Counter[str], place: Place) -> Page:
     return Page(
         template="unfinished.html",
         title=f"{scope.change.name.capitalize()} jobs",
         values={
             "scope": scope,
             "change": scope.change,
-            "report": report,
-            "before": before,
+            "report": report or {scope.change.results[0]: 0},
+            "place": place,
             "action": view.url(f"/jobs/change/{scope.change.name}"),
             "back": _back(view),
         },

@@ -54,5 +54,6 @@ def _lines(rows: list[list[str]]) -> str:
 
 def _cell(value: Any) -> str:
     """Write a value as a cell that no spreadsheet takes for a formula."""
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    if not isinstance(value, str):
+        return "" if value is None else json.dumps(value)
+    return f"'{value}" if value.startswith(_FORMULA) else value

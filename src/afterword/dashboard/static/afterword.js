@@ -26,24 +26,25 @@
     later(document.hidden ? HIDDEN : EVERY);
   }
 
-  function away(lost) {
+  function away(lost, why) {
     $("live").classList.toggle("away", lost);
-    say(lost ? "No answer from the server. Trying again." : "");
+    say(lost ? why || "No answer from the server. Trying again." : "");
     if (lost) later(AWAY);
   }
 
+  // What is not news stays out of the page. Who has to log in again is led there.
+  document.addEventListener("htmx:after:request", (event) => {
+    const { response, text } = event.detail.ctx, { status, raw } = response;
+    if (raw.redirected || status === 401) location.reload();
+    else if (status >= 400) away(true, !text.startsWith("<") && text);
+    else { away(false); times(); return; }
+    event.preventDefault();
+  });
   document.addEventListener("htmx:before:swap", (event) => {
-    const { ctx, tasks } = event.detail;
-    const status = ctx.response?.raw?.status ?? ctx.response?.status ?? 200;
-    if (status >= 400 && status !== 503) { event.preventDefault(); away(true); return; }
-    away(false);
-    for (const { fragment } of tasks ?? []) keepState(fragment);
+    for (const { fragment } of event.detail.tasks ?? []) keepState(fragment);
   });
   document.addEventListener("htmx:error", () => away(true));
   document.addEventListener("htmx:after:swap", () => { times(); chosen(); reveal(); });
-  document.addEventListener("htmx:after:request", (event) => {
-    if ((event.detail.ctx.response?.raw?.status ?? 0) === 304) { away(false); times(); }
-  });
 
   // What the reader has opened, ticked or typed is theirs: a new version of the page keeps it.
   function keepState(fragment) {

@@ -1,0 +1,73 @@
+"""Searches, exports and forms at their edges."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from afterword.model.job import JobState
+from afterword.model.outcome import Failed
+from afterword.tasks.payload import PAYLOAD_LIMIT
+from tests.dashboard.conftest import Site
+from tests.dashboard.population import Population
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("queue:mail", True),
+        ("queue:default", False),
+        ("task:no:such", False),
+        ("tag:vip state:failed", True),
+        ("tag:none", False),
+        ("error:lost", True),
+        ("error:other", False),
+        ("since:1h", True),
+        ("state:queued", False),
+    ],
+)
+def test_a_job_that_is_named_must_match_the_other_words(
+    site: Site, words: str, found: bool
+) -> None:
+    people = Population(site.store)
+    job_id = people.end(Failed("it is lost"), "shop:send", queue="mail", tags=("vip",))
+    people.end(Failed("it is lost"), "shop:send", queue="mail", tags=("vip",))
+
+    for named in (job_id, job_id[-12:]):
+        page = site.get(f"/jobs?q=id:{named} {words}").text
+        assert ([f"j-{job_id}"] if found else []) == re.findall(r'id="(j-[^"]*)"', page)
+    site.post("/jobs/change/retry", q=f"id:{job_id} {words}")
+    (job,) = site.store.get([job_id])
+    assert (JobState.QUEUED if found else JobState.FAILED) == job.state
+
+
+def test_an_export_that_is_not_possible_is_explained(site: Site) -> None:
+    people = Population(site.store)
+    for end in "ab":
+        people.add(id=f"0193e5f0-7c1a-7b2e-8d3f-0123456789a{end}")
+
+    for kind in ("json", "csv"):
+        answer = site.get(f"/jobs/export.{kind}?q=id:0193e5f0")
+
+        assert 400 == answer.status_code
+        assert "several ids begin with 0193e5f0" in answer.text
+
+
+def test_numbers_in_a_spreadsheet_stay_numbers(site: Site) -> None:
+    Population(site.store).add(priority=-5, request_id="-5")
+
+    (row,) = csv.DictReader(io.StringIO(site.get("/jobs/export.csv").text))
+
+    assert ("-5", "'-5") == (row["priority"], row["request_id"])
+
+
+def test_the_largest_arguments_can_be_edited(site: Site) -> None:
+    largest = json.dumps({"text": '"' * (PAYLOAD_LIMIT // 2 - 20)}, separators=(",", ":"))
+    job_id = Population(site.store).add()
+
+    answer = site.post(f"/jobs/{job_id}/copy", arguments=largest)
+
+    assert 303 == answer.status_code
+    assert largest in {job.arguments for job in site.store.find()}
