@@ -17,7 +17,7 @@ from afterword.admin import found
 from afterword.dashboard import change, jobs
 from afterword.errors import ConfigurationError
 from afterword.model.job import JobOptions, JobState, new_id
-from afterword.model.outcome import Completed, Failed, RetryAt
+from afterword.model.outcome import Completed, Failed, HandedOver, RetryAt
 from afterword.model.records import Filter
 from afterword.store.protocol import Settlement, Store, open_store
 from afterword.store.sqlite.reader import Reader
@@ -61,6 +61,22 @@ def test_the_overview_says_what_is_wrong(site: Site) -> None:
 
 
 # ---------------------------------------------------------------------- jobs
+
+
+def test_a_job_that_was_handed_over_is_shown_in_words(site: Site) -> None:
+    """There is a tab for such jobs once there are some, and a mark of its own."""
+    people = Population(site.store)
+    people.end(Completed())
+    assert "handed over" not in text_of(site.get("/jobs"))
+
+    job_id = people.end(HandedOver())
+
+    answer = site.get("/jobs?q=state:handed_over")
+    assert [job_id] == shown_ids(answer)
+    assert "handed over 1" in text_of(answer)
+    assert 'class="state k-handed-over"' in answer.text
+    page = site.get(f"/jobs/{job_id}")
+    assert 'class="outcome o-handed-over">handed over' in page.text
 
 
 def test_jobs_are_listed_newest_first_in_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from afterword import JobState, task
 from afterword.fleets.remote import SEND_WITHIN
 from afterword.store.protocol import open_store
 from tests.fleets import celery_site, rq_site
-from tests.fleets.celery_site import app as celery_app
 from tests.fleets.celery_site import append, note
 from tests.fleets.conftest import Ran
+from tests.fleets.memory import using
 from tests.fleets.servers import Broker
 from tests.fleets.site import PATIENCE, Fleet, post, serving_fleet
 from tests.helpers import wait_until
@@ -26,12 +26,11 @@ SLACK = 4.0  # seconds: what a busy machine adds
 @pytest.fixture
 def broker(redis: Broker) -> Iterator[Broker]:
     """A broker of Celery and RQ, without workers: what has arrived is counted in Redis."""
-    celery_app.conf.broker_url = redis.url
     client = redis_client.Redis.from_url(redis.url)
     client.flushall()
     client.close()
-    yield redis
-    celery_app.conf.broker_url = "memory://"
+    with using(redis.url):
+        yield redis
 
 
 @pytest.fixture

@@ -21,31 +21,22 @@ from afterword.injection.needs import Injection
 from afterword.starlette import BackgroundTasks
 from afterword.tasks.registry import _options
 from tests.fleets import celery_site
-from tests.fleets.celery_site import app as celery_app
 from tests.fleets.celery_site import note, plain
+from tests.fleets.memory import in_memory, published
 from tests.fleets.site import PATIENCE, Fleet, post, serving_fleet
 from tests.helpers import wait_until
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Fleet]:
-    published()
     with serving_fleet(tmp_path, tasks=[celery_site], concurrency=1) as site:
         yield site
 
 
-def published() -> list[str]:
-    """The ids of the messages in the queue, which is empty afterwards."""
-    found: list[str] = []
-    with celery_app.connection_for_read() as connection:
-        queue = connection.SimpleQueue("celery")
-        while True:
-            try:
-                message = queue.get(block=False)
-            except queue.Empty:
-                return found
-            message.ack()
-            found.append(message.headers["id"])
+@pytest.fixture(autouse=True)
+def broker() -> Iterator[None]:
+    with in_memory():
+        yield
 
 
 def test_a_unique_key_is_free_once_the_job_was_handed_over(site: Fleet) -> None:
@@ -83,7 +74,6 @@ def test_a_rate_holds_back_what_is_published(site: Fleet, monkeypatch: pytest.Mo
 
 
 def test_a_schedule_hands_over(tmp_path: Path) -> None:
-    published()
     app = Starlette()
     afterword = Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}", tasks=[celery_site])
     afterword.every(seconds=1, name="often").add_task(note, "nowhere", text="scheduled")
@@ -106,7 +96,6 @@ def test_a_schedule_hands_over(tmp_path: Path) -> None:
 
 
 def test_a_task_of_a_fleet_joins_the_users_transaction(tmp_path: Path) -> None:
-    published()
     app, path = Starlette(), tmp_path / "app.db"
     afterword = Afterword(app, f"sqlite+pysqlite:///{path}", tasks=[celery_site])
     with TestClient(app), closing(sqlite3.connect(path)) as connection:

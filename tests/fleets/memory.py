@@ -1,0 +1,39 @@
+"""Celery's broker in the memory of this process, and what was published there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.fleets.celery_site import app
+
+
+@contextmanager
+def using(url: str) -> Iterator[None]:
+    """Let Celery use another broker for a while."""
+    before = app.conf.broker_url
+    app.conf.broker_url = url
+    try:
+        yield
+    finally:
+        app.conf.broker_url = before
+
+
+@contextmanager
+def in_memory() -> Iterator[None]:
+    """Let Celery use a broker in memory, which is empty."""
+    with using("memory://"):
+        published()
+        yield
+
+
+def published() -> list[str]:
+    """The ids of the messages in the queue, which is empty afterwards."""
+    found: list[str] = []
+    with app.connection_for_read() as connection:
+        queue = connection.SimpleQueue("celery")
+        while True:
+            try:
+                message = queue.get(block=False)
+            except queue.Empty:
+                return found
+            message.ack()
+            found.append(message.headers["id"])
