@@ -88,8 +88,7 @@ class JobSequence:
 
     def writing(self, added: Added, connection: Connection) -> Steps[None]:
         """The statements that write a call; they also update its handle."""
-        yield from self._intake.transactions.verifying(connection)
-        yield from self._intake.transactions.reserving()
+        yield from self._intake.transactions.verifying(connection, to_write=True)
         store = self._intake.group.store
         asked = self.ids
         rows = (yield store.known(asked)) if asked else []

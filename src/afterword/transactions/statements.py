@@ -62,10 +62,6 @@ class Transactions:
         if not announced:
             yield from _executing(self._group.store.announcing())
 
-    def reserving(self) -> Steps[None]:
-        """Begin to write, if the store may refuse a transaction that reads first."""
-        yield from _executing(self._group.store.reserving())
-
     def completing(self, settlement: Settlement) -> Steps[bool]:
         """Settle an attempt, under the fence; False: another worker has the job."""
         first, *others = self._group.store.completing(settlement)
@@ -74,8 +70,12 @@ class Transactions:
         yield from _executing(others)
         return True
 
-    def verifying(self, connection: Either) -> Steps[None]:
+    def verifying(self, connection: Either, *, to_write: bool = False) -> Steps[None]:
         """Refuse a connection that does not lead to the store's own database.
+
+        Args:
+            to_write: begin to write at once. SQLite refuses, instead of waiting for its turn, a
+                transaction that has read before it writes, if another one has written meanwhile.
 
         Raises:
             ConfigurationError: it leads elsewhere.
@@ -83,12 +83,12 @@ class Transactions:
         key = connection.key
         known: set[str] | WeakSet[object]
         known = self._known_names if isinstance(key, str) else self._known
+        first = self._group.store.reserving() if to_write else ()
         if key is not None and key in known:
+            yield from _executing(first)
             return
         try:
-            # Reading first would make SQLite refuse the write at once, instead of waiting for
-            # its turn, if another process is about to commit.
-            yield from self.reserving()
+            yield from _executing(first)
             rows = yield self._group.store.identifying()
         except Exception as error:
             if not _has_no_store(error):
