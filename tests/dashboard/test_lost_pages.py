@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from afterword.dashboard import Person
 from afterword.errors import StoreError
 from afterword.model.job import JobState
 from afterword.model.outcome import Failed
@@ -177,3 +178,16 @@ def test_a_change_that_fails_is_not_asked_for_again(store: Store, away: Any) -> 
     assert "refresh" not in answer.headers
     assert "The change was not made, or only a part of it." in answer.text
     assert 1 == store.count()[JobState.FAILED]
+
+
+def test_tenants_do_not_see_where_the_store_is(store: Store, away: Any) -> None:
+    tenant = Person("ada", may="read", tenant="customer-7")
+    site = site_of(away, authorize=lambda request: tenant)
+
+    missing = site.get("/jobs/01234567-0000-7000-8000-000000000000")
+    away.away = True
+    broken = site.get("/jobs")
+
+    assert (404, 503) == (missing.status_code, broken.status_code)
+    assert "jobs.db" not in missing.text
+    assert "database is locked" not in broken.text

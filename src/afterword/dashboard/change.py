@@ -100,7 +100,7 @@ def carry_out(view: View) -> Answer:
 
 def _scope_of(view: View) -> Scope:
     change = CHANGES[view.screen.removeprefix("confirm_")]
-    ids = view.asked_list("id")
+    ids = list(dict.fromkeys(view.asked_list("id")))
     if len(ids) > _SELECTED:
         raise ConfigurationError(f"At most {_SELECTED} jobs can be selected at a time.")
     search = searched(view, view.asked("q"))
