@@ -1,5 +1,7 @@
 """Open pages that get no news: the store is away, the session is over, the job is gone."""
 
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +163,15 @@ def test_answers_to_polls_are_words(store: Store, away: Any, door: Door) -> None
     assert (404, "There is no job") == (missing.status_code, missing.text[:15])
     assert (503, "The store cannot be reached. Trying again.") == (broken.status_code, broken.text)
     assert (401, "") == (outside.status_code, outside.text)
+
+
+@needs_browser
+def test_times_are_right_where_the_clock_is_wrong(page: Page, served: Served, store: Store) -> None:
+    Population(store).add()
+    page.clock.set_system_time(time.time() - 7200)
+    page.goto(f"{served.url}/jobs")
+
+    expect(page.locator("td time")).to_have_text(re.compile(r"^\d+ s ago$"))
 
 
 # ---------------------------------------------------------------------- forms

@@ -152,7 +152,7 @@ def _command(scope: Scope) -> str:
 
 def _back(view: View, **query: object) -> str:
     """Return to the job or the failures if the change began there, and else to the list."""
-    job_id = view.asked("job")
+    job_id = id_in(view, "job")
     if job_id and query.get("deleted") is None:
         return view.url(f"/jobs/{job_id}", **query)
     if view.asked("back") == "failures":
