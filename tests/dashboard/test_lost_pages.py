@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import HTTPException as FastAPIError
 from playwright.sync_api import Browser, Page, expect
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -172,6 +173,17 @@ def test_times_are_right_where_the_clock_is_wrong(page: Page, served: Served, st
     page.goto(f"{served.url}/jobs")
 
     expect(page.locator("td time")).to_have_text(re.compile(r"^\d+ s ago$"))
+
+
+def test_a_refusal_may_have_a_document_as_its_detail(store: Store) -> None:
+    def staff(request: Request) -> str:
+        raise FastAPIError(418, {"code": "teapot"})
+
+    site = site_of(store, authorize=staff)
+
+    for headers in ({}, {"hx-request": "true"}):
+        answer = site.get("/jobs", **headers)
+        assert (418, True) == (answer.status_code, "teapot" in answer.text)
 
 
 # ---------------------------------------------------------------------- forms

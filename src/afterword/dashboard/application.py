@@ -256,7 +256,7 @@ class Dashboard:
         if _is_poll(request) and 300 <= error.status_code < 400:
             return Response(status_code=401)  # the page itself goes there; see afterword.js
         if _is_poll(request):
-            return PlainTextResponse(error.detail, error.status_code, error.headers)
+            return PlainTextResponse(str(error.detail), error.status_code, error.headers)
         values = {"status": error.status_code, "reason": error.detail, "retries": False}
         page = Page(template="error.html", title=error.detail, values=values)
         response = self._rendered(page, _root_of(request), "", Access("", frozenset()))
