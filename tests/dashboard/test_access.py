@@ -340,6 +340,11 @@ def test_authorize_must_be_callable(store: Store, authorize: Any) -> None:
         site_of(store, authorize=authorize)
 
 
+def test_authorize_takes_nothing_that_anybody_can_write_into_the_url(store: Store) -> None:
+    with pytest.raises(ConfigurationError, match="'user' has none: FastAPI would take its value"):
+        site_of(store, authorize=lambda user: "operate" if user else None)
+
+
 @pytest.mark.parametrize("hosts", ["app.example.org", [""], [7]], ids=str)
 def test_hosts_must_be_names(store: Store, hosts: Any) -> None:
     with pytest.raises(ConfigurationError, match="hosts must be a list of names"):

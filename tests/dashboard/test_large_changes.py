@@ -76,3 +76,11 @@ def test_a_place_to_go_on_from_is_one(site: Site, field: dict[str, str]) -> None
     Population(site.store).end(Failed("ValueError: no"))
 
     assert 400 == site.post("/jobs/change/retry", **field).status_code
+
+
+def test_a_job_that_is_named_twice_is_changed_once(site: Site) -> None:
+    job_id = Population(site.store).add()
+
+    answer = site.post("/jobs/change/cancel", id=[job_id, job_id])
+
+    assert answer.headers["location"].endswith("did=cancel&cancelled=1")

@@ -1,15 +1,19 @@
 """Open pages that get no news: the store is away, the session is over, the job is gone."""
 
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import HTTPException as FastAPIError
 from playwright.sync_api import Browser, Page, expect
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from afterword.dashboard import Person
 from afterword.errors import StoreError
 from afterword.model.job import JobState
 from afterword.model.outcome import Failed
@@ -162,6 +166,26 @@ def test_answers_to_polls_are_words(store: Store, away: Any, door: Door) -> None
     assert (401, "") == (outside.status_code, outside.text)
 
 
+@needs_browser
+def test_times_are_right_where_the_clock_is_wrong(page: Page, served: Served, store: Store) -> None:
+    Population(store).add()
+    page.clock.set_system_time(time.time() - 7200)
+    page.goto(f"{served.url}/jobs")
+
+    expect(page.locator("td time")).to_have_text(re.compile(r"^\d+ s ago$"))
+
+
+def test_a_refusal_may_have_a_document_as_its_detail(store: Store) -> None:
+    def staff(request: Request) -> str:
+        raise FastAPIError(418, {"code": "teapot"})
+
+    site = site_of(store, authorize=staff)
+
+    for headers in ({}, {"hx-request": "true"}):
+        answer = site.get("/jobs", **headers)
+        assert (418, True) == (answer.status_code, "teapot" in answer.text)
+
+
 # ---------------------------------------------------------------------- forms
 
 
@@ -177,3 +201,16 @@ def test_a_change_that_fails_is_not_asked_for_again(store: Store, away: Any) -> 
     assert "refresh" not in answer.headers
     assert "The change was not made, or only a part of it." in answer.text
     assert 1 == store.count()[JobState.FAILED]
+
+
+def test_tenants_do_not_see_where_the_store_is(store: Store, away: Any) -> None:
+    tenant = Person("ada", may="read", tenant="customer-7")
+    site = site_of(away, authorize=lambda request: tenant)
+
+    missing = site.get("/jobs/01234567-0000-7000-8000-000000000000")
+    away.away = True
+    broken = site.get("/jobs")
+
+    assert (404, 503) == (missing.status_code, broken.status_code)
+    assert "jobs.db" not in missing.text
+    assert "database is locked" not in broken.text

@@ -71,3 +71,11 @@ def test_the_largest_arguments_can_be_edited(site: Site) -> None:
 
     assert 303 == answer.status_code
     assert largest in {job.arguments for job in site.store.find()}
+
+
+def test_a_link_leads_only_to_jobs(site: Site) -> None:
+    job_id = Population(site.store).add()
+
+    assert 400 == site.get(f"/jobs/change/cancel?id={job_id}&job=../../../log-out").status_code
+    assert 400 == site.get(f"/jobs/{job_id}?copied=../../../log-out").status_code
+    assert JobState.QUEUED == site.store.get([job_id])[0].state

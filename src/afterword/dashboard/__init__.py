@@ -67,7 +67,7 @@ def _checked_trace_url(url: object) -> str:
 def _asking(authorize: Any, development: bool) -> Callable[[Request], Any] | None:
     """Return the function that asks `authorize` about a request; None in development."""
     from afterword.dashboard.access import ask
-    from afterword.dashboard.guard import Guard, takes_request_only
+    from afterword.dashboard.guard import Guard, takes_request_only, untyped
 
     if authorize is None:
         if not development:
@@ -75,6 +75,13 @@ def _asking(authorize: Any, development: bool) -> Callable[[Request], Any] | Non
         return None
     if callable(authorize) and not inspect.isclass(authorize) and takes_request_only(authorize):
         return lambda request: ask(authorize, request)
+    if callable(authorize) and (name := untyped(authorize)):
+        raise ConfigurationError(
+            f"The parameters of authorize must have types, but {name!r} has none: FastAPI would"
+            " take its value from the URL, where anybody can write it.\n"
+            f"    def staff({name}): ...  # incorrect!\n"
+            "    def staff(request: Request): ...  # correct!"
+        )
     if callable(authorize) or type(authorize).__name__ == "Depends":
         return Guard(authorize)
     raise ConfigurationError(

@@ -256,7 +256,7 @@ class Dashboard:
         if _is_poll(request) and 300 <= error.status_code < 400:
             return Response(status_code=401)  # the page itself goes there; see afterword.js
         if _is_poll(request):
-            return PlainTextResponse(error.detail, error.status_code, error.headers)
+            return PlainTextResponse(str(error.detail), error.status_code, error.headers)
         values = {"status": error.status_code, "reason": error.detail, "retries": False}
         page = Page(template="error.html", title=error.detail, values=values)
         response = self._rendered(page, _root_of(request), "", Access("", frozenset()))
@@ -275,7 +275,8 @@ class Dashboard:
             return PlainTextResponse(_AWAY if status == 503 else readable(str(error)), status)
         # A page that a form has led to cannot be asked for again.
         retries = isinstance(error, StoreError) and request.method != "POST"
-        values = {"status": status, "reason": str(error), "retries": retries}
+        hidden = status == 503 and known.tenant is not None  # it says where the store is
+        values = {"status": status, "reason": "" if hidden else str(error), "retries": retries}
         page = Page(template="error.html", title="Problem", values=values, status=status)
         response = self._rendered(page, _root_of(request), screen, known)
         if retries:

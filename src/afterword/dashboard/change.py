@@ -100,7 +100,7 @@ def carry_out(view: View) -> Answer:
 
 def _scope_of(view: View) -> Scope:
     change = CHANGES[view.screen.removeprefix("confirm_")]
-    ids = view.asked_list("id")
+    ids = list(dict.fromkeys(view.asked_list("id")))
     if len(ids) > _SELECTED:
         raise ConfigurationError(f"At most {_SELECTED} jobs can be selected at a time.")
     search = searched(view, view.asked("q"))
@@ -152,7 +152,7 @@ def _command(scope: Scope) -> str:
 
 def _back(view: View, **query: object) -> str:
     """Return to the job or the failures if the change began there, and else to the list."""
-    job_id = view.asked("job")
+    job_id = id_in(view, "job")
     if job_id and query.get("deleted") is None:
         return view.url(f"/jobs/{job_id}", **query)
     if view.asked("back") == "failures":

@@ -42,6 +42,22 @@ def takes_request_only(authorize: Callable[..., Any]) -> bool:
     return typed and len(parameters) == max(len(required), 1) == 1
 
 
+def untyped(authorize: Callable[..., Any]) -> str:
+    """Return the first parameter that FastAPI would take from the query, unasked; "" if none.
+
+    >>> untyped(lambda user: "operate"), untyped(lambda user="": "read")
+    ('user', '')
+    """
+    try:
+        parameters = inspect.signature(authorize).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    empty = inspect.Parameter.empty
+    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    found = (p for p in parameters if p.kind in plain and p.annotation is p.default is empty)
+    return next((each.name for each in found), "")
+
+
 class Guard:
     """Resolves a dependency.
 

@@ -12,7 +12,7 @@ from afterword.admin.waiting import why
 from afterword.dashboard.command import command
 from afterword.dashboard.copy import copies_of
 from afterword.dashboard.frames import Part, parts
-from afterword.dashboard.jobs import done
+from afterword.dashboard.jobs import done, id_in
 from afterword.dashboard.rendering import short_id
 from afterword.dashboard.tree import tree
 from afterword.dashboard.view import Page, View
@@ -68,7 +68,7 @@ def show(view: View) -> Page:
             "changes": _changes(view, job),
             "command": command("show", job.id),
             "copies": copies_of(job) if view.may("arguments") else {},
-            "copied": view.asked("copied"),
+            "copied": id_in(view, "copied"),
             "done": done(view),
         },
     )

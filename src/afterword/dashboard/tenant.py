@@ -28,7 +28,7 @@ class OfTenant:
     def __init__(self, store: Store, tag: str) -> None:
         self._store = store
         self._tag = tag
-        self.url = store.url
+        self.url = "this store"  # where it is, is not for tenants
 
     # ------------------------------------------------------------------ lists
 

@@ -5,6 +5,7 @@
   const EVERY = 2000, HIDDEN = 10000, AWAY = 5000;
   const $ = (id) => document.getElementById(id);
   const main = () => $("main");
+  const on = (name, call) => document.addEventListener(name, call);
   const say = (text) => { $("status").textContent = text; };
 
   // ---------------------------------------------------------------- live pages
@@ -33,18 +34,18 @@
   }
 
   // What is not news stays out of the page. Who has to log in again is led there.
-  document.addEventListener("htmx:after:request", (event) => {
+  on("htmx:after:request", (event) => {
     const { response, text } = event.detail.ctx, { status, raw } = response;
     if (raw.redirected || status === 401) location.reload();
     else if (status >= 400) away(true, !text.startsWith("<") && text);
     else { away(false); times(); return; }
     event.preventDefault();
   });
-  document.addEventListener("htmx:before:swap", (event) => {
+  on("htmx:before:swap", (event) => {
     for (const { fragment } of event.detail.tasks ?? []) keepState(fragment);
   });
-  document.addEventListener("htmx:error", () => away(true));
-  document.addEventListener("htmx:after:swap", () => { times(); chosen(); reveal(); });
+  on("htmx:error", () => away(true));
+  on("htmx:after:swap", renewed);
 
   // What the reader has opened, ticked or typed is theirs: a new version of the page keeps it.
   function keepState(fragment) {
@@ -75,6 +76,10 @@
 
   // ---------------------------------------------------------------- times
 
+  // The clock of this machine may be wrong; the page knows the store's.
+  let ahead = 0;
+  function renewed() { ahead = Date.now() - main().dataset.now; times(); chosen(); reveal(); }
+
   const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   function span(seconds) {
     for (let i = 0; i < UNITS.length; i++) {
@@ -88,7 +93,7 @@
   }
   function times() {
     for (const each of document.querySelectorAll("time")) {
-      const at = new Date(each.dateTime), away = (Date.now() - at) / 1000;
+      const at = new Date(each.dateTime), away = (Date.now() - ahead - at) / 1000;
       const text = span(Math.abs(away));
       const shown = "short" in each.dataset ? text : away >= 0 ? `${text} ago` : `in ${text}`;
       if (each.textContent !== shown) each.textContent = shown;
@@ -162,7 +167,7 @@
     $("live").addEventListener("click", togglePause);
     $("help").hidden = false;
     $("help").addEventListener("click", () => $("shortcuts").showModal());
-    times(); chosen(); reveal();
+    renewed();
     setInterval(times, 1000);
     document.querySelector("form[data-continue]")?.requestSubmit();
     later(EVERY);
