@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from afterword.model import job
 from afterword.store.postgres import session
 from afterword.tasks import application
 from tests import command_line, in_memory
@@ -71,6 +72,12 @@ def _refuse_addresses(names: Sequence[str]) -> None:
 def anyio_backend() -> str:
     """Afterword runs in asyncio; a module that depends on the event loop has its own fixture."""
     return "asyncio"
+
+
+@pytest.fixture
+def ids_of_another_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that sets the clock: ids never step back, so later tests' would stay ahead."""
+    monkeypatch.setattr(job, "_stamps", type(job._stamps)())
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,7 @@ def test_buckets_rise_to_the_number_of_jobs(store: Store) -> None:
 # ---------------------------------------------------------------------- counters only rise
 
 
+@pytest.mark.usefixtures("ids_of_another_time")
 def test_counters_never_fall(file_url: str) -> None:
     """Minutes are counted, summed up and forgotten meanwhile, and the history is purged."""
     store = open_store(file_url)

@@ -376,6 +376,7 @@ class Stepped(Clock):
 # ---------------------------------------------------------------------- clocks
 
 
+@pytest.mark.usefixtures("ids_of_another_time")
 async def test_a_step_of_the_clock_starts_nothing_twice_and_stops_nothing(
     file_url: str,
 ) -> None:
