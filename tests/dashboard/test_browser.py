@@ -67,8 +67,8 @@ def served(store: Store) -> Iterator[Served]:
 
 
 @pytest.fixture
-def tab(browser: Browser) -> Iterator[Tab]:
-    """A tab of its own, in which nothing may go wrong."""
+def tab(browser: Browser, served: Served) -> Iterator[Tab]:
+    """A tab of its own, in which nothing may go wrong. It is closed before the server ends."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     tab = tab_in(context)
     yield tab
