@@ -196,12 +196,15 @@ def an_application() -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize(("path", "most"), [("/none", 10), ("/one", 180)])
-async def test_a_request_takes_few_calls(tmp_path: Path, path: str, most: int) -> None:
+@pytest.mark.parametrize(("path", "most"), [("/none", 10), ("/one", 183)])
+async def test_a_request_takes_few_calls(
+    tmp_path: Path, path: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the event loop's thread, from the request to the end of the attempt.
 
     If the machine pauses, the worker looks at the store meanwhile; so the least of several counts.
     """
+    monkeypatch.delitem(sys.modules, "sentry_sdk", raising=False)  # another test may have loaded it
     app = an_application()
     afterword = Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}")
     transport = httpx.ASGITransport(app)
