@@ -20,6 +20,7 @@ from afterword.fleets.remote import (
     RemoteTask,
     imported,
     is_a,
+    name_of,
     unbound,
 )
 from afterword.model.job import JobState
@@ -61,9 +62,7 @@ class ArqTask(RemoteTask):
     @property
     def name(self) -> str:
         """The name of the function, or the one that was given."""
-        if isinstance(self.target, str):
-            return self.target
-        return f"{self.target.__module__}:{self.target.__qualname__}"
+        return name_of(self.target)
 
     @property
     def function_name(self) -> str:

@@ -18,6 +18,7 @@ from afterword.fleets.remote import (
     RemoteTask,
     imported,
     is_a,
+    name_of,
     refuse_arguments,
     unbound,
 )
@@ -159,8 +160,7 @@ class CeleryTask(_OfCelery):
     @property
     def name(self) -> str:
         """The name of its function: the proxy's own module is one of Celery's."""
-        func = self.func
-        return f"{func.__module__}:{func.__qualname__}"
+        return name_of(self.func)
 
     @property
     def func(self) -> Function:

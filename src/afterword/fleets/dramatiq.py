@@ -17,6 +17,7 @@ from afterword.fleets.remote import (
     RemoteTask,
     imported,
     is_a,
+    name_of,
     refuse_arguments,
 )
 from afterword.model.job import JobState
@@ -58,8 +59,7 @@ class DramatiqTask(RemoteTask):
     @property
     def name(self) -> str:
         """The name of its function."""
-        func = self.func
-        return f"{func.__module__}:{func.__qualname__}"
+        return name_of(self.func)
 
     @property
     def func(self) -> Function:

@@ -81,6 +81,15 @@ def is_a(value: object, module: str, name: str) -> bool:
     return isinstance(kind, type) and isinstance(value, kind)
 
 
+def name_of(target: Function | str) -> str:
+    """Return the name by which jobs refer to a function; a name stays as it is.
+
+    >>> name_of(len), name_of("resize")
+    ('builtins:len', 'resize')
+    """
+    return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
 def fleet_id(job_id: str, attempt: int, failures: int, lost: int, interrupted: int) -> str:
     """Return the id under which a job is sent: its own, the same in all attempts.
 

@@ -18,6 +18,7 @@ from afterword.fleets.remote import (
     RemoteTask,
     imported,
     is_a,
+    name_of,
     refuse_arguments,
     unbound,
 )
@@ -85,9 +86,7 @@ class RQTask(RemoteTask):
     @property
     def name(self) -> str:
         """The name of the function, or the path that was given."""
-        if isinstance(self.target, str):
-            return self.target
-        return f"{self.target.__module__}:{self.target.__qualname__}"
+        return name_of(self.target)
 
     @property
     def func(self) -> Function:
