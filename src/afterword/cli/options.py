@@ -12,7 +12,7 @@ import typer
 
 from afterword.admin.duration import parse_since, parse_span
 from afterword.admin.search import Search, parse
-from afterword.app import DEFAULT_URL
+from afterword.app import DEFAULT_URL, Afterword
 from afterword.errors import ConfigurationError
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
@@ -153,6 +153,20 @@ def opened(url: str | None, usual: Store | None = None) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def opened_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Afterword | None]]:
+    """Import the application, if one is named, and open its store, unless a URL is given."""
+    if app is None:
+        with opened(url) as store:
+            yield store, None
+        return
+    from afterword.cli.discovery import find_application
+
+    afterword = find_application(app).afterword
+    with opened(url, afterword._store) as store:
+        yield store, afterword
 
 
 def chosen(url: str | None, usual: Store | None = None) -> Store:

@@ -1,7 +1,6 @@
 """`afterword status`, `workers` and `tasks`: the store as a whole."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from afterword.admin.tasks import Task, look, quantile, task_document
 from afterword.admin.workers import worker_state
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
-from afterword.cli.options import Json, Url, clock, opened, parsed_since
+from afterword.cli.options import Json, Url, clock, opened, opened_of, parsed_since
 from afterword.cli.output import Grid
 from afterword.cli.queues import queue_grid
 from afterword.model.job import JobState
@@ -167,7 +166,8 @@ def tasks(
       afterword tasks --app app.main:app
     """
     now = clock.now()
-    with _place_of(app, url) as (store, known):
+    with opened_of(app, url) as (store, afterword):
+        known = None if afterword is None else registered()
         found = look(store, now - 3600.0 if since is None else since, now, known)
     if json:
         output.print_lines(map(task_document, found))
@@ -175,20 +175,6 @@ def tasks(
         output.show_grid(_task_grid(found, now, options=known is not None))
     else:
         output.tell("No task has unfinished jobs, or jobs that ended since then.")
-
-
-@contextmanager
-def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Collection[str] | None]]:
-    """Open the store, and name the tasks of the application."""
-    if app is None:
-        with opened(url) as store:
-            yield store, None
-        return
-    from afterword.cli.discovery import find_application
-
-    afterword = find_application(app).afterword
-    with opened(url, afterword._store) as store:
-        yield store, registered()
 
 
 def _task_grid(found: Sequence[Task], now: float, *, options: bool) -> Grid:

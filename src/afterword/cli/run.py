@@ -1,8 +1,7 @@
 """`afterword run`: add a job from the command line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Annotated, Unpack
 
 import typer
@@ -13,7 +12,7 @@ from afterword.admin.running import add_by
 from afterword.admin.tasks import look
 from afterword.app import Afterword
 from afterword.cli import output
-from afterword.cli.options import Url, clock, opened, parsed_span
+from afterword.cli.options import Url, clock, opened_of, parsed_span
 from afterword.cli.person import this_person
 from afterword.cli.watch import watch_until_final
 from afterword.client.named_call import checked, object_of, unchecked
@@ -106,8 +105,12 @@ def run(
         timeout=timeout,
         tags=tag or (),
     )
-    with _place_of(app, url) as (store, new_job):
-        job = new_job(task, text, call_options)
+    with opened_of(app, url) as (store, afterword):
+        job = (
+            _new_job(task, text, call_options)
+            if afterword is None
+            else _checked_job(afterword, task, text, call_options)
+        )
         meant = "" if app else _like(store, task)
         added = add_by(store, job, this_person())
         _tell(store, job, added, checked=app is not None, meant=meant)
@@ -137,23 +140,6 @@ def _example() -> Iterator[None]:
         yield
     except ConfigurationError as error:
         raise ConfigurationError(f"{error} {_EXAMPLE}") from None
-
-
-Make = Callable[[str, str, CallOptions], NewJob]
-
-
-@contextmanager
-def _place_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Make]]:
-    """Open the store, and choose the function that makes a job for it."""
-    if app is None:
-        with opened(url) as store:
-            yield store, _new_job
-        return
-    from afterword.cli.discovery import find_application
-
-    afterword = find_application(app).afterword
-    with opened(url, afterword._store) as store:
-        yield store, partial(_checked_job, afterword)
 
 
 def _checked_job(afterword: Afterword, task: str, text: str, options: CallOptions) -> NewJob:
