@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -15,10 +16,18 @@ from afterword.dashboard import Source, dashboard
 from afterword.model.clock import Clock
 from afterword.store.protocol import Store
 from tests.command_line import new_url
+from tests.dashboard.browsing import chromium
 from tests.stores import opened
 
 ROOT = "/admin/jobs"
 HOST = "app.example.org"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a module."""
+    with chromium() as browser:
+        yield browser
 
 
 @dataclass(frozen=True, slots=True)

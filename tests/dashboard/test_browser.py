@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from afterword.model.outcome import Completed, Failed
 from afterword.store.protocol import Settlement, Store
-from tests.dashboard.browsing import CHROMIUM, Served, Tab, chromium, serving, tab_in
+from tests.dashboard.browsing import CHROMIUM, Served, Tab, serving, tab_in
 from tests.dashboard.population import Population, hostile, ordinary
 from tests.helpers import wait_until
 from tests.stores import opened
@@ -43,13 +43,6 @@ SCREENS = (
     "/tasks",
     "/nowhere",
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

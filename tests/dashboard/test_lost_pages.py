@@ -18,7 +18,7 @@ from afterword.errors import StoreError
 from afterword.model.job import JobState
 from afterword.model.outcome import Failed
 from afterword.store.protocol import Store
-from tests.dashboard.browsing import CHROMIUM, Served, chromium, serving
+from tests.dashboard.browsing import CHROMIUM, Served, serving
 from tests.dashboard.conftest import site_of
 from tests.dashboard.population import Population
 from tests.stores import opened
@@ -51,12 +51,6 @@ class Door:
         if self.answer == "log in":
             raise HTTPException(303, headers={"Location": "static/nowhere"})
         return self.answer
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
