@@ -1032,6 +1032,7 @@ def test_a_handler_that_raises_stores_nothing(tmp_path: Path) -> None:
 
 SERVED = """
 import time
+from pathlib import Path
 from fastapi import FastAPI, HTTPException, Request
 from afterword import Afterword, current_task
 from afterword.fastapi import Accepted, BackgroundTasks
@@ -1045,7 +1046,7 @@ afterword = Afterword(app, idempotent=True)
 app.include_router(afterword.jobs_router(authorize=key))
 
 def long() -> str:
-    while not current_task().cancelled:
+    while not (current_task().cancelled and Path("may_end").exists()):
         time.sleep(0.01)
     return "not reached"
 
@@ -1082,6 +1083,7 @@ def test_a_real_server(tmp_path: Path) -> None:
 
         wait_until(lambda: state() == "running", description="the job runs")
         cancelled = client.delete(place, headers=key).status_code
+        (tmp_path / "may_end").touch()  # not before the answer, which tells the state of that moment
         wait_until(lambda: state() == "cancelled", description="the job has heeded it")
         result = client.get(f"{place}/result", headers=key)
         failing = client.post("/fails").headers["Location"].removeprefix("/api")
