@@ -192,6 +192,7 @@ class Dashboard:
             form=form,
             add=lambda job: self._source.add(job, by),
             new_job=self._source.new_job,
+            parameters=self._source.parameters,
             tasks=self._source.tasks,
             trace_url=self._source.trace_url,
             recent=Recent() if known.tenant else self._recent,  # answers are of all jobs
