@@ -21,7 +21,7 @@ from afterword.store.protocol import Added, Store
 from afterword.tasks.payload import PAYLOAD_LIMIT
 
 HIDDEN = '"hidden: the permission to see arguments is missing"'  # as JSON
-_LONGEST = 2_000  # characters of a parameter
+_LONGEST = 4_000  # characters of a parameter; searches have at most as many
 
 Fields = Mapping[str, Sequence[str]]  # the values of each parameter
 
