@@ -248,9 +248,9 @@ class Afterword(ScriptTaskAdder):
             on_failed=self._failures.report,
             provide=lambda entry: _in_task().in_request(self, entry),
         )
-        self.intake.owner = self
-        self._worker_wanted = worker
+        self.intake.owner, self.intake.in_test = self, self.test_run is not None
         self.intake.holds_jobs = self.test_run is not None and self.test_run.holds_jobs
+        self._worker_wanted = worker
         super().__init__(self.intake.add, self.intake.add_sync)
         self._planned: list[Planned] = []
         self._scheduler: Scheduler | None = None
@@ -948,11 +948,6 @@ class Afterword(ScriptTaskAdder):
             telemetry.step_failed(error)
 
     # ------------------------------------------------------------------ under the pytest plugin
-
-    @property
-    def waits_for_tasks(self) -> bool:
-        """True if a request waits for its tasks."""
-        return self.test_run is not None and not self.intake.holds_jobs
 
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
         """Wait for these jobs, but for those that cannot run now, and for their failure calls."""
