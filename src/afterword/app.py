@@ -60,7 +60,8 @@ from afterword.request.middleware import AfterwordMiddleware, require_asyncio
 from afterword.schedules.recurrence import as_rule
 from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 from afterword.tasks import application
 from afterword.tasks.mistakes import require_known
 from afterword.tasks.options import (

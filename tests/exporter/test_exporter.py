@@ -14,7 +14,8 @@ from afterword.exporter.gauges import Gauges
 from afterword.exporter.prometheus import StoreCollector, page
 from afterword.model.job import Delay, JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
-from afterword.store.protocol import Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Store
 from tests.life.fixtures import file_url, postgres_url, store_url
 from tests.life.site import note
 

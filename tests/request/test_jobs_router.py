@@ -32,7 +32,8 @@ from afterword.model.outcome import (
     truncate,
 )
 from afterword.request.job_status import MESSAGE_LIMIT, JobProgress, message_of
-from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Claim, Putback, Report, Settlement, Store
 from tests.helpers import Server, running, wait_until
 
 PROBLEM = "application/problem+json"

@@ -24,12 +24,13 @@ from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.model.records import Filter
 from afterword.store import migrations
+from afterword.store.opening import open_store
 from afterword.store.postgres import PostgresStore, session
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.postgres.rows import conditions
 from afterword.store.postgres.schema import statements_of
 from afterword.store.postgres.session import text_of
-from afterword.store.protocol import Claim, Declared, Putback, Settlement, open_store
+from afterword.store.protocol import Claim, Declared, Putback, Settlement
 from afterword.testing.kit import added
 from tests.helpers import wait_until
 from tests.postgres import Cluster, Server, database_of
