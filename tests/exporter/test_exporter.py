@@ -16,10 +16,10 @@ from afterword.model.job import Delay, JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
 from afterword.store.opening import open_store
 from afterword.store.protocol import Settlement, Store
-from tests.life.fixtures import file_url, postgres_url, store_url
+from tests.life.fixtures import file_url, store_url
 from tests.life.site import note
 
-__all__ = ["file_url", "postgres_url", "store_url"]
+__all__ = ["file_url", "store_url"]
 
 WORKER = "0123456789abcdef"
 

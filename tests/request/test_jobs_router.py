@@ -34,6 +34,7 @@ from afterword.model.outcome import (
 from afterword.request.job_status import MESSAGE_LIMIT, JobProgress, message_of
 from afterword.store.opening import open_store
 from afterword.store.protocol import Claim, Putback, Report, Settlement, Store
+from tests.at_work import url_in
 from tests.helpers import Server, running, wait_until
 
 PROBLEM = "application/problem+json"
@@ -99,7 +100,7 @@ class Api:
 @contextmanager
 def serving(folder: Path, url: str = "", **options: Any) -> Iterator[Api]:
     """An application in development, its jobs router with these options."""
-    url = url or f"sqlite:///{folder / 'jobs.db'}"
+    url = url or url_in(folder)
     app = FastAPI(debug=True)
     afterword = Afterword(app, url, worker=False)
     app.include_router(afterword.jobs_router(**options))
@@ -768,7 +769,7 @@ class Site:
 def site(folder: Path, *, router: bool = True, **options: Any) -> Site:
     """Routes that add jobs, on a router and on the application."""
     app = FastAPI(debug=True)
-    afterword = Afterword(app, f"sqlite:///{folder / 'jobs.db'}", **options)
+    afterword = Afterword(app, url_in(folder), **options)
     if router:
         app.include_router(afterword.jobs_router(), prefix="/v1")
     app.include_router(_routes())
