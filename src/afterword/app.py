@@ -24,7 +24,7 @@ from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
-from afterword.client.named_call import checked
+from afterword.client.named_call import checked, parameters_at_hand
 from afterword.client.operation import calling
 from afterword.errors import (
     ConfigurationError,
@@ -61,7 +61,7 @@ from afterword.schedules.recurrence import as_rule
 from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
 from afterword.store.opening import open_store
-from afterword.store.protocol import Store
+from afterword.store.protocol import Added, Store
 from afterword.tasks import application
 from afterword.tasks.mistakes import require_known
 from afterword.tasks.options import (
@@ -651,7 +651,8 @@ class Afterword(ScriptTaskAdder):
                 clock=self._clock,
                 tasks=registered,
                 settings=self._settings,
-                new_job=lambda task, text: checked(task, text, self.injection),
+                new_job=lambda task, text, call: checked(task, text, self.injection, call),
+                parameters=lambda task: parameters_at_hand(task, self.injection),
             ),
             authorize=authorize,
             hosts=hosts,
@@ -721,10 +722,11 @@ class Afterword(ScriptTaskAdder):
             raise NotStarted("The application has stopped.")
         return self.inquiries.store()
 
-    def _add_at_once(self, job: NewJob, by: Actor) -> None:
+    def _add_at_once(self, job: NewJob, by: Actor) -> Added:
         """Store a job that a person adds; blocks."""
         self.inquiries.store()
-        self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
+        added: Added = self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
+        return added
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""

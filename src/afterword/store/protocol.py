@@ -503,19 +503,32 @@ class Store(Protocol):
     # `by` is for the audit, which is written in the transaction of the action if that has changed
     # anything; without it nothing is written.
 
-    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
+    # `tenant` is a tag: only jobs that have it are changed, and none with which a job without it
+    # would change: one that follows it, directly or not.
+
+    def cancel(
+        self,
+        ids: Sequence[str],
+        reason: str,
+        by: Actor | None = None,
+        tenant: str | None = None,
+    ) -> Sequence[bool]:
         """End queued jobs; their followers stop with them. Ask for the end of running ones.
 
-        False: it has ended already, or is not known.
+        False: it has ended already, is not known, or is not for this tenant to change.
         """
 
-    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+    def retry(
+        self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
+    ) -> Sequence[bool]:
         """Queue jobs again that ended; the next attempt has the next number. False: not ended.
 
         Followers that were cancelled because of them come back behind them.
         """
 
-    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+    def delete(
+        self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
+    ) -> Sequence[bool]:
         """Forget jobs that are not running; the followers of a queued one move up."""
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
