@@ -691,8 +691,9 @@ class Afterword(ScriptTaskAdder):
 
         Args:
             authorize: a function of the request, `def` or `async def`, that returns True for those
-                who may read. Default: everybody who can reach it. It shows names of tasks, queues
-                and schedules, and numbers, but nothing of single jobs.
+                who may read, and False, or raises an HTTPException, for the others. Default:
+                everybody who can reach it. It shows names of tasks, queues and schedules, and
+                numbers, but nothing of single jobs.
 
         Raises:
             MissingExtra: prometheus-client is not installed.
