@@ -192,7 +192,7 @@ class _No:
 
 REFUSALS: dict[str, tuple[Callable[[Request], object], int]] = {
     "async def": (_no, 403),
-    "lambda": (lambda request: _no(request), 403),
+    "lambda": (lambda request: _no(request) if request else True, 403),
     "object": (_No(), 403),
     "None": (lambda request: None, 403),
     "exception": (lambda request: HTTPException(401), 401),

@@ -373,6 +373,12 @@ def tracing_failed(error: Exception) -> None:
         _log(logging.ERROR, "tracing_failed: a job has no span: %s", summarize(error))
 
 
+def metrics_failed(error: Exception) -> None:
+    """An attempt could not be counted, because of the application's meter provider; logged once."""
+    if _first_time("<metrics>"):
+        _log(logging.ERROR, "metrics_failed: attempts are not counted: %s", summarize(error))
+
+
 def step_failed(error: Exception) -> None:
     """A periodic step of the store's thread raised; it will run again."""
     _log(logging.WARNING, "step_failed: %s", summarize(error))

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
+from afterword import telemetry
+
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider, Observation
 
@@ -67,28 +69,29 @@ def is_set() -> bool:
 
 def ended(task: str, queue: str, outcome: str, ran: float, waited: float | None) -> None:
     """Count an attempt that has ended."""
-    instruments = _instruments()
-    if instruments is None:
-        return
-    of_task = {"afterword.task": task, "afterword.queue": queue}
-    instruments.jobs.add(1, {**of_task, "afterword.outcome": outcome})
-    instruments.ran.record(ran, of_task)
-    if waited is not None:
-        instruments.waited.record(max(0.0, waited), {"afterword.queue": queue})
+
+    def count(instruments: _Instruments) -> None:
+        of_task = {"afterword.task": task, "afterword.queue": queue}
+        instruments.jobs.add(1, {**of_task, "afterword.outcome": outcome})
+        instruments.ran.record(ran, of_task)
+        if waited is not None:
+            instruments.waited.record(max(0.0, waited), {"afterword.queue": queue})
+
+    _guarded(count)
 
 
 def refused() -> None:
     """Count an outcome that the store has refused."""
     totals.outcomes_refused += 1
-    if is_set() and (instruments := _instruments()) is not None:
-        instruments.refused.add(1)
+    if is_set():
+        _guarded(lambda instruments: instruments.refused.add(1))
 
 
 def lost_lease() -> None:
     """Count a lease that was lost."""
     totals.leases_lost += 1
-    if is_set() and (instruments := _instruments()) is not None:
-        instruments.lost.add(1)
+    if is_set():
+        _guarded(lambda instruments: instruments.lost.add(1))
 
 
 def watch(source: Watched) -> None:
@@ -100,7 +103,7 @@ def watch(source: Watched) -> None:
 def observe() -> None:
     """Begin to offer gauges, if a provider is set; with the first event at the latest."""
     if is_set():
-        _instruments()
+        _guarded(id)
 
 
 class _Instruments:
@@ -136,15 +139,24 @@ class _Instruments:
 _known: _Instruments | None = None
 
 
-def _instruments() -> _Instruments | None:
+def _guarded(use: "Callable[[_Instruments], object]") -> None:
+    """Use the instruments of the global provider, which is the application's code and may raise.
+
+    Outcomes are counted in the store's thread: an error must not keep it from going on.
+    """
+    try:
+        use(_instruments())
+    except Exception as error:
+        telemetry.metrics_failed(error)
+
+
+def _instruments() -> _Instruments:
     global _known  # noqa: PLW0603
-    metrics = sys.modules["opentelemetry.metrics"]
-    provider = metrics.get_meter_provider()
-    if _known is None or _known.provider is not provider:
-        with _lock, contextlib.suppress(Exception):  # of a provider that is not OpenTelemetry's
-            if _known is None or _known.provider is not provider:
-                _known = _Instruments(provider)
-    return _known
+    provider = sys.modules["opentelemetry.metrics"].get_meter_provider()
+    with _lock:
+        if _known is None or _known.provider is not provider:
+            _known = _Instruments(provider)
+        return _known
 
 
 def _reading(name: str) -> Callable[[Any], "Sequence[Observation]"]:
