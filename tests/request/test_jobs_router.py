@@ -1083,7 +1083,9 @@ def test_a_real_server(tmp_path: Path) -> None:
 
         wait_until(lambda: state() == "running", description="the job runs")
         cancelled = client.delete(place, headers=key).status_code
-        (tmp_path / "may_end").touch()  # not before the answer, which tells the state of that moment
+        (
+            tmp_path / "may_end"
+        ).touch()  # not before the answer, which tells the state of that moment
         wait_until(lambda: state() == "cancelled", description="the job has heeded it")
         result = client.get(f"{place}/result", headers=key)
         failing = client.post("/fails").headers["Location"].removeprefix("/api")

@@ -487,10 +487,8 @@ def _log(
         line, shown = f"{line}\n%s", [*shown, indented(detail)]
     known = {name: value for name, value in (extra or {}).items() if value is not None}
     try:
-        record = logger.makeRecord(
-            *(logger.name, level, __file__, 0, line, tuple(shown), None),
-            extra=known,
-        )
+        record = logger.makeRecord(logger.name, level, __file__, 0, line, tuple(shown), None)
+        vars(record).update(known)  # `extra` must not name what a record factory has set
         if error is not None:
             record.exc_info = (type(error), error, without_callers(error.__traceback__))
             record.exc_text = indented(detail or "")  # instead of what a formatter makes of it

@@ -10,7 +10,7 @@ work is done again. Two things help:
 """
 
 import logging
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context, ContextVar
 from typing import Any, ParamSpec, TypeVar, overload
@@ -267,7 +267,17 @@ class _Logger(logging.LoggerAdapter[logging.Logger]):
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
-        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
+        taken = _taken()
+        own = {name: value for name, value in (self.extra or {}).items() if name not in taken}
+        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **own}}
+
+
+def _taken() -> Collection[str]:
+    """Return the attributes that the application's record factory sets: `extra` must not."""
+    factory = logging.getLogRecordFactory()
+    if factory is logging.LogRecord:
+        return ()
+    return vars(factory("", logging.DEBUG, "", 0, "", (), None))
 
 
 BUILTINS: Mapping[type, Make] = {
