@@ -11,8 +11,8 @@ long values are cut. The logger is `afterword`; the application sets its level a
 What tells one kind of line from another, the verb and the task, is part of the record's template,
 so that Sentry and its like put together what belongs together. Records about a job have job_id,
 task, queue, attempt, job_tags and trace_id as attributes (`extra`). A failure's record has the
-exception as `exc_info`, and the text that `redact` has let through as `exc_text`; it is handled in
-the context of the attempt.
+exception as `exc_info`, or a stand-in if it was raised in another process, and the text that
+`redact` has let through as `exc_text`; it is handled in the context of the attempt.
 """
 
 import contextvars
@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from afterword.model.failures import remote_exception
 from afterword.model.outcome import (
     Completed,
     HandedOver,
@@ -130,13 +131,14 @@ def ended(job: JobOfAttempt, outcome: Outcome, seconds: float, cause: Cause | No
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):
         line = f"{verb} job=%s task={literal(job.task)} attempt=%d seconds=%.3f"
-        detail = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
+        error = getattr(outcome, "error", None)
+        detail = error or getattr(outcome, "reason", None)
         extra = {**of_attempt(job), "trace_id": cause.trace_id}
         _log_in(
             cause.variables,
             *(level, line, job.id, job.attempt, seconds),
             detail=detail,
-            error=cause.error,
+            error=cause.error or remote_exception(error or ""),
             extra=extra,
         )
 

@@ -25,6 +25,7 @@ from afterword.model.job import NewJob
 from afterword.model.outcome import Completed
 from afterword.store.protocol import Claim, Settlement
 from afterword.tasks.options import NO_OPTIONS
+from afterword.telemetry import sentry
 from afterword.telemetry.tracing import AttemptTrace
 from afterword.transactions.completion import Completion
 from afterword.transactions.connections import adapt
@@ -126,6 +127,11 @@ class TaskContext(TaskAdder):
         extra = {"job_id": claim.id, "task": claim.task, "queue": claim.queue}
         known = {**extra, "attempt": claim.attempt}
         return known if self.trace is None else {**known, "trace_id": self.trace.trace_id}
+
+    def enter_sentry(self, scope: Any = None) -> None:
+        """Give `variables` a scope of Sentry; see `telemetry.sentry.enter`."""
+        if sentry.is_used():
+            sentry.enter(self.variables, scope, self.task, self.log_attributes, self.tags)
 
     @property
     def cancelled(self) -> bool:
