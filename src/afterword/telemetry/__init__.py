@@ -3,6 +3,7 @@
     __init__.py   the log: the only module that turns events into lines
     tracing.py    spans, by OpenTelemetry
     metrics.py    counters and histograms of this process, by OpenTelemetry
+    providers.py  the providers of OpenTelemetry that both use
     sentry.py     the scope of an attempt, for Sentry
 
 A line is: verb, job id, task, attempt, then key=value. It never contains arguments or results, and

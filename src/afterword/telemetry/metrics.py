@@ -1,4 +1,4 @@
-"""Metrics of this process, by OpenTelemetry with the global provider.
+"""Metrics of this process, by OpenTelemetry.
 
     afterword.jobs                attempts that ended, by task, queue and outcome
     afterword.run.duration        how long they ran, in seconds, by task and queue
@@ -13,18 +13,17 @@ Prometheus reads too (`afterword.exporter`). What is of the store is read when a
 """
 
 import contextlib
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from afterword import telemetry
+from afterword.telemetry.providers import meters
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider, Observation
 
-_UNSET = "_ProxyMeterProvider"  # the class of the global provider until one is set
 _BOUNDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)  # seconds
 
 # Values of a gauge, with their attributes.
@@ -63,8 +62,7 @@ _lock = threading.Lock()
 
 def is_set() -> bool:
     """True once there is somebody to send metrics to. It is asked for each job: one cheap call."""
-    get_provider = getattr(sys.modules.get("opentelemetry.metrics"), "get_meter_provider", None)
-    return get_provider is not None and type(get_provider()).__name__ != _UNSET
+    return meters.get() is not None
 
 
 def ended(task: str, queue: str, outcome: str, ran: float, waited: float | None) -> None:
@@ -140,19 +138,20 @@ _known: _Instruments | None = None
 
 
 def _guarded(use: "Callable[[_Instruments], object]") -> None:
-    """Use the instruments of the global provider, which is the application's code and may raise.
+    """Use the instruments of the provider, which is the application's code and may raise.
 
     Outcomes are counted in the store's thread: an error must not keep it from going on.
     """
     try:
-        use(_instruments())
+        provider = meters.get()
+        if provider is not None:
+            use(_instruments(provider))
     except Exception as error:
         telemetry.metrics_failed(error)
 
 
-def _instruments() -> _Instruments:
+def _instruments(provider: "MeterProvider") -> _Instruments:
     global _known  # noqa: PLW0603
-    provider = sys.modules["opentelemetry.metrics"].get_meter_provider()
     with _lock:
         if _known is None or _known.provider is not provider:
             _known = _Instruments(provider)
