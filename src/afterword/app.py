@@ -72,7 +72,7 @@ from afterword.tasks.options import (
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
-from afterword.telemetry import metrics
+from afterword.telemetry import metrics, providers
 from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.transactions.statements import Transactions
@@ -693,8 +693,9 @@ class Afterword(ScriptTaskAdder):
 
         Args:
             authorize: a function of the request, `def` or `async def`, that returns True for those
-                who may read. Default: everybody who can reach it. It shows names of tasks, queues
-                and schedules, and numbers, but nothing of single jobs.
+                who may read, and False, or raises an HTTPException, for the others. Default:
+                everybody who can reach it. It shows names of tasks, queues and schedules, and
+                numbers, but nothing of single jobs.
 
         Raises:
             MissingExtra: prometheus-client is not installed.
@@ -766,6 +767,7 @@ class Afterword(ScriptTaskAdder):
         check_names()
         self.check_injection()
         self._check_imports()
+        providers.start(self, self._app)
         scheduler = self._scheduler = self._new_scheduler()
         await asyncio.to_thread(self._group.start)
         try:
@@ -911,6 +913,7 @@ class Afterword(ScriptTaskAdder):
             await self._tell_store(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
         self._worker = self.intake.worker = self.inquiries.on_cancel = None
+        providers.stop(self)
         self._starting, self._started_late = None, False
 
     async def _stop_mounted(self) -> None:
@@ -933,6 +936,7 @@ class Afterword(ScriptTaskAdder):
         if not self._stranded:
             return 0
         self.intake.forget()
+        providers.stop(self)
         self._termination.stop()
         await self._tell_store(self._leases.retire)
         left = await asyncio.to_thread(self._worker.leave_closed_loop) if self._worker else 0
