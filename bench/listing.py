@@ -26,7 +26,7 @@ from afterword.model.counters import HOUR, MINUTE, TEN_MINUTES
 from afterword.model.job import JobState, NewJob
 from afterword.model.records import Filter
 from afterword.store.opening import open_store
-from afterword.store.protocol import Store
+from afterword.store.protocol import Added, Store
 from bench.growth import _POSTGRES, _SQLITE, _fill_postgres, _fill_sqlite, _stores
 from bench.options import Options
 from bench.result import Result
@@ -131,7 +131,7 @@ def _screen(client: TestClient, path: str) -> None:
         raise SystemExit(f"{path}: {answer.status_code}\n{answer.text}")
 
 
-def _add_nothing(_job: NewJob, _by: Actor) -> None:
+def _add_nothing(_job: NewJob, _by: Actor) -> Added:
     raise NotImplementedError
 
 
