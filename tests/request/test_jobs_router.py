@@ -877,7 +877,6 @@ def test_a_mounted_application_leads_to_its_own_jobs(tmp_path: Path, name: str |
     outer = FastAPI()
     sites = {path: site(tmp_path / path) for path in ("first", "second")}
     for path, each in sites.items():
-        (tmp_path / path).mkdir()
         outer.mount(f"/{path}", each.app, name=name and f"{name}-{path}")
     with (
         TestClient(sites["first"].app),
