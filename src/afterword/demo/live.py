@@ -16,7 +16,8 @@ from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
 from afterword.model.records import Filter
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 
 APPLICATION = "afterword.demo.shop:app"
 STORE = "afterword.db"

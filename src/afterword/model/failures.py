@@ -175,6 +175,30 @@ def exception_of(error: str) -> tuple[str, str]:
     return (match[1], match[2] or "") if match else ("", line)
 
 
+class RemoteTraceback(Exception):
+    """The traceback of an exception that was raised in another process, as its text."""
+
+
+def remote_exception(error: str) -> Exception | None:
+    """Return a stand-in for an exception of which only the text is here; None: it names no type.
+
+    It has the name of its type and its message, by which errors are grouped; its cause has the
+    text.
+
+    >>> remote_exception("billing.Declined: no money")
+    Declined('no money')
+    """
+    kind, message = exception_of(error)
+    if not kind:
+        return None
+    module, _, name = kind.rpartition(".")
+    names = {"__module__": module or "builtins", "__qualname__": name}
+    stand_in: type[Exception] = type(name, (Exception,), names)
+    found = stand_in(message)
+    found.__cause__ = RemoteTraceback(error)
+    return found
+
+
 def without_ids(text: str) -> str:
     """Replace numbers, addresses and ids, which differ from job to job.
 
