@@ -66,11 +66,16 @@ def serving(
     *,
     started: bool = True,
     raise_server_exceptions: bool = True,
+    url: str | None = None,
     **options: Any,
 ) -> Iterator[Site]:
-    """Give the application an Afterword with these options, and a client."""
+    """Give the application an Afterword with these options, and a client.
+
+    Args:
+        url: of its store; None: a file in the folder.
+    """
     noted.clear()
-    afterword = Afterword(app, f"sqlite:///{folder / 'jobs.db'}", **options)
+    afterword = Afterword(app, url or f"sqlite:///{folder / 'jobs.db'}", **options)
     client = TestClient(app, raise_server_exceptions=raise_server_exceptions)
     with client if started else nullcontext():
         yield Site(client, afterword, started)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tests.fleets.celery_site import app
 
@@ -27,7 +28,16 @@ def in_memory() -> Iterator[None]:
 
 def published() -> list[str]:
     """The ids of the messages in the queue, which is empty afterwards."""
-    found: list[str] = []
+    return [message.headers["id"] for message in _taken()]
+
+
+def messages() -> list[Any]:
+    """The bodies of the messages in the queue, which is empty afterwards."""
+    return [message.decode() for message in _taken()]
+
+
+def _taken() -> list[Any]:
+    found: list[Any] = []
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue("celery")
         while True:
@@ -36,4 +46,4 @@ def published() -> list[str]:
             except queue.Empty:
                 return found
             message.ack()
-            found.append(message.headers["id"])
+            found.append(message)

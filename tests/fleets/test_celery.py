@@ -15,7 +15,7 @@ from afterword import JobState, task
 from afterword.errors import ArgumentError, ConfigurationError, NotStorable
 from tests.fleets import celery_site
 from tests.fleets.celery_site import app as celery_app
-from tests.fleets.celery_site import note, plain, waits
+from tests.fleets.celery_site import note, plain, waits, without_result
 from tests.fleets.conftest import Ran
 from tests.fleets.memory import in_memory, published, using
 from tests.fleets.servers import Broker, worker
@@ -155,17 +155,22 @@ def test_the_status_api_asks_the_fleet(
     app = FastAPI()
     app.include_router(site.afterword.jobs_router(authorize=lambda: True, ask_fleets=True))
     with in_memory():
-        (job_id,) = post(site, lambda tasks: tasks.add_task(note, ran.path))
+        job_id, ignoring = post(
+            site,
+            lambda tasks: tasks.add_task(note, ran.path),
+            lambda tasks: tasks.add_task(without_result),
+        )
         site.states()
     with TestClient(app) as client:
 
-        def state() -> str:
+        def state(job_id: str = job_id) -> str:
             return str(client.get(f"/jobs/{job_id}").json()["state"])
 
         assert state() == "handed_over"
         backend = CacheBackend(app=celery_app, backend="memory://")
         monkeypatch.setattr(type(celery_app), "backend", backend)
         assert state() == "queued"
+        assert state(ignoring) == "handed_over"  # Celery would say PENDING for ever
         assert "Retry-After" in client.get(f"/jobs/{job_id}").headers
         shown = {"STARTED": "running", "FAILURE": "failed", "SUCCESS": "completed"}
         for told, expected in shown.items():

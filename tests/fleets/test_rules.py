@@ -28,8 +28,8 @@ from tests.helpers import wait_until
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Fleet]:
-    with serving_fleet(tmp_path, tasks=[celery_site], concurrency=1) as site:
+def site(tmp_path: Path, store_url: str) -> Iterator[Fleet]:
+    with serving_fleet(tmp_path, url=store_url, tasks=[celery_site], concurrency=1) as site:
         yield site
 
 

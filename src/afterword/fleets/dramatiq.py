@@ -31,6 +31,8 @@ def recognise(func: object) -> RemoteTask | None:
     """
     if is_a(func, "dramatiq.actor", "Actor"):
         return DramatiqTask(func)
+    if is_a(func, "dramatiq.generic", "GenericActor"):  # its metaclass makes objects, not classes
+        return DramatiqTask(vars(func)["__actor__"])
     if inspect.ismethod(func) and is_a(func.__self__, "dramatiq.actor", "Actor"):
         if func.__name__ == "send":
             return DramatiqTask(func.__self__)
@@ -58,14 +60,15 @@ class DramatiqTask(RemoteTask):
 
     @property
     def name(self) -> str:
-        """The name of its function."""
-        return name_of(self.func)
+        """The name of its function, or of its class."""
+        func = self.actor.fn
+        return name_of(func if hasattr(func, "__qualname__") else type(func))
 
     @property
     def func(self) -> Function:
-        """Its function."""
+        """Its function; of a class, `perform`."""
         func: Function = self.actor.fn
-        return func
+        return getattr(func, "perform", func)
 
     @property
     def fleet(self) -> Hashable:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from afterword.errors import ArgumentError, kind_of
 from afterword.model.job import JobState
+from afterword.model.modules import stable_name
 
 Function = Callable[..., Any]
 Args = Sequence[Any]
@@ -87,7 +88,9 @@ def name_of(target: Function | str) -> str:
     >>> name_of(len), name_of("resize")
     ('builtins:len', 'resize')
     """
-    return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+    if isinstance(target, str):
+        return target
+    return f"{stable_name(target.__module__)}:{target.__qualname__}"
 
 
 def fleet_id(job_id: str, attempt: int, failures: int, lost: int, interrupted: int) -> str:
