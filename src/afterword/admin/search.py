@@ -5,7 +5,7 @@ the id of a job if it looks like one, the name of a task if it has a colon, and 
 the error contains.
 
     task: queue: worker: tag: request:    an exact match
-    state:failed                          one of the five states
+    state:failed                          one of the states
     error:"no such order"                 text that the error contains
     group:"KeyError: <text>"              the name of a group of failures
     since:1h                              added since: a span, or an ISO time
