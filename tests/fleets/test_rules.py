@@ -143,7 +143,8 @@ def test_the_next_job_of_a_request_starts_when_this_one_was_handed_over(
     assert [JobState.COMPLETED, JobState.HANDED_OVER, JobState.COMPLETED] == site.states()
     assert ["first", "last"] == ran.lines
     _, handed, after = site.jobs()
-    assert handed.finished_at is not None and after.started_at is not None
+    assert handed.finished_at is not None
+    assert after.started_at is not None
     assert (2, True) == (handed.attempt, handed.finished_at <= after.started_at)
 
 
