@@ -14,6 +14,8 @@ app = Celery(
     backend=os.environ.get("FLEET_BACKEND"),
 )
 
+app.conf.task_routes = {f"{__name__}.to_taken_queue": {"queue": "taken"}}
+
 
 def append(path: str, line: str) -> None:
     with Path(path).open("a") as file:
@@ -48,6 +50,11 @@ def with_model(order: Order) -> None:
 
 @app.task(ignore_result=True)
 def without_result() -> None: ...
+
+
+@app.task
+def to_taken_queue() -> None:
+    """Cannot be sent: its queue is there already, with other arguments."""
 
 
 @shared_task

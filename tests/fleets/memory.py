@@ -1,8 +1,10 @@
-"""Celery's broker in the memory of this process, and what was published there."""
+"""Celery's broker in the memory of this process, what was published there, and other brokers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from kombu import Queue
 
 from tests.fleets.celery_site import app
 
@@ -47,3 +49,9 @@ def _taken() -> list[Any]:
                 return found
             message.ack()
             found.append(message)
+
+
+def take_queue(name: str) -> None:
+    """Declare a queue with arguments that neither Celery nor Dramatiq has."""
+    with app.connection_for_write() as connection:
+        Queue(name, queue_arguments={"x-max-length": 9})(connection.channel()).declare()

@@ -185,6 +185,11 @@ class _OfCelery(RemoteTask):
         """Connect to the app's broker."""
         return CeleryConnection(self.app)
 
+    def is_of_call(self, error: BaseException) -> bool:
+        """Return True also for a queue that RabbitMQ has, but with other arguments."""
+        of_queue = is_a(error, "amqp.exceptions", "PreconditionFailed")
+        return of_queue or is_a(error, "amqp.exceptions", "NotFound") or super().is_of_call(error)
+
     def ask(self, fleet_id: str) -> JobState | None:
         """Ask the result backend; None without one."""
         if self.ignores_results or type(self.app.backend).__name__ == "DisabledBackend":

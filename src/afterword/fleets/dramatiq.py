@@ -91,6 +91,12 @@ class DramatiqTask(RemoteTask):
         """Use the broker: it keeps a connection for each thread."""
         return DramatiqConnection(self.actor.broker)
 
+    def is_of_call(self, error: BaseException) -> bool:
+        """Return True also for a queue that RabbitMQ has, but with other arguments."""
+        told = [each for each in error.args if isinstance(each, BaseException)]
+        of_queue = any(is_a(each, "pika.exceptions", "ChannelClosedByBroker") for each in told)
+        return of_queue or super().is_of_call(error)
+
     def ask(self, fleet_id: str) -> JobState | None:
         """Ask the result backend, which knows nothing but results: COMPLETED or None."""
         backend = self.actor.options.get("result_backend") or _results_of(self.actor.broker)

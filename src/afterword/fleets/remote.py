@@ -66,6 +66,10 @@ class RemoteTask(ABC):
     def connect(self) -> Connection:
         """Connect to the fleet, in the thread that sends."""
 
+    def is_of_call(self, error: BaseException) -> bool:
+        """Return True for an error of one call: the next one may be fine."""
+        return isinstance(error, TypeError | ValueError | LookupError | AttributeError)
+
     @abstractmethod
     def ask(self, fleet_id: str) -> JobState | None:
         """Return the state of a job that was handed over; None: it cannot be known."""

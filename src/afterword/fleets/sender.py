@@ -27,8 +27,6 @@ from afterword.model.fork import in_child
 LONGEST_PAUSE = 15.0  # seconds for which a fleet that fails is left alone
 MOST_HUNG = 3  # threads of a fleet that may hang at the same time; then one more every
 HUNG_FOR = 600.0  # seconds
-# Errors of one call: the next one may be fine.
-_OF_CALLS = (TypeError, ValueError, LookupError, AttributeError)
 _Sending = tuple["concurrent.futures.Future[None]", Callable[[Connection], None]]
 
 clock = Clock()
@@ -127,7 +125,7 @@ class Sender:
             except BaseException as error:
                 _close(connection)
                 connection = None
-                if not isinstance(error, _OF_CALLS):
+                if not self._task.is_of_call(error):
                     self._pause(error)
                 _settle(sending, error)
             else:
@@ -148,7 +146,7 @@ class Sender:
         try:
             send(connection)
         except Exception as error:
-            if not again or isinstance(error, _OF_CALLS):
+            if not again or self._task.is_of_call(error):
                 raise
             _close(connection)
             connection = self._task.connect()
