@@ -54,4 +54,5 @@ def _taken() -> list[Any]:
 def take_queue(name: str) -> None:
     """Declare a queue with arguments that neither Celery nor Dramatiq has."""
     with app.connection_for_write() as connection:
-        Queue(name, queue_arguments={"x-max-length": 9})(connection.channel()).declare()
+        queue: Any = Queue(name, queue_arguments={"x-max-length": 9})
+        queue(connection.channel()).declare()

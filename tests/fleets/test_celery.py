@@ -82,7 +82,7 @@ def test_a_queue_that_cannot_be_used_holds_up_no_other(
 
         wait_until(has_failed, description="RabbitMQ has refused it", timeout=90)
         (good,) = post(site, lambda tasks: tasks.add_task(note, ran.path))
-        site.afterword.job_sync(good).wait_sync(90)
+        site.afterword.inquiries.wait_ended_sync([good], 90)
 
         (job,) = site.afterword._store.get([good])
         assert (JobState.HANDED_OVER, 1) == (job.state, job.attempt)

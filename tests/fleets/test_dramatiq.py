@@ -86,7 +86,8 @@ def test_a_queue_that_cannot_be_used_holds_up_no_other(rabbitmq: Broker) -> None
     broker.close()
 
     assert remote.is_of_call(refused.value)
-    assert not remote.is_of_call(ConnectionClosed(OSError("cut")))
+    cut: Any = ConnectionClosed
+    assert not remote.is_of_call(cut(OSError("cut")))
 
 
 def test_what_cannot_be_sent_is_refused_in_the_route(site: Fleet) -> None:
