@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kombu import Queue
+from kombu.entity import Queue
 
 from tests.fleets.celery_site import app
 
@@ -54,5 +54,6 @@ def _taken() -> list[Any]:
 def take_queue(name: str) -> None:
     """Declare a queue with arguments that neither Celery nor Dramatiq has."""
     with app.connection_for_write() as connection:
-        queue: Any = Queue(name, queue_arguments={"x-max-length": 9})
+        declared: Any = Queue
+        queue = declared(name, queue_arguments={"x-max-length": 9})
         queue(connection.channel()).declare()
