@@ -1,24 +1,29 @@
 """A store's metrics for Prometheus, and the depth of its queues for autoscalers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import time_machine
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from afterword import Afterword
+from afterword.exporter.application import exporter
 from afterword.exporter.ended import EndedJobs, Key
 from afterword.exporter.gauges import Gauges
 from afterword.exporter.prometheus import StoreCollector, page
 from afterword.model.job import Delay, JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
-from afterword.store.protocol import Settlement, Store, open_store
-from tests.life.fixtures import file_url, postgres_url, store_url
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Store
+from tests.life.fixtures import file_url, store_url
 from tests.life.site import note
 
-__all__ = ["file_url", "postgres_url", "store_url"]
+__all__ = ["file_url", "store_url"]
 
 WORKER = "0123456789abcdef"
 
@@ -152,7 +157,6 @@ def test_an_application_serves_its_metrics(store_url: str) -> None:
 
 def test_a_store_that_is_away_is_a_503(tmp_path: Path) -> None:
     from afterword.errors import StoreUnavailable
-    from afterword.exporter.application import exporter
 
     def away() -> Store:
         raise StoreUnavailable("no")
@@ -174,3 +178,35 @@ def test_a_paused_queue_needs_no_workers(store: Store) -> None:
 
     assert 0 == found["due"]
     assert found["queues"]["mail"]["paused"]
+
+
+async def _no(_: Request) -> bool:
+    return False
+
+
+class _No:
+    """A callable that is no coroutine function, although its call makes a coroutine."""
+
+    async def __call__(self, _: Request) -> bool:
+        return False
+
+
+REFUSALS: dict[str, tuple[Callable[[Request], object], int]] = {
+    "async def": (_no, 403),
+    "lambda": (lambda request: _no(request) if request else True, 403),
+    "object": (_No(), 403),
+    "None": (lambda request: None, 403),
+    "exception": (lambda request: HTTPException(401), 401),
+    "response": (lambda request: Response(status_code=401), 500),
+}
+
+
+@pytest.mark.parametrize(("authorize", "status"), REFUSALS.values(), ids=REFUSALS)
+def test_only_true_grants_access(
+    store: Store, authorize: Callable[[Request], object], status: int
+) -> None:
+    """An answer that is true by accident, such as a coroutine, lets nobody in."""
+    gauges, ended = Gauges(lambda: store, store.now), EndedJobs(lambda: store, store.now)
+    client = TestClient(exporter(gauges, ended, authorize=authorize), raise_server_exceptions=False)
+
+    assert [status, status] == [client.get(path).status_code for path in ("/", "/queues")]

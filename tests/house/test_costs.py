@@ -24,8 +24,9 @@ from afterword.client.group_commit import GroupCommit
 from afterword.fastapi import BackgroundTasks
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
+from afterword.store.opening import open_store
 from afterword.store.postgres.session import TimedConnection
-from afterword.store.protocol import Claim, Settlement, Store, open_store
+from afterword.store.protocol import Claim, Settlement, Store
 from afterword.store.sqlite import SQLiteStore
 from afterword.store.sqlite.adding import new_row
 from afterword.store.sqlite.writer import sql

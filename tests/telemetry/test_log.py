@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -15,6 +16,8 @@ from afterword.errors import NotStorable
 from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.store.protocol import Claim
 from afterword.tasks.arguments import plan
+from afterword.worker.context import TaskContext
+from afterword.worker.services import WorkerServices
 
 FORGED = "x\nERROR failed job=forged\r\x1b[2J\u2028\x85"
 
@@ -213,3 +216,39 @@ def test_what_is_not_durable_names_no_argument(caplog: pytest.LogCaptureFixture)
 
     assert "s3cret" not in caplog.text
     assert "'a' of" in caplog.records[0].getMessage()
+
+
+@pytest.fixture
+def own_factory() -> Iterator[None]:
+    """A record factory of the application, which sets what the library sets, too."""
+    usual = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **options: Any) -> logging.LogRecord:
+        record = usual(*args, **options)
+        record.trace_id = record.task = "of the application"
+        return record
+
+    logging.setLogRecordFactory(factory)
+    yield
+    logging.setLogRecordFactory(usual)
+
+
+@pytest.mark.usefixtures("own_factory")
+def test_a_record_factory_loses_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """`extra` with a name that the factory has set would raise."""
+    cause = telemetry.Cause(trace_id="ab" * 16)
+    telemetry.ended(a_claim("m:f"), Failed("x"), 0.5, cause)
+    [record] = caplog.records
+
+    assert ("m:f", "ab" * 16) == (vars(record)["task"], vars(record)["trace_id"])
+
+
+@pytest.mark.usefixtures("own_factory")
+def test_a_record_factory_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    """What the factory has set stays; the other attributes of the attempt are there."""
+    context = TaskContext(a_claim(f"{__name__}:f"), WorkerServices(), 0.0)
+    context.logger.warning("sent", extra={"mine": 1})
+    [record] = [each for each in caplog.records if each.name == __name__]
+
+    assert "of the application" == vars(record)["task"]
+    assert ("id", 1, 1) == tuple(vars(record)[each] for each in ("job_id", "attempt", "mine"))
