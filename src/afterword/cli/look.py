@@ -130,7 +130,7 @@ def failures(
     with opened(url) as store:
         wanted = options.wanted(None, task, queue, tag, error, since, search=search)
         failed = groups_of(store, wanted, _FAILURES, unbounded=True)
-        waiting = parked(store, wanted, _FAILURES)
+        waiting = parked(store, wanted, clock.now(), _FAILURES)
     if json:
         _print_groups(failed, JobState.FAILED, limit)
         _print_groups(waiting, JobState.QUEUED, limit)
