@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from afterword import telemetry
 from afterword.errors import NotStorable
@@ -193,7 +194,7 @@ def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> No
         foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
         ],
     )
@@ -201,6 +202,7 @@ def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> No
 
     assert ("id", "m:f", 1) == (shown["job_id"], shown["task"], shown["attempt"])
     assert "redacted" == shown["exception"][0]["exc_value"]
+    assert not shown["exception"][0]["frames"][0].get("locals")
 
 
 def test_what_is_not_durable_names_no_argument(caplog: pytest.LogCaptureFixture) -> None:
