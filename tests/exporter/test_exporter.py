@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from afterword import Afterword
+from afterword.exporter import gauges
 from afterword.exporter.application import exporter
 from afterword.exporter.ended import EndedJobs, Key
 from afterword.exporter.gauges import Gauges
@@ -89,6 +90,30 @@ def test_buckets_rise_to_the_number_of_jobs(store: Store) -> None:
 
     assert sorted(counts) == counts
     assert 2 == counts[-1]
+
+
+def test_a_long_queue_is_not_counted_to_its_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "COUNTED", 3)
+    store.add([NewJob(id=new_id(), task="m:f") for _ in range(10)])
+
+    assert [3] == [each.due for each in Gauges(lambda: store, store.now).queues()]
+
+
+def test_what_takes_long_to_count_is_not_counted_at_once_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Gauges(lambda: store, store.now)
+    seen = []
+    for seconds in (3600.0, -1.0):  # from which on counting is slow
+        monkeypatch.setattr(gauges, "SLOW", seconds)
+        for _ in range(2):
+            store.add([NewJob(id=new_id(), task="m:f")])
+            seen += [each.due for each in reader.queues()]
+        monkeypatch.setattr(gauges, "SHARE", 1e9)
+
+    assert [1, 2, 3, 3] == seen
 
 
 # ---------------------------------------------------------------------- counters only rise
