@@ -89,9 +89,15 @@ class Gauges:
         return [each for each in self._store().workers() if serves(each)]
 
     def schedules(self) -> Sequence[ScheduleRecord]:
-        """Return the schedules that running code has, and that are not paused."""
-        since = self._now() - FORGOTTEN
-        known = self._store().schedules()
+        """Return the schedules that running code has, and that are not paused.
+
+        If no process is running, nobody has removed them from the code: they are late.
+        """
+        store = self._store()
+        known = store.schedules()
+        latest = max((each.seen_at.timestamp() for each in known), default=0.0)
+        is_running = any(each.alive for each in store.workers())
+        since = (self._now() if is_running else min(self._now(), latest)) - FORGOTTEN
         return [each for each in known if each.seen_at.timestamp() > since and not each.paused]
 
     def age_of(self, queue: QueueRecord) -> float:
