@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -443,10 +444,21 @@ def test_opentelemetry_that_cannot_be_set_up_stops_no_worker(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "unknown")
     telemetry = Telemetry()
     telemetry.begin()
-    telemetry.end()
+    telemetry.end(20.0)
 
     assert "otel_not_configured" in caplog.text
     assert "pip install" in caplog.text
+
+
+def test_a_collector_that_does_not_answer_holds_up_no_end() -> None:
+    """It does not keep the process from ending either, nor the other signal from being sent."""
+    telemetry, gate, sent = Telemetry(), threading.Event(), threading.Event()
+    telemetry._ends = [lambda: gate.wait(60), sent.set]
+    telemetry.end(0.1)
+
+    assert sent.wait(20)
+    assert not gate.is_set()
+    gate.set()
 
 
 def test_the_rest_of_opentelemetry_is_set_up_and_sent(
@@ -460,7 +472,7 @@ def test_the_rest_of_opentelemetry_is_set_up_and_sent(
     telemetry = Telemetry()
     telemetry.begin()
     is_set = tracing.is_set()
-    telemetry.end()
+    telemetry.end(20.0)
 
     assert is_set
     assert 1 == len(telemetry._ends)

@@ -8,6 +8,8 @@ names that their packages have registered, as OpenTelemetry's own tools do.
 
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
@@ -43,10 +45,14 @@ class Telemetry:
             else:
                 logger.info("otel signal=%s exporter=%s", signal.lower(), ",".join(names))
 
-    def end(self) -> None:
-        """Send what is left."""
-        for each in self._ends:
-            each()
+    def end(self, within: float) -> None:
+        """Send what is left, for so many seconds; a collector may not answer."""
+        until = time.monotonic() + within
+        threads = [threading.Thread(target=each, daemon=True) for each in self._ends]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(max(0.0, until - time.monotonic()))
 
 
 def _is_set(signal: str) -> bool:

@@ -120,8 +120,7 @@ async def _work(
             await _work_until(stop, application)
             logger.info(draining)
             await lifespan.shutdown()
-            with contextlib.suppress(TimeoutError):  # nobody takes what is left to send
-                await asyncio.wait_for(asyncio.to_thread(telemetry.end), EXIT_WITHIN)
+            await asyncio.to_thread(telemetry.end, EXIT_WITHIN)
         code = ExitCode.OK if application.afterword.drained else ExitCode.FAILED
         return code
     finally:
