@@ -22,6 +22,7 @@ HasId = NewJob | Job[Any]
 
 def url_in(folder: Path, name: str = "jobs.db") -> str:
     """The URL of a store in this folder, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     return f"sqlite:///{path}" if path.exists() else new_file(path)
 

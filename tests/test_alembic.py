@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from afterword.alembic import include_name, include_object, statements
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from tests import warm
 from tests.helpers import ROOT
 

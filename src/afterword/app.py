@@ -24,7 +24,7 @@ from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
-from afterword.client.named_call import checked
+from afterword.client.named_call import checked, parameters_at_hand
 from afterword.client.operation import calling
 from afterword.errors import (
     ConfigurationError,
@@ -49,6 +49,7 @@ from afterword.model.checks import (
 from afterword.model.clock import Clock, StoreClock
 from afterword.model.fork import in_child
 from afterword.model.job import JobRecord, NewJob
+from afterword.model.modules import stable_name
 from afterword.model.outcome import redacting
 from afterword.model.threads import refuse_event_loop
 from afterword.process.termination import Termination
@@ -60,7 +61,8 @@ from afterword.request.middleware import AfterwordMiddleware, require_asyncio
 from afterword.schedules.recurrence import as_rule
 from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Added, Store
 from afterword.tasks import application
 from afterword.tasks.mistakes import require_known
 from afterword.tasks.options import (
@@ -71,7 +73,7 @@ from afterword.tasks.options import (
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
-from afterword.telemetry import metrics
+from afterword.telemetry import metrics, providers
 from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
 from afterword.transactions.statements import Transactions
@@ -175,6 +177,7 @@ class Afterword(ScriptTaskAdder):
     test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
     _app: Starlette | None = None
     _watched: Gauges | None = None  # read by OpenTelemetry
+    _before_start: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -248,9 +251,9 @@ class Afterword(ScriptTaskAdder):
             on_failed=self._failures.report,
             provide=lambda entry: _in_task().in_request(self, entry),
         )
-        self.intake.owner = self
-        self._worker_wanted = worker
+        self.intake.owner, self.intake.in_test = self, self.test_run is not None
         self.intake.holds_jobs = self.test_run is not None and self.test_run.holds_jobs
+        self._worker_wanted = worker
         super().__init__(self.intake.add, self.intake.add_sync)
         self._planned: list[Planned] = []
         self._scheduler: Scheduler | None = None
@@ -273,7 +276,7 @@ class Afterword(ScriptTaskAdder):
         while frame is not None and frame.f_locals.get("self") is self:
             frame = frame.f_back
         name = "" if frame is None else frame.f_globals.get("__name__", "")
-        return application.stable_name(name)
+        return stable_name(name)
 
     def install(self, app: Starlette) -> None:
         """Serve an application that is made later, as `Afterword(app)` does.
@@ -375,10 +378,15 @@ class Afterword(ScriptTaskAdder):
         queues: Sequence[str] | None = None,
         concurrency: int | None = None,
         grace: float | None = None,
+        before_start: Callable[[], object] | None = None,
     ) -> None:
         """Run jobs in this process, even with `worker=False`; call it before the start.
 
         `afterword worker` calls it. None keeps the application's value.
+
+        Args:
+            before_start: called in a thread after the start-up of the application, before the first
+                job runs.
 
         Raises:
             ConfigurationError: a value is invalid.
@@ -392,6 +400,7 @@ class Afterword(ScriptTaskAdder):
         )
         self.intake.works = True
         self.intake.grace = self._grace
+        self._before_start = before_start or self._before_start
 
     def _set_worker(
         self,
@@ -650,7 +659,8 @@ class Afterword(ScriptTaskAdder):
                 clock=self._clock,
                 tasks=registered,
                 settings=self._settings,
-                new_job=lambda task, text: checked(task, text, self.injection),
+                new_job=lambda task, text, call: checked(task, text, self.injection, call),
+                parameters=lambda task: parameters_at_hand(task, self.injection),
             ),
             authorize=authorize,
             hosts=hosts,
@@ -691,8 +701,9 @@ class Afterword(ScriptTaskAdder):
 
         Args:
             authorize: a function of the request, `def` or `async def`, that returns True for those
-                who may read. Default: everybody who can reach it. It shows names of tasks, queues
-                and schedules, and numbers, but nothing of single jobs.
+                who may read, and False, or raises an HTTPException, for the others. Default:
+                everybody who can reach it. It shows names of tasks, queues and schedules, and
+                numbers, but nothing of single jobs.
 
         Raises:
             MissingExtra: prometheus-client is not installed.
@@ -720,10 +731,11 @@ class Afterword(ScriptTaskAdder):
             raise NotStarted("The application has stopped.")
         return self.inquiries.store()
 
-    def _add_at_once(self, job: NewJob, by: Actor) -> None:
+    def _add_at_once(self, job: NewJob, by: Actor) -> Added:
         """Store a job that a person adds; blocks."""
         self.inquiries.store()
-        self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
+        added: Added = self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
+        return added
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""
@@ -763,6 +775,9 @@ class Afterword(ScriptTaskAdder):
         check_names()
         self.check_injection()
         self._check_imports()
+        if self._before_start is not None:
+            await asyncio.to_thread(self._before_start)
+        providers.start(self, self._app)
         scheduler = self._scheduler = self._new_scheduler()
         await asyncio.to_thread(self._group.start)
         try:
@@ -908,6 +923,7 @@ class Afterword(ScriptTaskAdder):
             await self._tell_store(self._leases.stop)
             await asyncio.to_thread(self._group.stop)
         self._worker = self.intake.worker = self.inquiries.on_cancel = None
+        providers.stop(self)
         self._starting, self._started_late = None, False
 
     async def _stop_mounted(self) -> None:
@@ -930,6 +946,7 @@ class Afterword(ScriptTaskAdder):
         if not self._stranded:
             return 0
         self.intake.forget()
+        providers.stop(self)
         self._termination.stop()
         await self._tell_store(self._leases.retire)
         left = await asyncio.to_thread(self._worker.leave_closed_loop) if self._worker else 0
@@ -948,11 +965,6 @@ class Afterword(ScriptTaskAdder):
             telemetry.step_failed(error)
 
     # ------------------------------------------------------------------ under the pytest plugin
-
-    @property
-    def waits_for_tasks(self) -> bool:
-        """True if a request waits for its tasks."""
-        return self.test_run is not None and not self.intake.holds_jobs
 
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
         """Wait for these jobs, but for those that cannot run now, and for their failure calls."""

@@ -19,7 +19,8 @@ from afterword.errors import ConfigurationError
 from afterword.model.job import JobOptions, JobState, new_id
 from afterword.model.outcome import Completed, Failed, HandedOver, RetryAt
 from afterword.model.records import Filter
-from afterword.store.protocol import Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Store
 from afterword.store.sqlite.reader import Reader
 from tests.dashboard.conftest import ROOT, Site, site_of
 from tests.dashboard.population import HOSTILE, Population, hostile, ordinary
@@ -423,6 +424,19 @@ def test_a_job_is_copied_as_a_command_as_python_and_as_json(site: Site) -> None:
     assert "Letters.send, to='ada', gift=True, **{'class': 1})" in text
     assert '"queue": "mail"' in text
     assert "Copy as JSON" in odd
+
+
+@pytest.mark.parametrize("name", ["celery:shop.pack", "resize", "shop.mail.send"])
+def test_a_task_that_only_a_fleet_has_is_copied_but_not_as_python(site: Site, name: str) -> None:
+    job_id = Population(site.store).add(name, arguments='{"*args": [1]}')
+
+    text = unescape(text_of(site.get(f"/jobs/{job_id}")))
+    answer = site.post(f"/jobs/{job_id}/copy", arguments='{"*args": [2]}')
+
+    assert "Copy as command, JSON" in text
+    assert 303 == answer.status_code
+    copy_id = answer.headers["location"].partition("?")[0].rpartition("/")[2]
+    assert '{"*args":[2]}' == site.store.get([copy_id])[0].arguments
 
 
 def test_large_arguments_are_cut(site: Site) -> None:

@@ -32,7 +32,8 @@ from afterword.model.outcome import (
     truncate,
 )
 from afterword.request.job_status import MESSAGE_LIMIT, JobProgress, message_of
-from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Claim, Putback, Report, Settlement, Store
 from tests.at_work import url_in
 from tests.helpers import Server, running, wait_until
 
@@ -876,7 +877,6 @@ def test_a_mounted_application_leads_to_its_own_jobs(tmp_path: Path, name: str |
     outer = FastAPI()
     sites = {path: site(tmp_path / path) for path in ("first", "second")}
     for path, each in sites.items():
-        (tmp_path / path).mkdir()
         outer.mount(f"/{path}", each.app, name=name and f"{name}-{path}")
     with (
         TestClient(sites["first"].app),

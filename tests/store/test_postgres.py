@@ -22,12 +22,15 @@ from afterword.errors import (
 )
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed
+from afterword.model.records import Filter
 from afterword.store import migrations
+from afterword.store.opening import open_store
 from afterword.store.postgres import PostgresStore, session
 from afterword.store.postgres.parameters import pyformat
+from afterword.store.postgres.rows import conditions
 from afterword.store.postgres.schema import statements_of
 from afterword.store.postgres.session import text_of
-from afterword.store.protocol import Claim, Declared, Putback, Settlement, open_store
+from afterword.store.protocol import Claim, Declared, Putback, Settlement
 from afterword.testing.kit import added
 from tests.helpers import wait_until
 from tests.postgres import Cluster, Server, database_of
@@ -359,6 +362,21 @@ def test_a_claim_reads_no_table_as_a_whole(store: PostgresStore, postgres_url: s
 
     assert "Seq Scan on jobs" not in plan
     assert "jobs_ready" in plan
+
+
+@pytest.mark.parametrize("state", [JobState.CANCELLED, JobState.FAILED, JobState.HANDED_OVER])
+@pytest.mark.usefixtures("store")
+def test_jobs_of_a_state_are_counted_without_reading_the_others(
+    postgres_url: str, state: JobState
+) -> None:
+    where = conditions(Filter(), state)
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("SET enable_seqscan = off")
+        text = f"EXPLAIN {session.sql('count_ended', where)}"
+        plan = "\n".join(str(row[0]) for row in connection.execute(text, {"limit": 10}))
+
+    assert "history_not_completed" in plan
+    assert f"Cond: (state = '{state}'" in plan
 
 
 @pytest.mark.usefixtures("patient")

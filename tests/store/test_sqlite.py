@@ -26,7 +26,8 @@ from afterword.model.clock import Clock
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.model.records import Filter
-from afterword.store.protocol import Settlement, Statement, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Statement
 from afterword.store.sqlite import SQLiteStore, drivers, queries
 from afterword.store.sqlite.path import check_path, file_system, path_of
 from afterword.store.sqlite.writer import sql
@@ -277,9 +278,9 @@ def test_a_relative_url_is_found_from_the_working_directory(
         ("sqlite:///jobs.db?mode=ro", "options"),
         ("sqlite:///file:jobs.db", "file:"),
         ("sqlite:///file:jobs.db?mode=memory", "file:"),
-        ("redis://localhost", "starts with one of"),
-        ("jobs.db", "starts with one of"),
-        ("", "starts with one of"),
+        ("redis://localhost", "starts with sqlite"),
+        ("jobs.db", "starts with sqlite"),
+        ("", "starts with sqlite"),
     ],
 )
 def test_a_url_that_is_no_file_is_refused(url: str, message: str) -> None:

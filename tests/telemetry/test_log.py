@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -14,7 +15,13 @@ from afterword.errors import NotStorable
 from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, Released, RetryAt
 from afterword.store.protocol import Claim
 from afterword.tasks.arguments import plan
+from afterword.worker.context import TaskContext
+from afterword.worker.services import WorkerServices
 
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/shop.py", line 5, in pay
+    raise Declined("no money")
+shop.Declined: no money"""
 FORGED = "x\nERROR failed job=forged\r\x1b[2J\u2028\x85"
 
 
@@ -130,8 +137,9 @@ def test_a_handler_that_raises_is_contained(event: Any, capsys: pytest.CaptureFi
 
 
 def an_error(text: str) -> ValueError:
+    local = "an argument"
     try:
-        raise ValueError(text)
+        raise ValueError(text or local)
     except ValueError as error:
         return error
 
@@ -190,7 +198,9 @@ def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> No
         foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(),
         ],
     )
@@ -198,6 +208,22 @@ def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> No
 
     assert ("id", "m:f", 1) == (shown["job_id"], shown["task"], shown["attempt"])
     assert "redacted" == shown["exception"][0]["exc_value"]
+    assert "argument" not in json.dumps(shown)
+
+
+def test_json_and_structlog_show_an_exception_of_another_process(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of which only the text is here."""
+    telemetry.ended(a_claim("m:f"), Failed(TRACEBACK), 0.5)
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is not None
+
+    assert "failed job=id task=m:f attempt=1 seconds=0.500" == record.getMessage()
+    assert ("Declined", "no money") == (record.exc_info[0].__name__, str(record.exc_info[1]))
+    assert [TRACEBACK] == record.exc_info[1].__notes__
+    assert "0.500\n    Traceback" in logging.Formatter().format(record)
 
 
 def test_what_is_not_durable_names_no_argument(caplog: pytest.LogCaptureFixture) -> None:
@@ -211,3 +237,39 @@ def test_what_is_not_durable_names_no_argument(caplog: pytest.LogCaptureFixture)
 
     assert "s3cret" not in caplog.text
     assert "'a' of" in caplog.records[0].getMessage()
+
+
+@pytest.fixture
+def own_factory() -> Iterator[None]:
+    """A record factory of the application, which sets what the library sets, too."""
+    usual = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **options: Any) -> logging.LogRecord:
+        record = usual(*args, **options)
+        record.trace_id = record.task = "of the application"
+        return record
+
+    logging.setLogRecordFactory(factory)
+    yield
+    logging.setLogRecordFactory(usual)
+
+
+@pytest.mark.usefixtures("own_factory")
+def test_a_record_factory_loses_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """`extra` with a name that the factory has set would raise."""
+    cause = telemetry.Cause(trace_id="ab" * 16)
+    telemetry.ended(a_claim("m:f"), Failed("x"), 0.5, cause)
+    [record] = caplog.records
+
+    assert ("m:f", "ab" * 16) == (vars(record)["task"], vars(record)["trace_id"])
+
+
+@pytest.mark.usefixtures("own_factory")
+def test_a_record_factory_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    """What the factory has set stays; the other attributes of the attempt are there."""
+    context = TaskContext(a_claim(f"{__name__}:f"), WorkerServices(), 0.0)
+    context.logger.warning("sent", extra={"mine": 1})
+    [record] = [each for each in caplog.records if each.name == __name__]
+
+    assert "of the application" == vars(record)["task"]
+    assert ("id", 1, 1) == tuple(vars(record)[each] for each in ("job_id", "attempt", "mine"))

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from opentelemetry.metrics import _internal
+from opentelemetry.metrics import NoOpMeter, NoOpMeterProvider, _internal
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from afterword import telemetry
 from afterword.telemetry import metrics
-from tests.at_work import ended
+from tests.at_work import ended, wait_for
 from tests.life.site import fail, note, script, working
 
 pytestmark = pytest.mark.anyio
@@ -98,3 +98,40 @@ def test_refused_outcomes_and_lost_leases_are_counted(reader: InMemoryMetricRead
         metrics.totals.outcomes_refused - before[0],
         metrics.totals.leases_lost - before[1],
     )
+
+
+class _Raising(NoOpMeterProvider):
+    """A provider of the application whose counters raise."""
+
+    def get_meter(self, *_: Any, **__: Any) -> Any:
+        return _RaisingMeter("raising")
+
+
+class _RaisingMeter(NoOpMeter):
+    def create_counter(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def add(self, *_: Any, **__: Any) -> None:
+        raise OSError("no collector")
+
+
+async def test_a_meter_that_raises_loses_no_failure(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Attempts are counted where outcomes are handled: in the store's thread."""
+    monkeypatch.setattr(_internal, "_METER_PROVIDER", _Raising())
+    told: list[str] = []
+
+    async def tell(job: Any, error: object, attempt: int) -> None:
+        told.append(job.id)
+
+    async with working(store_url) as afterword:
+        afterword.on_failure(tell)
+        for task, text in ((note, "a"), (fail, "b"), (fail, "c")):
+            await ended(afterword, await afterword.add_task(task, text))
+        await wait_for(lambda: len(told) == 2, description="both failures are told")
+        telemetry.lost_lease("id", "m:f", 1)
+        metrics.lost_lease()
+    lines = [each for each in caplog.messages if each.startswith("metrics_failed")]
+
+    assert ["metrics_failed: attempts are not counted: OSError: no collector"] == lines

@@ -84,6 +84,12 @@ def fail_twice() -> None:
     raise ValueError(f"attempt {current_task().attempt}")
 
 
+@task(executor="process")
+def fail_elsewhere() -> None:
+    """Raises in a child process, which does not use Sentry."""
+    raise ValueError("in a child")
+
+
 def report() -> None:
     """Sends an event of its own."""
     sentry_sdk.capture_message("from the task")
@@ -207,6 +213,30 @@ def test_events_of_the_task_itself_have_the_job(kept: Kept, url: str) -> None:
 
     assert "from the task" == event["message"]
     assert f"{__name__}:report" == event["tags"]["afterword.task"]
+
+
+def test_what_was_set_at_the_start_is_in_every_event(kept: Kept, url: str) -> None:
+    """As in those of FastAPI's background tasks; but not what another attempt has set."""
+    with sentry_sdk.isolation_scope() as scope:
+        scope.set_tag("service", "shop")
+        plain, first, second = events(kept, url, "plain", "resize", "mail")
+
+    assert ["shop"] * 3 == [each["tags"]["service"] for each in (plain, first, second)]
+    assert "path" in first["tags"]
+    assert "path" not in second["tags"]
+
+
+def test_a_failure_in_a_child_process_has_its_exception(kept: Kept, url: str) -> None:
+    """A stand-in, by which events are grouped, and the traceback as text."""
+    [event] = events(kept, url, "fail_elsewhere")
+    [exception] = event["exception"]["values"]
+
+    assert "ValueError" == exception["type"]
+    assert exception["value"].startswith("in a child\n")
+    assert "in fail_elsewhere" in exception["value"]
+    assert f"{__name__}:fail_elsewhere" == event["transaction"]
+    assert f"{__name__}:fail_elsewhere" == event["tags"]["afterword.task"]
+    assert "default" == event["tags"]["afterword.queue"]
 
 
 def test_what_runs_in_its_request_has_the_request(kept: Kept, url: str) -> None:

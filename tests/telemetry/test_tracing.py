@@ -3,7 +3,7 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 from afterword import Afterword, JobState, current_task, task
 from afterword.client.call import traced
 from afterword.fastapi import BackgroundTasks
 from afterword.fleets.sender import Sender
 from afterword.model.job import JobOptions, NewJob
+from afterword.telemetry import tracing
+from afterword.telemetry.providers import Providers
 from tests.at_work import at_work, edit, ended, record, url_in, wait_for
 from tests.life.site import script, serving, working
 
@@ -393,6 +396,72 @@ def test_what_fastapi_tests_of_its_background_tasks_holds(
     assert started or {"fastapi.background_task"} == {span.name for span in spans}
     assert started or all(is_child(span, server) for span in spans)
     assert started or all((s.start_time or 0) >= (server.end_time or 1) for s in spans)
+
+
+@pytest.fixture
+def own_provider() -> Iterator[tuple[TracerProvider, InMemorySpanExporter]]:
+    """A provider that is not the global one, and its spans."""
+    provider, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    yield provider, exporter
+    provider.shutdown()
+
+
+def test_the_provider_of_an_application_has_its_jobs(
+    tmp_path: Path, own_provider: tuple[TracerProvider, InMemorySpanExporter]
+) -> None:
+    """FastAPI takes one for itself; there may be no global one."""
+    provider, exporter = own_provider
+    with TestClient(an_application(provider, f"sqlite:///{tmp_path / 'jobs.db'}")) as client:
+        client.get("/two")
+        ran = _wait_ran(exporter, 2)
+    [server] = [s for s in exporter.get_finished_spans() if s.kind is SpanKind.SERVER]
+
+    assert {server.context.trace_id} == {span.context.trace_id for span in ran}
+    assert not tracing.is_set()  # it is forgotten
+
+
+@pytest.mark.usefixtures("provider")
+def test_the_own_provider_of_an_application_goes_before_the_global_one(
+    tmp_path: Path,
+    exporter: InMemorySpanExporter,
+    own_provider: tuple[TracerProvider, InMemorySpanExporter],
+) -> None:
+    """As for the spans of FastAPI, to which those of the jobs belong."""
+    provider, own_exporter = own_provider
+    with TestClient(an_application(provider, f"sqlite:///{tmp_path / 'jobs.db'}")) as client:
+        client.get("/two")
+        _wait_ran(own_exporter, 2)
+
+    assert () == exporter.get_finished_spans()
+
+
+def test_applications_with_different_providers_use_the_global_one(provider: TracerProvider) -> None:
+    providers = Providers("opentelemetry.trace", "get_tracer_provider", "", "tracer_provider")
+    first, second = (TracerProvider(shutdown_on_exit=False) for _ in range(2))
+    found = []
+    for owner, own in ((first, first), (second, second)):
+        providers.start(owner, FastAPI(telemetry={"tracer_provider": own}))
+        found.append(providers.get())
+    providers.stop(first)
+    found.append(providers.get())
+
+    assert [first, provider, second] == found
+
+
+def test_a_provider_that_raises_loses_no_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raising(NoOpTracerProvider):
+        def get_tracer(self, *_: Any, **__: Any) -> Any:
+            raise OSError("no collector")
+
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", Raising())
+    with script(url_in(tmp_path)) as afterword:
+        job = afterword.add_task_sync(note)
+
+    assert job.durable
+    assert "tracing_failed" in caplog.text
 
 
 def test_a_call_that_cannot_be_stored_has_the_span_of_fastapi(

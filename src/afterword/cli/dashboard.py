@@ -12,13 +12,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from afterword.admin.running import add_by
 from afterword.cli import output
+from afterword.cli.listening import Host, bind
 from afterword.cli.options import Url, clock, opened
+from afterword.cli.parsers import whole
 from afterword.cli.person import this_person
 from afterword.dashboard import Person, Source, dashboard
 from afterword.errors import MissingExtra
 from afterword.model.audit import Actor
 from afterword.model.job import NewJob
-from afterword.store.protocol import Store
+from afterword.store.protocol import Added, Store
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -27,8 +29,13 @@ _UNKNOWN = "Open the URL with the token that `afterword dashboard` has printed.\
 
 def show_dashboard(
     url: Url = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0: any free one.")] = 8765,
+    host: Host = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="PORT", parser=whole("PORT", 0, 65_535), help="The port; 0: any free one."
+        ),
+    ] = 8765,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Only show; offer no changes, hide no arguments.")
     ] = False,
@@ -71,7 +78,7 @@ def serve(
     config = uvicorn.Config(
         served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
     )
-    listening = config.bind_socket()
+    listening = bind(config)
     output.tell(f"the dashboard of {store.url} (Ctrl-C ends it):")
     output.write(f"http://{_shown(host)}:{listening.getsockname()[1]}/?token={token}\n")
     uvicorn.Server(config).run(sockets=[listening])
@@ -88,9 +95,9 @@ def dashboard_of(
     """Make the dashboard of an open store, for those who have the token."""
     adding = threading.Lock()  # one thread at a time writes to a store
 
-    def add(job: NewJob, by: Actor) -> None:
+    def add(job: NewJob, by: Actor) -> Added:
         with adding:
-            add_by(store, job, by)
+            return add_by(store, job, by)
 
     # Who has the token is, as far as can be known, who has started the command.
     person = Person(this_person().name, may="read" if read_only else "operate")

@@ -14,8 +14,9 @@ from afterword.cli.person import this_person
 from afterword.model.clock import as_datetime
 from afterword.model.job import FINAL_STATES, JobRecord
 from afterword.model.records import Filter
+from afterword.store.opening import open_store
 from afterword.store.paging import pages
-from afterword.store.protocol import Store, open_store
+from afterword.store.protocol import Store
 
 _BATCH = 1_000  # jobs per transaction
 
@@ -43,7 +44,9 @@ def migrate(url: Url = None) -> None:
 
 @database.command("status")
 def database_status(url: Url = None, json: Json = False) -> None:
-    """Check that the store exists and fits this release; status 5 if not.
+    """Check that the store exists and fits this release.
+
+    The exit status is 5 if not.
 
     \b
     Examples:
@@ -87,7 +90,9 @@ def prune(
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Delete jobs that ended long ago. Workers also do this: see `retention` of Afterword(...).
+    """Delete jobs that ended long ago.
+
+    Workers also do this: see `retention` of Afterword(...).
 
     \b
     Examples:

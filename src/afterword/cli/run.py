@@ -2,25 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Unpack
+from typing import Annotated
 
 import typer
 
 from afterword.admin.health import COUNT_LIMIT, serves
 from afterword.admin.ids import one
-from afterword.admin.running import add_by
+from afterword.admin.running import add_by, typed_options, unchecked_job
 from afterword.admin.tasks import look
 from afterword.app import Afterword
 from afterword.cli import output
 from afterword.cli.options import Url, clock, opened_of, parsed_span
+from afterword.cli.parsers import seconds, whole
 from afterword.cli.person import this_person
 from afterword.cli.watch import watch_until_final
-from afterword.client.named_call import checked, object_of, unchecked
+from afterword.client.named_call import checked
 from afterword.errors import ConfigurationError, UnknownTask
-from afterword.model.job import JobOptions, NewJob, new_id
+from afterword.model.job import NewJob
 from afterword.store.protocol import Added, Store
 from afterword.tasks.mistakes import did_you_mean
-from afterword.tasks.options import CallOptions, CallOptionsDict
+from afterword.tasks.options import CallOptions
 from afterword.tasks.registry import names_at_hand
 
 _RECENTLY = 7 * 86_400.0  # seconds
@@ -55,7 +56,11 @@ def run(
     queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Its queue.")] = None,
     priority: Annotated[
         int | None,
-        typer.Option(metavar="N", help="-1000 to 1000; the lowest of a queue starts first."),
+        typer.Option(
+            metavar="N",
+            parser=whole("N"),
+            help="Its priority, -1000 to 1000; the lowest of a queue starts first.",
+        ),
     ] = None,
     unique: Annotated[
         str | None,
@@ -65,10 +70,12 @@ def run(
         ),
     ] = None,
     retries: Annotated[
-        int | None, typer.Option(metavar="N", help="The most retries after errors.")
+        int | None,
+        typer.Option(metavar="N", parser=whole("N"), help="How often to retry it after errors."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="The most time an attempt may take.")
+        float | None,
+        typer.Option(metavar="SECONDS", parser=seconds(), help="How long an attempt may take."),
     ] = None,
     tag: Annotated[
         list[str] | None,
@@ -79,7 +86,9 @@ def run(
     ] = False,
     wait_timeout: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="With --wait: give up after this time."),
+        typer.Option(
+            metavar="SECONDS", parser=seconds(), help="With --wait: give up after this time."
+        ),
     ] = None,
     url: Url = None,
 ) -> None:
@@ -94,9 +103,7 @@ def run(
       afterword run app.reports:build --delay 1h --retries 3 --tag monthly
       afterword run app.reports:build --unique build --wait --wait-timeout 60
     """
-    with _example():
-        text = unchecked(task, object_of(arguments, "--json"))
-    call_options = _call_options(
+    options = typed_options(
         delay=delay,
         queue=queue,
         priority=priority,
@@ -105,12 +112,12 @@ def run(
         timeout=timeout,
         tags=tag or (),
     )
+    with _example():
+        stored_as_given = unchecked_job(task, arguments, options, "--json")
     with opened_of(app, url) as (store, afterword):
-        job = (
-            _new_job(task, text, call_options)
-            if afterword is None
-            else _checked_job(afterword, task, text, call_options)
-        )
+        job = stored_as_given
+        if afterword is not None:
+            job = _checked_job(afterword, task, job.arguments, options)
         meant = "" if app else _like(store, task)
         added = add_by(store, job, this_person())
         _tell(store, job, added, checked=app is not None, meant=meant)
@@ -119,18 +126,6 @@ def run(
         else:
             output.tell(f"job {added.id}")
             watch_until_final(store, one(store, added.id), wait_timeout, json=False)
-
-
-def _call_options(**options: Unpack[CallOptionsDict]) -> CallOptions:
-    """Make the options of the call.
-
-    Raises:
-        ConfigurationError: one of them has an invalid value.
-    """
-    try:
-        return CallOptions(**options)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
 
 
 @contextmanager
@@ -146,22 +141,8 @@ def _checked_job(afterword: Afterword, task: str, text: str, options: CallOption
     try:
         return checked(task, text, afterword.injection, options, "--json")
     except UnknownTask as error:
-        raise UnknownTask(f"{error}{did_you_mean(task, names_at_hand())}") from None
-
-
-def _new_job(task: str, text: str, options: CallOptions) -> NewJob:
-    """Make a job of a task whose code is unknown here."""
-    return NewJob(
-        id=new_id(),
-        task=task,
-        arguments=text,
-        queue=options.queue or "default",
-        priority=options.priority or 0,
-        run_at=options.start,
-        tags=options.tags,
-        unique_key=options.unique_key,
-        options=JobOptions(retries=options.retries, timeout=options.timeout).text(),
-    )
+        meant = did_you_mean(task, names_at_hand())
+        raise UnknownTask(f"{error}.{meant}" if meant else str(error)) from None
 
 
 def _like(store: Store, task: str) -> str:

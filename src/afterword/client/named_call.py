@@ -16,11 +16,13 @@ from afterword.errors import (
     ArgumentValueError,
     ConfigurationError,
     PayloadTooLarge,
+    UnknownTask,
     safe_repr,
 )
 from afterword.injection.needs import Injection
 from afterword.model.job import NewJob
 from afterword.tasks.options import NO_OPTIONS, CallOptions
+from afterword.tasks.parameters import Parameters, parameters_of
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, too_large
 from afterword.tasks.registry import resolve
 
@@ -61,6 +63,15 @@ def unchecked(task: str, given: dict[str, Any]) -> str:
         raise ConfigurationError(
             f"A task must be named as module:function, but this one is {safe_repr(task)}."
         )
+    return encoded(given)
+
+
+def encoded(given: dict[str, Any]) -> str:
+    """Encode arguments of a task whose name is known.
+
+    Raises:
+        ArgumentValueError: JSON cannot hold a value, or the arguments are too large.
+    """
     measure(given, "arguments")
     text = json.dumps(given, ensure_ascii=False, separators=(",", ":"))
     size = len(text.encode())
@@ -85,6 +96,15 @@ def checked(
     func = resolve(task)
     args, kwargs = _arguments_of(task, injection, func, text, place)
     return new_job(Call(func, tuple(args), kwargs, options), injection)
+
+
+def parameters_at_hand(task: str, injection: Injection) -> Parameters | None:
+    """Return the parameters of a task; None if the application has no such task."""
+    try:
+        func = resolve(task)
+    except UnknownTask:
+        return None
+    return parameters_of(plan_of(task, func, injection))
 
 
 def _arguments_of(

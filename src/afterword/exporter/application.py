@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from afterword.errors import MissingExtra, StoreError
+from afterword.errors import ConfigurationError, MissingExtra, StoreError
 from afterword.exporter.depth import depth
 from afterword.exporter.ended import EndedJobs
 from afterword.exporter.gauges import Gauges
@@ -63,11 +63,22 @@ async def _authorize(authorize: Authorize | None, request: Request) -> None:
     if authorize is None:
         return
     if inspect.iscoroutinefunction(authorize):
-        allowed = await authorize(request)
+        answer = await authorize(request)
     else:
-        allowed = await run_in_threadpool(authorize, request)
-    if not allowed:
+        answer = await run_in_threadpool(authorize, request)
+    while inspect.isawaitable(answer):  # of a lambda around an `async def`
+        answer = await answer
+    if isinstance(answer, BaseException):
+        raise answer
+    if answer in (False, None):
         raise HTTPException(403)
+    if answer is not True:
+        raise ConfigurationError(
+            "authorize of Afterword.metrics() must return True or False, but it returned a"
+            f" {type(answer).__qualname__}.\n"
+            "    return request.user  # incorrect!\n"
+            "    return request.user.is_staff  # correct!"
+        )
 
 
 async def _read(read: Callable[[], Any]) -> Any:

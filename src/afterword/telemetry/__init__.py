@@ -3,6 +3,7 @@
     __init__.py   the log: the only module that turns events into lines
     tracing.py    spans, by OpenTelemetry
     metrics.py    counters and histograms of this process, by OpenTelemetry
+    providers.py  the providers of OpenTelemetry that both use
     sentry.py     the scope of an attempt, for Sentry
 
 A line is: verb, job id, task, attempt, then key=value. It never contains arguments or results, and
@@ -11,8 +12,8 @@ long values are cut. The logger is `afterword`; the application sets its level a
 What tells one kind of line from another, the verb and the task, is part of the record's template,
 so that Sentry and its like put together what belongs together. Records about a job have job_id,
 task, queue, attempt, job_tags and trace_id as attributes (`extra`). A failure's record has the
-exception as `exc_info`, and the text that `redact` has let through as `exc_text`; it is handled in
-the context of the attempt.
+exception as `exc_info`, or a stand-in if it was raised in another process, and the text that
+`redact` has let through as `exc_text`; it is handled in the context of the attempt.
 """
 
 import contextvars
@@ -23,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from afterword.model.failures import remote_exception
 from afterword.model.outcome import (
     Completed,
     HandedOver,
@@ -130,13 +132,14 @@ def ended(job: JobOfAttempt, outcome: Outcome, seconds: float, cause: Cause | No
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):
         line = f"{verb} job=%s task={literal(job.task)} attempt=%d seconds=%.3f"
-        detail = getattr(outcome, "error", None) or getattr(outcome, "reason", None)
+        error = getattr(outcome, "error", None)
+        detail = error or getattr(outcome, "reason", None)
         extra = {**of_attempt(job), "trace_id": cause.trace_id}
         _log_in(
             cause.variables,
             *(level, line, job.id, job.attempt, seconds),
             detail=detail,
-            error=cause.error,
+            error=cause.error or remote_exception(error or ""),
             extra=extra,
         )
 
@@ -373,6 +376,12 @@ def tracing_failed(error: Exception) -> None:
         _log(logging.ERROR, "tracing_failed: a job has no span: %s", summarize(error))
 
 
+def metrics_failed(error: Exception) -> None:
+    """An attempt could not be counted, because of the application's meter provider; logged once."""
+    if _first_time("<metrics>"):
+        _log(logging.ERROR, "metrics_failed: attempts are not counted: %s", summarize(error))
+
+
 def step_failed(error: Exception) -> None:
     """A periodic step of the store's thread raised; it will run again."""
     _log(logging.WARNING, "step_failed: %s", summarize(error))
@@ -481,10 +490,8 @@ def _log(
         line, shown = f"{line}\n%s", [*shown, indented(detail)]
     known = {name: value for name, value in (extra or {}).items() if value is not None}
     try:
-        record = logger.makeRecord(
-            *(logger.name, level, __file__, 0, line, tuple(shown), None),
-            extra=known,
-        )
+        record = logger.makeRecord(logger.name, level, __file__, 0, line, tuple(shown), None)
+        vars(record).update(known)  # `extra` must not name what a record factory has set
         if error is not None:
             record.exc_info = (type(error), error, without_callers(error.__traceback__))
             record.exc_text = indented(detail or "")  # instead of what a formatter makes of it

@@ -1,4 +1,4 @@
-"""Metrics of this process, by OpenTelemetry with the global provider.
+"""Metrics of this process, by OpenTelemetry.
 
     afterword.jobs                attempts that ended, by task, queue and outcome
     afterword.run.duration        how long they ran, in seconds, by task and queue
@@ -13,16 +13,17 @@ Prometheus reads too (`afterword.exporter`). What is of the store is read when a
 """
 
 import contextlib
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
+from afterword import telemetry
+from afterword.telemetry.providers import meters
+
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider, Observation
 
-_UNSET = "_ProxyMeterProvider"  # the class of the global provider until one is set
 _BOUNDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)  # seconds
 
 # Values of a gauge, with their attributes.
@@ -61,34 +62,34 @@ _lock = threading.Lock()
 
 def is_set() -> bool:
     """True once there is somebody to send metrics to. It is asked for each job: one cheap call."""
-    get_provider = getattr(sys.modules.get("opentelemetry.metrics"), "get_meter_provider", None)
-    return get_provider is not None and type(get_provider()).__name__ != _UNSET
+    return meters.get() is not None
 
 
 def ended(task: str, queue: str, outcome: str, ran: float, waited: float | None) -> None:
     """Count an attempt that has ended."""
-    instruments = _instruments()
-    if instruments is None:
-        return
-    of_task = {"afterword.task": task, "afterword.queue": queue}
-    instruments.jobs.add(1, {**of_task, "afterword.outcome": outcome})
-    instruments.ran.record(ran, of_task)
-    if waited is not None:
-        instruments.waited.record(max(0.0, waited), {"afterword.queue": queue})
+
+    def count(instruments: _Instruments) -> None:
+        of_task = {"afterword.task": task, "afterword.queue": queue}
+        instruments.jobs.add(1, {**of_task, "afterword.outcome": outcome})
+        instruments.ran.record(ran, of_task)
+        if waited is not None:
+            instruments.waited.record(max(0.0, waited), {"afterword.queue": queue})
+
+    _guarded(count)
 
 
 def refused() -> None:
     """Count an outcome that the store has refused."""
     totals.outcomes_refused += 1
-    if is_set() and (instruments := _instruments()) is not None:
-        instruments.refused.add(1)
+    if is_set():
+        _guarded(lambda instruments: instruments.refused.add(1))
 
 
 def lost_lease() -> None:
     """Count a lease that was lost."""
     totals.leases_lost += 1
-    if is_set() and (instruments := _instruments()) is not None:
-        instruments.lost.add(1)
+    if is_set():
+        _guarded(lambda instruments: instruments.lost.add(1))
 
 
 def watch(source: Watched) -> None:
@@ -100,7 +101,7 @@ def watch(source: Watched) -> None:
 def observe() -> None:
     """Begin to offer gauges, if a provider is set; with the first event at the latest."""
     if is_set():
-        _instruments()
+        _guarded(id)
 
 
 class _Instruments:
@@ -136,15 +137,25 @@ class _Instruments:
 _known: _Instruments | None = None
 
 
-def _instruments() -> _Instruments | None:
+def _guarded(use: "Callable[[_Instruments], object]") -> None:
+    """Use the instruments of the provider, which is the application's code and may raise.
+
+    Outcomes are counted in the store's thread: an error must not keep it from going on.
+    """
+    try:
+        provider = meters.get()
+        if provider is not None:
+            use(_instruments(provider))
+    except Exception as error:
+        telemetry.metrics_failed(error)
+
+
+def _instruments(provider: "MeterProvider") -> _Instruments:
     global _known  # noqa: PLW0603
-    metrics = sys.modules["opentelemetry.metrics"]
-    provider = metrics.get_meter_provider()
-    if _known is None or _known.provider is not provider:
-        with _lock, contextlib.suppress(Exception):  # of a provider that is not OpenTelemetry's
-            if _known is None or _known.provider is not provider:
-                _known = _Instruments(provider)
-    return _known
+    with _lock:
+        if _known is None or _known.provider is not provider:
+            _known = _Instruments(provider)
+        return _known
 
 
 def _reading(name: str) -> Callable[[Any], "Sequence[Observation]"]:

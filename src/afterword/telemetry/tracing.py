@@ -3,9 +3,7 @@
     send shop.mail:welcome        in the request; its context is stored with the job
     process shop.mail:welcome     for each attempt, in whichever process runs it
 
-The OpenTelemetry API is used with the global provider. It is never imported here first: as long as
-no other code has imported it and set a provider, there is nobody to send spans to, and a call costs
-a look into `sys.modules`.
+The OpenTelemetry API is used with the provider of the application (`providers.py`).
 
 Span processors are the application's code and may raise. No job is lost because of them: the error
 is logged once, and the job goes on without a span.
@@ -19,6 +17,7 @@ from afterword import telemetry
 from afterword.model.failures import exception_of
 from afterword.model.job import JobOptions
 from afterword.model.outcome import Cancelled, Failed, Outcome, RetryAt, summarize
+from afterword.telemetry.providers import tracers
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -28,7 +27,6 @@ T = TypeVar("T")
 
 TRACE_WITHIN = 300.0  # seconds
 SYSTEM = "afterword"
-_UNSET = "ProxyTracerProvider"  # the class of the global provider until one is set
 _OTHER = "_OTHER"  # what the conventions call an error of no known type
 
 _known: "tuple[TracerProvider, Tracer] | None" = None
@@ -37,15 +35,12 @@ _carried: Mapping[str, str] | None = None
 
 def is_wanted() -> bool:
     """True once there is somebody to send spans to. It is asked for each job: one cheap call."""
-    get_provider = getattr(sys.modules.get("opentelemetry.trace"), "get_tracer_provider", None)
-    if get_provider is None:  # also while another thread is importing it
-        return _carried is not None
-    return type(get_provider()).__name__ != _UNSET or _carried is not None
+    return tracers.get() is not None or _carried is not None
 
 
 def is_set() -> bool:
-    """True once some code has set the global provider."""
-    return _tracer() is not None
+    """True once some code has set a provider."""
+    return tracers.get() is not None
 
 
 def send(job_id: str, task: str, queue: str) -> Mapping[str, str] | None:
@@ -173,12 +168,13 @@ class AttemptTrace:
 
 
 def _tracer() -> "Tracer | None":
-    """Return the tracer of the global provider; None as long as there is none."""
+    """Return the tracer of the provider; None as long as there is none, or if it has no tracer."""
+    provider = tracers.get()
+    return None if provider is None else _guarded(lambda: _tracer_of(provider))
+
+
+def _tracer_of(provider: "TracerProvider") -> "Tracer":
     global _known  # noqa: PLW0603
-    get_provider = getattr(sys.modules.get("opentelemetry.trace"), "get_tracer_provider", None)
-    provider = None if get_provider is None else get_provider()
-    if provider is None or type(provider).__name__ == _UNSET:
-        return None
     if _known is None or _known[0] is not provider:
         _known = (provider, provider.get_tracer("afterword"))
     return _known[1]

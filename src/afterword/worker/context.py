@@ -10,7 +10,7 @@ work is done again. Two things help:
 """
 
 import logging
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context, ContextVar
 from typing import Any, ParamSpec, TypeVar, overload
@@ -25,6 +25,7 @@ from afterword.model.job import NewJob
 from afterword.model.outcome import Completed
 from afterword.store.protocol import Claim, Settlement
 from afterword.tasks.options import NO_OPTIONS
+from afterword.telemetry import sentry
 from afterword.telemetry.tracing import AttemptTrace
 from afterword.transactions.completion import Completion
 from afterword.transactions.connections import adapt
@@ -126,6 +127,11 @@ class TaskContext(TaskAdder):
         extra = {"job_id": claim.id, "task": claim.task, "queue": claim.queue}
         known = {**extra, "attempt": claim.attempt}
         return known if self.trace is None else {**known, "trace_id": self.trace.trace_id}
+
+    def enter_sentry(self, scope: Any = None) -> None:
+        """Give `variables` a scope of Sentry; see `telemetry.sentry.enter`."""
+        if sentry.is_used():
+            sentry.enter(self.variables, scope, self.task, self.log_attributes, self.tags)
 
     @property
     def cancelled(self) -> bool:
@@ -267,7 +273,17 @@ class _Logger(logging.LoggerAdapter[logging.Logger]):
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
-        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
+        taken = _taken()
+        own = {name: value for name, value in (self.extra or {}).items() if name not in taken}
+        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **own}}
+
+
+def _taken() -> Collection[str]:
+    """Return the attributes that the application's record factory sets: `extra` must not."""
+    factory = logging.getLogRecordFactory()
+    if factory is logging.LogRecord:
+        return ()
+    return vars(factory("", logging.DEBUG, "", 0, "", (), None))
 
 
 BUILTINS: Mapping[type, Make] = {

@@ -12,7 +12,6 @@ itself runs in a thread.
 import asyncio
 import contextvars
 import random
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,6 @@ from afterword.tasks.arguments import Plan, plan
 from afterword.tasks.policy import Interruption, Policy, Why, decide, decide_hand_over, policy_of
 from afterword.tasks.registry import is_async, options_of, resolve
 from afterword.tasks.results import ResultNotKept, encode_result
-from afterword.telemetry import sentry
 from afterword.worker.context import TaskContext, current
 
 Submit = Callable[[Callable[[], None]], object]
@@ -194,8 +192,6 @@ async def run_async(attempt: Attempt, submit: Submit) -> Ending:
     current.set(attempt.context)
     if attempt.context.trace is not None:
         attempt.context.trace.enter()
-    if sentry.MODULE in sys.modules:
-        sentry.enter(attempt.claim.task, attempt.context.log_attributes, attempt.context.tags)
     try:
         if attempt.run is None:
             return Ending(value=await attempt.call())
@@ -262,8 +258,6 @@ def _run_here(attempt: Attempt, wait: Wait) -> Ending:
     current.set(attempt.context)
     if attempt.context.trace is not None:
         attempt.context.trace.enter()
-    if sentry.MODULE in sys.modules:
-        sentry.enter(attempt.claim.task, attempt.context.log_attributes, attempt.context.tags)
     needs = attempt.target.needs
     try:
         if not needs.scoped:

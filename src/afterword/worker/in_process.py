@@ -156,9 +156,12 @@ def run(request: dict[str, Any], send: Send) -> dict[str, Any]:
 
 
 def _run(attempt: Attempt) -> Ending:
+    variables = attempt.context.variables = contextvars.copy_context()
+    attempt.context.enter_sentry()
     if attempt.target.is_async:
-        return asyncio.run(run_async(attempt, lambda call: threading.Thread(target=call).start()))
-    return run_sync(attempt, lambda it: asyncio.run(ending_of(it)), contextvars.copy_context())
+        running = run_async(attempt, lambda call: threading.Thread(target=call).start())
+        return variables.run(asyncio.run, running)
+    return run_sync(attempt, lambda it: asyncio.run(ending_of(it)), variables)
 
 
 def _sent_log(send: Send) -> Callable[[], AttemptLog]:

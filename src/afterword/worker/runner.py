@@ -39,7 +39,7 @@ from afterword.model.threads import Threads
 from afterword.store.protocol import Cancelling, Claim, Settlement
 from afterword.tasks.policy import Interruption, Why
 from afterword.tasks.registry import options_of
-from afterword.telemetry import metrics, tracing
+from afterword.telemetry import metrics, sentry, tracing
 from afterword.worker.context import TaskContext
 from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync, waiting_in
 from afterword.worker.in_process import (
@@ -138,6 +138,7 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self._wait = waiting_in(self._loop)
         self._context = contextvars.Context()  # empty: an attempt sees no variables of its starter
+        self._sentry_scope = sentry.scope_here()
         self._canary = self._loop.create_task(self._await_end_of_loop())
 
     def stop(self) -> None:
@@ -188,6 +189,7 @@ class Runner:
         attempt.context.variables = self._context.copy()
         if tracing.is_wanted():
             attempt.context.trace = self._trace(attempt)
+        attempt.context.enter_sentry(self._sentry_scope)
         running = _Running(attempt)
         self._running[attempt.claim.id] = running
         self._active.add(running)
@@ -369,6 +371,8 @@ class Runner:
             return  # cancelled before: a second time would interrupt its clean-up
         running.interruption = interruption
         running.context.told_to_end = interruption.error
+        if interruption.why is Why.CANCELLED and running.attempt.target.remote is not None:
+            return  # it may have been sent already, and says so within seconds
         if running.task is not None and not self._loop.is_closed():
             running.attempt.cancel(running.context.told_to_end, running.task)
         elif running.call is not None:
@@ -396,7 +400,11 @@ class Runner:
         claim, seconds = running.attempt.claim, context.seconds
         log = None if context.log is None else context.log.text()
         settlement = Settlement(claim, outcome, tuple(children), seconds=seconds, log=log)
-        self._reports.write_last(context.said_progress, lambda: self._settlements.add(settlement))
+        progress = context.said_progress
+        if progress is None:
+            self._settlements.add(settlement)
+        else:
+            self._reports.write_last(progress, lambda: self._settlements.add(settlement))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
         """Note an attempt that `complete_in` has completed, whatever the task did afterwards."""

@@ -1,0 +1,77 @@
+"""Providers of OpenTelemetry: the global one, or the one that an application was given.
+
+FastAPI takes providers, too: `FastAPI(telemetry={"tracer_provider": ...})`. If all applications
+that have started here were given the same one, spans and metrics go to it. Else they go to the
+global provider and, as long as there is none, to that of the application that started last.
+
+The API is never imported here first: as long as no other code has imported it and set a provider,
+there is nobody to send anything to, and a call costs a look into `sys.modules`.
+"""
+
+import sys
+from typing import Any
+from weakref import WeakKeyDictionary
+
+
+class Providers:
+    """The providers of one signal.
+
+    Args:
+        module, function: return the global provider.
+        unset: the name of its class until one is set.
+        option: the name of an application's own provider in the settings of FastAPI.
+    """
+
+    def __init__(self, module: str, function: str, unset: str, option: str) -> None:
+        self._module, self._function, self._unset = module, function, unset
+        self._option = option
+        self._given: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
+        self._only: Any = None  # what all applications were given
+        self._last: Any = None
+
+    def start(self, owner: object, app: object) -> None:
+        """Use the provider of an application, if it was given one."""
+        settings = getattr(app, "_telemetry", None) or {}  # of FastAPI, since 0.165
+        self._given[owner] = settings.get(self._option)
+        self._choose()
+
+    def stop(self, owner: object) -> None:
+        """Forget the provider of an application."""
+        self._given.pop(owner, None)
+        self._choose()
+
+    def _choose(self) -> None:
+        given = list(self._given.values())
+        self._last = next((each for each in reversed(given) if each is not None), None)
+        same = given and all(each is self._last for each in given)
+        self._only = self._last if same else None
+
+    def get(self) -> Any:
+        """Return the provider; None: nobody listens. It is asked for each job: one cheap call."""
+        if self._only is not None:
+            return self._only
+        get_global = getattr(sys.modules.get(self._module), self._function, None)
+        if get_global is None:  # also while another thread is importing it
+            return self._last
+        provider = get_global()
+        return self._last if type(provider).__name__ == self._unset else provider
+
+
+tracers = Providers(
+    "opentelemetry.trace", "get_tracer_provider", "ProxyTracerProvider", "tracer_provider"
+)
+meters = Providers(
+    "opentelemetry.metrics", "get_meter_provider", "_ProxyMeterProvider", "meter_provider"
+)
+
+
+def start(owner: object, app: object) -> None:
+    """Use the providers that an application was given, until it stops."""
+    tracers.start(owner, app)
+    meters.start(owner, app)
+
+
+def stop(owner: object) -> None:
+    """Forget the providers of an application."""
+    tracers.stop(owner)
+    meters.stop(owner)
