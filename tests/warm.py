@@ -112,6 +112,7 @@ def _order(asked: Mapping[str, Any]) -> dict[str, Any] | None:
         **program,
         "unbuffered": "-u" in asked["args"][1:2] or environment.get("PYTHONUNBUFFERED"),
         "environment": environment,
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),  # by this thread
         "folder": os.path.abspath(os.fspath(asked["cwd"] or ".")),  # noqa: PTH100
         "session": asked["start_new_session"],
         "group": asked["process_group"],
@@ -158,6 +159,13 @@ class Mother:
         self.owner = os.getpid()
         self._lock = threading.Lock()
         self._socket, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        started = threading.Event()
+        threading.Thread(target=self._live, args=(its_end, started), daemon=True).start()
+        started.wait()
+        atexit.register(self.end)
+
+    def _live(self, its_end: socket.socket, started: threading.Event) -> None:
+        """Start it, and stay: the kernel takes the end of this thread for the death of a parent."""
         environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
         with its_end:
             self._process = subprocess.Popen(
@@ -165,7 +173,8 @@ class Mother:
                 pass_fds=[its_end.fileno()],
                 env=environment,
             )
-        atexit.register(self.end)
+        started.set()
+        self._process.wait()
 
     def fork(self, order: Mapping[str, Any], streams: Sequence[int]) -> int:
         """Return the number of a new child of this process, once it takes signals."""
@@ -279,6 +288,7 @@ def become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
 
 
 def leave(status: int) -> None:
