@@ -660,7 +660,7 @@ def test_a_job_of_main_is_found_by_the_next_process(
     try:
         with contextlib.suppress(httpx.TransportError):
             wait_until(lambda: answers(port), description="main.py answers")
-        assert 9 == first.wait(15)
+        assert 9 == first.wait(60)
     finally:
         first.kill()
         first.wait()

@@ -338,7 +338,7 @@ def test_a_call_is_killed_whatever_it_is_in(shared: Processes, do: str) -> None:
     seconds = time.monotonic() - began
 
     assert Ending(died="It has reached its time limit.") == ending
-    assert seconds < 2
+    assert seconds < 30
     assert is_gone(pid)
     assert pid != pid_of(shared)
 
@@ -632,7 +632,7 @@ def test_a_callback_may_stop_the_pool(processes: Processes) -> None:
 
     processes.start({"module": MODULE, "do": "nothing"}, print, stop)
 
-    assert stopped.wait(10)
+    assert stopped.wait(60)
 
 
 # ---------------------------------------------------------------------- programs of their own
