@@ -42,7 +42,7 @@ IMPORTED = (
     *("pytest", "sqlalchemy.orm", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
     *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
 )
-LOOKS_AT_TERMINAL = "afterword.cli"
+LOOKS_AT_TERMINAL = "afterword.cli.output"  # when it is imported
 # What an interpreter looks at when it starts. A program for which it differs gets a new one.
 READ_AT_START = ("LANG", "LC_ALL", "LC_CTYPE", "MALLOC_ARENA_MAX", "PYTHON")
 TAKEN_OVER = ("PYTHONPATH", "PYTHONUNBUFFERED")
@@ -216,8 +216,6 @@ def serve(orders: socket.socket) -> None:
     for name in IMPORTED:
         with contextlib.suppress(ImportError):  # scripts/test-oldest has not all of them
             importlib.import_module(name)
-    for name in [each for each in sys.modules if each.startswith(LOOKS_AT_TERMINAL)]:
-        del sys.modules[name]  # the copies import it again: it has seen our environment
     gc.collect()
     gc.freeze()
     while True:
@@ -289,6 +287,8 @@ def become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
         setattr(sys, f"__{name}__", stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
+    if (module := sys.modules.get(LOOKS_AT_TERMINAL)) is not None:
+        importlib.reload(module)
 
 
 def leave(status: int) -> None:
