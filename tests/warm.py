@@ -38,7 +38,13 @@ AFTERWORD = str(Path(sys.executable).with_name("afterword"))
 # No framework with dependencies but FastAPI: Afterword looks at `sys.modules` for those in use.
 IMPORTED = (
     *("afterword.app", "afterword.background", "afterword.cli.commands", "afterword.cli.worker"),
-    *("afterword.fastapi", "afterword.store.postgres", "afterword.store.sqlite", "fastapi"),
+    *(
+        "afterword.fastapi",
+        "afterword.store.postgres",
+        "afterword.store.sqlite",
+        "fastapi",
+        "httpx",
+    ),
     *("pytest", "sqlalchemy.orm", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
     *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
 )
