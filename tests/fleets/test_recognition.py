@@ -123,6 +123,22 @@ def test_a_task_that_is_a_class_is_sent_after_it_was_registered(
     assert (ids, []) == (published(), ran.lines)
 
 
+def test_of_a_function_and_a_task_with_one_name_neither_is_taken_for_the_other(
+    site: Fleet, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_remote", {})
+    task(celery_site.to_fleet)
+    if site.started:
+        with pytest.raises(NotStorable, match="Put our decorator above that of Celery"):
+            post(site, lambda tasks: tasks.add_task(celery_site.decorated_below, ran.path))
+
+    ids = post(site, lambda tasks: tasks.add_task(celery_site.to_fleet, ran.path))
+    post(site, lambda tasks: tasks.add_task(celery_site.of_both, ran.path))  # in the request
+
+    site.states()
+    assert (ids, ["ran"]) == (published(), ran.lines)
+
+
 def test_an_actor_that_is_a_class_is_sent(site: Fleet, ran: Ran) -> None:
     broker = report.broker
     post(site, lambda tasks: tasks.add_task(report, ran.path))
