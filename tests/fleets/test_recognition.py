@@ -1,5 +1,7 @@
 """What is given to `add_task` is recognised as a task of a fleet, or refused; no body runs here."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -223,3 +225,13 @@ def test_a_name_stands_for_one_fleet(site: Fleet) -> None:
         with pytest.raises(NotStorable, match=r"task\('company.mail.send', via=...\)"):
             post(site, lambda tasks: tasks.add_task(first))
     assert second is resolve("company.mail.send")
+
+
+def test_no_other_system_is_imported_by_ours() -> None:
+    modules = "afterword.fastapi, afterword.cli, afterword.pytest_plugin, afterword.fleets.asking"
+    others = "{'celery', 'kombu', 'amqp', 'rq', 'redis', 'dramatiq', 'pika', 'arq'}"
+    code = f"import sys, {modules}; print({others} & {{*sys.modules}})"
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "set()" == told.stdout.strip()

@@ -117,6 +117,7 @@ def test_a_queue_is_looked_at_in_the_route(site: Fleet) -> None:
         post(site, lambda tasks: tasks.add_task(rq_site.note))  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match="workers of RQ"):
         task(rq_site.note, via=queue, retries=3)
-    with pytest.raises(ConfigurationError, match="queue of RQ or the RedisSettings"):
-        task(rq_site.note, via="mail")
+    with pytest.raises(ConfigurationError, match="queue of RQ, or the RedisSettings") as told:
+        task(rq_site.note, via="redis://:password@host")
+    assert "password" not in str(told.value)
     assert [] == site.jobs()

@@ -28,6 +28,7 @@ class Fleet(RemoteTask):
         self.cut = False  # the present connection does not work any more
         self.gate = threading.Event()
         self.gate.set()
+        self.slow = threading.Event()
 
     @property
     def func(self) -> Function:
@@ -54,6 +55,8 @@ class Link:
 
     def send(self, task: Any, fleet_id: str, args: Args, kwargs: Kwargs) -> None:
         self._fleet.gate.wait()
+        if args == ("slow",):
+            self._fleet.slow.wait()
         if self._fleet.cut or args == ("refused",):
             raise ConnectionError(fleet_id)
         self._fleet.sent.append(fleet_id)
@@ -170,6 +173,27 @@ def test_calls_behind_one_that_hangs_fail_with_it(fleet: Fleet, clock: Moved) ->
 
     assert [FleetUnavailable] * 3 == [type(error) for error in errors]
     assert {*fleet.sent} <= {"0"}  # the others were not sent later
+
+
+def test_a_slow_fleet_is_not_taken_for_a_silent_one(
+    fleet: Fleet, clock: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls that had to wait too long are tried later, and the thread goes on."""
+    monkeypatch.setattr(module, "SEND_WITHIN", 1.0)
+    sender = Sender(fleet)
+
+    async def several() -> list[BaseException | None]:
+        first = asyncio.ensure_future(sender.send(fleet, "first", (), {}))
+        others = [sender.send(fleet, f"{number}", ("slow",), {}) for number in range(3)]
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    fleet.slow.clear()
+    errors = asyncio.run(several())
+    fleet.slow.set()
+    asyncio.run(sender.send(fleet, "later", (), {}))
+
+    assert [type(None), *[FleetUnavailable] * 3] == [type(error) for error in errors]
+    assert (["first", "0", "later"], 1) == (fleet.sent, fleet.connected)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
