@@ -12,7 +12,7 @@ import dramatiq
 import pytest
 import redis
 import rq
-from celery import Celery, chain, current_app
+from celery import Celery, chain, current_app, signature
 from dramatiq.composition import group as _group
 from dramatiq.composition import pipeline
 
@@ -79,8 +79,8 @@ def test_what_would_publish_or_run_in_the_request_is_refused(
 
 
 def test_the_delay_of_a_signature_is_its_task(site: Fleet, ran: Ran) -> None:
-    signature: Any = note.s(ran.path)
-    ids = post(site, lambda tasks: tasks.add_task(signature.delay, text="x"))
+    given: Any = note.s(ran.path)
+    ids = post(site, lambda tasks: tasks.add_task(given.delay, text="x"))
 
     site.states()
     assert ids == published()
@@ -168,7 +168,11 @@ def test_a_shared_task_belongs_to_the_app_in_every_thread(site: Fleet, ran: Ran)
 
 def test_a_task_by_its_name_alone_is_that_of_the_one_app(site: Fleet, ran: Ran) -> None:
     current_app.tasks  # noqa: B018 - makes Celery's fallback app, which does not count
-    ids = post(site, lambda tasks: tasks.add_task(celery_app.signature("elsewhere", ("x",))))
+    ids = post(
+        site,
+        lambda tasks: tasks.add_task(celery_app.signature("elsewhere", ("x",))),
+        lambda tasks: tasks.add_task(signature("elsewhere", ("x",))),  # of the thread's current app
+    )
 
     site.states()
     assert ids == published()
