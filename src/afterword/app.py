@@ -177,6 +177,7 @@ class Afterword(ScriptTaskAdder):
     test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
     _app: Starlette | None = None
     _watched: Gauges | None = None  # read by OpenTelemetry
+    _before_start: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -377,10 +378,15 @@ class Afterword(ScriptTaskAdder):
         queues: Sequence[str] | None = None,
         concurrency: int | None = None,
         grace: float | None = None,
+        before_start: Callable[[], object] | None = None,
     ) -> None:
         """Run jobs in this process, even with `worker=False`; call it before the start.
 
         `afterword worker` calls it. None keeps the application's value.
+
+        Args:
+            before_start: called in a thread after the start-up of the application, before the first
+                job runs.
 
         Raises:
             ConfigurationError: a value is invalid.
@@ -394,6 +400,7 @@ class Afterword(ScriptTaskAdder):
         )
         self.intake.works = True
         self.intake.grace = self._grace
+        self._before_start = before_start or self._before_start
 
     def _set_worker(
         self,
@@ -768,6 +775,8 @@ class Afterword(ScriptTaskAdder):
         check_names()
         self.check_injection()
         self._check_imports()
+        if self._before_start is not None:
+            await asyncio.to_thread(self._before_start)
         providers.start(self, self._app)
         scheduler = self._scheduler = self._new_scheduler()
         await asyncio.to_thread(self._group.start)

@@ -112,7 +112,7 @@ def test_a_job_that_is_deleted_meanwhile_stays_on_its_page(
     page.goto(f"{served.url}/jobs/{job_id}")
     store.delete([job_id])
 
-    expect(page.locator("#status")).to_contain_text("It may have been purged", timeout=20_000)
+    expect(page.locator("#status")).to_contain_text("It may have been deleted", timeout=20_000)
     expect(page.locator("p.id")).to_contain_text(job_id)
 
 

@@ -278,9 +278,9 @@ def test_a_relative_url_is_found_from_the_working_directory(
         ("sqlite:///jobs.db?mode=ro", "options"),
         ("sqlite:///file:jobs.db", "file:"),
         ("sqlite:///file:jobs.db?mode=memory", "file:"),
-        ("redis://localhost", "starts with one of"),
-        ("jobs.db", "starts with one of"),
-        ("", "starts with one of"),
+        ("redis://localhost", "starts with sqlite"),
+        ("jobs.db", "starts with sqlite"),
+        ("", "starts with sqlite"),
     ],
 )
 def test_a_url_that_is_no_file_is_refused(url: str, message: str) -> None:

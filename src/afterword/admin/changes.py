@@ -154,7 +154,8 @@ def scope_of(
         for path, text in search.arguments
     ]
     narrowed = f" with {', '.join(parts)}" if parts else ""
-    return f"{' or '.join(states)} job{'' if matching == 1 else 's'}{narrowed}"
+    which = "ended" if FINAL_STATES == set(states) else " or ".join(states)
+    return f"{which} job{'' if matching == 1 else 's'}{narrowed}"
 
 
 def by_search(by: Actor, search: Search, states: Sequence[JobState]) -> Actor:

@@ -152,8 +152,9 @@ def _queues(snapshot: Snapshot) -> Iterator[Finding]:
 def _parked(snapshot: Snapshot) -> Iterator[Finding]:
     """Find the jobs that no worker could run so far: a forgotten import, a renamed function."""
     fix = (
-        "Import the module in the application, or restore the name; this lists what may be called:"
-        " afterword doctor --app module:app"
+        "If the function is missing, import its module or restore its name; this lists what may be"
+        " called: afterword doctor --app module:app. If the arguments do not fit, let the function"
+        " accept them, or delete the job."
     )
     for line in parked_in_words(snapshot.stuck, snapshot.now):
         yield Finding("put back", "problem", line, fix)

@@ -6,12 +6,16 @@ from typing import Annotated
 import typer
 
 from afterword.cli import output
+from afterword.cli.listening import Host, bind
 from afterword.cli.options import Json, Url, clock, opened
+from afterword.cli.parsers import whole
 from afterword.errors import MissingExtra
 from afterword.exporter.application import exporter
 from afterword.exporter.depth import depth
 from afterword.exporter.ended import EndedJobs
 from afterword.exporter.gauges import Gauges
+from afterword.model.clock import Clock, StoreClock
+from afterword.store.protocol import Store
 
 
 def metrics(
@@ -19,15 +23,18 @@ def metrics(
     json: Json = False,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65_535, help="Serve them on this port; 0: any free one."),
+        typer.Option(
+            metavar="PORT",
+            parser=whole("PORT", 0, 65_535),
+            help="Serve them on this port; 0: any free one.",
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
 ) -> None:
     """Print the metrics of a store for Prometheus, or serve them.
 
-    The store is enough: nothing is imported. What is counted begins at zero when the command
-    starts, so let Prometheus ask one that stays (`--port`). `--json` prints the depth and the age
-    of the queues, for autoscalers; served, it is at /queues, and of one queue at /queues/NAME.
+    The store is enough: nothing is imported. `--json` prints the depth and the age of the queues,
+    for autoscalers; served, it is at /queues, and of one queue at /queues/NAME.
 
     \b
     Examples:
@@ -36,13 +43,21 @@ def metrics(
       afterword metrics --port 9464 --host 0.0.0.0
     """
     with opened(url) as store:
-        gauges = Gauges(lambda: store, clock.now)
+        now = _clock_of(store).now
+        gauges = Gauges(lambda: store, now)
         if port is not None:
-            _serve(gauges, EndedJobs(lambda: store, clock.now), host, port, store.url)
+            _serve(gauges, EndedJobs(lambda: store, now), host, port, store.url)
         elif json:
             output.print_document(depth(gauges))
         else:
-            output.write(_page(gauges, EndedJobs(lambda: store, clock.now)))
+            output.write(_page(gauges, EndedJobs(lambda: store, now)))
+
+
+def _clock_of(store: Store) -> Clock:
+    """Return the store's clock: ages would be wrong by that of another host."""
+    store_clock = StoreClock(clock)
+    store_clock.set_by(store.now)
+    return store_clock
 
 
 def _page(gauges: Gauges, ended: EndedJobs) -> str:
@@ -63,8 +78,8 @@ def _serve(gauges: Gauges, ended: EndedJobs, host: str, port: int, url: str) -> 
     config = uvicorn.Config(
         served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
     )
-    listening = config.bind_socket()
-    ended.read()  # counting begins now
+    listening = bind(config)
+    ended.read()  # the first time it takes longer
     output.tell(f"the metrics of {url} (Ctrl-C ends it):")
     output.write(f"http://{host}:{listening.getsockname()[1]}/metrics\n")
     uvicorn.Server(config).run(sockets=[listening])

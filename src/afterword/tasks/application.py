@@ -133,8 +133,11 @@ def _outermost(module: str) -> str:
 def _folder_of(module: str) -> str | None:
     """Return the folder (or archive) in which the module's dotted name begins, if there is one."""
     file = getattr(find_module(module), "__file__", None)
-    if not isinstance(file, str):
-        return None
+    return _beginning(module, file) if isinstance(file, str) else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _beginning(module: str, file: str) -> str | None:
     path, parts = Path(file).with_suffix(""), tuple(module.split("."))
     if path.name in ("__init__", "__main__") and parts[-1] != path.name:
         path = path.parent
