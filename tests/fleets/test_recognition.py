@@ -226,6 +226,43 @@ def test_the_functions_of_a_script_have_its_importable_name(
     assert RQTask(func, queue).path == reference(func).replace(":", ".")
 
 
+SHOP = """
+from celery import Celery
+
+celery = Celery("shop", broker="memory://")
+
+
+@celery.task
+def receipt(number: int) -> None: ...
+"""
+SCRIPT = """
+from celery import Celery
+from shop import receipt
+
+from afterword import Afterword
+
+celery = Celery("script", broker="memory://")
+
+
+@celery.task
+def own(number: int) -> None: ...
+
+
+afterword = Afterword(url="sqlite:///jobs.db")
+print([afterword.add_task_sync(task, 7).task for task in (receipt, own)])
+"""
+
+
+def test_a_script_adds_tasks_of_fleets_for_an_application_to_send(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "nightly.py").write_text(SCRIPT)
+
+    command = [sys.executable, "nightly.py"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert "['shop:receipt', 'nightly:own']" == told.stdout.strip()
+
+
 def test_a_name_stands_for_one_fleet(site: Fleet) -> None:
     first = task("company.mail.send", via=queue)
     second = task("company.mail.send", via=rq.Queue("other", connection=queue.connection))

@@ -313,7 +313,7 @@ def _storable_remote(remote: RemoteTask, func: Function) -> str:
             f" {name!r} is not there: it was made in a function, in a class, or under another name."
             " Define it at the top of a module, or register it: afterword.task(the_task)."
         )
-    if not application.is_own(name.partition(":")[0]):
+    if not application.may_be_added(name.partition(":")[0]):
         raise NotStorable(
             "Stored jobs may name only tasks of the application's own modules, but"
             f" {name!r} is in none of them. Register it where Afterword is created:"
