@@ -209,7 +209,8 @@ def serve(orders: socket.socket) -> None:
             importlib.import_module(name)
     for name in [each for each in sys.modules if each.startswith(LOOKS_AT_TERMINAL)]:
         del sys.modules[name]  # the copies import it again: it has seen our environment
-    keep(dict(sys.modules))
+    gc.collect()
+    gc.freeze()
     while True:
         message, streams, _, _ = socket.recv_fds(orders, ORDER_SIZE, 3)
         if not message:
@@ -226,20 +227,13 @@ def serve(orders: socket.socket) -> None:
         os._exit(255)
     orders.send(json.dumps({"pid": os.getpid()}).encode())
     orders.close()
-    execute(order)
-
-
-def keep(modules: dict[str, ModuleType]) -> None:
-    """Let no copy take these apart when it ends: memory that is changed must be copied first."""
-
-    def forget() -> None:
-        for name in modules:
-            sys.modules.pop(name, None)
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(modules))
-    atexit.register(forget)
-    gc.collect()
-    gc.freeze()
+    try:
+        execute(order)
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            leave(end.code or 0)
+        raise
+    leave(0)
 
 
 PR_GET_TID_ADDRESS = 40
@@ -285,6 +279,20 @@ def become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def leave(status: int) -> None:
+    """End as an interpreter does, but take nothing apart: most of the time went into that.
+
+    Returns if the streams cannot be written: what is said then is up to the interpreter.
+    """
+    threading._shutdown()  # type: ignore[attr-defined] # it waits for the program's threads
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+        os._exit(status)
 
 
 def _stream(number: int, former: Any, *, unbuffered: bool) -> io.TextIOWrapper:

@@ -49,6 +49,7 @@ from afterword.model.checks import (
 from afterword.model.clock import Clock, StoreClock
 from afterword.model.fork import in_child
 from afterword.model.job import JobRecord, NewJob
+from afterword.model.modules import stable_name
 from afterword.model.outcome import redacting
 from afterword.model.threads import refuse_event_loop
 from afterword.process.termination import Termination
@@ -176,6 +177,7 @@ class Afterword(ScriptTaskAdder):
     test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
     _app: Starlette | None = None
     _watched: Gauges | None = None  # read by OpenTelemetry
+    _before_start: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -274,7 +276,7 @@ class Afterword(ScriptTaskAdder):
         while frame is not None and frame.f_locals.get("self") is self:
             frame = frame.f_back
         name = "" if frame is None else frame.f_globals.get("__name__", "")
-        return application.stable_name(name)
+        return stable_name(name)
 
     def install(self, app: Starlette) -> None:
         """Serve an application that is made later, as `Afterword(app)` does.
@@ -376,10 +378,15 @@ class Afterword(ScriptTaskAdder):
         queues: Sequence[str] | None = None,
         concurrency: int | None = None,
         grace: float | None = None,
+        before_start: Callable[[], object] | None = None,
     ) -> None:
         """Run jobs in this process, even with `worker=False`; call it before the start.
 
         `afterword worker` calls it. None keeps the application's value.
+
+        Args:
+            before_start: called in a thread after the start-up of the application, before the first
+                job runs.
 
         Raises:
             ConfigurationError: a value is invalid.
@@ -393,6 +400,7 @@ class Afterword(ScriptTaskAdder):
         )
         self.intake.works = True
         self.intake.grace = self._grace
+        self._before_start = before_start or self._before_start
 
     def _set_worker(
         self,
@@ -767,6 +775,8 @@ class Afterword(ScriptTaskAdder):
         check_names()
         self.check_injection()
         self._check_imports()
+        if self._before_start is not None:
+            await asyncio.to_thread(self._before_start)
         providers.start(self, self._app)
         scheduler = self._scheduler = self._new_scheduler()
         await asyncio.to_thread(self._group.start)

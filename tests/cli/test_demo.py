@@ -281,6 +281,7 @@ def test_a_server_behind_a_dashboard_is_killed_by_hand_and_starts_again(tmp_path
         url = running.stdout.readline().strip()
         with httpx.Client(follow_redirects=True) as browser:
             overview = browser.get(url).text
+            audit = browser.get(url.partition("?")[0] + "audit").text
         running.stdin.write("\n")
         running.stdin.flush()
         told = []
@@ -292,6 +293,7 @@ def test_a_server_behind_a_dashboard_is_killed_by_hand_and_starts_again(tmp_path
         running.wait(20)
 
     assert "Ended jobs, per minute" in overview
+    assert 5 == audit.count("<bdi>afterword demo</bdi>")
     assert "The server is gone." in "".join(told)
     for pid in re.findall(r"process (\d+)", "".join(told)):
         with pytest.raises(ProcessLookupError):

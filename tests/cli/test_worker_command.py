@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry import trace
+from opentelemetry.util._once import Once
 
 from afterword import Afterword, JobRecord, JobState
-from afterword.cli import opentelemetry
+from afterword.cli.opentelemetry import Telemetry
+from afterword.telemetry import tracing
 from tests import warm, work_site
 from tests.command_line import opened
 from tests.helpers import ROOT, Server, free_port, running, wait_until
@@ -419,15 +423,15 @@ def test_dev_without_an_application_is_a_usage_error(tmp_path: Path) -> None:
 def test_a_worker_sends_what_the_variables_of_opentelemetry_ask_for(
     tmp_path: Path, store: Afterword
 ) -> None:
-    """Without code in the application; what is left is sent at the end."""
-    environment = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console"}
+    """Without code in the application, from the first job on; what is left is sent at the end."""
+    job = store.add_task_sync(work_site.work, "a")  # it waits when the worker starts
+    environment = {"OTEL_TRACES_EXPORTER": "none,console", "OTEL_METRICS_EXPORTER": "console"}
     with working(tmp_path, **environment) as worker:
-        worker.wait_said("otel signal=metrics exporter=console")
-        job = store.add_task_sync(work_site.work, "a")
         wait_state(store, job.id, JobState.COMPLETED)
         worker.signal(signal.SIGTERM)
 
         assert 0 == worker.ends()
+        assert "otel signal=metrics exporter=console" in worker.said()
         sent = worker.stdout.read_text()
     assert '"name": "process tests.work_site:work"' in sent
     assert '"name": "afterword.jobs"' in sent
@@ -438,7 +442,38 @@ def test_opentelemetry_that_cannot_be_set_up_stops_no_worker(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "unknown")
-    opentelemetry.configure()()
+    telemetry = Telemetry()
+    telemetry.begin()
+    telemetry.end(20.0)
 
     assert "otel_not_configured" in caplog.text
     assert "pip install" in caplog.text
+
+
+def test_a_collector_that_does_not_answer_holds_up_no_end() -> None:
+    """It does not keep the process from ending either, nor the other signal from being sent."""
+    telemetry, gate, sent = Telemetry(), threading.Event(), threading.Event()
+    telemetry._ends = [lambda: gate.wait(60), sent.set]
+    telemetry.end(0.1)
+
+    assert sent.wait(20)
+    assert not gate.is_set()
+    gate.set()
+
+
+def test_the_rest_of_opentelemetry_is_set_up_and_sent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Although one signal's exporter is missing."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "of_nobody")
+    telemetry = Telemetry()
+    telemetry.begin()
+    is_set = tracing.is_set()
+    telemetry.end(20.0)
+
+    assert is_set
+    assert 1 == len(telemetry._ends)
+    assert "otel_not_configured signal=metrics" in caplog.text

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from afterword.dashboard.routes import ROUTES
+from afterword.model.audit import Actor
 from afterword.model.outcome import Completed, Failed
 from afterword.store.protocol import Settlement, Store
 from tests.dashboard.browsing import CHROMIUM, Served, Tab, serving, tab_in
@@ -41,6 +43,7 @@ SCREENS = (
     "/system",
     "/failures",
     "/tasks",
+    "/tasks/run?task=shop.mail:send_receipt",
     "/nowhere",
 )
 
@@ -349,10 +352,23 @@ def test_twenty_tabs_do_not_stall(browser: Browser, served: Served) -> None:
 
 def test_hostile_text_stays_text(browser: Browser, served: Served) -> None:
     ids = hostile(served.store)
-    context = browser.new_context(viewport={"width": 390, "height": 844})
+    people = Population(served.store)
+    words = ("w" * 150, "long " * 30)
+    for word in words:
+        served.store.note(word, [word], 1, Actor(name=word, place=word))
+        people.end(Failed(word), f"{word}:{word}", queue=word[:64], tags=(word,), request_id=word)
+    context = browser.new_context(viewport={"width": 320, "height": 568})
     tab = tab_in(context)
     own = (f"/jobs/{each}" for each in ids)
-    for path in ("/", "/jobs", "/failures", "/tasks", "/audit", "/system", *own):
+    forms = (
+        *(f"/tasks/run?task={word}:{word}" for word in words),
+        *(f"/audit?action={word}&name={word}" for word in words),
+        f"/jobs?q=error:{words[0]}",
+        f"/jobs/{ids[0]}/copy",
+        "/jobs/change/retry?q=state:failed",
+        f"/queues/queue?name={words[0][:64]}",
+    )
+    for path in ("/", *(each.path for each in ROUTES if each.menu), *forms, *own):
         tab.page.goto(served.url + path)
         tab.page.mouse.move(200, 300)
 

@@ -1,7 +1,10 @@
 """A store's metrics for Prometheus, and the depth of its queues for autoscalers."""
 
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -12,14 +15,16 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from afterword import Afterword
+from afterword.exporter import gauges
 from afterword.exporter.application import exporter
-from afterword.exporter.ended import EndedJobs, Key
+from afterword.exporter.ended import PERIOD, EndedJobs, Key
 from afterword.exporter.gauges import Gauges
 from afterword.exporter.prometheus import StoreCollector, page
+from afterword.model.clock import as_datetime
 from afterword.model.job import Delay, JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
 from afterword.store.opening import open_store
-from afterword.store.protocol import Settlement, Store
+from afterword.store.protocol import Declared, Settlement, Store
 from tests.life.fixtures import file_url, store_url
 from tests.life.site import note
 
@@ -59,18 +64,32 @@ def shown(store: Store, ended: EndedJobs | None = None) -> dict[tuple[str, ...],
     return samples(body.decode())
 
 
+def ended_before(store: Store, seconds: float, **changes: Any) -> float:
+    """Store a job that ended then; returns the time, at which the counters count."""
+    (added,) = store.add([NewJob(id=new_id(), task="m:f")])
+    (known,) = store.get([added.id])
+    ended_at = store.now() - seconds
+    at = as_datetime(ended_at)
+    told = {"id": new_id(), "state": JobState.COMPLETED, "attempt": 1, "run_at": at}
+    store.delete([added.id])
+    store.restore([replace(known, **{**told, "started_at": at, "finished_at": at, **changes})])
+    return ended_at
+
+
 # ---------------------------------------------------------------------- a page for Prometheus
 
 
 def test_a_page_has_what_ended_and_what_waits(store: Store) -> None:
-    ended = EndedJobs(lambda: store, store.now)
-    shown(store, ended)
-    end(store, Completed(), Completed(), Failed("x"))
+    at = ended_before(store, 700)
+    ended_before(store, 700)
+    ended_before(store, 700, state=JobState.FAILED, error="x")
+    store.roll_up(1_000)
     store.add([NewJob(id=new_id(), task="m:f"), NewJob(id=new_id(), task="m:f", run_at=Delay(60))])
-    found = shown(store, ended)
+    found = shown(store, EndedJobs(lambda: store, lambda: at))
 
     assert 2 == found["afterword_jobs_total", "completed", "default", "m:f"]
     assert 1 == found["afterword_jobs_total", "failed", "default", "m:f"]
+    assert 0 == found["afterword_jobs_total", "cancelled", "default", "m:f"]
     assert 3 == found["afterword_job_run_seconds_bucket", "+Inf", "m:f"]
     assert 3 == found["afterword_job_wait_seconds_bucket", "+Inf", "default"]
     assert 1 == found["afterword_queue_jobs", "default", "due"]
@@ -82,43 +101,137 @@ def test_a_page_has_what_ended_and_what_waits(store: Store) -> None:
 
 
 def test_buckets_rise_to_the_number_of_jobs(store: Store) -> None:
-    ended = EndedJobs(lambda: store, store.now)
-    ended.read()
-    end(store, Completed(), Completed())
-    found = shown(store, ended)
+    at = ended_before(store, 700)
+    ended_before(store, 700)
+    store.roll_up(1_000)
+    found = shown(store, EndedJobs(lambda: store, lambda: at))
     counts = [n for (name, *_), n in found.items() if name == "afterword_job_run_seconds_bucket"]
 
     assert sorted(counts) == counts
     assert 2 == counts[-1]
 
 
-# ---------------------------------------------------------------------- counters only rise
+def test_a_long_queue_is_not_counted_to_its_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "COUNTED", 3)
+    store.add([NewJob(id=new_id(), task="m:f") for _ in range(10)])
+
+    assert [3] == [each.due for each in Gauges(lambda: store, store.now).queues()]
+
+
+def test_what_takes_long_to_count_is_not_counted_at_once_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Gauges(lambda: store, store.now)
+    seen = []
+    for seconds in (3600.0, -1.0):  # from which on counting is slow
+        monkeypatch.setattr(gauges, "SLOW", seconds)
+        for _ in range(2):
+            store.add([NewJob(id=new_id(), task="m:f")])
+            seen += [each.due for each in reader.queues()]
+        monkeypatch.setattr(gauges, "SHARE", 1e9)
+
+    assert [1, 2, 3, 3] == seen
 
 
 @pytest.mark.usefixtures("ids_of_another_time")
-def test_counters_never_fall(file_url: str) -> None:
-    """Minutes are counted, summed up and forgotten meanwhile, and the history is purged."""
+def test_schedules_are_late_if_no_process_is_running(
+    lasting: Store, clock: time_machine.Traveller
+) -> None:
+    """Those that were removed from the code before are forgotten all the same."""
+    reader = Gauges(lambda: lasting, lasting.now)
+    seen = []
+    for name in ("removed", "kept"):
+        next_at = lasting.now() + 60
+        lasting.declare([Declared(name=name, task="m:f", rule="x", words="", next_at=next_at)])
+        clock.shift(1_000)
+        seen.append([each.name for each in reader.schedules()])
+    lasting.leave(WORKER)
+    left = [(each.name, reader.lag_of(each)) for each in reader.schedules()]
+
+    assert [[], []] == seen
+    assert [("kept", 940.0)] == left
+
+
+# ---------------------------------------------------------------------- counters only rise
+
+
+def test_a_number_is_told_at_zero_before_it_rises(store: Store) -> None:
+    """One that appears out of nothing is no increase for Prometheus."""
+    end(store, Failed("x"), task="m:new")
+    found = shown(store)
+
+    assert 0 == found["afterword_jobs_total", "failed", "default", "m:new"]
+    assert 0 == found["afterword_jobs_total", "completed", "default", "m:new"]
+    assert 0 == found["afterword_job_run_seconds_bucket", "+Inf", "m:new"]
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    """A clock that a test sets, a while after the counters began at zero."""
+    with time_machine.travel(PERIOD * 700 + 30.0, tick=False) as clock:
+        yield clock
+
+
+@pytest.fixture
+def lasting(file_url: str, clock: time_machine.Traveller) -> Iterator[Store]:
+    """A store with a worker that stays for months."""
     store = open_store(file_url)
-    with time_machine.travel(1_800_000_030.0, tick=False) as clock:
-        store.open()
-        store.join(WORKER, 30 * 24 * 3600.0, ["default"], 4)
-        ended, seen = EndedJobs(lambda: store, store.now), []
-        ended.read()
-        for _ in range(3):
-            end(store, Completed(), Completed())
-            seen.append(_completed(ended))
-            clock.shift(100)
-            store.roll_up(1_000)
-            seen.append(_completed(ended))
-            clock.shift(1_000)
-            seen.append(_completed(ended))
-        store.purge(1.0, 1_000)
-        clock.shift(3 * 24 * 3600)
-        store.roll_up(10_000)
-        seen.append(_completed(ended))
+    store.open()
+    store.join(WORKER, 100 * 24 * 3600.0, ["default"], 4)
+    yield store
     store.close()
 
-    assert [2, 2, 2, 4, 4, 4, 6, 6, 6, 6] == seen
+
+@pytest.mark.usefixtures("ids_of_another_time")
+def test_counters_never_fall_and_are_the_same_everywhere(
+    lasting: Store, clock: time_machine.Traveller
+) -> None:
+    """Minutes are counted, summed up and forgotten meanwhile, and the history is purged."""
+    ended, seen = EndedJobs(lambda: lasting, lasting.now), []
+    for seconds in (100, 1_000, 5_000, 100, 3 * 24 * 3600):
+        end(lasting, Completed(), Completed())
+        seen.append(_completed(ended))
+        clock.shift(seconds)
+        lasting.roll_up(1_000)
+        lasting.purge(1.0, 1_000)
+        seen.append(_completed(ended))
+        assert _completed(EndedJobs(lambda: lasting, lasting.now)) == seen[-1]  # of a new process
+
+    assert [0, 2, 2, 4, 4, 6, 6, 8, 8, 10] == seen
+
+
+@pytest.mark.usefixtures("ids_of_another_time")
+def test_a_minute_that_is_not_counted_may_lose_jobs(
+    lasting: Store, clock: time_machine.Traveller
+) -> None:
+    """A person retries or deletes them: they were never told of, so nothing falls."""
+    ended = EndedJobs(lambda: lasting, lasting.now)
+    (added,) = lasting.add([NewJob(id=new_id(), task="m:f")])
+    lasting.settle([Settlement(lasting.claim(WORKER, ["default"], 1)[0], Completed())])
+    before = _completed(ended)
+    lasting.delete([added.id])
+    clock.shift(100)
+    lasting.roll_up(1_000)
+
+    assert (0, 0) == (before, _completed(ended))
+
+
+@pytest.mark.usefixtures("ids_of_another_time")
+def test_counters_begin_at_zero_every_28_days(
+    lasting: Store, clock: time_machine.Traveller
+) -> None:
+    """And every number is told from the start, also by a process that starts then."""
+    ended = EndedJobs(lambda: lasting, lasting.now)
+    end(lasting, Completed())
+    clock.shift(100)
+    lasting.roll_up(1_000)
+    before = _completed(ended)
+    clock.shift(PERIOD)
+    after = [_completed(each) for each in (ended, EndedJobs(lambda: lasting, lasting.now))]
+
+    assert (1, [0, 0]) == (before, after)
 
 
 def _completed(ended: EndedJobs) -> int:
@@ -146,7 +259,7 @@ def test_an_application_serves_its_metrics(store_url: str) -> None:
 
     assert "text/plain" in page.headers["content-type"]
     assert 1 == samples(page.text)["afterword_workers",]
-    assert ("afterword_leases_lost_total",) in samples(page.text)
+    assert ("afterword_leases_lost_total", str(os.getpid())) in samples(page.text)
     assert (403, 200) == (refused.status_code, allowed.status_code)
     assert newer.text.endswith("# EOF\n")
     assert (1, 1, 40) == (depth["due"], depth["workers"], depth["slots"])

@@ -11,7 +11,7 @@ import pytest
 from afterword.errors import FleetUnavailable
 from afterword.fleets import sender as module
 from afterword.fleets.remote import Args, Connection, Function, Kwargs, RemoteTask, unbound
-from afterword.fleets.sender import MOST_HUNG, Sender, hand_over
+from afterword.fleets.sender import HUNG_FOR, MOST_HUNG, Sender, hand_over
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
 
@@ -136,6 +136,25 @@ def test_a_thread_that_hangs_is_abandoned_and_only_a_few_of_them(
 
     asyncio.run(asyncio.wait_for(again(), 30))
     assert {"hangs 0", "hangs 1", "hangs 2", "again"} == {*fleet.sent}
+
+
+def test_threads_that_hang_for_ever_do_not_end_the_sending(fleet: Fleet, clock: Moved) -> None:
+    """As those of a client without time limits, whose host is gone."""
+    gone = fleet.gate = threading.Event()
+    for number in range(MOST_HUNG):
+        with pytest.raises(FleetUnavailable, match="did not answer"):
+            send(fleet, f"hangs {number}")
+        clock.at += 100.0
+    fleet.gate = threading.Event()
+    fleet.gate.set()  # another host answers
+    with pytest.raises(FleetUnavailable, match="failed just now"):
+        send(fleet, "too early")
+    clock.at += HUNG_FOR
+
+    send(fleet, "later")
+
+    assert ["later"] == fleet.sent
+    gone.set()
 
 
 def test_calls_behind_one_that_hangs_fail_with_it(fleet: Fleet, clock: Moved) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import structlog
-from structlog.tracebacks import ExceptionDictTransformer
 
 from afterword import telemetry
 from afterword.errors import NotStorable
@@ -19,6 +18,10 @@ from afterword.tasks.arguments import plan
 from afterword.worker.context import TaskContext
 from afterword.worker.services import WorkerServices
 
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/shop.py", line 5, in pay
+    raise Declined("no money")
+shop.Declined: no money"""
 FORGED = "x\nERROR failed job=forged\r\x1b[2J\u2028\x85"
 
 
@@ -134,8 +137,9 @@ def test_a_handler_that_raises_is_contained(event: Any, capsys: pytest.CaptureFi
 
 
 def an_error(text: str) -> ValueError:
+    local = "an argument"
     try:
-        raise ValueError(text)
+        raise ValueError(text or local)
     except ValueError as error:
         return error
 
@@ -194,7 +198,9 @@ def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> No
         foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(),
         ],
     )
@@ -202,7 +208,22 @@ def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> No
 
     assert ("id", "m:f", 1) == (shown["job_id"], shown["task"], shown["attempt"])
     assert "redacted" == shown["exception"][0]["exc_value"]
-    assert not shown["exception"][0]["frames"][0].get("locals")
+    assert "argument" not in json.dumps(shown)
+
+
+def test_json_and_structlog_show_an_exception_of_another_process(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of which only the text is here."""
+    telemetry.ended(a_claim("m:f"), Failed(TRACEBACK), 0.5)
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is not None
+
+    assert "failed job=id task=m:f attempt=1 seconds=0.500" == record.getMessage()
+    assert ("Declined", "no money") == (record.exc_info[0].__name__, str(record.exc_info[1]))
+    assert [TRACEBACK] == record.exc_info[1].__notes__
+    assert "0.500\n    Traceback" in logging.Formatter().format(record)
 
 
 def test_what_is_not_durable_names_no_argument(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ stand for themselves. A word without a qualifier is the id of a job if it looks 
 of a task if it has a colon, and otherwise text that the error contains.
 
     task: queue: worker: tag: request:    an exact match
-    state:failed                          one of the five states
+    state:failed                          one of the states
     error:"no such order"                 text that the error contains
     group:"KeyError: <text>"              the name of a group of failures, or its `digest_of`
     since:1h                              added since: a span, or an ISO time

@@ -14,6 +14,8 @@ from afterword.exporter.application import exporter
 from afterword.exporter.depth import depth
 from afterword.exporter.ended import EndedJobs
 from afterword.exporter.gauges import Gauges
+from afterword.model.clock import Clock, StoreClock
+from afterword.store.protocol import Store
 
 
 def metrics(
@@ -31,9 +33,8 @@ def metrics(
 ) -> None:
     """Print the metrics of a store for Prometheus, or serve them.
 
-    The store is enough: nothing is imported. What is counted begins at zero when the command
-    starts, so let Prometheus ask one that stays (`--port`). `--json` prints the depth and the age
-    of the queues, for autoscalers; served, it is at /queues, and of one queue at /queues/NAME.
+    The store is enough: nothing is imported. `--json` prints the depth and the age of the queues,
+    for autoscalers; served, it is at /queues, and of one queue at /queues/NAME.
 
     \b
     Examples:
@@ -42,13 +43,21 @@ def metrics(
       afterword metrics --port 9464 --host 0.0.0.0
     """
     with opened(url) as store:
-        gauges = Gauges(lambda: store, clock.now)
+        now = _clock_of(store).now
+        gauges = Gauges(lambda: store, now)
         if port is not None:
-            _serve(gauges, EndedJobs(lambda: store, clock.now), host, port, store.url)
+            _serve(gauges, EndedJobs(lambda: store, now), host, port, store.url)
         elif json:
             output.print_document(depth(gauges))
         else:
-            output.write(_page(gauges, EndedJobs(lambda: store, clock.now)))
+            output.write(_page(gauges, EndedJobs(lambda: store, now)))
+
+
+def _clock_of(store: Store) -> Clock:
+    """Return the store's clock: ages would be wrong by that of another host."""
+    store_clock = StoreClock(clock)
+    store_clock.set_by(store.now)
+    return store_clock
 
 
 def _page(gauges: Gauges, ended: EndedJobs) -> str:
@@ -70,7 +79,7 @@ def _serve(gauges: Gauges, ended: EndedJobs, host: str, port: int, url: str) -> 
         served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
     )
     listening = bind(config)
-    ended.read()  # counting begins now
+    ended.read()  # the first time it takes longer
     output.tell(f"the metrics of {url} (Ctrl-C ends it):")
     output.write(f"http://{host}:{listening.getsockname()[1]}/metrics\n")
     uvicorn.Server(config).run(sockets=[listening])

@@ -2,12 +2,14 @@
 
 A web process is instrumented by its server, by `opentelemetry-instrument`, or by its own code. A
 worker has no server, so it sets up what the variables say, unless the application has done so: it
-comes after the application's start. Exporters are found by the names that their packages have
-registered, as OpenTelemetry's own tools do.
+comes after the start-up of the application, and before the first job. Exporters are found by the
+names that their packages have registered, as OpenTelemetry's own tools do.
 """
 
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
@@ -21,26 +23,36 @@ _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _PROTOCOLS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
-def configure() -> Callable[[], None]:
-    """Set up what `OTEL_*` ask for; return the function that sends the rest at the end."""
-    names = {signal: _exporter(signal) for signal in ("TRACES", "METRICS")}
-    if not any(names.values()) or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return _nothing
-    wanted = {signal: name for signal, name in names.items() if name and not _is_set(signal)}
-    try:
-        ends = [_SETUPS[signal](name) for signal, name in wanted.items()]
-    except Exception as error:  # observing the worker is not what it is for
-        logger.warning("otel_not_configured: OTEL_* are set, but %s", summarize(error))
-        return _nothing
-    for signal, name in wanted.items():
-        metrics.observe()
-        logger.info("otel signal=%s exporter=%s", signal.lower(), name)
+class Telemetry:
+    """What the variables ask for, from the start of the application until its end."""
 
-    def end() -> None:
-        for each in ends:
-            each()
+    def __init__(self) -> None:
+        self._ends: list[Callable[[], object]] = []
 
-    return end
+    def begin(self) -> None:
+        """Set it up; called before the first job runs, which would have no span otherwise."""
+        if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+            return
+        for signal, set_up in _SETUPS.items():
+            names = _exporters(signal)
+            if not names or _is_set(signal):
+                continue
+            try:
+                self._ends.append(set_up(names))
+            except Exception as error:  # observing the worker is not what it is for
+                line = "otel_not_configured signal=%s: OTEL_* are set, but %s"
+                logger.warning(line, signal.lower(), summarize(error))
+            else:
+                logger.info("otel signal=%s exporter=%s", signal.lower(), ",".join(names))
+
+    def end(self, within: float) -> None:
+        """Send what is left, for so many seconds; a collector may not answer."""
+        until = time.monotonic() + within
+        threads = [threading.Thread(target=each, daemon=True) for each in self._ends]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(max(0.0, until - time.monotonic()))
 
 
 def _is_set(signal: str) -> bool:
@@ -48,13 +60,14 @@ def _is_set(signal: str) -> bool:
     return tracing.is_set() if signal == "TRACES" else metrics.is_set()
 
 
-def _exporter(signal: str) -> str | None:
-    """Return the registered name of the exporter of a signal; None: there is to be none."""
-    name = os.environ.get(f"OTEL_{signal}_EXPORTER", "").partition(",")[0].strip().lower()
+def _exporters(signal: str) -> list[str]:
+    """Return the registered names of the exporters of a signal; empty: there is to be none."""
+    text = os.environ.get(f"OTEL_{signal}_EXPORTER", "").lower()
+    names = [each.strip() for each in text.split(",") if each.strip()]
     endpoint = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") or os.environ.get(_ENDPOINT)
-    if name in ("", "otlp"):
-        return _otlp(signal) if name or endpoint else None
-    return None if name == "none" else name
+    if not names and endpoint:
+        names = ["otlp"]
+    return [_otlp(signal) if each == "otlp" else each for each in names if each != "none"]
 
 
 def _otlp(signal: str) -> str:
@@ -64,24 +77,27 @@ def _otlp(signal: str) -> str:
     return _PROTOCOLS.get(protocol, protocol)
 
 
-def _traces(name: str) -> Callable[[], object]:
+def _traces(names: list[str]) -> Callable[[], object]:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    exporters = [_loaded("traces", name) for name in names]
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(_loaded("traces", name)))
+    for each in exporters:
+        provider.add_span_processor(BatchSpanProcessor(each))
     trace.set_tracer_provider(provider)
     return provider.shutdown
 
 
-def _metrics(name: str) -> Callable[[], object]:
+def _metrics(names: list[str]) -> Callable[[], object]:
     from opentelemetry import metrics
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-    reader = PeriodicExportingMetricReader(_loaded("metrics", name))
-    provider = MeterProvider([reader], shutdown_on_exit=False)
+    exporters = [_loaded("metrics", name) for name in names]
+    readers = [PeriodicExportingMetricReader(each) for each in exporters]
+    provider = MeterProvider(readers, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     return provider.shutdown
 
@@ -97,8 +113,7 @@ def _loaded(signal: str, name: str) -> Any:
     return next(iter(found)).load()()
 
 
-def _nothing() -> None:
-    """No-op."""
-
-
-_SETUPS: dict[str, Callable[[str], Callable[[], object]]] = {"TRACES": _traces, "METRICS": _metrics}
+_SETUPS: dict[str, Callable[[list[str]], Callable[[], object]]] = {
+    "TRACES": _traces,
+    "METRICS": _metrics,
+}

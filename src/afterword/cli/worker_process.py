@@ -14,9 +14,9 @@ from types import FrameType
 
 from afterword.admin.queues import unnamed
 from afterword.app import Afterword
-from afterword.cli import opentelemetry
 from afterword.cli.discovery import Application, find_application
 from afterword.cli.exit_code import ExitCode
+from afterword.cli.opentelemetry import Telemetry
 from afterword.errors import ConfigurationError, StoreError
 from afterword.model.fork import free_forks
 from afterword.process import lifeline
@@ -90,16 +90,24 @@ def run(app: str | None, options: Options, configure_logging: Callable[[], None]
     application = find_application(app)
     configure_logging()
     in_code = application.afterword._queues
+    telemetry = Telemetry()
     application.afterword.configure_worker(
-        queues=options.queues, concurrency=options.concurrency, grace=options.grace
+        queues=options.queues,
+        concurrency=options.concurrency,
+        grace=options.grace,
+        before_start=telemetry.begin,
     )
     hint = "" if options.lifeline else ": a second Ctrl-C ends this process at once"
     check = functools.partial(_warn_of_unnamed, application.afterword, options.queues, in_code)
-    return asyncio.run(_work(application, stop, check, f"draining{hint}"))
+    return asyncio.run(_work(application, stop, check, telemetry, f"draining{hint}"))
 
 
 async def _work(
-    application: Application, stop: Stop, check: Callable[[], object], draining: str
+    application: Application,
+    stop: Stop,
+    check: Callable[[], object],
+    telemetry: Telemetry,
+    draining: str,
 ) -> int:
     lifespan = Lifespan(application.asgi)
     code = ExitCode.FAILED
@@ -108,13 +116,11 @@ async def _work(
             # Imported objects stay for good: the garbage collector need not scan them each time.
             gc.collect()
             gc.freeze()
-            end_telemetry = await asyncio.to_thread(opentelemetry.configure)
             await asyncio.to_thread(check)
             await _work_until(stop, application)
             logger.info(draining)
             await lifespan.shutdown()
-            with contextlib.suppress(TimeoutError):  # nobody takes what is left to send
-                await asyncio.wait_for(asyncio.to_thread(end_telemetry), EXIT_WITHIN)
+            await asyncio.to_thread(telemetry.end, EXIT_WITHIN)
         code = ExitCode.OK if application.afterword.drained else ExitCode.FAILED
         return code
     finally:

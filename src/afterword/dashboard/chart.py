@@ -94,7 +94,7 @@ def _figure(
         "</title>{}{}</svg>{}</figure>"
     ).format(
         readable(title),
-        write(highest) if highest else "",
+        f"max {write(highest)}" if highest else "",
         WIDTH,
         HEIGHT,
         readable(f"{title}: {summary}"),

@@ -1,20 +1,25 @@
 """Numbers of ended jobs, as counters that only rise.
 
-The store counts by the minute (`Store.counters`), and forgets after two days. A counter of
-Prometheus must never fall, so what a minute has counted is kept here: as the largest number that it
-ever had, because a minute is counted again when it is over, and once more some minutes later. The
-counters begin at zero with this object, as those of any restarted process do.
+They are read from the store alone (`Store.counters`), so all processes that are asked tell the
+same, and a restart changes nothing: the workers of one server may answer in turn. Therefore only
+minutes that are over count. What the store has not counted yet could still fall: jobs are retried,
+deleted and purged.
+
+The store keeps its counters for a year, and the oldest ones go. A counter of Prometheus must never
+fall but to zero, so it begins at zero every 28 days, everywhere at the same time.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
-from afterword.model.counters import MINUTE, CounterRecord, Histogram, added_up
+from afterword.model.counters import HOUR, CounterRecord, Histogram, added_up
 from afterword.model.job import JobState
 from afterword.store.protocol import Store
 
-SETTLED = 600.0  # seconds after which the number of a minute does not change any more
+PERIOD = 28 * 24 * HOUR  # seconds from zero to zero
+USUAL = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,11 @@ class Ended:
         )
 
 
+NONE = Ended(0, Histogram({}), Histogram({}))
+
+
 class EndedJobs:
-    """Counts the jobs that end in a store; any thread may read.
+    """Counts the jobs that have ended in a store; any thread may read.
 
     Args:
         store: returns the store, opened if necessary; it may block.
@@ -54,33 +62,52 @@ class EndedJobs:
     def __init__(self, store: Callable[[], Store], now: Callable[[], float]) -> None:
         self._store, self._now = store, now
         self._lock = threading.Lock()
-        self._settled: dict[Key, Ended] = {}
-        self._minutes: dict[tuple[float, Key], Ended] = {}  # that may still change
-        self._since: float | None = None
+        self._began_at = -1.0
+        self._settled: dict[Key, Ended] = {}  # in the hours before `_since`
+        self._since = 0.0
 
     def read(self) -> Mapping[Key, Ended]:
-        """Return all that has ended since the first call's minute."""
+        """Return all that has ended since the counters began at zero."""
+        store = self._store()
         with self._lock:
-            now = self._now()
-            if self._since is None:
-                self._since = now // MINUTE * MINUTE
-            self._note(self._store().counters(self._since))
-            self._settle(now - SETTLED)
-            found = dict(self._settled)
-            for (_, key), ended in self._minutes.items():
-                found[key] = found[key] + ended if key in found else ended
+            began_at = self._now() // PERIOD * PERIOD
+            if began_at != self._began_at:
+                self._settled = dict.fromkeys(_keys(store.counters(began_at - PERIOD, HOUR)), NONE)
+                self._began_at = self._since = began_at
+            records = store.counters(self._since, HOUR)
+            for key in _keys(records):
+                self._settled.setdefault(key, NONE)
+            found = self._settled.copy()
+            _add(found, records)
+            self._settle(records)
             return found
 
-    def _note(self, records: Iterable[CounterRecord]) -> None:
-        for each in records:
-            at = (each.started_at.timestamp(), Key(each.task, each.queue, each.state))
-            known = self._minutes.get(at)
-            if known is None or each.jobs > known.jobs:
-                self._minutes[at] = Ended(each.jobs, each.waited, each.ran)
+    def _settle(self, records: Iterable[CounterRecord]) -> None:
+        """Add up the hours that do not change any more.
 
-    def _settle(self, until: float) -> None:
-        """Add up the minutes that do not change any more, and forget them."""
-        for at in [at for at in self._minutes if at[0] + MINUTE <= until]:
-            ended, key = self._minutes.pop(at), at[1]
-            self._settled[key] = self._settled[key] + ended if key in self._settled else ended
-        self._since = max(self._since or 0.0, until // MINUTE * MINUTE)
+        The store counts in order, and again what is a few minutes older.
+        """
+        counted = [each for each in records if each.counted]
+        newest = max((each.started_at.timestamp() for each in counted), default=0.0)
+        until = newest - HOUR
+        if until > self._since:
+            _add(self._settled, (each for each in counted if each.started_at.timestamp() < until))
+            self._since = until
+
+
+def _keys(records: Iterable[CounterRecord]) -> Iterable[Key]:
+    """Return the keys to be told of at zero, before a job is counted.
+
+    A number that appears out of nothing is no increase for Prometheus: the first failure of a task
+    would not be seen.
+    """
+    tasks = {(each.task, each.queue) for each in records}
+    others = {Key(each.task, each.queue, each.state) for each in records}
+    return others | {Key(*task, state) for task, state in product(tasks, USUAL)}
+
+
+def _add(found: dict[Key, Ended], records: Iterable[CounterRecord]) -> None:
+    for each in records:
+        if each.counted:
+            key = Key(each.task, each.queue, each.state)
+            found[key] = found.get(key, NONE) + Ended(each.jobs, each.waited, each.ran)

@@ -1,5 +1,7 @@
 """The state of a store now, as gauges."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +10,9 @@ from afterword.model.records import QueueRecord, ScheduleRecord, WorkerRecord
 from afterword.store.protocol import Store
 from afterword.telemetry.metrics import Values
 
+COUNTED = 100_000  # jobs of a queue, priority and state; so many take a tenth of a second
+SLOW = 0.2  # seconds of counting from which on the numbers are used again
+SHARE = 10  # times as long as it took to count, so that counting takes a tenth of the time at most
 STATES = ("due", "scheduled", "waiting", "running")  # of unfinished jobs, as fields of a queue
 
 
@@ -35,6 +40,9 @@ class Gauges:
         slots: Callable[[], Slots | None] = lambda: None,
     ) -> None:
         self._store, self._now, self._slots = store, now, slots
+        self._counting = threading.Lock()
+        self._counted: Sequence[QueueRecord] = ()
+        self._count_after = 0.0  # by the monotonic clock
 
     def read(self, name: str) -> Values:
         """Read one of `telemetry.metrics.GAUGES`."""
@@ -62,17 +70,34 @@ class Gauges:
                 ]
 
     def queues(self) -> Sequence[QueueRecord]:
-        """Return the queues that have unfinished jobs or a rule."""
-        return self._store().queues()
+        """Return the queues that have unfinished jobs or a rule; see COUNTED.
+
+        Callers that come at the same time share one count.
+        """
+        store = self._store()
+        with self._counting:
+            began = time.monotonic()
+            if began >= self._count_after:
+                self._counted = store.queues(COUNTED)
+                ended = time.monotonic()
+                spent = ended - began
+                self._count_after = ended + SHARE * spent if spent > SLOW else began
+            return self._counted
 
     def workers(self) -> Sequence[WorkerRecord]:
         """Return the workers that take jobs."""
         return [each for each in self._store().workers() if serves(each)]
 
     def schedules(self) -> Sequence[ScheduleRecord]:
-        """Return the schedules that running code has, and that are not paused."""
-        since = self._now() - FORGOTTEN
-        known = self._store().schedules()
+        """Return the schedules that running code has, and that are not paused.
+
+        If no process is running, nobody has removed them from the code: they are late.
+        """
+        store = self._store()
+        known = store.schedules()
+        latest = max((each.seen_at.timestamp() for each in known), default=0.0)
+        is_running = any(each.alive for each in store.workers())
+        since = (self._now() if is_running else min(self._now(), latest)) - FORGOTTEN
         return [each for each in known if each.seen_at.timestamp() > since and not each.paused]
 
     def age_of(self, queue: QueueRecord) -> float:

@@ -1,5 +1,6 @@
 """A store as a page for Prometheus."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
@@ -127,13 +128,18 @@ def _up_to(lengths: Histogram, bucket: int) -> int:
 
 
 def _of_process() -> Iterator[Metric]:
-    yield CounterMetricFamily(
+    """Tell the events of this process, by its id: those of one server may answer in turn."""
+    leases = CounterMetricFamily(
         "afterword_leases_lost",
         "Leases of this process that ended before they were renewed.",
-        totals.leases_lost,
+        labels=["pid"],
     )
-    yield CounterMetricFamily(
+    outcomes = CounterMetricFamily(
         "afterword_outcomes_refused",
         "Outcomes of this process that came too late: another worker had the job.",
-        totals.outcomes_refused,
+        labels=["pid"],
     )
+    pid = [str(os.getpid())]
+    leases.add_metric(pid, totals.leases_lost)
+    outcomes.add_metric(pid, totals.outcomes_refused)
+    yield from (leases, outcomes)

@@ -1,5 +1,6 @@
 """Recognise remote tasks, and the objects of systems that we cannot hand over to."""
 
+import functools
 import types
 
 from afterword.errors import ConfigurationError, NotStorable, safe_repr
@@ -21,10 +22,24 @@ def remote_task(func: object) -> RemoteTask | None:
         return _via.get(func)
     if isinstance(func, RemoteTask):
         return func
+    if isinstance(func, functools.partial):
+        _refuse_partial(func)
+        return None
     found = celery.recognise(func) or dramatiq.recognise(func)
     if found is None:
         refuse_others(func)
     return found
+
+
+def _refuse_partial(func: "functools.partial[object]") -> None:
+    remote = remote_task(func.func)  # a partial of a partial is one already
+    if remote is not None:
+        raise NotStorable(
+            f"{remote.name} runs in its {remote.system} fleet, to which a partial cannot be sent."
+            " Pass the arguments to add_task.\n"
+            "    background_tasks.add_task(partial(task, 1))  # incorrect!\n"
+            "    background_tasks.add_task(task, 1)  # correct!"
+        )
 
 
 def declare_via(target: Function | str, via: object) -> RemoteTask:

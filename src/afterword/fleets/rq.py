@@ -89,6 +89,11 @@ class RQTask(RemoteTask):
         return name_of(self.target)
 
     @property
+    def path(self) -> str:
+        """The dotted path by which RQ's workers import it; `__main__` is no module of theirs."""
+        return self.name.replace(":", ".")
+
+    @property
     def func(self) -> Function:
         """The function; for a path, one that takes anything."""
         return unbound if isinstance(self.target, str) else self.target
@@ -101,7 +106,7 @@ class RQTask(RemoteTask):
     def check(self, args: Args, kwargs: Kwargs) -> None:
         """Encode them as RQ will."""
         try:
-            self.queue.serializer.dumps((self.name, None, args, kwargs))
+            self.queue.serializer.dumps((self.path, None, args, kwargs))
         except Exception as error:
             raise refuse_arguments(self, error) from None
 
@@ -131,7 +136,7 @@ class RQConnection:
         """Enqueue a job with this id, unless RQ has it."""
         try:
             self._queue.enqueue_call(
-                task.target, args=tuple(args), kwargs=dict(kwargs), job_id=fleet_id, unique=True
+                task.path, args=tuple(args), kwargs=dict(kwargs), job_id=fleet_id, unique=True
             )
         except imported("rq.exceptions", "DuplicateJobError"):
             pass  # an earlier attempt has sent it

@@ -175,15 +175,11 @@ def exception_of(error: str) -> tuple[str, str]:
     return (match[1], match[2] or "") if match else ("", line)
 
 
-class RemoteTraceback(Exception):
-    """The traceback of an exception that was raised in another process, as its text."""
-
-
 def remote_exception(error: str) -> Exception | None:
     """Return a stand-in for an exception of which only the text is here; None: it names no type.
 
-    It has the name of its type and its message, by which errors are grouped; its cause has the
-    text.
+    It has the name of its type and its message, by which errors are grouped, and the text as a
+    note.
 
     >>> remote_exception("billing.Declined: no money")
     Declined('no money')
@@ -195,7 +191,7 @@ def remote_exception(error: str) -> Exception | None:
     names = {"__module__": module or "builtins", "__qualname__": name}
     stand_in: type[Exception] = type(name, (Exception,), names)
     found = stand_in(message)
-    found.__cause__ = RemoteTraceback(error)
+    found.add_note(error)
     return found
 
 

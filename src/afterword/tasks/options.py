@@ -306,14 +306,17 @@ def refuse_options_of_fleets(system: str, name: str, options: "TaskOptions | Cal
     Raises:
         ConfigurationError: one of them is set.
     """
-    for option in ("timeout", "retries", "executor"):
-        if getattr(options, option, None) is not None:
+    for option in _OF_RUNNING:
+        default = getattr(_DEFAULTS, option)
+        if getattr(options, option, default) != default:
             raise ConfigurationError(
                 f"{option} is not possible for {name}, because the workers of {system} run it. Set"
                 f" what {system} has for it. Sending it to them is repeated without end."
             )
 
 
+_DEFAULTS = TaskOptions()
+_OF_RUNNING = ("timeout", "retries", "executor", "backoff", "retry_on", "on_crash")
 _OF_TASKS = TaskOptionsDict.__annotations__.keys()
 _OF_CALLS = CallOptionsDict.__annotations__.keys()
 

@@ -26,9 +26,11 @@ from afterword.errors import (
     UnknownTask,
     safe_repr,
 )
+from afterword.fleets.others import refuse_others
 from afterword.fleets.recognition import declare_via, named_task, remote_task
 from afterword.fleets.remote import RemoteTask
 from afterword.fleets.rq import refuse_delay
+from afterword.model.modules import find_module, stable_name
 from afterword.tasks import application
 from afterword.tasks.options import (
     TaskOptions,
@@ -188,6 +190,7 @@ def require_callable(func: object) -> None:
 
     Raises:
         TypeError: a coroutine (the function was called), a generator function, or no callable.
+        NotStorable: several messages of another system.
     """
     if isinstance(func, types.FunctionType) and not func.__code__.co_flags & _GENERATOR:
         return
@@ -200,6 +203,7 @@ def require_callable(func: object) -> None:
             f"    add_task({name}, x)  # correct!"
         )
     if not callable(func):
+        refuse_others(func)
         raise TypeError(
             f"A task must be a function, but this is a {type(func).__qualname__}."
             " Pass the function itself."
@@ -230,7 +234,7 @@ def reference(func: Function) -> str:
     """Return the name by which a job refers to a function: `module:qualname`."""
     if not isinstance(func, types.FunctionType) and (remote := _maybe_remote(func)):
         return remote.name
-    module = application.stable_name(getattr(func, "__module__", None) or "")
+    module = stable_name(getattr(func, "__module__", None) or "")
     return f"{module}:{getattr(func, '__qualname__', '<unnamed>')}"
 
 
@@ -283,6 +287,11 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
 def _storable_remote(remote: RemoteTask, func: Function) -> str:
     """Return the name of another system's task, if every process of this application finds it."""
     name = remote.name
+    if remote is func and named_task(name) is not func:
+        raise NotStorable(
+            f"A name stands for one task, but task({name!r}, via=...) was called again later, with"
+            " another fleet. Give each fleet a function or a name of its own."
+        )
     if name in _remote or named_task(name):
         return name
     found = _find(name)
@@ -354,7 +363,7 @@ def _find_own(name: str) -> Function | None:
 
 def _find(name: str) -> Function | None:
     module_name, _, qualname = name.partition(":")
-    found: Any = application.find_module(module_name)
+    found: Any = find_module(module_name)
     for part in qualname.split("."):
         # vars() and not getattr(): stored text must not run a property or a __getattr__.
         found = vars(found).get(part) if isinstance(found, types.ModuleType | type) else None

@@ -176,7 +176,7 @@ class Upkeep:
         if state is not None:
             ended = self._settling.finish({**values, "state": state.value})
         elif ended := bool(self._writer.write("requeue", values)):
-            self._writer.write("attempt", values)
+            self._settling.keep_attempt(values)
         return (
             Recovered(job.id, job.task, job.attempt, lost, state or JobState.QUEUED)
             if ended
