@@ -19,9 +19,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from afterword.cli.commands import commands
 from afterword.errors import ArgumentError
 from afterword.tasks.arguments import plan
 from tests import warm
@@ -39,6 +42,8 @@ _BLOCK = re.compile(
 )
 _LINK = re.compile(r"\]\((?!\w+:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_COMMAND = re.compile(r"(?:[$`]|^) ?afterword ([a-z][^\n|`]*)", re.MULTILINE)
+_OPTION = re.compile(r"(?<= )--[a-z][\w-]*")
 _MARKS = ("", "run", "from", "test with")
 
 
@@ -156,6 +161,28 @@ def test_links_lead_somewhere(page: Path) -> None:
             broken.append(link[0])
 
     assert [] == broken
+
+
+def _options(words: list[str]) -> set[str]:
+    """The options of the command with which a command line begins; none if it is no command."""
+    command: Any = get_command(commands)
+    for word in words:
+        below = getattr(command, "commands", {}).get(word)
+        if below is None:
+            break
+        command = below
+    return {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_have_the_options_that_pages_show(page: Path) -> None:
+    unknown = [
+        line
+        for line in _COMMAND.findall(page.read_text(encoding="utf-8"))
+        if not set(_OPTION.findall(line)) <= {"--help", *_options(line.split())}
+    ]
+
+    assert [] == unknown
 
 
 def test_pictures_are_there_in_both_looks_and_small() -> None:
