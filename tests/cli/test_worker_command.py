@@ -354,7 +354,7 @@ def _adding(task: str) -> Any:
         ([], "No application was found"),
         ([TARGET, "--queues", "a b"], "A queue's name must be"),
         ([TARGET, "--queues", "a,a"], "each queue once"),
-        ([TARGET, "--grace", "-1"], "grace must be a number of seconds"),
+        ([TARGET, "--grace", "-1"], "--grace"),
         ([TARGET, "--concurrency", "0"], "--concurrency"),
         ([TARGET, "--processes", "0"], "--processes"),
         ([TARGET, "--log-level", "loud"], "--log-level"),

@@ -19,6 +19,7 @@ from afterword.errors import ConfigurationError, NotStorable
 from afterword.fleets.celery import CeleryConnection
 from afterword.fleets.remote import name_of
 from afterword.fleets.rq import RQTask
+from afterword.model import modules
 from afterword.tasks import registry
 from afterword.tasks.registry import reference, resolve
 from tests.fleets import celery_site, dramatiq_site
@@ -189,14 +190,17 @@ def test_without_a_broker_url_rabbitmq_has_to_confirm() -> None:
     assert found._connection.transport_options["confirm_publish"] is True
 
 
-def test_the_functions_of_a_script_have_its_importable_name() -> None:
+def test_the_functions_of_a_script_have_its_importable_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Other processes import it by that; in each of them `__main__` is another module."""
+    monkeypatch.setattr(modules, "_importable_name_of_main", lambda: "script")
 
     def func() -> None: ...
 
     func.__module__, func.__qualname__ = "__main__", "func"
 
-    assert name_of(func) == reference(func) != "__main__:func"
+    assert name_of(func) == reference(func) == "script:func"
     assert RQTask(func, queue).path == reference(func).replace(":", ".")
 
 
