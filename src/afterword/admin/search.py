@@ -105,6 +105,7 @@ def parse(text: str, now: float) -> Search:
     ids: list[str] = []
     arguments: list[tuple[str, str]] = []
     group = None
+    text = _closed(text.strip())
     words = [_split(each) for each in words_of(text)]
     for name, value in words:
         if name == "id":
@@ -118,9 +119,7 @@ def parse(text: str, now: float) -> Search:
     if group is not None:  # the store finds the jobs that may be in it
         fields.setdefault("error", common_text(group))
     return Search(
-        text=_closed(text.strip())
-        if text.isprintable()
-        else " ".join(word(*each) for each in words),
+        text=text if text.isprintable() else " ".join(word(*each) for each in words),
         filter=Filter(**fields),
         ids=tuple(ids),
         arguments=tuple(arguments),
