@@ -18,7 +18,8 @@ import psycopg
 
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
-from afterword.store.protocol import Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Store
 from bench.options import Options
 from bench.result import Result
 

@@ -25,7 +25,8 @@ from afterword.model.clock import Clock
 from afterword.model.counters import HOUR, MINUTE, TEN_MINUTES
 from afterword.model.job import JobState, NewJob
 from afterword.model.records import Filter
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Added, Store
 from bench.growth import _POSTGRES, _SQLITE, _fill_postgres, _fill_sqlite, _stores
 from bench.options import Options
 from bench.result import Result
@@ -130,7 +131,7 @@ def _screen(client: TestClient, path: str) -> None:
         raise SystemExit(f"{path}: {answer.status_code}\n{answer.text}")
 
 
-def _add_nothing(_job: NewJob, _by: Actor) -> None:
+def _add_nothing(_job: NewJob, _by: Actor) -> Added:
     raise NotImplementedError
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 
 from afterword.model.job import JobState
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from bench.catalogue import Kind
 from bench.environments import ROOT
 from bench.options import Options

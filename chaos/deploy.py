@@ -62,7 +62,9 @@ def _next_release(folder: Path) -> Path:
     copy = folder / "next" / "afterword"
     shutil.copytree(source, copy)
     for kind, sql in MIGRATIONS.items():
-        (copy / "store" / kind / "migrations" / "0003_colour.sql").write_text(sql)
+        migrations = copy / "store" / kind / "migrations"
+        number = len(list(migrations.glob("*.sql"))) + 1
+        (migrations / f"{number:04}_colour.sql").write_text(sql)
     return copy.parent
 
 

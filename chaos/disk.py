@@ -16,7 +16,8 @@ import apsw
 from afterword.errors import AfterwordError
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
-from afterword.store.protocol import Settlement, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement
 from chaos.findings import Finding, judge
 from chaos.lab import SQLITE, Lab
 from chaos.storm import seconds_until, storm

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 from celery import Celery
 
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from chaos.findings import Finding
 from chaos.lab import Lab
 from tests.fleets.servers import RABBITMQ, Broker, rabbitmq_server, redis_server

@@ -3,7 +3,8 @@
 from functools import cached_property
 from pathlib import Path
 
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 from tests.crash.fleet import Fleet, sqlite_in
 from tests.postgres import Cluster, Server
 

@@ -14,13 +14,17 @@ from afterword import Afterword, Job, JobRecord
 from afterword.client.operation import adding
 from afterword.model.job import NewJob
 from afterword.store.protocol import Claim, held_claim
+from tests.helpers import pauses
+from tests.stores import new_file
 
 HasId = NewJob | Job[Any]
 
 
-def url_in(folder: Path) -> str:
-    """The URL of the one store the tests of this folder share."""
-    return f"sqlite:///{folder / 'jobs.db'}"
+def url_in(folder: Path, name: str = "jobs.db") -> str:
+    """The URL of a store in this folder, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    return f"sqlite:///{path}" if path.exists() else new_file(path)
 
 
 @asynccontextmanager
@@ -39,10 +43,11 @@ async def wait_for(
 ) -> None:
     """`tests.helpers.wait_until` for an event loop that has to go on meanwhile."""
     deadline = asyncio.get_running_loop().time() + timeout
+    pause = pauses()
     while not predicate():
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"waited {timeout} s in vain: {description}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(next(pause))
 
 
 async def record(afterword: Afterword, job: HasId) -> JobRecord:
@@ -56,10 +61,11 @@ async def record(afterword: Afterword, job: HasId) -> JobRecord:
 async def ended(afterword: Afterword, job: HasId, *, timeout: float = 20.0) -> JobRecord:
     """The record of a job, as soon as it is final."""
     deadline = asyncio.get_running_loop().time() + timeout
+    pause = pauses()
     while not (found := await record(afterword, job)).state.final:
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"waited {timeout} s in vain: the job has ended: {found}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(next(pause))
     return found
 
 

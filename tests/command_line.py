@@ -12,7 +12,8 @@ import pytest
 from afterword.cli import main
 from afterword.model.job import JobRecord, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
-from afterword.store.protocol import Claim, Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Claim, Settlement, Store
 from tests.postgres import Server
 from tests.stores import new_file
 

@@ -19,14 +19,30 @@ ROOT = Path(__file__).parent.parent
 
 
 def wait_until(
-    predicate: Callable[[], object], *, description: str, timeout: float = 60.0, every: float = 0.01
+    predicate: Callable[[], object],
+    *,
+    description: str,
+    timeout: float = 60.0,
+    every: float | None = None,
 ) -> None:
     """Wait until the predicate holds; fail with the description if it never does."""
     deadline = time.monotonic() + timeout
+    pause = pauses()
     while not predicate():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout} s in vain: {description}")
-        time.sleep(every)
+        time.sleep(every or next(pause))
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait before each look: a moment, then about a sixth of the time since the first.
+
+    A look takes CPU time from what is waited for.
+    """
+    pause = 0.005
+    while True:
+        yield pause
+        pause = min(1.2 * pause, 0.05)
 
 
 def free_port() -> int:

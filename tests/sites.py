@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from afterword import Afterword, JobRecord, JobState
+from tests.at_work import url_in
 from tests.helpers import wait_until
 
 noted: list[str] = []
@@ -70,7 +71,7 @@ def serving(
 ) -> Iterator[Site]:
     """Give the application an Afterword with these options, and a client."""
     noted.clear()
-    afterword = Afterword(app, f"sqlite:///{folder / 'jobs.db'}", **options)
+    afterword = Afterword(app, url_in(folder), **options)
     client = TestClient(app, raise_server_exceptions=raise_server_exceptions)
     with client if started else nullcontext():
         yield Site(client, afterword, started)

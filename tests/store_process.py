@@ -15,7 +15,8 @@ from pathlib import Path
 
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
-from afterword.store.protocol import Settlement, held_claim, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, held_claim
 from afterword.store.sqlite import SQLiteStore
 
 STORES = 10  # opened by `open`

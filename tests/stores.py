@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from afterword.model.job import new_id
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 from tests.postgres import Server
 
 KINDS = ("sqlite", "pysqlite", "postgres")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from afterword.alembic import include_name, include_object, statements
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from tests import warm
 from tests.helpers import ROOT
 
@@ -28,7 +28,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database that the application and the store share."""
     if request.param == "sqlite":
         return f"sqlite+pysqlite:///{tmp_path / 'app.db'}"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("new_postgres_url"))
 
 
 class Project:

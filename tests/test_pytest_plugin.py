@@ -128,7 +128,7 @@ def test_the_database_of_the_tests_can_be_the_store(
 ) -> None:
     url = f"sqlite+pysqlite:///{tmp_path / 'test.db'}"
     if kind == "postgres":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("new_postgres_url")
     shutil.copy(INNER / "own_database.py", tmp_path / "test_own_database.py")
     result = run_pytest(tmp_path, TEST_DATABASE=url)
 

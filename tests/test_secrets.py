@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, PlainSerializer
 from afterword import Afterword, JobState, Retry, task, telemetry
 from afterword.errors import ConfigurationError
 from afterword.fastapi import BackgroundTasks
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from tests.command_line import Shell
 from tests.helpers import wait_until
 

@@ -23,6 +23,7 @@ from afterword import current_task
 from afterword.model.job import NewJob
 
 CREATE = "CREATE TABLE IF NOT EXISTS effects (name TEXT NOT NULL)"
+EMPTY = "DELETE FROM effects"  # of the test before
 
 
 class Visitor:
@@ -261,11 +262,12 @@ class Database:
         return f"{self._scheme}:{self.url.partition(':')[2]}"
 
     def prepare(self) -> None:
-        """Create the visitors' own table."""
+        """Create the visitors' own table, or empty it."""
         scheme = "sqlite" if self.kind.startswith("sqlite") else "postgresql+psycopg"
         engine = sqlalchemy.create_engine(f"{scheme}:{self.url.partition(':')[2]}")
         with engine.begin() as connection:
             connection.execute(sqlalchemy.text(CREATE))
+            connection.execute(sqlalchemy.text(EMPTY))
         engine.dispose()
 
     async def effects(self) -> list[str]:

@@ -104,6 +104,8 @@ def _order(asked: Mapping[str, Any]) -> dict[str, Any] | None:
     environment = dict(os.environ if asked["env"] is None else asked["env"])
     if program is None or special or not asked["close_fds"]:
         return None
+    if _has_an_afterword_of_its_own(environment):
+        return None
     if _read_at_start(environment) != _read_at_start(os.environ):
         return None
     return {
@@ -130,6 +132,12 @@ def _program(command: Any) -> dict[str, Any] | None:
         case [sys.executable, file, *arguments] if not file.startswith("-"):
             return {"kind": "file", "program": file, "arguments": arguments}
     return None
+
+
+def _has_an_afterword_of_its_own(environment: Mapping[str, str]) -> bool:
+    """Return True for a program of another release, as in a deploy: the mother has ours."""
+    folders = environment.get("PYTHONPATH", "").split(os.pathsep)
+    return any(Path(each, "afterword").is_dir() for each in folders if each)
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:

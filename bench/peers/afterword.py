@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from afterword import Afterword
 from afterword.model.job import JobState
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from afterword.tasks.registry import task
 from bench.ledger import mark
 from bench.peer import TEXT, AsyncProducer, Count, Peer, is_async, queue_count, store_url

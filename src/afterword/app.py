@@ -24,7 +24,7 @@ from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
 from afterword.client.inquiries import Inquiries
 from afterword.client.leases import Leases
-from afterword.client.named_call import checked
+from afterword.client.named_call import checked, parameters_at_hand
 from afterword.client.operation import calling
 from afterword.errors import (
     ConfigurationError,
@@ -60,7 +60,8 @@ from afterword.request.middleware import AfterwordMiddleware, require_asyncio
 from afterword.schedules.recurrence import as_rule
 from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Added, Store
 from afterword.tasks import application
 from afterword.tasks.mistakes import require_known
 from afterword.tasks.options import (
@@ -249,9 +250,9 @@ class Afterword(ScriptTaskAdder):
             on_failed=self._failures.report,
             provide=lambda entry: _in_task().in_request(self, entry),
         )
-        self.intake.owner = self
-        self._worker_wanted = worker
+        self.intake.owner, self.intake.in_test = self, self.test_run is not None
         self.intake.holds_jobs = self.test_run is not None and self.test_run.holds_jobs
+        self._worker_wanted = worker
         super().__init__(self.intake.add, self.intake.add_sync)
         self._planned: list[Planned] = []
         self._scheduler: Scheduler | None = None
@@ -657,7 +658,8 @@ class Afterword(ScriptTaskAdder):
                 clock=self._clock,
                 tasks=registered,
                 settings=self._settings,
-                new_job=lambda task, text: checked(task, text, self.injection),
+                new_job=lambda task, text, call: checked(task, text, self.injection, call),
+                parameters=lambda task: parameters_at_hand(task, self.injection),
             ),
             authorize=authorize,
             hosts=hosts,
@@ -728,10 +730,11 @@ class Afterword(ScriptTaskAdder):
             raise NotStarted("The application has stopped.")
         return self.inquiries.store()
 
-    def _add_at_once(self, job: NewJob, by: Actor) -> None:
+    def _add_at_once(self, job: NewJob, by: Actor) -> Added:
         """Store a job that a person adds; blocks."""
         self.inquiries.store()
-        self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
+        added: Added = self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
+        return added
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""
@@ -961,11 +964,6 @@ class Afterword(ScriptTaskAdder):
             telemetry.step_failed(error)
 
     # ------------------------------------------------------------------ under the pytest plugin
-
-    @property
-    def waits_for_tasks(self) -> bool:
-        """True if a request waits for its tasks."""
-        return self.test_run is not None and not self.intake.holds_jobs
 
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
         """Wait for these jobs, but for those that cannot run now, and for their failure calls."""

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterword.admin.search import Search, parse, word, words_of
+from afterword.dashboard.rendering import readable
 from afterword.errors import ConfigurationError
 from afterword.model.failures import name_of
 from afterword.model.job import JobState
@@ -26,6 +27,14 @@ from tests.values import a_record
         ("tag:customer:42 queue:mail", Filter(tag="customer:42", queue="mail")),
         ("request:r-1 worker:w", Filter(request_id="r-1", worker="w")),
         ("since:1h", Filter(since=3600.0)),
+        (r'tag:"say \"hi\""', Filter(tag='say "hi"')),
+        (r'error:"C:\\temp\new"', Filter(error=r"C:\temp\new")),
+        (r"error:C:\\temp", Filter(error=r"C:\\temp")),
+        (r'tag:"\u00e9\u002"', Filter(tag=r"é\u002")),
+        ('tag:a" b"c', Filter(tag="a bc")),
+        ('tag:"no end', Filter(tag="no end")),
+        ('tag:"no end\\', Filter(tag="no end\\")),
+        (r'tag:"no end\" queue:b', Filter(tag='no end" queue:b')),
     ],
 )
 def test_words_select_jobs(text: str, expected: Filter) -> None:
@@ -47,7 +56,9 @@ def test_a_word_of_hexadecimal_digits_is_an_id(text: str) -> None:
         ('task:""', "needs a value"),
         ("task:a\0b", "NUL"),
         ("group:", "needs a value"),
-        ("x" * 2_001, "at most 2,000 characters"),
+        ("arg.note:", "needs a value"),
+        (r'tag:"\ud800"', "half a surrogate pair"),
+        ("x" * 4_001, "at most 4,000 characters"),
     ],
 )
 def test_a_mistake_is_explained(text: str, part: str) -> None:
@@ -70,13 +81,17 @@ def test_a_mistake_is_explained(text: str, part: str) -> None:
         ("arg.none:null", True),
         ("arg.missing:null", False),
         ('arg.note:"two words"', True),
+        (r'arg.said:"say \"hi\""', True),
+        ('arg.empty:""', True),
+        ('arg.note:""', False),
         ("arg.big:12345678901234567890", True),
     ],
 )
 def test_arguments_are_found_by_path(text: str, found: bool) -> None:
     job = a_record(
         arguments='{"user_id":7,"user":{"name":"ada"},"items":["a","b"],"with.dot":"yes",'
-        '"flag":true,"none":null,"note":"two words","big":12345678901234567890}'
+        '"flag":true,"none":null,"note":"two words","empty":"",'
+        '"said":"say \\"hi\\"","big":12345678901234567890}'
     )
 
     assert found is parse(text, now=0.0).matches(job)
@@ -95,15 +110,33 @@ def test_a_search_moves_to_another_state() -> None:
     assert Filter(error="no order") == search.in_state(None).filter
 
 
-@given(st.sampled_from(["task", "queue", "error", "tag"]), st.text(min_size=1))
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+ODD = st.text('"\\\\: \t\nu0ae\u202e\x1b~', min_size=1)  # what the language itself is made of
+
+
+@given(st.sampled_from(["task", "queue", "error", "tag", "worker"]), TEXT | ODD)
 def test_a_written_word_is_read_as_the_same_value(name: str, value: str) -> None:
-    expected = value.replace('"', "")
-    if not expected.strip() or "\0" in expected:
+    written = word(name, value)
+    search = parse(f"state:failed {written} arg.more:7", now=0.0)
+
+    assert value == getattr(search.filter, name)
+    assert (JobState.FAILED, (("more", "7"),)) == (search.filter.state, search.arguments)
+    assert written == readable(written)  # a page and a terminal show it as it is
+    assert search == parse(search.text, now=0.0)
+
+
+@given(TEXT | ODD)
+def test_words_may_follow_any_search(text: str) -> None:
+    """Also one in which a quote is missing; and the search that is shown means the same."""
+    try:
+        search = parse(text, now=0.0)
+    except ConfigurationError:
         return
 
-    search = parse(word(name, value), now=0.0)
-
-    assert expected == getattr(search.filter, name)
+    assert search == parse(search.text, now=0.0)
+    assert "behind" == parse(f"{search.text} tag:behind", now=0.0).filter.tag
+    moved = search.in_state(JobState.QUEUED)
+    assert moved.filter == parse(moved.text, now=0.0).filter
 
 
 @given(st.text())

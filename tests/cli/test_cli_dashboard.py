@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 from tests import warm
 from tests.command_line import COMMAND, new_url
 from tests.stores import opened

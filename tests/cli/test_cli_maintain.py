@@ -12,7 +12,8 @@ import pytest
 
 from afterword.cli import maintain, transfer
 from afterword.model.job import JobRecord, JobState, NewJob, new_id
-from afterword.store.protocol import Declared, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Declared, Store
 from tests.command_line import KINDS, Shell, new_url
 
 # ---------------------------------------------------------------------- check

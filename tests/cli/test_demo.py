@@ -19,7 +19,8 @@ from afterword.demo.load import Answer
 from afterword.demo.report import Leftovers, Report, as_json, report
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
-from afterword.store.protocol import Settlement, held_claim, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, held_claim
 from tests import warm
 from tests.helpers import wait_until
 

@@ -108,7 +108,7 @@ class Asked:
 
 
 def is_aside(group: GroupCommit, operation: Operation) -> bool:
-    return operation in group._aside
+    return operation in group._aside.kept
 
 
 def test_who_meets_a_lock_is_set_aside_and_the_others_go_on(

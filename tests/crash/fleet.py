@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from afterword import JobRecord, JobState
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from tests.crash.ledger import Ledger, Verdict, check
 from tests.helpers import Server, wait_until
 

@@ -2,6 +2,7 @@
 
 import re
 from html import unescape
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -179,3 +180,36 @@ def test_text_of_failures_is_never_markup(site: Site) -> None:
 
     assert [] == [each for each in HOSTILE if "<" in each and each in page]
     assert "\u202e" not in page
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ValueError: " + "no such order, sir " * 100,
+        "x" * 20_000,
+        "ValueError: " + "\u202e" * 300,
+        "ValueError: " + '"\\ ' * 300,
+        "ValueError: " + "1 a " * 300,
+        "a." * 100 + "Error: " + "\u00e9\u200f" * 200,
+    ],
+    ids=["long", "one word", "misleading", "quotes", "numbers", "both"],
+)
+def test_links_of_groups_work_whatever_the_error_is(site: Site, error: str) -> None:
+    """Also beside a search that is as long as the form takes."""
+    people = Population(site.store)
+    for _ in range(2):
+        people.end(Failed(error), "shop:send")
+    people.end(Failed("ValueError: another one"), "shop:send")
+    people.end(Failed(error), "shop:other")
+
+    confirm = ""
+    for query in ("", ("since:1h " * 222).strip()):
+        path = "/failures?" + urlencode({"q": query})
+        (found,) = (each for each in links(site, path, "shop:send") if "another" not in each)
+        assert 2 == len(set(re.findall(r'id="(j-[^"]*)"', site.get(found).text)))
+        retry = next(each for each in links(site, path, "Retry all") if "another" not in each)
+        confirm = site.get(retry).text
+        assert ">Retry 2 jobs<" in confirm
+    (carried,) = re.findall(r'name="q" value="([^"]*)"', confirm)
+    site.post("/jobs/change/retry", q=unescape(carried))
+    assert 2 == failed(site.store)

@@ -80,6 +80,24 @@ def test_edited_arguments_are_checked_as_add_task_does(store_url: str) -> None:
     assert "Added as a copy" in right.text
 
 
+def test_a_task_is_run_as_add_task_adds_it(store_url: str) -> None:
+    _, client = client_of(store_url)
+    name = f"{__name__}:note"
+    fields = {"task": name, "tags": "by hand"}
+    with client:
+        form = client.get("/ops/afterword/tasks/run", params={"task": name}).text
+        path = "/ops/afterword/tasks/run"
+        wrong = client.post(path, data={**fields, "arguments": '{"txt": "no"}'}, headers=OWN)
+        right = client.post(path, data={**fields, "arguments": '{"text": "run"}'}, headers=OWN)
+        wait_until(lambda: "run" in done, description="the job has run")
+
+    assert "text: str" in form
+    assert "&#34;text&#34;: &#34;&#34;" in form
+    assert "does not fit tests.dashboard.test_mounted:note(text: str)" in wrong.text
+    assert "Added." in right.text
+    assert "by hand" in right.text
+
+
 def test_it_opens_the_store_itself(store_url: str) -> None:
     afterword, client = client_of(store_url)
 

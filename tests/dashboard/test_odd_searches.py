@@ -4,13 +4,16 @@ import csv
 import io
 import json
 import re
+from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 
+from afterword.dashboard import export
 from afterword.model.job import JobState
 from afterword.model.outcome import Failed
 from afterword.tasks.payload import PAYLOAD_LIMIT
-from tests.dashboard.conftest import Site
+from tests.dashboard.conftest import ROOT, Site
 from tests.dashboard.population import Population
 
 
@@ -43,6 +46,41 @@ def test_a_job_that_is_named_must_match_the_other_words(
     assert (JobState.QUEUED if found else JobState.FAILED) == job.state
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'say "hi"',
+        '"',
+        "a:b",
+        "C:\\new",
+        'C:\\"',
+        "two  words ",
+        "a\u202egnp.exe",
+        "\x1b[2J\n",
+        "é\u00a0",
+    ],
+    ids=ascii,
+)
+def test_links_find_their_job_whatever_it_is_called(site: Site, text: str) -> None:
+    people = Population(site.store)
+    people.add("shop:send", tags=("other",), request_id="other")
+    job_id = people.add(f"shop:{text}", tags=(text,), request_id=text)
+    links = re.findall(
+        r'href="[^"]*(/jobs\?q=(?:tag|request|task):[^"]*)"', site.get(f"/jobs/{job_id}").text
+    )
+
+    assert 3 == len(links)
+    for link in links:
+        page = site.get(unescape(link)).text
+        assert [f"j-{job_id}"] == re.findall(r'id="(j-[^"]*)"', page)
+        # A form carries the search on, and the page before a change does.
+        (typed,) = re.findall(r'<input id="q"[^>]* value="([^"]*)"', page)
+        assert f"j-{job_id}" in site.get("/jobs?" + urlencode({"q": unescape(typed)})).text
+        confirm = site.get("/jobs/change/cancel?" + urlencode({"q": unescape(typed)})).text
+        (carried,) = re.findall(r'name="q" value="([^"]*)"', confirm)
+        assert unescape(typed) == unescape(carried)
+
+
 def test_an_export_that_is_not_possible_is_explained(site: Site) -> None:
     people = Population(site.store)
     for end in "ab":
@@ -53,6 +91,18 @@ def test_an_export_that_is_not_possible_is_explained(site: Site) -> None:
 
         assert 400 == answer.status_code
         assert "several ids begin with 0193e5f0" in answer.text
+
+
+def test_the_head_of_an_export_reads_no_jobs(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    Population(site.store).add()
+    whole = site.get("/jobs/export.csv")
+    monkeypatch.setattr(export, "every", lambda *_: map(pytest.fail, ["jobs were read"]))
+    head = site.client.head(f"{ROOT}/jobs/export.csv")
+
+    assert (200, "") == (head.status_code, head.text)
+    same = ("content-type", "content-disposition", "cache-control")
+    assert [whole.headers[each] for each in same] == [head.headers[each] for each in same]
+    assert 400 == site.client.head(f"{ROOT}/jobs/export.csv?q=state:no").status_code
 
 
 def test_numbers_in_a_spreadsheet_stay_numbers(site: Site) -> None:

@@ -19,7 +19,8 @@ from afterword.errors import ConfigurationError
 from afterword.model.job import JobOptions, JobState, new_id
 from afterword.model.outcome import Completed, Failed, HandedOver, RetryAt
 from afterword.model.records import Filter
-from afterword.store.protocol import Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Store
 from afterword.store.sqlite.reader import Reader
 from tests.dashboard.conftest import ROOT, Site, site_of
 from tests.dashboard.population import HOSTILE, Population, hostile, ordinary

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from afterword import Afterword
 from afterword.admin import checkup
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from tests.dashboard.conftest import Site, site_of
 from tests.dashboard.population import Population, hostile, ordinary
 from tests.dashboard.test_screens import text_of

@@ -7,6 +7,7 @@ import pytest
 
 from afterword import task
 from afterword.dashboard import tasks
+from afterword.model.job import JobOptions
 from afterword.model.outcome import Cancelled, Completed, Failed
 from afterword.store.protocol import Store
 from tests.dashboard.conftest import Site, site_of
@@ -29,7 +30,7 @@ LETTER = f"{__name__}:send_letter"
 def rows(answer: httpx.Response) -> list[str]:
     """The words of each task."""
     found = re.findall(r'<tr id="t-\d+">(.*?)</tr>', answer.text, re.S)
-    found = [re.sub(r"<title>.*?</title>", "", row) for row in found]
+    found = [re.sub(r'<title>.*?</title>|<a class="button.*?</a>', "", row) for row in found]
     return [re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", row)).strip() for row in found]
 
 
@@ -114,3 +115,84 @@ def test_text_of_tasks_is_never_markup(site: Site) -> None:
 
     assert [] == [each for each in HOSTILE if "<" in each and each in page]
     assert "\u202e" not in page
+
+
+# ---------------------------------------------------------------------- run
+
+
+def test_a_task_is_run_with_options(site: Site) -> None:
+    form = site.get("/tasks/run?task=app.mail:send").text
+    fields = {
+        "task": "app.mail:send",
+        "arguments": '{"to": "ada",\n "copies": 12345678901234567890}',
+        "queue": "mail",
+        "delay": "15m",
+        "priority": "-3",
+        "unique": "letter 7",
+        "retries": "2",
+        "timeout": "1.5",
+        "tags": "gift, customer:42",
+    }
+    answer = site.post("/tasks/run", **fields)
+    again = site.post("/tasks/run", **fields)
+
+    (job,) = site.store.find()
+    assert 'name="task" value="app.mail:send"' in form
+    assert f"/jobs/{job.id}?run=added" in answer.headers["location"]
+    assert f"/jobs/{job.id}?run=met" in again.headers["location"]
+    assert '{"to":"ada","copies":12345678901234567890}' == job.arguments
+    assert ("mail", -3, ("gift", "customer:42")) == (job.queue, job.priority, job.tags)
+    assert 890 < (job.run_at - job.created_at).total_seconds() < 910
+    options = JobOptions.read(job.options)
+    assert (2, 1.5) == (options.retries, options.timeout)
+    assert [("run", 1)] == [(each.action, each.count) for each in site.store.audit()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"arguments": "[1]"}, "must be an object"),
+        ({"task": "send"}, "must be named as module:function"),
+        ({"delay": "soon"}, "delay is not understood"),
+        ({"priority": "high"}, "priority must be a whole number from -1000 to 1000"),
+        ({"priority": "1.5"}, "priority must be a whole number"),
+        ({"retries": "-1"}, "retries must be"),
+        ({"timeout": "nan"}, "timeout must be"),
+        ({"queue": "a b"}, "A queue's name must be"),
+        ({"tags": "x" * 101}, "A tag must be printable text"),
+    ],
+    ids=str,
+)
+def test_what_was_typed_stays_after_a_mistake(
+    site: Site, fields: dict[str, str], reason: str
+) -> None:
+    given = {"task": "app:f", "arguments": '{"to": "ada"}', "unique": "once", **fields}
+    page = site.post("/tasks/run", **given)
+
+    assert reason in text_of(page)
+    assert 'name="unique" value="once"' in page.text
+    assert [] == site.store.find()
+
+
+def test_the_form_shows_the_command(site: Site) -> None:
+    page = site.post("/tasks/run", task="app:f", arguments='{\n"to": "ada"}', tags="a,b", queue=" ")
+
+    assert 303 == page.status_code
+    wrong = site.post("/tasks/run", task="app:f", arguments='{\n"to": 1}', tags="a,b", retries="x")
+    command = """afterword run app:f --json '{"to": 1}' --tag a --tag b --retries x"""
+    assert command in text_of(wrong)
+
+
+def test_text_in_the_form_is_never_markup(site: Site) -> None:
+    for text in HOSTILE:
+        page = site.post("/tasks/run", task=text, arguments=text, queue=text, unique=text).text
+        assert "<" not in text or text not in page
+        assert "\u202e" not in page
+
+
+def test_only_who_may_add_jobs_is_offered_to_run_tasks(store: Store) -> None:
+    Population(store).add("app:f")
+
+    assert "/tasks/run?task=app:f" in site_of(store).get("/tasks").text
+    reader = site_of(store, authorize=lambda request: "read")
+    assert "/tasks/run" not in reader.get("/tasks").text

@@ -113,6 +113,33 @@ def test_their_own_jobs_are_changed_and_copied(store: Store) -> None:
     assert 200 == site.get(f"/jobs/{copy_id}").status_code
 
 
+@pytest.mark.parametrize("change", ["cancel", "retry", "delete"])
+@pytest.mark.parametrize("selected", [True, False], ids=["selected", "all"])
+def test_a_change_that_would_reach_jobs_of_others_is_refused(
+    store: Store, change: str, selected: bool
+) -> None:
+    """A request has added one job for each of two tenants; the second one follows."""
+    people = Population(store)
+    first = people.start("shop:f", tags=(OURS,)) if change == "retry" else None
+    own = first.id if first else people.add("shop:f", tags=(OURS,))
+    other = people.add("shop:g", tags=(THEIRS,), after=own)
+    if first:
+        store.settle([Settlement(first, Failed("ValueError: no"))])
+    before = {job.id: job for job in store.get([own, other])}
+    site = site_for(store)
+    chosen = {"id": [own]} if selected else {"q": f"state:{before[own].state}"}
+
+    answer = site.get(
+        site.post(f"/jobs/change/{change}", **chosen).headers["location"][len(ROOT) :]
+    )
+
+    assert before == {job.id: job for job in store.get([own, other])}
+    assert "1 refused" in answer.text
+    assert "or jobs that you may not see would change with it" in answer.text
+    site_for(store, tenant=None).post(f"/jobs/change/{change}", id=[own])
+    assert before != {job.id: job for job in store.get([own, other])}
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=names)
 def test_each_route_is_for_tenants_or_refuses_them(tmp_path: Path, route: Route) -> None:
     with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as store:

@@ -23,11 +23,12 @@ from afterword.exporter.prometheus import StoreCollector, page
 from afterword.model.clock import as_datetime
 from afterword.model.job import Delay, JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Failed, Outcome
-from afterword.store.protocol import Declared, Settlement, Store, open_store
-from tests.life.fixtures import file_url, postgres_url, store_url
+from afterword.store.opening import open_store
+from afterword.store.protocol import Declared, Settlement, Store
+from tests.life.fixtures import file_url, store_url
 from tests.life.site import note
 
-__all__ = ["file_url", "postgres_url", "store_url"]
+__all__ = ["file_url", "store_url"]
 
 WORKER = "0123456789abcdef"
 

@@ -23,7 +23,8 @@ from afterword.exporter.gauges import Gauges
 from afterword.exporter.prometheus import StoreCollector
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed, Failed
-from afterword.store.protocol import Declared, Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Declared, Settlement, Store
 from tests.helpers import ROOT, free_port, wait_until
 
 MONITORING = ROOT / "monitoring"

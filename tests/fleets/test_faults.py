@@ -10,7 +10,7 @@ import rq
 
 from afterword import JobState, task
 from afterword.fleets.remote import SEND_WITHIN
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from tests.fleets import celery_site, rq_site
 from tests.fleets.celery_site import append, note
 from tests.fleets.conftest import Ran

@@ -29,8 +29,8 @@ def _answer(connection: "psycopg.Connection[tuple[object, ...]]") -> object:
     return row[0]
 
 
-def test_a_database_is_new_and_empty(postgres_url: str) -> None:
-    with psycopg.connect(postgres_url) as connection:
+def test_a_database_is_new_and_empty(new_postgres_url: str) -> None:
+    with psycopg.connect(new_postgres_url) as connection:
         found = connection.execute("SELECT count(*) FROM pg_stat_user_tables").fetchone()
 
     assert (0,) == found

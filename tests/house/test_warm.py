@@ -49,6 +49,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_program_of_another_release_imports_that_one(tmp_path: Path) -> None:
+    (tmp_path / "afterword").mkdir()
+    (tmp_path / "afterword" / "__init__.py").touch()
+    done = warm.run(
+        [sys.executable, "-c", "import afterword; print(afterword.__file__)"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+
+    assert done.stdout.startswith(str(tmp_path))
+
+
 @pytest.mark.parametrize("program", [["-c", LOOK_AROUND], ["-m", "looking"], ["looking.py"]])
 @pytest.mark.parametrize("options", OPTIONS)
 def test_a_program_sees_the_same(program: list[str], options: dict[str, Any], folder: Path) -> None:

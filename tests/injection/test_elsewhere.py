@@ -12,7 +12,7 @@ import pytest
 
 from afterword.client.handle import ProgressRecord
 from afterword.model.job import JobState
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from tests import warm
 from tests.helpers import ROOT, wait_until
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.life.fixtures import file_url, forget_what_ran, postgres_url, store_url
+from tests.life.fixtures import file_url, forget_what_ran, store_url
 
-__all__ = ["file_url", "forget_what_ran", "postgres_url", "store_url"]
+__all__ = ["file_url", "forget_what_ran", "store_url"]
 
 
 @pytest.fixture

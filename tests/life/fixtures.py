@@ -6,7 +6,6 @@ import pytest
 
 from afterword import telemetry
 from tests.life import site
-from tests.postgres import Server
 from tests.stores import new_file
 
 
@@ -22,13 +21,6 @@ def forget_what_ran(monkeypatch: pytest.MonkeyPatch) -> None:
 def store_url(request: pytest.FixtureRequest, file_url: str) -> str:
     """The URL of a new store, one of each kind."""
     return file_url if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def postgres_url(server: Server, shared_url: str) -> str:
-    """A database in which nothing is stored. To empty one is quicker than to make one."""
-    server.renew(shared_url)
-    return shared_url
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from fastapi import Depends, FastAPI
 from afterword import Afterword, Job, JobState, current_task, task
 from afterword.fastapi import BackgroundTasks
 from afterword.model.outcome import RetryAt
-from afterword.store.protocol import STOPPED, Settlement, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import STOPPED, Settlement
 from tests.at_work import asked, wait_for
 from tests.life.process import started
 from tests.life.site import (

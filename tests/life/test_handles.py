@@ -16,7 +16,8 @@ from afterword.client.handle import ProgressRecord
 from afterword.errors import ConfigurationError, NotInstalled, UnknownJob, WouldBlock
 from afterword.fastapi import BackgroundTasks
 from afterword.model.job import new_id
-from afterword.store.protocol import Report, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Report
 from tests.at_work import wait_for
 from tests.life.site import (
     fail,

@@ -17,7 +17,8 @@ from pydantic import BaseModel, model_serializer
 from afterword import Job, JobState, task
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
-from afterword.store.protocol import Settlement, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement
 from afterword.tasks.results import RESULT_LIMIT, decode_result, encode_result
 from tests.life.site import job_of, script, working
 from tests.values import circular, deep

@@ -19,7 +19,8 @@ from afterword.model.clock import Clock
 from afterword.model.job import first_id
 from afterword.model.records import Filter
 from afterword.schedules.schedule import occurrence_id
-from afterword.store.protocol import Declared, Due, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Declared, Due, Store
 from afterword.store.sqlite import SQLiteStore
 from tests.at_work import wait_for
 from tests.helpers import wait_until

@@ -9,7 +9,7 @@ import pytest
 
 from afterword import JobState
 from afterword.store.locks import Locks
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from tests.helpers import ROOT, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")

@@ -1,5 +1,5 @@
 """Fixtures of all tests of the request's side."""
 
-from tests.life.fixtures import file_url, forget_what_ran, postgres_url, store_url
+from tests.life.fixtures import file_url, forget_what_ran, store_url
 
-__all__ = ["file_url", "forget_what_ran", "postgres_url", "store_url"]
+__all__ = ["file_url", "forget_what_ran", "store_url"]

@@ -16,6 +16,7 @@ from afterword.errors import ArgumentError
 from afterword.model.job import NewJob
 from afterword.request.background import BackgroundTask, BackgroundTasks
 from afterword.request.outbox import Outbox, State, current_outbox
+from tests.at_work import url_in
 from tests.sites import note, note_async, noted
 
 MakeOutbox = Callable[..., Outbox]
@@ -31,7 +32,7 @@ def outbox(tmp_path: Path) -> Iterator[MakeOutbox]:
     made: list[Afterword] = []
 
     def make(*, started: bool = True, **options: Any) -> Outbox:
-        url = f"sqlite:///{tmp_path / f'{len(made)}.db'}"
+        url = url_in(tmp_path, f"{len(made)}.db")
         made.append(afterword := Afterword(Starlette(), url, **options))
         afterword.inquiries.store()
         afterword.intake.started = started  # no worker: what is stored stays as it is

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from afterword import Afterword, JobState
 from afterword.request.background import BackgroundTask, BackgroundTasks
+from tests.at_work import url_in
 from tests.helpers import wait_until
 
 done: list[str] = []
@@ -38,7 +39,7 @@ async def run_one_now(request: Request) -> Response:
 def application(folder: Path) -> tuple[Starlette, Afterword]:
     done.clear()
     app = Starlette(routes=[Route("/now", run_now), Route("/one-now", run_one_now)])
-    return app, Afterword(app, url=f"sqlite:///{folder / 'jobs.db'}")
+    return app, Afterword(app, url=url_in(folder))
 
 
 def test_tasks_that_a_handler_calls_run_there_and_then(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from afterword import Afterword, JobState
 from afterword.fastapi import BackgroundTasks
 from tests.life.site import fail, note, seen
 from tests.request.gates import records, request, started
+from tests.stores import new_file
 from tests.visitors import KINDS, SESSIONS, Database, add
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +37,7 @@ def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Datab
     if kind.startswith("postgres"):
         url = str(request.getfixturevalue("postgres_url"))
     else:
-        url = f"sqlite+pysqlite:///{tmp_path / 'app.db'}"
+        url = new_file(tmp_path / "app.db", "pysqlite")
     database = Database(url, kind)
     database.prepare()
     return database

@@ -32,7 +32,9 @@ from afterword.model.outcome import (
     truncate,
 )
 from afterword.request.job_status import MESSAGE_LIMIT, JobProgress, message_of
-from afterword.store.protocol import Claim, Putback, Report, Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Claim, Putback, Report, Settlement, Store
+from tests.at_work import url_in
 from tests.helpers import Server, running, wait_until
 
 PROBLEM = "application/problem+json"
@@ -98,7 +100,7 @@ class Api:
 @contextmanager
 def serving(folder: Path, url: str = "", **options: Any) -> Iterator[Api]:
     """An application in development, its jobs router with these options."""
-    url = url or f"sqlite:///{folder / 'jobs.db'}"
+    url = url or url_in(folder)
     app = FastAPI(debug=True)
     afterword = Afterword(app, url, worker=False)
     app.include_router(afterword.jobs_router(**options))
@@ -767,7 +769,7 @@ class Site:
 def site(folder: Path, *, router: bool = True, **options: Any) -> Site:
     """Routes that add jobs, on a router and on the application."""
     app = FastAPI(debug=True)
-    afterword = Afterword(app, f"sqlite:///{folder / 'jobs.db'}", **options)
+    afterword = Afterword(app, url_in(folder), **options)
     if router:
         app.include_router(afterword.jobs_router(), prefix="/v1")
     app.include_router(_routes())
@@ -875,7 +877,6 @@ def test_a_mounted_application_leads_to_its_own_jobs(tmp_path: Path, name: str |
     outer = FastAPI()
     sites = {path: site(tmp_path / path) for path in ("first", "second")}
     for path, each in sites.items():
-        (tmp_path / path).mkdir()
         outer.mount(f"/{path}", each.app, name=name and f"{name}-{path}")
     with (
         TestClient(sites["first"].app),
@@ -1083,9 +1084,7 @@ def test_a_real_server(tmp_path: Path) -> None:
 
         wait_until(lambda: state() == "running", description="the job runs")
         cancelled = client.delete(place, headers=key).status_code
-        (
-            tmp_path / "may_end"
-        ).touch()  # not before the answer, which tells the state of that moment
+        (tmp_path / "may_end").touch()  # after the answer: it tells the state
         wait_until(lambda: state() == "cancelled", description="the job has heeded it")
         result = client.get(f"{place}/result", headers=key)
         failing = client.post("/fails").headers["Location"].removeprefix("/api")

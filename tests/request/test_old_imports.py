@@ -26,6 +26,7 @@ from afterword.background import BackgroundTask as OurBackgroundTask
 from afterword.errors import ConfigurationError
 from afterword.fastapi import BackgroundTasks as OurBackgroundTasks
 from afterword.request import old_imports
+from tests.at_work import url_in
 from tests.request import by_package
 
 ran: list[str] = []
@@ -39,7 +40,7 @@ def _nothing_warned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'jobs.db'}"
+    return url_in(tmp_path)
 
 
 # ---------------------------------------------------------------------- what routes look like

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from afterword.model.audit import Actor
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from afterword.model.job import JobState
 from afterword.model.outcome import Failed
 from afterword.store import bells as module
 from afterword.store.bells import Bells
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 from afterword.store.sqlite import SQLiteStore
 from afterword.testing.kit import FUTURE, a_job, claim_of, end, join
 from tests import warm

@@ -12,8 +12,9 @@ from afterword.model.counters import HOUR, MINUTE, TEN_MINUTES
 from afterword.model.job import NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.store import counting
+from afterword.store.opening import open_store
 from afterword.store.postgres import session
-from afterword.store.protocol import Settlement, Store, open_store
+from afterword.store.protocol import Settlement, Store
 from afterword.store.sqlite import SQLiteStore
 from afterword.store.sqlite.counting import _count_ends
 from afterword.store.sqlite.writer import sql

@@ -12,6 +12,7 @@ import pytest
 
 from afterword.model.job import JobState, NewJob
 from afterword.model.outcome import Completed, Failed
+from afterword.store.opening import open_store
 from afterword.store.postgres import PostgresStore
 from afterword.store.postgres.parameters import pyformat
 from afterword.store.protocol import (
@@ -21,7 +22,6 @@ from afterword.store.protocol import (
     Statement,
     Store,
     held_claim,
-    open_store,
 )
 from afterword.testing.kit import a_chain, a_job, record, state
 from tests.helpers import wait_until

@@ -10,7 +10,8 @@ import pytest
 from afterword.model.job import JobState, NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.store.migrations import load
-from afterword.store.protocol import Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Store
 from afterword.store.sqlite.file import _APPLICATION_ID as APPLICATION_ID
 
 LONG = 3600.0

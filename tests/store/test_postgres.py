@@ -22,12 +22,15 @@ from afterword.errors import (
 )
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed
+from afterword.model.records import Filter
 from afterword.store import migrations
+from afterword.store.opening import open_store
 from afterword.store.postgres import PostgresStore, session
 from afterword.store.postgres.parameters import pyformat
+from afterword.store.postgres.rows import conditions
 from afterword.store.postgres.schema import statements_of
 from afterword.store.postgres.session import text_of
-from afterword.store.protocol import Claim, Declared, Putback, Settlement, open_store
+from afterword.store.protocol import Claim, Declared, Putback, Settlement
 from afterword.testing.kit import added
 from tests.helpers import wait_until
 from tests.postgres import Cluster, Server, database_of
@@ -92,16 +95,16 @@ def test_an_unreachable_server_is_said_to_be_so() -> None:
         store.open()
 
 
-def test_to_look_makes_no_store(postgres_url: str) -> None:
+def test_to_look_makes_no_store(new_postgres_url: str) -> None:
     with pytest.raises(StoreUnavailable, match="afterword db migrate"):
-        PostgresStore(postgres_url).open(create=False)
+        PostgresStore(new_postgres_url).open(create=False)
 
-    with psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(new_postgres_url) as connection:
         assert (None,) == connection.execute("SELECT to_regnamespace('afterword')").fetchone()
 
 
-def test_those_who_start_together_take_turns_to_migrate(postgres_url: str) -> None:
-    stores = [PostgresStore(postgres_url) for _ in range(8)]
+def test_those_who_start_together_take_turns_to_migrate(new_postgres_url: str) -> None:
+    stores = [PostgresStore(new_postgres_url) for _ in range(8)]
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda store: store.open(), stores))
@@ -152,9 +155,9 @@ def test_durability_is_what_the_server_is_set_to(server: Server, store: Postgres
     assert {"on": "power-loss", "off": "process-crash"}[str(fsync)] == store.durability
 
 
-def test_the_script_makes_a_store(postgres_url: str) -> None:
-    store = PostgresStore(postgres_url)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+def test_the_script_makes_a_store(new_postgres_url: str) -> None:
+    store = PostgresStore(new_postgres_url)
+    with psycopg.connect(new_postgres_url, autocommit=True) as connection:
         connection.execute(store.script().encode())
 
     store.open(create=False)
@@ -361,6 +364,21 @@ def test_a_claim_reads_no_table_as_a_whole(store: PostgresStore, postgres_url: s
     assert "jobs_ready" in plan
 
 
+@pytest.mark.parametrize("state", [JobState.CANCELLED, JobState.FAILED, JobState.HANDED_OVER])
+@pytest.mark.usefixtures("store")
+def test_jobs_of_a_state_are_counted_without_reading_the_others(
+    postgres_url: str, state: JobState
+) -> None:
+    where = conditions(Filter(), state)
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("SET enable_seqscan = off")
+        text = f"EXPLAIN {session.sql('count_ended', where)}"
+        plan = "\n".join(str(row[0]) for row in connection.execute(text, {"limit": 10}))
+
+    assert "history_not_completed" in plan
+    assert f"Cond: (state = '{state}'" in plan
+
+
 @pytest.mark.usefixtures("patient")
 def test_many_claim_at_once_and_none_gets_the_job_of_another(postgres_url: str) -> None:
     stores = [PostgresStore(postgres_url) for _ in range(6)]
@@ -546,11 +564,11 @@ def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -
     two.close()
 
 
-def test_another_default_isolation_changes_nothing(server: Server, postgres_url: str) -> None:
+def test_another_default_isolation_changes_nothing(server: Server, new_postgres_url: str) -> None:
     """What others have committed since a transaction began has to be seen in it."""
-    name = database_of(postgres_url)
+    name = database_of(new_postgres_url)
     server.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
-    one, two = _opened(postgres_url, 2)
+    one, two = _opened(new_postgres_url, 2)
     with one.transaction():
         one.add([a_job()])  # begun
         two.add(_keyed("k"))
@@ -652,11 +670,11 @@ def test_starts_that_count_no_more_are_purged(store: PostgresStore, server: Serv
 # ---------------------------------------------------------------------- schemas
 
 
-def test_what_the_first_schema_held_is_kept(postgres_url: str) -> None:
+def test_what_the_first_schema_held_is_kept(new_postgres_url: str) -> None:
     """The migration adds; jobs that run, wait or have ended go on as they were."""
     ids = [new_id() for _ in range(3)]
     first = migrations.load("afterword.store.postgres")[0]
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(new_postgres_url, autocommit=True) as connection:
         for statement in statements_of(first):
             connection.execute(statement.encode())
         connection.execute(
@@ -666,7 +684,7 @@ def test_what_the_first_schema_held_is_kept(postgres_url: str) -> None:
             " FROM unnest(%s::uuid[]) AS id",
             [ids],
         )
-    store = PostgresStore(postgres_url)
+    store = PostgresStore(new_postgres_url)
     store.open()
 
     assert 3 == len(store.recover(10, 0.0))

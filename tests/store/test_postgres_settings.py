@@ -13,8 +13,9 @@ from afterword.client.group_commit import GroupCommit
 from afterword.client.inquiries import Inquiries
 from afterword.client.operation import calling
 from afterword.model.job import NewJob, new_id
+from afterword.store.opening import open_store
 from afterword.store.postgres import PostgresStore
-from afterword.store.protocol import Store, open_store
+from afterword.store.protocol import Store
 from tests.at_work import wait_for
 from tests.hostile import SETTINGS
 from tests.life.site import note, script, working

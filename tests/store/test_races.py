@@ -17,7 +17,8 @@ import pytest
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed, Outcome, Released, RetryAt
 from afterword.model.records import Filter
-from afterword.store.protocol import Added, Declared, Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Added, Declared, Settlement, Store
 from tests.helpers import wait_until
 
 pytestmark = pytest.mark.usefixtures("patient")

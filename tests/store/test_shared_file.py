@@ -17,7 +17,8 @@ from afterword.admin.checkup import of_store
 from afterword.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
 from afterword.model.job import JobState, NewJob, new_id
 from afterword.model.outcome import Cancelled, Completed, Failed, Outcome, RetryAt
-from afterword.store.protocol import STOPPED, Claim, Putback, Settlement, Statement, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import STOPPED, Claim, Putback, Settlement, Statement
 from afterword.store.sqlite import SQLiteStore, drivers
 from afterword.store.sqlite.drivers import Apsw, Pysqlite, has_wal_reset_race
 

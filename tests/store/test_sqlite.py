@@ -26,7 +26,8 @@ from afterword.model.clock import Clock
 from afterword.model.job import JobOptions, JobState, NewJob, new_id
 from afterword.model.outcome import Completed
 from afterword.model.records import Filter
-from afterword.store.protocol import Settlement, Statement, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Statement
 from afterword.store.sqlite import SQLiteStore, drivers, queries
 from afterword.store.sqlite.path import check_path, file_system, path_of
 from afterword.store.sqlite.writer import sql

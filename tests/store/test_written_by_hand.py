@@ -17,7 +17,8 @@ from afterword.model.outcome import Completed
 from afterword.schedules.recurrence import as_rule
 from afterword.schedules.scheduler import Planned, Scheduler
 from afterword.store.locks import Locks, shared_directory
-from afterword.store.protocol import Settlement, Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Settlement, Store
 
 LONG = 3600.0
 Write = Callable[..., None]

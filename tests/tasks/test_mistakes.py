@@ -9,7 +9,7 @@ import pytest
 from afterword import Afterword, task
 from afterword.client.call import Call, TaskAdder
 from afterword.errors import ArgumentError, ConfigurationError
-from afterword.store.protocol import open_store
+from afterword.store.opening import open_store
 from afterword.tasks.arguments import plan
 
 

@@ -8,9 +8,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.life.fixtures import file_url, forget_what_ran, postgres_url, store_url
+from tests.life.fixtures import file_url, forget_what_ran, store_url
 
-__all__ = ["file_url", "forget_what_ran", "postgres_url", "store_url"]
+__all__ = ["file_url", "forget_what_ran", "store_url"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from afterword.errors import ConfigurationError
 from tests.at_work import ended, record, wait_for
 from tests.dying import AFTER, BEFORE, Process, dying_process, tell
 from tests.sites import fail, note, noted
+from tests.stores import new_file
 from tests.visitors import KINDS, Database, Visitor, add
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +41,7 @@ def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Datab
     if kind.startswith("postgres"):
         url = str(request.getfixturevalue("postgres_url"))
     else:
-        url = f"sqlite+pysqlite:///{tmp_path / 'app.db'}"
+        url = new_file(tmp_path / "app.db", "pysqlite")
     database = Database(url, kind)
     database.prepare()
     return database

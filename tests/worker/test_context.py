@@ -22,6 +22,7 @@ from afterword.worker.context import TaskContext
 from tests.at_work import at_work, ended, wait_for
 from tests.dying import AFTER, BEFORE, complete_then_die, dying_process, tell
 from tests.sites import note, noted
+from tests.stores import new_file
 from tests.visitors import KINDS, Database, completing
 
 SQLITE3 = "sqlite-sqlite3"
@@ -144,7 +145,7 @@ def _database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Data
     if kind.startswith("postgres"):
         url = str(request.getfixturevalue("postgres_url"))
     else:
-        url = f"sqlite+pysqlite:///{tmp_path / 'app.db'}"
+        url = new_file(tmp_path / "app.db", "pysqlite")
     SEEN["database"] = database = Database(url, kind)
     database.prepare()
     return database

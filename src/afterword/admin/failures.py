@@ -4,19 +4,29 @@ What differs from job to job does not count: numbers, ids, addresses, and quoted
 the name of its kind of error, and the search `group:NAME` finds its jobs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from afterword.admin.document import document
 from afterword.admin.found import window_of
-from afterword.admin.search import Search, word, words_of
+from afterword.admin.search import Search, is_named, word, words_of
 from afterword.errors import ConfigurationError
-from afterword.model.failures import TAIL, FailureGroup, Failures, grouped
+from afterword.model.failures import (
+    TAIL,
+    FailureGroup,
+    Failures,
+    common_text,
+    digest_of,
+    grouped,
+)
 from afterword.model.job import JobState
 from afterword.store.paging import every
 from afterword.store.protocol import NEWEST_FAILURES, Store
+
+_LONG = 500  # characters of a group's name in a search; longer ones are not for people
+_PART = 60  # characters of a text in all of its errors, which narrows a search for a digest
 
 
 def failures(
@@ -66,7 +76,7 @@ def _named(found: Failures, search: Search) -> Failures:
     """Leave out the groups with another name than the one that is searched for."""
     if search.group is None:
         return found
-    return replace(found, groups=tuple(g for g in found.groups if g.error == search.group))
+    return replace(found, groups=tuple(g for g in found.groups if is_named(g.error, search.group)))
 
 
 def search_of(group: FailureGroup, text: str = "", state: JobState = JobState.FAILED) -> str:
@@ -78,8 +88,18 @@ def search_of(group: FailureGroup, text: str = "", state: JobState = JobState.FA
     """
     named = ("task:", "state:", "group:")
     others = [each for each in words_of(text) if not each.lower().startswith(named)]
-    task, error = word("task", group.task), word("group", group.error)
-    return " ".join([*others, task, f"state:{state}", error])
+    return " ".join([*others, word("task", group.task), f"state:{state}", _named_in(group, others)])
+
+
+def _named_in(group: FailureGroup, others: Sequence[str]) -> str:
+    """Write the words for the name of a group: the name, or its digest if it is long."""
+    name = word("group", group.error)
+    if len(name) <= _LONG:
+        return name
+    digest = f"group:{digest_of(group.error)}"
+    text = (common_text(group.error) or "")[:_PART].strip()
+    narrowed = not text or any(each.lower().startswith("error:") for each in others)
+    return digest if narrowed else f"{word('error', text)} {digest}"  # the store finds it
 
 
 def failure_document(group: FailureGroup, state: JobState) -> Mapping[str, Any]:

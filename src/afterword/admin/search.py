@@ -1,13 +1,14 @@
-"""The language of searches: words with qualifiers, as in `task:app.mail:send state:failed`.
+r"""The language of searches: words with qualifiers, as in `task:app.mail:send state:failed`.
 
-A word is `name:value`; a value with spaces stands in double quotes. A word without a qualifier is
-the id of a job if it looks like one, the name of a task if it has a colon, and otherwise text that
-the error contains.
+A word is `name:value`; a value with spaces stands in double quotes. In quotes, `\"` stands for a
+quote, `\\` for a backslash, and `\u00e9` for the character with this number; other backslashes
+stand for themselves. A word without a qualifier is the id of a job if it looks like one, the name
+of a task if it has a colon, and otherwise text that the error contains.
 
     task: queue: worker: tag: request:    an exact match
     state:failed                          one of the five states
     error:"no such order"                 text that the error contains
-    group:"KeyError: <text>"              the name of a group of failures
+    group:"KeyError: <text>"              the name of a group of failures, or its `digest_of`
     since:1h                              added since: a span, or an ISO time
     id:456789ab                           the first or last 8 or more characters of an id
     arg.user_id:7                         the value of an argument, by its path
@@ -22,13 +23,17 @@ from typing import Any
 from afterword.admin.document import readable
 from afterword.admin.duration import parse_since
 from afterword.errors import ConfigurationError
-from afterword.model.failures import common_text, name_of
+from afterword.model.failures import common_text, digest_of, name_of
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter
 from afterword.telemetry import printable
 
-LONGEST = 2_000  # characters of a search
-_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+LONGEST = 4_000  # characters of a search: twice as many as a form takes, for what links add
+_INSIDE = r'(?:[^"\\]|\\.)*'  # of quotes
+_WORD = re.compile(rf'(?:[^\s"]|"{_INSIDE}"?)+', re.DOTALL)
+_WHOLE = re.compile(rf'"{_INSIDE}"', re.DOTALL)
+_PART = re.compile(rf'"({_INSIDE})"?', re.DOTALL)
+_ESCAPE = re.compile(r'\\(?:(["\\])|u([0-9a-fA-F]{4}))')
 _ID = re.compile(r"[0-9a-f][0-9a-f-]{6,34}[0-9a-f]", re.IGNORECASE)
 _EXACT = {"task": "task", "queue": "queue", "worker": "worker", "tag": "tag", "error": "error"}
 _FIELDS = {**_EXACT, "request": "request_id"}
@@ -44,7 +49,7 @@ class Search:
         filter: the part that the store decides.
         ids: beginnings or ends of ids.
         arguments: paths of arguments, and the text of their values.
-        group: the name of a kind of error; see `model.failures`.
+        group: the name of a kind of error, or its digest; see `model.failures`.
     """
 
     text: str = ""
@@ -66,7 +71,7 @@ class Search:
 
     def matches(self, job: JobRecord) -> bool:
         """Return True if a job that passes the filter is in the group, and has the arguments."""
-        if self.group is not None and name_of(job.error) != self.group:
+        if self.group is not None and not is_named(name_of(job.error), self.group):
             return False
         if not self.arguments:
             return True
@@ -100,8 +105,8 @@ def parse(text: str, now: float) -> Search:
     ids: list[str] = []
     arguments: list[tuple[str, str]] = []
     group = None
-    for word in words_of(text):
-        name, value = _split(word)
+    words = [_split(each) for each in words_of(text)]
+    for name, value in words:
         if name == "id":
             ids.append(value)
         elif name == "group":
@@ -113,7 +118,9 @@ def parse(text: str, now: float) -> Search:
     if group is not None:  # the store finds the jobs that may be in it
         fields.setdefault("error", common_text(group))
     return Search(
-        text=text.strip(),
+        text=_closed(text.strip())
+        if text.isprintable()
+        else " ".join(word(*each) for each in words),
         filter=Filter(**fields),
         ids=tuple(ids),
         arguments=tuple(arguments),
@@ -124,20 +131,39 @@ def parse(text: str, now: float) -> Search:
 def words_of(text: str) -> list[str]:
     """Split a search into its words; quoted values stay whole.
 
-    >>> words_of('task:a error:"no order"')
+    >>> words_of('task:a error:"no order')
     ['task:a', 'error:"no order"']
     """
-    return _WORD.findall(text)
+    return _WORD.findall(_closed(text))
+
+
+def _closed(text: str) -> str:
+    """Write the quote at the end of a search in which it is missing: words may follow."""
+    if '"' not in _WHOLE.sub("", text):
+        return text
+    backslashes = len(text) - len(text.rstrip("\\"))
+    return text + ('\\"' if backslashes % 2 else '"')
 
 
 def word(name: str, value: str) -> str:
-    """Write one word of a search.
+    r"""Write one word of a search, in characters that a page and a terminal show as they are.
 
-    >>> word("task", "app:send"), word("error", "no order")
-    ('task:app:send', 'error:"no order"')
+    >>> word("task", "app:send"), word("error", "no order"), word("tag", 'a"\n')
+    ('task:app:send', 'error:"no order"', 'tag:"a\\"\\u000a"')
     """
-    value = value.replace('"', "")
-    return f'{name}:"{value}"' if re.search(r"\s", value) or not value else f"{name}:{value}"
+    if value and value.isprintable() and " " not in value and '"' not in value:
+        return f"{name}:{value}"
+    plain = value.replace("\\", r"\\").replace('"', r"\"")
+    return f'{name}:"{"".join(map(_shown, plain))}"'
+
+
+def _shown(character: str) -> str:
+    number = ord(character)
+    return character if character.isprintable() or number > 0xFFFF else f"\\u{number:04x}"
+
+
+def _meant(escape: "re.Match[str]") -> str:
+    return escape[1] or chr(int(escape[2], 16))
 
 
 def _split(word: str) -> tuple[str, str]:
@@ -158,14 +184,21 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def _unquoted(value: str, name: str) -> str:
-    text = value.replace('"', "")
-    if not text.strip():
+    text = _PART.sub(lambda part: _ESCAPE.sub(_meant, part[1]), value)
+    if not text and not (value and name.startswith("arg.")):
         raise ConfigurationError(
             f"A qualifier needs a value, as in {name}:VALUE, but {name}: has none."
         )
-    if "\0" in text:
-        raise ConfigurationError(f"{name}: must be text, but it contains the character NUL.")
+    if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
+        raise ConfigurationError(
+            f"{name}: must be text, but it contains the character NUL, or half a surrogate pair."
+        )
     return text
+
+
+def is_named(name: str, group: str) -> bool:
+    """Return True if a word `group:` means the group with this name."""
+    return group in (name, digest_of(name))
 
 
 def _state(value: str, _now: float) -> JobState:

@@ -18,7 +18,7 @@ from afterword.dashboard import Person, Source, dashboard
 from afterword.errors import MissingExtra
 from afterword.model.audit import Actor
 from afterword.model.job import NewJob
-from afterword.store.protocol import Store
+from afterword.store.protocol import Added, Store
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -88,9 +88,9 @@ def dashboard_of(
     """Make the dashboard of an open store, for those who have the token."""
     adding = threading.Lock()  # one thread at a time writes to a store
 
-    def add(job: NewJob, by: Actor) -> None:
+    def add(job: NewJob, by: Actor) -> Added:
         with adding:
-            add_by(store, job, by)
+            return add_by(store, job, by)
 
     # Who has the token is, as far as can be known, who has started the command.
     person = Person(this_person().name, may="read" if read_only else "operate")

@@ -14,8 +14,9 @@ from afterword.cli.person import this_person
 from afterword.model.clock import as_datetime
 from afterword.model.job import FINAL_STATES, JobRecord
 from afterword.model.records import Filter
+from afterword.store.opening import open_store
 from afterword.store.paging import pages
-from afterword.store.protocol import Store, open_store
+from afterword.store.protocol import Store
 
 _BATCH = 1_000  # jobs per transaction
 

@@ -16,7 +16,8 @@ from afterword.app import DEFAULT_URL, Afterword
 from afterword.errors import ConfigurationError
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 from afterword.store.url import masked
 
 clock = Clock()

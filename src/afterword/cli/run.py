@@ -2,25 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Unpack
+from typing import Annotated
 
 import typer
 
 from afterword.admin.health import COUNT_LIMIT, serves
 from afterword.admin.ids import one
-from afterword.admin.running import add_by
+from afterword.admin.running import add_by, typed_options, unchecked_job
 from afterword.admin.tasks import look
 from afterword.app import Afterword
 from afterword.cli import output
 from afterword.cli.options import Url, clock, opened_of, parsed_span
 from afterword.cli.person import this_person
 from afterword.cli.watch import watch_until_final
-from afterword.client.named_call import checked, object_of, unchecked
+from afterword.client.named_call import checked
 from afterword.errors import ConfigurationError, UnknownTask
-from afterword.model.job import JobOptions, NewJob, new_id
+from afterword.model.job import NewJob
 from afterword.store.protocol import Added, Store
 from afterword.tasks.mistakes import did_you_mean
-from afterword.tasks.options import CallOptions, CallOptionsDict
+from afterword.tasks.options import CallOptions
 from afterword.tasks.registry import names_at_hand
 
 _RECENTLY = 7 * 86_400.0  # seconds
@@ -94,9 +94,7 @@ def run(
       afterword run app.reports:build --delay 1h --retries 3 --tag monthly
       afterword run app.reports:build --unique build --wait --wait-timeout 60
     """
-    with _example():
-        text = unchecked(task, object_of(arguments, "--json"))
-    call_options = _call_options(
+    options = typed_options(
         delay=delay,
         queue=queue,
         priority=priority,
@@ -105,12 +103,12 @@ def run(
         timeout=timeout,
         tags=tag or (),
     )
+    with _example():
+        stored_as_given = unchecked_job(task, arguments, options, "--json")
     with opened_of(app, url) as (store, afterword):
-        job = (
-            _new_job(task, text, call_options)
-            if afterword is None
-            else _checked_job(afterword, task, text, call_options)
-        )
+        job = stored_as_given
+        if afterword is not None:
+            job = _checked_job(afterword, task, job.arguments, options)
         meant = "" if app else _like(store, task)
         added = add_by(store, job, this_person())
         _tell(store, job, added, checked=app is not None, meant=meant)
@@ -119,18 +117,6 @@ def run(
         else:
             output.tell(f"job {added.id}")
             watch_until_final(store, one(store, added.id), wait_timeout, json=False)
-
-
-def _call_options(**options: Unpack[CallOptionsDict]) -> CallOptions:
-    """Make the options of the call.
-
-    Raises:
-        ConfigurationError: one of them has an invalid value.
-    """
-    try:
-        return CallOptions(**options)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
 
 
 @contextmanager
@@ -147,21 +133,6 @@ def _checked_job(afterword: Afterword, task: str, text: str, options: CallOption
         return checked(task, text, afterword.injection, options, "--json")
     except UnknownTask as error:
         raise UnknownTask(f"{error}{did_you_mean(task, names_at_hand())}") from None
-
-
-def _new_job(task: str, text: str, options: CallOptions) -> NewJob:
-    """Make a job of a task whose code is unknown here."""
-    return NewJob(
-        id=new_id(),
-        task=task,
-        arguments=text,
-        queue=options.queue or "default",
-        priority=options.priority or 0,
-        run_at=options.start,
-        tags=options.tags,
-        unique_key=options.unique_key,
-        options=JobOptions(retries=options.retries, timeout=options.timeout).text(),
-    )
 
 
 def _like(store: Store, task: str) -> str:

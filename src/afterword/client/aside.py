@@ -37,15 +37,9 @@ class Aside:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: list[_Waiting] = []
-        self._kept: set[Operation] = set()  # all of those
+        self.kept: set[Operation] = set()  # all of those; empty in nearly every round
         self._followers: list[Operation] = []
         self._rest_until = float("-inf")  # monotonic
-
-    def __contains__(self, operation: Operation) -> bool:
-        return operation in self._kept
-
-    def __bool__(self) -> bool:
-        return bool(self._kept)
 
     @property
     def due(self) -> float:
@@ -64,11 +58,11 @@ class Aside:
             waited = now - min(each.aside_since or now for each in kept)
             pause = min(MAX_PAUSE, max(FIRST_PAUSE, waited))
             self._waiting.append(_Waiting(kept, now + pause))
-            self._kept.update(kept)
+            self.kept.update(kept)
 
     def keep_followers(self, batch: Batch) -> Batch:
         """Keep those whose unique key an operation here is waiting for, and return the others."""
-        wanted = {key for each in self._kept for key in each.unique_keys}
+        wanted = {key for each in self.kept for key in each.unique_keys}
         if not wanted:
             return batch
         followers = [each for each in batch if not wanted.isdisjoint(each.unique_keys)]
@@ -79,7 +73,7 @@ class Aside:
         """Take the operations that are due first, to try them now."""
         first = min(self._waiting, key=lambda each: each.due)
         self._waiting.remove(first)
-        self._kept.difference_update(first.batch)
+        self.kept.difference_update(first.batch)
         for each in first.batch:
             each.error = None
         return [each for each in first.batch if not each.abandoned]
@@ -91,7 +85,7 @@ class Aside:
 
     def take_all(self) -> Batch:
         """Take all operations, because none will be tried again."""
-        kept, self._kept, self._waiting = list(self._kept), set(), []
+        kept, self.kept, self._waiting = list(self.kept), set(), []
         return [*kept, *self.take_followers()]
 
     def note_failed(self, seconds: float) -> None:

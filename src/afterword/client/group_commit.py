@@ -25,6 +25,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from afterword import telemetry
@@ -55,6 +56,7 @@ class _Timer:
     step: Callable[[Store], object]
 
 
+_due: Callable[[_Timer], float] = attrgetter("due")
 IsFinal = Callable[[BaseException], bool]
 
 
@@ -287,12 +289,12 @@ class GroupCommit:
 
     def _perform_here(self, operation: Operation) -> None:
         try:
-            self._perform(self._aside.keep_followers([operation]))
+            self._perform(self._without_followers([operation]))
         except BaseException as error:  # KeyboardInterrupt, in the main thread
             _fail([operation], error)
             _deliver([operation])
             raise
-        if self._aside:
+        if self._aside.kept:
             self._queue.put(waking())  # the store's thread tries it again
 
     # ------------------------------------------------------------------ the thread
@@ -303,18 +305,24 @@ class GroupCommit:
             self._turn_wanted = True
             with self._turn:
                 self._turn_wanted = False
-                self._perform(self._aside.keep_followers(batch))
+                self._perform(self._without_followers(batch))
                 if stopping:
                     _deliver(self._give_up_aside())
                     return
                 self._run_timers()
-                self._try_aside()
+                if self._aside.kept:
+                    self._try_aside()
+
+    def _without_followers(self, batch: Sequence[Operation]) -> Sequence[Operation]:
+        """Leave out the operations that wait for another one, which has been set aside."""
+        return self._aside.keep_followers(batch) if self._aside.kept else batch
 
     def _perform(self, batch: Sequence[Operation]) -> None:
         """Commit a batch, and answer the operations that have not been set aside."""
         self._part_until = self._clock.monotonic() + PART_WITHIN
         self._commit(batch)
-        _deliver([each for each in batch if each not in self._aside])
+        aside = self._aside.kept
+        _deliver([each for each in batch if each not in aside] if aside else batch)
 
     def _try_aside(self) -> None:
         """Try the operations that met a lock again, if that is due."""
@@ -323,7 +331,7 @@ class GroupCommit:
             return
         batch = self._aside.take()
         self._perform(batch)
-        if any(each in self._aside for each in batch):
+        if not self._aside.kept.isdisjoint(batch):
             self._aside.note_failed(self._clock.monotonic() - started)
             return
         if batch:
@@ -411,7 +419,9 @@ class GroupCommit:
             operation.result = [next(results) for _ in operation.items or ()]
 
     def _time_to_next_timer(self) -> float:
-        due = min(self._aside.due, *(timer.due for timer in self._timers))
+        due = min(map(_due, self._timers))
+        if self._aside.kept:
+            due = min(due, self._aside.due)
         return max(0.0, due - self._clock.monotonic())
 
     def _run_timers(self) -> None:

@@ -16,11 +16,13 @@ from afterword.errors import (
     ArgumentValueError,
     ConfigurationError,
     PayloadTooLarge,
+    UnknownTask,
     safe_repr,
 )
 from afterword.injection.needs import Injection
 from afterword.model.job import NewJob
 from afterword.tasks.options import NO_OPTIONS, CallOptions
+from afterword.tasks.parameters import Parameters, parameters_of
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, too_large
 from afterword.tasks.registry import resolve
 
@@ -85,6 +87,15 @@ def checked(
     func = resolve(task)
     args, kwargs = _arguments_of(task, injection, func, text, place)
     return new_job(Call(func, tuple(args), kwargs, options), injection)
+
+
+def parameters_at_hand(task: str, injection: Injection) -> Parameters | None:
+    """Return the parameters of a task; None if the application has no such task."""
+    try:
+        func = resolve(task)
+    except UnknownTask:
+        return None
+    return parameters_of(plan_of(task, func, injection))
 
 
 def _arguments_of(

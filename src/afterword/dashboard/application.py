@@ -7,6 +7,7 @@ listed in `routes.py`; this module turns a request into a `View`, and the answer
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, quote
@@ -170,7 +171,10 @@ class Dashboard:
             tag = _tag_of(view)
             if view.poll and request.headers.get("if-none-match") == tag:
                 return Response(status_code=304, headers={"ETag": tag})
-            return self._response(route.serve(view), view, known, tag)
+            answer = route.serve(view)
+            if request.method == "HEAD" and isinstance(answer, Download):
+                answer = replace(answer, chunks=())  # the file would be made, and not be sent
+            return self._response(answer, view, known, tag)
         except AfterwordError as error:
             return self._failed(error, request, route.name, known)
 
@@ -192,6 +196,7 @@ class Dashboard:
             form=form,
             add=lambda job: self._source.add(job, by),
             new_job=self._source.new_job,
+            parameters=self._source.parameters,
             tasks=self._source.tasks,
             trace_url=self._source.trace_url,
             recent=Recent() if known.tenant else self._recent,  # answers are of all jobs

@@ -15,6 +15,7 @@ from afterword.dashboard.rendering import MISLEADING, short_id
 from afterword.dashboard.view import Answer, Page, Redirect, View
 from afterword.errors import AfterwordError, StoreError, UnknownTask
 from afterword.model.job import JobRecord, NewJob, new_id
+from afterword.tasks.options import NO_OPTIONS
 
 _EMPTY = "{}"
 
@@ -79,7 +80,7 @@ def _edited(view: View, job: JobRecord, typed: str) -> NewJob:
     if view.new_job is None:
         return copy
     try:
-        made = view.new_job(job.task, text)
+        made = view.new_job(job.task, text, NO_OPTIONS)
     except UnknownTask:  # another application's
         return copy
     limit_key = made.limit_key or job.limit_key  # it may depend on the arguments

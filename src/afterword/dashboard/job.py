@@ -20,6 +20,10 @@ from afterword.model.job import JobRecord, first_id
 from afterword.model.records import AttemptRecord, Filter
 
 _NEIGHBOURS = 20  # jobs of the same request that are shown
+_ADDED = {
+    "added": "Added.",
+    "met": "Not added: this job with the same unique key has not ended.",
+}
 _NEAR = 600.0  # seconds between them at most: not every store has an index for requests
 
 
@@ -69,6 +73,7 @@ def show(view: View) -> Page:
             "command": command("show", job.id),
             "copies": copies_of(job) if view.may("arguments") else {},
             "copied": id_in(view, "copied"),
+            "added": _ADDED.get(view.asked("run"), ""),
             "done": done(view),
         },
     )

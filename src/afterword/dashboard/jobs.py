@@ -152,7 +152,8 @@ def done(view: View) -> list[tuple[str, int]]:
         return []
     results = results_in(view, change)
     refused = results.pop("refused", 0)
-    why = [(f"refused: {change.why_not}, or it is gone", refused)] if refused else []
+    others = ", or jobs that you may not see would change with it" if view.tenant else ""
+    why = [(f"refused: {change.why_not}, or it is gone{others}", refused)] if refused else []
     return [*results.items(), *why] or [(change.results[0], 0)]
 
 

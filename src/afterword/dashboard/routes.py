@@ -18,6 +18,7 @@ from afterword.dashboard import (
     jobs,
     overview,
     queues,
+    run,
     schedules,
     system,
     tasks,
@@ -74,6 +75,8 @@ ROUTES = (
     Route("resume_schedule", "/schedules/resume", schedules.resume, "schedules", "POST"),
     Route("workers", "/workers", workers.show, menu="Workers"),
     Route("tasks", "/tasks", tasks.show, menu="Tasks"),
+    Route("run_form", "/tasks/run", run.show, "add"),
+    Route("run", "/tasks/run", run.run, "add", "POST"),
     Route("system", "/system", system.show, menu="System"),
     Route("audit", "/audit", audit.show, menu="Audit"),
 )

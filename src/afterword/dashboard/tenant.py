@@ -74,22 +74,16 @@ class OfTenant:
     # ------------------------------------------------------------------ changes
 
     def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
-        """Cancel those of the jobs that are the tenant's; False for the others."""
-        own = self._owned(ids)
-        return _in_order(ids, own, self._store.cancel(own, reason, by) if own else [])
+        """Cancel jobs, unless a job that is not the tenant's would end with them."""
+        return self._store.cancel(ids, reason, by, tenant=self._tag)
 
     def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
-        """Retry those of the jobs that are the tenant's; False for the others."""
-        own = self._owned(ids)
-        return _in_order(ids, own, self._store.retry(own, by) if own else [])
+        """Retry jobs, unless a job that is not the tenant's would come back with them."""
+        return self._store.retry(ids, by, tenant=self._tag)
 
     def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
-        """Delete those of the jobs that are the tenant's; False for the others."""
-        own = self._owned(ids)
-        return _in_order(ids, own, self._store.delete(own, by) if own else [])
-
-    def _owned(self, ids: Sequence[str]) -> list[str]:
-        return [job.id for job in self.get(ids)]
+        """Delete jobs, unless a job that is not the tenant's would move up."""
+        return self._store.delete(ids, by, tenant=self._tag)
 
     # ------------------------------------------------------------------ what holds for all
 
@@ -113,9 +107,3 @@ class OfTenant:
     def workers(self) -> Sequence[WorkerRecord]:
         """The workers, which tenants share."""
         return self._store.workers()
-
-
-def _in_order(ids: Sequence[str], own: Sequence[str], results: Sequence[bool]) -> list[bool]:
-    """Return the results in the order of the ids; False for those that are not among `own`."""
-    known = dict(zip(own, results, strict=True))
-    return [known.get(each, False) for each in ids]

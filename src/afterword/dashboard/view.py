@@ -13,15 +13,15 @@ from urllib.parse import quote, urlencode
 from afterword.admin.document import given_arguments
 from afterword.dashboard.permissions import Grant
 from afterword.dashboard.recent import Recent
-from afterword.dashboard.source import NewJobOf
+from afterword.dashboard.source import NewJobOf, ParametersOf
 from afterword.errors import AfterwordError, ConfigurationError
 from afterword.model.audit import Actor
 from afterword.model.job import JobRecord, NewJob
-from afterword.store.protocol import Store
+from afterword.store.protocol import Added, Store
 from afterword.tasks.payload import PAYLOAD_LIMIT
 
 HIDDEN = '"hidden: the permission to see arguments is missing"'  # as JSON
-_LONGEST = 2_000  # characters of a parameter
+_LONGEST = 4_000  # characters of a parameter; searches have at most as many
 
 Fields = Mapping[str, Sequence[str]]  # the values of each parameter
 
@@ -95,7 +95,7 @@ class View:
         query: the parameters in the URL.
         form: the fields of a form that was sent.
         add: stores a new job for this person.
-        new_job, tasks, trace_url: see `Source`.
+        new_job, parameters, tasks, trace_url: see `Source`.
         recent: keeps answers that took long.
         settings: those of the application's `Afterword`, by their names.
         poll: True if an open page asks for news.
@@ -111,8 +111,9 @@ class View:
     path: Mapping[str, str]
     query: Fields
     form: Fields
-    add: Callable[[NewJob], object]
+    add: Callable[[NewJob], Added]
     new_job: NewJobOf | None
+    parameters: ParametersOf
     tasks: Callable[[], Collection[str]] | None
     trace_url: str
     tenant: str | None

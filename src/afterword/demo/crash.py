@@ -11,7 +11,8 @@ from afterword.demo.load import Load
 from afterword.demo.report import Leftovers, Report, leftovers, report
 from afterword.demo.server import DemoFailed, Server
 from afterword.model.job import JobState
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 
 APPLICATION = "afterword.demo.application:app"
 STORE = "afterword.db"

@@ -14,7 +14,8 @@ from afterword.demo.server import Server
 from afterword.demo.shop import KINDS
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
-from afterword.store.protocol import Store, open_store
+from afterword.store.opening import open_store
+from afterword.store.protocol import Store
 
 APPLICATION = "afterword.demo.shop:app"
 STORE = "afterword.db"

@@ -1,6 +1,7 @@
 """Failures in groups: those of one task with the same exception, but for what varies in it."""
 
 import functools
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ _VARYING = (
 )
 # Where the text of an error and the name of its kind may differ.
 _APART = re.compile(r"<(?:uuid|hex|text)>|[#:']")
-_SPOKEN = str.maketrans({'"': "'", "\0": "'"})  # a search can hold neither
+_SPOKEN = str.maketrans({"\0": "'"})  # a search cannot hold it
+_DIGEST = re.compile("~[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +142,22 @@ def _name(exception: str, message: str) -> str:
     return ": ".join(filter(None, (exception, message))).translate(_SPOKEN) or NO_TEXT
 
 
+def digest_of(name: str) -> str:
+    """Return a short form of the name of a kind of error, for searches.
+
+    >>> digest_of("KeyError: <text>")
+    '~ee26a3ac3a35704d'
+    """
+    return f"~{hashlib.blake2b(name.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
+
+
 def common_text(name: str) -> str | None:
     """Return the longest text that is certain to be in each error of a kind; None: there is none.
 
     >>> common_text("OSError: [Errno #] no route to <text>"), common_text("#")
     ('] no route to', None)
     """
-    if name == NO_TEXT:
+    if name == NO_TEXT or _DIGEST.fullmatch(name):
         return None
     return max(_APART.split(name), key=len).strip() or None
 

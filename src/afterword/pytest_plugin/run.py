@@ -17,8 +17,9 @@ from afterword.model.clock import Clock
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter
 from afterword.schedules.scheduler import Scheduler
+from afterword.store.opening import open_store
 from afterword.store.paging import pages
-from afterword.store.protocol import Store, open_store
+from afterword.store.protocol import Store
 from afterword.store.sqlite import SQLiteStore
 from afterword.store.url import masked
 

@@ -126,15 +126,17 @@ async def _wait_for_those_before(outbox: "Outbox", entry: "Entry") -> None:
         return
     with contextlib.suppress(StoreError):  # logged; the end of the request tries again
         await outbox.store()
-    ids = outbox.release_before(entry)
-    if not ids:
+    before = outbox.release_before(entry)
+    if not before:
         return
+    ids = [each.handle.id for each in before]
     patience = _Patience(outbox.intake)
     while True:
         records = await outbox.intake.inquiries.records(ids)
         if all(record.state.final for record in records):
             if not all(record.state.succeeded for record in records):
                 outbox.failed_at = outbox.failed_at or entry
+            outbox.note_ended(before)
             return
         if patience.is_over(records):
             telemetry.out_of_order(entry.job.task)

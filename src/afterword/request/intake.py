@@ -92,6 +92,7 @@ class Intake:
         self.owner: object = None  # the application's Afterword
         self.started = False  # the application's lifespan has run
         self.works = False  # the application runs jobs itself, once it has started
+        self.in_test = False  # the application was created under the pytest plugin
         self.holds_jobs = False  # a test starts them itself, even if the application is not started
         self.stopping_since: float | None = None  # monotonic; the process is about to end
         self.worker: LocalWorker | None = None
@@ -109,6 +110,11 @@ class Intake:
     def stores(self) -> bool:
         """True if the jobs of requests are stored; otherwise calls run in their request."""
         return self.started or self.holds_jobs
+
+    @property
+    def waits_for_tasks(self) -> bool:
+        """True if a request waits for its tasks: in tests that do not start them themselves."""
+        return self.in_test and not self.holds_jobs
 
     @property
     def starts_here(self) -> bool:

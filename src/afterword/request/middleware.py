@@ -46,10 +46,6 @@ class Host(Protocol):
     intake: Intake
     in_lifespan: bool  # the application's lifespan passes through the middleware
 
-    @property
-    def waits_for_tasks(self) -> bool:
-        """True under the pytest plugin: a request waits for its tasks."""
-
     def serve(self, app: Starlette) -> None:
         """Take this application, which is about to start or to serve a request."""
 
@@ -176,7 +172,7 @@ class _Exchange:
             if not self._owes_refusal:
                 raise
         else:
-            if self._host.waits_for_tasks or not outbox.end_if_stored():
+            if outbox.intake.waits_for_tasks or not outbox.end_if_stored():
                 await self._finish()
         finally:
             current_outbox.reset(token)
@@ -243,13 +239,13 @@ class _Exchange:
                     await outbox.store()
         finally:
             ids = self._end()
-        if ids and self._host.waits_for_tasks and outbox.intake.started:
+        if ids and outbox.intake.waits_for_tasks and outbox.intake.started:
             await self._host.wait_for_tasks(ids)
 
     def _end(self) -> list[str]:
         """Release the jobs of the request; return their ids for the pytest plugin."""
         outbox = self.outbox
-        ids = outbox.stored_ids if self._host.waits_for_tasks else []
+        ids = outbox.stored_ids if outbox.intake.waits_for_tasks else []
         outbox.end()
         if outbox.bound is not None:
             outbox.intake.announce()

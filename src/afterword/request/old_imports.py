@@ -148,7 +148,7 @@ def _uses_in(dependant: Any, route: str) -> Iterator[_Use]:
 
 
 def _uses_by_code(func: FunctionType, route: str) -> Iterator[_Use]:
-    if not _is_ours(func):
+    if not (_is_ours(func) or _is_of_a_framework(func)):
         for name in sorted(_classes_in(func)):
             yield _Use(route, func, name, as_parameter=False)
 
@@ -177,12 +177,15 @@ def _functions_of(endpoint: Any) -> list[FunctionType]:
 
 def _bases_of(kind: type) -> list[type]:
     """Return a class and its bases, the bases first, without those of the frameworks."""
-    bases = [each for each in kind.__mro__ if each.__module__.split(".")[0] not in _FRAMEWORKS]
-    return bases[::-1]
+    return [each for each in kind.__mro__[::-1] if not _is_of_a_framework(each)]
 
 
 def _is_ours(func: Callable[..., Any]) -> bool:
     return func.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _is_of_a_framework(defined: Callable[..., Any]) -> bool:
+    return defined.__module__.partition(".")[0] in _FRAMEWORKS
 
 
 def _classes_in(func: FunctionType) -> set[str]:

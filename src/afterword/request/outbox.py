@@ -24,12 +24,12 @@ call on a Response when Starlette calls it.
 
 import asyncio
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import count
+from itertools import count, islice, takewhile
 from types import TracebackType
 from typing import Any
 
@@ -82,6 +82,7 @@ class Entry:
     confirmed: bool
     before: "Entry | None" = None  # its predecessor, unless that comes to nothing
     number: int = 0  # among the calls of its task, with an Idempotency-Key
+    place: int = 0  # among the calls of the request
     state: State = State.COLLECTED
     claim: Claim | None = None
 
@@ -123,6 +124,9 @@ class Outbox:
         self.messages = False  # a WebSocket: each message first stores the calls added before it
         self.in_doubt = False  # FastAPI before 0.118: the handler may have failed unseen
         self.entries: list[Entry] = []
+        self._settled = 0  # how many of them, from the first, leave nothing to store
+        self._here: deque[Entry] = deque()  # those that have to run in the request
+        self._awaited: deque[Entry] = deque()  # the others, until they are known to have ended
         self.bound: JobSequence | None = None  # jobs in transactions of the user
         self.not_committed = 0  # jobs whose session was closed without a commit
         self.answered_error = False  # the status of the answer is 400 or more
@@ -132,6 +136,7 @@ class Outbox:
         self._key = key
         self._lock = threading.RLock()
         self._storing: Storing | None = None  # one at a time
+        self._places = count()  # of the calls, in their order
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)  # of calls with keys
         self._request_id: str | None = None
         self._last: str | None = None  # the last job of the request, after its end
@@ -168,6 +173,8 @@ class Outbox:
         with self._lock:
             entry = self._entry(call, drafted, found, confirmed=confirmed)
             self.entries.append(entry)
+            entry.place = next(self._places)
+            (self._awaited if entry.job.durable else self._here).append(entry)
             ask = self.run_in_request if entry.runs_here else None
         if ask:
             ask(inline.named_as(call.func, lambda: inline.run_until(self, entry)))
@@ -343,7 +350,11 @@ class Outbox:
             return
         if self.refusal is not None and self.messages:
             raise self.refusal  # no further message may signal success
-        mine = [each for each in self.entries if each.job.durable and each.state in _PENDING]
+        with self._lock:
+            others = islice(self.entries, self._settled, None)
+            mine = [each for each in others if each.job.durable and each.state in _PENDING]
+            if not mine:
+                self._settled = len(self.entries)
         while mine:
             with self._lock:
                 earlier = self._storing
@@ -426,6 +437,7 @@ class Outbox:
 
     def _note_failure(self, storing: Storing, error: BaseException) -> None:
         again = self.answered and not self.over  # the next part of the response tries again
+        self._settled = 0
         for each in storing.entries:
             each.state = State.COLLECTED if again else State.GIVEN_UP
             if not (again or storing.in_doubt):
@@ -436,7 +448,7 @@ class Outbox:
 
     def _taken_back(self, storing: Storing) -> None:
         """Take the entries back, under the lock: their only caller was cancelled in time."""
-        self._storing = None
+        self._storing, self._settled = None, 0
         for each in storing.entries:
             each.state = State.GIVEN_UP if self.over else State.COLLECTED
             if self.over:
@@ -478,9 +490,17 @@ class Outbox:
 
     def to_run_until(self, last: Entry) -> list[Entry]:
         """The calls up to this one that have to run here."""
+        found: list[Entry] = []
         with self._lock:
-            position = self.entries.index(last) if last in self.entries else -1
-            return [each for each in self.entries[: position + 1] if each.runs_here]
+            while self._here and self._here[0].state is not State.COLLECTED:
+                self._here.popleft()
+            if last.state is State.COLLECTED:
+                for each in self._here:
+                    if each.runs_here:
+                        found.append(each)
+                    if each is last:
+                        break
+        return found
 
     def take_to_run(self, entry: Entry) -> bool:
         """Take the right to run this call; False: another caller has it."""
@@ -490,14 +510,20 @@ class Outbox:
                 entry.state = State.RUN_HERE
             return taken
 
-    def release_before(self, entry: Entry) -> list[str]:
-        """Release the stored jobs that come before this call, and return their ids."""
+    def release_before(self, entry: Entry) -> list[Entry]:
+        """Release the stored jobs before this call; return those not known to have ended."""
         with self._lock:
-            position = self.entries.index(entry) if entry in self.entries else 0
-            before = [each for each in self.entries[:position] if each.confirmed and each.stored]
-            ids = [each.handle.id for each in before]
-        self._release(before)
-        return ids
+            before = takewhile(lambda each: each.place < entry.place, self._awaited)
+            found = [each for each in before if each.confirmed and each.stored]
+        self._release(found)
+        return found
+
+    def note_ended(self, entries: Sequence[Entry]) -> None:
+        """Note that these jobs have ended, so no call waits for them again."""
+        with self._lock:
+            for each in entries:
+                if each in self._awaited:  # the first of it, as a rule
+                    self._awaited.remove(each)
 
     async def call(self, entry: Entry) -> None:
         """Call it here, with its injected arguments."""
@@ -575,7 +601,7 @@ class Outbox:
                 return True
             last = self._last_entry
             self._last = last.handle.id if last else None
-            ended, self.entries = self.entries, []
+            ended = self._take_entries()
             ready, waiting = _released(ended)
         if ready or waiting:
             self.intake.release(ready, waiting)
@@ -622,7 +648,7 @@ class Outbox:
             self._begin_storing()
             last = self._last_entry
             self._last = last.handle.id if last else self._last
-            entries = self.entries
+            entries = self._take_entries()
             self.entries = [each for each in entries if each.state is State.STORING]
             unconfirmed = [each for each in entries if not each.confirmed]
             discarded = _taken(unconfirmed, State.DISCARDED) if unconfirmed else []
@@ -634,6 +660,14 @@ class Outbox:
             self.intake.discard(discarded)
         if cancelled:
             self.intake.cancel(cancelled)
+
+    def _take_entries(self) -> list[Entry]:
+        """Take all entries, and forget what was known of their order."""
+        entries, self.entries = self.entries, []
+        self._settled = 0
+        self._here.clear()
+        self._awaited.clear()
+        return entries
 
     def _behind_failure(self, entries: list[Entry]) -> list[Entry]:
         """The entries that a failed call stops: all that were added after it."""

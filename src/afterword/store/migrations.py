@@ -9,6 +9,7 @@ code has to know at least:
 Code that knows less refuses the store instead of writing to what it does not understand.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Migration:
     sql: str
 
 
+@functools.cache
 def load(package: str) -> Sequence[Migration]:
     """The migrations in a package's folder `migrations`, in order."""
     files = (resources.files(package) / "migrations").iterdir()

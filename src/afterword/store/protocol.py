@@ -28,7 +28,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import ref
 
-from afterword.errors import ConfigurationError
 from afterword.model.audit import Actor, AuditRecord
 from afterword.model.counters import MINUTE, CounterRecord
 from afterword.model.failures import Failures
@@ -44,7 +43,6 @@ from afterword.model.records import (
     WorkerRecord,
 )
 from afterword.store.noting import NOTED_WITHIN
-from afterword.store.url import masked
 
 STOPPED = "an earlier task of this request failed"  # why a job was cancelled with it
 MAX_LOST = 3  # workers that may die with a job before it counts as poison
@@ -505,19 +503,32 @@ class Store(Protocol):
     # `by` is for the audit, which is written in the transaction of the action if that has changed
     # anything; without it nothing is written.
 
-    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
+    # `tenant` is a tag: only jobs that have it are changed, and none with which a job without it
+    # would change: one that follows it, directly or not.
+
+    def cancel(
+        self,
+        ids: Sequence[str],
+        reason: str,
+        by: Actor | None = None,
+        tenant: str | None = None,
+    ) -> Sequence[bool]:
         """End queued jobs; their followers stop with them. Ask for the end of running ones.
 
-        False: it has ended already, or is not known.
+        False: it has ended already, is not known, or is not for this tenant to change.
         """
 
-    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+    def retry(
+        self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
+    ) -> Sequence[bool]:
         """Queue jobs again that ended; the next attempt has the next number. False: not ended.
 
         Followers that were cancelled because of them come back behind them.
         """
 
-    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+    def delete(
+        self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
+    ) -> Sequence[bool]:
         """Forget jobs that are not running; the followers of a queued one move up."""
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
@@ -580,40 +591,3 @@ def recovery_delay(lost: int, lease: float) -> float:
     [0.0, 30.0, 60.0]
     """
     return 0.0 if lost <= 1 else float(lease) * 2 ** (lost - 2)
-
-
-def open_store(url: str) -> Store:
-    """The store of a URL in SQLAlchemy's manner, not yet opened.
-
-    Raises:
-        ConfigurationError: unknown scheme, or a path that cannot be a store.
-        MissingExtra: the driver of this kind of store is not installed.
-    """
-    if not isinstance(url, str):
-        raise ConfigurationError(
-            f"A store URL is text such as 'sqlite:///jobs.db', but this is {masked(url)}."
-        )
-    scheme, found, _ = url.partition("://")
-    scheme = scheme if found else ""
-    if scheme in ("sqlite", "sqlite+pysqlite"):
-        from afterword.store.sqlite import SQLiteStore
-
-        return SQLiteStore.from_url(url)
-    # SQLAlchemy's name of a driver may follow: the application's own URL can be given as it is.
-    if scheme.partition("+")[0] in ("postgresql", "postgres"):
-        from afterword.store.postgres import PostgresStore
-
-        return PostgresStore(url)
-    if scheme.startswith("sqlite+"):
-        driver = scheme.removeprefix("sqlite+")
-        raise ConfigurationError(
-            f"The store does not use the driver {driver!r}, but it can share the file.\n"
-            f'    Afterword(app, "{scheme}:///app.db")  # incorrect!\n'
-            '    Afterword(app, "sqlite+pysqlite:///app.db")  # correct! with your own tables\n'
-            '    Afterword(app, "sqlite:///jobs.db")  # correct! a file for the jobs alone'
-        )
-    raise ConfigurationError(
-        "A store URL starts with one of ['sqlite://', 'sqlite+pysqlite://', 'postgresql://'], but"
-        f" this one is {masked(url)}. Examples: sqlite:///jobs.db (relative path),"
-        " sqlite:////var/lib/app/jobs.db (absolute), postgresql://user:password@host/database."
-    )

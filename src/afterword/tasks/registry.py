@@ -327,11 +327,7 @@ def resolve(name: str) -> Function:
     Raises:
         UnknownTask: this application has no such function (a newer release may have it).
     """
-    if func := _registered.get(name) or _remote.get(name) or named_task(name):
-        return func
-    func = _find(name)
-    if func is not None and not application.is_own(name.partition(":")[0]):
-        func = _added.get(name)
+    func = _registered.get(name) or _remote.get(name) or _find_own(name) or named_task(name)
     if func is None:
         raise UnknownTask(
             f"No function of this application is called {safe_repr(name)}. A job can call only"
@@ -348,6 +344,12 @@ def trust(name: str) -> None:
     func = _find(name)
     if func is not None:
         _registered.setdefault(name, func)
+
+
+def _find_own(name: str) -> Function | None:
+    """Return a function that the application's own modules define, or that this process added."""
+    is_own = application.is_own(name.partition(":")[0])
+    return _find(name) if is_own else _added.get(name)
 
 
 def _find(name: str) -> Function | None:

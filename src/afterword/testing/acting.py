@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from afterword.model.job import JobRecord, JobState, new_id
+from afterword.model.job import JobRecord, JobState, NewJob, new_id
 from afterword.model.outcome import (
     Cancelled,
     Completed,
@@ -120,6 +120,74 @@ def check_cancel_between_jobs_in_order(store: Store) -> None:
     expect([], list(claim(store)), "claims while the first one runs")
     end(store, active, Completed())
     expect({last.id, behind.id}, set(ids(claim(store))), "claims")
+
+
+# ---------------------------------------------------------------------- tenants
+
+
+def _chains_of_tenants(store: Store) -> list[list[NewJob]]:
+    """Add chains of three: of a tenant, and with a job of another one last, between and first."""
+    own, other = ("t1", "x"), ("t2",)
+    given = [(own, own, own), (own, own, other), (own, other, own), (other, own, own)]
+    chains = [a_chain(3) for _ in given]
+    chains = [
+        [replace(job, tags=tags) for job, tags in zip(chain, each, strict=True)]
+        for chain, each in zip(chains, given, strict=True)
+    ]
+    store.add([job for chain in chains for job in chain])
+    return chains
+
+
+def check_a_tenant_cancels_no_jobs_of_others(store: Store) -> None:
+    """With a tenant, only jobs with its tag are cancelled, and none that others' jobs follow."""
+    chains = _chains_of_tenants(store)
+    firsts = [chain[0].id for chain in chains]
+    expect([True, False, False, False], list(store.cancel(firsts, "no", tenant="t1")), "first ones")
+    expect([[CANCELLED] * 3, *[[QUEUED] * 3] * 3], [states(store, each) for each in chains], "all")
+    lasts = [chain[2].id for chain in chains]
+    expect([False, False, True, True], list(store.cancel(lasts, "no", tenant="t1")), "last ones")
+    anyone = [chain[1].id for chain in chains[1:]]
+    expect([True] * 3, list(store.cancel(anyone, "no")), "without a tenant")
+
+
+def check_a_tenant_asks_no_job_to_end_that_others_follow(store: Store) -> None:
+    """A running job is not asked to end if a job of another tenant would stop with it."""
+    attempts = [running(store, worker, tags=("t1",)) for worker in ("ann", "bob")]
+    store.add(
+        [a_job(after=attempts[0].id, tags=("t2",)), a_job(after=attempts[1].id, tags=("t1",))]
+    )
+    answers = list(store.cancel([each.id for each in attempts], "no", tenant="t1"))
+    expect([False, True], answers, "asked")
+    told = [record(store, each.id).cancelling for each in attempts]
+    expect([None, "no"], told, "reasons")
+
+
+def check_a_tenant_retries_no_jobs_of_others(store: Store) -> None:
+    """With a tenant, no job is retried with which a job of others would come back."""
+    join(store, "ann")
+    chains = _chains_of_tenants(store)
+    for attempt in claim(store):
+        end(store, attempt, Failed("error"))
+    firsts = [chain[0].id for chain in chains]
+    expect([True, False, False, False], list(store.retry(firsts, tenant="t1")), "first ones")
+    ended = [JobState.FAILED, CANCELLED, CANCELLED]
+    expect([[QUEUED] * 3, *[ended] * 3], [states(store, each) for each in chains], "all")
+    thirds = [chain[2].id for chain in chains[1:]]
+    expect([False, True, True], list(store.retry(thirds, tenant="t1")), "last ones")
+    expect([True] * 3, list(store.retry(firsts[1:])), "without a tenant")
+
+
+def check_a_tenant_deletes_no_jobs_of_others(store: Store) -> None:
+    """With a tenant, no job is deleted behind which a job of others would move up."""
+    join(store, "ann")
+    chains = _chains_of_tenants(store)
+    seconds = [chain[1].id for chain in chains]
+    expect([True, False, False, True], list(store.delete(seconds, tenant="t1")), "queued ones")
+    expect([chains[2][1].id], [record(store, chains[2][2].id).after], "after")
+    for attempt in claim(store):
+        end(store, attempt, Failed("error"))
+    firsts = [chain[0].id for chain in chains]
+    expect([True, True, True, False], list(store.delete(firsts, tenant="t1")), "ended ones")
 
 
 # ---------------------------------------------------------------------- retry

@@ -215,14 +215,13 @@ class Reports:
                 each.put_back()
             raise
 
-    def write_last(self, progress: Progress | None, then: Callable[[], None]) -> None:
+    def write_last(self, progress: Progress, then: Callable[[], None]) -> None:
         """Write the last progress of an attempt, then call `then` in the store's thread.
 
         Args:
-            progress: None if the attempt has none.
             then: called also after an error; called at once if there is nothing to write.
         """
-        report = progress.take() if progress is not None else None
+        report = progress.take()
         if report is None:
             then()
             return

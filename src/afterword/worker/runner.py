@@ -398,7 +398,11 @@ class Runner:
         claim, seconds = running.attempt.claim, context.seconds
         log = None if context.log is None else context.log.text()
         settlement = Settlement(claim, outcome, tuple(children), seconds=seconds, log=log)
-        self._reports.write_last(context.said_progress, lambda: self._settlements.add(settlement))
+        progress = context.said_progress
+        if progress is None:
+            self._settlements.add(settlement)
+        else:
+            self._reports.write_last(progress, lambda: self._settlements.add(settlement))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
         """Note an attempt that `complete_in` has completed, whatever the task did afterwards."""

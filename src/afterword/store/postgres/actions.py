@@ -23,11 +23,18 @@ class Actions:
         self._locks = locks
 
     @repeated
-    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
+    def cancel(
+        self,
+        ids: Sequence[str],
+        reason: str,
+        by: Actor | None = None,
+        tenant: str | None = None,
+    ) -> Sequence[bool]:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
         wanted = uuids(ids)
         with self._people.acting() as session:
             hold_place(session, wanted, ["queued", "running"])
+            wanted = _of_tenant(session, wanted, tenant)  # now no others can be added behind them
             cancelled, free = cancel_queued(session, dict.fromkeys(wanted, reason))
             asked = {row[0] for row in session.execute("ask", {"ids": wanted, "reason": reason})}
             if free:
@@ -38,11 +45,16 @@ class Actions:
         return done
 
     @repeated
-    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+    def retry(
+        self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
+    ) -> Sequence[bool]:
         """Move jobs back from the history, and those that were cancelled because of them."""
         wanted = uuids(ids)
         with self._people.acting() as session:
             rows = session.execute("again", {"ids": wanted, "stopped": STOPPED})
+            if tenant is not None:  # now they are locked, with all that come back with them
+                wanted = _of_tenant(session, wanted, tenant, STOPPED)
+                rows = session.execute("again", {"ids": wanted, "stopped": STOPPED})
             again: dict[str, str | None] = dict(rows)
             if again:
                 _retry(session, list(again), wanted)
@@ -53,13 +65,16 @@ class Actions:
         return done
 
     @repeated
-    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+    def delete(
+        self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
+    ) -> Sequence[bool]:
         """Forget queued and ended jobs."""
         wanted = uuids(ids)
         with self._people.acting() as session:
+            wanted = _of_tenant(session, wanted, tenant)
             deleted = {row[0] for row in session.execute("delete_ended", {"ids": wanted})}
             hold_place(session, wanted, ["queued"])
-            for job_id in wanted:
+            for job_id in _of_tenant(session, wanted, tenant):
                 if session.execute("delete_queued", {"id": job_id}):
                     deleted.add(job_id)
                     self._people.claimable(session)
@@ -154,6 +169,16 @@ def note_action(
     """Write an action into the audit, unless it is nobody's or has changed nothing."""
     if by is not None and count:
         session.execute("note_action", audit_row(action, targets, count, by))
+
+
+def _of_tenant(
+    session: Session, ids: Sequence[str], tenant: str | None, stopped: str | None = None
+) -> list[str]:
+    """Return those of these jobs that the tenant may change; None: anyone's."""
+    if tenant is None:
+        return list(ids)
+    values = {"ids": ids, "tenant": tenant, "stopped": stopped}
+    return [row[0] for row in session.execute("of_tenant", values)]
 
 
 def _retry(session: Session, ids: Sequence[str], wanted: Sequence[str]) -> None:

@@ -30,22 +30,41 @@ class Actions:
         self._locks = locks
         self._settling = settling
 
-    def cancel(self, ids: Sequence[str], reason: str, by: Actor | None = None) -> Sequence[bool]:
+    def cancel(
+        self,
+        ids: Sequence[str],
+        reason: str,
+        by: Actor | None = None,
+        tenant: str | None = None,
+    ) -> Sequence[bool]:
         """End queued jobs, and those that stop with them; ask for the end of running ones."""
         with self._writer.transaction():
-            done = [_is_possible(job_id) and self._cancel(job_id, reason) for job_id in ids]
+            wanted = self._wanted(ids, tenant)
+            done = [job_id in wanted and self._cancel(job_id, reason) for job_id in ids]
             note_action(self._writer, self._clock, "cancel", ids, sum(done), by)
         return done
+
+    def _wanted(
+        self, ids: Sequence[str], tenant: str | None, stopped: str | None = None
+    ) -> set[str]:
+        """Return those of these jobs that the tenant may change; None: anyone's."""
+        possible = list(filter(_is_possible, ids))
+        if tenant is None:
+            return set(possible)
+        values = {"ids": json.dumps(possible), "tenant": tenant, "stopped": stopped}
+        return {row[0] for row in self._writer.write("of_tenant", values)}
 
     def _cancel(self, job_id: str, reason: str) -> bool:
         ended = self._settling.cancel_queued(job_id, reason)
         return ended or bool(self._writer.write("ask", {"id": job_id, "reason": reason}))
 
-    def retry(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+    def retry(
+        self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
+    ) -> Sequence[bool]:
         """Move jobs from the history back, the oldest first: with it come its followers."""
         back: set[str] = set()
         with self._writer.transaction():
-            for job_id in sorted(filter(_is_possible, ids)):
+            for job_id in sorted(self._wanted(ids, tenant, STOPPED)):
                 if job_id not in back:
                     back.update(self._retry(job_id))
             if back:
@@ -63,10 +82,13 @@ class Actions:
         self._writer.write("forget", {"ids": json.dumps(back)})
         return back
 
-    def delete(self, ids: Sequence[str], by: Actor | None = None) -> Sequence[bool]:
+    def delete(
+        self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
+    ) -> Sequence[bool]:
         """Forget queued and ended jobs."""
         with self._writer.transaction():
-            done = [_is_possible(job_id) and self._delete(job_id) for job_id in ids]
+            wanted = self._wanted(ids, tenant)
+            done = [job_id in wanted and self._delete(job_id) for job_id in ids]
             note_action(self._writer, self._clock, "delete", ids, sum(done), by)
         return done
 
