@@ -39,6 +39,8 @@ LONG = (
     "crash/test_simulation",
     "request/test_bad_input",
     "process/test_draining",
+    "tests/test_pytest_plugin",
+    "life/test_rates",
     "store/test_store_machine",
     "store/test_sqlite",
     "cli/test_worker_command",
