@@ -55,7 +55,11 @@ def job_id(store: Store) -> str:
 
 def url_of(route: Route, job_id: str) -> str:
     """A URL of the route that works."""
-    return ROOT + route.path.format(job_id=job_id, format="json") + f"?id={job_id}&name=default"
+    return (
+        ROOT
+        + route.path.format(job_id=job_id, format="json")
+        + f"?id={job_id}&name=default&task=app:f"
+    )
 
 
 def ask(site: Site, route: Route, job_id: str, **headers: str) -> int:
