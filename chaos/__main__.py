@@ -83,10 +83,10 @@ EXPERIMENTS = {
     "F43": Experiment(shutdown.outlast_the_grace),
     "F44": Experiment(shutdown.leave_children),
     "F49": Experiment(people.press_twice),
-    "H1": Experiment(fleets.kill_while_handing_over, (SQLITE,)),
-    "H2": Experiment(fleets.freeze_the_broker, (SQLITE,)),
-    "H3": Experiment(fleets.restart_the_broker, (SQLITE,)),
-    "H4": Experiment(fleets.alarm_the_broker, (SQLITE,)),
+    "H1": Experiment(fleets.kill_while_handing_over),
+    "H2": Experiment(fleets.freeze_the_broker),
+    "H3": Experiment(fleets.restart_the_broker),
+    "H4": Experiment(fleets.alarm_the_broker),
     "N": Experiment(hosts.share_and_lose, (POSTGRES,)),
 }
 QUICK = ["A", "B", "C", "D"]

@@ -67,11 +67,16 @@ def serving(
     *,
     started: bool = True,
     raise_server_exceptions: bool = True,
+    url: str | None = None,
     **options: Any,
 ) -> Iterator[Site]:
-    """Give the application an Afterword with these options, and a client."""
+    """Give the application an Afterword with these options, and a client.
+
+    Args:
+        url: of its store; None: a file in the folder.
+    """
     noted.clear()
-    afterword = Afterword(app, url_in(folder), **options)
+    afterword = Afterword(app, url or url_in(folder), **options)
     client = TestClient(app, raise_server_exceptions=raise_server_exceptions)
     with client if started else nullcontext():
         yield Site(client, afterword, started)

@@ -38,11 +38,17 @@ AFTERWORD = str(Path(sys.executable).with_name("afterword"))
 # No framework with dependencies but FastAPI: Afterword looks at `sys.modules` for those in use.
 IMPORTED = (
     *("afterword.app", "afterword.background", "afterword.cli.commands", "afterword.cli.worker"),
-    *("afterword.fastapi", "afterword.store.postgres", "afterword.store.sqlite", "fastapi"),
+    *(
+        "afterword.fastapi",
+        "afterword.store.postgres",
+        "afterword.store.sqlite",
+        "fastapi",
+        "httpx",
+    ),
     *("pytest", "sqlalchemy.orm", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
     *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
 )
-LOOKS_AT_TERMINAL = "afterword.cli"
+LOOKS_AT_TERMINAL = "afterword.cli.output"  # when it is imported
 # What an interpreter looks at when it starts. A program for which it differs gets a new one.
 READ_AT_START = ("LANG", "LC_ALL", "LC_CTYPE", "MALLOC_ARENA_MAX", "PYTHON")
 TAKEN_OVER = ("PYTHONPATH", "PYTHONUNBUFFERED")
@@ -112,6 +118,7 @@ def _order(asked: Mapping[str, Any]) -> dict[str, Any] | None:
         **program,
         "unbuffered": "-u" in asked["args"][1:2] or environment.get("PYTHONUNBUFFERED"),
         "environment": environment,
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),  # by this thread
         "folder": os.path.abspath(os.fspath(asked["cwd"] or ".")),  # noqa: PTH100
         "session": asked["start_new_session"],
         "group": asked["process_group"],
@@ -158,6 +165,13 @@ class Mother:
         self.owner = os.getpid()
         self._lock = threading.Lock()
         self._socket, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        started = threading.Event()
+        threading.Thread(target=self._live, args=(its_end, started), daemon=True).start()
+        started.wait()
+        atexit.register(self.end)
+
+    def _live(self, its_end: socket.socket, started: threading.Event) -> None:
+        """Start it, and stay: the kernel takes the end of this thread for the death of a parent."""
         environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
         with its_end:
             self._process = subprocess.Popen(
@@ -165,7 +179,8 @@ class Mother:
                 pass_fds=[its_end.fileno()],
                 env=environment,
             )
-        atexit.register(self.end)
+        started.set()
+        self._process.wait()
 
     def fork(self, order: Mapping[str, Any], streams: Sequence[int]) -> int:
         """Return the number of a new child of this process, once it takes signals."""
@@ -207,9 +222,8 @@ def serve(orders: socket.socket) -> None:
     for name in IMPORTED:
         with contextlib.suppress(ImportError):  # scripts/test-oldest has not all of them
             importlib.import_module(name)
-    for name in [each for each in sys.modules if each.startswith(LOOKS_AT_TERMINAL)]:
-        del sys.modules[name]  # the copies import it again: it has seen our environment
-    keep(dict(sys.modules))
+    gc.collect()
+    gc.freeze()
     while True:
         message, streams, _, _ = socket.recv_fds(orders, ORDER_SIZE, 3)
         if not message:
@@ -226,20 +240,13 @@ def serve(orders: socket.socket) -> None:
         os._exit(255)
     orders.send(json.dumps({"pid": os.getpid()}).encode())
     orders.close()
-    execute(order)
-
-
-def keep(modules: dict[str, ModuleType]) -> None:
-    """Let no copy take these apart when it ends: memory that is changed must be copied first."""
-
-    def forget() -> None:
-        for name in modules:
-            sys.modules.pop(name, None)
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(modules))
-    atexit.register(forget)
-    gc.collect()
-    gc.freeze()
+    try:
+        execute(order)
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            leave(end.code or 0)
+        raise
+    leave(0)
 
 
 PR_GET_TID_ADDRESS = 40
@@ -285,6 +292,23 @@ def become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
+    if (module := sys.modules.get(LOOKS_AT_TERMINAL)) is not None:
+        importlib.reload(module)
+
+
+def leave(status: int) -> None:
+    """End as an interpreter does, but take nothing apart: most of the time went into that.
+
+    Returns if the streams cannot be written: what is said then is up to the interpreter.
+    """
+    threading._shutdown()  # type: ignore[attr-defined] # it waits for the program's threads
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+        os._exit(status)
 
 
 def _stream(number: int, former: Any, *, unbuffered: bool) -> io.TextIOWrapper:

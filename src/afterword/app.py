@@ -49,6 +49,7 @@ from afterword.model.checks import (
 from afterword.model.clock import Clock, StoreClock
 from afterword.model.fork import in_child
 from afterword.model.job import JobRecord, NewJob
+from afterword.model.modules import stable_name
 from afterword.model.outcome import redacting
 from afterword.model.threads import refuse_event_loop
 from afterword.process.termination import Termination
@@ -275,7 +276,7 @@ class Afterword(ScriptTaskAdder):
         while frame is not None and frame.f_locals.get("self") is self:
             frame = frame.f_back
         name = "" if frame is None else frame.f_globals.get("__name__", "")
-        return application.stable_name(name)
+        return stable_name(name)
 
     def install(self, app: Starlette) -> None:
         """Serve an application that is made later, as `Afterword(app)` does.

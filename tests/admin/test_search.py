@@ -1,7 +1,7 @@
 """The language of searches."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from afterword.admin.search import Search, parse, word, words_of
@@ -125,6 +125,8 @@ def test_a_written_word_is_read_as_the_same_value(name: str, value: str) -> None
     assert search == parse(search.text, now=0.0)
 
 
+@settings(max_examples=300)
+@example('" ')
 @given(TEXT | ODD)
 def test_words_may_follow_any_search(text: str) -> None:
     """Also one in which a quote is missing; and the search that is shown means the same."""

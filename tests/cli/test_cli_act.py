@@ -307,7 +307,7 @@ def test_a_job_is_added_by_the_name_of_its_task(shell: Shell) -> None:
         (["shop:pack", "--priority", "1001"], "priority must be"),
         (["shop:pack", "--retries", "-1"], "retries must be"),
         (["shop:pack", "--timeout", "0"], "timeout must be"),
-        (["shop:pack", "--timeout", "nan"], "timeout must be"),
+        (["shop:pack", "--timeout", "nan"], "must be a number"),
         (["shop:pack", "--delay", "36550d"], "delay must be"),
         (["shop:pack", "--delay", "soon"], "such as 90s"),
         (["shop:pack", "--unique", ""], "unique must be"),
@@ -331,7 +331,7 @@ def test_what_cannot_be_a_job_is_a_usage_error(
 def test_what_no_store_takes_is_refused(shell: Shell, text: str) -> None:
     done = shell.run("run", "shop:pack", "--json", text)
 
-    assert (1, "") == (done.code, done.out)
+    assert (2, "") == (done.code, done.out)
     assert 1 == len(done.err.splitlines())
     assert {} == states(shell)
 
@@ -344,7 +344,7 @@ def test_with_the_application_the_arguments_are_checked(shell: Shell, applicatio
 
     job = shell.job(added.out.strip())
     assert ("mail", '{"to":"ada"}') == (job.queue, job.arguments)
-    assert 1 == refused.code
+    assert 2 == refused.code
     assert "does not fit" in refused.err
     assert ": whom: Extra inputs are not permitted\n" in refused.err
     assert 1 == len(refused.err.splitlines())
@@ -370,14 +370,14 @@ def test_what_is_injected_is_no_argument(shell: Shell, application: str) -> None
 
     assert 0 == added.code, added.err
     assert '{"path":"a","*more":["b"]}' == shell.job(added.out.strip()).arguments
-    assert 1 == refused.code
+    assert 2 == refused.code
     assert f"does not fit {application}:scan(path: str, *more: str)" in refused.err
 
 
 def test_with_the_application_the_task_is_checked(shell: Shell, application: str) -> None:
     done = shell.run("run", f"{application}:sned", "--app", f"{application}:app")
 
-    assert 1 == done.code
+    assert 3 == done.code
     assert f"Did you mean '{application}:send'?" in done.err
     assert f"{application}:sned" in done.err
     assert {} == states(shell)

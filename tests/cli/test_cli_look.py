@@ -372,7 +372,7 @@ def test_a_url_that_is_none_is_a_usage_error(shell: Shell) -> None:
     done = shell.run("status", "--url", "redis://here")
 
     assert 2 == done.code
-    assert "starts with one of" in done.err
+    assert "starts with sqlite://, sqlite+pysqlite:// or postgresql://" in done.err
 
 
 # ---------------------------------------------------------------------- the end of an id
@@ -479,7 +479,7 @@ def test_the_doctor_names_the_fix_for_jobs_that_no_worker_can_run(
 
     assert "note     put back: 1 job of shop:gone" in waits.out
     assert "problem  put back: 1 job of shop:gone" in done.out
-    assert "Import the module in the application" in done.out
+    assert "import its module or restore its name" in done.out
 
 
 def test_top_says_for_how_long_jobs_run(shell: Shell) -> None:

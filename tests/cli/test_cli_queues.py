@@ -87,7 +87,7 @@ def test_a_rule_for_a_queue_that_nobody_serves_may_be_a_slip(shell: Shell) -> No
     [
         (["pause", "m a i l"], "A queue's name"),
         (["pause", "default", "m\x1b"], "A queue's name"),
-        (["limit", "mail", "0"], "must be a whole number from 1"),
+        (["limit", "mail", "0"], "must be 1 or more"),
         (["limit", "mail", "10001"], "must be a whole number from 1"),
         (["limit", "mail", "-1"], ""),
         (["limit", "mail", "many"], "or none, but it is 'many'"),
@@ -268,7 +268,7 @@ def test_a_schedule_that_the_application_has_not_is_not_found(
     done = shell.run("schedules", "run", "evenings", "--app", f"{application}:app")
 
     assert (3, "") == (done.code, done.out)
-    assert f"{application}:app has no schedule 'evenings'. It has ['mornings']." in done.err
+    assert f"{application}:app has no schedule 'evenings'. Its schedules: mornings." in done.err
     assert [] == list(shell.store.find())
 
 

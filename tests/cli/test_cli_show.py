@@ -283,7 +283,7 @@ def test_a_retry_says_how_often_it_failed_and_still_may(shell: Shell) -> None:
     assert said.startswith("retrying at ")
     assert said.endswith("as attempt 2, after 1 failure: retry 1, of which 2 more are left")
     assert due.endswith("waits for a free worker, as attempt 2, after 1 failure: retry 1")
-    assert "retrying in 1 min after 1 failure" in shell.run("jobs").out
+    assert "retrying in 1 min after 1 failure: ValueError: no" in shell.run("jobs").out
 
 
 # ---------------------------------------------------------------------- which job

@@ -124,7 +124,7 @@ def test_nothing_found_says_what_was_tried() -> None:
 
     assert str(Path.cwd()) in said
     assert "AFTERWORD_APP, pyproject.toml ([tool.afterword], [tool.fastapi]), main.py" in said
-    assert "afterword worker main:app" in said
+    assert "such as main:app" in said
 
 
 @pytest.mark.parametrize("name", ["api", "application"])
@@ -180,7 +180,7 @@ app = Wrapper(Wrapper(app))
         (
             "from starlette.applications import Starlette\nx, y = Starlette(), Starlette()",
             "several",
-            "several: ['x', 'y']",
+            "several: x, y",
         ),
         (
             "from starlette.applications import Starlette\napp = Starlette()",

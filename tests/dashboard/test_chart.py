@@ -32,6 +32,7 @@ def test_bars_are_stacked_and_have_a_tooltip_each() -> None:
         "12:00: done 3, failed 1",
         "12:01: done 0, failed 0",
     ] == titles[:3]
+    assert "Ends max 4" == "".join(next(figure.iter("figcaption")).itertext())
     assert (2, 1) == (len(below), len(above))
     assert HEIGHT == pytest.approx(below[0][2] + above[0][2], abs=0.2)
     assert below[0][1] == pytest.approx(above[0][1] + above[0][2], abs=0.2)

@@ -426,6 +426,19 @@ def test_a_job_is_copied_as_a_command_as_python_and_as_json(site: Site) -> None:
     assert "Copy as JSON" in odd
 
 
+@pytest.mark.parametrize("name", ["celery:shop.pack", "resize", "shop.mail.send"])
+def test_a_task_that_only_a_fleet_has_is_copied_but_not_as_python(site: Site, name: str) -> None:
+    job_id = Population(site.store).add(name, arguments='{"*args": [1]}')
+
+    text = unescape(text_of(site.get(f"/jobs/{job_id}")))
+    answer = site.post(f"/jobs/{job_id}/copy", arguments='{"*args": [2]}')
+
+    assert "Copy as command, JSON" in text
+    assert 303 == answer.status_code
+    copy_id = answer.headers["location"].partition("?")[0].rpartition("/")[2]
+    assert '{"*args":[2]}' == site.store.get([copy_id])[0].arguments
+
+
 def test_large_arguments_are_cut(site: Site) -> None:
     arguments = json.dumps({"text": "x" * 100_000, "list": list(range(10_000)), "deep": deep(400)})
     job_id = Population(site.store).add(arguments=arguments)

@@ -1,4 +1,4 @@
-"""The statements that each screen costs: few, and as many with many jobs as with few."""
+"""The statements of each screen: few, as many with many jobs as with few, and in any thread."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 from afterword.dashboard.routes import ROUTES, Route
 from afterword.store.protocol import Declared, Store
 from afterword.store.sqlite.reader import Reader
+from tests.command_line import new_url
 from tests.dashboard.conftest import site_of
 from tests.dashboard.population import Population, ordinary
 from tests.dashboard.test_access import names, url_of
@@ -88,3 +89,25 @@ def test_a_screen_costs_few_statements_however_many_jobs_there_are(
 
     assert len(large) <= MOST
     assert len(large) <= len(small) + 2, [each for each in large if each not in small]
+
+
+VERBS = list(vars(Store))
+FOR_ONE_THREAD = VERBS[VERBS.index("transaction") : VERBS.index("changed") + 1]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_screens_ask_only_what_any_thread_may_ask(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's thread has a connection of its own, which two threads would destroy."""
+    asked: list[str] = []
+    with opened(new_url(kind, tmp_path, request)) as store:
+        job_id = Population(store).add(request_id="one")
+        for name in FOR_ONE_THREAD:
+            monkeypatch.setattr(store, name, lambda *_, name=name, **__: asked.append(name))
+        for route in SCREENS:
+            site_of(store).client.get(url_of(route, job_id))
+        monkeypatch.undo()
+
+    assert {"claim", "settle", "now"} < set(FOR_ONE_THREAD)
+    assert [] == asked

@@ -14,7 +14,7 @@ def test_workers_show_what_they_run(site: Site) -> None:
 
     text = text_of(site.get("/workers"))
 
-    assert "Workers1 take jobs" in text
+    assert "Workers1 takes jobs" in text
     assert "Running2 of 8 slots" in text
     assert "2 of 8" in text
     assert "shop.images:resize" in text
@@ -41,7 +41,7 @@ def test_states_of_workers(site: Site) -> None:
     assert "takes jobs" in text
     assert "shutting down" in text
     assert "Processes that only store jobs" in text
-    assert "Workers1 take jobs" in text
+    assert "Workers1 takes jobs" in text
 
 
 def test_jobs_of_one_worker_are_limited(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

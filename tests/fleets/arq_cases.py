@@ -1,6 +1,8 @@
 """Tests for arq, run by test_arq.py in an environment that has it."""
 
+import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from tests.helpers import wait_until
 
 note: Any = task(arq_site.note, via=arq_site.SETTINGS)  # its parameters are those without `ctx`
 by_name = task("note", via=arq_site.SETTINGS)
+in_json: Any = task(arq_site.note_function, via=arq_site.JsonSettings)
 failing: Any = task("fail", via=arq_site.SETTINGS)
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Fleet]:
-    with serving_fleet(tmp_path, tasks=[arq_site]) as site:
+    with serving_fleet(tmp_path, tasks=[arq_site, sys.modules[__name__]]) as site:
         yield site
 
 
@@ -55,6 +58,27 @@ def test_the_same_id_twice_is_one_run_and_a_retry_by_a_person_another(
     assert sorted([f"{job_id} hello", f"{job_id}-1 hello"]) == sorted(ran.lines)
 
 
+def test_the_queue_and_the_serializer_of_a_worker_are_used(site: Fleet, ran: Ran) -> None:
+    (job_id,) = post(site, lambda tasks: tasks.add_task(in_json, ran.path, "json"))
+
+    assert [JobState.HANDED_OVER] == site.states()
+    wait_until(lambda: bool(ran.lines), description="the fleet has run it", timeout=PATIENCE)
+    assert [f"{job_id} json"] == ran.lines
+    remote = remote_task(in_json)
+    assert remote is not None
+    wait_until(
+        lambda: remote.ask(job_id) is JobState.COMPLETED, description="arq says so", timeout=30
+    )
+
+
+def test_what_the_serializer_of_a_worker_refuses_is_refused_in_the_route(site: Fleet) -> None:
+    with pytest.raises(ArgumentError, match="arq cannot encode"):
+        post(site, lambda tasks: tasks.add_task(dated, "x", date(2030, 1, 1)))
+    with pytest.raises(ArgumentError, match="keyword function, which arq's enqueue_job takes"):
+        post(site, lambda tasks: tasks.add_task(by_name, function="x"))
+    assert [] == site.jobs()
+
+
 def test_arq_is_asked(site: Fleet, ran: Ran) -> None:
     good, bad = post(
         site,
@@ -82,3 +106,9 @@ def test_arguments_are_those_without_the_context(site: Fleet) -> None:
 
 
 async def no_context() -> None: ...
+
+
+async def never(ctx: dict[str, Any], path: str, day: date) -> None: ...
+
+
+dated: Any = task(never, via=arq_site.JsonSettings)

@@ -1,5 +1,6 @@
 """Functions of arq, imported by the tests and by its worker; only in the environment with arq."""
 
+import json
 import os
 from typing import Any
 
@@ -18,6 +19,26 @@ async def note(ctx: dict[str, Any], path: str, text: str = "hello") -> str:
 
 async def fail(ctx: dict[str, Any]) -> None:
     raise ValueError("no")
+
+
+async def note_function(ctx: dict[str, Any], path: str, function: str) -> None:
+    """Has a parameter with a name that arq's `enqueue_job` has, too."""
+    append(path, f"{ctx['job_id']} {function}")
+
+
+def as_json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode()
+
+
+class JsonSettings:
+    """A worker with a queue and a serializer of its own."""
+
+    functions = (note_function,)
+    redis_settings = SETTINGS
+    queue_name = "json"
+    job_serializer = as_json
+    job_deserializer = json.loads
+    poll_delay = 0.05
 
 
 class WorkerSettings:

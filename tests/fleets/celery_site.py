@@ -5,13 +5,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task, shared_task
+from pydantic import BaseModel
+
+from afterword import task
 
 app = Celery(
     "site",
     broker=os.environ.get("FLEET_BROKER", "memory://"),
     backend=os.environ.get("FLEET_BACKEND"),
 )
+
+app.conf.task_routes = {f"{__name__}.to_taken_queue": {"queue": "taken"}}
 
 
 def append(path: str, line: str) -> None:
@@ -34,6 +39,53 @@ def plain(path: str, *, times: int = 1) -> None:
 @app.task
 def waits(seconds: timedelta) -> None:
     """Never runs: Celery's JSON has no form for its argument."""
+
+
+class Order(BaseModel):
+    number: int
+
+
+@app.task(pydantic=True)
+def with_model(order: Order) -> None:
+    """Celery makes a dict of the model, and a model of it again in its worker."""
+
+
+@app.task(ignore_result=True)
+def without_result() -> None: ...
+
+
+@app.task
+def to_taken_queue() -> None:
+    """Cannot be sent: its queue is there already, with other arguments."""
+
+
+@shared_task
+def shared(path: str) -> None:
+    """A task of whichever app is the current one."""
+
+
+class Failing(Task):  # type: ignore[misc]
+    """A task that is a class."""
+
+    def run(self, path: str) -> None:
+        append(path, "ran")
+        raise ValueError(path)
+
+
+failing = app.register_task(Failing())
+
+
+@app.task
+@task(priority=1)
+def decorated_below(path: str) -> None:
+    append(path, "ran")
+
+
+def of_both(path: str) -> None:
+    append(path, "ran")
+
+
+to_fleet = app.task(of_both)
 
 
 def made_in_a_function() -> Any:

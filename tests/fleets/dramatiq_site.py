@@ -31,6 +31,13 @@ def note(path: str, text: str = "hello") -> None:
     append(path, f"{message.message_id if message else 'here'} {text}")
 
 
+class Report(dramatiq.GenericActor):
+    """An actor that is a class."""
+
+    def perform(self, path: str) -> None:
+        append(path, "report")
+
+
 @dramatiq.actor
 def waits(seconds: timedelta) -> None:
     """Never runs: Dramatiq's JSON has no form for its argument."""

@@ -1,7 +1,10 @@
-"""Celery's broker in the memory of this process, and what was published there."""
+"""Celery's broker in the memory of this process, what was published there, and other brokers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from kombu.entity import Queue
 
 from tests.fleets.celery_site import app
 
@@ -27,7 +30,21 @@ def in_memory() -> Iterator[None]:
 
 def published() -> list[str]:
     """The ids of the messages in the queue, which is empty afterwards."""
-    found: list[str] = []
+    return [message.headers["id"] for message in _taken()]
+
+
+def headers(*names: str) -> list[tuple[Any, ...]]:
+    """These headers of the messages in the queue, which is empty afterwards."""
+    return [tuple(message.headers[name] for name in names) for message in _taken()]
+
+
+def messages() -> list[Any]:
+    """The bodies of the messages in the queue, which is empty afterwards."""
+    return [message.decode() for message in _taken()]
+
+
+def _taken() -> list[Any]:
+    found: list[Any] = []
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue("celery")
         while True:
@@ -36,4 +53,12 @@ def published() -> list[str]:
             except queue.Empty:
                 return found
             message.ack()
-            found.append(message.headers["id"])
+            found.append(message)
+
+
+def take_queue(name: str) -> None:
+    """Declare a queue with arguments that neither Celery nor Dramatiq has."""
+    with app.connection_for_write() as connection:
+        declared: Any = Queue
+        queue = declared(name, queue_arguments={"x-max-length": 9})
+        queue(connection.channel()).declare()

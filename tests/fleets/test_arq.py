@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.fleets.environment import packages
@@ -16,7 +17,10 @@ def test_arq_in_an_environment_of_its_own(redis: Broker, tmp_path: Path) -> None
         "FLEET_BROKER": redis.url,
     }
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "tests/fleets/arq_cases.py"]
-    with worker(tmp_path, "arq", "tests.fleets.arq_site.WorkerSettings", **environment):
+    workers = [f"tests.fleets.arq_site.{name}" for name in ("WorkerSettings", "JsonSettings")]
+    with ExitStack() as stack:
+        for each in workers:
+            stack.enter_context(worker(tmp_path, "arq", each, **environment))
         ended = subprocess.run(
             command,
             cwd=ROOT,

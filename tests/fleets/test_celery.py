@@ -15,9 +15,9 @@ from afterword import JobState, task
 from afterword.errors import ArgumentError, ConfigurationError, NotStorable
 from tests.fleets import celery_site
 from tests.fleets.celery_site import app as celery_app
-from tests.fleets.celery_site import note, plain, waits
+from tests.fleets.celery_site import note, plain, to_taken_queue, waits, without_result
 from tests.fleets.conftest import Ran
-from tests.fleets.memory import in_memory, published, using
+from tests.fleets.memory import in_memory, published, take_queue, using
 from tests.fleets.servers import Broker, worker
 from tests.fleets.site import Fleet, post, serving_fleet
 from tests.helpers import wait_until
@@ -67,6 +67,26 @@ def test_tasks_are_handed_over_under_the_id_of_their_job(site: Fleet, ran: Ran) 
     assert {JobState.HANDED_OVER} == {*site.states()}
     wait_until(lambda: len(ran.lines) == 7, description="it ran again", timeout=90)
     assert f"{ids[0]}-1 hello" in ran.lines
+
+
+def test_a_queue_that_cannot_be_used_holds_up_no_other(
+    rabbitmq: Broker, site: Fleet, ran: Ran
+) -> None:
+    with using(rabbitmq.url):
+        take_queue("taken")
+        (bad,) = post(site, lambda tasks: tasks.add_task(to_taken_queue))
+
+        def has_failed() -> bool:
+            (job,) = site.afterword._store.get([bad])
+            return "PRECONDITION_FAILED" in (job.error or "")
+
+        wait_until(has_failed, description="RabbitMQ has refused it", timeout=90)
+        (good,) = post(site, lambda tasks: tasks.add_task(note, ran.path))
+        site.afterword.inquiries.wait_ended_sync([good], 90)
+
+        (job,) = site.afterword._store.get([good])
+        assert (JobState.HANDED_OVER, 1) == (job.state, job.attempt)
+        site.afterword._store.cancel([bad], "the test is over")
 
 
 # ---------------------------------------------------------------------- without a fleet
@@ -155,17 +175,22 @@ def test_the_status_api_asks_the_fleet(
     app = FastAPI()
     app.include_router(site.afterword.jobs_router(authorize=lambda: True, ask_fleets=True))
     with in_memory():
-        (job_id,) = post(site, lambda tasks: tasks.add_task(note, ran.path))
+        job_id, ignoring = post(
+            site,
+            lambda tasks: tasks.add_task(note, ran.path),
+            lambda tasks: tasks.add_task(without_result),
+        )
         site.states()
     with TestClient(app) as client:
 
-        def state() -> str:
+        def state(job_id: str = job_id) -> str:
             return str(client.get(f"/jobs/{job_id}").json()["state"])
 
         assert state() == "handed_over"
         backend = CacheBackend(app=celery_app, backend="memory://")
         monkeypatch.setattr(type(celery_app), "backend", backend)
         assert state() == "queued"
+        assert state(ignoring) == "handed_over"  # Celery would say PENDING for ever
         assert "Retry-After" in client.get(f"/jobs/{job_id}").headers
         shown = {"STARTED": "running", "FAILURE": "failed", "SUCCESS": "completed"}
         for told, expected in shown.items():

@@ -5,18 +5,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dramatiq
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import ConnectionClosed
 from dramatiq.results import Results
 from dramatiq.results.backends import StubBackend
 
 from afterword import JobState, task
 from afterword.errors import ArgumentError, ConfigurationError, NotStorable
+from afterword.fleets.dramatiq import DramatiqTask
 from afterword.fleets.recognition import remote_task
 from tests.fleets import dramatiq_site
 from tests.fleets.conftest import Ran
 from tests.fleets.dramatiq_site import broker_of, note, waits
+from tests.fleets.memory import take_queue, using
 from tests.fleets.servers import Broker, worker
 from tests.fleets.site import Fleet, post, serving_fleet
 from tests.helpers import wait_until
@@ -64,6 +68,26 @@ def test_actors_are_handed_over_under_the_id_of_their_job(site: Fleet, ran: Ran)
     assert [JobState.HANDED_OVER] * 2 == site.states()
     wait_until(lambda: len(ran.lines) == 2, description="the fleet has run them", timeout=90)
     assert sorted([f"{ids[0]} hello", f"{ids[1]} send"]) == sorted(ran.lines)
+
+
+def test_a_queue_that_cannot_be_used_holds_up_no_other(rabbitmq: Broker) -> None:
+    with using(rabbitmq.url):
+        take_queue("taken")
+    broker = broker_of(rabbitmq.url)
+
+    @dramatiq.actor(queue_name="taken", broker=broker)
+    def misplaced() -> None: ...
+
+    remote = DramatiqTask(misplaced)
+    connection = remote.connect()
+    with pytest.raises(ConnectionClosed) as refused:
+        connection.send(remote, "0190", [], {})
+    connection.close()
+    broker.close()
+
+    assert remote.is_of_call(refused.value)
+    cut: Any = ConnectionClosed
+    assert not remote.is_of_call(cut(OSError("cut")))
 
 
 def test_what_cannot_be_sent_is_refused_in_the_route(site: Fleet) -> None:

@@ -4,12 +4,14 @@ The fleet is Celery's, with its broker in memory: what was published is read fro
 """
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -17,19 +19,21 @@ from starlette.testclient import TestClient
 from afterword import Afterword, JobState, task
 from afterword.client.named_call import checked
 from afterword.errors import ArgumentError
+from afterword.fleets import sender
 from afterword.injection.needs import Injection
 from afterword.starlette import BackgroundTasks
 from afterword.tasks.registry import _options
 from tests.fleets import celery_site
-from tests.fleets.celery_site import note, plain
-from tests.fleets.memory import in_memory, published
+from tests.fleets.celery_site import append, note, plain
+from tests.fleets.conftest import Ran
+from tests.fleets.memory import headers, in_memory, published
 from tests.fleets.site import PATIENCE, Fleet, post, serving_fleet
 from tests.helpers import wait_until
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Fleet]:
-    with serving_fleet(tmp_path, tasks=[celery_site], concurrency=1) as site:
+def site(tmp_path: Path, store_url: str) -> Iterator[Fleet]:
+    with serving_fleet(tmp_path, url=store_url, tasks=[celery_site], concurrency=1) as site:
         yield site
 
 
@@ -47,7 +51,8 @@ def test_a_unique_key_is_free_once_the_job_was_handed_over(site: Fleet) -> None:
 
     (first,), (second,) = post(site, waiting), post(site, waiting)
     (third,) = post(site, lambda tasks: tasks.options(unique="b").add_task(plain, "x"))
-    wait_until(lambda: published() == [third], description="the other key", timeout=PATIENCE)
+    site.afterword.inquiries.wait_ended_sync([third], PATIENCE)  # published, and that is stored
+    assert [third] == published()
     (fourth,) = post(site, lambda tasks: tasks.options(unique="b").add_task(plain, "x"))
 
     wait_until(lambda: published() == [fourth], description="the key again", timeout=PATIENCE)
@@ -73,6 +78,102 @@ def test_a_rate_holds_back_what_is_published(site: Fleet, monkeypatch: pytest.Mo
     site.afterword._store.delete(last)
 
 
+class Gated:
+    """`apply_async` of a Celery task that waits for the test, and fails the first times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, task: Any, failures: int = 0) -> None:
+        self.begun, self.gate = threading.Event(), threading.Event()
+        self._failures = failures
+        found = task._get_current_object()
+        self._send = found.apply_async
+        monkeypatch.setattr(found, "apply_async", self)
+        monkeypatch.setattr(sender, "SEND_WITHIN", PATIENCE)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.begun.set()
+        self.gate.wait(PATIENCE)
+        self._failures -= 1
+        if self._failures >= 0:
+            raise ValueError("of this call, so that the fleet is not left alone")
+        return self._send(*args, **options)
+
+
+def test_a_job_that_is_cancelled_while_it_is_sent_is_told_as_it_was(
+    site: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message cannot be taken back: "cancelled" would say that nobody runs it."""
+    gated = Gated(monkeypatch, plain)
+    (job_id,) = post(site, lambda tasks: tasks.add_task(plain, "x"))
+    assert gated.begun.wait(PATIENCE)
+
+    site.afterword.inquiries.cancel_sync(job_id, "not wanted")
+    gated.gate.set()
+
+    assert [JobState.HANDED_OVER] == site.states()
+    assert [job_id] == published()
+
+
+def test_a_job_that_is_cancelled_while_it_cannot_be_sent_is_cancelled(
+    site: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = Gated(monkeypatch, plain, failures=1)
+    (job_id,) = post(site, lambda tasks: tasks.add_task(plain, "x"))
+    assert gated.begun.wait(PATIENCE)
+
+    site.afterword.inquiries.cancel_sync(job_id, "not wanted")
+    gated.gate.set()
+
+    assert [JobState.CANCELLED] == site.states()
+    assert [] == published()
+
+
+def test_the_next_job_of_a_request_starts_when_this_one_was_handed_over(
+    site: Fleet, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = Gated(monkeypatch, plain, failures=1)
+    post(
+        site,
+        lambda tasks: tasks.add_task(append, ran.path, "first"),
+        lambda tasks: tasks.add_task(plain, "x"),
+        lambda tasks: tasks.add_task(append, ran.path, "last"),
+    )
+    assert gated.begun.wait(PATIENCE)
+    assert ["first"] == ran.lines
+    gated.gate.set()
+
+    assert [JobState.COMPLETED, JobState.HANDED_OVER, JobState.COMPLETED] == site.states()
+    assert ["first", "last"] == ran.lines
+    _, handed, after = site.jobs()
+    assert handed.finished_at is not None
+    assert after.started_at is not None
+    assert (2, True) == (handed.attempt, handed.finished_at <= after.started_at)
+
+
+def test_what_follows_a_hand_over_that_is_cancelled_is_cancelled(
+    site: Fleet, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = Gated(monkeypatch, plain, failures=1)
+    middle, _ = post(
+        site,
+        lambda tasks: tasks.add_task(plain, "x"),
+        lambda tasks: tasks.add_task(append, ran.path, "last"),
+    )
+    assert gated.begun.wait(PATIENCE)
+
+    site.afterword.inquiries.cancel_sync(middle, "not wanted")
+    gated.gate.set()
+
+    assert [JobState.CANCELLED] * 2 == site.states()
+    assert [] == ran.lines
+
+
+def test_a_delay_passes_here_and_the_message_has_no_eta(site: Fleet) -> None:
+    (job_id,) = post(site, lambda tasks: tasks.options(delay=0.2).add_task(plain, "x"))
+
+    assert [JobState.HANDED_OVER] == site.states()
+    assert [(job_id, None, None)] == headers("id", "eta", "expires")
+
+
 def test_a_schedule_hands_over(tmp_path: Path) -> None:
     app = Starlette()
     afterword = Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}", tasks=[celery_site])
@@ -93,6 +194,22 @@ def test_a_schedule_hands_over(tmp_path: Path) -> None:
         (job,) = afterword._store.get(found[:1])
 
     assert (JobState.HANDED_OVER, ("schedule:often",)) == (job.state, job.tags)
+
+
+def test_a_task_of_a_fleet_joins_a_transaction_of_postgresql(postgres_url: str) -> None:
+    app = Starlette()
+    afterword = Afterword(app, postgres_url, tasks=[celery_site])
+    with TestClient(app), psycopg.connect(postgres_url) as connection:
+        afterword.bind(connection).add_task(plain, "rolled back")
+        connection.rollback()
+        with suppress(ZeroDivisionError), connection.transaction():
+            afterword.bind(connection).add_task(plain, "rolled back to a savepoint")
+            1 / 0  # noqa: B018
+        job = afterword.bind(connection).add_task(plain, "committed")
+        connection.commit()
+
+        wait_until(lambda: published() == [job.id], description="one job", timeout=PATIENCE)
+    assert [] == published()
 
 
 def test_a_task_of_a_fleet_joins_the_users_transaction(tmp_path: Path) -> None:

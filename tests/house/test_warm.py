@@ -77,7 +77,11 @@ def test_a_program_sees_the_same(program: list[str], options: dict[str, Any], fo
 
 @pytest.mark.parametrize(
     "end",
-    ["pass", "raise SystemExit(7)", "exit('no')", "1 / 0", "raise KeyboardInterrupt", KILLED],
+    [
+        *("pass", "raise SystemExit(7)", "exit('no')", "1 / 0", "raise KeyboardInterrupt", KILLED),
+        *("import threading; threading.Timer(0.1, print, ['in a thread']).start()",),
+        *("import sys; sys.stdout.close()", "import os; os.close(1); print('to nobody')"),
+    ],
 )
 def test_a_program_ends_in_the_same_way(end: str) -> None:
     command = [sys.executable, "-c", UNCAUGHT.format(end)]

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 from starlette.types import Message
 
 from afterword import Afterword, JobState
@@ -62,7 +63,6 @@ def test_the_worker_lives_inside_the_applications_own_lifespan(tmp_path: Path) -
 
     app = application(answer, lifespan=lifespan)
     site_of.append(Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}"))
-    from starlette.testclient import TestClient
 
     with TestClient(app):
         seen.append(("serving", site_of[0].started))
@@ -76,13 +76,12 @@ def test_a_lifespan_that_fails_starts_nothing(tmp_path: Path) -> None:
         raise RuntimeError("no database")
         yield
 
-    with (
-        pytest.raises(RuntimeError, match="no database"),
-        serving(application(answer, lifespan=lifespan), tmp_path),
-    ):
+    app = application(answer, lifespan=lifespan)
+    Afterword(app, f"sqlite:///{tmp_path / 'new.db'}")
+    with pytest.raises(RuntimeError, match="no database"), TestClient(app):
         pass
 
-    assert not (tmp_path / "jobs.db").exists()
+    assert not (tmp_path / "new.db").exists()
 
 
 # ---------------------------------------------------------------------- requests

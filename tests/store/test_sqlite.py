@@ -278,9 +278,9 @@ def test_a_relative_url_is_found_from_the_working_directory(
         ("sqlite:///jobs.db?mode=ro", "options"),
         ("sqlite:///file:jobs.db", "file:"),
         ("sqlite:///file:jobs.db?mode=memory", "file:"),
-        ("redis://localhost", "starts with one of"),
-        ("jobs.db", "starts with one of"),
-        ("", "starts with one of"),
+        ("redis://localhost", "starts with sqlite"),
+        ("jobs.db", "starts with sqlite"),
+        ("", "starts with sqlite"),
     ],
 )
 def test_a_url_that_is_no_file_is_refused(url: str, message: str) -> None:
@@ -599,15 +599,12 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
         "careful": time.time(),
     }
     plan = plan_of(store, sql("claim"), values)
-    began = time.perf_counter()
     claims = store.claim("ann", ["default"], 10)
-    seconds = time.perf_counter() - began
 
     assert [due.id] == [each.id for each in claims]
     assert "INDEX afterword_jobs_ready (queue=? AND priority=? AND run_at<?)" in plan
     assert "SCAN afterword_jobs" not in plan
     assert "TEMP B-TREE FOR ORDER BY" not in plan
-    assert seconds < 0.5  # a scan of the waiting jobs would be far above
 
 
 def copy_job(store: SQLiteStore, job: NewJob, times: int) -> None:

@@ -79,7 +79,7 @@ CANCEL = Change(
 )
 DELETE = Change(
     name="delete",
-    effect="The jobs are forgotten. This cannot be undone.",
+    effect="The jobs are removed from the store. This cannot be undone.",
     results=("deleted",),
     state=None,
     possible=FINAL_STATES | {JobState.QUEUED},
@@ -154,7 +154,8 @@ def scope_of(
         for path, text in search.arguments
     ]
     narrowed = f" with {', '.join(parts)}" if parts else ""
-    return f"{' or '.join(states)} job{'' if matching == 1 else 's'}{narrowed}"
+    which = "ended" if FINAL_STATES == set(states) else " or ".join(states)
+    return f"{which} job{'' if matching == 1 else 's'}{narrowed}"
 
 
 def by_search(by: Actor, search: Search, states: Sequence[JobState]) -> Actor:

@@ -48,10 +48,13 @@ def failures(
     return replace(_named(found, search), all=found.all and below is None)
 
 
-def parked(store: Store, search: Search, limit: int = NEWEST_FAILURES) -> Failures:
+def parked(store: Store, search: Search, now: float, limit: int = NEWEST_FAILURES) -> Failures:
     """Group the newest queued jobs that match and that no worker could run so far.
 
     Their times are those since when that is so.
+
+    Args:
+        now: seconds since 1970. Not `Store.now`, which only the store's thread may ask.
     """
     _require_groups(search)
     found = islice(every(store, replace(search.filter, parked=True)), limit)
@@ -59,7 +62,7 @@ def parked(store: Store, search: Search, limit: int = NEWEST_FAILURES) -> Failur
         (job.id, job.task, (job.parked_at or job.created_at).timestamp(), (job.error or "")[-TAIL:])
         for job in found
     ]
-    return _named(grouped(jobs, limit, store.now()), search)
+    return _named(grouped(jobs, limit, now), search)
 
 
 def _require_groups(search: Search) -> None:

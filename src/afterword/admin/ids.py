@@ -81,8 +81,15 @@ def one(store: Store, typed: str) -> JobRecord:
     job_id = full_id(store, typed)
     found = store.get([job_id]) if job_id else ()
     if not found:
-        raise NotFound(f"There is no job {typed} in {store.url}. It may have been purged.")
+        raise NotFound(f"There is no job {typed} in {store.url}. {_reason(typed)}")
     return found[0]
+
+
+def _reason(typed: str) -> str:
+    """Say why there may be no job with this id."""
+    if len(typed.strip()) < _SHORTEST:
+        return f"An id must be whole, or its first or last {_SHORTEST} characters or more."
+    return "It may have been deleted: jobs that have ended are kept for a while (retention)."
 
 
 def known_id(store: Store, typed: str | None) -> str | None:

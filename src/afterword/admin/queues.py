@@ -94,6 +94,10 @@ def read_limit(text: str) -> int | None:
             f"A limit must be a whole number of jobs, or none, but it is {text!r}."
             " Example: afterword queues limit mail 5"
         )
+    if int(text) == 0:
+        raise ConfigurationError(
+            "A limit must be 1 or more, but it is 0. To stop a queue, pause it."
+        )
     return int(text)
 
 

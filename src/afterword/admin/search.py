@@ -6,7 +6,7 @@ stand for themselves. A word without a qualifier is the id of a job if it looks 
 of a task if it has a colon, and otherwise text that the error contains.
 
     task: queue: worker: tag: request:    an exact match
-    state:failed                          one of the five states
+    state:failed                          one of the states
     error:"no such order"                 text that the error contains
     group:"KeyError: <text>"              the name of a group of failures, or its `digest_of`
     since:1h                              added since: a span, or an ISO time
@@ -105,6 +105,7 @@ def parse(text: str, now: float) -> Search:
     ids: list[str] = []
     arguments: list[tuple[str, str]] = []
     group = None
+    text = _closed(text.strip())
     words = [_split(each) for each in words_of(text)]
     for name, value in words:
         if name == "id":
@@ -118,9 +119,7 @@ def parse(text: str, now: float) -> Search:
     if group is not None:  # the store finds the jobs that may be in it
         fields.setdefault("error", common_text(group))
     return Search(
-        text=_closed(text.strip())
-        if text.isprintable()
-        else " ".join(word(*each) for each in words),
+        text=text if text.isprintable() else " ".join(word(*each) for each in words),
         filter=Filter(**fields),
         ids=tuple(ids),
         arguments=tuple(arguments),

@@ -25,10 +25,18 @@ def note_on(job: JobRecord, now: float, shown_id: Callable[[str], str]) -> str:
     if job.parked_at:
         return f"put back: {last_line(job.error)}"
     wait = job.run_at.timestamp() - now
-    again = f" after {many(job.failures, 'failure')}" if job.failures else ""
+    again = _failures(job)
     if wait > 0:
         return f"{'retrying' if job.attempt else 'starts'} in {show_span(wait)}{again}"
     return f"due for {show_span(-wait)}{again}"
+
+
+def _failures(job: JobRecord) -> str:
+    """Describe the attempts that failed before: how many, and the error of the last one."""
+    if not job.failures:
+        return ""
+    error = f": {last_line(job.error)}" if job.error else ""
+    return f" after {many(job.failures, 'failure')}{error}"
 
 
 def how_it_runs(job: JobRecord) -> str:

@@ -14,7 +14,7 @@ from afterword.errors import ConfigurationError
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="Jobs, by ids or their first or last 8 characters."),
+    typer.Argument(metavar="ID", help="Ids of jobs, or their first or last 8 characters."),
 ]
 All = Annotated[bool, typer.Option("--all", help="All jobs that match the options below.")]
 DryRun = Annotated[
@@ -80,7 +80,7 @@ def _command(change: Change, help_text: str) -> Callable[..., None]:
     ) -> None:
         filters = (state, task, queue, tag, error, since)
         with opened(url) as store:
-            if _names_ids(ids, everything, dry_run, *filters, request, search):
+            if _names_ids(change, ids, everything, dry_run, *filters, request, search):
                 act_on(store, change, ids or [], json)
             else:
                 wanted = options.wanted(*filters, known_id(store, request), search)
@@ -95,13 +95,15 @@ cancel = _command(CANCEL, _CANCEL_HELP)
 delete = _command(DELETE, _DELETE_HELP)
 
 
-def _names_ids(ids: list[str] | None, everything: bool, dry_run: bool, *filters: object) -> bool:
+def _names_ids(
+    change: Change, ids: list[str] | None, everything: bool, dry_run: bool, *filters: object
+) -> bool:
     """Return True if jobs are named by id. Mixing both ways is refused: it could hit too many."""
     narrowed = dry_run or any(each is not None for each in filters)
     if bool(ids) == everything or (ids and narrowed):
         raise ConfigurationError(
-            "Jobs are named by their ids, or by --all and the options that narrow it, but not"
-            " both. Examples: afterword retry 0193e5f0-7c1a, or afterword retry --all --task"
-            " app.mail:send"
+            "Name jobs by their ids, or by --all and options that narrow it, but not by both."
+            f" Examples: afterword {change.name} 0193e5f0-7c1a, or afterword {change.name} --all"
+            " --task app.mail:send"
         )
     return not everything

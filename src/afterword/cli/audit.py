@@ -13,6 +13,7 @@ from afterword.cli import output
 from afterword.cli.look import NARROW, narrower_than
 from afterword.cli.options import Json, Url, opened, require_utf8
 from afterword.cli.output import Grid
+from afterword.cli.parsers import one_of, whole
 from afterword.errors import ConfigurationError
 from afterword.model.audit import AuditRecord
 
@@ -23,24 +24,35 @@ def audit(
         typer.Option(metavar="TEXT", help="Only by people whose name contains this text."),
     ] = None,
     action: Annotated[
-        str | None, typer.Option(metavar="ACTION", help=f"Only this one: {', '.join(ACTIONS)}.")
+        str | None,
+        typer.Option(
+            metavar="ACTION",
+            parser=one_of("ACTION", ACTIONS),
+            autocompletion=lambda: [*ACTIONS],
+            help=f"Only this action: {', '.join(ACTIONS)}.",
+        ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Only changes of this job, queue or schedule."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most to list.")] = 20,
+    limit: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=whole("N", 1, 100_000), help="List at most this many changes."
+        ),
+    ] = 20,
     before: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Only older ones than this: the next page."),
+        typer.Option(metavar="ID", help="Only changes older than this one: the next page."),
     ] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """List the changes that people made, the newest first; they are kept for a year.
+    """List the changes that people made, the newest first.
 
-    Lists changes in the dashboard, on the command line and through the status API. A change of all
-    that match names its search, not the jobs.
+    Lists changes in the dashboard, on the command line and through the status API; they are kept
+    for a year. A change of all that match names its search, not the jobs.
 
     \b
     Examples:

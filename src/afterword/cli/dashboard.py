@@ -12,7 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from afterword.admin.running import add_by
 from afterword.cli import output
+from afterword.cli.listening import Host, bind
 from afterword.cli.options import Url, clock, opened
+from afterword.cli.parsers import whole
 from afterword.cli.person import this_person
 from afterword.dashboard import Person, Source, dashboard
 from afterword.errors import MissingExtra
@@ -27,8 +29,13 @@ _UNKNOWN = "Open the URL with the token that `afterword dashboard` has printed.\
 
 def show_dashboard(
     url: Url = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0: any free one.")] = 8765,
+    host: Host = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="PORT", parser=whole("PORT", 0, 65_535), help="The port; 0: any free one."
+        ),
+    ] = 8765,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Only show; offer no changes, hide no arguments.")
     ] = False,
@@ -71,7 +78,7 @@ def serve(
     config = uvicorn.Config(
         served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
     )
-    listening = config.bind_socket()
+    listening = bind(config)
     output.tell(f"the dashboard of {store.url} (Ctrl-C ends it):")
     output.write(f"http://{_shown(host)}:{listening.getsockname()[1]}/?token={token}\n")
     uvicorn.Server(config).run(sockets=[listening])

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
+from afterword.cli.parsers import whole
 from afterword.errors import AfterwordError, ConfigurationError, MissingExtra
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def demo(
         ),
     ] = None,
     answers: Annotated[
-        int, typer.Option(min=10, max=5_000, help="Responses before the crash.")
+        int,
+        typer.Option(
+            metavar="N", parser=whole("N", 10, 5_000), help="How many responses before the crash."
+        ),
     ] = 300,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     dashboard: Annotated[
@@ -49,7 +53,11 @@ def demo(
     ] = False,
     port: Annotated[
         int,
-        typer.Option(min=0, max=65_535, help="With --dashboard: its port; 0: any free one."),
+        typer.Option(
+            metavar="PORT",
+            parser=whole("PORT", 0, 65_535),
+            help="With --dashboard: its port; 0: any free one.",
+        ),
     ] = 8765,
 ) -> None:
     """Kill a working server, and see that no task is lost.

@@ -9,16 +9,20 @@ import typer
 from starlette.types import ASGIApp
 
 from afterword.cli import output
-from afterword.cli.discovery import VARIABLE, find_application, locate
+from afterword.cli.discovery import VARIABLE, find_application, locate, require_module
 from afterword.cli.exit_code import exit_code_of
+from afterword.cli.listening import Host, require_free
+from afterword.cli.parsers import whole
 from afterword.cli.worker import App
 from afterword.errors import AfterwordError, MissingExtra
 
 
 def dev(
     app: App = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="The port.")] = 8000,
+    host: Host = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", parser=whole("PORT", 1, 65_535), help="The port.")
+    ] = 8000,
     reload: Annotated[
         bool, typer.Option("--reload/--no-reload", help="Restart when the source changes.")
     ] = True,
@@ -38,8 +42,10 @@ def dev(
     import uvicorn
 
     target = locate(app)
+    require_module(target)  # a reload cannot mend a mistyped name
     if app is not None:
         os.environ[VARIABLE] = app  # for the process that uvicorn starts
+    require_free(host, port)
     output.tell(f"{target.module} at http://{_shown(host)}:{port} (Ctrl-C ends it)")
     folder = [str(target.folder)] if reload else None
     uvicorn.run(

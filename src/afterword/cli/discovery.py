@@ -19,6 +19,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ _FILES = ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.p
 _NAMES = ("app", "api")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _WAYS = (
-    "Name it as the web server does: afterword worker main:app\n"
+    "Name it as the web server does, such as main:app,\n"
     'or in pyproject.toml:\n    [tool.afterword]\n    app = "main:app"'
 )
 
@@ -181,10 +182,26 @@ def _imported(target: Target) -> Any:
         missing = error.name or ""
         if target.module != missing and not target.module.startswith(f"{missing}."):
             raise  # an import of the application itself failed: its traceback shows where
-        raise ConfigurationError(
-            f"There is no module {missing!r} in {target.folder}, but {target.source} names"
-            f" {target.module!r}.\n{_WAYS}"
-        ) from error
+        raise _no_module(missing, target) from error
+
+
+def require_module(target: Target) -> None:
+    """Look for the module, or the package around it, without an import.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    name = target.module.partition(".")[0]
+    folders = [str(target.folder), str(Path.cwd()), *sys.path]
+    if PathFinder.find_spec(name, folders) is None:
+        raise _no_module(name, target)
+
+
+def _no_module(name: str, target: Target) -> ConfigurationError:
+    return ConfigurationError(
+        f"There is no module {name!r} in {target.folder}, but {target.source} names"
+        f" {target.module!r}.\n{_WAYS}"
+    )
 
 
 def _without_call(name: str) -> str:
@@ -197,7 +214,7 @@ def _attribute(module: Any, name: str, target: Target) -> Any:
         if not hasattr(found, part):
             raise ConfigurationError(
                 f"{target.module!r} has no {name!r}, but {target.source} names it."
-                f" It has {_applications(vars(module)) or 'no application at all'}."
+                f" It has {', '.join(_applications(vars(module))) or 'no application at all'}."
             )
         found = getattr(found, part)
     return found
@@ -220,7 +237,7 @@ def _only_name(values: dict[str, Any], target: Target) -> str:
             return name
     if len({id(values[name]) for name in names}) == 1:
         return names[0]
-    found = f"several: {names}" if names else "none"
+    found = f"several: {', '.join(names)}" if names else "none"
     raise ConfigurationError(
         f"{target.module!r} ({target.source}) must have one FastAPI or Starlette application,"
         f" called app or api, but it has {found}.\n{_WAYS}"

@@ -49,7 +49,11 @@ def doctor(
         for finding in _findings(url, app):
             problems += finding.level == "problem"
             _show(finding, json)
-    except (StoreError, ConfigurationError) as error:
+    except ConfigurationError as error:
+        found, _, fix = str(error).partition("\n")
+        _show(Finding("configuration", "problem", found, fix), json)
+        code = exit_code_of(error)
+    except StoreError as error:
         fix = "Create or migrate it with `afterword db migrate`, or name another one with --url."
         _show(Finding("store", "problem", str(error), fix), json)
         code = exit_code_of(error)
@@ -64,8 +68,8 @@ def _show(finding: Finding, json: bool) -> None:
         return
     level = Text(f"{finding.level:<7}", _COLOURS[finding.level])
     output.stdout.print(Text.assemble(level, f"  {finding.name}: {printable(finding.found)}"))
-    if finding.fix:
-        output.stdout.print(Text(f"         {finding.fix}", "bold"))
+    for line in finding.fix.splitlines():
+        output.stdout.print(Text(f"         {printable(line)}", "bold"))
 
 
 def _findings(url: str | None, app: str | None) -> Iterator[Finding]:

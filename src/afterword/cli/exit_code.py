@@ -3,7 +3,17 @@
 from enum import IntEnum
 
 from afterword.admin.ids import NotFound
-from afterword.errors import AfterwordError, ConfigurationError, MissingExtra, StoreError
+from afterword.errors import (
+    AfterwordError,
+    ArgumentError,
+    ArgumentValueError,
+    ConfigurationError,
+    MissingExtra,
+    StoreError,
+    UnknownTask,
+)
+
+_TYPED_WRONG = (ConfigurationError, MissingExtra, ArgumentError, ArgumentValueError)
 
 
 class ExitCode(IntEnum):
@@ -12,7 +22,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1  # the command worked, but the result is negative: failed, lost, unhealthy
     USAGE = 2  # the command line or the installation must be changed
-    NOT_FOUND = 3  # no such job, queue, ...
+    NOT_FOUND = 3  # no such job, task, schedule, ...
     REFUSED = 4  # the job is not in a suitable state
     UNREACHABLE = 5  # the store cannot be used
     INTERRUPTED = 130  # Ctrl-C, as shells expect it
@@ -20,9 +30,9 @@ class ExitCode(IntEnum):
 
 def exit_code_of(error: AfterwordError) -> ExitCode:
     """Return the status for an error that a command did not handle."""
-    if isinstance(error, NotFound):
+    if isinstance(error, NotFound | UnknownTask):
         return ExitCode.NOT_FOUND
-    if isinstance(error, ConfigurationError | MissingExtra):
+    if isinstance(error, _TYPED_WRONG):
         return ExitCode.USAGE
     if isinstance(error, StoreError):
         return ExitCode.UNREACHABLE

@@ -16,6 +16,7 @@ from afterword.admin.words import many
 from afterword.cli import options, output
 from afterword.cli.options import Before, Json, Url, clock, opened
 from afterword.cli.output import Grid
+from afterword.cli.parsers import whole
 from afterword.model.failures import FailureGroup, Failures
 from afterword.model.job import JobRecord, JobState
 
@@ -34,7 +35,12 @@ def jobs(
     since: options.Since = None,
     request: options.Request = None,
     search: options.SearchText = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most jobs to list.")] = 20,
+    limit: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=whole("N", 1, 100_000), help="List at most this many jobs."
+        ),
+    ] = 20,
     before: Before = None,
     url: Url = None,
     json: Json = False,
@@ -100,14 +106,20 @@ def failures(
     error: options.Error = None,
     since: options.Since = None,
     search: options.SearchText = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most groups to list.")] = 20,
+    limit: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=whole("N", 1, 10_000), help="List at most this many groups."
+        ),
+    ] = 20,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Group failed jobs by task and error, and below them those that no worker could run so far.
+    """Group failed jobs by task and error.
 
-    Reads the newest 10,000 that match. Differences in numbers, ids and quoted text are ignored.
-    The search `group:NAME` finds the jobs of a group.
+    Lists below them the jobs that no worker could run so far. Reads the newest 10,000 that match.
+    Differences in numbers, ids and quoted text are ignored. The search `group:NAME` finds the jobs
+    of a group.
 
     \b
     Examples:
@@ -118,7 +130,7 @@ def failures(
     with opened(url) as store:
         wanted = options.wanted(None, task, queue, tag, error, since, search=search)
         failed = groups_of(store, wanted, _FAILURES, unbounded=True)
-        waiting = parked(store, wanted, _FAILURES)
+        waiting = parked(store, wanted, clock.now(), _FAILURES)
     if json:
         _print_groups(failed, JobState.FAILED, limit)
         _print_groups(waiting, JobState.QUEUED, limit)

@@ -44,7 +44,9 @@ def migrate(url: Url = None) -> None:
 
 @database.command("status")
 def database_status(url: Url = None, json: Json = False) -> None:
-    """Check that the store exists and fits this release; status 5 if not.
+    """Check that the store exists and fits this release.
+
+    The exit status is 5 if not.
 
     \b
     Examples:
@@ -88,7 +90,9 @@ def prune(
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Delete jobs that ended long ago. Workers also do this: see `retention` of Afterword(...).
+    """Delete jobs that ended long ago.
+
+    Workers also do this: see `retention` of Afterword(...).
 
     \b
     Examples:

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from afterword.cli import output
+from afterword.cli.listening import Host, bind
 from afterword.cli.options import Json, Url, clock, opened
+from afterword.cli.parsers import whole
 from afterword.errors import MissingExtra
 from afterword.exporter.application import exporter
 from afterword.exporter.depth import depth
@@ -21,9 +23,13 @@ def metrics(
     json: Json = False,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65_535, help="Serve them on this port; 0: any free one."),
+        typer.Option(
+            metavar="PORT",
+            parser=whole("PORT", 0, 65_535),
+            help="Serve them on this port; 0: any free one.",
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
 ) -> None:
     """Print the metrics of a store for Prometheus, or serve them.
 
@@ -72,7 +78,7 @@ def _serve(gauges: Gauges, ended: EndedJobs, host: str, port: int, url: str) -> 
     config = uvicorn.Config(
         served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
     )
-    listening = config.bind_socket()
+    listening = bind(config)
     ended.read()  # the first time it takes longer
     output.tell(f"the metrics of {url} (Ctrl-C ends it):")
     output.write(f"http://{host}:{listening.getsockname()[1]}/metrics\n")

@@ -24,7 +24,7 @@ _PROTOCOLS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
 class Telemetry:
-    """What the variables ask for, from the start of the application until its end."""
+    """The providers that the variables ask for, from the start of the application to its end."""
 
     def __init__(self) -> None:
         self._ends: list[Callable[[], object]] = []

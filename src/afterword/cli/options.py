@@ -13,6 +13,7 @@ import typer
 from afterword.admin.duration import parse_since, parse_span
 from afterword.admin.search import Search, parse
 from afterword.app import DEFAULT_URL, Afterword
+from afterword.cli.parsers import one_of
 from afterword.errors import ConfigurationError
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
@@ -51,7 +52,14 @@ parsed_span = _typed(parse_span)
 parsed_since = _typed(lambda text: parse_since(text, clock.now()))
 
 State = Annotated[
-    JobState | None, typer.Option("--state", help="Only jobs in this state.", show_default=False)
+    JobState | None,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        parser=one_of("STATE", JobState),
+        autocompletion=lambda: [*JobState],
+        help=f"Only jobs in this state: {', '.join(JobState)}.",
+    ),
 ]
 Task = Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only jobs of this task.")]
 Queue = Annotated[

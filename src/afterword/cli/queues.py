@@ -24,7 +24,7 @@ _NUMBERS = ("due", "scheduled", "waiting", "running")
 
 queues = typer.Typer(rich_markup_mode=None)
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="The queues.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The queues.")]
 
 
 @queues.callback(invoke_without_command=True)
@@ -78,9 +78,10 @@ def _document(snapshot: Snapshot, queue: QueueRecord) -> dict[str, Any]:
 
 @queues.command()
 def pause(names: Names, url: Url = None, json: Json = False) -> None:
-    """Stop all workers from starting jobs of these queues, until they are resumed.
+    """Stop workers from starting jobs of these queues.
 
-    Running jobs continue, and jobs can be added. The rule holds for all processes, also later ones.
+    Running jobs continue, and jobs can be added. `queues resume` ends the pause. The rule
+    holds for all processes, also later ones.
 
     \b
     Examples:
@@ -107,15 +108,16 @@ def resume(names: Names, url: Url = None, json: Json = False) -> None:
 def limit_queue(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The queue.")],
     limit: Annotated[
-        str, typer.Argument(metavar="N|none", help="The most jobs at a time, or none: no limit.")
+        str,
+        typer.Argument(metavar="N|none", help="How many jobs may run at a time; none: no limit."),
     ],
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """Limit the jobs of a queue that run at the same time, over all processes.
+    """Limit how many jobs of a queue run at the same time.
 
-    An application that sets a limit for the queue itself, Afterword(app, queues={"mail": 5}), sets
-    it again when it starts.
+    The limit holds over all processes. An application that sets a limit for the queue itself,
+    Afterword(app, queues={"mail": 5}), sets it again when it starts.
 
     \b
     Examples:

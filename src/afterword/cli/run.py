@@ -13,6 +13,7 @@ from afterword.admin.tasks import look
 from afterword.app import Afterword
 from afterword.cli import output
 from afterword.cli.options import Url, clock, opened_of, parsed_span
+from afterword.cli.parsers import seconds, whole
 from afterword.cli.person import this_person
 from afterword.cli.watch import watch_until_final
 from afterword.client.named_call import checked
@@ -55,7 +56,11 @@ def run(
     queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Its queue.")] = None,
     priority: Annotated[
         int | None,
-        typer.Option(metavar="N", help="-1000 to 1000; the lowest of a queue starts first."),
+        typer.Option(
+            metavar="N",
+            parser=whole("N"),
+            help="Its priority, -1000 to 1000; the lowest of a queue starts first.",
+        ),
     ] = None,
     unique: Annotated[
         str | None,
@@ -65,10 +70,12 @@ def run(
         ),
     ] = None,
     retries: Annotated[
-        int | None, typer.Option(metavar="N", help="The most retries after errors.")
+        int | None,
+        typer.Option(metavar="N", parser=whole("N"), help="How often to retry it after errors."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="The most time an attempt may take.")
+        float | None,
+        typer.Option(metavar="SECONDS", parser=seconds(), help="How long an attempt may take."),
     ] = None,
     tag: Annotated[
         list[str] | None,
@@ -79,7 +86,9 @@ def run(
     ] = False,
     wait_timeout: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="With --wait: give up after this time."),
+        typer.Option(
+            metavar="SECONDS", parser=seconds(), help="With --wait: give up after this time."
+        ),
     ] = None,
     url: Url = None,
 ) -> None:
@@ -132,7 +141,8 @@ def _checked_job(afterword: Afterword, task: str, text: str, options: CallOption
     try:
         return checked(task, text, afterword.injection, options, "--json")
     except UnknownTask as error:
-        raise UnknownTask(f"{error}{did_you_mean(task, names_at_hand())}") from None
+        meant = did_you_mean(task, names_at_hand())
+        raise UnknownTask(f"{error}.{meant}" if meant else str(error)) from None
 
 
 def _like(store: Store, task: str) -> str:

@@ -131,9 +131,10 @@ def run_schedule(
     ] = None,
     url: Url = None,
 ) -> None:
-    """Add a job of a schedule now; the next occurrence still gets its own.
+    """Add a job of a schedule now.
 
-    Imports the application, which defines the task and its arguments. Prints the job's id.
+    Imports the application, which defines the task and its arguments. Prints the job's id. The next
+    occurrence still gets a job of its own.
 
     \b
     Examples:
@@ -152,6 +153,7 @@ def run_schedule(
 def _job_of(planned: Sequence[Planned], name: str, application: str) -> NewJob:
     known = {schedule.name: (each, schedule) for each in planned for schedule in [each.schedule()]}
     if name not in known:
-        raise NotFound(f"{application} has no schedule {name!r}. It has {sorted(known)}.")
+        names = ", ".join(sorted(known)) or "none"
+        raise NotFound(f"{application} has no schedule {name!r}. Its schedules: {names}.")
     each, schedule = known[name]
     return each.job(schedule)

@@ -19,6 +19,7 @@ from afterword.cli.look import shown_id
 from afterword.cli.options import Url, clock, opened
 from afterword.cli.output import Grid, as_table
 from afterword.cli.overview import status_facts, worker_grid
+from afterword.cli.parsers import seconds
 from afterword.cli.queues import queue_grid
 from afterword.errors import StoreUnavailable
 from afterword.model.clock import as_datetime
@@ -41,8 +42,11 @@ class Frame:
 
 def top(
     interval: Annotated[
-        float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="Seconds between updates.")
-    ] = 2.0,
+        float,
+        typer.Option(
+            metavar="SECONDS", parser=seconds(0.1, 3600), help="How long to wait between updates."
+        ),
+    ] = 2,
     url: Url = None,
 ) -> None:
     """Show a live view of the store; q or Ctrl-C ends it.

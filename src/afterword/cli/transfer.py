@@ -30,7 +30,7 @@ _STANDARD = Path("-")
 
 def export(
     file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="A new file, or - for standard output.")
+        Path, typer.Argument(metavar="FILE", help="A new file, or - for standard output.")
     ] = _STANDARD,
     url: Url = None,
 ) -> None:
@@ -110,14 +110,14 @@ def _tell_live_workers(store: Store) -> None:
 
 def import_(
     file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="An export, or - for standard input.")
+        Path, typer.Argument(metavar="FILE", help="An export, or - for standard input.")
     ] = _STANDARD,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """Add the jobs of an export to another store.
 
-    Create the store with `afterword db migrate` first. The whole file is checked before: if one
+    Create the store with `afterword db migrate` first. The whole file is checked first: if one
     line cannot be imported, none is. Jobs that exist already are not changed, so an import can be
     repeated. Running jobs are queued again; queued ones start as soon as a worker claims them.
 

@@ -21,6 +21,7 @@ from afterword.admin.waiting import why
 from afterword.cli import output
 from afterword.cli.exit_code import ExitCode
 from afterword.cli.options import Json, Url, clock, opened
+from afterword.cli.parsers import seconds
 from afterword.cli.show import JobId
 from afterword.model.job import JobRecord, JobState
 from afterword.store.protocol import Store
@@ -35,7 +36,9 @@ def watch(
     job_id: JobId,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="Give up after this time, with status 1."),
+        typer.Option(
+            metavar="SECONDS", parser=seconds(), help="Give up after this time, with status 1."
+        ),
     ] = None,
     url: Url = None,
     json: Json = False,

@@ -15,6 +15,7 @@ import typer
 
 from afterword.cli import print_error, worker_process
 from afterword.cli.discovery import Target, locate
+from afterword.cli.parsers import one_of, seconds, whole
 from afterword.errors import MissingExtra
 from afterword.process import supervisor
 
@@ -54,17 +55,38 @@ def worker(
     ] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, help="The most attempts at a time, in each process."),
+        typer.Option(
+            metavar="N",
+            parser=whole("N", 1, 10_000),
+            help="How many attempts may run at the same time, in each process.",
+        ),
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, max=1_000, help="Worker processes.")] = 1,
+    processes: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=whole("N", 1, 1_000), help="How many worker processes to run."
+        ),
+    ] = 1,
     reload: Annotated[
         bool, typer.Option("--reload", help="Restart when the source changes.")
     ] = False,
     grace: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Time that a shutdown gives running attempts."),
+        typer.Option(
+            metavar="SECONDS",
+            parser=seconds(),
+            help="How long a shutdown waits for running attempts.",
+        ),
     ] = None,
-    log_level: Annotated[LogLevel | None, typer.Option(help="The least severe level.")] = None,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            metavar="LEVEL",
+            parser=one_of("LEVEL", LogLevel),
+            autocompletion=lambda: [*LogLevel],
+            help=f"Log this level and those above it: {', '.join(LogLevel)}.",
+        ),
+    ] = None,
     lifeline: Annotated[bool, typer.Option("--lifeline", hidden=True)] = False,
 ) -> None:
     """Run the jobs of an application, without its web server.

@@ -112,7 +112,7 @@ def plan_of(name: str, func: Function, injection: Injection) -> Plan:
 
 def _remote_draft(remote: RemoteTask, call: Call, *, is_sent: bool) -> Draft:
     """The draft of a call that another system's workers run: its arguments must fit that, too."""
-    name = storable(call.func) if not isinstance(call.func, RemoteTask) else remote.name
+    name = storable(call.func)
     refuse_options_of_fleets(remote.system, name, call.options)
     args, kwargs = remote.arguments(call.args, call.kwargs)
     planned = plan(remote.func)

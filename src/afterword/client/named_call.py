@@ -63,6 +63,15 @@ def unchecked(task: str, given: dict[str, Any]) -> str:
         raise ConfigurationError(
             f"A task must be named as module:function, but this one is {safe_repr(task)}."
         )
+    return encoded(given)
+
+
+def encoded(given: dict[str, Any]) -> str:
+    """Encode arguments of a task whose name is known.
+
+    Raises:
+        ArgumentValueError: JSON cannot hold a value, or the arguments are too large.
+    """
     measure(given, "arguments")
     text = json.dumps(given, ensure_ascii=False, separators=(",", ":"))
     size = len(text.encode())

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from afterword.dashboard.rendering import readable
 
@@ -94,7 +94,7 @@ def _figure(
         "</title>{}{}</svg>{}</figure>"
     ).format(
         readable(title),
-        write(highest) if highest else "",
+        f"max {write(highest)}" if highest else "",
         WIDTH,
         HEIGHT,
         readable(f"{title}: {summary}"),
@@ -119,9 +119,10 @@ def _column(place: int, label: str, series: Sequence[Series], number: int, write
     step = WIDTH / number
     known = [each for each in series if not math.isnan(each.values[place])]
     words = ", ".join(f"{each.name} {write(each.values[place])}" for each in known)
-    return Markup(
-        '<rect x="{:.1f}" width="{:.1f}" height="{}"><title>{}: {}</title></rect>'
-    ).format(place * step, step, HEIGHT, readable(label), readable(words or "none ended"))
+    title = escape(readable(f"{label}: {words or 'none ended'}"))
+    # There are hundreds of them: this takes a tenth of the time of `Markup.format`.
+    shape = f'<rect x="{place * step:.1f}" width="{step:.1f}" height="{HEIGHT}">'
+    return Markup(f"{shape}<title>{title}</title></rect>")  # noqa: S704 - it is escaped
 
 
 def _stacked(series: Series, below: list[float], highest: float, layers: int) -> Markup:

@@ -9,11 +9,12 @@ from typing import Any
 from afterword.admin.document import given_arguments, job_document
 from afterword.admin.ids import one
 from afterword.client.call import traced
-from afterword.client.named_call import object_of, unchecked
+from afterword.client.named_call import encoded, object_of
 from afterword.dashboard.command import command
 from afterword.dashboard.rendering import MISLEADING, short_id
 from afterword.dashboard.view import Answer, Page, Redirect, View
 from afterword.errors import AfterwordError, StoreError, UnknownTask
+from afterword.fleets.celery import BY_NAME
 from afterword.model.job import JobRecord, NewJob, new_id
 from afterword.tasks.options import NO_OPTIONS
 
@@ -75,7 +76,7 @@ def _edited(view: View, job: JobRecord, typed: str) -> NewJob:
     Raises:
         AfterwordError: they do not fit.
     """
-    text = unchecked(job.task, object_of(typed))
+    text = encoded(object_of(typed))
     copy = replace(_copy_of(job), arguments=text)
     if view.new_job is None:
         return copy
@@ -94,8 +95,15 @@ def copies_of(job: JobRecord) -> Mapping[str, str]:
     """Write the job as a command line, as Python and as JSON, as far as that is possible."""
     job = replace(job, arguments=given_arguments(job.arguments))
     given = _object(job.arguments)
-    texts = {} if given is None else {"command": _as_command(job), "Python": as_python(job, given)}
+    texts = {} if given is None else {"command": _as_command(job)}
+    if given is not None and _is_importable(job.task):
+        texts["Python"] = as_python(job, given)
     return {**texts, "JSON": json.dumps(job_document(job), indent=2, ensure_ascii=False)}
+
+
+def _is_importable(task: str) -> bool:
+    """Return False for the name of a task that only a fleet has."""
+    return ":" in task and not task.startswith(BY_NAME)
 
 
 def _as_command(job: JobRecord) -> str:

@@ -46,7 +46,7 @@ def show(view: View) -> Page:
     try:
         search = searched(view, typed)
         failed = _asked(view, "failures", search, failures)
-        waiting = _asked(view, "parked", search, partial(parked, limit=_PARKED))
+        waiting = _asked(view, "parked", search, partial(parked, now=view.now, limit=_PARKED))
     except ConfigurationError as error:
         return _page(view, Search(text=typed), _NOTHING, _NOTHING, mistake=str(error))
     return _page(view, search, failed, waiting)

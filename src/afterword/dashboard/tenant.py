@@ -87,10 +87,6 @@ class OfTenant:
 
     # ------------------------------------------------------------------ what holds for all
 
-    def now(self) -> float:
-        """The store's time."""
-        return self._store.now()
-
     def revision(self) -> str:
         """A text that changes with the store."""
         return self._store.revision()

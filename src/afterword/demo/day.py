@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock, as_datetime
 from afterword.model.job import JobOptions, JobRecord, JobState, NewJob, first_id, new_fence, new_id
 from afterword.model.outcome import Completed, Failed, Outcome, RetryAt
@@ -295,7 +296,7 @@ class _Unfinished:
             self._add(
                 "shop.export:to_warehouse", queue="exports", arguments=f'{{"month": {month}}}'
             )
-        self._store.limit({"reports": 2})
+        self._store.limit({"reports": 2}, Actor(name="sue@shop.example", place="dashboard"))
         return first
 
     def _add(self, task: str, **values: object) -> str:

@@ -12,17 +12,30 @@ from types import TracebackType
 from afterword.demo.day import restore, steady
 from afterword.demo.server import Server
 from afterword.demo.shop import KINDS
+from afterword.model.audit import Actor
 from afterword.model.clock import Clock
 from afterword.model.job import JobState
+from afterword.model.records import Filter
 from afterword.store.opening import open_store
 from afterword.store.protocol import Store
 
 APPLICATION = "afterword.demo.shop:app"
 STORE = "afterword.db"
 DOWN = 3.0  # seconds from the end of the server until it starts again
+_BY = Actor(name="afterword demo", place="command line")
 _PAUSE = 2.0  # seconds between two orders
 _HISTORY = 3600.0  # seconds for which the shop seems to have been open
 _PER_MINUTE = 93.0  # jobs that ended in that time: as many as the orders will add
+
+
+def _act(store: Store) -> None:
+    """Change what a person might, so that the audit has something to show."""
+    failed = [job.id for job in store.find(Filter(state=JobState.FAILED), 4)]
+    store.limit({"images": 2}, _BY)
+    store.pause(["mail"], _BY)
+    store.resume(["mail"], _BY)
+    store.retry(failed[:1], _BY)
+    store.delete(failed[1:], _BY)
 
 
 @dataclass(slots=True)
@@ -55,6 +68,7 @@ class Live:
         chance = random.Random(7)
         ended = steady(KINDS, chance, Clock().now(), self.history, _PER_MINUTE)
         restore(self.store, ended)
+        _act(self.store)
         self._server = Server(APPLICATION, self.folder, {"AFTERWORD_URL": url})
         self._server.start()
         self._threads = [threading.Thread(target=each) for each in (self._order, self._watch)]

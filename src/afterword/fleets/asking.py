@@ -17,6 +17,7 @@ from afterword.model.job import JobRecord, JobState
 from afterword.model.threads import Threads
 
 _AT_ONCE = 4
+_MOST = 1_000  # questions that wait; more are not asked
 
 
 class FleetInquiries:
@@ -29,6 +30,7 @@ class FleetInquiries:
     def _forget(self) -> None:
         self._threads = Threads(_AT_ONCE, "afterword-ask")
         self._lock = threading.Lock()
+        self._waiting = 0  # questions without an answer
 
     async def current(self, record: JobRecord, func: object) -> JobRecord:
         """Return a job that was handed over with the state that it has in its fleet.
@@ -54,11 +56,16 @@ class FleetInquiries:
         def call() -> None:
             state = None
             with contextlib.suppress(Exception):  # of the other system's client
-                state = ask()
+                state = None if answer.cancelled() else ask()  # its caller waits no more
+            with self._lock:
+                self._waiting -= 1
             with contextlib.suppress(RuntimeError):  # the loop is closed by now
                 loop.call_soon_threadsafe(_answer, answer, state)
 
         with self._lock:
+            if self._waiting >= _MOST:
+                return None
+            self._waiting += 1
             self._threads.submit(call)
         try:
             return await asyncio.wait_for(answer, ANSWER_WITHIN)

@@ -4,6 +4,7 @@ On RabbitMQ a message counts as sent once the broker has confirmed it. Connectio
 our own, because those of the application's pool neither confirm nor end an attempt to connect.
 """
 
+import functools
 import inspect
 from collections.abc import Hashable
 from typing import Any
@@ -46,27 +47,38 @@ def recognise(func: object) -> RemoteTask | None:
     Raises:
         NotStorable: a canvas of several tasks, or `apply_async`.
     """
-    if is_a(func, "celery.app.task", "Task"):
-        return CeleryTask(func)
-    if inspect.ismethod(func) and is_a(func.__self__, "celery.app.task", "Task"):
-        return _of_method(func.__name__, func.__self__)
-    if is_a(func, "celery.canvas", "Signature"):
-        return _of_signature(func)
+    owner = func.__self__ if inspect.ismethod(func) else func
+    if is_a(owner, "celery.app.task", "Task"):
+        return CeleryTask(owner) if _is_delay(func, owner) else None
+    if is_a(owner, "celery.canvas", "Signature"):
+        return _of_signature(owner) if _is_delay(func, owner) else None
     return None
 
 
-def _of_method(name: str, task: Any) -> RemoteTask | None:
-    if name == "delay":
-        return CeleryTask(task)
-    if name in ("apply_async", "apply", "s", "si", "signature", "map", "starmap", "chunks"):
+def _is_delay(func: Any, owner: Any) -> bool:
+    """Return True for the task (or signature) itself and its `delay`; False: a method of the user.
+
+    Raises:
+        NotStorable: another method of Celery's.
+    """
+    if func is owner or func.__name__ == "delay":
+        return True
+    own = func.__func__ is getattr(getattr(owner, "run", None), "__func__", None)
+    if not own and _is_of_celery(func):
+        name = func.__name__
         raise NotStorable(
-            f"A Celery task is added by itself, but this is its method {name}.\n"
+            f"A Celery task or a signature is added by itself, but this is its method {name}.\n"
             f"    background_tasks.add_task(task.{name}, ...)  # incorrect!\n"
             "    background_tasks.add_task(task, x)  # correct!\n"
             "A delay, a queue or a priority: background_tasks.options(delay=60).add_task(task, x),"
             " or the options of the Celery task."
         )
-    return None
+    return False
+
+
+def _is_of_celery(method: Any) -> bool:
+    known = hasattr(imported("celery.app.task", "Task"), method.__name__)
+    return known or method.__func__.__module__.startswith("celery.")
 
 
 def _of_signature(signature: Any) -> RemoteTask:
@@ -83,10 +95,11 @@ def _of_signature(signature: Any) -> RemoteTask:
             " not stored. Set them in @app.task(...), or use background_tasks.options(delay=60)."
         )
     task = imported("celery.app.task", "Task")
-    found = signature.app.tasks.get(signature["task"])
+    app = _own_app(signature.app)
+    found = app.tasks.get(signature["task"])
     if isinstance(found, task):
         return CeleryTask(found, signature)
-    return NamedCeleryTask(signature["task"], signature.app, signature)
+    return NamedCeleryTask(signature["task"], app, signature)
 
 
 def named(name: str) -> RemoteTask | None:
@@ -97,14 +110,57 @@ def named(name: str) -> RemoteTask | None:
     """
     if not name.startswith(BY_NAME):
         return None
-    active = imported("celery._state", "_get_active_apps")
-    apps = list(active()) if active else []
+    apps = _apps()
     if len(apps) != 1:
         raise UnknownTask(
             f"{name} is sent by its name alone, through the one Celery app of the process, but"
             f" {len(apps)} are imported. Add the task itself instead of a signature."
         )
-    return NamedCeleryTask(name.removeprefix(BY_NAME), apps[0])
+    return _named(name.removeprefix(BY_NAME), apps[0])
+
+
+@functools.lru_cache(maxsize=1024)
+def _named(task_name: str, app: Any) -> RemoteTask:
+    """Return the one object of a name: a worker keeps what it knows of each."""
+    return NamedCeleryTask(task_name, app)
+
+
+def _apps() -> list[Any]:
+    """Return the Celery apps of the application, without Celery's fallback if there are others."""
+    active = imported("celery._state", "_get_active_apps")
+    apps = list(active()) if active else []
+    return [app for app in apps if not _is_fallback(app)] or apps
+
+
+def _is_fallback(app: Any) -> bool:
+    """Return True for the app that Celery makes when its current app is first asked for."""
+    is_default = app is imported("celery._state", "default_app")
+    return is_default and app.main == "default" and not app.set_as_current
+
+
+def _current(task: Any) -> Any:
+    """Return the task behind a proxy.
+
+    A `shared_task` is one of its thread's current app.
+    """
+    found = _behind(task)
+    app = _own_app(found.app)
+    return found if app is _behind(found.app) else app.tasks.get(found.name, found)
+
+
+def _behind(proxy: Any) -> Any:
+    """Return the object behind one of Celery's proxies; others as they are."""
+    return proxy._get_current_object() if hasattr(proxy, "_get_current_object") else proxy
+
+
+def _own_app(app: Any) -> Any:
+    """Return the application's one app for the fallback.
+
+    That is the current app of every thread but the one that made the app, and has no broker.
+    """
+    found = _behind(app)
+    apps = _apps() if _is_fallback(found) else []
+    return apps[0] if len(apps) == 1 else found
 
 
 class _OfCelery(RemoteTask):
@@ -120,6 +176,11 @@ class _OfCelery(RemoteTask):
     def __init__(self, app: Any, signature: Any = None) -> None:
         self.app = app
         self._signature = signature
+
+    @property
+    def ignores_results(self) -> bool:
+        """True if the fleet keeps no results of this task."""
+        return bool(self.app.conf.task_ignore_result)
 
     @property
     def fleet(self) -> Hashable:
@@ -139,10 +200,15 @@ class _OfCelery(RemoteTask):
         """Connect to the app's broker."""
         return CeleryConnection(self.app)
 
+    def is_of_call(self, error: BaseException) -> bool:
+        """Return True also for a queue that RabbitMQ has, but with other arguments."""
+        of_queue = is_a(error, "amqp.exceptions", "PreconditionFailed")
+        return of_queue or is_a(error, "amqp.exceptions", "NotFound") or super().is_of_call(error)
+
     def ask(self, fleet_id: str) -> JobState | None:
         """Ask the result backend; None without one."""
-        if type(self.app.backend).__name__ == "DisabledBackend":
-            return None
+        if self.ignores_results or type(self.app.backend).__name__ == "DisabledBackend":
+            return None  # it would say PENDING for ever
         return _STATES.get(self.app.AsyncResult(fleet_id).state, JobState.RUNNING)
 
 
@@ -154,8 +220,13 @@ class CeleryTask(_OfCelery):
     """
 
     def __init__(self, task: Any, signature: Any = None) -> None:
-        self.task = task._get_current_object() if hasattr(task, "_get_current_object") else task
+        self.task = _current(task)
         super().__init__(self.task.app, signature)
+
+    @property
+    def ignores_results(self) -> bool:
+        """True if the fleet keeps no results of this task."""
+        return bool(self.task.ignore_result)
 
     @property
     def name(self) -> str:
@@ -169,11 +240,17 @@ class CeleryTask(_OfCelery):
         return run
 
     def check(self, args: Args, kwargs: Kwargs) -> None:
-        """Encode them as Celery will."""
-        encode(self, self.task.serializer or self.app.conf.task_serializer, args, kwargs)
+        """Encode them as Celery will; for `pydantic=True`, it makes dicts of models."""
+        serializer = self.task.serializer or self.app.conf.task_serializer
+        dump = getattr(self.task, "_dump_pydantic_arguments", None)
+        if dump is not None and serializer != "pickle":
+            args, kwargs = dump(args, kwargs)
+        encode(self, serializer, args, kwargs)
 
     def send(self, args: Args, kwargs: Kwargs, options: dict[str, Any]) -> Any:
         """Publish; by `apply_async`, which Sentry and OpenTelemetry wrap."""
+        if self.app.conf.task_always_eager:  # it runs here, and its errors are not those of sending
+            options = {**options, "throw": False}
         return self.task.apply_async(args, kwargs, **options)
 
 
@@ -234,11 +311,11 @@ class CeleryConnection:
 
 def _limits(app: Any) -> dict[str, Any]:
     """Return the transport options that make a send confirmed and its waits finite."""
-    url = app.conf.broker_write_url or ""
-    url = url if isinstance(url, str) else url[0]
-    if url.startswith(("amqp", "pyamqp")):
+    # Of a connection that is not opened. Its URL does not tell: without one it goes to RabbitMQ.
+    driver = app.connection_for_write().transport.driver_type
+    if driver == "amqp":
         return {"confirm_publish": True, "read_timeout": ANSWER_WITHIN}
-    if url.startswith(("redis", "rediss", "sentinel", "valkey")):
+    if driver == "redis":
         return {"socket_timeout": ANSWER_WITHIN, "socket_connect_timeout": ANSWER_WITHIN}
     return {}
 

@@ -31,6 +31,8 @@ def recognise(func: object) -> RemoteTask | None:
     """
     if is_a(func, "dramatiq.actor", "Actor"):
         return DramatiqTask(func)
+    if is_a(func, "dramatiq.generic", "GenericActor"):  # its metaclass makes objects, not classes
+        return DramatiqTask(vars(func)["__actor__"])
     if inspect.ismethod(func) and is_a(func.__self__, "dramatiq.actor", "Actor"):
         if func.__name__ == "send":
             return DramatiqTask(func.__self__)
@@ -58,14 +60,15 @@ class DramatiqTask(RemoteTask):
 
     @property
     def name(self) -> str:
-        """The name of its function."""
-        return name_of(self.func)
+        """The name of its function, or of its class."""
+        func = self.actor.fn
+        return name_of(func if hasattr(func, "__qualname__") else type(func))
 
     @property
     def func(self) -> Function:
-        """Its function."""
+        """Its function; of a class, `perform`."""
         func: Function = self.actor.fn
-        return func
+        return getattr(func, "perform", func)
 
     @property
     def fleet(self) -> Hashable:
@@ -87,6 +90,12 @@ class DramatiqTask(RemoteTask):
     def connect(self) -> Connection:
         """Use the broker: it keeps a connection for each thread."""
         return DramatiqConnection(self.actor.broker)
+
+    def is_of_call(self, error: BaseException) -> bool:
+        """Return True also for a queue that RabbitMQ has, but with other arguments."""
+        told = [each for each in error.args if isinstance(each, BaseException)]
+        of_queue = any(is_a(each, "pika.exceptions", "ChannelClosedByBroker") for each in told)
+        return of_queue or super().is_of_call(error)
 
     def ask(self, fleet_id: str) -> JobState | None:
         """Ask the result backend, which knows nothing but results: COMPLETED or None."""

@@ -1,8 +1,9 @@
 """Recognise remote tasks, and the objects of systems that we cannot hand over to."""
 
+import functools
 import types
 
-from afterword.errors import ConfigurationError, NotStorable, safe_repr
+from afterword.errors import ConfigurationError, NotStorable, kind_of
 from afterword.fleets import arq, celery, dramatiq, rq
 from afterword.fleets.others import refuse_others
 from afterword.fleets.remote import Function, RemoteTask
@@ -21,10 +22,24 @@ def remote_task(func: object) -> RemoteTask | None:
         return _via.get(func)
     if isinstance(func, RemoteTask):
         return func
+    if isinstance(func, functools.partial):
+        _refuse_partial(func)
+        return None
     found = celery.recognise(func) or dramatiq.recognise(func)
     if found is None:
         refuse_others(func)
     return found
+
+
+def _refuse_partial(func: "functools.partial[object]") -> None:
+    remote = remote_task(func.func)  # a partial of a partial is one already
+    if remote is not None:
+        raise NotStorable(
+            f"{remote.name} runs in its {remote.system} fleet, to which a partial cannot be sent."
+            " Pass the arguments to add_task.\n"
+            "    background_tasks.add_task(partial(task, 1))  # incorrect!\n"
+            "    background_tasks.add_task(task, 1)  # correct!"
+        )
 
 
 def declare_via(target: Function | str, via: object) -> RemoteTask:
@@ -40,8 +55,9 @@ def declare_via(target: Function | str, via: object) -> RemoteTask:
         )
     task = rq.via(target, via) or arq.via(target, via)
     if task is None:
-        raise ConfigurationError(
-            f"via= must be a queue of RQ or the RedisSettings of arq, but it is {safe_repr(via)}.\n"
+        raise ConfigurationError(  # without the value: a URL has a password in it
+            "via= must be a queue of RQ, or the RedisSettings or WorkerSettings of arq, but it is"
+            f" one {kind_of(via)}.\n"
             '    task(send_email, via=rq.Queue("mail", connection=redis))\n'
             '    task("resize", via=arq.connections.RedisSettings(host="redis"))'
         )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from afterword.errors import ArgumentError, kind_of
 from afterword.model.job import JobState
+from afterword.model.modules import stable_name
 
 Function = Callable[..., Any]
 Args = Sequence[Any]
@@ -65,6 +66,10 @@ class RemoteTask(ABC):
     def connect(self) -> Connection:
         """Connect to the fleet, in the thread that sends."""
 
+    def is_of_call(self, error: BaseException) -> bool:
+        """Return True for an error of one call: the next one may be fine."""
+        return isinstance(error, TypeError | ValueError | LookupError | AttributeError)
+
     @abstractmethod
     def ask(self, fleet_id: str) -> JobState | None:
         """Return the state of a job that was handed over; None: it cannot be known."""
@@ -87,7 +92,9 @@ def name_of(target: Function | str) -> str:
     >>> name_of(len), name_of("resize")
     ('builtins:len', 'resize')
     """
-    return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+    if isinstance(target, str):
+        return target
+    return f"{stable_name(target.__module__)}:{target.__qualname__}"
 
 
 def fleet_id(job_id: str, attempt: int, failures: int, lost: int, interrupted: int) -> str:

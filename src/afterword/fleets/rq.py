@@ -89,6 +89,11 @@ class RQTask(RemoteTask):
         return name_of(self.target)
 
     @property
+    def path(self) -> str:
+        """The dotted path by which RQ's workers import it; `__main__` is no module of theirs."""
+        return self.name.replace(":", ".")
+
+    @property
     def func(self) -> Function:
         """The function; for a path, one that takes anything."""
         return unbound if isinstance(self.target, str) else self.target
@@ -101,7 +106,7 @@ class RQTask(RemoteTask):
     def check(self, args: Args, kwargs: Kwargs) -> None:
         """Encode them as RQ will."""
         try:
-            self.queue.serializer.dumps((self.name, None, args, kwargs))
+            self.queue.serializer.dumps((self.path, None, args, kwargs))
         except Exception as error:
             raise refuse_arguments(self, error) from None
 
@@ -111,11 +116,13 @@ class RQTask(RemoteTask):
 
     def ask(self, fleet_id: str) -> JobState | None:
         """Ask RQ; a job that it does not know (any more) is None."""
-        job = imported("rq.job", "Job")
+        connection = RQConnection(self.queue)
         try:
-            found = job.fetch(fleet_id, connection=self.queue.connection)
+            found = connection.fetch(fleet_id)
         except imported("rq.exceptions", "NoSuchJobError"):
             return None
+        finally:
+            connection.close()
         return _STATES.get(str(found.get_status(refresh=False).value), JobState.QUEUED)
 
 
@@ -124,6 +131,7 @@ class RQConnection:
 
     def __init__(self, queue: Any) -> None:
         self._client = _client_like(queue.connection)
+        self._is_own = self._client is not queue.connection
         self._queue = copy.copy(queue)
         self._queue.connection = self._client
 
@@ -131,14 +139,20 @@ class RQConnection:
         """Enqueue a job with this id, unless RQ has it."""
         try:
             self._queue.enqueue_call(
-                task.target, args=tuple(args), kwargs=dict(kwargs), job_id=fleet_id, unique=True
+                task.path, args=tuple(args), kwargs=dict(kwargs), job_id=fleet_id, unique=True
             )
         except imported("rq.exceptions", "DuplicateJobError"):
             pass  # an earlier attempt has sent it
 
+    def fetch(self, fleet_id: str) -> Any:
+        """Return the job of RQ with this id."""
+        queue = self._queue
+        return queue.job_class.fetch(fleet_id, self._client, serializer=queue.serializer)
+
     def close(self) -> None:
-        """Close our client."""
-        self._client.close()
+        """Close our client; that of the application serves others, too."""
+        if self._is_own:
+            self._client.close()
 
 
 def _client_like(client: Any) -> Any:

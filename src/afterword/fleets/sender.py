@@ -7,7 +7,8 @@ id that stays the same.
 
 After a failure the fleet is left alone for a moment, a little longer each time, and calls are
 refused at once: a thousand jobs for a dead broker must not take the places of others. Nor are more
-than a few threads left hanging: then the fleet is tried again once one of them has come back.
+than a few threads left hanging: then the fleet is tried again once one of them has come back, or
+after ten minutes, because a client may wait for ever for a host that is gone.
 """
 
 import asyncio
@@ -24,9 +25,8 @@ from afterword.model.clock import Clock
 from afterword.model.fork import in_child
 
 LONGEST_PAUSE = 15.0  # seconds for which a fleet that fails is left alone
-MOST_HUNG = 3  # threads of a fleet that may hang at the same time
-# Errors of one call: the next one may be fine.
-_OF_CALLS = (TypeError, ValueError, LookupError, AttributeError)
+MOST_HUNG = 3  # threads of a fleet that may hang at the same time; then one more every
+HUNG_FOR = 600.0  # seconds
 _Sending = tuple["concurrent.futures.Future[None]", Callable[[Connection], None]]
 
 clock = Clock()
@@ -39,9 +39,11 @@ class Sender:
         self._task = task
         self._waiting: queue.SimpleQueue[_Sending | None] = queue.SimpleQueue()
         self._sending = 0  # calls that wait for an answer
+        self._answers = 0  # of the present thread and those before it
         self._failures = 0  # since the last success
         self._paused_until = 0.0  # monotonic
         self._hung = 0  # threads that were abandoned and have not come back
+        self._abandoned_at = 0.0  # monotonic, the last of them
         self._error = ""
         self._lock = threading.Lock()
         self._start()
@@ -65,10 +67,12 @@ class Sender:
             waiting = self._waiting
             waiting.put((sending, lambda to: context.run(to.send, task, fleet_id, args, kwargs)))
         self._sending += 1
+        answers = self._answers
         try:
             await asyncio.wait_for(asyncio.wrap_future(sending), SEND_WITHIN)
         except TimeoutError:
-            self._abandon(waiting)
+            if answers == self._answers:  # otherwise it is slow, and has taken those before
+                self._abandon(waiting)
             raise FleetUnavailable(
                 f"The fleet of {task.name} ({task.system}) did not answer within {SEND_WITHIN:g}"
                 " seconds. It is tried again until it does. Is its broker running?"
@@ -78,8 +82,9 @@ class Sender:
 
     def _require_answers(self) -> None:
         """Refuse a call while the fleet is left alone, and while one call tries if it is back."""
-        paused = clock.monotonic() < self._paused_until or self._hung >= MOST_HUNG
-        if paused or (self._failures and self._sending):
+        now = clock.monotonic()
+        hung = self._hung >= MOST_HUNG and now < self._abandoned_at + HUNG_FOR
+        if now < self._paused_until or hung or (self._failures and self._sending):
             raise FleetUnavailable(
                 f"The fleet of {self._task.system} failed just now, and is tried again in a moment:"
                 f" {self._error}"
@@ -99,6 +104,7 @@ class Sender:
                 return  # another caller has done it
             self._waiting = queue.SimpleQueue()
             self._hung += 1
+            self._abandoned_at = clock.monotonic()
         self._pause(TimeoutError())
         with contextlib.suppress(queue.Empty):
             while (item := hung.get_nowait()) is not None:
@@ -122,12 +128,13 @@ class Sender:
             except BaseException as error:
                 _close(connection)
                 connection = None
-                if not isinstance(error, _OF_CALLS):
+                if not self._task.is_of_call(error):
                     self._pause(error)
                 _settle(sending, error)
             else:
                 self._failures, self._paused_until = 0, 0.0
                 _settle(sending, None)
+            self._answers += self._waiting is waiting
         _close(connection)
         with self._lock:
             self._hung -= 1  # only an abandoned thread is told to end
@@ -143,7 +150,7 @@ class Sender:
         try:
             send(connection)
         except Exception as error:
-            if not again or isinstance(error, _OF_CALLS):
+            if not again or self._task.is_of_call(error):
                 raise
             _close(connection)
             connection = self._task.connect()

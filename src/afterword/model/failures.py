@@ -114,7 +114,7 @@ def _group(
     )
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=2500)  # more than are looked at for groups at a time
 def kind_of(error: str) -> tuple[str, str]:
     """Return the type of an error's exception, and its message without what varies.
 

@@ -38,13 +38,15 @@ Function = Callable[..., Any]
 PATIENCE = 5.0  # seconds for which a call waits while none of the jobs before it runs
 
 
-async def call_plainly(func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+async def call_plainly(
+    func: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any], job_id: str | None = None
+) -> None:
     """Call a task as Starlette does: `async def` in the event loop, `def` in a thread.
 
-    The task of another system is sent to its fleet.
+    The task of another system is sent to its fleet, under the id of its job if it has one.
     """
     if remote := remote_task(func):
-        await hand_over(remote, new_id(), *remote.arguments(args, kwargs))
+        await hand_over(remote, job_id or new_id(), *remote.arguments(args, kwargs))
         return
     if is_async(func):
         await func(*args, **kwargs)
@@ -172,6 +174,7 @@ async def call_injected(
     injection: Injection,
     provided: Provided,
     call: Call,
+    job_id: str,
 ) -> None:
     """Call a task with its dependencies, in a scope of their own, not in that of the request.
 
@@ -180,7 +183,7 @@ async def call_injected(
         TypeError: the arguments do not fit the parameters that are not injected.
     """
     if belongs_elsewhere(call.func):
-        await call_plainly(call.func, call.args, call.kwargs)
+        await call_plainly(call.func, call.args, call.kwargs, job_id)
         return
     inner = injection.unwrap(call.func)
     needs = injection.of(inner)

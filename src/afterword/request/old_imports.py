@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.routing import BaseRoute, Mount
 
+from afterword.model.modules import stable_name
 from afterword.request.middleware import AfterwordMiddleware
 from afterword.tasks import application
 
@@ -80,7 +81,7 @@ def find(app: Starlette) -> list[OldImport]:
         place, wrong = _line_of(use, import_in)
         source = "fastapi" if use.as_parameter else "background"
         right = f"from afterword.{source} import {use.name}"
-        is_own = application.is_own(application.stable_name(use.func.__module__))
+        is_own = application.is_own(stable_name(use.func.__module__))
         found.setdefault((place, wrong, right, is_own), {})[use.route] = None
     return [
         OldImport(place, wrong, right, tuple(routes), is_own)

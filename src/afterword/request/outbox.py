@@ -528,7 +528,7 @@ class Outbox:
     async def call(self, entry: Entry) -> None:
         """Call it here, with its injected arguments."""
         with self.intake.provide(entry) as provided:
-            await inline.call_injected(self.intake.injection, provided, entry.call)
+            await inline.call_injected(self.intake.injection, provided, entry.call, entry.job.id)
 
     @property
     def stopped(self) -> bool:

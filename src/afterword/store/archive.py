@@ -104,9 +104,9 @@ def _object(line: str, number: int) -> dict[str, Any]:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise _wrong(number, f"it is no JSON: {error}") from None
+        raise _wrong(number, f"it is not JSON: {error}") from None
     if not isinstance(values, dict):
-        raise _wrong(number, f"it is no JSON object but a {type(values).__name__}")
+        raise _wrong(number, f"it is not a JSON object but a {type(values).__name__}")
     return values
 
 

@@ -10,6 +10,7 @@ seconds, or that was imported.
 Longer periods are the sums of their minutes.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -151,10 +152,16 @@ def outdated(now: float) -> Sequence[Values]:
 
 def counter_records(rows: Iterable[Row], seconds: int) -> list[CounterRecord]:
     """Make the records of rows of counters.sql."""
-    return [
-        _record(seconds, row[0], row[1:4], row[4], Histogram.read(row[5]), Histogram.read(row[6]))
-        for row in rows
-    ]
+    return [_counted(seconds, *row) for row in rows]
+
+
+# An open page asks for the same periods again and again, and those that are over do not change.
+@functools.lru_cache(maxsize=8192)
+def _counted(
+    seconds: int, start: int, task: str, queue: str, state: str, jobs: int, waited: str, ran: str
+) -> CounterRecord:
+    waits, runs = Histogram.read(waited), Histogram.read(ran)
+    return _record(seconds, start, (task, queue, state), jobs, waits, runs)
 
 
 def latest_records(rows: Iterable[Row], seconds: int) -> list[CounterRecord]:

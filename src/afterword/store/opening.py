@@ -39,7 +39,7 @@ def open_store(url: str) -> Store:
             '    Afterword(app, "sqlite:///jobs.db")  # correct! a file for the jobs alone'
         )
     raise ConfigurationError(
-        "A store URL starts with one of ['sqlite://', 'sqlite+pysqlite://', 'postgresql://'], but"
+        "A store URL starts with sqlite://, sqlite+pysqlite:// or postgresql://, but"
         f" this one is {masked(url)}. Examples: sqlite:///jobs.db (relative path),"
         " sqlite:////var/lib/app/jobs.db (absolute), postgresql://user:password@host/database."
     )

@@ -29,6 +29,7 @@ Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 Fence = tuple[str, int, str, int | None]  # the job's id, the attempt, its worker, its number
 
+ATTEMPTS_KEPT = 100  # of a job: what is handed over is tried without end
 UNSEEN = 180.0  # seconds after which no running code has a rule that was not declared again
 INTERRUPTED = "interrupted by a shutdown"
 POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"

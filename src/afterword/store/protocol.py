@@ -405,7 +405,10 @@ class Store(Protocol):
         """
 
     def attempts(self, job_id: str) -> Sequence[AttemptRecord]:
-        """The attempts at a job, the first one first."""
+        """The attempts at a job, the first one first.
+
+        Of a job with many attempts, those before the last hundred may be left out.
+        """
 
     def logs(self, job_id: str) -> Mapping[int, str]:
         """Return the log of each attempt at a job that has one, by the attempt's number."""

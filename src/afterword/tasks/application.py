@@ -29,6 +29,7 @@ from pathlib import Path
 from types import ModuleType
 
 from afterword.errors import ConfigurationError
+from afterword.model.modules import find_module, stable_name
 
 _PACKAGE = __name__.partition(".")[0]
 # A folder that one of these is imported from has installed packages.
@@ -132,8 +133,11 @@ def _outermost(module: str) -> str:
 def _folder_of(module: str) -> str | None:
     """Return the folder (or archive) in which the module's dotted name begins, if there is one."""
     file = getattr(find_module(module), "__file__", None)
-    if not isinstance(file, str):
-        return None
+    return _beginning(module, file) if isinstance(file, str) else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _beginning(module: str, file: str) -> str | None:
     path, parts = Path(file).with_suffix(""), tuple(module.split("."))
     if path.name in ("__init__", "__main__") and parts[-1] != path.name:
         path = path.parent
@@ -146,29 +150,3 @@ def _has_installed(folder: str) -> bool:
     if any(_folder_of(each) == folder for each in _INSTALLED):
         return True
     return any(True for _ in metadata.distributions(path=[folder]))
-
-
-# ---------------------------------------------------------------------- the names of modules
-
-
-def find_module(name: str) -> ModuleType | None:
-    """Return an imported module by its stable name."""
-    found = sys.modules.get(name)
-    if found is None and name == _importable_name_of_main():
-        found = sys.modules["__main__"]
-    return found
-
-
-def stable_name(module: str) -> str:
-    """Replace `__main__`, which is another module in every program, by its importable name."""
-    return _importable_name_of_main() if module == "__main__" else module
-
-
-@functools.cache
-def _importable_name_of_main() -> str:
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
-    file = getattr(main, "__file__", None)
-    return Path(file).stem if file else "__main__"

@@ -76,8 +76,8 @@ class TaskOptions:
             `key=lambda user_id: user_id`.
         on_failure_call: a function of (job, error, attempt), called when a job of the task has
             failed for good; see `Afterword.on_failure`.
-        via: the queue of RQ, or the `RedisSettings` of arq, whose workers run the task; see
-            docs/fleets.md.
+        via: the queue of RQ, or the `RedisSettings` or `WorkerSettings` of arq, whose workers run
+            the task; see docs/fleets.md.
 
     Raises:
         ConfigurationError: an option has an invalid value.
@@ -306,14 +306,17 @@ def refuse_options_of_fleets(system: str, name: str, options: "TaskOptions | Cal
     Raises:
         ConfigurationError: one of them is set.
     """
-    for option in ("timeout", "retries", "executor"):
-        if getattr(options, option, None) is not None:
+    for option in _OF_RUNNING:
+        default = getattr(_DEFAULTS, option)
+        if getattr(options, option, default) != default:
             raise ConfigurationError(
                 f"{option} is not possible for {name}, because the workers of {system} run it. Set"
                 f" what {system} has for it. Sending it to them is repeated without end."
             )
 
 
+_DEFAULTS = TaskOptions()
+_OF_RUNNING = ("timeout", "retries", "executor", "backoff", "retry_on", "on_crash")
 _OF_TASKS = TaskOptionsDict.__annotations__.keys()
 _OF_CALLS = CallOptionsDict.__annotations__.keys()
 

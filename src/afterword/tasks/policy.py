@@ -16,7 +16,7 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from afterword.errors import InjectionError, TaskRequestError
+from afterword.errors import FleetUnavailable, InjectionError, TaskRequestError
 from afterword.model import control
 from afterword.model.job import JobOptions, OnCrash
 from afterword.model.outcome import (
@@ -164,7 +164,9 @@ def decide_hand_over(
         return Cancelled(interruption.reason)
     if interruption is not None:
         return Released()
-    return RetryAt(_SENDING.delay(failures + 1, chance), describe(error))
+    # Where we waited for the fleet is of no use to anybody.
+    told = reason_of(error) if isinstance(error, FleetUnavailable) else describe(error)
+    return RetryAt(_SENDING.delay(failures + 1, chance), told)
 
 
 _SENDING = Backoff(base=1, cap=60)

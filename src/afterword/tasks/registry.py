@@ -26,9 +26,11 @@ from afterword.errors import (
     UnknownTask,
     safe_repr,
 )
+from afterword.fleets.others import refuse_others
 from afterword.fleets.recognition import declare_via, named_task, remote_task
 from afterword.fleets.remote import RemoteTask
 from afterword.fleets.rq import refuse_delay
+from afterword.model.modules import find_module, stable_name
 from afterword.tasks import application
 from afterword.tasks.options import (
     TaskOptions,
@@ -188,6 +190,7 @@ def require_callable(func: object) -> None:
 
     Raises:
         TypeError: a coroutine (the function was called), a generator function, or no callable.
+        NotStorable: several messages of another system.
     """
     if isinstance(func, types.FunctionType) and not func.__code__.co_flags & _GENERATOR:
         return
@@ -200,6 +203,7 @@ def require_callable(func: object) -> None:
             f"    add_task({name}, x)  # correct!"
         )
     if not callable(func):
+        refuse_others(func)
         raise TypeError(
             f"A task must be a function, but this is a {type(func).__qualname__}."
             " Pass the function itself."
@@ -230,7 +234,7 @@ def reference(func: Function) -> str:
     """Return the name by which a job refers to a function: `module:qualname`."""
     if not isinstance(func, types.FunctionType) and (remote := _maybe_remote(func)):
         return remote.name
-    module = application.stable_name(getattr(func, "__module__", None) or "")
+    module = stable_name(getattr(func, "__module__", None) or "")
     return f"{module}:{getattr(func, '__qualname__', '<unnamed>')}"
 
 
@@ -257,6 +261,11 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
         return _storable_remote(remote, func)
     if not isinstance(func, types.FunctionType) or "<" in name:
         raise NotStorable(unnamed(func))
+    if name in _remote:
+        raise NotStorable(
+            f"A name stands for one task, but {name!r} is registered as a task of another system,"
+            " to which its jobs would go. Give it a function of its own."
+        )
     found = _find(name)
     if found is None or not _is_same(func, found, unwrap):
         refuse_delay(func)
@@ -283,6 +292,18 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
 def _storable_remote(remote: RemoteTask, func: Function) -> str:
     """Return the name of another system's task, if every process of this application finds it."""
     name = remote.name
+    if remote is func and named_task(name) is not func:
+        raise NotStorable(
+            f"A name stands for one task, but task({name!r}, via=...) was called again later, with"
+            " another fleet. Give each fleet a function or a name of its own."
+        )
+    if name in _registered:
+        raise NotStorable(
+            f"A name stands for one task, but {name!r} is also registered as a function, which our"
+            f" own workers would run. Put our decorator above that of {remote.system}:\n"
+            "    @afterword.task(priority=1)\n"
+            f"    @...  # of {remote.system}"
+        )
     if name in _remote or named_task(name):
         return name
     found = _find(name)
@@ -292,7 +313,7 @@ def _storable_remote(remote: RemoteTask, func: Function) -> str:
             f" {name!r} is not there: it was made in a function, in a class, or under another name."
             " Define it at the top of a module, or register it: afterword.task(the_task)."
         )
-    if not application.is_own(name.partition(":")[0]):
+    if not application.may_be_added(name.partition(":")[0]):
         raise NotStorable(
             "Stored jobs may name only tasks of the application's own modules, but"
             f" {name!r} is in none of them. Register it where Afterword is created:"
@@ -354,7 +375,7 @@ def _find_own(name: str) -> Function | None:
 
 def _find(name: str) -> Function | None:
     module_name, _, qualname = name.partition(":")
-    found: Any = application.find_module(module_name)
+    found: Any = find_module(module_name)
     for part in qualname.split("."):
         # vars() and not getattr(): stored text must not run a property or a __getattr__.
         found = vars(found).get(part) if isinstance(found, types.ModuleType | type) else None

@@ -371,6 +371,8 @@ class Runner:
             return  # cancelled before: a second time would interrupt its clean-up
         running.interruption = interruption
         running.context.told_to_end = interruption.error
+        if interruption.why is Why.CANCELLED and running.attempt.target.remote is not None:
+            return  # it may have been sent already, and says so within seconds
         if running.task is not None and not self._loop.is_closed():
             running.attempt.cancel(running.context.told_to_end, running.task)
         elif running.call is not None:

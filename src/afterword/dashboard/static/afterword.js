@@ -164,6 +164,7 @@
 
   function start() {
     showLive();
+    document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     $("live").addEventListener("click", togglePause);
     $("help").hidden = false;
     $("help").addEventListener("click", () => $("shortcuts").showModal());

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from afterword.model.job import SUCCESSES, JobState
 from afterword.model.outcome import Cancelled
 from afterword.store.parts import (
+    ATTEMPTS_KEPT,
     Fence,
     Row,
     Values,
@@ -19,6 +20,7 @@ from afterword.store.postgres.adding import Adding
 from afterword.store.postgres.rows import (
     again_rows,
     attempt_rows,
+    columns,
     final_rows,
     log_rows,
     release_rows,
@@ -165,8 +167,19 @@ class Settling:
         accepted = self.queue_again("requeue", again_rows(settlements))
         over = [each for each in settlements if fence_of(each.claim) in accepted]
         if over:
-            self._writer.execute("attempt", attempt_rows(over))
+            self.keep_attempts(attempt_rows(over))
         return accepted
+
+    def keep_attempts(self, rows: Values) -> None:
+        """Record attempts that did not end their jobs, in place of those long ago."""
+        self._writer.execute("attempt", rows)
+        old = [
+            (job_id, attempt - ATTEMPTS_KEPT)
+            for job_id, attempt in zip(rows["ids"], rows["attempts"], strict=True)
+            if attempt > ATTEMPTS_KEPT
+        ]
+        if old:
+            self._writer.execute("forget_earlier", columns("ids lasts", old))
 
     def finish(self, final: Values) -> set[Fence]:
         """Move jobs to the history, and free the jobs that waited for them or for their place."""

@@ -140,7 +140,7 @@ class Upkeep:
         done |= self._settling.queue_again("requeue", lost_again_rows(again)) if again else set()
         over = [each for each in again if each.fence in done]
         if over:
-            self._writer.execute("attempt", lost_attempt_rows(over))
+            self._settling.keep_attempts(lost_attempt_rows(over))
         return [each.recovered for each in fates if each.fence in done]
 
 

@@ -88,11 +88,12 @@ def file_system(path: Path, mounts: str | None = None) -> str | None:
     """Return the type of the file system that holds the path, e.g. "ext4"; None if unknown."""
     if mounts is None:
         mounts = _MOUNTS.read_text() if _MOUNTS.exists() else ""
+    above = {str(path), *map(str, path.parents)}
     longest, kind = "", None
     for line in mounts.splitlines():
         # man 5 proc: id, parent, major:minor, root, mount point, options..., "-", type, source
         fields, _, rest = line.partition(" - ")
         point = fields.split()[4].replace("\\040", " ")
-        if len(point) >= len(longest) and path.is_relative_to(point):
+        if len(point) >= len(longest) and point in above:
             longest, kind = point, rest.split()[0]
     return kind

@@ -7,6 +7,7 @@ from afterword.model.clock import Clock
 from afterword.model.job import SUCCESSES, JobState
 from afterword.model.outcome import Cancelled, Completed, HandedOver, Released, RetryAt
 from afterword.store.parts import (
+    ATTEMPTS_KEPT,
     INTERRUPTED,
     Fence,
     Row,
@@ -147,8 +148,15 @@ class Settling:
             return self.finish(final_row(settlement, state, now))
         if not self.queue_again("requeue", again_row(settlement, now)):
             return False
-        self._writer.write("attempt", attempt_row(settlement, now))
+        self.keep_attempt(attempt_row(settlement, now))
         return True
+
+    def keep_attempt(self, values: Values) -> None:
+        """Record an attempt that did not end its job, in place of one long ago."""
+        self._writer.write("attempt", values)
+        if (last := values["attempt"] - ATTEMPTS_KEPT) > 0:
+            for statement in ("forget_attempt", "forget_log"):
+                self._writer.write(statement, {"id": values["id"], "last": last})
 
     def finish(self, final: Values) -> bool:
         """Move a job that did not succeed to the history, and what stops with it."""

@@ -83,8 +83,8 @@ class Upkeep:
 
         A clock that is set while this process looks on deletes nothing early: see `Careful`.
         """
-        before = self._careful.now() - retention
         with self._writer.transaction():
+            before = self._careful.now() - retention  # not earlier: the clock may be set meanwhile
             rows = self._writer.write("purge", {"before": before, "limit": limit})
             ids = json.dumps([row[0] for row in rows])
             self._writer.write("forget_attempts", {"ids": ids})
@@ -176,7 +176,7 @@ class Upkeep:
         if state is not None:
             ended = self._settling.finish({**values, "state": state.value})
         elif ended := bool(self._writer.write("requeue", values)):
-            self._writer.write("attempt", values)
+            self._settling.keep_attempt(values)
         return (
             Recovered(job.id, job.task, job.attempt, lost, state or JobState.QUEUED)
             if ended

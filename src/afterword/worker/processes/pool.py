@@ -19,7 +19,7 @@ from typing import Any
 
 from afterword.errors import ConfigurationError, UnknownTask
 from afterword.model.fork import in_child
-from afterword.tasks.application import find_module
+from afterword.model.modules import find_module
 from afterword.worker.processes import logs, wire
 from afterword.worker.processes.call import Call, OnEnd, OnMessage, call_back
 from afterword.worker.processes.ending import Ending

@@ -1,0 +1,1 @@
+DELETE FROM afterword_logs WHERE job_id = :id AND attempt <= :last
