@@ -39,7 +39,7 @@ async def at_work(folder: Path, **options: Any) -> AsyncIterator[Afterword]:
 
 
 async def wait_for(
-    predicate: Callable[[], object], *, description: str, timeout: float = 20.0
+    predicate: Callable[[], object], *, description: str, timeout: float = 60.0
 ) -> None:
     """`tests.helpers.wait_until` for an event loop that has to go on meanwhile."""
     deadline = asyncio.get_running_loop().time() + timeout
@@ -58,7 +58,7 @@ async def record(afterword: Afterword, job: HasId) -> JobRecord:
     return found.record
 
 
-async def ended(afterword: Afterword, job: HasId, *, timeout: float = 20.0) -> JobRecord:
+async def ended(afterword: Afterword, job: HasId, *, timeout: float = 60.0) -> JobRecord:
     """The record of a job, as soon as it is final."""
     deadline = asyncio.get_running_loop().time() + timeout
     pause = pauses()

@@ -4,15 +4,18 @@ import gc
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from afterword.model import job
 from afterword.store.postgres import session
 from afterword.tasks import application
-from tests import command_line, in_memory
+from afterword.worker.processes import process
+from tests import command_line, in_memory, warm
 from tests.hostile import hostile_database
 from tests.postgres import Cluster, Server, some_server
 from tests.stores import KINDS, MakeStore, new_file, stores_in, stores_on
@@ -36,6 +39,8 @@ LONG = (
     "crash/test_simulation",
     "request/test_bad_input",
     "process/test_draining",
+    "tests/test_pytest_plugin",
+    "life/test_rates",
     "store/test_store_machine",
     "store/test_sqlite",
     "cli/test_worker_command",
@@ -72,6 +77,21 @@ def _refuse_addresses(names: Sequence[str]) -> None:
 def anyio_backend() -> str:
     """Afterword runs in asyncio; a module that depends on the event loop has its own fixture."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_children() -> Iterator[None]:
+    """The processes of tasks are forked, too: see `tests.warm`."""
+    forking = SimpleNamespace(Popen=warm.Popen, PIPE=subprocess.PIPE)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(process, "subprocess", forking)
+        yield
+
+
+@pytest.fixture
+def new_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of tasks are new interpreters, for a test of their start."""
+    monkeypatch.setattr(process, "subprocess", subprocess)
 
 
 @pytest.fixture

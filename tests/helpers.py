@@ -131,7 +131,7 @@ class Server:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, timeout: float = 30.0) -> int:
+    def stop(self, timeout: float = 60.0) -> int:
         """SIGTERM, and wait for the end; returns the exit status."""
         self.process.terminate()
         return self.process.wait(timeout)

@@ -281,7 +281,7 @@ async def test_two_applications_share_the_work_of_one_file(
 ) -> None:
     async with at_work(tmp_path, worker=False) as web, at_work(tmp_path):
         job = await web.add_task(note, "noticed at once")
-        after = await ended(web, job, timeout=5)
+        after = await ended(web, job)
 
     assert web._leases.worker != after.worker
     assert ["noticed at once"] == ran

@@ -38,11 +38,17 @@ AFTERWORD = str(Path(sys.executable).with_name("afterword"))
 # No framework with dependencies but FastAPI: Afterword looks at `sys.modules` for those in use.
 IMPORTED = (
     *("afterword.app", "afterword.background", "afterword.cli.commands", "afterword.cli.worker"),
-    *("afterword.fastapi", "afterword.store.postgres", "afterword.store.sqlite", "fastapi"),
+    *(
+        "afterword.fastapi",
+        "afterword.store.postgres",
+        "afterword.store.sqlite",
+        "fastapi",
+        "httpx",
+    ),
     *("pytest", "sqlalchemy.orm", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.main"),
     *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
 )
-LOOKS_AT_TERMINAL = "afterword.cli"
+LOOKS_AT_TERMINAL = "afterword.cli.output"  # when it is imported
 # What an interpreter looks at when it starts. A program for which it differs gets a new one.
 READ_AT_START = ("LANG", "LC_ALL", "LC_CTYPE", "MALLOC_ARENA_MAX", "PYTHON")
 TAKEN_OVER = ("PYTHONPATH", "PYTHONUNBUFFERED")
@@ -112,6 +118,7 @@ def _order(asked: Mapping[str, Any]) -> dict[str, Any] | None:
         **program,
         "unbuffered": "-u" in asked["args"][1:2] or environment.get("PYTHONUNBUFFERED"),
         "environment": environment,
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),  # by this thread
         "folder": os.path.abspath(os.fspath(asked["cwd"] or ".")),  # noqa: PTH100
         "session": asked["start_new_session"],
         "group": asked["process_group"],
@@ -158,6 +165,13 @@ class Mother:
         self.owner = os.getpid()
         self._lock = threading.Lock()
         self._socket, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        started = threading.Event()
+        threading.Thread(target=self._live, args=(its_end, started), daemon=True).start()
+        started.wait()
+        atexit.register(self.end)
+
+    def _live(self, its_end: socket.socket, started: threading.Event) -> None:
+        """Start it, and stay: the kernel takes the end of this thread for the death of a parent."""
         environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
         with its_end:
             self._process = subprocess.Popen(
@@ -165,7 +179,8 @@ class Mother:
                 pass_fds=[its_end.fileno()],
                 env=environment,
             )
-        atexit.register(self.end)
+        started.set()
+        self._process.wait()
 
     def fork(self, order: Mapping[str, Any], streams: Sequence[int]) -> int:
         """Return the number of a new child of this process, once it takes signals."""
@@ -207,8 +222,6 @@ def serve(orders: socket.socket) -> None:
     for name in IMPORTED:
         with contextlib.suppress(ImportError):  # scripts/test-oldest has not all of them
             importlib.import_module(name)
-    for name in [each for each in sys.modules if each.startswith(LOOKS_AT_TERMINAL)]:
-        del sys.modules[name]  # the copies import it again: it has seen our environment
     gc.collect()
     gc.freeze()
     while True:
@@ -279,6 +292,9 @@ def become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
+    if (module := sys.modules.get(LOOKS_AT_TERMINAL)) is not None:
+        importlib.reload(module)
 
 
 def leave(status: int) -> None:

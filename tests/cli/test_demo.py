@@ -92,7 +92,7 @@ def test_a_terminal_gets_colours(tmp_path: Path) -> None:
 
     shown = read_all(ours)
 
-    assert 0 == process.wait(30), shown
+    assert 0 == process.wait(60), shown
     assert "\x1b[1;32mlost" in shown, "green, one of the sixteen colours every theme has"
     assert "Killed it (SIGKILL)" in shown
 
@@ -128,7 +128,7 @@ def test_a_signal_leaves_no_server_and_no_files_behind(
 
         demo.send_signal(number)
 
-        assert status == demo.wait(30)
+        assert status == demo.wait(60)
         wait_until(lambda: not alive(int(started[1])), description="the server is gone")
         assert [] == list(tmp_path.iterdir())
         assert "Traceback" not in demo.stderr.read()
@@ -290,7 +290,7 @@ def test_a_server_behind_a_dashboard_is_killed_by_hand_and_starts_again(tmp_path
             if "Started the server again" in line:
                 break
         running.send_signal(signal.SIGINT)
-        running.wait(20)
+        running.wait(60)
 
     assert "Ended jobs, per minute" in overview
     assert 5 == audit.count("<bdi>afterword demo</bdi>")

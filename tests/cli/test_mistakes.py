@@ -46,7 +46,10 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         (["run", "a:b", "--wait-timeout", "-1"], "SECONDS must be a number, at least 0, but it is"),
         (["top", "--interval", "nan"], "SECONDS must be a number, from 0.1 to 3,600, but it is 'n"),
         (["worker", "--log-level", "loud"], "LEVEL must be one of debug, info, warning, error, bu"),
-        (["queues", "limit", "mail", "0"], "To stop a queue: afterword queues pause mail"),
+        (
+            ["queues", "limit", "mail", "0"],
+            "A limit must be 1 or more, but it is 0. To stop a queue, pause it.",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_the_rule(run: Run, arguments: list[str], said: str) -> None:

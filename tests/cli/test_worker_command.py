@@ -303,7 +303,7 @@ def test_ctrl_c_twice_kills_every_process(tmp_path: Path, store: Afterword) -> N
 
 def test_a_configuration_error_is_printed_once(tmp_path: Path) -> None:
     (tmp_path / "bare.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
-    with commanding(tmp_path, "worker", "bare:app", "--processes", "3") as worker:
+    with commanding(tmp_path, "worker", "bare:app", "--processes", "2") as worker:
         assert 2 == worker.ends()
         assert 1 == worker.said().count("afterword: bare:app must have an Afterword")
 

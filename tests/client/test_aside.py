@@ -168,7 +168,7 @@ def test_who_gives_up_waiting_has_stored_nothing(group: GroupCommit, postgres_ur
             group.run_blocking(adding([a_job("key"), a_job()], None), timeout=0.3)
     group.run_blocking(adding([a_job()], None))
 
-    assert took < 5
+    assert took < 30
     assert 2 == group.store.count()[JobState.QUEUED]
 
 

@@ -59,7 +59,7 @@ def status_of(app: FastAPI, serve: Serve) -> Callable[[], tuple[int, Site]]:
 
 def nothing_is_left(site: Site) -> bool:
     """Whether no job is stored and nothing ran; what nobody confirmed is removed a moment later."""
-    wait_until(lambda: not site.jobs(), description="no job is stored", timeout=5)
+    wait_until(lambda: not site.jobs(), description="no job is stored")
     return not noted
 
 

@@ -78,9 +78,7 @@ class Fleet:
             self._started.add(server)
             server.start(wait=False)
         for server in servers if wait else ():
-            wait_until(
-                server.answers, description=f"{server.url} answers; see {server.log}", timeout=30
-            )
+            wait_until(server.answers, description=f"{server.url} answers; see {server.log}")
 
     def begin(self, clients: "Clients", task: str, seconds: float, jobs: int = 1) -> Sequence[str]:
         """Order jobs from the first server, and wait until all have started; their ids."""

@@ -11,7 +11,7 @@ import pytest
 from simulation.mutating import ROOT, Mutant, mutants, search
 
 SEEDS = 120
-PARTS = 3  # shared by the processes of pytest-xdist
+PARTS = 2  # shared by the processes of pytest-xdist
 
 
 @pytest.mark.parametrize("part", range(PARTS))

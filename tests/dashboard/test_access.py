@@ -23,7 +23,7 @@ from afterword.errors import ConfigurationError
 from afterword.store.protocol import Declared, Store
 from tests.dashboard.conftest import HOST, ROOT, Site, site_of
 from tests.dashboard.population import Population
-from tests.stores import opened
+from tests.stores import new_file, opened
 
 OWN = {"sec-fetch-site": "same-origin"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -39,7 +39,7 @@ def sent(store: Store, url: str, headers: dict[str, str]) -> httpx.Response:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store with one job; which store it is does not matter here."""
-    with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+    with opened(new_file(tmp_path / "jobs.db")) as store:
         yield store
 
 
@@ -55,7 +55,11 @@ def job_id(store: Store) -> str:
 
 def url_of(route: Route, job_id: str) -> str:
     """A URL of the route that works."""
-    return ROOT + route.path.format(job_id=job_id, format="json") + f"?id={job_id}&name=default"
+    return (
+        ROOT
+        + route.path.format(job_id=job_id, format="json")
+        + f"?id={job_id}&name=default&task=app:f"
+    )
 
 
 def ask(site: Site, route: Route, job_id: str, **headers: str) -> int:

@@ -21,7 +21,7 @@ from afterword.store.protocol import Store
 from tests.dashboard.browsing import CHROMIUM, Served, serving
 from tests.dashboard.conftest import site_of
 from tests.dashboard.population import Population
-from tests.stores import opened
+from tests.stores import new_file, opened
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Debian's chromium: scripts/test installs it"
@@ -55,7 +55,7 @@ class Door:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+    with opened(new_file(tmp_path / "jobs.db")) as store:
         yield store
 
 

@@ -41,8 +41,10 @@ def test_each_range_is_a_link_and_draws_what_ended(site: Site, name: str) -> Non
     assert "completed 13" in text
     assert "failed 4" in text
     assert "cancelled 1" in text
-    assert f"3 jobs ended in {RANGES[name].words}" not in text  # it is a title in a picture
-    assert f"4 jobs ended in {RANGES[name].words}" in answer.text
+    assert (
+        f"3 jobs ended in the last {RANGES[name].words}" not in text
+    )  # it is a title in a picture
+    assert f"4 jobs ended in the last {RANGES[name].words}" in answer.text
 
 
 def test_another_range_is_a_mistake(site: Site) -> None:

@@ -12,7 +12,7 @@ from afterword.store.opening import open_store
 from tests.dashboard.conftest import Site, site_of
 from tests.dashboard.population import Population, hostile, ordinary
 from tests.dashboard.test_screens import text_of
-from tests.stores import opened
+from tests.stores import new_file, opened
 
 
 def test_it_shows_what_the_doctor_finds(site: Site) -> None:
@@ -34,7 +34,7 @@ def test_it_shows_what_the_doctor_finds(site: Site) -> None:
 
 
 def test_a_healthy_store_is_healthy(tmp_path: Path) -> None:
-    with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+    with opened(new_file(tmp_path / "jobs.db")) as store:
         Population(store)
 
         assert "System healthy" in text_of(site_of(store).get("/system"))

@@ -15,7 +15,7 @@ from tests.dashboard.conftest import ROOT, Site, site_of
 from tests.dashboard.population import Population
 from tests.dashboard.test_access import ask, names
 from tests.dashboard.test_screens import shown_ids
-from tests.stores import opened
+from tests.stores import new_file, opened
 
 THEIRS, OURS = "customer-7", "customer-8"
 
@@ -142,7 +142,7 @@ def test_a_change_that_would_reach_jobs_of_others_is_refused(
 
 @pytest.mark.parametrize("route", ROUTES, ids=names)
 def test_each_route_is_for_tenants_or_refuses_them(tmp_path: Path, route: Route) -> None:
-    with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+    with opened(new_file(tmp_path / "jobs.db")) as store:
         job_id = Population(store).add(tags=(OURS,))
         status = ask(site_for(store), route, job_id)
         site = site_for(store)

@@ -281,16 +281,22 @@ def test_a_store_that_is_away_is_a_503(tmp_path: Path) -> None:
     assert 503 == client.get("/queues").status_code
 
 
-def test_a_paused_queue_needs_no_workers(store: Store) -> None:
+def test_a_paused_queue_needs_no_more_workers(store: Store) -> None:
+    """But those that run its jobs must stay."""
     from afterword.exporter.depth import depth
 
-    store.add([NewJob(id=new_id(), task="m:f", queue="mail")])
-    store.leave(WORKER)  # which would have to take note first
-    store.pause(["mail"])
-    found = depth(Gauges(lambda: store, store.now))
+    store.add([NewJob(id=new_id(), task="m:f", queue="mail") for _ in range(2)])
+    store.claim(WORKER, ["mail"], 1)
+    with store.transaction():  # does not wait until the worker has taken note
+        store.pause(["mail"])
+    reader = Gauges(lambda: store, store.now)
+    found, one = depth(reader), depth(reader, "mail")
 
-    assert 0 == found["due"]
-    assert found["queues"]["mail"]["paused"]
+    assert (0, 1, 0.0) == (found["due"], found["running"], found["oldest_seconds"])
+    assert (0, 1, 0.0) == (one["due"], one["running"], one["oldest_seconds"])
+    assert (1, 1, True) == tuple(
+        found["queues"]["mail"][each] for each in ("due", "running", "paused")
+    )
 
 
 async def _no(_: Request) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 from celery import Celery, Task, shared_task
 from pydantic import BaseModel
 
+from afterword import task
+
 app = Celery(
     "site",
     broker=os.environ.get("FLEET_BROKER", "memory://"),
@@ -71,6 +73,19 @@ class Failing(Task):  # type: ignore[misc]
 
 
 failing = app.register_task(Failing())
+
+
+@app.task
+@task(priority=1)
+def decorated_below(path: str) -> None:
+    append(path, "ran")
+
+
+def of_both(path: str) -> None:
+    append(path, "ran")
+
+
+to_fleet = app.task(of_both)
 
 
 def made_in_a_function() -> Any:

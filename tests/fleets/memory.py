@@ -33,6 +33,11 @@ def published() -> list[str]:
     return [message.headers["id"] for message in _taken()]
 
 
+def headers(*names: str) -> list[tuple[Any, ...]]:
+    """These headers of the messages in the queue, which is empty afterwards."""
+    return [tuple(message.headers[name] for name in names) for message in _taken()]
+
+
 def messages() -> list[Any]:
     """The bodies of the messages in the queue, which is empty afterwards."""
     return [message.decode() for message in _taken()]

@@ -1,5 +1,7 @@
 """What is given to `add_task` is recognised as a task of a fleet, or refused; no body runs here."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,7 +12,7 @@ import dramatiq
 import pytest
 import redis
 import rq
-from celery import Celery, chain, current_app
+from celery import Celery, chain, current_app, signature
 from dramatiq.composition import group as _group
 from dramatiq.composition import pipeline
 
@@ -78,8 +80,8 @@ def test_what_would_publish_or_run_in_the_request_is_refused(
 
 
 def test_the_delay_of_a_signature_is_its_task(site: Fleet, ran: Ran) -> None:
-    signature: Any = note.s(ran.path)
-    ids = post(site, lambda tasks: tasks.add_task(signature.delay, text="x"))
+    given: Any = note.s(ran.path)
+    ids = post(site, lambda tasks: tasks.add_task(given.delay, text="x"))
 
     site.states()
     assert ids == published()
@@ -124,6 +126,22 @@ def test_a_task_that_is_a_class_is_sent_after_it_was_registered(
     assert (ids, []) == (published(), ran.lines)
 
 
+def test_of_a_function_and_a_task_with_one_name_neither_is_taken_for_the_other(
+    site: Fleet, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_remote", {})
+    task(celery_site.to_fleet)
+    if site.started:
+        with pytest.raises(NotStorable, match="Put our decorator above that of Celery"):
+            post(site, lambda tasks: tasks.add_task(celery_site.decorated_below, ran.path))
+
+    ids = post(site, lambda tasks: tasks.add_task(celery_site.to_fleet, ran.path))
+    post(site, lambda tasks: tasks.add_task(celery_site.of_both, ran.path))  # in the request
+
+    site.states()
+    assert (ids, ["ran"]) == (published(), ran.lines)
+
+
 def test_an_actor_that_is_a_class_is_sent(site: Fleet, ran: Ran) -> None:
     broker = report.broker
     post(site, lambda tasks: tasks.add_task(report, ran.path))
@@ -151,7 +169,11 @@ def test_a_shared_task_belongs_to_the_app_in_every_thread(site: Fleet, ran: Ran)
 
 def test_a_task_by_its_name_alone_is_that_of_the_one_app(site: Fleet, ran: Ran) -> None:
     current_app.tasks  # noqa: B018 - makes Celery's fallback app, which does not count
-    ids = post(site, lambda tasks: tasks.add_task(celery_app.signature("elsewhere", ("x",))))
+    ids = post(
+        site,
+        lambda tasks: tasks.add_task(celery_app.signature("elsewhere", ("x",))),
+        lambda tasks: tasks.add_task(signature("elsewhere", ("x",))),  # of the thread's current app
+    )
 
     site.states()
     assert ids == published()
@@ -204,6 +226,43 @@ def test_the_functions_of_a_script_have_its_importable_name(
     assert RQTask(func, queue).path == reference(func).replace(":", ".")
 
 
+SHOP = """
+from celery import Celery
+
+celery = Celery("shop", broker="memory://")
+
+
+@celery.task
+def receipt(number: int) -> None: ...
+"""
+SCRIPT = """
+from celery import Celery
+from shop import receipt
+
+from afterword import Afterword
+
+celery = Celery("script", broker="memory://")
+
+
+@celery.task
+def own(number: int) -> None: ...
+
+
+afterword = Afterword(url="sqlite:///jobs.db")
+print([afterword.add_task_sync(task, 7).task for task in (receipt, own)])
+"""
+
+
+def test_a_script_adds_tasks_of_fleets_for_an_application_to_send(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "nightly.py").write_text(SCRIPT)
+
+    command = [sys.executable, "nightly.py"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert "['shop:receipt', 'nightly:own']" == told.stdout.strip()
+
+
 def test_a_name_stands_for_one_fleet(site: Fleet) -> None:
     first = task("company.mail.send", via=queue)
     second = task("company.mail.send", via=rq.Queue("other", connection=queue.connection))
@@ -211,3 +270,13 @@ def test_a_name_stands_for_one_fleet(site: Fleet) -> None:
         with pytest.raises(NotStorable, match=r"task\('company.mail.send', via=...\)"):
             post(site, lambda tasks: tasks.add_task(first))
     assert second is resolve("company.mail.send")
+
+
+def test_no_other_system_is_imported_by_ours() -> None:
+    modules = "afterword.fastapi, afterword.cli, afterword.pytest_plugin, afterword.fleets.asking"
+    others = "{'celery', 'kombu', 'amqp', 'rq', 'redis', 'dramatiq', 'pika', 'arq'}"
+    code = f"import sys, {modules}; print({others} & {{*sys.modules}})"
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "set()" == told.stdout.strip()

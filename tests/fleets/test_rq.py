@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 import rq
+from redis import Redis
 
 from afterword import JobState, task
 from afterword.errors import ArgumentError, ConfigurationError, NotStorable
@@ -84,6 +85,30 @@ def test_the_delay_of_a_decorated_function_is_refused(site: Fleet) -> None:
     assert [] == site.jobs()
 
 
+class Pool(redis.ConnectionPool):
+    """A pool with rules of its own, as that of Sentinel."""
+
+    disconnected = 0
+
+    def disconnect(self, *args: Any, **options: Any) -> None:
+        self.disconnected += 1
+        super().disconnect(*args, **options)
+
+
+def test_the_client_of_the_application_is_not_closed(redis: Broker) -> None:
+    pool = Pool.from_url(redis.url)
+    client = Redis.from_pool(pool)
+    remote = remote_task(task(rq_site.note, via=rq.Queue("mail", connection=client)))
+    assert remote is not None
+
+    connection = remote.connect()
+    connection.close()
+
+    assert remote.ask("unknown") is None
+    assert 0 == pool.disconnected
+    client.close()
+
+
 def test_a_queue_is_looked_at_in_the_route(site: Fleet) -> None:
     queue = rq.Queue("mail", connection=redis.Redis(port=9))
     task(rq_site.note, via=queue)
@@ -92,6 +117,7 @@ def test_a_queue_is_looked_at_in_the_route(site: Fleet) -> None:
         post(site, lambda tasks: tasks.add_task(rq_site.note))  # type: ignore[call-overload]
     with pytest.raises(ConfigurationError, match="workers of RQ"):
         task(rq_site.note, via=queue, retries=3)
-    with pytest.raises(ConfigurationError, match="queue of RQ or the RedisSettings"):
-        task(rq_site.note, via="mail")
+    with pytest.raises(ConfigurationError, match="queue of RQ, or the RedisSettings") as told:
+        task(rq_site.note, via="redis://:password@host")
+    assert "password" not in str(told.value)
     assert [] == site.jobs()

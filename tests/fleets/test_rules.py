@@ -26,7 +26,7 @@ from afterword.tasks.registry import _options
 from tests.fleets import celery_site
 from tests.fleets.celery_site import append, note, plain
 from tests.fleets.conftest import Ran
-from tests.fleets.memory import in_memory, published
+from tests.fleets.memory import headers, in_memory, published
 from tests.fleets.site import PATIENCE, Fleet, post, serving_fleet
 from tests.helpers import wait_until
 
@@ -51,7 +51,8 @@ def test_a_unique_key_is_free_once_the_job_was_handed_over(site: Fleet) -> None:
 
     (first,), (second,) = post(site, waiting), post(site, waiting)
     (third,) = post(site, lambda tasks: tasks.options(unique="b").add_task(plain, "x"))
-    wait_until(lambda: published() == [third], description="the other key", timeout=PATIENCE)
+    site.afterword.inquiries.wait_ended_sync([third], PATIENCE)  # published, and that is stored
+    assert [third] == published()
     (fourth,) = post(site, lambda tasks: tasks.options(unique="b").add_task(plain, "x"))
 
     wait_until(lambda: published() == [fourth], description="the key again", timeout=PATIENCE)
@@ -164,6 +165,13 @@ def test_what_follows_a_hand_over_that_is_cancelled_is_cancelled(
 
     assert [JobState.CANCELLED] * 2 == site.states()
     assert [] == ran.lines
+
+
+def test_a_delay_passes_here_and_the_message_has_no_eta(site: Fleet) -> None:
+    (job_id,) = post(site, lambda tasks: tasks.options(delay=0.2).add_task(plain, "x"))
+
+    assert [JobState.HANDED_OVER] == site.states()
+    assert [(job_id, None, None)] == headers("id", "eta", "expires")
 
 
 def test_a_schedule_hands_over(tmp_path: Path) -> None:

@@ -15,15 +15,22 @@ import re
 import shutil
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from afterword import Afterword
+from afterword.cli.commands import commands
 from afterword.errors import ArgumentError
+from afterword.fastapi import Accepted
 from afterword.tasks.arguments import plan
+from afterword.tasks.options import CallOptionsDict, TaskOptionsDict
 from tests import warm
 from tests.helpers import ROOT
 
@@ -39,6 +46,10 @@ _BLOCK = re.compile(
 )
 _LINK = re.compile(r"\]\((?!\w+:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_COMMAND = re.compile(r"(?:[$`]|^) ?afterword ([a-z][^\n|`]*)", re.MULTILINE)
+_OPTION = re.compile(r"(?<= )--[a-z][\w-]*")
+_TASK_OPTIONS = TaskOptionsDict.__annotations__
+_CALL_OPTIONS = CallOptionsDict.__annotations__
 _MARKS = ("", "run", "from", "test with")
 
 
@@ -158,6 +169,28 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [] == broken
 
 
+def _options(words: list[str]) -> set[str]:
+    """The options of the command with which a command line begins; none if it is no command."""
+    command: Any = get_command(commands)
+    for word in words:
+        below = getattr(command, "commands", {}).get(word)
+        if below is None:
+            break
+        command = below
+    return {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_have_the_options_that_pages_show(page: Path) -> None:
+    unknown = [
+        line
+        for line in _COMMAND.findall(page.read_text(encoding="utf-8"))
+        if not set(_OPTION.findall(line)) <= {"--help", *_options(line.split())}
+    ]
+
+    assert [] == unknown
+
+
 def test_pictures_are_there_in_both_looks_and_small() -> None:
     shown = {
         (page.parent / path).resolve()
@@ -169,3 +202,28 @@ def test_pictures_are_there_in_both_looks_and_small() -> None:
     assert shown == pictures
     assert {each.with_name(each.name.replace("-light", "-dark")) for each in shown} <= shown
     assert sum(each.stat().st_size for each in pictures) < 600_000
+
+
+def _named_in_table(page: str, heading: str) -> set[str]:
+    """The names in the first column of the first table below a heading."""
+    text = "\n" + (ROOT / "docs" / page).read_text(encoding="utf-8")
+    below = text.partition(f"\n{heading}\n")[2]
+    table = below[below.index("\n|---") :].partition("\n\n")[0]
+    first = [line.split("|")[1] for line in table.splitlines()[2:]]
+    return set(re.findall(r"`(\w+)`", " ".join(first)))
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "options"),
+    [
+        ("status-api.md", "## The answer 202", signature(Accepted).parameters),
+        ("status-api.md", "## Options", signature(Afterword.jobs_router).parameters),
+        ("tasks.md", "## Options of the application", signature(Afterword).parameters),
+        ("tasks.md", "## All options", {**_TASK_OPTIONS, **_CALL_OPTIONS}),
+        ("schedules.md", "# Schedules", signature(Afterword.every).parameters),
+    ],
+)
+def test_tables_have_the_options_that_there_are(
+    page: str, heading: str, options: Collection[str]
+) -> None:
+    assert {*options} - {"self", "clock", "unknown", "expression"} == _named_in_table(page, heading)

@@ -136,7 +136,7 @@ async def test_a_teardown_that_does_not_end_is_cut_off() -> None:
 
     with pytest.raises(TimeoutError, match=r"may take 0\.02 seconds, but this one took longer"):
         await Run(_noted(log, 60), {}, teardown_timeout=0.02)(_at_once)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     task = asyncio.current_task()
     assert task is not None
     assert 0 == task.cancelling()

@@ -18,7 +18,7 @@ from afterword.store.protocol import Store
 seen: list[Any] = []
 gate = threading.Event()
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 # ---------------------------------------------------------------------- tasks

@@ -254,12 +254,12 @@ async def test_another_process_cancels(store_url: str) -> None:
             theirs = await job_of(other, job)
             at = time.monotonic()
             answer = await theirs.cancel("from elsewhere")
-            await theirs.wait(5)
+            await theirs.wait(20)
             seconds = time.monotonic() - at
 
     assert answer
     assert (JobState.CANCELLED, "from elsewhere") == (theirs.state, theirs.error)
-    assert seconds < 2
+    assert seconds < 20  # the task would take 60
 
 
 async def test_cancelled_means_cancelled_also_when_the_worker_dies(

@@ -33,14 +33,14 @@ async def test_delays_are_as_long_as_they_should_be(
     monkeypatch.setattr(Clock, "now", lambda _: time.time() + skew)
     async with working(postgres_url) as afterword:
         at = time.monotonic()
-        job = await (await afterword.options(delay=0.3).add_task(note, "x")).wait(10)
+        job = await (await afterword.options(delay=0.3).add_task(note, "x")).wait(60)
         seconds = time.monotonic() - at
-        patient = await (await afterword.add_task(be_patient, 0.3)).wait(10)
+        patient = await (await afterword.add_task(be_patient, 0.3)).wait(60)
         attempts = store_of(afterword).attempts(patient.id)
         kept = await afterword.job(job.id)
 
-    assert 0.3 <= seconds < 3
-    assert 0.3 <= seen[-1] - seen[-2] < 3
+    assert 0.3 <= seconds < 30
+    assert 0.3 <= seen[-1] - seen[-2] < 30
     assert (JobState.COMPLETED, 2) == (patient.state, patient.attempt)
     assert all(
         each.started_at and each.ended_at and each.started_at <= each.ended_at for each in attempts
@@ -53,6 +53,6 @@ async def test_a_right_clock_is_not_worth_a_word(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with working(store_url) as afterword:
-        await (await afterword.add_task(note, "x")).wait(10)
+        await (await afterword.add_task(note, "x")).wait(60)
 
     assert "clock" not in caplog.text

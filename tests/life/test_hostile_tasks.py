@@ -74,8 +74,8 @@ async def test_what_is_an_exception_is_tried_again_and_nothing_else(
         ways: list[Callable[..., Any]] = [in_a_thread, in_the_loop, in_a_returned_coroutine]
         jobs = [await afterword.add_task(way, name) for way in ways]
         for job in jobs:
-            await job.wait(20)
-        neighbour = await (await afterword.add_task(note, "alive")).wait(20)
+            await job.wait(60)
+        neighbour = await (await afterword.add_task(note, "alive")).wait(60)
 
     attempts = 1 if name in NO_EXCEPTIONS else 2
     assert [(JobState.FAILED, attempts)] * 3 == [(job.state, job.attempt) for job in jobs]
@@ -86,7 +86,7 @@ async def test_what_is_an_exception_is_tried_again_and_nothing_else(
 @pytest.mark.parametrize("name", ["exit", "interrupt", "cancelled"])
 async def test_a_task_may_say_that_it_is_worth_a_retry(name: str, file_url: str) -> None:
     async with working(file_url) as afterword:
-        job = await (await afterword.add_task(whatever_happens, name)).wait(20)
+        job = await (await afterword.add_task(whatever_happens, name)).wait(60)
 
     assert (JobState.FAILED, 2) == (job.state, job.attempt)
 
@@ -121,8 +121,8 @@ async def test_a_rule_that_raises_fails_the_job(file_url: str) -> None:
     """It does not run for ever; and its thread goes on with the next one."""
     async with working(file_url, concurrency=1) as afterword:
         ways: list[Callable[..., Any]] = [odd_in_a_thread, odd_in_the_loop, odd_in_a_process]
-        jobs = [await (await afterword.add_task(way)).wait(20) for way in ways]
-        neighbour = await (await afterword.add_task(note, "alive")).wait(20)
+        jobs = [await (await afterword.add_task(way)).wait(60) for way in ways]
+        neighbour = await (await afterword.add_task(note, "alive")).wait(60)
 
     assert [JobState.FAILED] * 3 == [job.state for job in jobs]
     assert all("LookupError: no answer" in (job.error or "") for job in jobs)
@@ -142,10 +142,10 @@ async def test_a_task_factory_that_raises_fails_the_job(file_url: str) -> None:
 
         loop.set_task_factory(refuse)
         try:
-            job = await (await afterword.add_task(in_the_loop, "memory")).wait(20)
+            job = await (await afterword.add_task(in_the_loop, "memory")).wait(60)
         finally:
             loop.set_task_factory(usual)
-        neighbour = await (await afterword.add_task(note, "alive")).wait(20)
+        neighbour = await (await afterword.add_task(note, "alive")).wait(60)
 
     assert JobState.FAILED is job.state
     assert "LookupError: no task for this one" in (job.error or "")
@@ -167,8 +167,8 @@ async def cancel_its_own_asyncio_task(then: str) -> str:
 async def test_a_coroutine_that_cancels_itself(then: str, state: JobState, file_url: str) -> None:
     """Nobody has asked for it, so the job is not cancelled."""
     async with working(file_url, concurrency=1) as afterword:
-        job = await (await afterword.add_task(cancel_its_own_asyncio_task, then)).wait(20)
-        await (await afterword.add_task(note, "alive")).wait(20)
+        job = await (await afterword.add_task(cancel_its_own_asyncio_task, then)).wait(60)
+        await (await afterword.add_task(note, "alive")).wait(60)
 
     assert state is job.state
     assert ["alive"] == seen
@@ -261,9 +261,9 @@ async def test_hostile_calls_are_contained(
     func: Callable[..., Any], state: JobState, result: Any, store_url: str
 ) -> None:
     async with working(store_url, concurrency=1) as afterword:
-        job = await (await afterword.add_task(func)).wait(20)
+        job = await (await afterword.add_task(func)).wait(60)
         for text in ("still", "alive"):
-            await (await afterword.add_task(note, text)).wait(20)
+            await (await afterword.add_task(note, text)).wait(60)
 
     assert (state, result) == (job.state, job.result)
     assert ["still", "alive"] == seen
@@ -274,7 +274,7 @@ def fork_and_return() -> int:
     child = os.fork()
     if child:
         children.append(child)
-        gate.wait(20)
+        gate.wait(60)
     return os.getpid()
 
 
@@ -298,8 +298,8 @@ async def test_a_fork_that_returns_ends_nothing(store_url: str) -> None:
         await asyncio.sleep(0.3)
         between = (await job.refresh()).state
         gate.set()
-        await job.wait(20)
-        await (await afterword.add_task(note, "alive")).wait(20)
+        await job.wait(60)
+        await (await afterword.add_task(note, "alive")).wait(60)
     bury_children()
 
     assert JobState.RUNNING is between
@@ -336,10 +336,10 @@ async def fail_quickly(text: str) -> None:
 async def test_a_logger_that_raises_changes_nothing(store_url: str) -> None:
     """Retries, time limits, results and schedules, each of which has something to say."""
     async with working(store_url, concurrency=1) as afterword:
-        failing = await (await afterword.add_task(fail_quickly, "x")).wait(20)
+        failing = await (await afterword.add_task(fail_quickly, "x")).wait(60)
         limited = afterword.options(timeout=0.05)
-        late = await (await limited.add_task(asyncio_sleep)).wait(20)
-        odd = await (await afterword.add_task(give_object)).wait(20)
+        late = await (await limited.add_task(asyncio_sleep)).wait(60)
+        odd = await (await afterword.add_task(give_object)).wait(60)
         cancelled = await afterword.options(delay=60).add_task(note, "never")
         await cancelled.cancel()
 
@@ -368,7 +368,7 @@ def exiting(_: str) -> str:
 
 
 def hanging(_: str) -> str:
-    gate.wait(20)
+    gate.wait(60)
     return "never"
 
 
@@ -392,7 +392,7 @@ async def failures(afterword: Any, texts: str) -> list[Job[Any]]:
     jobs = [
         await afterword.add_task(func, text) for text in texts for func in (fail, fail_in_the_loop)
     ]
-    return [await job.wait(20) for job in jobs]
+    return [await job.wait(60) for job in jobs]
 
 
 @pytest.mark.parametrize("redact", REDACTIONS)
@@ -402,7 +402,7 @@ async def test_a_redaction_that_fails_keeps_no_secret_and_no_job(
     """More failures than slots: each of them gives its slot back."""
     async with working(store_url, concurrency=1, redact=redact) as afterword:
         jobs = await failures(afterword, "ab")
-        await (await afterword.add_task(note, "alive")).wait(20)
+        await (await afterword.add_task(note, "alive")).wait(60)
 
     assert [JobState.FAILED] * 4 == [job.state for job in jobs]
     assert all("RuntimeError: a" not in (job.error or "") for job in jobs)
@@ -418,7 +418,7 @@ async def test_a_redaction_that_hangs_is_not_waited_for_for_long(
         at = time.monotonic()
         jobs = await failures(afterword, "abcd")
         seconds = time.monotonic() - at
-        await (await afterword.add_task(note, "alive")).wait(20)
+        await (await afterword.add_task(note, "alive")).wait(60)
 
     assert [JobState.FAILED] * 8 == [job.state for job in jobs]
     assert all("not kept" in (job.error or "") for job in jobs)

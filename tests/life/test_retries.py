@@ -43,7 +43,7 @@ def works_the_third_time(name: str) -> str:
 async def test_a_job_is_tried_again_until_it_works(store_url: str) -> None:
     """Each run has a higher number; its error is kept."""
     async with working(store_url) as afterword:
-        job = await (await afterword.add_task(works_the_third_time, "x")).wait(20)
+        job = await (await afterword.add_task(works_the_third_time, "x")).wait(60)
         attempts = store_of(afterword).attempts(job.id)
 
     assert (JobState.COMPLETED, 3, "x") == (job.state, job.attempt, job.result)
@@ -64,12 +64,12 @@ async def never_works() -> None:
 async def test_retries_end_and_keep_their_distance(store_url: str) -> None:
     """Two retries are three attempts; each waits as long as `backoff` says, at least."""
     async with working(store_url) as afterword:
-        job = await (await afterword.add_task(never_works)).wait(20)
+        job = await (await afterword.add_task(never_works)).wait(60)
 
     assert (JobState.FAILED, 3) == (job.state, job.attempt)
     assert (job.error or "").endswith("ConnectionError: attempt 3")
-    assert 0.15 <= seen[1] - seen[0] < 2
-    assert 0.3 <= seen[2] - seen[1] < 2
+    assert 0.15 <= seen[1] - seen[0] < 20
+    assert 0.3 <= seen[2] - seen[1] < 20
 
 
 async def test_failures_are_counted_across_a_restart(store_url: str) -> None:
@@ -78,7 +78,7 @@ async def test_failures_are_counted_across_a_restart(store_url: str) -> None:
         await wait_for(lambda: seen, description="it has failed once")
     between = len(seen)
     async with working(store_url) as afterword:
-        again = await (await job_of(afterword, job)).wait(20)
+        again = await (await job_of(afterword, job)).wait(60)
 
     assert between < 3
     assert (JobState.FAILED, 3) == (again.state, again.attempt)
@@ -100,7 +100,7 @@ async def test_a_shutdown_is_no_failure(store_url: str) -> None:
         await wait_for(lambda: seen, description="it has started")
     async with working(store_url) as afterword:
         between = outcomes(afterword, job)
-        again = await (await job_of(afterword, job)).wait(20)
+        again = await (await job_of(afterword, job)).wait(60)
         record = again.record
 
     assert ["x", "x tidied up", 2, 3] == seen
@@ -121,14 +121,14 @@ async def test_only_errors_worth_it_are_tried_again(
     name: str, attempts: int, file_url: str
 ) -> None:
     async with working(file_url) as afterword:
-        job = await (await afterword.add_task(raise_one, name)).wait(20)
+        job = await (await afterword.add_task(raise_one, name)).wait(60)
 
     assert (JobState.FAILED, attempts) == (job.state, job.attempt)
 
 
 async def test_without_retries_the_first_failure_is_the_last(file_url: str) -> None:
     async with working(file_url) as afterword:
-        job = await (await afterword.add_task(fail, "x")).wait(20)
+        job = await (await afterword.add_task(fail, "x")).wait(60)
 
     assert (JobState.FAILED, 1, ["x"]) == (job.state, job.attempt, seen)
 
@@ -153,7 +153,7 @@ async def test_the_nearest_word_on_retries_counts(
 ) -> None:
     async with working(file_url, retries=2) as afterword:
         job = await afterword.options(**call).add_task(func, "connection")
-        await job.wait(20)
+        await job.wait(60)
 
     assert attempts == job.attempt
 
@@ -179,16 +179,16 @@ async def test_a_task_says_when_it_is_to_be_tried_again(store_url: str) -> None:
         await wait_for(lambda: seen, description="it has run once")
         await wait_for(lambda: asked(job).state is JobState.QUEUED, description="it waits")
         waiting = job.error or ""
-        await job.wait(20)
+        await job.wait(60)
 
     assert waiting.endswith("Retry: busy")
     assert (JobState.COMPLETED, 2, "done") == (job.state, job.attempt, job.result)
-    assert 0.4 <= seen[1] - seen[0] < 2
+    assert 0.4 <= seen[1] - seen[0] < 20
 
 
 async def test_a_task_that_asks_for_a_retry_it_does_not_have_fails(file_url: str) -> None:
     async with working(file_url) as afterword:
-        job = await (await afterword.add_task(never_again)).wait(20)
+        job = await (await afterword.add_task(never_again)).wait(60)
 
     assert (JobState.FAILED, 1) == (job.state, job.attempt)
 
@@ -206,7 +206,7 @@ async def test_a_task_cancels_itself_and_what_follows(store_url: str) -> None:
 
     async with serving(store_url, add) as site:
         await site.post()
-        jobs = [await job.wait(20) for job in site.jobs]
+        jobs = [await job.wait(60) for job in site.jobs]
 
     assert [JobState.CANCELLED] * 2 == [job.state for job in jobs]
     assert "the user is gone" == jobs[0].error
@@ -239,7 +239,7 @@ def cancel_oddly(name: str) -> None:
 async def test_whatever_its_reason_it_is_cancelled(name: str, store_url: str) -> None:
     """What a task gives as a reason is a stranger's object."""
     async with working(store_url) as afterword:
-        job = await (await afterword.add_task(cancel_oddly, name)).wait(20)
+        job = await (await afterword.add_task(cancel_oddly, name)).wait(60)
 
     assert (JobState.CANCELLED, 1) == (job.state, job.attempt)
     assert 0 < len(job.error or "") < 20_000
@@ -255,7 +255,7 @@ async def test_what_follows_waits_until_the_retries_are_over(store_url: str) -> 
 
     async with serving(store_url, add) as site:
         await site.post()
-        await site.jobs[1].wait(20)
+        await site.jobs[1].wait(60)
 
     assert [1, 2, 3, "follows"] == seen
 
@@ -263,9 +263,9 @@ async def test_what_follows_waits_until_the_retries_are_over(store_url: str) -> 
 async def test_a_retry_by_hand_starts_anew(store_url: str) -> None:
     """The attempts go on counting; the failures do not."""
     async with working(store_url) as afterword:
-        job = await (await afterword.add_task(raise_one, "connection")).wait(20)
+        job = await (await afterword.add_task(raise_one, "connection")).wait(60)
         store_of(afterword).retry([job.id])
-        await job.wait(20)
+        await job.wait(60)
         attempts = outcomes(afterword, job)
 
     assert (JobState.FAILED, 8) == (job.state, job.attempt)
@@ -279,7 +279,7 @@ async def test_another_process_may_make_the_next_attempt(tmp_path: Path, store_u
     async with working(store_url):
         with script(store_url) as other:
             again = await job_of(other, job)
-            await again.wait(20)
+            await again.wait(60)
 
     assert (JobState.COMPLETED, 2) == (again.state, again.attempt)
 

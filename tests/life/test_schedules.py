@@ -280,7 +280,7 @@ async def test_a_changed_rule_starts_anew(store_url: str) -> None:
         store_url, lambda it: it.every(seconds=86400, name="a", args=["y"], missed="all")(note)
     ) as afterword:
         store = store_of(afterword)
-        await (await afterword.add_task(note, "other")).wait(20)
+        await (await afterword.add_task(note, "other")).wait(60)
         (schedule,) = store.schedules()
 
     assert "every 86400 seconds" == schedule.rule
@@ -392,13 +392,13 @@ async def test_a_step_of_the_clock_starts_nothing_twice_and_stops_nothing(
         waiting = await afterword.options(delay=1800).add_task(note, "waiting")
         await wait_for(lambda: "a" in seen, description="it ticks")
         with time_machine.travel(time.time() + 3600, tick=True):
-            await waiting.wait(20)
+            await waiting.wait(60)
             await _ticks_on(store)
         with time_machine.travel(time.time() - 3600, tick=True):
             before = len(jobs_of(store, "a"))
-            await (await afterword.add_task(note, "past")).wait(20)
+            await (await afterword.add_task(note, "past")).wait(60)
         # The clock is right again: the cursor is an hour ahead, and no occurrence comes twice.
-        await (await afterword.add_task(note, "present")).wait(20)
+        await (await afterword.add_task(note, "present")).wait(60)
         with time_machine.travel(time.time() + 7200, tick=True):
             await _ticks_on(store)
         found = [occurrence(job, "a") for job in jobs_of(store, "a")]

@@ -69,7 +69,7 @@ def assert_same(expected: Values, actual: Values) -> None:
 
 def test_values_come_back_from_a_task_in_this_process(afterword: Afterword) -> None:
     @given(SOME)
-    @settings(FEW, max_examples=10)
+    @settings(FEW, max_examples=5)
     def check(values: Values) -> None:
         assert_same(values, results(afterword, annotated.HERE, values))
 

@@ -1,7 +1,6 @@
 """The worker's threads."""
 
 import threading
-import time
 from functools import partial
 
 import pytest
@@ -15,7 +14,7 @@ def named(name: str) -> list[threading.Thread]:
 
 
 def wait_at(gate: threading.Event) -> None:
-    gate.wait(10)
+    gate.wait(60)
 
 
 def test_threads_are_started_when_needed_and_never_more_than_the_size() -> None:
@@ -23,7 +22,7 @@ def test_threads_are_started_when_needed_and_never_more_than_the_size() -> None:
 
     def start(number: int) -> None:
         started.append(number)
-        gate.wait(10)
+        gate.wait(60)
 
     for number in range(10):
         threads.submit(partial(start, number))
@@ -64,15 +63,12 @@ def test_stop_waits_for_nobody() -> None:
     threads, gate = Threads(2, "stopped"), threading.Event()
     threads.submit(partial(wait_at, gate))
     wait_until(lambda: named("stopped"), description="it runs")
-    daemons = [thread.daemon for thread in named("stopped")]
-    began = time.monotonic()
     threads.stop()
-    seconds = time.monotonic() - began
+    daemons = [thread.daemon for thread in named("stopped")]  # it still runs
     gate.set()
     wait_until(lambda: not named("stopped"), description="it ends after its call")
 
     assert [True] == daemons
-    assert seconds < 1
 
 
 def test_without_a_thread_a_call_waits_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:

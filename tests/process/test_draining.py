@@ -145,7 +145,7 @@ def test_nothing_starts_after_the_signal_though_a_stream_holds_the_server(
             description="what ran has ended",
         )
         open_stream[0].close()
-        status = server.process.wait(25)
+        status = server.process.wait(60)
 
     late = [
         line for line in words(site) if line[2] == "start" and float(line[0]) > signalled_at + 1
@@ -165,7 +165,7 @@ def test_a_thread_that_does_not_end_is_run_again_once(site: Path, store_url: str
         client.post("/work/thread/slow?seconds=60")
         wait_until(lambda: has(site, "start", "slow"), description="it works")
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(25)
+        server.process.wait(60)
     (before,) = records(store_url)
     with running(a_server(site, store_url)):
         wait_until(
@@ -189,7 +189,7 @@ def test_a_second_ctrl_c_while_a_stream_is_open_fails_no_job(
         server.process.send_signal(signal.SIGINT)
         time.sleep(0.5)
         server.process.send_signal(signal.SIGINT)
-        server.process.wait(25)
+        server.process.wait(60)
     (found,) = records(store_url)
 
     assert found.state in (JobState.QUEUED, JobState.RUNNING)
@@ -205,7 +205,7 @@ def test_no_child_process_outlives_its_worker(
         wait_until(lambda: has(site, "start", "long"), description="its process works")
         child = int(words(site)[0][1])
         server.process.send_signal(number)
-        server.process.wait(25)
+        server.process.wait(60)
         wait_until(lambda: is_gone(child), description="the child is gone")
 
     assert child != server.process.pid
@@ -220,7 +220,7 @@ def test_a_second_ctrl_c_ends_the_server_and_loses_nothing(site: Path, store_url
         server.process.send_signal(signal.SIGINT)
         time.sleep(0.3)
         server.process.send_signal(signal.SIGINT)
-        server.process.wait(25)
+        server.process.wait(60)
         wait_until(lambda: all(map(is_gone, children)), description="no child is left")
 
     assert {1} == {each.attempt for each in records(store_url)}

@@ -75,7 +75,7 @@ class Parent:
 
     def ends(self) -> int:
         """Its exit code, soon."""
-        return self.process.wait(15)
+        return self.process.wait(60)
 
 
 @contextmanager

@@ -110,7 +110,7 @@ async def test_a_unique_job_that_nobody_else_was_given_is_discarded(store_url: s
     async with started(afterword):
         with pytest.raises(RuntimeError):
             await request(app)
-        await (await afterword.options(unique="k").add_task(note, "runs")).wait(20)
+        await (await afterword.options(unique="k").add_task(note, "runs")).wait(60)
         jobs = await records(afterword)
 
     assert 1 == len(jobs)
@@ -135,7 +135,7 @@ async def test_behind_a_job_of_others_comes_what_was_added_before_it(store_url: 
         there = await site.afterword.options(unique="k").add_task(wait_at_gate, "U")
         await wait_for(lambda: seen, description="U runs")
         ids = await site.post()
-        await site.jobs[2].wait(20)
+        await site.jobs[2].wait(60)
         gate.set()
         states = {job.id: job.state for job in await records(site.afterword)}
 
@@ -149,7 +149,7 @@ async def test_it_runs_once_what_was_added_before_it_has_completed(store_url: st
         await site.afterword.options(unique="k").add_task(wait_at_gate, "U")
         await wait_for(lambda: seen, description="U runs")
         await site.post()
-        await site.jobs[2].wait(20)
+        await site.jobs[2].wait(60)
         gate.set()
         jobs = await records(site.afterword)
 

@@ -56,7 +56,7 @@ async def test_when_the_request_is_over_the_job_can_be_waited_for(file_url: str)
 
     async with started(afterword):
         await request(app)
-        result = (await jobs[0].wait(20)).result
+        result = (await jobs[0].wait(60)).result
 
     assert "x" == result
 

@@ -123,6 +123,23 @@ def test_a_clock_that_was_behind_and_is_set_right_deletes_nothing(tmp_path: Path
     file.close()
 
 
+def test_the_age_of_history_is_taken_under_the_lock(
+    file: SQLiteStore, clock: Wrong, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a clock that is set back while it waits for the lock would delete what ended since."""
+    locked: list[bool] = []
+    now = clock.now
+
+    def noted() -> float:
+        locked.append(file._writer._in_transaction)
+        return now()
+
+    monkeypatch.setattr(clock, "now", noted)
+    file.purge(7 * DAY, 10)
+
+    assert {True} == set(locked)
+
+
 def test_what_is_old_by_both_readings_is_deleted(file: SQLiteStore, clock: Wrong) -> None:
     clock.seconds = -8 * DAY
     old = claimed(file)

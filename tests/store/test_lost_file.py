@@ -64,9 +64,8 @@ LOSSES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_lost_file_is_noticed_by_every_verb_that_writes(
-    store: SQLiteStore, path: Path, loss: str
-) -> None:
+def test_a_lost_file_is_noticed_by_every_verb(store: SQLiteStore, path: Path, loss: str) -> None:
+    """Queries would show it for ever as it was."""
     LOSSES[loss](path)
 
     for verb in (
@@ -74,6 +73,8 @@ def test_a_lost_file_is_noticed_by_every_verb_that_writes(
         lambda: store.renew("ann", 60),
         lambda: store.recover(10, 60),
         lambda: store.claim("ann", ["default"], 1),
+        store.queues,
+        lambda: store.counters(0.0),
     ):
         with pytest.raises(StoreUnavailable, match=rf"{path} was deleted, moved or replaced"):
             verb()

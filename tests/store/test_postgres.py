@@ -261,7 +261,7 @@ def test_a_connection_that_says_nothing_is_given_up(proxied: tuple[Proxy, Postgr
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
         store.add([a_job()])
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_process_that_is_stopped_in_a_transaction_loses_it(

@@ -159,7 +159,7 @@ async def test_a_job_is_waited_for_through_ended_connections(
 ) -> None:
     with script(postgres_url) as other:
         job = await asyncio.to_thread(other.add_task_sync, note, "x")
-        waiting = asyncio.create_task(job.wait(20))
+        waiting = asyncio.create_task(job.wait(60))
 
         def asked() -> bool:
             return bool(server.backends(postgres_url))

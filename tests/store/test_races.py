@@ -261,9 +261,7 @@ def test_a_follower_of_what_is_there_is_not_forgotten(store_url: str) -> None:
                 answers = pool.submit(two.add, batch)
             assert [True] == ended.result()
             assert answers.result()[1].added
-            wait_until(
-                lambda: _run_all(one, "ann") == 0, description="everything has run", timeout=5
-            )
+            wait_until(lambda: _run_all(one, "ann") == 0, description="everything has run")
 
         states = {each.state for each in one.get([each.id for each in followers])}
         assert {JobState.COMPLETED} == states
@@ -286,9 +284,7 @@ def test_who_moves_up_while_what_is_before_ends_is_not_forgotten(store_url: str)
                 ended = pool.submit(one.settle, [settlement])
                 deleted = pool.submit(two.delete, [middle.id])
             assert ([True], [True]) == (ended.result(), deleted.result())
-            wait_until(
-                lambda: _run_all(one, "ann") == 0, description="everything has run", timeout=5
-            )
+            wait_until(lambda: _run_all(one, "ann") == 0, description="everything has run")
 
         assert {JobState.COMPLETED} == {each.state for each in one.get(lasts)}
 

@@ -599,15 +599,12 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
         "careful": time.time(),
     }
     plan = plan_of(store, sql("claim"), values)
-    began = time.perf_counter()
     claims = store.claim("ann", ["default"], 10)
-    seconds = time.perf_counter() - began
 
     assert [due.id] == [each.id for each in claims]
     assert "INDEX afterword_jobs_ready (queue=? AND priority=? AND run_at<?)" in plan
     assert "SCAN afterword_jobs" not in plan
     assert "TEMP B-TREE FOR ORDER BY" not in plan
-    assert seconds < 0.5  # a scan of the waiting jobs would be far above
 
 
 def copy_job(store: SQLiteStore, job: NewJob, times: int) -> None:

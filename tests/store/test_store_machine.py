@@ -24,7 +24,7 @@ from afterword.testing.kit import BATCH, LONG, PAST, a_job
 from tests.postgres import Server
 from tests.stores import MakeStore, stores_on
 
-EXAMPLES = int(os.environ.get("AFTERWORD_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("AFTERWORD_EXAMPLES", "15"))
 MEET = 0.01  # seconds in which the second verb gets as far as the first one's locks
 TRIES = 100  # of a verb that meets the locks of the other store
 

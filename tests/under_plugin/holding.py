@@ -141,9 +141,9 @@ def test_jobs_that_tasks_add_run_as_well(client: TestClient, jobs: Jobs) -> None
 
 
 def test_a_task_that_always_asks_for_a_retry_comes_to_an_end(
-    client: TestClient, jobs: Jobs
+    shared_client: TestClient, jobs: Jobs
 ) -> None:
-    client.post("/one/poll")
+    shared_client.post("/one/poll")
     jobs.run()
 
     assert 101 == len(done)
@@ -196,7 +196,7 @@ def test_applications_that_the_test_makes(jobs: Jobs) -> None:
     assert ["first", "second"] == done
 
 
-def test_tasks_run_in_processes_of_their_own(client: TestClient, jobs: Jobs) -> None:
+def test_tasks_run_in_processes_of_their_own(shared_client: TestClient, jobs: Jobs) -> None:
     afterword.add_task_sync(compute, 4)
     (job,) = jobs.run()
 

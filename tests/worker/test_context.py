@@ -90,7 +90,7 @@ async def test_its_logger_says_which_attempt_it_is(
     async with at_work(tmp_path) as afterword:
         adding: Any = afterword.options(tags=["one", "two"])
         job = await adding.add_task(say_who)
-        await job.wait(10)
+        await job.wait(60)
 
     (said,) = [vars(each) for each in caplog.records if each.name == __name__]
     assert (job.id, job.task, "default", 1, 1) == (

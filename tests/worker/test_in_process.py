@@ -75,7 +75,7 @@ def add_later() -> str:
 async def test_a_job_that_it_adds_has_its_delay(tmp_path: Path) -> None:
     """Counted by the store, whatever the child's clock says."""
     async with at_work(tmp_path) as afterword:
-        parent = await (await afterword.add_task(add_later)).wait(20)
+        parent = await (await afterword.add_task(add_later)).wait(60)
         (child,) = afterword._store.get([str(parent.result)])
 
     assert JobState.QUEUED is child.state
@@ -85,8 +85,8 @@ async def test_a_job_that_it_adds_has_its_delay(tmp_path: Path) -> None:
 async def test_what_it_returns_comes_back(tmp_path: Path) -> None:
     async with at_work(tmp_path) as afterword:
         jobs = [await afterword.add_task(compute, 10) for _ in range(2)]
-        [first, second] = [(await job.wait(20)).result for job in jobs]
-        other = (await (await afterword.add_task(compute_async, 21)).wait(20)).result
+        [first, second] = [(await job.wait(60)).result for job in jobs]
+        other = (await (await afterword.add_task(compute_async, 21)).wait(60)).result
 
     assert first is not None
     assert second is not None

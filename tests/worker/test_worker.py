@@ -89,7 +89,7 @@ async def note_async(text: str) -> None:
 
 def wait_at_gate(name: str) -> None:
     ran.append(name)
-    gate.wait(30)
+    gate.wait(60)
 
 
 async def sleep_long(name: str) -> None:
@@ -591,7 +591,7 @@ async def test_a_drain_does_not_wait_for_ever(
     afterword._leases.stop()
     afterword.close()
 
-    assert seconds < 5
+    assert seconds < 30  # the thread waits for 60
     assert "2 of its attempts still run" in caplog.text
 
 

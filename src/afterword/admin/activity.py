@@ -149,7 +149,7 @@ def rising(lately: int, in_a_day: int) -> list[str]:
     """Return a sentence if there are many more failures in the last hour than in those before.
 
     >>> rising(30, in_a_day=53)
-    ['failures are rising: 30 in the last hour, but 1 an hour in the day before']
+    ['failures are rising: 30 in the last hour, after 1 an hour in the day before']
     >>> rising(30, in_a_day=24 * 30)
     []
     """
@@ -158,5 +158,6 @@ def rising(lately: int, in_a_day: int) -> list[str]:
         return []
     before = f"{usual:.1f}".removesuffix(".0")
     return [
-        f"failures are rising: {lately:,} in the last hour, but {before} an hour in the day before"
+        f"failures are rising: {lately:,} in the last hour,"
+        f" after {before} an hour in the day before"
     ]

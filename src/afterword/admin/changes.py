@@ -79,7 +79,7 @@ CANCEL = Change(
 )
 DELETE = Change(
     name="delete",
-    effect="The jobs are forgotten. This cannot be undone.",
+    effect="The jobs are removed from the store. This cannot be undone.",
     results=("deleted",),
     state=None,
     possible=FINAL_STATES | {JobState.QUEUED},

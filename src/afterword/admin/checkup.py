@@ -23,7 +23,7 @@ from afterword.admin.health import (
     serves,
     wait_verb,
 )
-from afterword.admin.words import many
+from afterword.admin.words import many, survives
 from afterword.store.protocol import Store
 from afterword.store.sqlite.path import file_system
 from afterword.telemetry import printable
@@ -47,7 +47,7 @@ class Finding:
 
 def of_store(store: Store) -> Iterator[Finding]:
     """Check an open store: its file, and its database as the store sees it."""
-    yield Finding("store", "ok", f"{store.url}, survives {store.durability}")
+    yield Finding("store", "ok", f"{store.url}, {survives(store.durability)}")
     yield from _file(store)
     yield from _server(store)
 
@@ -126,7 +126,8 @@ def _workers(snapshot: Snapshot) -> Iterator[Finding]:
     gone = [worker for worker in snapshot.workers if not worker.alive and worker.running]
     if serving:
         slots = sum(worker.concurrency for worker in serving)
-        yield Finding("workers", "ok", f"{len(serving)} that take jobs, {slots:,} slots")
+        takes = "takes" if len(serving) == 1 else "take"
+        yield Finding("workers", "ok", f"{len(serving)} {takes} jobs, {slots:,} slots")
     else:
         fix = "Start the application, or: afterword worker module:app"
         left = snapshot.left_waiting

@@ -96,7 +96,7 @@ def read_limit(text: str) -> int | None:
         )
     if int(text) == 0:
         raise ConfigurationError(
-            "A limit must be 1 or more, but it is 0. To stop a queue: afterword queues pause mail"
+            "A limit must be 1 or more, but it is 0. To stop a queue, pause it."
         )
     return int(text)
 

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 from afterword.admin.duration import show_span
 from afterword.admin.health import Snapshot, capped, serves
+from afterword.admin.words import survives
 from afterword.model.job import JobState
 from afterword.store.protocol import Store
 
 
 def store_facts(store: Store, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     """Yield the names of facts, and the facts; those that do not apply are empty."""
-    yield "store", f"{store.url} (survives {store.durability})"
+    yield "store", f"{store.url} ({survives(store.durability)})"
     yield "jobs", ", ".join(f"{capped(snapshot.counts[each])} {each}" for each in _shown(snapshot))
     if oldest := snapshot.oldest:
         yield "oldest", f"due for {show_span(snapshot.waits(oldest))}, in queue {oldest.name}"

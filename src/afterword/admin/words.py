@@ -1,4 +1,4 @@
-"""Numbers in words."""
+"""Numbers and other values in words."""
 
 
 def at_least(number: int, more: bool) -> str:
@@ -17,3 +17,14 @@ def many(number: int, noun: str) -> str:
     ('1 worker', '2,000 workers')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def survives(durability: str) -> str:
+    """Describe what a stored job survives; see `Store.durability`.
+
+    >>> survives("power-loss"), survives("process-crash")
+    ('survives power loss', "survives a crash of the server's process, not of its machine")
+    """
+    if durability == "power-loss":
+        return "survives power loss"
+    return "survives a crash of the server's process, not of its machine"

@@ -54,7 +54,9 @@ def charts(activity: Activity, now: float) -> list[Markup]:
 def sparklines(activity: Activity) -> Mapping[str, Markup]:
     """Draw the number of ended jobs of each queue that had some."""
     return {
-        queue: sparkline(values, f"{many(sum(values), 'job')} ended in {activity.range.words}")
+        queue: sparkline(
+            values, f"{many(sum(values), 'job')} ended in the last {activity.range.words}"
+        )
         for queue, values in activity.by_queue().items()
     }
 

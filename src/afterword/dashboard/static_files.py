@@ -1,5 +1,6 @@
 """The files of the dashboard: styles, scripts, the icon. Their URLs change with their content."""
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ class StaticFile:
         return f"/static/{digest}/{self.name}"
 
 
+@functools.cache
 def static_files() -> dict[str, StaticFile]:
-    """Read all files, by name."""
+    """Read all files, by name, once."""
     files = (each for each in sorted(FOLDER.iterdir()) if each.suffix in _TYPES)
     return {each.name: StaticFile(each.name, _body(each), _TYPES[each.suffix]) for each in files}
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -94,7 +95,7 @@ def _ended(found: Mapping[Key, Ended]) -> Iterator[Metric]:
     jobs = CounterMetricFamily(
         "afterword_jobs", "Jobs that ended.", labels=["task", "queue", "outcome"]
     )
-    for key, ended in found.items():
+    for key, ended in sorted(found.items(), key=lambda pair: astuple(pair[0])):
         jobs.add_metric([key.task, key.queue, key.state.value], ended.jobs)
     yield jobs
     yield _histogram(

@@ -95,10 +95,11 @@ def _of_signature(signature: Any) -> RemoteTask:
             " not stored. Set them in @app.task(...), or use background_tasks.options(delay=60)."
         )
     task = imported("celery.app.task", "Task")
-    found = signature.app.tasks.get(signature["task"])
+    app = _own_app(signature.app)
+    found = app.tasks.get(signature["task"])
     if isinstance(found, task):
         return CeleryTask(found, signature)
-    return NamedCeleryTask(signature["task"], signature.app, signature)
+    return NamedCeleryTask(signature["task"], app, signature)
 
 
 def named(name: str) -> RemoteTask | None:
@@ -140,12 +141,26 @@ def _is_fallback(app: Any) -> bool:
 def _current(task: Any) -> Any:
     """Return the task behind a proxy.
 
-    A `shared_task` is one of the thread's current app: but in the thread that made the app, that is
-    the fallback, which has no broker.
+    A `shared_task` is one of its thread's current app.
     """
-    found = task._get_current_object() if hasattr(task, "_get_current_object") else task
-    apps = _apps() if _is_fallback(found.app) else []
-    return apps[0].tasks.get(found.name, found) if len(apps) == 1 else found
+    found = _behind(task)
+    app = _own_app(found.app)
+    return found if app is _behind(found.app) else app.tasks.get(found.name, found)
+
+
+def _behind(proxy: Any) -> Any:
+    """Return the object behind one of Celery's proxies; others as they are."""
+    return proxy._get_current_object() if hasattr(proxy, "_get_current_object") else proxy
+
+
+def _own_app(app: Any) -> Any:
+    """Return the application's one app for the fallback.
+
+    That is the current app of every thread but the one that made the app, and has no broker.
+    """
+    found = _behind(app)
+    apps = _apps() if _is_fallback(found) else []
+    return apps[0] if len(apps) == 1 else found
 
 
 class _OfCelery(RemoteTask):

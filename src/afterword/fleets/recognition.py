@@ -3,7 +3,7 @@
 import functools
 import types
 
-from afterword.errors import ConfigurationError, NotStorable, safe_repr
+from afterword.errors import ConfigurationError, NotStorable, kind_of
 from afterword.fleets import arq, celery, dramatiq, rq
 from afterword.fleets.others import refuse_others
 from afterword.fleets.remote import Function, RemoteTask
@@ -55,8 +55,9 @@ def declare_via(target: Function | str, via: object) -> RemoteTask:
         )
     task = rq.via(target, via) or arq.via(target, via)
     if task is None:
-        raise ConfigurationError(
-            f"via= must be a queue of RQ or the RedisSettings of arq, but it is {safe_repr(via)}.\n"
+        raise ConfigurationError(  # without the value: a URL has a password in it
+            "via= must be a queue of RQ, or the RedisSettings or WorkerSettings of arq, but it is"
+            f" one {kind_of(via)}.\n"
             '    task(send_email, via=rq.Queue("mail", connection=redis))\n'
             '    task("resize", via=arq.connections.RedisSettings(host="redis"))'
         )

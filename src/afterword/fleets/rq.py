@@ -116,11 +116,13 @@ class RQTask(RemoteTask):
 
     def ask(self, fleet_id: str) -> JobState | None:
         """Ask RQ; a job that it does not know (any more) is None."""
-        job = imported("rq.job", "Job")
+        connection = RQConnection(self.queue)
         try:
-            found = job.fetch(fleet_id, connection=self.queue.connection)
+            found = connection.fetch(fleet_id)
         except imported("rq.exceptions", "NoSuchJobError"):
             return None
+        finally:
+            connection.close()
         return _STATES.get(str(found.get_status(refresh=False).value), JobState.QUEUED)
 
 
@@ -129,6 +131,7 @@ class RQConnection:
 
     def __init__(self, queue: Any) -> None:
         self._client = _client_like(queue.connection)
+        self._is_own = self._client is not queue.connection
         self._queue = copy.copy(queue)
         self._queue.connection = self._client
 
@@ -141,9 +144,15 @@ class RQConnection:
         except imported("rq.exceptions", "DuplicateJobError"):
             pass  # an earlier attempt has sent it
 
+    def fetch(self, fleet_id: str) -> Any:
+        """Return the job of RQ with this id."""
+        queue = self._queue
+        return queue.job_class.fetch(fleet_id, self._client, serializer=queue.serializer)
+
     def close(self) -> None:
-        """Close our client."""
-        self._client.close()
+        """Close our client; that of the application serves others, too."""
+        if self._is_own:
+            self._client.close()
 
 
 def _client_like(client: Any) -> Any:

@@ -39,6 +39,7 @@ class Sender:
         self._task = task
         self._waiting: queue.SimpleQueue[_Sending | None] = queue.SimpleQueue()
         self._sending = 0  # calls that wait for an answer
+        self._answers = 0  # of the present thread and those before it
         self._failures = 0  # since the last success
         self._paused_until = 0.0  # monotonic
         self._hung = 0  # threads that were abandoned and have not come back
@@ -66,10 +67,12 @@ class Sender:
             waiting = self._waiting
             waiting.put((sending, lambda to: context.run(to.send, task, fleet_id, args, kwargs)))
         self._sending += 1
+        answers = self._answers
         try:
             await asyncio.wait_for(asyncio.wrap_future(sending), SEND_WITHIN)
         except TimeoutError:
-            self._abandon(waiting)
+            if answers == self._answers:  # otherwise it is slow, and has taken those before
+                self._abandon(waiting)
             raise FleetUnavailable(
                 f"The fleet of {task.name} ({task.system}) did not answer within {SEND_WITHIN:g}"
                 " seconds. It is tried again until it does. Is its broker running?"
@@ -131,6 +134,7 @@ class Sender:
             else:
                 self._failures, self._paused_until = 0, 0.0
                 _settle(sending, None)
+            self._answers += self._waiting is waiting
         _close(connection)
         with self._lock:
             self._hung -= 1  # only an abandoned thread is told to end

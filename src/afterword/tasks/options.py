@@ -76,8 +76,8 @@ class TaskOptions:
             `key=lambda user_id: user_id`.
         on_failure_call: a function of (job, error, attempt), called when a job of the task has
             failed for good; see `Afterword.on_failure`.
-        via: the queue of RQ, or the `RedisSettings` of arq, whose workers run the task; see
-            docs/fleets.md.
+        via: the queue of RQ, or the `RedisSettings` or `WorkerSettings` of arq, whose workers run
+            the task; see docs/fleets.md.
 
     Raises:
         ConfigurationError: an option has an invalid value.

@@ -261,6 +261,11 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
         return _storable_remote(remote, func)
     if not isinstance(func, types.FunctionType) or "<" in name:
         raise NotStorable(unnamed(func))
+    if name in _remote:
+        raise NotStorable(
+            f"A name stands for one task, but {name!r} is registered as a task of another system,"
+            " to which its jobs would go. Give it a function of its own."
+        )
     found = _find(name)
     if found is None or not _is_same(func, found, unwrap):
         refuse_delay(func)
@@ -292,6 +297,13 @@ def _storable_remote(remote: RemoteTask, func: Function) -> str:
             f"A name stands for one task, but task({name!r}, via=...) was called again later, with"
             " another fleet. Give each fleet a function or a name of its own."
         )
+    if name in _registered:
+        raise NotStorable(
+            f"A name stands for one task, but {name!r} is also registered as a function, which our"
+            f" own workers would run. Put our decorator above that of {remote.system}:\n"
+            "    @afterword.task(priority=1)\n"
+            f"    @...  # of {remote.system}"
+        )
     if name in _remote or named_task(name):
         return name
     found = _find(name)
@@ -301,7 +313,7 @@ def _storable_remote(remote: RemoteTask, func: Function) -> str:
             f" {name!r} is not there: it was made in a function, in a class, or under another name."
             " Define it at the top of a module, or register it: afterword.task(the_task)."
         )
-    if not application.is_own(name.partition(":")[0]):
+    if not application.may_be_added(name.partition(":")[0]):
         raise NotStorable(
             "Stored jobs may name only tasks of the application's own modules, but"
             f" {name!r} is in none of them. Register it where Afterword is created:"

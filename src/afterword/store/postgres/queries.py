@@ -191,7 +191,7 @@ class Queries:
         return [
             Remark("server", f"PostgreSQL {version}"),
             Remark("durability", settings, _WEAK if weak else ""),
-            Remark("clock", f"{skew:.1f} s beside the server's", _SKEWED if skew > _SKEW else ""),
+            Remark("clock", f"{skew:.1f} s from the server's", _SKEWED if skew > _SKEW else ""),
             Remark(
                 "transactions", f"the oldest is {oldest:.0f} s old", _OLD if oldest > 60 else ""
             ),

@@ -74,7 +74,7 @@ class SQLiteStore:
         self._driver = driver
         self._news = News(Bells(workers))
         self._writer = writer = self._new_writer(driver)
-        self._reader = reader = Reader(path, driver)
+        self._reader = reader = Reader(path, driver, writer.require_same_file)
         self._file = StoreFile(path, driver, writer, reader)
 
         self._adding = Adding(writer, clock)

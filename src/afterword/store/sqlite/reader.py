@@ -15,11 +15,17 @@ _of_parents: list[object] = []  # kept for ever, see `Writer.forget`
 
 
 class Reader:
-    """The connection that only reads."""
+    """The connection that only reads.
 
-    def __init__(self, path: Path, driver: Driver) -> None:
+    Args:
+        require_same_file: refuses to go on with a file that is not at its path any more: it would
+            be read for ever as it was.
+    """
+
+    def __init__(self, path: Path, driver: Driver, require_same_file: Callable[[], object]) -> None:
         self._path = path
         self._driver = driver
+        self._require_same_file = require_same_file
         self.shares = driver.shares  # the file with an application
         self._connection: Connection | None = None
         self._lock = threading.Lock()
@@ -57,6 +63,7 @@ class Reader:
         with self._lock, self.errors():
             if self._connection is None:
                 raise StoreUnavailable(f"The store {self._path} is not open.")
+            self._require_same_file()
             return self._connection.execute(text, values).fetchall()
 
     @contextmanager
@@ -65,6 +72,7 @@ class Reader:
         with self._lock, self.errors():
             if self._connection is None:
                 raise StoreUnavailable(f"The store {self._path} is not open.")
+            self._require_same_file()
             connection = self._connection
             connection.execute("BEGIN")
             try:

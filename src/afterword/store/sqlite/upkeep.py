@@ -83,8 +83,8 @@ class Upkeep:
 
         A clock that is set while this process looks on deletes nothing early: see `Careful`.
         """
-        before = self._careful.now() - retention
         with self._writer.transaction():
+            before = self._careful.now() - retention  # not earlier: the clock may be set meanwhile
             rows = self._writer.write("purge", {"before": before, "limit": limit})
             ids = json.dumps([row[0] for row in rows])
             self._writer.write("forget_attempts", {"ids": ids})

@@ -240,7 +240,7 @@ class Writer:
         if self._file is not None and _identity_of(self.path) != self._file:
             raise StoreUnavailable(
                 f"The store {self.path} was deleted, moved or replaced while it was in use, so"
-                " nothing more is written to it. Put the same file back, or stop every process"
+                " it is not used any more. Put the same file back, or stop every process"
                 " that uses it, restore a backup if there is one, and start again."
             )
 
