@@ -42,7 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for each in set(sys.modules) - before:
         del sys.modules[each]
-    application.is_own.cache_clear()
+    application._look_again()
 
 
 def tree(folder: Path, files: dict[str, str]) -> Path:
