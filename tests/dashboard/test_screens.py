@@ -77,7 +77,8 @@ def test_a_job_that_was_handed_over_is_shown_in_words(site: Site) -> None:
     assert "handed over 1" in text_of(answer)
     assert 'class="state k-handed-over"' in answer.text
     page = site.get(f"/jobs/{job_id}")
-    assert 'class="outcome o-handed-over">handed over' in page.text
+    assert 'class="step o-handed-over"' in page.text
+    assert 'class="outcome">handed over' in page.text
 
 
 def test_jobs_are_listed_newest_first_in_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

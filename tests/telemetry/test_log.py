@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextvars import Context, ContextVar
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def test_an_outcome_is_one_line(
 
 
 def test_what_is_long_is_cut(caplog: pytest.LogCaptureFixture) -> None:
-    telemetry.put_back("id", "m:" + "f" * 100_000, "why\n" * 100_000)
+    telemetry.put_back(a_claim("m:" + "f" * 100_000), "why\n" * 100_000)
     [line] = caplog.records
 
     assert len(line.getMessage()) < 10_000
@@ -66,15 +67,16 @@ def test_what_is_long_is_cut(caplog: pytest.LogCaptureFixture) -> None:
 
 EVENTS: dict[str, Any] = {
     "ended": lambda: telemetry.ended(a_claim(FORGED), Failed(FORGED), 0.1),
-    "lost_lease": lambda: telemetry.lost_lease("id", FORGED, 1),
-    "id": lambda: telemetry.lost_lease(FORGED, "m:f", 1),
+    "lost_lease": lambda: telemetry.lost_lease(a_claim(FORGED)),
+    "id": lambda: telemetry.lost_lease(replace(a_claim("m:f"), id=FORGED)),
     "not_recovered": lambda: telemetry.not_recovered(FORGED, ValueError(FORGED)),
     "schedule_failed": lambda: telemetry.schedule_failed(FORGED, ValueError(FORGED)),
     "started": lambda: telemetry.started(FORGED, "power-loss", "worker", 1),
+    "overrun": lambda: telemetry.overrun(a_claim(FORGED), slot_freed=True),
     "recovered": lambda: telemetry.recovered("id", FORGED, 1, 1, "queued"),
     "postponed": lambda: telemetry.postponed(ValueError(FORGED)),
     "forgotten": lambda: telemetry.forgotten("id", FORGED, 1, "queued"),
-    "put_back": lambda: telemetry.put_back("id", FORGED, FORGED),
+    "put_back": lambda: telemetry.put_back(a_claim(FORGED), FORGED),
     "not_durable": lambda: telemetry.not_durable(FORGED, FORGED),
     "task_failed": lambda: telemetry.task_failed("id", FORGED, FORGED),
     "not_stored": lambda: telemetry.not_stored(FORGED),
@@ -158,6 +160,16 @@ def test_a_failure_has_its_exception_and_its_job(caplog: pytest.LogCaptureFixtur
     assert record.exc_info[1] is cause.error
     assert "failed job=id task=m:f attempt=3 seconds=0.500" == record.getMessage()
     assert logging.Formatter().format(record).endswith("0.500\n    the text\n    of it")
+
+
+@pytest.mark.parametrize("event", ["lost_lease", "overrun", "put_back", "ended"])
+def test_a_line_about_an_attempt_has_its_job(event: str, caplog: pytest.LogCaptureFixture) -> None:
+    EVENTS[event]()
+    [record] = caplog.records
+
+    assert ("id", FORGED, "default", 1, []) == tuple(
+        vars(record)[each] for each in ("job_id", "task", "queue", "attempt", "job_tags")
+    )
 
 
 def test_the_template_tells_tasks_and_outcomes_apart(caplog: pytest.LogCaptureFixture) -> None:

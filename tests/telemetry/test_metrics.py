@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from afterword import telemetry
+from afterword.store.protocol import Claim
 from afterword.telemetry import metrics
 from tests.at_work import ended, wait_for
 from tests.life.site import fail, note, script, working
@@ -88,7 +89,7 @@ async def test_queues_and_schedules_are_read_when_an_exporter_asks(
 
 def test_refused_outcomes_and_lost_leases_are_counted(reader: InMemoryMetricReader) -> None:
     before = (metrics.totals.outcomes_refused, metrics.totals.leases_lost)
-    telemetry.lost_lease("id", "m:f", 1)
+    telemetry.lost_lease(Claim("id", 1, "worker", "m:f", "{}", 0.0))
     metrics.lost_lease()
     found = points(reader)
 
@@ -130,7 +131,7 @@ async def test_a_meter_that_raises_loses_no_failure(
         for task, text in ((note, "a"), (fail, "b"), (fail, "c")):
             await ended(afterword, await afterword.add_task(task, text))
         await wait_for(lambda: len(told) == 2, description="both failures are told")
-        telemetry.lost_lease("id", "m:f", 1)
+        telemetry.lost_lease(Claim("id", 1, "worker", "m:f", "{}", 0.0))
         metrics.lost_lease()
     lines = [each for each in caplog.messages if each.startswith("metrics_failed")]
 

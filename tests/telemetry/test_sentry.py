@@ -14,7 +14,7 @@ from sentry_sdk.crons import monitor
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from afterword import Afterword, current_task, task
+from afterword import Afterword, current_task, task, telemetry
 from afterword.fastapi import BackgroundTasks
 from tests.helpers import wait_until
 
@@ -237,6 +237,19 @@ def test_a_failure_in_a_child_process_has_its_exception(kept: Kept, url: str) ->
     assert f"{__name__}:fail_elsewhere" == event["transaction"]
     assert f"{__name__}:fail_elsewhere" == event["tags"]["afterword.task"]
     assert "default" == event["tags"]["afterword.queue"]
+
+
+def test_a_failure_without_an_attempt_here_has_its_job(kept: Kept) -> None:
+    """As that of a job whose workers were lost too often."""
+    telemetry.recovered("id", "m:f", 3, 3, "failed")
+    [event] = kept.events
+    sentry_sdk.capture_message("of nothing")
+
+    assert "m:f" == event["transaction"]
+    assert ("id", "m:f", "3") == tuple(
+        event["tags"][f"afterword.{each}"] for each in ("job_id", "task", "attempt")
+    )
+    assert "afterword.task" not in kept.events[1].get("tags", {})
 
 
 def test_what_runs_in_its_request_has_the_request(kept: Kept, url: str) -> None:

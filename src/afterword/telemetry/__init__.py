@@ -34,7 +34,7 @@ from afterword.model.outcome import (
     summarize,
     without_callers,
 )
-from afterword.telemetry import metrics
+from afterword.telemetry import metrics, sentry
 
 logger = logging.getLogger("afterword")
 LINE_LIMIT = 2_000  # characters of each value in a line
@@ -135,7 +135,7 @@ def ended(job: JobOfAttempt, outcome: Outcome, seconds: float, cause: Cause | No
         error = getattr(outcome, "error", None)
         detail = error or getattr(outcome, "reason", None)
         extra = {**of_attempt(job), "trace_id": cause.trace_id}
-        _log_in(
+        _log_of_job(
             cause.variables,
             *(level, line, job.id, job.attempt, seconds),
             detail=detail,
@@ -169,19 +169,19 @@ def result_not_kept(task: str, reason: str) -> None:
         _log(logging.WARNING, line, task, reason)
 
 
-def overrun(job_id: str, task: str, attempt: int, *, slot_freed: bool) -> None:
+def overrun(job: JobOfAttempt, *, slot_freed: bool) -> None:
     """An attempt has ended in the store, but its code still runs: a thread cannot be stopped."""
     freed = "another thread takes its place" if slot_freed else "degraded: it keeps its slot"
-    line = f"overrun job=%s task={literal(task)} attempt=%d: its time is over, but its code still"
-    extra = _extra(job_id, task, attempt)
-    _log(logging.WARNING, f"{line} runs; %s", job_id, attempt, freed, extra=extra)
+    line = f"overrun job=%s task={literal(job.task)} attempt=%d: its time is over, but its code"
+    values = (f"{line} still runs; %s", job.id, job.attempt, freed)
+    _log_of_job(None, logging.WARNING, *values, extra=of_attempt(job))
 
 
-def lost_lease(job_id: str, task: str, attempt: int) -> None:
+def lost_lease(job: JobOfAttempt) -> None:
     """An attempt's outcome was refused: the job has been given to another worker."""
     metrics.refused()
-    line, extra = "lost_lease job=%s task=%s attempt=%d", _extra(job_id, task, attempt)
-    _log(logging.WARNING, line, job_id, task, attempt, extra=extra)
+    values = ("lost_lease job=%s task=%s attempt=%d", job.id, job.task, job.attempt)
+    _log_of_job(None, logging.WARNING, *values, extra=of_attempt(job))
 
 
 def missed(name: str, count: int, policy: str) -> None:
@@ -193,7 +193,8 @@ def recovered(job_id: str, task: str, attempt: int, lost: int, state: str) -> No
     """A job was taken from a lost worker."""
     line = f"recovered job=%s task={literal(task)} attempt=%d lost=%d state={state}"
     level = logging.ERROR if state == "failed" else logging.WARNING
-    _log(level, line, job_id, attempt, lost, extra=_extra(job_id, task, attempt))
+    extra = _extra(job_id, task, attempt)
+    _log_of_job(None, level, line, job_id, attempt, lost, extra=extra)
 
 
 def not_recovered(job_id: str, error: BaseException) -> None:
@@ -238,10 +239,10 @@ def forgotten(job_id: str, task: str, attempt: int, state: str) -> None:
     _log(logging.ERROR, line, job_id, task, attempt, state, extra=extra)
 
 
-def put_back(job_id: str, task: str, reason: str) -> None:
+def put_back(job: JobOfAttempt, reason: str) -> None:
     """This worker cannot run the job; it stays in the store."""
-    line, extra = "put_back job=%s task=%s reason=%s", _extra(job_id, task)
-    _log(logging.WARNING, line, job_id, task, reason, extra=extra)
+    values = ("put_back job=%s task=%s reason=%s", job.id, job.task, reason)
+    _log_of_job(None, logging.WARNING, *values, extra=of_attempt(job))
 
 
 def not_durable(task: str, reason: str) -> None:
@@ -356,7 +357,7 @@ def failed_after_completion(job: JobOfAttempt, outcome: Outcome, cause: Cause) -
     """A task completed its job itself, then raised or was cancelled; the job stays completed."""
     line = f"failed_after_completion job=%s task={literal(job.task)} attempt=%d"
     detail, extra = getattr(outcome, "error", None), {**of_attempt(job), "trace_id": cause.trace_id}
-    _log_in(
+    _log_of_job(
         cause.variables,
         *(logging.WARNING, line, job.id, job.attempt),
         detail=detail,
@@ -459,12 +460,20 @@ def _extra(job_id: str, task: str, attempt: int | None = None) -> Mapping[str, A
     return extra if attempt is None else {**extra, "attempt": attempt}
 
 
-def _log_in(variables: contextvars.Context | None, *args: Any, **options: Any) -> None:
-    """Log a line in the context of an attempt, which its own code may still be using."""
-    if variables is None:
-        _log(*args, **options)
-    else:
-        variables.copy().run(_log, *args, **options)
+def _log_of_job(
+    variables: contextvars.Context | None, *args: Any, extra: Mapping[str, Any], **options: Any
+) -> None:
+    """Log a line in a copy of the context of its attempt, which its code may still be using.
+
+    Args:
+        variables: that context; None: it is gone, so Sentry is told here which job it was.
+    """
+    own = contextvars.copy_context() if variables is None else variables.copy()
+    if variables is None and sentry.is_used():
+        known = {key: value for key, value in extra.items() if value is not None}
+        tags = known.pop("job_tags", ())
+        sentry.enter(own, None, known["task"], known, tags)
+    own.run(_log, *args, extra=extra, **options)
 
 
 def _log(

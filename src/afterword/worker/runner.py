@@ -344,7 +344,7 @@ class Runner:
             return
         running.context.over = True
         claim = running.attempt.claim
-        telemetry.overrun(claim.id, claim.task, claim.attempt, slot_freed=running.replaced)
+        telemetry.overrun(claim, slot_freed=running.replaced)
         if running.replaced:
             self._active.discard(running)
             self._on_free()
@@ -442,7 +442,7 @@ class Runner:
             if isinstance(outcome, Failed):
                 self._report(claim, outcome)
         else:
-            telemetry.lost_lease(claim.id, claim.task, claim.attempt)
+            telemetry.lost_lease(claim)
         self._forget(claim)
 
     def _tell_ended(self, claim: Claim, outcome: Outcome, seconds: float) -> None:

@@ -324,7 +324,7 @@ class Worker:
     def _put_back(self, claim: Claim, error: Exception, delay: float) -> None:
         """Leave a job to workers that can run it; after a week without one, it fails."""
         reason = self._redact(summarize(error))
-        telemetry.put_back(claim.id, claim.task, reason)
+        telemetry.put_back(claim, reason)
         if claim.parked > PARK_LIMIT:
             self._fail(claim, error)
         else:
