@@ -2,14 +2,13 @@
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from afterword.cli import main
 from afterword.model.job import JobRecord, NewJob, new_id
@@ -66,7 +65,8 @@ class Shell:
         self.capsys.readouterr()
         self.monkeypatch.setenv("AFTERWORD_URL", self.url)
         self.monkeypatch.setattr(sys, "argv", ["afterword", *arguments])
-        self.monkeypatch.setattr(typer.main, "get_command", _built_once)
+        _build()  # typer's own, before it is exchanged
+        self.monkeypatch.setattr("typer.main.get_command", _built_once)
         with pytest.raises(SystemExit) as exited:
             main()
         written = self.capsys.readouterr()
@@ -110,17 +110,21 @@ class Shell:
         return found
 
 
-_build = typer.main.get_command
+@functools.cache
+def _build() -> Callable[[Any], Any]:
+    from typer.main import get_command  # not in the environment of the oldest FastAPI
+
+    return get_command
 
 
-def _built_once(commands: typer.Typer) -> Any:
+def _built_once(commands: Any) -> Any:
     """What typer makes of the commands for each call, which takes three quarters of its time."""
     return _built(commands, len(commands.registered_commands), len(commands.registered_groups))
 
 
 @functools.cache
-def _built(commands: typer.Typer, *_: int) -> Any:
-    return _build(commands)
+def _built(commands: Any, *_: int) -> Any:
+    return _build()(commands)
 
 
 @contextmanager

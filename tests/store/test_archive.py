@@ -151,7 +151,7 @@ def test_a_line_that_no_store_wrote_is_refused_by_its_number(
     ("lines", "said"),
     [
         ([], "cut off"),
-        (["\n"], "Line 1 .* no JSON"),
+        (["\n"], "Line 1 .* not JSON"),
         (["[]\n"], "Line 1 .* a list"),
         (['{"afterword":3}\n'], "Line 1 .* newer release"),
         (['{"jobs":0}\n'], "Line 1 "),

@@ -36,13 +36,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setattr(names, registry, {})
     for registry in ("_packages", "_folders", "_scripts"):
         monkeypatch.setattr(application, registry, set())
-    application.is_own.cache_clear()
+    application._look_again()
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
     for each in set(sys.modules) - before:
         del sys.modules[each]
-    application.is_own.cache_clear()
+    application._look_again()
 
 
 def tree(folder: Path, files: dict[str, str]) -> Path:
