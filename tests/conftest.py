@@ -20,9 +20,15 @@ from tests.hostile import hostile_database
 from tests.postgres import Cluster, Server, some_server
 from tests.stores import KINDS, MakeStore, new_file, stores_in, stores_on
 
-# Who is started in the background by a shell ignores Ctrl-C, and so would all that it starts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Who is started in the background by a shell, or by nohup, ignores signals, and so would all that
+# it starts.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 in_memory.use_memory()
 gc.disable()  # until all tests are collected: what they are made of stays

@@ -131,7 +131,7 @@ def test_the_environment_names_the_store(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_constructing_writes_nothing(tmp_path: Path) -> None:
-    Afterword(FastAPI(), url_in(tmp_path))
+    Afterword(FastAPI(), f"sqlite:///{tmp_path / 'jobs.db'}")
 
     assert [] == list(tmp_path.iterdir())
 

@@ -23,10 +23,10 @@ from tests.values import AT, a_record
 
 def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
     """Every acknowledged job runs; what runs again had a process that died."""
-    result = faults.kill_workers(tmp_path, store_url, jobs=300, kills=3)
+    result = faults.kill_workers(tmp_path, store_url, jobs=400, kills=3)
 
     assert [] == result.verdict.problems
-    assert 300 == result.verdict.acked
+    assert 400 == result.verdict.acked
     # Those in the 8 slots of a process, and as many whose outcomes were on their way to the store.
     assert result.verdict.extra_runs <= result.hits * 2 * 8
     assert 0 == result.verdict.poisoned
