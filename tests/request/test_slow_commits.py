@@ -1,5 +1,7 @@
 """A commit that takes longer than `store_timeout`: the client gets its 503 in time."""
 
+import asyncio
+import time
 from contextlib import suppress
 
 import pytest
@@ -45,3 +47,24 @@ async def test_a_refused_request_runs_nothing_of_what_was_committed(
     assert (3, REFUSED) == (len(jobs[1:]), {job.state for job in jobs[1:]})
     assert 5 == len(later)
     assert ["the first one", "the next one"] == seen
+
+
+async def test_an_answer_that_came_in_time_is_no_timeout(store_url: str) -> None:
+    """Also if the event loop was blocked meanwhile, so that it sees both at once."""
+    app = FastAPI()
+    afterword = Afterword(app, store_url, store_timeout=1.0)
+
+    @app.post("/")
+    async def route(background_tasks: BackgroundTasks) -> None:
+        background_tasks.add_task(note, "stored")
+        background_tasks.add_task(lambda: seen.append("here"))
+        # Once the request waits for the store.
+        asyncio.get_running_loop().call_soon(time.sleep, 1.2)
+
+    async with started(afterword):
+        sent = await request(app)
+        jobs = await records(afterword)
+
+    assert 200 == status_of(sent)
+    assert {JobState.COMPLETED} == {job.state for job in jobs}
+    assert ["stored", "here"] == seen

@@ -141,6 +141,8 @@ class Storing:
 
     def _expire(self, future: "asyncio.Future[Any]") -> None:
         """End the wait, if the operation can be taken back or the request be refused."""
+        if self._answered is None:  # the answer is there, and the caller about to be woken
+            return
         if self._take_back_late():
             return
         error = self._group.timed_out(committing=True)
