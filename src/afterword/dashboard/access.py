@@ -27,6 +27,7 @@ from starlette.responses import Response
 
 from afterword.dashboard.permissions import OPERATE, READ, Access, Grant, Permission, Person
 from afterword.errors import ConfigurationError, safe_repr
+from afterword.model.answers import settled
 from afterword.model.audit import name_of_user
 
 NOT_LISTED = "This host is not one of the dashboard's hosts."
@@ -146,10 +147,7 @@ async def access_of(answer: object, request: Request, *, readers_see_arguments: 
         HTTPException: it was returned instead of raised.
         ConfigurationError: the answer is none of the possible ones.
     """
-    while inspect.isawaitable(answer):
-        answer = await answer
-    if isinstance(answer, BaseException):
-        raise answer
+    answer = await settled(answer)
     name, tenant = name_of_user(request.scope.get("user")), None
     if isinstance(answer, Person):
         name, tenant = _checked_name(answer.name), _checked_tenant(answer.tenant)

@@ -16,6 +16,7 @@ from afterword.errors import ConfigurationError, MissingExtra, StoreError
 from afterword.exporter.depth import depth
 from afterword.exporter.ended import EndedJobs
 from afterword.exporter.gauges import Gauges
+from afterword.model.answers import settled
 
 Authorize = Callable[[Request], Any]
 
@@ -66,10 +67,7 @@ async def _authorize(authorize: Authorize | None, request: Request) -> None:
         answer = await authorize(request)
     else:
         answer = await run_in_threadpool(authorize, request)
-    while inspect.isawaitable(answer):  # of a lambda around an `async def`
-        answer = await answer
-    if isinstance(answer, BaseException):
-        raise answer
+    answer = await settled(answer)
     if answer in (False, None):
         raise HTTPException(403)
     if answer is not True:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from afterword.errors import ConfigurationError
+from afterword.model.answers import settled
 
 
 async def require_granted(answer: object) -> object:
@@ -22,12 +23,9 @@ async def require_granted(answer: object) -> object:
         HTTPException: access is denied.
         ConfigurationError: the value is a response, or something that has not run.
     """
-    while inspect.isawaitable(answer):
-        answer = await answer
+    answer = await settled(answer)
     if answer is False:
         raise HTTPException(403, "Forbidden")
-    if isinstance(answer, BaseException):
-        raise answer
     if isinstance(answer, Response) or _is_left_to_run(answer):
         raise ConfigurationError(
             "authorize must raise HTTPException or return False to refuse, and return anything else"
