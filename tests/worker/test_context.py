@@ -191,7 +191,7 @@ async def lose_within() -> None:
 
 def _lose(context: TaskContext) -> None:
     """Blocks the event loop, so that nobody can cancel the attempt in between."""
-    group = SEEN["afterword"]._group
+    group = SEEN["afterword"].runtime.group
     group.run_blocking(calling(lambda store: store.leave(context._claim.worker)))
     group.run_blocking(calling(lambda store: store.recover(10, 0.5)))
 
