@@ -252,7 +252,7 @@ async def sleep(db: Session, client: Client) -> None:
 
 def wait_in_thread(db: Session, client: Client) -> None:
     note("body")
-    go_on.wait(20)
+    go_on.wait(60)
 
 
 def wait_for_cancel(db: Session) -> None:
@@ -269,7 +269,7 @@ def wait_for_cancel_with_client(client: Client) -> None:
 
 def wait_on(db: Session) -> None:
     note("body")
-    go_on.wait(20)
+    go_on.wait(60)
 
 
 async def begun() -> None:
@@ -447,7 +447,7 @@ async def test_overrides_are_read_when_an_attempt_starts(tmp_path: Path) -> None
 
 
 async def _result(job: Job[Any]) -> Any:
-    return (await job.wait(20)).result
+    return (await job.wait(60)).result
 
 
 def from_request(request: Request) -> list[str]:

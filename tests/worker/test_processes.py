@@ -650,7 +650,7 @@ def program(folder: Path, body: str, *options: str) -> "subprocess.Popen[str]":
             told, ended = [], threading.Event()
             request = {"module": "main", "do": do, "seconds": seconds}
             pool.start(request, told.append, lambda ending: (told.append(ending), ended.set()))
-            ended.wait(20)
+            ended.wait(60)
             return told[-1].value or told[-1]
 
         def show(message):
@@ -701,7 +701,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path, do: str, death: str) -> 
         sent = threading.Event()
         request = {{"module": "main", "do": "{do}", "seconds": 60}}
         pool.start(request, lambda message: (show(message), sent.set()), print)
-        sent.wait(20)
+        sent.wait(60)
         {death}
     """
     with program(tmp_path, body) as script:
