@@ -54,7 +54,7 @@ def test_the_command_line_shows_and_retries(app: FastAPI, afterword: Afterword, 
 
 def test_a_request_that_cannot_be_stored_is_answered_with_503(app: FastAPI, tmp_path: Path) -> None:
     """The client was promised nothing, and can try again."""
-    Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}", store_timeout=0.2)
+    Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}", store_timeout=1.0)
 
     @app.post("/cups/{cup}")
     async def order(cup: str, background_tasks: BackgroundTasks) -> str:
