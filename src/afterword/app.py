@@ -967,10 +967,14 @@ class Afterword(ScriptTaskAdder):
     # ------------------------------------------------------------------ under the pytest plugin
 
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
-        """Wait for these jobs, but for those that cannot run now, and for their failure calls."""
+        """Wait for these jobs, but for those that cannot run now, and for their failure calls.
+
+        If a test starts the jobs itself, only wait until it can: until they are released.
+        """
         if self.test_run is None:
             return
-        await self.test_run.wait_for(self, ids)
+        if self.intake.waits_for_tasks:
+            await self.test_run.wait_for(self, ids)
         if self._serving_loop is asyncio.get_running_loop():
             await self._group.run(calling(_nothing))  # until their ends were reported, too
             await self._failures.wait_called()
