@@ -64,11 +64,12 @@ from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
 from afterword.store.opening import open_store
 from afterword.store.protocol import Added, Store
 from afterword.tasks import application
-from afterword.tasks.mistakes import require_known
+from afterword.tasks.mistakes import refuse_of_schedule, require_known
 from afterword.tasks.options import (
     NO_OPTIONS,
     CallOptions,
     FailureCall,
+    TaskOptionsDict,
     check_failure_call,
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
@@ -464,6 +465,7 @@ class Afterword(ScriptTaskAdder):
         unique: str | None = None,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
+        **unknown: Never,
     ) -> ScheduleAdder:
         """Schedule a function by cron, `every("*/5 * * * *")`, or by interval, `every(seconds=30)`.
 
@@ -494,6 +496,8 @@ class Afterword(ScriptTaskAdder):
 
             afterword.every("0 8 * * 1", name="weekly").add_task(send_report, "week")
         """
+        known = [*signature(Afterword.every).parameters][2:-1]
+        refuse_of_schedule(unknown, known, TaskOptionsDict.__annotations__)
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
         call_options = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
