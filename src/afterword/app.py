@@ -62,6 +62,7 @@ from afterword.tasks.options import (
     CallOptions,
     FailureCall,
     check_failure_call,
+    refuse_for_schedules,
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
@@ -442,6 +443,7 @@ class Afterword(ScriptTaskAdder):
         unique: str | None = None,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
+        **unknown: Never,
     ) -> ScheduleAdder:
         """Schedule a function by cron, `every("*/5 * * * *")`, or by interval, `every(seconds=30)`.
 
@@ -462,9 +464,10 @@ class Afterword(ScriptTaskAdder):
                 "allow" gives it a job, "skip" none, "queue" a job that waits for the other.
             unique: the unique key of each job: none is added while an unfinished job has it.
             args, kwargs: the arguments of each job, for the decorator.
+            unknown: refused, with the line that would be right.
 
         Raises:
-            ConfigurationError: one of them has an invalid value.
+            ConfigurationError: one of them has an invalid value, or does not exist.
 
         Example:
             @afterword.every("0 3 * * *", timezone="Europe/Berlin")
@@ -472,6 +475,7 @@ class Afterword(ScriptTaskAdder):
 
             afterword.every("0 8 * * 1", name="weekly").add_task(send_report, "week")
         """
+        refuse_for_schedules(unknown, [*signature(Afterword.every).parameters][1:-1])
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
         call_options = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 

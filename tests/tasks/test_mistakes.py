@@ -24,6 +24,10 @@ def options(**given: Any) -> TaskAdder:
     return TaskAdder(add).options(**given)
 
 
+def every(**given: Any) -> object:
+    return Afterword().every("0 3 * * *", **given)
+
+
 @pytest.mark.parametrize(
     ("place", "wrong", "right"),
     [
@@ -38,6 +42,10 @@ def options(**given: Any) -> TaskAdder:
         (options, "task_id", "options(unique=...).add_task(f)"),
         (options, "rate", "@task(rate=...)"),
         (options, "backoff", "@task(backoff=...)"),
+        (every, "tz", "@afterword.every(timezone=...)"),
+        (every, "minutes", "@afterword.every(seconds=...)"),
+        (every, "cron", "@afterword.every(expression=...)"),
+        (every, "retries", "@task(retries=...)"),
     ],
 )
 def test_an_unknown_option_is_answered_with_the_right_line(

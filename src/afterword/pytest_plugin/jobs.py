@@ -123,8 +123,8 @@ class Jobs:
             by: seconds, or a timedelta.
 
         Raises:
-            ValueError: it is negative, or no duration.
-            ConfigurationError: the store has no clock that can be moved.
+            ConfigurationError: it is negative, or no duration; or the store has no clock that can be
+                moved.
         """
         self._run.move_time(seconds_of(by, "by"))
 

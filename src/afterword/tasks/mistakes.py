@@ -17,12 +17,16 @@ _OTHER_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("concurrency", "max_concurrency", "max_jobs"), "limit"),
     **dict.fromkeys(("unique_key", "job_id", "task_id", "dedup_key", "queueing_lock"), "unique"),
     **dict.fromkeys(("queue_name", "channel"), "queue"),
+    **dict.fromkeys(("tz", "time_zone", "zone"), "timezone"),
+    **dict.fromkeys(("minutes", "hours", "days", "interval", "period"), "seconds"),
+    **dict.fromkeys(("cron", "crontab"), "expression"),
     "tag": "tags",
 }
 
 
 TASK_LINE = "@task({}=...)"
 CALL_LINE = "options({}=...).add_task(f)"
+EVERY_LINE = "@afterword.every({}=...)"
 
 
 def require_known(
