@@ -386,8 +386,14 @@ def test_an_export_flows_into_an_import(shell: Shell, tmp_path: Path) -> None:
     other = f"sqlite:///{tmp_path / 'other.db'}"
     assert 0 == piped("db", "migrate", "--url", other).returncode
 
-    done = run(["/bin/sh", "-c", f"{COMMAND} export | {COMMAND} import --url {other}"])
+    with warm.Popen([COMMAND, "export"], stdout=subprocess.PIPE) as export:
+        imported = [COMMAND, "import", "--url", other]
+        with warm.Popen(
+            imported, stdin=export.stdout, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.read()
 
-    assert "imported 20 jobs, 0 were there already\n" == done.stdout, done.stderr
+    assert "imported 20 jobs, 0 were there already\n" == said
     listed = piped("jobs", "--json", "--url", other, "--limit", "100").stdout
     assert ids == sorted(json.loads(line)["id"] for line in listed.splitlines())
