@@ -17,7 +17,7 @@ from tests.helpers import wait_until
 from tests.stores import new_file, opened
 
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs Debian's chromium: scripts/test installs it"
+    CHROMIUM is None, reason="needs Debian's chromium-headless-shell: scripts/test installs it"
 )
 
 WIDE = {"width": 1280, "height": 800}
@@ -46,12 +46,14 @@ SCREENS = (
     "/tasks/run?task=shop.mail:send_receipt",
     "/nowhere",
 )
-# Axe takes a second or two for each page: it sees what differs most.
+# Axe takes a second or two for each page: it sees what differs most. In the dark only the colours
+# are others, so only its rules on colours are asked.
 EXAMINED = {
     "light": SCREENS,
     "dark": [screen for screen in SCREENS if "?" not in screen and "ing}" not in screen],
     "phone": SCREENS[:2],
 }
+ASKED = {"dark": ["color-contrast", "link-in-text-block"]}
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_every_screen_fits_and_is_accessible(browser: Browser, served: Served, l
 
         assert 0 >= tab.overflow(), screen
         if screen in EXAMINED.get(look, ()):
-            assert [] == tab.violations(), screen
+            assert [] == tab.violations(*ASKED.get(look, ())), screen
         assert [] == [each for each in tab.trouble if "404" not in each], screen
     context.close()
 
@@ -338,10 +340,11 @@ def test_an_open_page_does_not_hold_a_server(browser: Browser, store: Store) -> 
     context.close()
 
 
-def test_twenty_tabs_do_not_stall(browser: Browser, served: Served) -> None:
+def test_many_tabs_do_not_stall(browser: Browser, served: Served) -> None:
+    """More than the six connections that a browser opens to one host."""
     Population(served.store).add()
     context = browser.new_context()
-    tabs = [tab_in(context) for _ in range(20)]
+    tabs = [tab_in(context) for _ in range(8)]
     for tab in tabs:
         tab.page.goto(f"{served.url}/jobs")
     Population(served.store).add()

@@ -24,7 +24,7 @@ from tests.dashboard.population import Population
 from tests.stores import new_file, opened
 
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs Debian's chromium: scripts/test installs it"
+    CHROMIUM is None, reason="needs Debian's chromium-headless-shell: scripts/test installs it"
 )
 
 

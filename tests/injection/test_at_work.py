@@ -197,7 +197,7 @@ async def test_a_failed_attempt_is_repeated_in_a_scope_of_its_own(
     async with working(tmp_path) as afterword:
         job = await add(afterword, func)
         found = await ended(afterword, job)
-        attempts = afterword._store.attempts(job.id)
+        attempts = afterword.runtime.store.attempts(job.id)
 
     of_session = [each for each in log if "connect" not in each and "abort" not in each]
     assert (JobState.COMPLETED, 2, 1) == (found.state, found.attempt, found.failures)
@@ -221,7 +221,7 @@ def find_state() -> Iterator[None]:
     """A dependency whose teardown asks the store."""
     yield
     job = current_task().job_id
-    log.append(str(_working[0]._store.get([job])[0].state))
+    log.append(str(_working[0].runtime.store.get([job])[0].state))
 
 
 _working: list[Afterword] = []
@@ -344,8 +344,8 @@ async def test_what_has_lost_its_job_rolls_back(tmp_path: Path) -> None:
     async with working(tmp_path, lease=2.0) as afterword:
         job = await add(afterword, wait_on)
         await begun()
-        group = afterword._group
-        group.run_blocking(calling(lambda store: store.leave(afterword._leases.worker)))
+        group = afterword.runtime.group
+        group.run_blocking(calling(lambda store: store.leave(afterword.runtime.leases.worker)))
         await wait_for(lambda: log.count("body") == 2, description="it is tried again")
         go_on.set()
         found = await ended(afterword, job)

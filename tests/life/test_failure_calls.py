@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,28 @@ async def test_it_is_called_with_the_job_the_exception_and_the_attempt(
     assert "fail" == error.__traceback__.tb_frame.f_code.co_name
     assert 1 == len(told)
     assert (func is tell_async) == (threads[0] is threading.main_thread())
+
+
+@dataclass(frozen=True)
+class Declined(Exception):
+    """None of its attributes can be set, not even those that Python sets itself."""
+
+    code: int
+
+
+def decline() -> None:
+    raise Declined(51)
+
+
+async def test_an_exception_that_cannot_be_changed_is_told(file_url: str) -> None:
+    async with working(file_url) as afterword:
+        afterword.on_failure(tell)
+        await afterword.add_task(decline)
+        _, error, _ = await first_told()
+
+    assert Declined(51) == error
+    assert error.__traceback__ is not None
+    assert "decline" == error.__traceback__.tb_frame.f_code.co_name
 
 
 async def test_it_is_called_once_when_no_retry_is_left(store_url: str) -> None:

@@ -245,6 +245,6 @@ def test_the_handlers_that_were_there_are_called_and_put_back(tmp_path: Path) ->
 async def _be_signalled(folder: Path) -> None:
     async with at_work(folder) as afterword:
         signal.raise_signal(signal.SIGTERM)
-        worker = afterword._worker
+        worker = afterword.runtime.worker
         assert worker is not None
         await wait_for(lambda: worker._draining, description="nothing is claimed any more")

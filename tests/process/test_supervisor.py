@@ -381,7 +381,7 @@ async def main():
     Watchdog(lambda: afterword.pulse, 1.0, lambda line: end_process()).start()
     time.sleep(2)  # a blocked event loop is no reason
     print("alive", flush=True)
-    afterword._group.every(60.0, lambda store: time.sleep(60))
+    afterword.runtime.group.every(60.0, lambda store: time.sleep(60))
     await asyncio.sleep(60)
 asyncio.run(main())
 """

@@ -158,7 +158,7 @@ async def test_whoever_asks_the_store_ends(moment: Moment, file_url: str) -> Non
     """`GroupCommit.run`, whatever it is used for."""
     job = NewJob(id=new_id(), task=reference(note), arguments='{"text":"x"}')
     async with started(Afterword(FastAPI(), file_url)) as afterword:
-        caller = await moment(afterword, lambda: afterword._group.run(adding([job], None)))
+        caller = await moment(afterword, lambda: afterword.runtime.group.run(adding([job], None)))
         wait_for_the_answer(afterword)
         jobs = await records(afterword)
 
@@ -176,7 +176,7 @@ async def test_a_store_that_refuses_as_the_caller_is_cancelled_leaves_nothing(
         raise LookupError("no")
 
     async with started(Afterword(FastAPI(), file_url)) as afterword:
-        caller = await moment(afterword, lambda: afterword._group.run(calling(refuse)))
+        caller = await moment(afterword, lambda: afterword.runtime.group.run(calling(refuse)))
 
     assert caller.cancelled()
 

@@ -312,7 +312,6 @@ def _works(store: PostgresStore) -> bool:
 def test_another_process_is_told_of_a_new_job(store: PostgresStore, postgres_url: str) -> None:
     other = PostgresStore(postgres_url)
     other.open()
-    other.changed()
     wait_until(other.changed, description="it listens")
     wait_until(lambda: not other.changed(), description="it is quiet")
 
@@ -334,7 +333,6 @@ def test_nobody_is_told_of_a_held_job(store: PostgresStore, postgres_url: str) -
 def test_a_lost_listener_listens_again(
     store: PostgresStore, server: Server, postgres_url: str
 ) -> None:
-    store.changed()
     wait_until(store.changed, description="it listens")
     server.terminate(*server.backends(postgres_url))
     wait_until(store.changed, description="it listens again, and looks for what it missed")

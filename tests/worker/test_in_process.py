@@ -88,7 +88,7 @@ async def test_a_job_that_it_adds_has_its_delay(tmp_path: Path) -> None:
     """Counted by the store, whatever the child's clock says."""
     async with at_work(tmp_path) as afterword:
         parent = await (await afterword.add_task(add_later)).wait(60)
-        (child,) = afterword._store.get([str(parent.result)])
+        (child,) = afterword.runtime.store.get([str(parent.result)])
 
     assert JobState.QUEUED is child.state
     assert 3600 == round((child.run_at - child.created_at).total_seconds())
@@ -113,7 +113,7 @@ async def test_a_crash_fails_one_attempt_and_harms_nobody_else(how: str, tmp_pat
         neighbour = await afterword.add_task(compute, 10**7)
         job = await afterword.add_task(crash_once, how)
         found = await ended(afterword, job)
-        attempts = afterword._store.attempts(job.id)
+        attempts = afterword.runtime.store.attempts(job.id)
         beside = await ended(afterword, neighbour)
 
     expected = {
@@ -182,7 +182,7 @@ async def test_a_lost_lease_kills_it(tmp_path: Path) -> None:
     async with at_work(tmp_path, lease=0.5) as afterword:
         job = await afterword.add_task(compute_for_ever, str(marker))
         pid = await pid_in(marker)
-        afterword._store.leave(afterword._leases.worker)
+        afterword.runtime.store.leave(afterword.runtime.leases.worker)
         await wait_for(lambda: is_gone(pid), description="its process is gone")
         await job.cancel()
         await ended(afterword, job)
@@ -236,7 +236,7 @@ async def test_the_event_loop_stays_free_while_ten_of_them_compute(tmp_path: Pat
 async def test_a_task_without_an_importable_module_fails_with_the_reason(tmp_path: Path) -> None:
     """The worker names a module that it has itself; what a child cannot import is said."""
     async with at_work(tmp_path) as afterword:
-        runner: Runner = afterword._worker._runner  # type: ignore[union-attr]
+        runner: Runner = afterword.runtime.worker._runner  # type: ignore[union-attr]
         processes: Any = runner._processes
 
         def refuse(*_: object) -> None:
