@@ -21,10 +21,10 @@ child.kill()
 
 
 @pytest.fixture
-def parent() -> Iterator["subprocess.Popen[bytes]"]:
+def parent() -> Iterator["subprocess.Popen[str]"]:
     """A process that has a child, in another session, whose number it has printed."""
     command = [sys.executable, "-c", PARENT]
-    with warm.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with warm.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
 
 
@@ -33,7 +33,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_a_family_is_stopped_and_continued(parent: "subprocess.Popen[bytes]") -> None:
+def test_a_family_is_stopped_and_continued(parent: "subprocess.Popen[str]") -> None:
     assert parent.stdout
     child = int(parent.stdout.readline())
     pids = family(parent.pid)
