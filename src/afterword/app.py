@@ -61,7 +61,7 @@ from afterword.request.middleware import AfterwordMiddleware, require_asyncio
 from afterword.schedules.recurrence import as_rule
 from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
-from afterword.store.opening import open_store
+from afterword.store.opening import open_store, url_in_child
 from afterword.store.protocol import Added, Store
 from afterword.tasks import application
 from afterword.tasks.mistakes import refuse_of_schedule, require_known
@@ -225,7 +225,7 @@ class Afterword(ScriptTaskAdder):
         self._injectors = checked_injectors(injectors)
         self.injection = self._injection_of(None)
         url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
-        self._store = open_store(url)
+        self._store = open_store(url if self.test_run is not None else url_in_child(url))
         if self.test_run is not None:
             self._store, clock = self.test_run.store_for(self, url), self.test_run.clock
         self._clock = StoreClock(clock or Clock())
@@ -979,8 +979,10 @@ class Afterword(ScriptTaskAdder):
             return
         if self.intake.waits_for_tasks:
             await self.test_run.wait_for(self, ids)
-        if self._serving_loop is asyncio.get_running_loop():
+        here = self._serving_loop is asyncio.get_running_loop()
+        if here or self.intake.holds_jobs:
             await self._group.run(calling(_nothing))  # until their ends were reported, too
+        if here:
             await self._failures.wait_called()
 
     @property
