@@ -1,4 +1,4 @@
-"""`Afterword(...)`: its options, where it is put, and its use without an application."""
+"""`Afterword(...)`: its options, its place in an application, and its use without one."""
 
 import asyncio
 import math
@@ -38,7 +38,7 @@ def note(text: str) -> None:
 
 # ---------------------------------------------------------------------- options
 
-# A concurrency that cannot be.
+# Invalid values of `concurrency`.
 WRONG: list[tuple[str, Any, str]] = [
     ("concurrency", 0, "a whole number from 1 to 10000, but it is 0."),
     ("concurrency", -1, "but it is -1."),
@@ -125,9 +125,9 @@ def test_the_environment_names_the_store(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("AFTERWORD_URL", "")
     default = Afterword()
 
-    assert url_in(tmp_path) == from_environment._store.url
-    assert f"sqlite:///{tmp_path}/given.db" == given._store.url
-    assert f"sqlite:///{Path.cwd().resolve()}/afterword.db" == default._store.url
+    assert url_in(tmp_path) == from_environment.runtime.store.url
+    assert f"sqlite:///{tmp_path}/given.db" == given.runtime.store.url
+    assert f"sqlite:///{Path.cwd().resolve()}/afterword.db" == default.runtime.store.url
 
 
 def test_constructing_writes_nothing(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_starting_and_stopping_twice_is_harmless(tmp_path: Path, anyio_bac
 def test_a_script_adds_a_job_and_an_application_runs_it(tmp_path: Path) -> None:
     script = Afterword(url=url_in(tmp_path))
     job = script.add_task_sync(note, "from a script")
-    before = script._store.get([job.id])[0]
+    before = script.runtime.store.get([job.id])[0]
     script.close()
     app = FastAPI()
     Afterword(app, url_in(tmp_path))
@@ -232,7 +232,7 @@ def test_many_threads_of_a_script_add_their_first_jobs_at_once(tmp_path: Path) -
         thread.start()
     for thread in threads:
         thread.join()
-    counts = script._store.count()
+    counts = script.runtime.store.count()
     script.close()
 
     assert 16 == counts[JobState.QUEUED]
@@ -244,7 +244,7 @@ async def test_many_coroutines_of_a_script_add_their_first_jobs_at_once(
 ) -> None:
     script = Afterword(url=url_in(tmp_path))
     await asyncio.gather(*(script.add_task(note, f"{number}") for number in range(16)))
-    counts = script._store.count()
+    counts = script.runtime.store.count()
     script.close()
 
     assert 16 == counts[JobState.QUEUED]
@@ -254,7 +254,7 @@ async def test_many_coroutines_of_a_script_add_their_first_jobs_at_once(
 async def test_without_a_worker_jobs_are_stored_for_others(
     tmp_path: Path, anyio_backend: str
 ) -> None:
-    """As for a web process beside worker processes: the jobs of its requests are theirs."""
+    """A web process beside worker processes leaves the jobs of its requests to them."""
     app = FastAPI()
     Afterword(app, url_in(tmp_path), worker=False)
 
@@ -283,7 +283,7 @@ async def test_two_applications_share_the_work_of_one_file(
         job = await web.add_task(note, "noticed at once")
         after = await ended(web, job)
 
-    assert web._leases.worker != after.worker
+    assert web.runtime.leases.worker != after.worker
     assert ["noticed at once"] == ran
 
 
@@ -326,7 +326,7 @@ async def test_what_is_wrong_raises_and_stores_nothing(tmp_path: Path, anyio_bac
             await afterword.add_task(None)  # type: ignore[call-overload]
         with pytest.raises(TypeError, match="not iterated"):
             await afterword.add_task(generate)
-        counts = afterword._store.count()
+        counts = afterword.runtime.store.count()
 
     assert 0 == sum(counts.values())
 
@@ -337,7 +337,7 @@ def generate() -> Any:
 
 @pytest.mark.anyio
 async def test_what_blocks_is_refused_in_the_event_loop(tmp_path: Path, anyio_backend: str) -> None:
-    """At once, with the line to write instead: a job of the same process could never end."""
+    """The error comes at once, with the right line: a job of this process could never end."""
     async with at_work(tmp_path) as afterword:
         job = await afterword.add_task(note, "x")
         await ended(afterword, job)

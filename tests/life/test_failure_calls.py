@@ -182,8 +182,8 @@ async def test_processes_fail_with_what_this_process_knows(file_url: str) -> Non
     """The exception itself stays in the child; its text comes with the job."""
     async with working(file_url) as afterword:
         afterword.on_failure(tell)
-        await (await afterword.add_task(fail_in_a_process, "no shelf")).wait(20)
-        await (await afterword.add_task(die_in_a_process)).wait(20)
+        await (await afterword.add_task(fail_in_a_process, "no shelf")).wait(60)
+        await (await afterword.add_task(die_in_a_process)).wait(60)
         await wait_for(lambda: len(told) == 2, description="both are told")
 
     (raised, in_child, _), (_, died, _) = told
@@ -271,9 +271,9 @@ async def test_its_own_error_changes_nothing(
     async with working(file_url) as afterword:
         for func in (broken, broken_too, tell):
             afterword.on_failure(func)
-        failed = await (await afterword.add_task(fail, "x")).wait(20)
+        failed = await (await afterword.add_task(fail, "x")).wait(60)
         await first_told()
-        works = await (await afterword.add_task(note, "y")).wait(20)
+        works = await (await afterword.add_task(note, "y")).wait(60)
 
     assert (JobState.FAILED, JobState.COMPLETED) == (failed.state, works.state)
     assert "no such channel" in caplog.text
@@ -318,7 +318,7 @@ async def test_hanging_ones_stay_few(
     async with working(file_url) as afterword:
         afterword.on_failure(hang)
         for number in range(5):
-            await (await afterword.add_task(fail, str(number))).wait(20)
+            await (await afterword.add_task(fail, str(number))).wait(60)
         await wait_for(
             lambda: 3 == caplog.text.count("2 earlier calls have not ended"),
             description="the others are not started",
@@ -353,7 +353,7 @@ async def test_a_shutdown_waits_for_the_calls_of_the_last_failures(file_url: str
     """They are made before the store is closed."""
     async with working(file_url) as afterword:
         afterword.on_failure(tell_async)
-        await (await afterword.add_task(fail, "at the end")).wait(20)
+        await (await afterword.add_task(fail, "at the end")).wait(60)
 
     assert ["at the end"] == [str(error) for _, error, _ in told]
 

@@ -113,7 +113,7 @@ async def one(name: str, background_tasks: BackgroundTasks) -> Job[None]:
 @app.post("/awaited")
 async def awaited(number: Annotated[int, Query()] = 6) -> str | None:
     job = await afterword.add_task(slow, number)
-    return (await job.wait(timeout=10)).result
+    return (await job.wait(timeout=60)).result
 
 
 @app.post("/unstorable")

@@ -163,17 +163,17 @@ class _Counted:
 
 async def _run_due(afterword: Afterword, most: int) -> Sequence[str]:
     """Run due jobs, in a worker that is started for them if the application is not started."""
-    if afterword._serving_loop is not None:
-        return await afterword._run_due(most)
+    if afterword.runtime.serving_loop is not None:
+        return await afterword.runtime.run_due(most)
     await afterword.start()
     try:
-        return await afterword._run_due(most)
+        return await afterword.runtime.run_due(most)
     finally:
         await afterword.stop()
 
 
 def _call(afterword: Afterword, work: Coroutine[Any, Any, T]) -> T:
-    loop = afterword._serving_loop
+    loop = afterword.runtime.serving_loop
     if loop is None:
         return asyncio.run(work)
     _require_running(loop, work)
@@ -181,7 +181,7 @@ def _call(afterword: Afterword, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _await(afterword: Afterword, work: Coroutine[Any, Any, T]) -> T:
-    loop = afterword._serving_loop
+    loop = afterword.runtime.serving_loop
     if loop is None or loop is asyncio.get_running_loop():
         return await work
     _require_running(loop, work)

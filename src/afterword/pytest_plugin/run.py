@@ -99,9 +99,10 @@ class PytestRun:
             if _is_serving(afterword):
                 raise ConfigurationError(
                     "The fixture afterword_url must have its value before an application is"
-                    " started. Let the fixture that starts it request afterword_url."
+                    " started. Let the fixture that starts it request afterword_url. If modules"
+                    ' have different values, start it for each module: scope="module".'
                 )
-            afterword._use_store(self._new_store(usual))
+            afterword.runtime.use_store(self._new_store(usual))
         self.left_over = self._empty_given()
 
     def groups(self) -> list[list[Afterword]]:
@@ -142,7 +143,7 @@ class PytestRun:
         if path is not None and path.exists():
             del self._paths[url]
             for each in group:
-                each._use_store(self._new_store(url))
+                each.runtime.use_store(self._new_store(url))
             shutil.rmtree(path.parent, ignore_errors=True)
 
     def _empty_given(self) -> frozenset[str]:
@@ -160,14 +161,15 @@ class PytestRun:
         """Let no job start until the test says so."""
         self.holds_jobs = held
         for afterword in list(self._urls):
-            afterword._hold_jobs(held)
+            afterword.runtime.hold_jobs(held)
 
     def move_time(self, seconds: float) -> None:
         """Move the clock forward, from one occurrence of a schedule to the next."""
         if self._url is not None:
             raise ConfigurationError(
                 "Only the plugin's own stores have a clock that can be moved, but the fixture"
-                f" afterword_url names {masked(self._url)}."
+                f" afterword_url names {masked(self._url)}. Keep tests that move the time in a"
+                " folder of their own, and that fixture in the conftest.py of another one."
             )
         until = self.clock.now() + seconds
         ahead = self.clock.ahead + seconds
@@ -184,7 +186,7 @@ class PytestRun:
 
     def _scheduler_of(self, afterword: Afterword) -> Scheduler:
         afterword.inquiries.store()  # opened, if it was not
-        scheduler = afterword._new_scheduler()
+        scheduler = afterword.runtime.new_scheduler()
         scheduler.declare()
         return scheduler
 
@@ -215,7 +217,7 @@ class PytestRun:
                     left = [each for each in records if not each.state.final]
                     if any(each.run_at.timestamp() <= self.clock.now() for each in left):
                         require_running(_loop_of(afterword))
-                    started = await afterword._start_due()
+                    started = await afterword.runtime.start_due()
                     state = [(each.id, each.state, each.attempt) for each in left]
                     stuck = all(each.state is JobState.QUEUED for each in left) and state == seen
                     if not left or (stuck and not started):
@@ -234,14 +236,14 @@ def require_running(loop: asyncio.AbstractEventLoop) -> None:
     """
     if not loop.is_running():
         raise WouldBlock(
-            "The application was started in an event loop that stands still now, so its tasks"
+            "The application was started in an event loop that does not run now, so its tasks"
             " cannot run. Start it and use it in the same event loop: a fixture that starts it and"
             " an async test need the same loop scope."
         )
 
 
 def _loop_of(afterword: Afterword) -> asyncio.AbstractEventLoop:
-    return afterword._serving_loop or asyncio.get_running_loop()
+    return afterword.runtime.serving_loop or asyncio.get_running_loop()
 
 
 def _too_long(left: Sequence[JobRecord]) -> str:
@@ -253,11 +255,11 @@ def _too_long(left: Sequence[JobRecord]) -> str:
 
 
 def _readiness(afterword: Afterword) -> tuple[bool, bool]:
-    return _is_serving(afterword), afterword._app is not None
+    return _is_serving(afterword), afterword.runtime.app is not None
 
 
 def _is_serving(afterword: Afterword) -> bool:
-    return afterword._serving_loop is not None
+    return afterword.runtime.serving_loop is not None
 
 
 def _empty(store: Store) -> set[str]:
