@@ -56,13 +56,13 @@ from afterword.schedules.scheduler import Planned, ScheduleAdder
 from afterword.store.opening import open_store
 from afterword.store.protocol import Added, Store
 from afterword.tasks import application
-from afterword.tasks.mistakes import require_known
+from afterword.tasks.mistakes import refuse_of_schedule, require_known
 from afterword.tasks.options import (
     NO_OPTIONS,
     CallOptions,
     FailureCall,
+    TaskOptionsDict,
     check_failure_call,
-    refuse_for_schedules,
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
@@ -475,7 +475,8 @@ class Afterword(ScriptTaskAdder):
 
             afterword.every("0 8 * * 1", name="weekly").add_task(send_report, "week")
         """
-        refuse_for_schedules(unknown, [*signature(Afterword.every).parameters][1:-1])
+        known = [*signature(Afterword.every).parameters][2:-1]
+        refuse_of_schedule(unknown, known, TaskOptionsDict.__annotations__)
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
         call_options = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
@@ -775,11 +776,14 @@ class Afterword(ScriptTaskAdder):
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
         """Wait for these jobs, but for those that cannot run now, and for their failure calls.
 
-        No-op unless it runs under the pytest plugin.
+        No-op unless it runs under the pytest plugin. If a test starts the jobs itself, only wait
+        until it can: until they are released.
         """
-        if self.test_run is not None:
+        if self.test_run is None:
+            return
+        if self.intake.waits_for_tasks:
             await self.test_run.wait_for(self, ids)
-            await self.runtime.wait_reported()
+        await self.runtime.wait_reported()
 
 
 def _refuse(unknown: Mapping[str, object]) -> None:

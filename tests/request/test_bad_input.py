@@ -473,7 +473,7 @@ def test_what_is_wrong_raises_in_the_route(
     assert len(str(app.error)) < 1_000
     assert [] == jobs
     assert [] == ran
-    assert seconds < 5
+    assert seconds < 30
 
 
 def test_100000_keywords_are_too_many(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, Never, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from afterword.errors import ConfigurationError, safe_repr
 from afterword.model.checks import (
@@ -18,7 +18,7 @@ from afterword.model.checks import (
 )
 from afterword.model.control import LONGEST, seconds_of
 from afterword.model.job import Delay, JobRecord, OnCrash
-from afterword.tasks.mistakes import CALL_LINE, EVERY_LINE, TASK_LINE, require_known
+from afterword.tasks.mistakes import CALL_LINE, TASK_LINE, require_known
 from afterword.tasks.retry import Backoff, as_backoff, checked_retries
 
 Executor = Literal["process"]
@@ -335,12 +335,3 @@ def checked_call_options(options: Mapping[str, Any]) -> CallOptions:
     """Make the options of one call from the keywords of `options(...)`; raises as above."""
     require_known(options, _OF_CALLS, CALL_LINE, _OF_TASKS, TASK_LINE)
     return CallOptions(**options)
-
-
-def refuse_for_schedules(unknown: Mapping[str, Never], known: Collection[str]) -> None:
-    """Refuse keywords of `every(...)` that do not exist; `known` are those that do.
-
-    Raises:
-        ConfigurationError: one is unknown; the message has the right line.
-    """
-    require_known(unknown, known, EVERY_LINE, _OF_TASKS, TASK_LINE)
