@@ -225,7 +225,7 @@ def require_running(loop: asyncio.AbstractEventLoop) -> None:
     """
     if not loop.is_running():
         raise WouldBlock(
-            "The application was started in an event loop that stands still now, so its tasks"
+            "The application was started in an event loop that does not run now, so its tasks"
             " cannot run. Start it and use it in the same event loop: a fixture that starts it and"
             " an async test need the same loop scope."
         )

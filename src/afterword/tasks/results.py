@@ -79,8 +79,8 @@ def _encode(kind: type[RootModel[Any]], value: object) -> str:
             return text.decode()
         reason = reason or change
     raise ResultNotKept(
-        f"it is {kind_of(value)}, and {reason}. Annotate the function with the exact type of what"
-        " it returns"
+        f"it is {kind_of(value)}, and {reason}. Annotate the function with the exact type that it"
+        " returns"
     )
 
 
