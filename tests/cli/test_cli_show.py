@@ -335,6 +335,15 @@ def test_the_note_on_fields_that_were_not_set_is_not_shown(shell: Shell) -> None
         assert "unset" not in shown
 
 
+def test_a_job_that_was_cancelled_before_its_time_is_not_due(shell: Shell) -> None:
+    job = shell.add(run_at=shell.store.now() + 3600)
+    before = facts(shell, job)
+    shell.store.cancel([job], "not needed")
+
+    assert "due" in before
+    assert "due" not in facts(shell, job)
+
+
 def test_the_trace_is_shown(shell: Shell) -> None:
     trace = JobOptions(trace={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
     job = shell.add(options=trace.text())

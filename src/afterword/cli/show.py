@@ -150,9 +150,10 @@ def _disturbances(job: JobRecord) -> str:
 
 
 def _times(job: JobRecord, now: float) -> Iterator[tuple[str, str]]:
+    ended_before = job.finished_at is not None and job.finished_at < job.run_at  # it was cancelled
     for name, at in (
         ("added", job.created_at),
-        ("due", job.run_at),
+        ("due", None if ended_before else job.run_at),
         ("started", job.started_at),
         ("finished", job.finished_at),
     ):
