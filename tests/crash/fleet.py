@@ -178,7 +178,7 @@ class Clients:
         self._stop = threading.Event()
 
     def send(self, client: httpx.Client, jobs: int = 1, **order: object) -> Sequence[int]:
-        """Send an order for some jobs; returns their numbers. An error is not an acknowledgement."""
+        """Send an order for some jobs; returns their numbers. An error is no acknowledgement."""
         numbers = self._take_numbers(jobs)
         body: Mapping[str, object] = {**self._order, **order, "numbers": numbers}
         try:
