@@ -1,4 +1,4 @@
-"""Type checkers accept what the pages show: mypy and pyright (as basedpyright)."""
+"""Type checkers accept the examples of the pages: mypy and pyright (as basedpyright)."""
 
 import json
 import subprocess
