@@ -18,7 +18,7 @@ LEASE = 0.5  # seconds
 
 
 class MovableClock(Clock):
-    """Monotonic time that a test moves forward."""
+    """A clock whose monotonic time a test moves forward."""
 
     moved = 0.0
 
@@ -42,7 +42,7 @@ def group(path: Path) -> Iterator[GroupCommit]:
 
 @pytest.fixture
 def other(path: Path, group: GroupCommit) -> Iterator[SQLiteStore]:
-    """The same file, as another process sees it."""
+    """A second store on the same file, as of another process."""
     store = SQLiteStore(path)
     store.open()
     yield store
@@ -66,7 +66,7 @@ def recovered(store: SQLiteStore) -> list[str]:
 
 
 def test_a_renewed_lease_keeps_its_jobs(group: GroupCommit, other: SQLiteStore) -> None:
-    """Longer than the lease lasts; it may miss some renewals, as on a busy machine."""
+    """The test is longer than a lease, and may miss some renewals on a busy machine."""
     leases = started(group, seconds=2.0)
     worker, clock = leases.worker, Clock()
     a_held_job(group, leases)
@@ -151,7 +151,7 @@ def test_a_store_that_is_away_for_a_moment_costs_nothing(
 
 
 def writing(path: Path) -> apsw.Connection:
-    """Another process's connection in the middle of a write transaction."""
+    """Keep another process's connection in a write transaction."""
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(10_000)
     connection.execute("BEGIN IMMEDIATE")

@@ -108,7 +108,7 @@ def by_request(value: Annotated[str, Depends(by_agent)]) -> None: ...
 
 
 def site_of(folder: Path, *, durable: bool) -> Any:
-    """Serve an application that is not started, or a started one with calls that cannot be stored."""
+    """Serve an application that is not started, or one whose calls cannot be stored."""
     app = FastAPI()
 
     @app.post("/{name}")
