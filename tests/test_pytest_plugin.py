@@ -45,6 +45,19 @@ def test_nothing():
     pass
 """
 
+TIMED = """
+from fastapi.testclient import TestClient
+from afterword.pytest_plugin import Jobs
+from tests.under_plugin.shop import app
+
+def test_a_delay(jobs: Jobs):
+    with TestClient(app) as client:
+        client.post("/delayed")
+        assert [] == jobs.run()
+        jobs.move_time(3600)
+        assert jobs.run()
+"""
+
 LEFT_RUNNING = """
 import pytest
 from fastapi.testclient import TestClient
@@ -94,7 +107,7 @@ def passed(result: "subprocess.CompletedProcess[str]") -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize(("name", "tests"), [("waiting", 9), ("holding", 33)])
+@pytest.mark.parametrize(("name", "tests"), [("waiting", 9), ("holding", 36)])
 def test_the_plugin_is_found(name: str, tests: int, tmp_path: Path) -> None:
     """Installing Afterword is enough: pytest finds the plugin by its entry point."""
     shutil.copy(INNER / f"{name}.py", tmp_path / f"test_{name}.py")
@@ -141,6 +154,19 @@ def test_a_transaction_elsewhere_is_refused_with_the_way_out(tmp_path: Path) -> 
 
     assert "1 failed" in result.stdout
     assert "afterword_url" in result.stdout
+
+
+@pytest.mark.parametrize("order", [("bound", "timed"), ("timed", "bound")], ids="-".join)
+def test_each_folder_can_have_a_database(order: tuple[str, str], tmp_path: Path) -> None:
+    """Those with `bind` and those that move the time, whichever come first."""
+    for folder in order:
+        (tmp_path / folder).mkdir()
+    shutil.copy(INNER / "own_database.py", tmp_path / "bound" / "test_bound.py")
+    (tmp_path / "timed" / "test_timed.py").write_text(TIMED)
+    url = f"sqlite+pysqlite:///{tmp_path / 'test.db'}"
+    result = run_pytest(tmp_path, *order, "-p", "no:randomly", TEST_DATABASE=url)
+
+    assert 6 == passed(result)
 
 
 def test_the_database_must_be_known_before_the_start(tmp_path: Path) -> None:

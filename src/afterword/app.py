@@ -56,11 +56,12 @@ from afterword.schedules.scheduler import Planned, ScheduleAdder
 from afterword.store.opening import open_store
 from afterword.store.protocol import Added, Store
 from afterword.tasks import application
-from afterword.tasks.mistakes import require_known
+from afterword.tasks.mistakes import refuse_of_schedule, require_known
 from afterword.tasks.options import (
     NO_OPTIONS,
     CallOptions,
     FailureCall,
+    TaskOptionsDict,
     check_failure_call,
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
@@ -442,6 +443,7 @@ class Afterword(ScriptTaskAdder):
         unique: str | None = None,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
+        **unknown: Never,
     ) -> ScheduleAdder:
         """Schedule a function by cron, `every("*/5 * * * *")`, or by interval, `every(seconds=30)`.
 
@@ -462,9 +464,10 @@ class Afterword(ScriptTaskAdder):
                 "allow" gives it a job, "skip" none, "queue" a job that waits for the other.
             unique: the unique key of each job: none is added while an unfinished job has it.
             args, kwargs: the arguments of each job, for the decorator.
+            unknown: refused, with the line that would be right.
 
         Raises:
-            ConfigurationError: one of them has an invalid value.
+            ConfigurationError: one of them has an invalid value, or does not exist.
 
         Example:
             @afterword.every("0 3 * * *", timezone="Europe/Berlin")
@@ -472,6 +475,8 @@ class Afterword(ScriptTaskAdder):
 
             afterword.every("0 8 * * 1", name="weekly").add_task(send_report, "week")
         """
+        known = [*signature(Afterword.every).parameters][2:-1]
+        refuse_of_schedule(unknown, known, TaskOptionsDict.__annotations__)
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
         call_options = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
@@ -771,11 +776,14 @@ class Afterword(ScriptTaskAdder):
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
         """Wait for these jobs, but for those that cannot run now, and for their failure calls.
 
-        No-op unless it runs under the pytest plugin.
+        No-op unless it runs under the pytest plugin. If a test starts the jobs itself, only wait
+        until it can: until they are released.
         """
-        if self.test_run is not None:
+        if self.test_run is None:
+            return
+        if self.intake.waits_for_tasks:
             await self.test_run.wait_for(self, ids)
-            await self.runtime.wait_reported()
+        await self.runtime.wait_reported()
 
 
 def _refuse(unknown: Mapping[str, object]) -> None:

@@ -119,4 +119,4 @@ def test_the_audit_is_searched_in_pages(shell: Shell) -> None:
 def test_an_empty_audit(shell: Shell) -> None:
     done = shell.run("audit")
 
-    assert (0, "", "Nobody has changed anything yet.\n") == (done.code, done.out, done.err)
+    assert (0, "", "No changes have been made yet.\n") == (done.code, done.out, done.err)

@@ -445,7 +445,7 @@ def test_a_job_that_no_worker_can_run_is_seen(
     assert re.search(f"{problem}: {reason}", status.out)
     assert (False, [job_id]) == (said["healthy"], said["parked_jobs"])
     assert re.search(problem, shell.run("top").out)
-    assert "waiting  put back by each worker that met it since 2" in shown.out
+    assert "waiting  put back by each worker that claimed it since 2" in shown.out
     assert REASON in shown.out
     assert "waits for a free worker" not in shown.out
     assert f"put back: {REASON}" in shell.run("jobs").out
@@ -459,7 +459,7 @@ def test_failures_list_jobs_that_no_worker_can_run(shell: Shell) -> None:
     done = shell.run("failures")
     groups = [json.loads(line) for line in shell.run("failures", "--json").lines]
 
-    assert "Not failed yet, but no worker that has met these jobs could run them:" in done.err
+    assert "Not failed yet, but no worker could run these jobs so far:" in done.err
     assert REASON.replace("'shop:gone'", "<text>") in done.lines[-1]
     assert [("failed", "shop:pack"), ("queued", "shop:gone")] == [
         (each["state"], each["task"]) for each in groups

@@ -316,7 +316,7 @@ def test_a_file_that_was_cut_off_is_imported_as_far_as_it_goes(
         ({"task": "a:\ud800"}, "Line 3 of the file cannot be imported: task holds"),
         ({"queue": "a\0"}, "Line 3 of the file cannot be imported: queue holds"),
         ({"unique_key": "key"}, "job {taken} of the store have the same one, 'key'"),
-        ({"after": "{id}"}, "Line 3 of the file cannot be imported: job {id} is to follow itself"),
+        ({"after": "{id}"}, "Line 3 of the file cannot be imported: job {id} follows itself"),
     ],
     ids=str,
 )

@@ -108,7 +108,7 @@ def test_a_job_that_was_put_back_says_why() -> None:
     now = reasons(put_back)
     later = reasons(replace(put_back, run_at=NOW + timedelta(seconds=30)))
 
-    since = "put back by each worker that met it since 2026-11-22 11:57:00Z, 3 min ago"
+    since = "put back by each worker that claimed it since 2026-11-22 11:57:00Z, 3 min ago"
     assert f"{since}: task \\x1b[31m" == now
     assert f"{since}, until 2026-11-22 12:00:30Z, in 30 s: task \\x1b[31m" == later
 

@@ -250,7 +250,7 @@ def test_a_search_reads_only_so_many(site: Site, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_empty_audit_says_how_people_get_names(site: Site) -> None:
-    assert "Nobody has changed anything yet" in text_of(site.get("/audit"))
+    assert "No changes have been made yet" in text_of(site.get("/audit"))
     assert "Person(" in site.get("/audit").text
 
 

@@ -141,7 +141,7 @@ def test_jobs_that_no_worker_can_run_are_below(site: Site) -> None:
     shown = text_of(site.get("/failures"))
     (path,) = links(site, "/failures", "shop.gone:f")
 
-    assert "no worker that has met these jobs could run them" in shown
+    assert "no worker could run these jobs so far" in shown
     assert "1 shop.gone:f No function is called <text>." in shown
     assert 1 == len(re.findall(r'<tr id="j-', site.get(path).text))
 

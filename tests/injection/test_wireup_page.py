@@ -128,7 +128,10 @@ def test_what_no_other_process_would_find_is_refused(tmp_path: Path) -> None:
     app = fastapi_app()
     afterword = Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}")
     wireup_task = WireupTask(app.state.wireup_container)
-    for func, message in ((local, "at the top of a module"), (hidden, "must be what its module")):
+    for func, message in (
+        (local, "at the top of a module"),
+        (hidden, "must be found in its module"),
+    ):
         with pytest.raises(NotStorable, match=message):
             afterword.add_task_sync(wireup_task(func))
 

@@ -473,7 +473,7 @@ def test_what_is_wrong_raises_in_the_route(
     assert len(str(app.error)) < 1_000
     assert [] == jobs
     assert [] == ran
-    assert seconds < 5
+    assert seconds < 30
 
 
 def test_100000_keywords_are_too_many(tmp_path: Path) -> None:
@@ -608,7 +608,7 @@ def test_an_earlier_definition_of_a_name_is_not_stored(tmp_path: Path) -> None:
     with Misused(tmp_path, strict=True).served() as app:
         app.add(Case(earlier))
 
-    assert "must be what its module holds under its name" in str(app.error)
+    assert "must be found in its module under its name" in str(app.error)
 
 
 MAIN = """

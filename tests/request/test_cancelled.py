@@ -49,7 +49,7 @@ async def before_it_begins(afterword: Afterword, add: Adding) -> "asyncio.Task[A
         caller = asyncio.create_task(add())
         await is_queued(afterword)
         caller.cancel()
-        await asyncio.wait([caller], timeout=10)
+        await asyncio.wait([caller], timeout=60)
         return caller
 
 
@@ -64,7 +64,7 @@ async def while_it_commits(afterword: Afterword, add: Adding) -> "asyncio.Task[A
             for _ in range(3):
                 caller.cancel()
                 await asyncio.sleep(0)
-    await asyncio.wait([caller], timeout=10)
+    await asyncio.wait([caller], timeout=60)
     return caller
 
 
@@ -76,7 +76,7 @@ async def as_it_answers(afterword: Afterword, add: Adding) -> "asyncio.Task[Any]
         gate.open()
         wait_for_the_answer(afterword)
         caller.cancel()
-    await asyncio.wait([caller], timeout=10)
+    await asyncio.wait([caller], timeout=60)
     return caller
 
 
@@ -88,7 +88,7 @@ async def after_it_has_answered(afterword: Afterword, add: Adding) -> "asyncio.T
         gate.open()
         wait_for_the_answer(afterword)
         asyncio.get_running_loop().call_soon(caller.cancel)
-    await asyncio.wait([caller], timeout=10)
+    await asyncio.wait([caller], timeout=60)
     return caller
 
 

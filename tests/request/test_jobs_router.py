@@ -985,7 +985,7 @@ def test_a_repeated_request_gets_the_same_job(tmp_path: Path) -> None:
 
 def test_a_store_that_is_locked(tmp_path: Path) -> None:
     """The answer is 503, nothing is stored, and the request's dependencies roll back."""
-    made = site(tmp_path, store_timeout=0.2)
+    made = site(tmp_path, store_timeout=1.0)
     left: list[str] = []
 
     async def session() -> Any:

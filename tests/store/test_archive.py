@@ -156,7 +156,7 @@ def test_a_line_that_no_store_wrote_is_refused_by_its_number(
         (['{"afterword":3}\n'], "Line 1 .* newer release"),
         (['{"jobs":0}\n'], "Line 1 "),
         ([archive.header(), archive.footer(1)], "counts 1 jobs, but 0"),
-        ([archive.header(), archive.footer(0), archive.line_of(record())], "behind the end"),
+        ([archive.header(), archive.footer(0), archive.line_of(record())], "follows the end"),
         ([archive.header(), "[" * 100_000], "Line 2 "),
         ([archive.header(), '{"id": "x"}\n'], "missing="),
     ],
@@ -216,7 +216,7 @@ def test_who_follows_a_stranger_or_a_circle_is_added_all_the_same() -> None:
 
 def test_a_job_that_follows_itself_is_refused() -> None:
     job = new_id()
-    with pytest.raises(ConfigurationError, match=f"Line 2 .*: job {job} is to follow itself"):
+    with pytest.raises(ConfigurationError, match=f"Line 2 .*: job {job} follows itself"):
         list(archive.read(changed(id=job, after=job)))
 
 
@@ -225,7 +225,7 @@ def test_jobs_that_follow_each_other_are_refused() -> None:
     circle = [record(one, after=other) for one, other in zip(ids, ids[1:] + ids[:1], strict=True)]
     chain = [record(ids[0], after=ids[1]), record(ids[1], after=ids[2]), record(after=ids[2])]
     archive.check_together(chain)
-    with pytest.raises(ConfigurationError, match="to follow jobs that follow it"):
+    with pytest.raises(ConfigurationError, match="follows jobs that follow it"):
         archive.check_together([*circle, record(after=ids[0])])
 
 

@@ -525,7 +525,7 @@ def test_a_key_that_is_given_up_meanwhile_is_waited_for(postgres_url: str) -> No
             one.cancel([old.id], "not wanted")
             adding = pool.submit(two.add, [new], "ann")
             wait_until(lambda: _waits_for_lock(one), description="it waits for the key")
-        (answer,) = adding.result(10)
+        (answer,) = adding.result(60)
 
     assert (new.id, True, True) == (answer.id, answer.added, answer.waits)
     one.close()
@@ -547,7 +547,7 @@ def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -
         try:
             with store.transaction():
                 store.add(_keyed(first))
-                both_have_one.wait(timeout=10)
+                both_have_one.wait(timeout=60)
                 store.add(_keyed(second))
         except StoreInterrupted:
             return False

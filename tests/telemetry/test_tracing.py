@@ -536,7 +536,7 @@ async def main() -> None:
     afterword = Afterword(Starlette(), sys.argv[1])
     await afterword.start()
     job = await afterword.add_task(work)
-    await job.wait(timeout=20)
+    await job.wait(timeout=60)
     await afterword.stop()
     print(job.state, [name for name in sys.modules if name.startswith("opentelemetry.")])
 

@@ -58,6 +58,18 @@ def compute_for_ever(marker: str) -> int:
     return sum(range(10**12))
 
 
+async def pid_in(marker: Path) -> int:
+    """The number of a process, as soon as it has written it down."""
+    await wait_for(lambda: marker.exists() and marker.read_text(), description="it computes")
+    return int(marker.read_text())  # noqa: ASYNC240 - a small file
+
+
+@task(executor="process")
+def wait_for_file(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+
 @task(executor="process", retries=3, backoff=0)
 def say(what: str) -> None:
     logging.getLogger("tests.child").warning("attempt %d says it", current_task().attempt)
@@ -141,9 +153,12 @@ async def test_who_waits_for_a_process_does_not_lose_time(
     """The limit counts from the start of the code, not from the wait for a free process."""
     monkeypatch.setattr("afterword.worker.runner._cores", lambda: 1)
     async with at_work(tmp_path) as afterword:
-        first = await afterword.add_task(compute, 3 * 10**7)
-        second = await afterword.options(timeout=5).add_task(compute, 10)
-        third = await afterword.options(timeout=0.2).add_task(compute_async, 1)
+        first = await afterword.add_task(wait_for_file, str(tmp_path / "gate"))
+        limited = afterword.options(timeout=1.5)  # enough for a process that pauses for a moment
+        second = await limited.add_task(compute, 10)
+        third = await limited.add_task(compute_async, 1)
+        await asyncio.sleep(1.7)
+        (tmp_path / "gate").touch()
         states = [(await ended(afterword, job)).state for job in (first, second, third)]
 
     assert [JobState.COMPLETED] * 3 == states
@@ -153,9 +168,7 @@ async def test_cancelling_kills_the_process(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     async with at_work(tmp_path) as afterword:
         job = await afterword.add_task(compute_for_ever, str(marker))
-        await wait_for(marker.exists, description="it computes")
-        await asyncio.sleep(0.05)
-        pid = int(marker.read_text())
+        pid = await pid_in(marker)
         asked = await job.cancel("not wanted any more")
         found = await ended(afterword, job)
         await wait_for(lambda: is_gone(pid), description="its process is gone")
@@ -168,9 +181,7 @@ async def test_a_lost_lease_kills_it(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     async with at_work(tmp_path, lease=0.5) as afterword:
         job = await afterword.add_task(compute_for_ever, str(marker))
-        await wait_for(marker.exists, description="it computes")
-        await asyncio.sleep(0.05)
-        pid = int(marker.read_text())
+        pid = await pid_in(marker)
         afterword.runtime.store.leave(afterword.runtime.leases.worker)
         await wait_for(lambda: is_gone(pid), description="its process is gone")
         await job.cancel()

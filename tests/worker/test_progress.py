@@ -243,7 +243,7 @@ async def say_in_process_async(progress: Progress, context: TaskContext) -> None
 
 def say_and_wait(progress: Progress) -> None:
     progress.update(1, total=2, message="half")
-    go_on.wait(20)
+    go_on.wait(60)
 
 
 @task(executor="process")

@@ -61,7 +61,7 @@ def _cancel(store: Store, ids: Sequence[str], by: Actor) -> Sequence[str | None]
 
 RETRY = Change(
     name="retry",
-    effect="The jobs run again. Those of the same request that were cancelled with them, too.",
+    effect="The jobs run again, and so do those of the same request that were cancelled with them.",
     results=("retried",),
     state=JobState.FAILED,
     possible=FINAL_STATES,

@@ -139,7 +139,7 @@ def failures(
     else:
         output.tell("No failed job matches.")
     if waiting.groups and not json:
-        output.tell("Not failed yet, but no worker that has met these jobs could run them:")
+        output.tell("Not failed yet, but no worker could run these jobs so far:")
         output.show_grid(_failure_grid(waiting.groups[:limit], clock.now()))
     _tell_rest(failed, limit)
 

@@ -78,7 +78,7 @@ def _asking(authorize: Any, development: bool) -> Callable[[Request], Any] | Non
     if callable(authorize) and (name := untyped(authorize)):
         raise ConfigurationError(
             f"The parameters of authorize must have types, but {name!r} has none: FastAPI would"
-            " take its value from the URL, where anybody can write it.\n"
+            " take its value from the URL, which every client can write.\n"
             f"    def staff({name}): ...  # incorrect!\n"
             "    def staff(request: Request): ...  # correct!"
         )

@@ -85,7 +85,7 @@ def _of_signature(signature: Any) -> RemoteTask:
     if type(signature) is not imported("celery.canvas", "Signature"):
         kind = type(signature).__name__.strip("_")
         raise NotStorable(
-            f"One job is one task, but this is a {kind} of Celery, which has several.\n{_WAYS}\n"
+            f"A job must be one task, but this is a {kind} of Celery, which has several.\n{_WAYS}\n"
             f"To send the whole {kind}, write a Celery task that calls its apply_async, and add"
             " that task."
         )

@@ -87,7 +87,7 @@ def read(lines: Iterable[str]) -> Iterator[JobRecord]:
         if number == 1:
             known = _known(values)
         elif ended:
-            raise _wrong(number, "this comes behind the end of the file")
+            raise _wrong(number, "it follows the end of the file")
         elif "jobs" in values:
             _check_end(values, number)
             ended = True
@@ -96,7 +96,8 @@ def read(lines: Iterable[str]) -> Iterator[JobRecord]:
     if not ended:
         raise CutOff(
             f"The file was cut off: the last line, which counts the jobs, is missing after"
-            f" {number} lines. Export again, and import that: what is there already stays as it is."
+            f" {number} lines. Export again, and import that: jobs that are there already are not"
+            " changed."
         )
 
 
@@ -167,7 +168,7 @@ def _check(job: JobRecord) -> None:
         if value is not None and not _ID.fullmatch(value):
             raise ValueError(f"{name} is a UUID, not {value!r}")
     if job.after == job.id:
-        raise ValueError(f"job {job.id} is to follow itself")
+        raise ValueError(f"job {job.id} follows itself")
     for name in ("task", "queue"):
         if not getattr(job, name):
             raise ValueError(f"{name} is empty")
@@ -239,7 +240,7 @@ def check_together(jobs: Iterable[JobRecord]) -> dict[str, str]:
             raise ConfigurationError(
                 f"The file cannot be imported: the unfinished jobs {other} and {job.id} both have"
                 f" the unique key {safe_repr(job.unique_key)}. Remove one of them from the file,"
-                " and count its last line down."
+                " and reduce the number in its last line by 1."
             )
     _refuse_circles(after)
     return keys
@@ -252,7 +253,7 @@ def _refuse_circles(after: dict[str, str]) -> None:
         while job in after and job not in ended:
             if job in waiting:
                 raise ConfigurationError(
-                    f"The file cannot be imported: job {job} is to follow jobs that follow it, so"
+                    f"The file cannot be imported: job {job} follows jobs that follow it, so"
                     " none of them would ever run. Set `after` of one of them to null."
                 )
             waiting.add(job)

@@ -28,7 +28,7 @@ class Schema:
             if not create:
                 raise StoreUnavailable(
                     f"{self._session.url} has no Afterword store of this release's schema."
-                    " Make or migrate it: afterword db migrate --url ..."
+                    " Create or migrate it: afterword db migrate --url ..."
                 )
             self._migrate()
         row = self._session.connection().execute(text_of("identity")).fetchone()

@@ -64,6 +64,9 @@ _OURS = {
     "array_nulls": "on",
     "search_path": "pg_catalog",  # functions of users could hide the server's own
     "default_transaction_isolation": "read committed",
+    # What `PLANS` forbids is very expensive to the planner, so it would compile such statements to
+    # machine code: that takes a hundred times as long as to run them.
+    "jit": "off",
 }
 # Settings that end idle connections and long transactions, and the first server that has each.
 _ENDING = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
@@ -410,7 +413,7 @@ class Session:
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
             # The server has undone all of it, because of what others did at the same moment.
             raise StoreInterrupted(
-                f"The store {self.url} undid a transaction that met another one: {_text(error)}"
+                f"The store {self.url} undid a transaction because of another one: {_text(error)}"
             ) from error
         except psycopg.errors.LockNotAvailable as error:
             raise StoreLocked(
@@ -427,11 +430,11 @@ class Session:
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise StoreCorrupt(
                 f"{self.url} has no Afterword store any more ({_text(error)}). Restore its schema"
-                " 'afterword', or start the application again to make a new one."
+                " 'afterword', or start the application again to create a new one."
             ) from error
         except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:
             raise StoreRefused(
-                f"The store {self.url} refused what it was given: {_text(error)}"
+                f"The store {self.url} refused the values of this call: {_text(error)}"
             ) from error
         except psycopg.Error as error:
             raise StoreError(f"The store {self.url} refused a statement: {_text(error)}") from error

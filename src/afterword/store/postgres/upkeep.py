@@ -49,7 +49,7 @@ class Upkeep:
         try:
             yield
         except OSError as error:
-            raise StoreUnavailable(f"A lock file cannot be made: {error}.") from error
+            raise StoreUnavailable(f"A lock file cannot be created: {error}.") from error
 
     def renew(self, worker: str, lease: float) -> bool:
         """Extend the worker's lease, unless it has been taken off the list.
