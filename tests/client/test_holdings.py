@@ -1,4 +1,4 @@
-"""A job that the store says this process runs, and of which the process knows nothing."""
+"""Jobs that this process runs according to the store, but that the process does not know."""
 
 import asyncio
 import logging
@@ -87,7 +87,7 @@ async def test_a_job_whose_event_loop_ended_before_the_answer_is_run_again(store
 
 
 async def test_what_is_known_is_left_alone(store_url: str) -> None:
-    """What runs, what a request holds, and what has yet to be told to a blocked event loop."""
+    """These run, are held by a request, or wait for a blocked event loop."""
     async with working(store_url) as afterword:
         looks: list[None] = []
         store = store_of(afterword)
@@ -109,7 +109,7 @@ async def test_what_is_known_is_left_alone(store_url: str) -> None:
 
 
 async def test_a_job_that_is_forgotten_again_and_again_fails(store_url: str) -> None:
-    """As one that kills its workers."""
+    """It fails like a job that kills its workers."""
     async with working(store_url, queues=["other"]) as afterword:
         worker, job = afterword.runtime.leases.worker, a_job("cursed")
 
