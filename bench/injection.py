@@ -20,7 +20,7 @@ from fastapi.dependencies.utils import get_dependant, solve_dependencies
 from starlette.requests import Request
 from wireup import inject_from_container
 
-from afterword import Progress
+from afterword import Afterword, Progress
 from afterword.in_task import builtins_of
 from afterword.model.threads import Threads
 from afterword.store.protocol import Claim
@@ -87,7 +87,7 @@ async def _time(once: Once) -> Figure:
 
 def _attempts() -> Sequence[Case]:
     afterword = injected.application("sqlite:///unused.db")
-    builtins = {**BUILTINS, **builtins_of(afterword)}
+    builtins = {**BUILTINS, **builtins_of(afterword.intake, Afterword)}
     place = WorkerServices(injection=afterword.injection, builtins=builtins)
     targets, threads = Targets(afterword.injection), Threads(4)
     loop, context = asyncio.get_running_loop(), contextvars.Context()

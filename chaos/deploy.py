@@ -50,6 +50,9 @@ def _mix_releases(lab: Lab, seconds: float) -> Result:
                 hits += 1
                 fleet.start(server, wait=False)
                 time.sleep(1.0)
+            wait_until(
+                lambda: all(_workers_of_each(fleet)), description="both releases work", every=0.2
+            )
         wait_ended(fleet, timeout=120)
         worked = _workers_of_each(fleet)
         note = f"{worked[0]} jobs run by this release, {worked[1]} by the newer one"

@@ -80,8 +80,8 @@ def edit(folder: Path, statement: str, *values: Any) -> None:
 
 async def store_jobs(afterword: Afterword, jobs: Sequence[NewJob]) -> list[Claim]:
     """Store jobs as they are; the claims of those that are held for this process."""
-    worker = afterword._leases.worker
-    await afterword._group.run(adding(jobs, worker), 20.0)
+    worker = afterword.runtime.leases.worker
+    await afterword.runtime.group.run(adding(jobs, worker), 20.0)
     return [held_claim(job, worker, 0.0) for job in jobs if job.held]
 
 

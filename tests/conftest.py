@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 
 from afterword.model import job
@@ -30,6 +31,12 @@ for number, handler in (
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 
+# A machine that does something else for a second is no fault of an example.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
+
 in_memory.use_memory()
 gc.disable()  # until all tests are collected: what they are made of stays
 # Or each process that a test starts would compile again what it imports.
@@ -37,12 +44,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 application.include(__name__)  # what tests run without an `Afterword(...)` is the application's
 
-# Modules whose tests last for seconds, the dearest first: started first, so that the processes that
-# share the tests end together.
+# Modules whose tests last for seconds: shared out test by test, before the others.
 LONG = (
     "crash/test_crash",
     "crash/test_chaos",
     "crash/test_simulation",
+    "house/test_typing",
     "request/test_bad_input",
     "process/test_draining",
     "tests/test_pytest_plugin",
@@ -52,18 +59,36 @@ LONG = (
     "cli/test_worker_command",
     "life/test_schedules",
     "cli/test_demo",
-    "dashboard/test_browser",
     "house/test_examples",
 )
+# Those that start something dear for all their tests, a browser or brokers, stay in one process
+# and come first. A word for each process.
+WHOLE = ("/dashboard/test_browser", "/fleets/", "/dashboard/test_lost_pages")
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the long tests out evenly, in front of each process's part of the others."""
+    """Put the tests into the order in which they are shared out to processes."""
     _refuse_addresses([item.nodeid for item in items])
-    items.sort(key=lambda item: not str(item.path.with_suffix("")).endswith(LONG))
-    many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    items[:] = [item for part in range(many) for item in items[part::many]]
+    items[:] = _dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def _dealt(items: Sequence[pytest.Item], parts: int) -> list[pytest.Item]:
+    """As many tests for each process as pytest-xdist gives it; most modules stay together."""
+    names = [str(item.path.with_suffix("")) for item in items]
+    whole = [[item for item, name in zip(items, names, strict=True) if it in name] for it in WHOLE]
+    first = {item for group in whole for item in group}
+    rest = [(item, name) for item, name in zip(items, names, strict=True) if item not in first]
+    long = [item for item, name in rest if name.endswith(LONG)]
+    others = [item for item, name in rest if not name.endswith(LONG)]
+    dealt: list[pytest.Item] = []
+    for part in range(parts):
+        dealt += (item for group in whole[part::parts] for item in group)
+        dealt += long[part::parts]
+        free = max(0, len(items) * (part + 1) // parts - len(dealt))
+        dealt += others[:free]
+        del others[:free]
+    return [*dealt, *others]
 
 
 def pytest_collection_finish() -> None:

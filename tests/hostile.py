@@ -21,6 +21,8 @@ SETTINGS = {
     "lock_timeout": "'1ms'",
     "idle_in_transaction_session_timeout": "'300ms'",
     "idle_session_timeout": "'500ms'",
+    "jit": "on",
+    "jit_above_cost": "0",
 }
 MISCHIEF = """
 CREATE SCHEMA mischief;

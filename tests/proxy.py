@@ -92,7 +92,7 @@ class Proxy:
         self._loop.close()
 
     def _do(self, switch: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(switch, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(switch, self._loop).result(60)
 
     async def _listen(self) -> None:
         self._flows.set()

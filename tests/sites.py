@@ -44,7 +44,7 @@ class Site:
         """What is in the store, in the order it was added; nothing if the store is not open."""
         if not self.started:
             return []
-        return sorted(self.afterword._store.find(), key=lambda job: job.id)
+        return sorted(self.afterword.runtime.store.find(), key=lambda job: job.id)
 
     def states(self) -> list[JobState]:
         """How the jobs have ended, once all of them have."""

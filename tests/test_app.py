@@ -125,9 +125,9 @@ def test_the_environment_names_the_store(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("AFTERWORD_URL", "")
     default = Afterword()
 
-    assert url_in(tmp_path) == from_environment._store.url
-    assert f"sqlite:///{tmp_path}/given.db" == given._store.url
-    assert f"sqlite:///{Path.cwd().resolve()}/afterword.db" == default._store.url
+    assert url_in(tmp_path) == from_environment.runtime.store.url
+    assert f"sqlite:///{tmp_path}/given.db" == given.runtime.store.url
+    assert f"sqlite:///{Path.cwd().resolve()}/afterword.db" == default.runtime.store.url
 
 
 def test_constructing_writes_nothing(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_starting_and_stopping_twice_is_harmless(tmp_path: Path, anyio_bac
 def test_a_script_adds_a_job_and_an_application_runs_it(tmp_path: Path) -> None:
     script = Afterword(url=url_in(tmp_path))
     job = script.add_task_sync(note, "from a script")
-    before = script._store.get([job.id])[0]
+    before = script.runtime.store.get([job.id])[0]
     script.close()
     app = FastAPI()
     Afterword(app, url_in(tmp_path))
@@ -232,7 +232,7 @@ def test_many_threads_of_a_script_add_their_first_jobs_at_once(tmp_path: Path) -
         thread.start()
     for thread in threads:
         thread.join()
-    counts = script._store.count()
+    counts = script.runtime.store.count()
     script.close()
 
     assert 16 == counts[JobState.QUEUED]
@@ -244,7 +244,7 @@ async def test_many_coroutines_of_a_script_add_their_first_jobs_at_once(
 ) -> None:
     script = Afterword(url=url_in(tmp_path))
     await asyncio.gather(*(script.add_task(note, f"{number}") for number in range(16)))
-    counts = script._store.count()
+    counts = script.runtime.store.count()
     script.close()
 
     assert 16 == counts[JobState.QUEUED]
@@ -283,7 +283,7 @@ async def test_two_applications_share_the_work_of_one_file(
         job = await web.add_task(note, "noticed at once")
         after = await ended(web, job)
 
-    assert web._leases.worker != after.worker
+    assert web.runtime.leases.worker != after.worker
     assert ["noticed at once"] == ran
 
 
@@ -326,7 +326,7 @@ async def test_what_is_wrong_raises_and_stores_nothing(tmp_path: Path, anyio_bac
             await afterword.add_task(None)  # type: ignore[call-overload]
         with pytest.raises(TypeError, match="not iterated"):
             await afterword.add_task(generate)
-        counts = afterword._store.count()
+        counts = afterword.runtime.store.count()
 
     assert 0 == sum(counts.values())
 

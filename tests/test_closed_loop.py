@@ -48,7 +48,7 @@ def run_again(afterword: Afterword, *jobs: Job[Any]) -> None:
     async def main() -> None:
         await afterword.start()
         for job in (*jobs, await afterword.add_task(note_async, "again")):
-            await job.wait(20)
+            await job.wait(60)
         await afterword.stop()
 
     asyncio.run(main())

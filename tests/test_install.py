@@ -94,7 +94,7 @@ def test_a_router_may_be_made_before(afterword: Afterword) -> None:
     app = app_of(afterword)
     app.include_router(router)
     with TestClient(app) as client:
-        job = afterword.add_task_sync(note, "x").wait_sync(timeout=10)
+        job = afterword.add_task_sync(note, "x").wait_sync(timeout=60)
 
         assert "completed" == client.get(f"/jobs/{job.id}").json()["state"]
 

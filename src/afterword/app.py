@@ -1,10 +1,10 @@
-"""`Afterword`: the façade; besides the CLI, the only module that imports every room."""
+"""`Afterword`: the façade, with the public methods; `runtime` has what it starts and stops."""
 
-import asyncio
 import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from inspect import signature
 from types import FrameType, ModuleType
@@ -17,24 +17,16 @@ from starlette.middleware import Middleware
 from afterword import telemetry
 from afterword.admin.duration import show_span
 from afterword.admin.running import add_by
-from afterword.client import holdings, upkeep
 from afterword.client.call import Call, ScriptTaskAdder
-from afterword.client.failures import Failures
-from afterword.client.group_commit import GroupCommit
 from afterword.client.handle import Job
-from afterword.client.inquiries import Inquiries
-from afterword.client.leases import Leases
 from afterword.client.named_call import checked, parameters_at_hand
 from afterword.client.operation import calling
 from afterword.errors import (
     ConfigurationError,
     InjectionError,
     NoContainer,
-    NotStarted,
     NotStorable,
-    StoreError,
 )
-from afterword.exporter.gauges import Gauges, Slots
 from afterword.injection.injectors import injection_of
 from afterword.injection.needs import Injection, Injector, checked_injectors, native, refused_by_all
 from afterword.model.audit import Actor
@@ -46,39 +38,37 @@ from afterword.model.checks import (
     checked_queues,
     queue_limits,
 )
-from afterword.model.clock import Clock, StoreClock
+from afterword.model.clock import Clock
 from afterword.model.fork import in_child
 from afterword.model.job import JobRecord, NewJob
 from afterword.model.modules import stable_name
 from afterword.model.outcome import redacting
 from afterword.model.threads import refuse_event_loop
-from afterword.process.termination import Termination
 from afterword.request import old_imports
 from afterword.request.bind import AsyncBinding, Binding
 from afterword.request.idempotency import Whose
-from afterword.request.intake import Intake, OnFailure, Order, Rules
-from afterword.request.middleware import AfterwordMiddleware, require_asyncio
+from afterword.request.intake import OnFailure, Order, Rules
+from afterword.request.middleware import AfterwordMiddleware
+from afterword.runtime import Runtime
 from afterword.schedules.recurrence import as_rule
 from afterword.schedules.schedule import Missed, Overlap
-from afterword.schedules.scheduler import Planned, ScheduleAdder, Scheduler
+from afterword.schedules.scheduler import Planned, ScheduleAdder
 from afterword.store.opening import open_store
 from afterword.store.protocol import Added, Store
 from afterword.tasks import application
-from afterword.tasks.mistakes import require_known
+from afterword.tasks.mistakes import refuse_of_schedule, require_known
 from afterword.tasks.options import (
     NO_OPTIONS,
     CallOptions,
     FailureCall,
+    TaskOptionsDict,
     check_failure_call,
 )
 from afterword.tasks.registry import check_names, declare, declare_all, registered, require_callable
 from afterword.tasks.retry import checked_retries
-from afterword.telemetry import metrics, providers
 from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
-from afterword.transactions.statements import Transactions
-from afterword.worker.services import WorkerSettings
-from afterword.worker.worker import Worker
+from afterword.worker.services import WorkerSettings, checked_settings
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -175,9 +165,6 @@ class Afterword(ScriptTaskAdder):
     """
 
     test_run: "RunOfTests | None" = None  # the pytest plugin sets it for every application
-    _app: Starlette | None = None
-    _watched: Gauges | None = None  # read by OpenTelemetry
-    _before_start: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -213,60 +200,53 @@ class Afterword(ScriptTaskAdder):
         check_number("retention", retention, 0, 100 * 365 * 24 * 3600)
         check_number("store_timeout", store_timeout, 0.01, 3600)
         check_callable("redact", redact)
-        self.redact, self._redacts = redacting(redact), redact is not None
+        self._redacts = redact is not None
         if not callable(idempotent):
             check_flag("idempotent", idempotent)
-        rules = Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent)
-        self._retries = None if retries is None else checked_retries(retries)
-        self._queue_limits: Mapping[str, int | None] = {}
-        self._lease, self._retention = float(lease), float(retention)
-        self._set_worker(queues, concurrency, grace, log_lines, trace_within)
+        check_number("grace", grace, 0, 24 * 3600)
         self._injectors = checked_injectors(injectors)
         self.injection = self._injection_of(None)
         url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
-        self._store = open_store(url)
-        if self.test_run is not None:
-            self._store, clock = self.test_run.store_for(self, url), self.test_run.clock
-        self._clock = StoreClock(clock or Clock())
-        self._group = GroupCommit(self._store, self._clock)
-        self._group.on_open = self._set_clock
-        self.inquiries = Inquiries(self._group, self._clock)
-        self._failures = Failures(self.inquiries, self.redact)
-        self._transactions = Transactions(
-            self._group, "" if self.test_run is None else self.test_run.advice
-        )
-        self._leases = Leases(self._group, self._lease, self._clock)
-        self._worker: Worker | None = None
-        self.intake = Intake(
-            group=self._group,
-            leases=self._leases,
-            inquiries=self.inquiries,
-            transactions=self._transactions,
-            clock=self._clock,
-            injection=self.injection,
-            rules=rules,
+        store, test_run = open_store(url), self.test_run
+        if test_run is not None:
+            store, clock = test_run.store_for(self, url), test_run.clock
+        self.runtime = Runtime(
+            store,
+            checked_settings(
+                WorkerSettings(
+                    concurrency=concurrency,
+                    queues=checked_queues(queues),
+                    redact=redacting(redact),
+                    retries=None if retries is None else checked_retries(retries),
+                    retries_at_once=0 if test_run is None else RETRIES_AT_ONCE,
+                    log_lines=log_lines,
+                    trace_within=trace_within,
+                )
+            ),
+            queue_limits=queue_limits(queues),
+            clock=clock or Clock(),
+            lease=float(lease),
+            retention=float(retention),
+            grace=float(grace),
             store_timeout=float(store_timeout),
-            grace=self._grace,
-            redact=self.redact,
-            on_failed=self._failures.report,
-            provide=lambda entry: _in_task().in_request(self, entry),
+            rules=Rules(order=order, on_failure=on_failure, strict=strict, idempotent=idempotent),
+            injection=self.injection,
+            advice="" if test_run is None else test_run.advice,
+            kind=Afterword,
+            owner=self,
+            check=self._check,
         )
-        self.intake.owner, self.intake.in_test = self, self.test_run is not None
-        self.intake.holds_jobs = self.test_run is not None and self.test_run.holds_jobs
-        self._worker_wanted = worker
+        self.inquiries, self.intake = self.runtime.inquiries, self.runtime.intake
+        self.intake.in_test = test_run is not None
+        self.intake.holds_jobs = test_run is not None and test_run.holds_jobs
         super().__init__(self.intake.add, self.intake.add_sync)
-        self._planned: list[Planned] = []
-        self._scheduler: Scheduler | None = None
-        self._termination = Termination(self._stop_claiming)
-        self._starting: asyncio.Lock | None = None
-        self._started_late = False  # by a request: nothing announces the application's end
+        self._worker_wanted = worker
         self.in_lifespan = False
-        self.drained = True  # True if the last stop could end every attempt
         self._made_in = self._calling_module()
         if app is None:
             application.include_script(self._made_in)
         declare_all(tasks)
-        in_child(self._forget)
+        in_child(self.runtime.forget)
         if app is not None:
             self.install(app)
 
@@ -316,14 +296,14 @@ class Afterword(ScriptTaskAdder):
         Raises:
             ConfigurationError: another application with this Afterword is running.
         """
-        if app is self._app:
+        if app is self.runtime.app:
             return
-        if self.started and not self._stranded:
+        if self.started and not self.runtime.is_stranded:
             raise ConfigurationError(
                 "An Afterword serves one application at a time, but another one is running. Stop"
                 " it first, or give each its own: Afterword(app)."
             )
-        self._app = app
+        self.runtime.app = app
         self.injection.become(self._injection_of(app))
 
     def _injection_of(self, app: Starlette | None) -> Injection:
@@ -391,48 +371,37 @@ class Afterword(ScriptTaskAdder):
         Raises:
             ConfigurationError: a value is invalid.
         """
-        self._set_worker(
-            self._queues if queues is None else queues,
-            self._concurrency if concurrency is None else concurrency,
-            self._grace if grace is None else grace,
-            self._log_lines,
-            self._trace_within,
+        runtime = self.runtime
+        if grace is not None:
+            check_number("grace", grace, 0, 24 * 3600)
+            runtime.grace = self.intake.grace = float(grace)
+        if queues is not None:
+            runtime.queue_limits = {**runtime.queue_limits, **queue_limits(queues)}
+        now = runtime.settings
+        runtime.settings = checked_settings(
+            replace(
+                now,
+                queues=now.queues if queues is None else checked_queues(queues),
+                concurrency=now.concurrency if concurrency is None else concurrency,
+            )
         )
         self.intake.works = True
-        self.intake.grace = self._grace
-        self._before_start = before_start or self._before_start
-
-    def _set_worker(
-        self,
-        queues: Sequence[str] | Mapping[str, int | None],
-        concurrency: int,
-        grace: float,
-        log_lines: int,
-        trace_within: float,
-    ) -> None:
-        check_number("concurrency", concurrency, 1, 10_000, whole=True)
-        check_number("grace", grace, 0, 24 * 3600)
-        self._queues = checked_queues(queues)
-        self._queue_limits = {**self._queue_limits, **queue_limits(queues)}
-        check_number("log_lines", log_lines, 0, 1_000, whole=True)
-        check_number("trace_within", trace_within, 0, 366 * 24 * 3600)
-        self._concurrency, self._grace, self._log_lines = concurrency, float(grace), log_lines
-        self._trace_within = float(trace_within)
+        runtime.before_start = before_start or runtime.before_start
 
     @property
     def url(self) -> str:
         """The URL of the store, without its password."""
-        return self._store.url
+        return self.runtime.store.url
 
     @property
     def pulse(self) -> int:
         """A counter of the store's thread, which stops when that thread hangs."""
-        return self._leases.beats
+        return self.runtime.leases.beats
 
     @property
     def lease(self) -> float:
         """Seconds after which the jobs of a hanging process are given to another one."""
-        return self._lease
+        return self.runtime.lease
 
     @property
     def started(self) -> bool:
@@ -442,7 +411,17 @@ class Afterword(ScriptTaskAdder):
     @property
     def grace(self) -> float:
         """Seconds for which a shutdown waits for running attempts."""
-        return self._grace
+        return self.runtime.grace
+
+    @property
+    def drained(self) -> bool:
+        """True if the last stop could end every attempt."""
+        return self.runtime.drained
+
+    @property
+    def redact(self) -> Callable[[str], str]:
+        """The function that removes secrets from errors."""
+        return self.runtime.settings.redact
 
     # ------------------------------------------------------------------ adding jobs
 
@@ -464,6 +443,7 @@ class Afterword(ScriptTaskAdder):
         unique: str | None = None,
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
+        **unknown: Never,
     ) -> ScheduleAdder:
         """Schedule a function by cron, `every("*/5 * * * *")`, or by interval, `every(seconds=30)`.
 
@@ -494,6 +474,8 @@ class Afterword(ScriptTaskAdder):
 
             afterword.every("0 8 * * 1", name="weekly").add_task(send_report, "week")
         """
+        known = [*signature(Afterword.every).parameters][2:-1]
+        refuse_of_schedule(unknown, known, TaskOptionsDict.__annotations__)
         rule = as_rule(expression, seconds=seconds, timezone=timezone)
         call_options = NO_OPTIONS if unique is None else CallOptions(unique=unique)
 
@@ -502,7 +484,7 @@ class Afterword(ScriptTaskAdder):
             require_callable(func)
             with contextlib.suppress(NotStorable):  # the start raises it, with more context
                 declare(func)
-            self._planned.append(
+            self.runtime.planned.append(
                 Planned(
                     func=func,
                     args=call.args,
@@ -539,7 +521,7 @@ class Afterword(ScriptTaskAdder):
                 await slack.post(f"{job.task} failed: {error!r}, see afterword show {job.id}")
         """
         check_failure_call(func)
-        self._failures.calls.append(func)
+        self.runtime.failures.calls.append(func)
         return func
 
     @overload
@@ -605,7 +587,7 @@ class Afterword(ScriptTaskAdder):
         """
         from afterword.request.jobs_router import jobs_router
 
-        debug = self._app is not None and self._app.debug
+        debug = self.runtime.app is not None and self.runtime.app.debug
         return jobs_router(
             self.inquiries,
             authorize=authorize,
@@ -651,12 +633,12 @@ class Afterword(ScriptTaskAdder):
         """
         from afterword.dashboard import Source, dashboard
 
-        debug = self._app is not None and self._app.debug
+        debug = self.runtime.app is not None and self.runtime.app.debug
         return dashboard(
             Source(
                 store=self.inquiries.store,
                 add=self._add_at_once,
-                clock=self._clock,
+                clock=self.runtime.clock,
                 tasks=registered,
                 settings=self._settings,
                 new_job=lambda task, text, call: checked(task, text, self.injection, call),
@@ -671,25 +653,27 @@ class Afterword(ScriptTaskAdder):
 
     def _settings(self) -> dict[str, str]:
         """Return the settings in words, for people; none of them is secret."""
-        rules, limits = self.intake.rules, self._queue_limits
+        runtime, rules = self.runtime, self.intake.rules
+        settings, limits = runtime.settings, runtime.queue_limits
+        kept = settings.log_lines
         queues = (
             f"{name} (at most {limits[name]:,} at a time)" if limits.get(name) else name
-            for name in self._queues
+            for name in settings.queues
         )
         return {
-            "runs jobs": "yes" if self._works else "no, it only stores them",
+            "runs jobs": "yes" if runtime.works else "no, it only stores them",
             "queues": ", ".join(queues),
-            "concurrency": f"{self._concurrency:,}",
+            "concurrency": f"{settings.concurrency:,}",
             "order": rules.order,
             "on failure": rules.on_failure,
-            "retries": f"{self._retries or 0:,}, unless a task has its own",
+            "retries": f"{settings.retries or 0:,}, unless a task has its own",
             "strict": "yes" if rules.strict else "no",
             "idempotent": "yes" if rules.idempotent else "no",
             "redact": "yes" if self._redacts else "no",
-            "log lines": f"{self._log_lines:,} of each attempt" if self._log_lines else "none",
-            "lease": show_span(self._lease),
-            "grace": show_span(self._grace),
-            "retention": show_span(self._retention),
+            "log lines": f"{kept:,} of each attempt" if kept else "none",
+            "lease": show_span(runtime.lease),
+            "grace": show_span(runtime.grace),
+            "retention": show_span(runtime.retention),
             "store timeout": show_span(self.intake.store_timeout),
         }
 
@@ -714,32 +698,21 @@ class Afterword(ScriptTaskAdder):
         from afterword.exporter.application import exporter
         from afterword.exporter.ended import EndedJobs
 
-        ended = EndedJobs(self.inquiries.store, self._clock.now)
-        gauges = self._gauges(self.inquiries.store)
+        ended = EndedJobs(self.inquiries.store, self.runtime.clock.now)
+        gauges = self.runtime.gauges(self.inquiries.store)
         return exporter(gauges, ended, authorize=authorize, in_worker=True)
-
-    def _gauges(self, store: Callable[[], Store]) -> Gauges:
-        def slots() -> Slots | None:
-            worker = self._worker
-            return None if worker is None else Slots(worker.concurrency, worker.busy)
-
-        return Gauges(store, self._clock.now, slots)
-
-    def _started_store(self) -> Store:
-        """Return the store for gauges, which OpenTelemetry may want to read after the stop."""
-        if not self.started:
-            raise NotStarted("The application has stopped.")
-        return self.inquiries.store()
 
     def _add_at_once(self, job: NewJob, by: Actor) -> Added:
         """Store a job that a person adds; blocks."""
         self.inquiries.store()
-        added: Added = self._group.run_blocking(calling(lambda store: add_by(store, job, by)))
+        added: Added = self.runtime.group.run_blocking(
+            calling(lambda store: add_by(store, job, by))
+        )
         return added
 
     def close(self) -> None:
         """Close the store, at the end of a script; an application does this by itself."""
-        self._group.stop()
+        self.runtime.group.stop()
 
     # ------------------------------------------------------------------ start and stop
 
@@ -753,14 +726,7 @@ class Afterword(ScriptTaskAdder):
                 background tasks.
             StoreError: the store cannot be used.
         """
-        require_asyncio()
-        if self._starting is None or self._stranded:
-            self._starting = asyncio.Lock()
-        async with self._starting:  # two first requests may come at the same time
-            if self.started and not self._stranded:
-                return
-            await self._leave_closed_loop()
-            await self._start()
+        await self.runtime.start()
 
     async def start_late(self) -> None:
         """Start at a request, if the lifespan has not run but the event loop will live on.
@@ -768,89 +734,16 @@ class Afterword(ScriptTaskAdder):
         This happens with a server without lifespan support, and for an application that is mounted
         in another one.
         """
-        await self.start()
-        self._started_late = True
+        await self.runtime.start_late()
 
-    async def _start(self) -> None:
+    async def stop(self) -> None:
+        """Drain the worker and close the store; no-op if it is stopped."""
+        await self.runtime.stop()
+
+    def _check(self) -> None:
         check_names()
         self.check_injection()
         self._check_imports()
-        if self._before_start is not None:
-            await asyncio.to_thread(self._before_start)
-        providers.start(self, self._app)
-        scheduler = self._scheduler = self._new_scheduler()
-        await asyncio.to_thread(self._group.start)
-        try:
-            if self._works:
-                await asyncio.to_thread(self._leases.start, self._queues, self._concurrency)
-            else:
-                await asyncio.to_thread(self._leases.start)
-        except StoreError:
-            await asyncio.to_thread(self._group.stop)
-            raise
-        self._group.every(SET_CLOCK_EVERY, self._set_clock)
-        self._failures.start()
-        on_failed = self._failures.report
-        upkeep.start(self._group, lease=self._lease, retention=self._retention, on_failed=on_failed)
-        holdings.start(self._group, self._leases, on_failed)
-        if self._works:
-            if self._queue_limits:
-                await asyncio.to_thread(self._limit_queues)
-            self._worker = Worker(
-                self._group,
-                self._leases,
-                WorkerSettings(
-                    concurrency=self._concurrency,
-                    queues=self._queues,
-                    redact=self.redact,
-                    retries=self._retries,
-                    on_failed=on_failed,
-                    retries_at_once=0 if self.test_run is None else RETRIES_AT_ONCE,
-                    log_lines=self._log_lines,
-                    trace_within=self._trace_within,
-                ),
-                injection=self.injection,
-                builtins=_in_task().builtins_of(self),
-                inquiries=self.inquiries,
-                clock=self._clock,
-            )
-            if self.intake.holds_jobs:
-                self._worker.hold(True)
-            # It opens pipes of other processes: file access, which must not block the event loop.
-            await asyncio.to_thread(self._worker.listen)
-            self._worker.start()
-            self.inquiries.on_cancel = self._worker.look_for_orders
-            # The paused and limited queues must be known before the first job is offered.
-            await asyncio.to_thread(self._group.run_blocking, calling(self._worker.look_for_orders))
-            if self._queue_limits:
-                # If that fails, the limits apply here now, and elsewhere a moment later.
-                with contextlib.suppress(StoreError):
-                    await asyncio.to_thread(self._store.wait_noted, self.intake.store_timeout)
-        if self._planned:
-            await asyncio.to_thread(scheduler.start)
-        self._watched = self._gauges(self._started_store)
-        metrics.watch(self._watched)
-        self._loop = asyncio.get_running_loop()
-        self._termination.listen()
-        self.intake.worker, self.intake.stopping_since = self._worker, None
-        self.intake.started = True
-        telemetry.started(
-            self._store.url,
-            self._store.durability,
-            self._leases.worker,
-            self._concurrency if self._works else None,
-        )
-
-    @property
-    def _works(self) -> bool:
-        """True if it runs jobs here once it has started; under the pytest plugin, always."""
-        return self.intake.works or self.test_run is not None
-
-    def _new_scheduler(self) -> Scheduler:
-        """Make the scheduler of the schedules that the application has declared so far."""
-        scheduler = Scheduler(self._group, self._planned)
-        scheduler.held = self.intake.holds_jobs
-        return scheduler
 
     def check_injection(self) -> None:
         """Refuse registered tasks with parameters that can never be injected; `start` calls it.
@@ -872,143 +765,24 @@ class Afterword(ScriptTaskAdder):
 
     def _check_imports(self) -> None:
         """Warn of routes whose background tasks are not Afterword's; refuse them if strict."""
-        found = [] if self._app is None else old_imports.find(self._app)
+        found = [] if self.runtime.app is None else old_imports.find(self.runtime.app)
         refused = [each for each in found if each.is_own and self.intake.rules.strict]
         if refused:
             raise ConfigurationError("\n".join(map(str, refused)))
         for each in found:
             telemetry.old_import(each.place, str(each))
 
-    def _set_clock(self, store: Store) -> None:
-        fast = self._clock.set_by(store.now)
-        if abs(fast) > WRONG_CLOCK:
-            telemetry.clock_differs(fast, self._store.url)
-
-    def _stop_claiming(self) -> None:
-        """Begin to drain at the signal: running attempts may end, and nothing else starts."""
-        self.intake.stopping_since = self.intake.stopping_since or self.intake.monotonic()
-        if self._started_late:  # no `stop` will follow: attempts cut off from now on are not lost
-            worker = self._leases.worker
-            self._group.submit(calling(lambda store: store.retire(worker)))
-        if self._worker is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
-                self._loop.call_soon_threadsafe(self._worker.stop_claiming)
-
-    def _limit_queues(self) -> None:
-        self._group.run_blocking(calling(lambda store: store.limit(self._queue_limits)))
-
-    async def stop(self) -> None:
-        """Drain the worker and close the store; no-op if it is stopped."""
-        if not self.started:
-            return
-        if self._stranded:
-            if not await self._leave_closed_loop():
-                await asyncio.to_thread(self._group.stop)
-            return
-        self.intake.started = False
-        self.intake.stopping_since = self.intake.stopping_since or self.intake.monotonic()
-        await self._stop_mounted()
-        self._termination.stop()
-        await self._tell_store(self._leases.retire)  # attempts cut off from now on are not lost
-        await self.intake.wait_unfinished(self._grace)
-        left = await self._worker.drain(self._grace) if self._worker else 0
-        await self._failures.drain()
-        self.drained = not left
-        telemetry.stopped(self._leases.worker, left)
-        self._group.stop_timers()  # from here on the lease is not renewed
-        # A thread cannot be stopped, and its job must not be given away while it may still run. The
-        # job is recovered when the lease expires, or when the process ends and frees its lock;
-        # until then its outcome is accepted.
-        if not left:
-            await self._tell_store(self._leases.stop)
-            await asyncio.to_thread(self._group.stop)
-        self._worker = self.intake.worker = self.inquiries.on_cancel = None
-        providers.stop(self)
-        self._starting, self._started_late = None, False
-
-    async def _stop_mounted(self) -> None:
-        """Stop the applications that requests started in this event loop; nothing else does."""
-        for each in list(_applications):
-            if each is not self and each._started_late and each._loop is self._loop:
-                await each.stop()
-
-    @property
-    def _stranded(self) -> bool:
-        """Return True if the event loop of the last start was closed without a stop."""
-        return self.started and self._loop.is_closed()
-
-    async def _leave_closed_loop(self) -> int:
-        """Make up for a missing `stop`, as far as that is possible; no-op if there was one.
-
-        Returns:
-            The number of attempts that could not be ended, because they go on in threads.
-        """
-        if not self._stranded:
-            return 0
-        self.intake.forget()
-        providers.stop(self)
-        self._termination.stop()
-        await self._tell_store(self._leases.retire)
-        left = await asyncio.to_thread(self._worker.leave_closed_loop) if self._worker else 0
-        self.drained = not left
-        self._group.stop_timers()
-        if not left:  # as in `stop`
-            await self._tell_store(self._leases.stop)
-        self._worker = self.inquiries.on_cancel = None
-        self._started_late = False
-        return left
-
-    async def _tell_store(self, farewell: Callable[[], None]) -> None:
-        try:
-            await asyncio.to_thread(farewell)
-        except StoreError as error:  # the next recovery finds our lock free, or our lease expired
-            telemetry.step_failed(error)
-
-    # ------------------------------------------------------------------ under the pytest plugin
-
     async def wait_for_tasks(self, ids: Sequence[str]) -> None:
-        """Wait for these jobs, but for those that cannot run now, and for their failure calls."""
+        """Wait for these jobs, but for those that cannot run now, and for their failure calls.
+
+        No-op unless it runs under the pytest plugin. If a test starts the jobs itself, only wait
+        until it can: until they are released.
+        """
         if self.test_run is None:
             return
-        await self.test_run.wait_for(self, ids)
-        if self._serving_loop is asyncio.get_running_loop():
-            await self._group.run(calling(_nothing))  # until their ends were reported, too
-            await self._failures.wait_called()
-
-    @property
-    def _serving_loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop in which it runs jobs; None if it is not started."""
-        return self._loop if self.started and not self._stranded else None
-
-    async def _run_due(self, most: int) -> Sequence[str]:
-        """Run up to `most` attempts that are due, one by one; return the ids of their jobs."""
-        ran = await self._worker.run_due(most) if self._worker else []
-        await self._failures.wait_called()
-        return ran
-
-    async def _start_due(self) -> bool:
-        """Start the jobs of all queues that are due, as far as there are slots; True if any was."""
-        here = self._worker is not None and self._serving_loop is asyncio.get_running_loop()
-        return bool(self._worker and here and await self._worker.claim_due(self._concurrency))
-
-    def _hold_jobs(self, held: bool) -> None:
-        """Let no job start, and no schedule create one, until a test says so."""
-        self.intake.holds_jobs = held
-        if self._worker is not None:
-            self._worker.hold(held)
-        if self._scheduler is not None:
-            self._scheduler.held = held
-
-    def _use_store(self, store: Store) -> None:
-        """Keep the jobs in another store from now on; it must not be started."""
-        self._group.stop()
-        self._store = self._group.store = store
-
-    def _forget(self) -> None:
-        """Reset to "not started", in a forked child."""
-        self.intake.forget()
-        self._failures.forget()
-        self._worker = None
+        if self.intake.waits_for_tasks:
+            await self.test_run.wait_for(self, ids)
+        await self.runtime.wait_reported()
 
 
 def _refuse(unknown: Mapping[str, object]) -> None:
@@ -1017,14 +791,3 @@ def _refuse(unknown: Mapping[str, object]) -> None:
         known = [*signature(Afterword).parameters][:-2]  # neither the clock nor the unknown ones
         shown = value if isinstance(value, bool) else "..."  # others may be secret
         require_known([name], known, f"Afterword(app, {{}}={shown})", (), "")
-
-
-def _nothing(store: Store) -> None:
-    """Do nothing, behind all that the store's thread has to do before."""
-
-
-def _in_task() -> Any:
-    """Import `in_task` late, because it imports this module."""
-    from afterword import in_task
-
-    return in_task

@@ -14,33 +14,38 @@ from typing import Any
 
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 
-from afterword.app import Afterword
 from afterword.client.call import Call, ScriptTaskAdder
 from afterword.client.handle import Job
 from afterword.injection.scope import Provided
 from afterword.request.background import BackgroundTasks, TasksOfTask
+from afterword.request.intake import Intake
 from afterword.request.outbox import Entry, Outbox
 from afterword.store.protocol import Claim
 from afterword.worker.context import BUILTINS, TaskContext, current
 from afterword.worker.services import Make, WorkerServices
 
 
-def builtins_of(afterword: Afterword) -> Mapping[type, Make]:
-    """Return the functions that make these values for an attempt, by type."""
+def builtins_of(intake: Intake, kind: type) -> Mapping[type, Make]:
+    """Return the functions that make these values for an attempt, by type.
+
+    Args:
+        intake: of the application.
+        kind: the class `Afterword`, which imports this module.
+    """
 
     def tasks(context: TaskContext) -> BackgroundTasks:
-        return TasksOfTask(_in_order(afterword, context), afterword.bind)
+        return TasksOfTask(_in_order(intake, context), intake.bind)
 
     return {
         BackgroundTasks: tasks,
         StarletteBackgroundTasks: tasks,
-        Afterword: lambda context: AfterwordOfTask(afterword, context),
+        kind: lambda context: AfterwordOfTask(intake, context),
     }
 
 
-def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Job[Any]]:
+def _in_order(intake: Intake, context: TaskContext) -> Callable[[Call], Job[Any]]:
     """Return a function that adds jobs as in a request, each to run after the one before."""
-    rules = afterword.intake.rules
+    rules = intake.rules
     added: list[str] = []
 
     def add(call: Call) -> Job[Any]:
@@ -50,7 +55,7 @@ def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Jo
         placed = replace(job, after=after, on_failure=rules.on_failure, request_id=first)
         context.keep([placed])
         added.append(job.id)
-        return Job(job.id, job.task, inquiries=afterword.inquiries)
+        return Job(job.id, job.task, inquiries=intake.inquiries)
 
     return add
 
@@ -58,39 +63,39 @@ def _in_order(afterword: Afterword, context: TaskContext) -> Callable[[Call], Jo
 class AfterwordOfTask(ScriptTaskAdder):
     """The application's Afterword in a task: the jobs that it adds belong to the attempt."""
 
-    def __init__(self, afterword: Afterword, context: TaskContext) -> None:
+    def __init__(self, intake: Intake, context: TaskContext) -> None:
         super().__init__(self._keep_async, self._keep)
-        self._afterword, self._context = afterword, context
+        self._intake, self._context = intake, context
 
     def __getattr__(self, name: str) -> Any:
         """Delegate everything but adding to the application's Afterword."""
-        return getattr(self._afterword, name)
+        return getattr(self._intake.owner, name)
 
     def _keep(self, call: Call) -> Job[Any]:
         job = self._context.new_job(call)
         self._context.keep([job])
-        return Job(job.id, job.task, inquiries=self._afterword.inquiries)
+        return Job(job.id, job.task, inquiries=self._intake.inquiries)
 
     async def _keep_async(self, call: Call) -> Job[Any]:
         return self._keep(call)
 
 
 @contextlib.contextmanager
-def in_request(afterword: Afterword, entry: Entry) -> Iterator[Provided]:
+def in_request(intake: Intake, kind: type, entry: Entry) -> Iterator[Provided]:
     """Set up the context in which a call that is not stored runs in its request, as in a worker."""
     builtins: dict[type, Make] = {
         **BUILTINS,
         BackgroundTasks: _tasks_of_request,
         StarletteBackgroundTasks: _tasks_of_request,
-        Afterword: lambda _: afterword,
+        kind: lambda _: intake.owner,
     }
     services = WorkerServices(
-        injection=afterword.injection,
+        injection=intake.injection,
         builtins=builtins,
-        inquiries=afterword.inquiries,
-        now=afterword.intake.now,
+        inquiries=intake.inquiries,
+        now=intake.now,
     )
-    context = _InRequest(entry, services, afterword.intake.now())
+    context = _InRequest(entry, services, intake.now())
     token = current.set(context)
     try:
         yield context.provided

@@ -45,7 +45,7 @@ def dashboard(url: str, *options: str) -> Iterator[str]:
             yield line.strip()
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) in (0, 130, -signal.SIGINT)
+            assert process.wait(60) in (0, 130, -signal.SIGINT)
 
 
 def test_the_printed_url_lets_in_and_nothing_else_does(url: str) -> None:

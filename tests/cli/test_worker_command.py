@@ -17,7 +17,7 @@ from opentelemetry.util._once import Once
 
 from afterword import Afterword, JobRecord, JobState
 from afterword.cli.opentelemetry import Telemetry
-from afterword.telemetry import tracing
+from afterword.telemetry import listeners
 from tests import warm, work_site
 from tests.command_line import opened
 from tests.helpers import ROOT, Server, free_port, running, wait_until
@@ -88,7 +88,7 @@ def working(folder: Path, *arguments: str, **environment: str) -> Iterator[Comma
 def store(tmp_path: Path) -> Iterator[Afterword]:
     """What a script uses to add jobs, and to look at them."""
     script = Afterword(url=f"sqlite:///{tmp_path / 'jobs.db'}")
-    script._group.start()
+    script.runtime.group.start()
     yield script
     script.close()
 
@@ -109,7 +109,7 @@ def wait_noted(folder: Path, *words: str) -> None:
 
 
 def record(store: Afterword, job_id: str) -> JobRecord:
-    return store._store.get([job_id])[0]
+    return store.runtime.store.get([job_id])[0]
 
 
 def wait_state(store: Afterword, job_id: str, state: JobState) -> JobRecord:
@@ -154,7 +154,7 @@ def test_what_a_task_forks_in_a_web_process_can_be_terminated(
 def test_workers_are_on_the_list_with_what_they_serve(tmp_path: Path, store: Afterword) -> None:
     arguments = ("--queues", "mail,mial", "-q", "default", "--concurrency", "7")
     with working(tmp_path, *arguments) as command:
-        (listed,) = store._store.workers()
+        (listed,) = store.runtime.store.workers()
 
         assert (("mail", "mial", "default"), 7) == (listed.queues, listed.concurrency)
         command.wait_said("No task, job or rule names the queue 'mial'. Did you mean 'mail'?")
@@ -200,7 +200,7 @@ def test_sigterm_lets_running_jobs_finish_and_takes_no_more(
     assert record(store, job.id).state is JobState.COMPLETED
     assert record(store, late.id).state is JobState.QUEUED
     assert [["end", "a"], ["shutdown"]] == [line[:2] for line in ledger(tmp_path)[-2:]]
-    assert [] == store._store.workers()
+    assert [] == store.runtime.store.workers()
 
 
 def test_what_does_not_finish_in_time_is_given_back(tmp_path: Path, store: Afterword) -> None:
@@ -287,7 +287,7 @@ def test_children_drain_when_their_parent_is_killed(tmp_path: Path, store: After
         )
 
     assert record(store, job.id).state is JobState.COMPLETED
-    assert [] == store._store.workers()
+    assert [] == store.runtime.store.workers()
 
 
 def test_ctrl_c_twice_kills_every_process(tmp_path: Path, store: Afterword) -> None:
@@ -328,7 +328,7 @@ def test_a_change_of_the_source_restarts(tmp_path: Path, store: Afterword) -> No
         worker.wait_said("started store=")
         source.write_text(text.replace("old", "new"))
         worker.wait_said("started store=", 2)
-        store._group.run_blocking(_adding("own_site:work"))
+        store.runtime.group.run_blocking(_adding("own_site:work"))
         wait_noted(tmp_path, "new")
         worker.signal(signal.SIGINT)
 
@@ -471,7 +471,7 @@ def test_the_rest_of_opentelemetry_is_set_up_and_sent(
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "of_nobody")
     telemetry = Telemetry()
     telemetry.begin()
-    is_set = tracing.is_set()
+    is_set = listeners.want_spans()
     telemetry.end(20.0)
 
     assert is_set

@@ -572,7 +572,7 @@ def test_a_caller_with_less_time_than_the_store_leaves_the_commit_to_the_stores_
     answered = threading.Event()
     operation.call_at_answer(answered.set)
     group.submit_blocking(operation, timeout=group.store.patience / 2)
-    answered.wait(20)
+    answered.wait(60)
 
     assert ["afterword-store"] == threads
 

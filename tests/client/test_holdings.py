@@ -33,7 +33,7 @@ async def test_a_claim_of_which_nobody_knows_is_run_again(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with working(store_url, lease=LEASE) as afterword:
-        worker = afterword._leases.worker
+        worker = afterword.runtime.leases.worker
 
         def claim_and_forget(store: Store) -> int:
             store.add([a_job("lost")])
@@ -41,7 +41,7 @@ async def test_a_claim_of_which_nobody_knows_is_run_again(
 
         with caplog.at_level(logging.ERROR, "afterword"):
             forgotten = await asyncio.to_thread(
-                afterword._group.run_blocking, calling(claim_and_forget)
+                afterword.runtime.group.run_blocking, calling(claim_and_forget)
             )
             await wait_for(lambda: seen, description="it has run")
 
@@ -52,10 +52,10 @@ async def test_a_claim_of_which_nobody_knows_is_run_again(
 
 async def test_a_job_whose_event_loop_ended_before_the_answer_is_run_again(store_url: str) -> None:
     async with working(store_url, lease=LEASE) as afterword:
-        operation = adding([a_job("orphan")], afterword._leases.worker)
+        operation = adding([a_job("orphan")], afterword.runtime.leases.worker)
         operation.loop = asyncio.new_event_loop()
         operation.loop.close()
-        afterword._group.submit(operation)
+        afterword.runtime.group.submit(operation)
         del operation
         await wait_for(lambda: seen, description="it has run")
 
@@ -69,11 +69,11 @@ async def test_what_is_known_is_left_alone(store_url: str) -> None:
         store = store_of(afterword)
         running = await afterword.add_task(wait_at_gate, "runs")
         [held] = await store_jobs(afterword, [a_job("held")])
-        unanswered = adding([job := a_job("unanswered")], afterword._leases.worker)
-        answer = asyncio.ensure_future(afterword._group.run(unanswered))
+        unanswered = adding([job := a_job("unanswered")], afterword.runtime.leases.worker)
+        answer = asyncio.ensure_future(afterword.runtime.group.run(unanswered))
         await asyncio.sleep(0)
         wait_until(lambda: store.get([job.id]), description="it is stored, but the loop is blocked")
-        afterword._group.every(LEASE / 3, lambda store: looks.append(None))
+        afterword.runtime.group.every(LEASE / 3, lambda store: looks.append(None))
         wait_until(lambda: len(looks) > 6, description="two leases have passed")
         found = store.get([running.id, held.id, job.id])
         await answer
@@ -87,15 +87,15 @@ async def test_what_is_known_is_left_alone(store_url: str) -> None:
 async def test_a_job_that_is_forgotten_again_and_again_fails(store_url: str) -> None:
     """As one that kills its workers."""
     async with working(store_url, lease=LEASE, queues=["other"]) as afterword:
-        worker, job = afterword._leases.worker, a_job("cursed")
+        worker, job = afterword.runtime.leases.worker, a_job("cursed")
 
         def claim_and_forget(store: Store) -> None:
             store.claim(worker, ["default"], 10)
 
         await asyncio.to_thread(
-            afterword._group.run_blocking, calling(lambda store: store.add([job], None))
+            afterword.runtime.group.run_blocking, calling(lambda store: store.add([job], None))
         )
-        afterword._group.every(0.05, claim_and_forget)
+        afterword.runtime.group.every(0.05, claim_and_forget)
         await wait_for(
             lambda: store_of(afterword).get([job.id])[0].state.final, description="it has failed"
         )

@@ -40,7 +40,9 @@ async def test_history_is_purged_when_it_is_old_enough(tmp_path: Path) -> None:
             "UPDATE afterword_history SET finished_at = finished_at - 3601 WHERE id = ?",
             old.id,
         )
-        await wait_for(lambda: not afterword._store.get([old.id]), description="old is purged")
+        await wait_for(
+            lambda: not afterword.runtime.store.get([old.id]), description="old is purged"
+        )
         kept = await record(afterword, young)
 
     assert JobState.COMPLETED == kept.state
@@ -51,7 +53,9 @@ async def test_ended_jobs_are_counted(tmp_path: Path) -> None:
         await ended(afterword, await afterword.add_task(note, "counted"))
         edit(tmp_path, "UPDATE afterword_history SET finished_at = finished_at - 120")
         await wait_for(
-            lambda: [each.jobs for each in afterword._store.counters(0) if each.counted] == [1],
+            lambda: (
+                [each.jobs for each in afterword.runtime.store.counters(0) if each.counted] == [1]
+            ),
             description="it is counted",
         )
 
@@ -75,13 +79,13 @@ async def test_a_large_history_is_purged_in_small_steps(
         jobs = [await afterword.add_task(note, f"{number}") for number in range(35)]
         for job in jobs:
             await ended(afterword, job)
-        purge = afterword._store.purge
+        purge = afterword.runtime.store.purge
 
         def purge_and_count(retention: float, limit: int) -> int:
             purged.append(purge(retention, limit))
             return purged[-1]
 
-        monkeypatch.setattr(afterword._store, "purge", purge_and_count)
+        monkeypatch.setattr(afterword.runtime.store, "purge", purge_and_count)
         edit(tmp_path, "UPDATE afterword_history SET finished_at = 0")
         await wait_for(lambda: sum(purged) == 35, description="all are purged")
 
@@ -131,18 +135,18 @@ async def test_a_step_that_fails_is_taken_again(
     edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")
     failures = [ValueError("unforeseen"), OSError("disk")]
     async with at_work(tmp_path, worker=False) as afterword:
-        recover = afterword._store.recover
+        recover = afterword.runtime.store.recover
 
         def fail_first(limit: int, lease: float, *held: Any) -> Any:
             if failures:
                 raise failures.pop()
             return recover(limit, lease, *held)
 
-        monkeypatch.setattr(afterword._store, "recover", fail_first)
+        monkeypatch.setattr(afterword.runtime.store, "recover", fail_first)
         edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")
         await wait_for(lambda: not failures, description="both failures have happened")
         await wait_for(
-            lambda: afterword._store.get([job.id])[0].state is JobState.QUEUED,
+            lambda: afterword.runtime.store.get([job.id])[0].state is JobState.QUEUED,
             description="the job has been taken back",
         )
 

@@ -238,7 +238,7 @@ _busy = threading.Barrier(60)
 
 
 def meet() -> None:
-    _busy.wait(10)
+    _busy.wait(60)
 
 
 def test_def_tasks_do_not_use_the_threads_of_def_endpoints(
@@ -399,4 +399,4 @@ _release = threading.Event()
 
 def take_hold() -> None:
     noted.append("running")
-    _release.wait(10)
+    _release.wait(60)

@@ -17,7 +17,7 @@ from tests.helpers import wait_until
 from tests.stores import new_file, opened
 
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs Debian's chromium: scripts/test installs it"
+    CHROMIUM is None, reason="needs Debian's chromium-headless-shell: scripts/test installs it"
 )
 
 WIDE = {"width": 1280, "height": 800}
@@ -46,12 +46,14 @@ SCREENS = (
     "/tasks/run?task=shop.mail:send_receipt",
     "/nowhere",
 )
-# Axe takes a second or two for each page: it sees what differs most.
+# Axe takes a second or two for each page: it sees what differs most. In the dark only the colours
+# are others, so only its rules on colours are asked.
 EXAMINED = {
     "light": SCREENS,
     "dark": [screen for screen in SCREENS if "?" not in screen and "ing}" not in screen],
     "phone": SCREENS[:2],
 }
+ASKED = {"dark": ["color-contrast", "link-in-text-block"]}
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_every_screen_fits_and_is_accessible(browser: Browser, served: Served, l
 
         assert 0 >= tab.overflow(), screen
         if screen in EXAMINED.get(look, ()):
-            assert [] == tab.violations(), screen
+            assert [] == tab.violations(*ASKED.get(look, ())), screen
         assert [] == [each for each in tab.trouble if "404" not in each], screen
     context.close()
 
@@ -257,7 +259,7 @@ def test_a_row_changes_in_place(tab: Tab, served: Served) -> None:
     expect(row.locator(".state")).to_have_text("running")
     served.store.settle([Settlement(claim, Completed())])
 
-    expect(row.locator(".state")).to_have_text("completed", timeout=10_000)
+    expect(row.locator(".state")).to_have_text("completed", timeout=60_000)
     expect(link).to_be_focused()
     expect(row.locator("input")).to_be_checked()
     expect(tab.page.locator("#q-more")).to_have_attribute("open", "")
@@ -270,7 +272,7 @@ def test_new_jobs_wait_until_they_are_asked_for(tab: Tab, served: Served) -> Non
     people.add()
     people.add()
 
-    expect(tab.page.locator("#news")).to_have_text("2 new jobs", timeout=10_000)
+    expect(tab.page.locator("#news")).to_have_text("2 new jobs", timeout=60_000)
     assert 1 == tab.page.locator("tbody tr").count()
     tab.page.locator("#news a").click()
     expect(tab.page.locator("tbody tr")).to_have_count(3)
@@ -283,7 +285,7 @@ def test_what_is_typed_stays(tab: Tab, served: Served) -> None:
     tab.page.locator("#q").press_sequentially("state:fai")
     people.add()
 
-    expect(tab.page.locator("#news")).to_have_text("1 new job", timeout=10_000)
+    expect(tab.page.locator("#news")).to_have_text("1 new job", timeout=60_000)
     expect(tab.page.locator("#q")).to_have_value("state:fai")
     expect(tab.page.locator("#q")).to_be_focused()
 
@@ -322,7 +324,7 @@ def test_times_go_on_without_the_server(tab: Tab, served: Served) -> None:
     shown = tab.page.locator("tbody time").first
     before = shown.inner_text()
 
-    expect(shown).not_to_have_text(before, timeout=5_000)
+    expect(shown).not_to_have_text(before, timeout=60_000)
     assert "\n" in str(shown.get_attribute("title"))
 
 
@@ -334,20 +336,21 @@ def test_an_open_page_does_not_hold_a_server(browser: Browser, store: Store) -> 
         tab.page.wait_for_timeout(2_500)
 
         assert served.stop(timeout=5.0)
-    expect(tab.page.locator("#status")).to_contain_text("No answer", timeout=15_000)
+    expect(tab.page.locator("#status")).to_contain_text("No answer", timeout=60_000)
     context.close()
 
 
-def test_twenty_tabs_do_not_stall(browser: Browser, served: Served) -> None:
+def test_many_tabs_do_not_stall(browser: Browser, served: Served) -> None:
+    """More than the six connections that a browser opens to one host."""
     Population(served.store).add()
     context = browser.new_context()
-    tabs = [tab_in(context) for _ in range(20)]
+    tabs = [tab_in(context) for _ in range(8)]
     for tab in tabs:
         tab.page.goto(f"{served.url}/jobs")
     Population(served.store).add()
     for tab in tabs:
         tab.page.bring_to_front()
-        expect(tab.page.locator("#news")).to_have_text("1 new job", timeout=15_000)
+        expect(tab.page.locator("#news")).to_have_text("1 new job", timeout=60_000)
     context.close()
 
 

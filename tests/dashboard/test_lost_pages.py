@@ -24,7 +24,7 @@ from tests.dashboard.population import Population
 from tests.stores import new_file, opened
 
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs Debian's chromium: scripts/test installs it"
+    CHROMIUM is None, reason="needs Debian's chromium-headless-shell: scripts/test installs it"
 )
 
 
@@ -93,14 +93,14 @@ def test_a_page_recovers_when_the_store_is_back(
     page.goto(f"{served.url}/jobs")
     away.away = True
 
-    expect(page.locator("#status")).to_contain_text("The store cannot be reached", timeout=20_000)
+    expect(page.locator("#status")).to_contain_text("The store cannot be reached", timeout=60_000)
     expect(page.locator("h1")).to_have_text("Jobs")
     expect(page.locator("header")).to_have_count(1)
 
     Population(store).add()
     away.away = False
 
-    expect(page.locator("#news")).to_have_text("1 new job", timeout=20_000)
+    expect(page.locator("#news")).to_have_text("1 new job", timeout=60_000)
     expect(page.locator("#status")).to_have_text("")
 
 
@@ -112,7 +112,7 @@ def test_a_job_that_is_deleted_meanwhile_stays_on_its_page(
     page.goto(f"{served.url}/jobs/{job_id}")
     store.delete([job_id])
 
-    expect(page.locator("#status")).to_contain_text("It may have been deleted", timeout=20_000)
+    expect(page.locator("#status")).to_contain_text("It may have been deleted", timeout=60_000)
     expect(page.locator("p.id")).to_contain_text(job_id)
 
 
@@ -121,7 +121,7 @@ def test_who_lost_the_permission_is_told(page: Page, served: Served, door: Door)
     page.goto(f"{served.url}/jobs")
     door.answer = None
 
-    expect(page.locator("#status")).to_contain_text("You have no permission", timeout=20_000)
+    expect(page.locator("#status")).to_contain_text("You have no permission", timeout=60_000)
 
 
 @needs_browser
@@ -129,7 +129,7 @@ def test_who_must_log_in_again_is_led_there(page: Page, served: Served, door: Do
     page.goto(f"{served.url}/")
     door.answer = "log in"
 
-    page.wait_for_url("**/static/nowhere", timeout=20_000)
+    page.wait_for_url("**/static/nowhere", timeout=60_000)
 
 
 @needs_browser
@@ -138,7 +138,7 @@ def test_a_log_in_page_that_answers_a_poll_is_not_put_into_the_page(
 ) -> None:
     page.goto(f"{served.url}/jobs")
     away = {"location": f"{served.url}/queues"}
-    with page.expect_navigation(timeout=20_000):
+    with page.expect_navigation(timeout=60_000):
         page.route("**/jobs", lambda route: route.fulfill(status=303, headers=away), times=1)
 
     expect(page.locator("h1")).to_have_text("Jobs")

@@ -51,7 +51,7 @@ def test_the_same_id_twice_is_one_run_and_a_retry_by_a_person_another(
 
     connection.send(remote, job_id, [ran.path], {})  # as after a crash before it was settled
     connection.close()
-    site.afterword._store.retry([job_id])
+    site.afterword.runtime.store.retry([job_id])
 
     assert [JobState.HANDED_OVER] == site.states()
     wait_until(lambda: len(ran.lines) == 2, description="both runs", timeout=PATIENCE)

@@ -62,7 +62,7 @@ def test_tasks_are_handed_over_under_the_id_of_their_job(site: Fleet, ran: Ran) 
     words = ["hello", "delay", "signature", "immutable", "by name"]
     expected = [f"{job_id} {word}" for job_id, word in zip(ids, words, strict=False)]
     assert sorted([*expected, "plain 2"]) == sorted(ran.lines)
-    site.afterword._store.retry(ids[:1])  # by a person: it has an id of its own in the fleet
+    site.afterword.runtime.store.retry(ids[:1])  # by a person: it has an id of its own in the fleet
 
     assert {JobState.HANDED_OVER} == {*site.states()}
     wait_until(lambda: len(ran.lines) == 7, description="it ran again", timeout=90)
@@ -77,16 +77,16 @@ def test_a_queue_that_cannot_be_used_holds_up_no_other(
         (bad,) = post(site, lambda tasks: tasks.add_task(to_taken_queue))
 
         def has_failed() -> bool:
-            (job,) = site.afterword._store.get([bad])
+            (job,) = site.afterword.runtime.store.get([bad])
             return "PRECONDITION_FAILED" in (job.error or "")
 
         wait_until(has_failed, description="RabbitMQ has refused it", timeout=90)
         (good,) = post(site, lambda tasks: tasks.add_task(note, ran.path))
         site.afterword.inquiries.wait_ended_sync([good], 90)
 
-        (job,) = site.afterword._store.get([good])
+        (job,) = site.afterword.runtime.store.get([good])
         assert (JobState.HANDED_OVER, 1) == (job.state, job.attempt)
-        site.afterword._store.cancel([bad], "the test is over")
+        site.afterword.runtime.store.cancel([bad], "the test is over")
 
 
 # ---------------------------------------------------------------------- without a fleet
@@ -156,7 +156,7 @@ def test_a_broker_that_is_down_refuses_no_request_and_loses_nothing(site: Fleet,
         wait_until(failed_once, description="the first attempt has failed", timeout=60)
         (job,) = site.jobs()
         assert (job_id, JobState.QUEUED) == (job.id, job.state)
-        site.afterword._store.cancel([job_id], "the test is over")
+        site.afterword.runtime.store.cancel([job_id], "the test is over")
 
 
 def test_not_started_the_task_is_sent_and_not_run(tmp_path: Path, ran: Ran) -> None:

@@ -26,7 +26,7 @@ def test_the_example_hands_over_to_celery(redis: Broker, tmp_path: Path) -> None
 
         assert 202 == answer.status_code
         try:
-            wait_until(lambda: state() == "completed", description="Celery says so", timeout=40)
+            wait_until(lambda: state() == "completed", description="Celery says so")
         except AssertionError as error:
             log = (tmp_path / "worker.log").read_text()
             raise AssertionError(f"it is {state()}; the worker has logged: {log}") from error

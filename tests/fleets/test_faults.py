@@ -20,7 +20,7 @@ from tests.fleets.site import PATIENCE, Fleet, post, serving_fleet
 from tests.helpers import wait_until
 
 MANY = 100
-SLACK = 4.0  # seconds: what a busy machine adds
+SLACK = 30.0  # seconds: what a busy machine adds, but less than if ten calls waited
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_silent_broker_holds_up_no_request_no_task_and_no_shutdown(
 def test_a_broker_that_was_down_gets_everything(broker: Broker, site: Fleet, ran: Ran) -> None:
     broker.stop()
     began = time.monotonic()
-    for _ in range(5):
+    for _ in range(10):
         post(site, lambda tasks: tasks.add_task(note, ran.path))
     assert time.monotonic() - began < SEND_WITHIN + SLACK
 
@@ -86,8 +86,8 @@ def test_a_broker_that_was_down_gets_everything(broker: Broker, site: Fleet, ran
     assert {JobState.HANDED_OVER} ^ {job.state for job in site.jobs()}
     broker.start()
 
-    assert [JobState.HANDED_OVER] * 5 == site.states()
-    assert arrived(broker) >= 5
+    assert [JobState.HANDED_OVER] * 10 == site.states()
+    assert arrived(broker) >= 10
 
 
 def test_a_restart_amid_many_loses_none(broker: Broker, site: Fleet, ran: Ran) -> None:

@@ -72,7 +72,7 @@ def test_no_more_are_sent_at_a_time_than_the_limit_says(
     at_a_time: list[int] = []
 
     with applications(store_url, 2, concurrency=5) as (one, _):
-        store = one._store
+        store = one.runtime.store
 
         def count(job_id: str) -> None:
             (job,) = store.get([job_id])
@@ -106,7 +106,7 @@ def test_a_hand_over_that_fails_gives_its_place_to_the_next(
     monkeypatch.setattr(found, "apply_async", fail_first)
     with applications(store_url, 1) as (one,):
         ids = [one.add_task_sync(plain, f"{n}").id for n in range(3)]
-        wait_for_all(one._store, ids)
+        wait_for_all(one.runtime.store, ids)
 
     assert sorted(ids) == sorted(published())
     assert seen.count(seen[0]) == 2
@@ -136,7 +136,7 @@ def test_the_lowest_priority_is_sent_first(
             order.append(job_id)
 
         with at_each_publish(look), applications(store_url, 1, concurrency=1) as (working,):
-            wait_for_all(working._store, [each.id for each in (first, second, third, last)])
-            assert working._store.get([ours.id])[0].state is JobState.COMPLETED
+            wait_for_all(working.runtime.store, [each.id for each in (first, second, third, last)])
+            assert working.runtime.store.get([ours.id])[0].state is JobState.COMPLETED
 
     assert [first.id, second.id, "ours", third.id, last.id] == order

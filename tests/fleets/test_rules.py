@@ -57,7 +57,7 @@ def test_a_unique_key_is_free_once_the_job_was_handed_over(site: Fleet) -> None:
 
     wait_until(lambda: published() == [fourth], description="the key again", timeout=PATIENCE)
     assert first == second
-    site.afterword._store.delete([first])
+    site.afterword.runtime.store.delete([first])
 
 
 def test_a_rate_holds_back_what_is_published(site: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,13 +69,13 @@ def test_a_rate_holds_back_what_is_published(site: Fleet, monkeypatch: pytest.Mo
         return sum(job.state is JobState.HANDED_OVER for job in site.jobs())
 
     def held_back() -> bool:
-        record = site.afterword._store.get(last)[0]
+        record = site.afterword.runtime.store.get(last)[0]
         return record.run_at.timestamp() - record.created_at.timestamp() > 1000
 
     wait_until(lambda: handed() == 2 and held_back(), description="two, and no third", timeout=60)
     assert len(published()) == 2
     assert all(job.tags == ("slow",) for job in site.jobs())
-    site.afterword._store.delete(last)
+    site.afterword.runtime.store.delete(last)
 
 
 class Gated:
@@ -188,10 +188,10 @@ def test_a_schedule_hands_over(tmp_path: Path) -> None:
         wait_until(is_published, description="an occurrence", timeout=PATIENCE)
 
         def ended() -> bool:
-            return afterword._store.get(found[:1])[0].state.final
+            return afterword.runtime.store.get(found[:1])[0].state.final
 
         wait_until(ended, description="its outcome is stored", timeout=PATIENCE)
-        (job,) = afterword._store.get(found[:1])
+        (job,) = afterword.runtime.store.get(found[:1])
 
     assert (JobState.HANDED_OVER, ("schedule:often",)) == (job.state, job.tags)
 

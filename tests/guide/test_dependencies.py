@@ -59,7 +59,7 @@ def test_a_task_has_dependencies_of_its_own(app: FastAPI, afterword: Afterword) 
     with TestClient(app) as client:
         job = afterword.job_sync(client.post("/orders/7").json())
         assert job is not None
-        job.wait_sync(timeout=10)
+        job.wait_sync(timeout=60)
 
     assert ["order 7 taken", "order 7 shipped on attempt 1"] == ledger
 
@@ -67,7 +67,7 @@ def test_a_task_has_dependencies_of_its_own(app: FastAPI, afterword: Afterword) 
 def test_a_failed_attempt_rolls_back(app: FastAPI, afterword: Afterword) -> None:
     """Each attempt has a session of its own: of the first one's nothing is kept."""
     with TestClient(app):
-        job = afterword.add_task_sync(ship, 1).wait_sync(timeout=10)
+        job = afterword.add_task_sync(ship, 1).wait_sync(timeout=60)
 
     assert (JobState.COMPLETED, 2) == (job.state, job.attempt)
     assert ["order 1 shipped on attempt 2"] == ledger
@@ -78,7 +78,7 @@ def test_a_dependency_can_be_overridden(app: FastAPI, afterword: Afterword) -> N
     other = Session()
     app.dependency_overrides[open_session] = lambda: other
     with TestClient(app):
-        afterword.add_task_sync(ship, 7).wait_sync(timeout=10)
+        afterword.add_task_sync(ship, 7).wait_sync(timeout=60)
 
     assert ["order 7 shipped on attempt 1"] == other.lines
     assert [] == ledger
@@ -108,6 +108,6 @@ def test_wireup_injects_into_tasks(app: FastAPI, afterword: Afterword) -> None:
     with TestClient(app) as client:
         job = afterword.job_sync(client.post("/greetings/Ann").json())
         assert job is not None
-        job.wait_sync(timeout=10)
+        job.wait_sync(timeout=60)
 
     assert "Hello Ann" == job.result

@@ -19,7 +19,7 @@ started: list[str] = []
 running: Counter[str] = Counter()
 most: Counter[str] = Counter()
 lock = threading.Lock()
-both = threading.Barrier(2, timeout=10)
+both = threading.Barrier(2, timeout=60)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_the_lowest_priority_number_starts_first(app: FastAPI, url: str) -> None
 
     afterword = Afterword(app, url, concurrency=1)
     with TestClient(app):
-        afterword.options(priority=20).add_task_sync(note, "last").wait_sync(timeout=10)
+        afterword.options(priority=20).add_task_sync(note, "last").wait_sync(timeout=60)
 
     assert ["urgent", "as usual", "later", "last"] == started
 
@@ -74,7 +74,7 @@ def test_a_worker_serves_its_queues(app: FastAPI, url: str) -> None:
     afterword = Afterword(app, url, queues=["default"])
     with TestClient(app):
         mail = afterword.add_task_sync(send, "Ann")
-        afterword.add_task_sync(note, "note").wait_sync(timeout=10)
+        afterword.add_task_sync(note, "note").wait_sync(timeout=60)
 
     assert JobState.QUEUED is mail.refresh_sync().state
     assert ["note"] == started
@@ -89,7 +89,7 @@ def test_a_limit_for_each_customer(app: FastAPI, afterword: Afterword) -> None:
             for name in ("bob", "eve")
         ]
         for job in jobs:
-            job.wait_sync(timeout=10)
+            job.wait_sync(timeout=60)
 
     assert {"ann": 1, "bob": 1, "eve": 1} == most
     assert {JobState.COMPLETED} == {job.state for job in jobs}
@@ -108,7 +108,7 @@ def test_a_rate_limits_the_starts(app: FastAPI, afterword: Afterword) -> None:
     with TestClient(app):
         jobs = [afterword.add_task_sync(call_an_expensive_service) for _ in range(3)]
         wait_until(lambda: run_at(jobs[2]) > soon, description="the third has got its time")
-        states = [job.wait_sync(timeout=10).state for job in jobs[:2]]
+        states = [job.wait_sync(timeout=60).state for job in jobs[:2]]
 
     assert [JobState.COMPLETED, JobState.COMPLETED] == states
     assert JobState.QUEUED is jobs[2].state

@@ -12,7 +12,7 @@ from afterword import Afterword, Job, JobState
 from afterword.fastapi import BackgroundTasks
 
 done: list[str] = []
-both = threading.Barrier(2, timeout=10)
+both = threading.Barrier(2, timeout=60)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def jobs_of_a_request(
 
     with TestClient(app) as client:
         jobs = [afterword.job_sync(job_id) for job_id in client.post("/orders").json()]
-        return [job.wait_sync(timeout=10) for job in jobs if job]
+        return [job.wait_sync(timeout=60) for job in jobs if job]
 
 
 def test_tasks_run_in_the_order_in_which_they_were_added(

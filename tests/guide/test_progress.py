@@ -37,7 +37,7 @@ def count(text: str) -> dict[str, int]:
 def test_a_task_reports_its_progress(app: FastAPI, afterword: Afterword) -> None:
     with TestClient(app):
         job = afterword.add_task_sync(resize, ["a.png", "b.png"])
-        job.wait_sync(timeout=10)
+        job.wait_sync(timeout=60)
 
     assert job.progress is not None
     assert (2, 2, 1.0) == (job.progress.current, job.progress.total, job.progress.ratio)
@@ -50,7 +50,7 @@ def test_a_running_job_can_be_cancelled(app: FastAPI, afterword: Afterword) -> N
         job = afterword.add_task_sync(count, "to be")
         wait_until(lambda: job.refresh_sync().state is JobState.RUNNING, description="the job runs")
         job.cancel_sync("not needed any more")
-        job.wait_sync(timeout=10)
+        job.wait_sync(timeout=60)
 
     assert (JobState.CANCELLED, "not needed any more") == (job.state, job.error)
 

@@ -34,7 +34,7 @@ async def hang() -> None:
 
 def test_a_job_is_retried(app: FastAPI, afterword: Afterword) -> None:
     with TestClient(app):
-        job = afterword.add_task_sync(fetch, "lamp", works_on_attempt=3).wait_sync(timeout=10)
+        job = afterword.add_task_sync(fetch, "lamp", works_on_attempt=3).wait_sync(timeout=60)
 
     assert (JobState.COMPLETED, 3, "a lamp") == (job.state, job.attempt, job.result)
 
@@ -43,7 +43,7 @@ def test_retries_are_used_up(app: FastAPI, afterword: Afterword) -> None:
     """One retry is two attempts. The option of a call wins over that of its task."""
     with TestClient(app):
         once = afterword.options(retries=1)
-        job = once.add_task_sync(fetch, "lamp", works_on_attempt=3).wait_sync(timeout=10)
+        job = once.add_task_sync(fetch, "lamp", works_on_attempt=3).wait_sync(timeout=60)
 
     assert (JobState.FAILED, 2) == (job.state, job.attempt)
 
@@ -51,7 +51,7 @@ def test_retries_are_used_up(app: FastAPI, afterword: Afterword) -> None:
 def test_other_errors_are_not_retried(app: FastAPI, afterword: Afterword) -> None:
     """`retry_on` names those that may pass by themselves. Default: every `Exception`."""
     with TestClient(app):
-        job = afterword.add_task_sync(fetch, "moon", works_on_attempt=1).wait_sync(timeout=10)
+        job = afterword.add_task_sync(fetch, "moon", works_on_attempt=1).wait_sync(timeout=60)
 
     assert (JobState.FAILED, 1) == (job.state, job.attempt)
 
@@ -60,7 +60,7 @@ def test_without_retries_a_job_fails_at_the_first_error(app: FastAPI, afterword:
     """The default, because not every task may run twice."""
     with TestClient(app):
         none = afterword.options(retries=0)
-        job = none.add_task_sync(fetch, "lamp", works_on_attempt=2).wait_sync(timeout=10)
+        job = none.add_task_sync(fetch, "lamp", works_on_attempt=2).wait_sync(timeout=60)
 
     assert (JobState.FAILED, 1) == (job.state, job.attempt)
 
@@ -74,7 +74,7 @@ def test_a_task_decides_itself(
 ) -> None:
     """`raise Retry(...)` asks for another attempt, `raise Cancel(...)` for none."""
     with TestClient(app):
-        job = afterword.add_task_sync(ask, answer).wait_sync(timeout=10)
+        job = afterword.add_task_sync(ask, answer).wait_sync(timeout=60)
 
     assert (state, attempts) == (job.state, job.attempt)
 
@@ -82,7 +82,7 @@ def test_a_task_decides_itself(
 def test_an_attempt_may_have_a_time_limit(app: FastAPI, afterword: Afterword) -> None:
     """It ends with a `TimeoutError`, which is retried like any other error."""
     with TestClient(app):
-        job = afterword.add_task_sync(hang).wait_sync(timeout=10)
+        job = afterword.add_task_sync(hang).wait_sync(timeout=60)
 
     assert JobState.FAILED is job.state
     assert job.error is not None

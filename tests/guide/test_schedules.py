@@ -29,7 +29,7 @@ def test_a_job_may_start_later(app: FastAPI, afterword: Afterword) -> None:
         later = afterword.options(delay=timedelta(days=1)).add_task_sync(remind, "Bob")
         then = datetime(2199, 12, 31, tzinfo=UTC)
         much_later = afterword.options(run_at=then).add_task_sync(remind, "Eve")
-        soon.wait_sync(timeout=10)
+        soon.wait_sync(timeout=60)
 
         assert {JobState.QUEUED} == {job.refresh_sync().state for job in (later, much_later)}
         assert [("Ann",)] == told

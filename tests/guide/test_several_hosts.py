@@ -48,7 +48,7 @@ def test_one_process_stores_and_another_runs(app: FastAPI, tmp_path: Path, url: 
     """`Afterword(app, worker=False)` runs nothing itself."""
     afterword = Afterword(app, url, worker=False)
     with TestClient(app), worker(tmp_path, url):
-        job = afterword.add_task_sync(brew, "tea", 0).wait_sync(timeout=20)
+        job = afterword.add_task_sync(brew, "tea", 0).wait_sync(timeout=60)
 
     assert JobState.COMPLETED is job.state
     assert ["tea: attempt 1", "tea is ready"] == (tmp_path / "kitchen.log").read_text().splitlines()
@@ -63,6 +63,6 @@ def test_another_worker_takes_over(app: FastAPI, tmp_path: Path, url: str) -> No
         wait_until(log.exists, description="the task has begun")
         first.kill()
         with worker(tmp_path, url):
-            job.wait_sync(timeout=20)
+            job.wait_sync(timeout=60)
 
     assert (JobState.COMPLETED, 2) == (job.state, job.attempt)

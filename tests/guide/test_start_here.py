@@ -82,7 +82,7 @@ def test_a_call_becomes_a_job(app: FastAPI, afterword: Afterword) -> None:
     with TestClient(app) as client:
         job = afterword.job_sync(client.post("/signups/Ann").json())
         assert job is not None
-        job.wait_sync(timeout=10)
+        job.wait_sync(timeout=60)
 
     assert JobState.COMPLETED is job.state
     assert "Dear Ann" == job.result
@@ -93,7 +93,7 @@ def test_a_job_can_be_added_outside_of_a_request(app: FastAPI, afterword: Afterw
     """In a coroutine: `await afterword.add_task(write_letter, "Ann")`."""
     with TestClient(app):
         job = afterword.add_task_sync(write_letter, "Ann")
-        job.wait_sync(timeout=10)
+        job.wait_sync(timeout=60)
 
     assert "Dear Ann" == job.result
 

@@ -108,7 +108,7 @@ def test_neither_exists_if_it_rolls_back(
 def test_a_task_writes_exactly_once(app: FastAPI, afterword: Afterword, database: Engine) -> None:
     """Only the attempt that completes the job keeps its bill; the others are rolled back."""
     with TestClient(app):
-        job = afterword.add_task_sync(bill, 7).wait_sync(timeout=10)
+        job = afterword.add_task_sync(bill, 7).wait_sync(timeout=60)
 
     assert (JobState.COMPLETED, 2) == (job.state, job.attempt)
     assert 1 == count(Bill, database)

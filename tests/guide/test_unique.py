@@ -18,7 +18,7 @@ def _gate() -> None:
 
 
 def build(report: int) -> None:
-    go_on.wait(10)
+    go_on.wait(60)
 
 
 def test_a_key_has_one_unfinished_job(app: FastAPI, afterword: Afterword) -> None:
@@ -28,7 +28,7 @@ def test_a_key_has_one_unfinished_job(app: FastAPI, afterword: Afterword) -> Non
         again = afterword.options(unique="report:7").add_task_sync(build, 7)
         other = afterword.options(unique="report:8").add_task_sync(build, 8)
         go_on.set()
-        first.wait_sync(timeout=10)
+        first.wait_sync(timeout=60)
         later = afterword.options(unique="report:7").add_task_sync(build, 7)
 
     assert first.id == again.id

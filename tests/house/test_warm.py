@@ -117,7 +117,7 @@ def test_a_signal_right_after_the_start_is_not_lost(number: signal.Signals) -> N
 
     process.send_signal(number)
 
-    assert -number == process.wait(20)
+    assert -number == process.wait(60)
 
 
 def test_a_process_can_be_stopped_and_go_on() -> None:

@@ -51,7 +51,7 @@ def fail(name: str) -> None:
 
 def records(afterword: Afterword) -> dict[str, JobRecord]:
     """What is in the store, by what it says: the first argument of each job, or its function."""
-    found = sorted(afterword._store.find(), key=lambda job: job.id)
+    found = sorted(afterword.runtime.store.find(), key=lambda job: job.id)
     return {f"{job.task.partition(':')[2]} {job.arguments}": job for job in found}
 
 

@@ -123,7 +123,7 @@ async def test_cancelling_while_a_thread_enters_leaves_what_it_entered(
 
     def slow() -> Iterator[None]:
         entering.set()
-        go_on.wait(10)
+        go_on.wait(60)
         log.add("entered")
         try:
             yield
@@ -152,7 +152,7 @@ async def test_many_attempts_at_once_do_not_wait_for_each_other(
     pool = threading.Semaphore(5)
 
     def connection() -> Iterator[None]:
-        assert pool.acquire(timeout=20)
+        assert pool.acquire(timeout=60)
         yield
         pool.release()
 

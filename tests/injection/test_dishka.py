@@ -343,7 +343,7 @@ async def test_at_work(tmp_path: Path) -> None:
     ways: list[dict[str, Any]] = [{}, {"injectors": [DishkaInjector(container)]}]
     for options in ways:
         async with working(tmp_path, FastAPI() if options else app, **options) as afterword:
-            job = await (await add(afterword, with_service)).wait(10)
+            job = await (await add(afterword, with_service)).wait(60)
 
         assert [job.id, "Hello World"] == job.result
         assert ProgressRecord(1, 2) == job.progress

@@ -204,7 +204,7 @@ async def test_waiting_for_a_thread_goes_on_when_cancelled() -> None:
     go_on = threading.Event()
 
     def work() -> None:
-        go_on.wait(10)
+        go_on.wait(60)
         log.append("worked")
 
     async def body(_: dict[str, Any]) -> None:

@@ -122,7 +122,7 @@ async def test_a_job_that_is_there_already_fails_at_once(
     elsewhere.close()
     afterword = Afterword(FastAPI(), url)
     await afterword.start()
-    found = await (await _job(afterword, job.id)).wait(10)
+    found = await (await _job(afterword, job.id)).wait(60)
     await afterword.stop()
 
     assert ("failed", 1) == (found.state, found.attempt)

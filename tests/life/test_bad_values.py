@@ -210,7 +210,7 @@ def grüße(text: str) -> str:  # noqa: PLC2401 - that is the point
 @pytest.mark.anyio
 async def test_a_function_may_be_called_anything(store_url: str) -> None:
     async with working(store_url) as afterword:
-        job = await (await afterword.add_task(grüße, "x")).wait(20)
+        job = await (await afterword.add_task(grüße, "x")).wait(60)
 
     assert (JobState.COMPLETED, "x") == (job.state, job.result)
 

@@ -46,7 +46,7 @@ async def test_what_waits_is_cancelled_at_once(delay: float, store_url: str) -> 
         answer = await job.cancel("not wanted")
         again = await job.cancel("twice")
     async with working(store_url) as afterword:
-        await (await afterword.add_task(note, "other")).wait(20)
+        await (await afterword.add_task(note, "other")).wait(60)
 
     assert (True, False) == (answer, again)
     assert (JobState.CANCELLED, 0, "not wanted") == (job.state, job.attempt, job.error)
@@ -85,11 +85,11 @@ async def test_what_follows_is_cancelled_with_it(store_url: str) -> None:
         await site.post()
         first, second, third = site.jobs
         await second.cancel("not this one")
-        await third.wait(20)
+        await third.wait(60)
         await first.refresh()
         await wait_for(lambda: seen, description="the first one runs")
         await first.cancel()
-        await first.wait(20)
+        await first.wait(60)
 
     assert (JobState.CANCELLED, "not this one") == (second.state, second.error)
     assert (JobState.CANCELLED, STOPPED) == (third.state, third.error)
@@ -140,7 +140,7 @@ async def test_a_job_whose_request_has_not_ended_never_starts(worker: bool, stor
     between = job.state
     gate.set()
     await request
-    await job.wait(20)
+    await job.wait(60)
     await held.afterword.stop()
 
     assert answer
@@ -157,7 +157,7 @@ async def test_a_running_coroutine_is_cancelled_and_tidies_up(store_url: str) ->
         job = await afterword.add_task(sleep_long, "x")
         await wait_for(lambda: seen, description="it runs")
         answer = await job.cancel("enough")
-        await job.wait(5)
+        await job.wait(60)
 
     assert answer
     assert (JobState.CANCELLED, 1, "enough") == (job.state, job.attempt, job.error)
@@ -174,7 +174,7 @@ async def test_until_it_has_ended_it_is_cancelling(store_url: str) -> None:
         assert job.record
         between = (job.state, job.record.cancelling)
         gate.set()
-        await job.wait(20)
+        await job.wait(60)
 
     assert (JobState.RUNNING, "enough") == between
     assert 1 == seen.count("x goes on")  # cancelled once: its tidying up is not cut short
@@ -193,7 +193,7 @@ async def test_a_thread_that_looks_is_cancelled(store_url: str) -> None:
         job = await afterword.add_task(stop_when_told, "x")
         await wait_for(lambda: seen, description="it runs")
         await job.cancel("enough")
-        await job.wait(5)
+        await job.wait(60)
 
     assert (JobState.CANCELLED, "enough", None) == (job.state, job.error, job.result)
     assert ["x", "x stops"] == seen
@@ -205,7 +205,7 @@ async def test_a_thread_that_has_not_looked_has_completed(store_url: str) -> Non
         await wait_for(lambda: seen, description="it runs")
         answer = await job.cancel("too late")
         gate.set()
-        await job.wait(20)
+        await job.wait(60)
 
     assert answer
     assert (JobState.COMPLETED, None, "late") == (job.state, job.error, job.result)
@@ -225,7 +225,7 @@ async def test_what_fails_while_it_is_cancelled_is_not_tried_again(store_url: st
         job = await afterword.add_task(fail_when_cancelled)
         await wait_for(lambda: seen, description="it runs")
         await job.cancel("enough")
-        await job.wait(20)
+        await job.wait(60)
 
     assert (JobState.CANCELLED, 1, "enough") == (job.state, job.attempt, job.error)
 
@@ -254,7 +254,7 @@ async def test_another_process_cancels(store_url: str) -> None:
             theirs = await job_of(other, job)
             at = time.monotonic()
             answer = await theirs.cancel("from elsewhere")
-            await theirs.wait(20)
+            await theirs.wait(60)
             seconds = time.monotonic() - at
 
     assert answer
@@ -275,7 +275,7 @@ async def test_cancelled_means_cancelled_also_when_the_worker_dies(
             process.kill()
             process.wait()
         async with working(store_url, lease=1.0):
-            await job.wait(20)
+            await job.wait(60)
 
     assert (JobState.CANCELLED, 1, "enough") == (job.state, job.attempt, job.error)
     assert ["x"] == names(ledger, "begin")
@@ -286,7 +286,7 @@ async def test_cancelled_means_cancelled_also_when_the_worker_dies(
 
 async def test_what_has_ended_stays_as_it_is(store_url: str) -> None:
     async with working(store_url) as afterword:
-        job = await (await afterword.add_task(note, "x")).wait(20)
+        job = await (await afterword.add_task(note, "x")).wait(60)
         answer = await job.cancel("too late")
 
     assert answer is False

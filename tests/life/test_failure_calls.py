@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,28 @@ async def test_it_is_called_with_the_job_the_exception_and_the_attempt(
     assert (func is tell_async) == (threads[0] is threading.main_thread())
 
 
+@dataclass(frozen=True)
+class Declined(Exception):
+    """None of its attributes can be set, not even those that Python sets itself."""
+
+    code: int
+
+
+def decline() -> None:
+    raise Declined(51)
+
+
+async def test_an_exception_that_cannot_be_changed_is_told(file_url: str) -> None:
+    async with working(file_url) as afterword:
+        afterword.on_failure(tell)
+        await afterword.add_task(decline)
+        _, error, _ = await first_told()
+
+    assert Declined(51) == error
+    assert error.__traceback__ is not None
+    assert "decline" == error.__traceback__.tb_frame.f_code.co_name
+
+
 async def test_it_is_called_once_when_no_retry_is_left(store_url: str) -> None:
     """First the function of the task, then those for all tasks."""
     async with working(store_url) as afterword:
@@ -159,8 +182,8 @@ async def test_processes_fail_with_what_this_process_knows(file_url: str) -> Non
     """The exception itself stays in the child; its text comes with the job."""
     async with working(file_url) as afterword:
         afterword.on_failure(tell)
-        await (await afterword.add_task(fail_in_a_process, "no shelf")).wait(20)
-        await (await afterword.add_task(die_in_a_process)).wait(20)
+        await (await afterword.add_task(fail_in_a_process, "no shelf")).wait(60)
+        await (await afterword.add_task(die_in_a_process)).wait(60)
         await wait_for(lambda: len(told) == 2, description="both are told")
 
     (raised, in_child, _), (_, died, _) = told
@@ -248,9 +271,9 @@ async def test_its_own_error_changes_nothing(
     async with working(file_url) as afterword:
         for func in (broken, broken_too, tell):
             afterword.on_failure(func)
-        failed = await (await afterword.add_task(fail, "x")).wait(20)
+        failed = await (await afterword.add_task(fail, "x")).wait(60)
         await first_told()
-        works = await (await afterword.add_task(note, "y")).wait(20)
+        works = await (await afterword.add_task(note, "y")).wait(60)
 
     assert (JobState.FAILED, JobState.COMPLETED) == (failed.state, works.state)
     assert "no such channel" in caplog.text
@@ -295,7 +318,7 @@ async def test_hanging_ones_stay_few(
     async with working(file_url) as afterword:
         afterword.on_failure(hang)
         for number in range(5):
-            await (await afterword.add_task(fail, str(number))).wait(20)
+            await (await afterword.add_task(fail, str(number))).wait(60)
         await wait_for(
             lambda: 3 == caplog.text.count("2 earlier calls have not ended"),
             description="the others are not started",
@@ -330,7 +353,7 @@ async def test_a_shutdown_waits_for_the_calls_of_the_last_failures(file_url: str
     """They are made before the store is closed."""
     async with working(file_url) as afterword:
         afterword.on_failure(tell_async)
-        await (await afterword.add_task(fail, "at the end")).wait(20)
+        await (await afterword.add_task(fail, "at the end")).wait(60)
 
     assert ["at the end"] == [str(error) for _, error, _ in told]
 

@@ -367,7 +367,11 @@ def exiting(_: str) -> str:
     raise SystemExit(3)
 
 
-def hanging(_: str) -> str:
+hung: list[str] = []
+
+
+def hanging(text: str) -> str:
+    hung.append(text)
     gate.wait(60)
     return "never"
 
@@ -414,13 +418,12 @@ async def test_a_redaction_that_hangs_is_not_waited_for_for_long(
     file_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, and not again before that call has ended."""
+    hung.clear()
     async with working(file_url, concurrency=2, redact=hanging) as afterword:
-        at = time.monotonic()
         jobs = await failures(afterword, "abcd")
-        seconds = time.monotonic() - at
         await (await afterword.add_task(note, "alive")).wait(60)
 
     assert [JobState.FAILED] * 8 == [job.state for job in jobs]
     assert all("not kept" in (job.error or "") for job in jobs)
-    assert seconds < 4
+    assert len(hung) <= 2  # both slots, at the same time
     assert "RuntimeError: a" not in caplog.text

@@ -29,7 +29,7 @@ async def test_a_repeated_request_gets_the_same_jobs_also_when_they_have_ended(
         first = await site.post(headers=KEY)
         at_once = await site.post(headers=KEY)
         for job in site.jobs:
-            await job.wait(20)
+            await job.wait(60)
         after_the_end = await site.post(headers=KEY)
         jobs = store_of(site.afterword).find()
 
@@ -68,7 +68,7 @@ async def test_jobs_of_a_transaction_are_the_same_ones_too(tmp_path: Path) -> No
 
     async with serving(f"sqlite+pysqlite:///{file}", add, idempotent=True) as site:
         first = await site.post(headers=KEY)
-        await site.jobs[0].wait(20)
+        await site.jobs[0].wait(60)
         second = await site.post(headers=KEY)
         other = await site.post("/other", headers=KEY)
 
@@ -100,7 +100,7 @@ async def test_requests_that_are_repeated_at_the_same_time_get_the_same_jobs(
     async with serving(store_url, two_jobs, idempotent=True) as site:
         await asyncio.gather(*(site.client.post("/", headers=KEY) for _ in range(10)))
         for job in site.jobs:
-            await job.wait(20)
+            await job.wait(60)
         ids = {job.id for job in site.jobs}
         jobs = store_of(site.afterword).find()
 
@@ -120,7 +120,7 @@ async def test_the_same_key_with_other_arguments_is_a_conflict(store_url: str) -
         fresh = site.jobs[0].conflict
         second = await site.post(headers=KEY)
         (job,) = site.jobs
-        await job.wait(20)
+        await job.wait(60)
 
     assert first == second
     assert (False, True) == (fresh, job.conflict)

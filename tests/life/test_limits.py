@@ -55,7 +55,7 @@ async def test_jobs_that_this_process_adds_are_counted_too(store_url: str, ledge
             jobs += site.jobs
             jobs.append(await site.afterword.add_task(two_at_a_time, "x", 0.03))
         for job in jobs:
-            await job.wait(20)
+            await job.wait(60)
 
     assert 25 == len(names(ledger, "end"))
     assert 2 == most_at_once(ledger)
@@ -70,7 +70,7 @@ async def test_a_key_tells_apart_what_is_counted(store_url: str, ledger: Path) -
             for customer in "abc"
         ]
         for job in jobs:
-            await job.wait(20)
+            await job.wait(60)
 
     running: Counter[str] = Counter()
     most: Counter[str] = Counter()
@@ -93,7 +93,7 @@ async def test_the_jobs_of_a_request_keep_their_order(store_url: str, ledger: Pa
 
     async with serving(store_url, add) as site, working(store_url):
         await site.post()
-        await site.jobs[-1].wait(20)
+        await site.jobs[-1].wait(60)
 
     assert ["1", "2", "3", "4", "5"] == names(ledger, "begin")
     assert 1 == most_at_once(ledger)
@@ -107,7 +107,7 @@ async def test_a_limit_keeps_nobody_else_waiting(store_url: str, ledger: Path) -
         second = await afterword.add_task(alone, "second")
         others = [await afterword.add_task(begin_and_end, f"{n}") for n in range(5)]
         for job in (*others, first, second):
-            await job.wait(20)
+            await job.wait(60)
 
     ended = names(ledger, "end")
     assert ["0", "1", "2", "3", "4"] == sorted(ended[:5])
@@ -125,7 +125,7 @@ async def test_a_worker_that_is_killed_gives_its_place_back(store_url: str, ledg
             process.wait()
         async with working(store_url, lease=1.0):
             for each in (job, *others):
-                await each.wait(20)
+                await each.wait(60)
         found = await job_of(afterword, job)
 
     assert (JobState.COMPLETED, 2) == (found.state, found.attempt)

@@ -35,7 +35,7 @@ async def test_no_more_jobs_of_a_queue_run_than_it_may(store_url: str, ledger: P
         for _ in range(8):
             jobs.append(await site.afterword.add_task(send, "x", 0.03))
         for job in jobs:
-            await job.wait(20)
+            await job.wait(60)
 
     assert 24 == len(names(ledger, "end"))
     assert 8 == len(seen)
@@ -50,7 +50,7 @@ async def test_a_limit_can_be_taken_back(store_url: str, ledger: Path) -> None:
         async with working(store_url, queues=queues) as afterword:
             jobs = [await afterword.add_task(send, f"{n}", 0.1) for n in range(4)]
             for job in jobs:
-                await job.wait(20)
+                await job.wait(60)
         most.append(most_at_once(ledger))
 
     assert [1, 1] == most[:2]
@@ -67,14 +67,14 @@ async def test_a_paused_queue_starts_nothing_until_it_goes_on(store_url: str, le
             store_of(people).pause(["mail"])
             await site.post()
             waiting = [*site.jobs[:2], await site.afterword.add_task(send, "c")]
-            await site.jobs[2].wait(20)
-            await running.wait(20)
+            await site.jobs[2].wait(60)
+            await running.wait(60)
             await asyncio.sleep(0.1)
             between = [(await job.refresh()).state for job in waiting]
             (queue,) = [each for each in store_of(people).queues() if each.name == "mail"]
             store_of(people).resume(["mail"])
         for job in waiting:
-            await job.wait(20)
+            await job.wait(60)
 
     assert ["other"] == seen
     assert [JobState.QUEUED] * 3 == between
@@ -109,7 +109,7 @@ async def test_a_limit_holds_when_it_has_been_set(store_url: str, ledger: Path) 
                 await site.post()
                 jobs += site.jobs
             for job in jobs:
-                await job.wait(20)
+                await job.wait(60)
 
     assert held
     assert 8 == len(names(ledger, "end"))
@@ -124,7 +124,7 @@ async def test_a_pause_outlives_the_workers(store_url: str, ledger: Path) -> Non
         await asyncio.sleep(0.2)
         between = (await job.refresh()).state
         store_of(afterword).resume(["default"])
-        await job.wait(20)
+        await job.wait(60)
 
     assert JobState.QUEUED is between
     assert ["x"] == names(ledger, "end")
@@ -137,7 +137,7 @@ async def test_a_paused_job_can_be_cancelled(store_url: str) -> None:
         await wait_for(lambda: asked(job).state is JobState.QUEUED, description="it is not started")
         answer = await job.cancel()
         store_of(afterword).resume(["default"])
-        await (await afterword.add_task(note, "other")).wait(20)
+        await (await afterword.add_task(note, "other")).wait(60)
 
     assert answer
     assert ["other"] == seen

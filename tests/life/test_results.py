@@ -137,7 +137,7 @@ async def test_a_result_comes_back_as_what_it_was(store_url: str) -> None:
     """In another process, too, which has the function."""
     async with working(store_url) as afterword:
         jobs = [await afterword.add_task(func, name) for func, name in TASKS]
-        results = [(await job.wait(20)).result for job in jobs]
+        results = [(await job.wait(60)).result for job in jobs]
     with script(store_url) as other:
         elsewhere = [(await job_of(other, job)).result for job in jobs]
 
@@ -208,7 +208,7 @@ async def test_a_result_that_cannot_be_kept_is_lost_with_one_warning(
     async with working(file_url, concurrency=1) as afterword:
         jobs = [await afterword.add_task(func, name) for func in (give, give, give_in_a_thread)]
         for job in jobs:
-            await job.wait(20)
+            await job.wait(60)
 
     ours = [each for each in caplog.records if each.name == "afterword"]
     warnings = [each for each in ours if each.levelno >= logging.WARNING]
@@ -225,7 +225,7 @@ def largest() -> str:
 
 async def test_256_kib_are_kept(store_url: str) -> None:
     async with working(store_url) as afterword:
-        job = await (await afterword.add_task(largest)).wait(20)
+        job = await (await afterword.add_task(largest)).wait(60)
 
     assert RESULT_LIMIT - 2 == len(job.result or "")
 
@@ -239,7 +239,7 @@ async def test_a_result_of_another_type_is_not_kept(
 ) -> None:
     """It could not be read back as what the annotation promises."""
     async with working(file_url) as afterword:
-        job = await (await afterword.add_task(liar)).wait(20)
+        job = await (await afterword.add_task(liar)).wait(60)
 
     assert (JobState.COMPLETED, None) == (job.state, job.result)
     assert "of the type str, which its annotation does not allow" in caplog.text
@@ -283,7 +283,7 @@ def unsteady() -> int:
 
 async def test_what_has_not_completed_has_no_result(file_url: str) -> None:
     async with working(file_url) as afterword:
-        job = await (await afterword.add_task(unsteady)).wait(20)
+        job = await (await afterword.add_task(unsteady)).wait(60)
 
     assert (JobState.FAILED, None) == (job.state, job.result)
 

@@ -51,7 +51,7 @@ def took(afterword: Afterword, job: Job[Any]) -> float:
 async def test_an_attempt_that_takes_too_long_is_cancelled_and_tidies_up(store_url: str) -> None:
     async with working(store_url) as afterword:
         job = await afterword.options(timeout=0.2).add_task(sleep_long, "x")
-        await job.wait(20)
+        await job.wait(60)
         seconds = took(afterword, job)
 
     assert (JobState.FAILED, 1) == (job.state, job.attempt)
@@ -74,7 +74,7 @@ async def sleep_until_gate(name: str) -> None:
 async def test_what_is_shielded_goes_on_behind_the_attempt(file_url: str) -> None:
     async with working(file_url) as afterword:
         job = await afterword.options(timeout=0.2).add_task(sleep_shielded, "x")
-        await job.wait(20)
+        await job.wait(60)
         before = list(seen)
         gate.set()
         await wait_for(lambda: "x ends" in seen, description="it goes on to its end")
@@ -89,13 +89,13 @@ async def test_code_that_ignores_its_end_keeps_its_slot_but_not_the_record(
     """One second later the job has ended; the next one runs when the code has, too."""
     async with working(store_url, concurrency=1) as afterword:
         job = await afterword.options(timeout=0.2).add_task(ignore_the_end, "stubborn")
-        await job.wait(20)
+        await job.wait(60)
         seconds = took(afterword, job)
         following = await afterword.add_task(note, "next")
         await asyncio.sleep(0.1)
         waiting = (await following.refresh()).state
         gate.set()
-        await following.wait(20)
+        await following.wait(60)
         after = await job.refresh()
 
     assert (JobState.FAILED, SAID) == (after.state, (after.error or "").splitlines()[-1])
@@ -110,7 +110,7 @@ async def test_code_that_ignores_its_end_keeps_its_slot_but_not_the_record(
 async def test_a_task_may_have_time_limits_of_its_own(file_url: str) -> None:
     async with working(file_url) as afterword:
         job = await afterword.options(timeout=5).add_task(give_up_itself)
-        await job.wait(20)
+        await job.wait(60)
 
     assert (JobState.COMPLETED, "gave up") == (job.state, job.result)
 
@@ -133,11 +133,11 @@ async def test_another_thread_takes_the_place_of_one_that_cannot_be_stopped(
     async with working(store_url, concurrency=1) as afterword:
         job = await afterword.options(timeout=0.2).add_task(wait_at_gate, "stuck")
         following = await afterword.add_task(note, "next")
-        await following.wait(20)
-        seconds = took(afterword, await job.wait(20))
+        await following.wait(60)
+        seconds = took(afterword, await job.wait(60))
         gate.set()
         await wait_for(lambda: "stuck ends" in seen, description="it ends at last")
-        await (await afterword.add_task(note, "last")).wait(20)
+        await (await afterword.add_task(note, "last")).wait(60)
         after = await job.refresh()
 
     assert ["stuck", "next", "stuck ends", "last"] == seen
@@ -155,12 +155,12 @@ async def test_when_too_many_threads_are_stuck_the_worker_is_degraded_and_says_s
         limited = afterword.options(timeout=0.1)
         stuck = [await limited.add_task(wait_at_gate, name) for name in "ab"]
         for job in stuck:
-            await job.wait(20)
+            await job.wait(60)
         following = await afterword.add_task(note, "next")
         await asyncio.sleep(0.1)
         waiting = (await following.refresh()).state
         gate.set()
-        await following.wait(20)
+        await following.wait(60)
 
     assert [JobState.FAILED] * 2 == [job.state for job in stuck]
     assert JobState.QUEUED is waiting
@@ -170,7 +170,7 @@ async def test_when_too_many_threads_are_stuck_the_worker_is_degraded_and_says_s
 
 def wait_for_the_second(name: str) -> None:
     """Outlasts its limit: it ends once the test has seen that."""
-    second.wait(20)
+    second.wait(60)
 
 
 async def test_replaced_threads_go_when_they_can(file_url: str) -> None:
@@ -184,7 +184,7 @@ async def test_replaced_threads_go_when_they_can(file_url: str) -> None:
         for _ in range(4):
             limited = afterword.options(timeout=0.05)
             jobs = [await limited.add_task(wait_for_the_second, name) for name in "ab"]
-            assert [JobState.FAILED] * 2 == [(await job.wait(20)).state for job in jobs]
+            assert [JobState.FAILED] * 2 == [(await job.wait(60)).state for job in jobs]
             second.set()
             await wait_for(lambda: threads() <= others + 2, description="the late ones have gone")
             second.clear()
@@ -192,7 +192,7 @@ async def test_replaced_threads_go_when_they_can(file_url: str) -> None:
         both = [await afterword.add_task(wait_at_gate, name) for name in "ab"]
         await wait_for(lambda: sorted(seen) == ["a", "b"], description="both run at once")
         gate.set()
-        assert [JobState.COMPLETED] * 2 == [(await job.wait(20)).state for job in both]
+        assert [JobState.COMPLETED] * 2 == [(await job.wait(60)).state for job in both]
 
 
 def look_whether_it_is_late() -> str:
@@ -204,7 +204,7 @@ def look_whether_it_is_late() -> str:
 async def test_a_thread_is_told_that_its_time_is_over(file_url: str) -> None:
     async with working(file_url) as afterword:
         job = await afterword.options(timeout=0.1).add_task(look_whether_it_is_late)
-        await job.wait(20)
+        await job.wait(60)
 
     assert (JobState.FAILED, None) == (job.state, job.result)
 
@@ -223,7 +223,7 @@ async def slow_at_first() -> int:
 @task(timeout=timedelta(milliseconds=1500), retries=1, backoff=0)
 def slow_at_first_in_a_thread() -> int:
     if current_task().attempt == 1:
-        gate.wait(20)
+        gate.wait(60)
         seen.append("late")
         return 1
     return current_task().attempt
@@ -232,7 +232,7 @@ def slow_at_first_in_a_thread() -> int:
 @pytest.mark.parametrize("func", [slow_at_first, slow_at_first_in_a_thread])
 async def test_what_took_too_long_is_tried_again(func: Any, store_url: str) -> None:
     async with working(store_url) as afterword:
-        job = await (await afterword.add_task(func)).wait(20)
+        job = await (await afterword.add_task(func)).wait(60)
         attempts = store_of(afterword).attempts(job.id)
 
     assert (JobState.COMPLETED, 2, 2) == (job.state, job.attempt, job.result)
@@ -249,7 +249,7 @@ async def test_the_late_end_of_one_attempt_does_not_touch_the_next(file_url: str
         await asyncio.sleep(0.05)
         between = (await job.refresh()).state
         second.set()
-        await job.wait(20)
+        await job.wait(60)
 
     assert JobState.RUNNING is between
     assert (JobState.COMPLETED, 2, 2) == (job.state, job.attempt, job.result)
@@ -260,7 +260,7 @@ def both_run() -> int:
     number = current_task().attempt
     seen.append(number)
     if number == 1:
-        gate.wait(20)
+        gate.wait(60)
         seen.append("1 ends")
     else:
         second.wait(1.9)  # or its own time would be over
@@ -273,7 +273,7 @@ async def test_waiting_for_a_slot_does_not_count(file_url: str) -> None:
         job = await afterword.options(timeout=2).add_task(note, "x")
         await asyncio.sleep(2.1)
         gate.set()
-        await job.wait(20)
+        await job.wait(60)
 
     assert JobState.COMPLETED is job.state
 
@@ -286,6 +286,6 @@ async def sleep_with_a_limit() -> None:
 async def test_the_call_goes_before_the_task(file_url: str) -> None:
     async with working(file_url) as afterword:
         job = await afterword.options(timeout=0.1).add_task(sleep_with_a_limit)
-        await job.wait(20)
+        await job.wait(60)
 
     assert JobState.FAILED is job.state

@@ -72,10 +72,10 @@ async def test_what_is_added_after_a_cancellation_runs(store_url: str) -> None:
             handle = await people.options(unique="key").add_task(wait_at_gate, "fourth")
         between = list(seen)
         gate.set()
-        states = [(await (await job_of(site.afterword, old)).wait(20)).state]
+        states = [(await (await job_of(site.afterword, old)).wait(60)).state]
         found = await site.afterword.job(new)
         assert found
-        states.append((await found.wait(20)).state)
+        states.append((await found.wait(60)).state)
 
     assert cancelled
     assert ids[0] != new == third == handle.id
@@ -132,7 +132,7 @@ async def test_what_follows_a_found_job_waits_for_it(store_url: str) -> None:
         await asyncio.sleep(0.05)
         between = (await follower.refresh()).state
         gate.set()
-        await follower.wait(20)
+        await follower.wait(60)
         await wait_for(lambda: len(seen) == 4, description="all have run")
 
     assert first[0] == second[0]
@@ -144,8 +144,8 @@ async def test_what_follows_a_found_job_waits_for_it(store_url: str) -> None:
 async def test_after_its_end_there_is_a_new_one(store_url: str) -> None:
     async with working(store_url) as afterword:
         unique = afterword.options(unique="key")
-        first = await (await unique.add_task(note, "1")).wait(20)
-        second = await (await unique.add_task(note, "2")).wait(20)
+        first = await (await unique.add_task(note, "1")).wait(60)
+        second = await (await unique.add_task(note, "2")).wait(60)
 
     assert first.id != second.id
     assert not second.conflict

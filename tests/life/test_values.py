@@ -2,6 +2,7 @@
 
 import enum
 import logging
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, SecretStr, computed_field
+from typing_extensions import TypedDict
 
 from afterword import Afterword
-from afterword.errors import NotStorable
+from afterword.errors import ArgumentError, NotStorable
 from afterword.tasks.arguments import plan
 from afterword.tasks.encoding import READS_NAMES
 from afterword.tasks.payload import same
@@ -238,6 +240,10 @@ CHANGED: dict[str, tuple[Any, Any]] = {
     "computed-default": (LooseBill, LooseBill()),
     "tuple": (Any, (1, 2)),
     "bytes": (Any, b"abc"),
+    "number-with-a-name": (Any, Size.LARGE),
+    "dictionary-with-order": (Any, OrderedDict(a=1)),
+    "length-of-deque": (deque[int], deque([1], maxlen=3)),
+    "numbers-in-deque": (deque[Any], deque([Size.LARGE])),
     "enum-inside": (Boxed, Boxed(Size.LARGE)),
     "date-inside": (dict[str, Any], {"a": Parcel()}),
 }
@@ -276,6 +282,25 @@ def test_a_message_does_not_quote_a_value_that_cannot_be_read_back() -> None:
     with pytest.raises(ResultNotKept, match="its validator refuses it") as result:
         encode_result(echo, fussy)
     assert "hidden" not in f"{argument.value} {result.value}"
+
+
+class Row(TypedDict):
+    """A dictionary that may turn out to have more keys."""
+
+    id: int
+
+
+@pytest.mark.parametrize("annotation", [Row, list[Row], dict[str, tuple[Row, int]]], ids=str)
+def test_a_key_that_the_annotation_does_not_have_is_not_lost_in_silence(annotation: Any) -> None:
+    def echo(value: Any) -> Any: ...
+
+    row = {"id": 1, "note": "late"}
+    value: Any = {Row: row, list[Row]: [row]}.get(annotation, {"a": (row, 2)})
+    echo.__annotations__ = {"value": annotation, "return": annotation}
+    with pytest.raises(ArgumentError, match="note"):
+        plan(echo).encode((value,), {})
+    with pytest.raises(ResultNotKept, match="has keys that its annotation does not have"):
+        encode_result(echo, value)
 
 
 def subclass() -> Extra:

@@ -40,7 +40,7 @@ def test_an_idle_thread_takes_the_next_call() -> None:
     threads, finished = Threads(10, "idle"), threading.Semaphore(0)
     for _ in range(50):
         threads.submit(finished.release)
-        assert finished.acquire(timeout=10)
+        assert finished.acquire(timeout=60)
         wait_until(lambda: threads._idle._value == len(named("idle")), description="they rest")
     count = len(named("idle"))
     threads.stop()

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +19,16 @@ from tests import warm
 from tests.helpers import wait_until
 
 PARENT = """
-import sys
+import os, sys, threading, time
 from afterword.process.supervisor import Supervisor
-child, processes, reload, *change = sys.argv[1:]
+child, processes, reload = sys.argv[1:]
 parent = Supervisor([sys.executable, "-c", child], int(processes), print, reload == "1")
-if change:
-    import threading
-    threading.Timer(float(change[0]), parent.changed, ["main.py"]).start()
+def change():
+    while not os.path.exists("changed"):
+        time.sleep(0.02)
+    parent.changed(["main.py"])
+if reload == "1":
+    threading.Thread(target=change, daemon=True).start()
 sys.exit(parent.run())
 """
 # Lives until its lifeline is cut, and says so.
@@ -48,12 +50,12 @@ STUBBORN = "open('ledger', 'a').write('start 0\\n')\nimport time\ntime.sleep(60)
 class Parent:
     """A supervisor in a process of its own."""
 
-    def __init__(self, folder: Path, child: str, processes: int, *more: str) -> None:
+    def __init__(self, folder: Path, child: str, processes: int, *, reload: bool) -> None:
         self.ledger = folder / "ledger"
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = warm.Popen(
-                [sys.executable, "-u", "-c", PARENT, child, str(processes), *(more or ["0"])],
+                [sys.executable, "-u", "-c", PARENT, child, str(processes), str(int(reload))],
                 cwd=folder,
                 stdout=log,
                 stderr=log,
@@ -73,14 +75,23 @@ class Parent:
         )
         return self.noted(word)
 
+    def wait_told(self, words: str, number: int) -> None:
+        """Wait until it has told this so many times."""
+        wait_until(
+            lambda: self.log.read_text().count(words) >= number,
+            description=f"{number} times {words!r}; see {self.log}",
+        )
+
     def ends(self) -> int:
         """Its exit code, soon."""
         return self.process.wait(60)
 
 
 @contextmanager
-def supervising(folder: Path, child: str, processes: int = 1, *more: str) -> Iterator[Parent]:
-    parent = Parent(folder, child, processes, *more)
+def supervising(
+    folder: Path, child: str, processes: int = 1, *, reload: bool = False
+) -> Iterator[Parent]:
+    parent = Parent(folder, child, processes, reload=reload)
     try:
         yield parent
     finally:
@@ -120,19 +131,21 @@ def test_a_second_interrupt_kills(tmp_path: Path) -> None:
     with supervising(tmp_path, STUBBORN, 2) as parent:
         parent.wait_noted("start", 2)
         parent.process.send_signal(signal.SIGINT)
-        wait_until(lambda: "SIGINT" in parent.log.read_text(), description="the first is noticed")
+        parent.wait_told("SIGINT", 1)
         parent.process.send_signal(signal.SIGINT)
 
         assert 130 == parent.ends()
 
 
 def test_a_second_sigterm_changes_nothing(tmp_path: Path) -> None:
-    slow = f"{LIVES}import time\ntime.sleep(0.5)\nnote('late')"
+    gate = "import time\nwhile not os.path.exists('gate'):\n    time.sleep(0.02)\n"
+    slow = f"{LIVES}{gate}note('late')"
     with supervising(tmp_path, slow) as parent:
         parent.wait_noted("start", 1)
         parent.process.terminate()
         parent.wait_noted("drained", 1)
         parent.process.terminate()
+        (tmp_path / "gate").touch()
 
         assert 0 == parent.ends()
         assert 1 == len(parent.noted("late"))
@@ -153,7 +166,7 @@ def test_wrong_usage_ends_them_all(tmp_path: Path) -> None:
 
 def test_delays_grow(tmp_path: Path) -> None:
     with supervising(tmp_path, "raise SystemExit(1)") as parent:
-        wait_until(lambda: "in 0.8 s" in parent.log.read_text(), description="four deaths")
+        parent.wait_told("in 0.8 s", 1)
         parent.process.terminate()
 
         assert 0 == parent.ends()
@@ -165,7 +178,9 @@ def test_delays_grow(tmp_path: Path) -> None:
 
 
 def test_a_change_drains_and_restarts(tmp_path: Path) -> None:
-    with supervising(tmp_path, LIVES, 1, "1", "0.5") as parent:
+    with supervising(tmp_path, LIVES, reload=True) as parent:
+        parent.wait_noted("start", 1)
+        (tmp_path / "changed").touch()
         first, second = parent.wait_noted("start", 2)
         parent.process.terminate()
 
@@ -175,12 +190,10 @@ def test_a_change_drains_and_restarts(tmp_path: Path) -> None:
 
 def test_a_child_with_a_mistake_waits_for_a_change(tmp_path: Path) -> None:
     child = "open('ledger', 'a').write('start 0\\n')\nraise SystemExit(1)"
-    with supervising(tmp_path, child, 1, "1", "0.7") as parent:
-        parent.wait_noted("start", 2)
-        wait_until(
-            lambda: parent.log.read_text().count("again after a change") == 2,
-            description="it waits",
-        )
+    with supervising(tmp_path, child, reload=True) as parent:
+        parent.wait_told("again after a change", 1)
+        (tmp_path / "changed").touch()
+        parent.wait_told("again after a change", 2)
         parent.process.terminate()
 
         assert 0 == parent.ends()
@@ -189,8 +202,13 @@ def test_a_child_with_a_mistake_waits_for_a_change(tmp_path: Path) -> None:
 
 def test_a_command_that_cannot_run_is_tried_again(tmp_path: Path) -> None:
     told: list[str] = []
-    missing = Supervisor([str(tmp_path / "missing")], 1, told.append)
-    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM]).start()
+
+    def tell(line: str) -> None:
+        if not told:
+            os.kill(os.getpid(), signal.SIGTERM)
+        told.append(line)
+
+    missing = Supervisor([str(tmp_path / "missing")], 1, tell)
 
     assert 0 == missing.run()
     assert "could not be started" in told[0]
@@ -316,9 +334,15 @@ def test_ends_have_names(code: int, expected: str) -> None:
 
 def test_the_watchdog_is_quiet_while_there_is_a_pulse() -> None:
     barked: list[str] = []
-    watchdog = Watchdog(time.monotonic_ns, 0.05, barked.append)
+    looks: list[None] = []
+
+    def pulse() -> int:
+        looks.append(None)
+        return len(looks)
+
+    watchdog = Watchdog(pulse, 0.05, barked.append)
     watchdog.start()
-    time.sleep(0.3)
+    wait_until(lambda: len(looks) > 30, description="it has looked many times")
     watchdog.stop()
 
     assert [] == barked
@@ -335,12 +359,12 @@ def test_the_watchdog_barks_once() -> None:
 
 def test_a_stopped_watchdog_does_not_bark() -> None:
     barked: list[str] = []
-    watchdog = Watchdog(lambda: 5, 0.1, barked.append)
+    watchdog = Watchdog(lambda: 5, 60.0, barked.append)
     watchdog.start()
     watchdog.stop()
-    time.sleep(0.2)
+    watchdog._thread.join(30)
 
-    assert [] == barked
+    assert ([], False) == (barked, watchdog._thread.is_alive())
 
 
 def test_a_process_whose_store_thread_hangs_ends(tmp_path: Path) -> None:
@@ -357,7 +381,7 @@ async def main():
     Watchdog(lambda: afterword.pulse, 1.0, lambda line: end_process()).start()
     time.sleep(2)  # a blocked event loop is no reason
     print("alive", flush=True)
-    afterword._group.every(60.0, lambda store: time.sleep(60))
+    afterword.runtime.group.every(60.0, lambda store: time.sleep(60))
     await asyncio.sleep(60)
 asyncio.run(main())
 """
@@ -366,7 +390,7 @@ asyncio.run(main())
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

@@ -54,7 +54,7 @@ def before_the_store_begins(afterword: Afterword) -> Iterator[Gate]:
     def wait(store: Store) -> None:
         gate.pass_through()
 
-    afterword._group.submit(calling(wait))
+    afterword.runtime.group.submit(calling(wait))
     assert gate.reached.wait(PATIENCE)
     try:
         yield gate
@@ -65,7 +65,7 @@ def before_the_store_begins(afterword: Afterword) -> Iterator[Gate]:
 @contextmanager
 def before_the_store_answers(afterword: Afterword) -> Iterator[Gate]:
     """The store's thread has ended its next transaction, and has yet to say so."""
-    gate, store = Gate(), afterword._store
+    gate, store = Gate(), afterword.runtime.store
     transaction = store.transaction
     depth = 0
 
@@ -89,14 +89,25 @@ def before_the_store_answers(afterword: Afterword) -> Iterator[Gate]:
         gate.open()
 
 
+@contextmanager
+def impatient(afterword: Afterword) -> Iterator[None]:
+    """Requests of this block give the store a tenth of a second; others have the usual time."""
+    usual = afterword.intake.store_timeout
+    afterword.intake.store_timeout = 0.1
+    try:
+        yield
+    finally:
+        afterword.intake.store_timeout = usual
+
+
 def wait_for_the_answer(afterword: Afterword) -> None:
     """Keep the event loop busy until the store's thread has handed over what it knows."""
-    afterword._group.run_blocking(calling(lambda store: None), PATIENCE)
+    afterword.runtime.group.run_blocking(calling(lambda store: None), PATIENCE)
 
 
 async def is_queued(afterword: Afterword) -> None:
     """Wait until something waits for the store's thread."""
-    await wait_for(afterword._group._queue.qsize, description="the store is asked")
+    await wait_for(afterword.runtime.group._queue.qsize, description="the store is asked")
 
 
 # ---------------------------------------------------------------------- requests

@@ -46,7 +46,7 @@ def test_tasks_that_a_handler_calls_run_there_and_then(tmp_path: Path) -> None:
     app, afterword = application(tmp_path)
     with TestClient(app) as client:
         answer = client.get("/now").json()
-        counts = afterword._store.count()
+        counts = afterword.runtime.store.count()
 
     assert ["first", "second"] == answer
     assert 0 == sum(counts.values()), "they were stored, too"
@@ -58,7 +58,8 @@ def test_what_is_added_behind_such_a_task_runs_after_the_response(tmp_path: Path
         answer = client.get("/one-now").json()
         wait_until(lambda: len(done) == 3, description="the rest runs")
         wait_until(
-            lambda: afterword._store.count()[JobState.COMPLETED] == 2, description="it is on record"
+            lambda: afterword.runtime.store.count()[JobState.COMPLETED] == 2,
+            description="it is on record",
         )
 
     assert ["first"] == answer

@@ -12,7 +12,7 @@ from afterword import Afterword, JobState, NotStorable
 from afterword.errors import StoreUnavailable
 from afterword.fastapi import BackgroundTasks
 from tests.life.site import note, seen
-from tests.request.gates import before_the_store_begins, records, request, started
+from tests.request.gates import before_the_store_begins, impatient, records, request, started
 
 pytestmark = pytest.mark.anyio
 
@@ -49,10 +49,10 @@ ways = pytest.mark.parametrize("way", [in_the_loop, in_a_thread])
 @ways
 async def test_who_is_told_that_nothing_was_stored_may_try_again(way: Any, store_url: str) -> None:
     """And then the job is there once."""
-    kept = Kept(store_url, store_timeout=0.2)
+    kept = Kept(store_url)
     async with started(kept.afterword):
         await request(kept.app)
-        with before_the_store_begins(kept.afterword):
+        with impatient(kept.afterword), before_the_store_begins(kept.afterword):
             for _ in range(2):
                 with pytest.raises(StoreUnavailable, match="nothing was stored"):
                     await way(lambda: kept.background_tasks.add_task(note, "B"))
@@ -64,8 +64,8 @@ async def test_who_is_told_that_nothing_was_stored_may_try_again(way: Any, store
 
 
 async def test_add_task_that_raised_has_stored_nothing(store_url: str) -> None:
-    async with started(Afterword(FastAPI(), store_url, store_timeout=0.2)) as afterword:
-        with before_the_store_begins(afterword):
+    async with started(Afterword(FastAPI(), store_url)) as afterword:
+        with impatient(afterword), before_the_store_begins(afterword):
             with pytest.raises(StoreUnavailable, match="nothing was stored"):
                 await afterword.add_task(note, "x")
             with pytest.raises(StoreUnavailable, match="nothing was stored"):
@@ -79,11 +79,15 @@ async def test_add_task_that_raised_has_stored_nothing(store_url: str) -> None:
 
 async def test_what_was_not_stored_is_followed_by_nothing(file_url: str) -> None:
     """The next job of the request follows the one before it."""
-    kept = Kept(file_url, store_timeout=0.1)
+    kept = Kept(file_url)
     async with started(kept.afterword):
         await request(kept.app)
         await asyncio.to_thread(kept.background_tasks.add_task, note, "B")
-        with before_the_store_begins(kept.afterword), pytest.raises(StoreUnavailable):
+        with (
+            impatient(kept.afterword),
+            before_the_store_begins(kept.afterword),
+            pytest.raises(StoreUnavailable),
+        ):
             await asyncio.to_thread(kept.background_tasks.add_task, note, "lost")
         await asyncio.to_thread(kept.background_tasks.add_task, note, "C")
         jobs = await records(kept.afterword)
@@ -148,7 +152,7 @@ async def test_a_call_that_could_not_be_stored_counts_for_a_repetition_as_well(
 ) -> None:
     """The client repeats its request because of a 503: nothing was stored, then all is."""
     app = FastAPI()
-    afterword = Afterword(app, file_url, idempotent=True, store_timeout=0.1)
+    afterword = Afterword(app, file_url, idempotent=True)
 
     @app.post("/")
     async def route(background_tasks: BackgroundTasks) -> None:
@@ -156,7 +160,11 @@ async def test_a_call_that_could_not_be_stored_counts_for_a_repetition_as_well(
             background_tasks.add_task(note, text)
 
     async with started(afterword):
-        with before_the_store_begins(afterword), suppress(StoreUnavailable):
+        with (
+            impatient(afterword),
+            before_the_store_begins(afterword),
+            suppress(StoreUnavailable),
+        ):
             refused = await request(app, headers=KEY)
         for _ in range(2):
             await request(app, headers=KEY)

@@ -49,7 +49,7 @@ async def before_it_begins(afterword: Afterword, add: Adding) -> "asyncio.Task[A
         caller = asyncio.create_task(add())
         await is_queued(afterword)
         caller.cancel()
-        await asyncio.wait([caller], timeout=10)
+        await asyncio.wait([caller], timeout=60)
         return caller
 
 
@@ -64,7 +64,7 @@ async def while_it_commits(afterword: Afterword, add: Adding) -> "asyncio.Task[A
             for _ in range(3):
                 caller.cancel()
                 await asyncio.sleep(0)
-    await asyncio.wait([caller], timeout=10)
+    await asyncio.wait([caller], timeout=60)
     return caller
 
 
@@ -76,7 +76,7 @@ async def as_it_answers(afterword: Afterword, add: Adding) -> "asyncio.Task[Any]
         gate.open()
         wait_for_the_answer(afterword)
         caller.cancel()
-    await asyncio.wait([caller], timeout=10)
+    await asyncio.wait([caller], timeout=60)
     return caller
 
 
@@ -88,7 +88,7 @@ async def after_it_has_answered(afterword: Afterword, add: Adding) -> "asyncio.T
         gate.open()
         wait_for_the_answer(afterword)
         asyncio.get_running_loop().call_soon(caller.cancel)
-    await asyncio.wait([caller], timeout=10)
+    await asyncio.wait([caller], timeout=60)
     return caller
 
 
@@ -158,7 +158,7 @@ async def test_whoever_asks_the_store_ends(moment: Moment, file_url: str) -> Non
     """`GroupCommit.run`, whatever it is used for."""
     job = NewJob(id=new_id(), task=reference(note), arguments='{"text":"x"}')
     async with started(Afterword(FastAPI(), file_url)) as afterword:
-        caller = await moment(afterword, lambda: afterword._group.run(adding([job], None)))
+        caller = await moment(afterword, lambda: afterword.runtime.group.run(adding([job], None)))
         wait_for_the_answer(afterword)
         jobs = await records(afterword)
 
@@ -176,7 +176,7 @@ async def test_a_store_that_refuses_as_the_caller_is_cancelled_leaves_nothing(
         raise LookupError("no")
 
     async with started(Afterword(FastAPI(), file_url)) as afterword:
-        caller = await moment(afterword, lambda: afterword._group.run(calling(refuse)))
+        caller = await moment(afterword, lambda: afterword.runtime.group.run(calling(refuse)))
 
     assert caller.cancelled()
 

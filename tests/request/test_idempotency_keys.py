@@ -59,7 +59,7 @@ async def test_a_silent_server_does_not_keep_the_loop(postgres_url: str) -> None
     with through(postgres_url) as (proxy, url):
 
         def add_many(background_tasks: BackgroundTasks) -> list[Job[Any]]:
-            unique = [background_tasks.options(unique=f"{n}") for n in range(50)]
+            unique = [background_tasks.options(unique=f"{n}") for n in range(200)]
             return [each.add_task(note, "x") for each in unique]
 
         async with serving(url, add_many, store_timeout=0.3) as site:
@@ -68,4 +68,4 @@ async def test_a_silent_server_does_not_keep_the_loop(postgres_url: str) -> None
             proxy.accept()
 
     assert 503 == answer.status_code
-    assert answer.elapsed.total_seconds() < 5
+    assert answer.elapsed.total_seconds() < 30

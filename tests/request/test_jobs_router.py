@@ -985,7 +985,7 @@ def test_a_repeated_request_gets_the_same_job(tmp_path: Path) -> None:
 
 def test_a_store_that_is_locked(tmp_path: Path) -> None:
     """503 and nothing stored, as without Accepted; what the request has opened is rolled back."""
-    made = site(tmp_path, store_timeout=0.2)
+    made = site(tmp_path, store_timeout=1.0)
     left: list[str] = []
 
     async def session() -> Any:
@@ -1002,7 +1002,7 @@ def test_a_store_that_is_locked(tmp_path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         answer = client.post("/with/double/4")
         other.execute("ROLLBACK")
-        jobs = made.afterword._store.find()
+        jobs = made.afterword.runtime.store.find()
         again = client.post("/with/double/4")
 
     assert (503, "1") == (answer.status_code, answer.headers["Retry-After"])
@@ -1023,7 +1023,7 @@ def test_a_handler_that_raises_stores_nothing(tmp_path: Path) -> None:
 
     with TestClient(made.app) as client:
         answer = client.post("/raises")
-        jobs = made.afterword._store.find()
+        jobs = made.afterword.runtime.store.find()
 
     assert 400 == answer.status_code
     assert [] == list(jobs)

@@ -22,6 +22,7 @@ from tests.request.gates import (
     before_the_store_answers,
     before_the_store_begins,
     connect,
+    impatient,
     is_queued,
     records,
     request,
@@ -108,9 +109,9 @@ async def test_senders_that_meet_while_the_store_is_at_it(hold: Any, file_url: s
 
 async def test_all_senders_learn_that_the_store_has_failed(file_url: str) -> None:
     """None of them sends an answer for a job that is not there."""
-    app, afterword = chatting(file_url, store_timeout=0.1)
+    app, afterword = chatting(file_url)
     async with started(afterword):
-        with before_the_store_begins(afterword):
+        with impatient(afterword), before_the_store_begins(afterword):
             sent = await asyncio.wait_for(connect(app), 30)
         jobs = await records(afterword)
 

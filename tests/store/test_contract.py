@@ -9,7 +9,7 @@ from afterword.model.job import NewJob, new_id
 from afterword.store.protocol import Added, Settlement
 from afterword.store.sqlite import SQLiteStore
 from afterword.testing import CHECKS, Check, check_store, run_check
-from tests.stores import KINDS, MakeStore, stores_in, stores_on
+from tests.stores import KINDS, MakeStore, new_file, stores_in, stores_on
 
 
 @pytest.fixture(params=KINDS)
@@ -49,8 +49,13 @@ class Forgetful(SQLiteStore):
 
 
 def test_check_store_names_what_is_broken(tmp_path: Path) -> None:
+    def forgetful() -> Forgetful:
+        path = tmp_path / f"{new_id()}.db"
+        new_file(path)
+        return Forgetful(path)
+
     with pytest.raises(ExceptionGroup) as caught:
-        check_store(lambda: Forgetful(tmp_path / f"{new_id()}.db"))
+        check_store(forgetful)
 
     assert "check_settle_is_fenced" in str(caught.value)
     assert "check_add_is_idempotent_after_the_end" in str(caught.value)

@@ -183,7 +183,7 @@ def test_a_job_is_added_behind_one_that_is_being_deleted(
     with meanwhile(server, postgres_url, postgres.adding([last])) as start:
         deleted = start(postgres.delete, [middle.id])
 
-    assert [True] == deleted.result(20)
+    assert [True] == deleted.result(60)
     assert before.id == record(postgres, last.id).after
 
 
@@ -196,7 +196,7 @@ def test_a_job_is_added_behind_one_that_is_being_discarded(
     with meanwhile(server, postgres_url, postgres.adding([last])) as start:
         discarded = start(postgres.discard, [held_claim(held, "ann", 1.0)])
 
-    assert [True] == discarded.result(20)
+    assert [True] == discarded.result(60)
     assert record(postgres, last.id).after is None
     assert [last.id] == ids_of(claims_of(postgres))
 
@@ -216,7 +216,7 @@ def test_a_job_is_added_behind_one_that_stops(
         else:
             ended = start(postgres.cancel, [middle.id], "by hand")
 
-    assert [True] == ended.result(20)
+    assert [True] == ended.result(60)
     assert [JobState.CANCELLED, JobState.CANCELLED] == [
         state(postgres, each.id) for each in (middle, last)
     ]
@@ -239,7 +239,7 @@ def test_the_key_of_a_predecessor_changes_its_owner(
         execute(session, [added])
         with meanwhile(server, postgres_url, end) as start:
             held = start(execute, session, rest[:1])
-        held.result(20)
+        held.result(60)
         execute(session, rest[1:])
         (other,) = claims_of(postgres)
         assert later.id == other.id
@@ -268,7 +268,7 @@ def test_neighbours_are_deleted_while_the_first_ends(
                 for store, job in zip(others, (second, third), strict=True)
             ]
 
-            assert [[True]] * 3 == [each.result(20) for each in (ended, *deleted)]
+            assert [[True]] * 3 == [each.result(60) for each in (ended, *deleted)]
             assert [last.id] == ids_of(claims_of(postgres))
     for each in others:
         each.close()

@@ -312,7 +312,6 @@ def _works(store: PostgresStore) -> bool:
 def test_another_process_is_told_of_a_new_job(store: PostgresStore, postgres_url: str) -> None:
     other = PostgresStore(postgres_url)
     other.open()
-    other.changed()
     wait_until(other.changed, description="it listens")
     wait_until(lambda: not other.changed(), description="it is quiet")
 
@@ -334,7 +333,6 @@ def test_nobody_is_told_of_a_held_job(store: PostgresStore, postgres_url: str) -
 def test_a_lost_listener_listens_again(
     store: PostgresStore, server: Server, postgres_url: str
 ) -> None:
-    store.changed()
     wait_until(store.changed, description="it listens")
     server.terminate(*server.backends(postgres_url))
     wait_until(store.changed, description="it listens again, and looks for what it missed")
@@ -527,7 +525,7 @@ def test_a_key_that_is_given_up_meanwhile_is_waited_for(postgres_url: str) -> No
             one.cancel([old.id], "not wanted")
             adding = pool.submit(two.add, [new], "ann")
             wait_until(lambda: _waits_for_lock(one), description="it waits for the key")
-        (answer,) = adding.result(10)
+        (answer,) = adding.result(60)
 
     assert (new.id, True, True) == (answer.id, answer.added, answer.waits)
     one.close()
@@ -549,7 +547,7 @@ def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -
         try:
             with store.transaction():
                 store.add(_keyed(first))
-                both_have_one.wait(timeout=10)
+                both_have_one.wait(timeout=60)
                 store.add(_keyed(second))
         except StoreInterrupted:
             return False

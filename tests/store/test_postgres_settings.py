@@ -48,6 +48,7 @@ def test_the_limits_of_a_session_are_ours(server: Server, hostile_url: str) -> N
     assert ("8000", "50") == (found["statement_timeout"], found["lock_timeout"])
     assert "8000" == found["idle_in_transaction_session_timeout"]
     assert ("0", "0") == (found["idle_session_timeout"], found.get("transaction_timeout", "0"))
+    assert "off" == found["jit"]
     assert ("ISO, DMY", "UTC", "pg_catalog") == (
         found["DateStyle"],
         found["TimeZone"],

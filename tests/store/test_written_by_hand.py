@@ -278,7 +278,7 @@ def test_a_schedule_whose_next_time_cannot_be_goes_on(
 ) -> None:
     afterword = Afterword(url=store.url)
     afterword.every("0 * * * *", name="sweep")(sweep)
-    scheduler = Scheduler(GroupCommit(store), afterword._planned)
+    scheduler = Scheduler(GroupCommit(store), afterword.runtime.planned)
     scheduler._declare(store)
     write("UPDATE afterword_cursors SET next_at = ?", next_at)
     scheduler._tick(store)

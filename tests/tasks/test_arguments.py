@@ -152,6 +152,7 @@ TYPED = {
     "mapping": (Mapping[str, int], {"a": 1}),
     "sequence": (Sequence[int], [1, 2]),
     "iterable": (Iterable[int], [1, 2]),
+    "iterable-of-anything": (Iterable, [1, "a"]),
     "list-of-models": (list[User], [User(name="A"), User(name="B")]),
     "any": (Any, {"a": [1, None, 2.5, "x", True]}),
     "object": (object, [1]),

@@ -51,6 +51,77 @@ def test_an_unknown_option_is_answered_with_the_right_line(
     assert f"{right}  # correct!" in text
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("minutes", "@afterword.every(seconds=60 * ...)"),
+        ("cron", '@afterword.every("0 3 * * *")'),
+        ("tz", '@afterword.every("0 3 * * *", timezone=...)'),
+        ("overlaps", "@afterword.every(..., overlap=...)"),
+        ("queue", "@task(queue=...)"),
+        ("max_retries", "@task(retries=...)"),
+        ("concurrency", "@task(limit=...)"),  # `limit` of a schedule is something else
+    ],
+)
+def test_an_option_that_a_schedule_does_not_have(wrong: str, right: str) -> None:
+    unknown: dict[str, Any] = {wrong: 5}
+    with pytest.raises(ConfigurationError) as refusal:
+        Afterword().every(seconds=5, **unknown)
+
+    text = str(refusal.value)
+    assert f"@afterword.every({wrong}=...)  # incorrect!" in text
+    assert f"{right}  # correct!" in text
+
+
+@pytest.mark.parametrize("place", [task, options])
+def test_a_schedule_where_a_task_is_declared_or_added(place: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r'@afterword.every\("0 3 \* \* \*"\)  # correct!'):
+        place(cron="0 3 * * *")
+
+
+def test_nothing_is_suggested_that_is_unlike() -> None:
+    unknown: dict[str, Any] = {"durable": True}
+    with pytest.raises(ConfigurationError, match="There is none like it"):
+        Afterword(**unknown)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("rate", "@task(rate=...)"),
+        ("args", "add_task(send, first, second, name=third)"),
+        ("kwargs", "add_task(send, first, second, name=third)"),
+    ],
+)
+def test_what_belongs_elsewhere_is_no_argument(wrong: str, right: str) -> None:
+    with pytest.raises(ArgumentError) as refusal:
+        plan(send).encode((), {"to": "Ann", wrong: ["Ann"]})
+
+    assert f"add_task(send, {wrong}=...)  # incorrect!\n    {right}  # correct!" in str(
+        refusal.value
+    )
+
+
+def test_an_invalid_delay_is_an_invalid_option() -> None:
+    with pytest.raises(ConfigurationError, match="delay must be a timedelta or a number"):
+        options(delay=-1)
+
+
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("postgresql+asyncpg://me:secret@db/app?ssl=require", "postgresql://...?sslmode=..."),
+        ("postgresql+asyncpg://db/app?prepared_statement_cache_size=0", "postgresql://..."),
+    ],
+)
+def test_an_option_of_asyncpg_is_answered_with_that_of_libpq(url: str, right: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        open_store(url)
+
+    assert f"    {right}  # correct!" in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
 def test_an_option_like_no_other_is_answered_with_the_list() -> None:
     with pytest.raises(ConfigurationError, match=r"'zzz' is not one of the options .*'retries'"):
         task(zzz=1)  # type: ignore[call-overload]

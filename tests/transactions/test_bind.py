@@ -60,7 +60,7 @@ async def working(database: Database) -> AsyncIterator[Afterword]:
 
 def states(afterword: Afterword) -> list[JobState]:
     """How the jobs are, in the order they were added."""
-    return [job.state for job in sorted(afterword._store.find(), key=lambda job: job.id)]
+    return [job.state for job in sorted(afterword.runtime.store.find(), key=lambda job: job.id)]
 
 
 async def none_left(afterword: Afterword) -> None:

@@ -113,7 +113,7 @@ def test_in_autocommit_mode_a_job_exists_at_once(afterword: Afterword, file: Pat
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         job = afterword.bind(connection).add_task(note, "x")
 
-        assert [job.id] == [each.id for each in afterword._store.find()]
+        assert [job.id] == [each.id for each in afterword.runtime.store.find()]
         assert not connection.in_transaction
 
 
@@ -122,7 +122,7 @@ def test_psycopg_in_autocommit_mode_adds_at_once(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         job = afterword.bind(connection).add_task(note, "x")
 
-        assert [job.id] == [each.id for each in afterword._store.find()]
+        assert [job.id] == [each.id for each in afterword.runtime.store.find()]
     afterword.close()
 
 
@@ -133,7 +133,7 @@ async def test_asyncpg_without_a_transaction_adds_at_once(postgres_url: str) -> 
     job = await afterword.bind(connection).add_task(note, "x")
     await connection.close()
 
-    assert [job.id] == [each.id for each in afterword._store.find()]
+    assert [job.id] == [each.id for each in afterword.runtime.store.find()]
     afterword.close()
 
 
@@ -144,7 +144,7 @@ def test_the_row_factories_of_a_connection_are_the_users(
     afterword.bind(connection).add_task(note, "x")
     connection.commit()
 
-    assert 1 == len(afterword._store.find())
+    assert 1 == len(afterword.runtime.store.find())
     assert connection.row_factory is sqlite3.Row
 
 
@@ -177,10 +177,10 @@ def _sent(app: FastAPI, file: Path, how: str, **options: Any) -> list[tuple[str,
     with TestClient(app) as client:
         client.post(f"/{how}")
         wait_until(
-            lambda: all(job.state.final for job in afterword._store.find()),
+            lambda: all(job.state.final for job in afterword.runtime.store.find()),
             description="every job has ended",
         )
-        jobs = sorted(afterword._store.find(), key=lambda job: job.id)
+        jobs = sorted(afterword.runtime.store.find(), key=lambda job: job.id)
 
     assert len({job.request_id for job in jobs}) <= 1
     return [(job.arguments, job.state) for job in jobs]
@@ -222,7 +222,7 @@ def test_an_application_that_was_not_started_stores_all_the_same(app: FastAPI, f
     """There is no worker yet, but the transaction must mean what it says."""
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}")
     TestClient(app).post("/committed")
-    jobs = sorted(afterword._store.find(), key=lambda job: job.id)
+    jobs = sorted(afterword.runtime.store.find(), key=lambda job: job.id)
     afterword.close()
 
     assert [FIRST, SECOND] == [job.arguments for job in jobs]

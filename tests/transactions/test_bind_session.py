@@ -68,7 +68,7 @@ def afterword(url: str) -> Iterator[Afterword]:
 
 def notes(afterword: Afterword) -> list[str]:
     """What the stored jobs would note."""
-    return sorted(job.arguments for job in afterword._store.find())
+    return sorted(job.arguments for job in afterword.runtime.store.find())
 
 
 def noting(*names: str) -> list[str]:
@@ -129,8 +129,8 @@ async def test_a_released_savepoint_goes_with_the_one_around_it(
     await session.commit()
 
     assert noting("kept", "last") == notes(afterword)
-    [after] = [job.after for job in afterword._store.find() if job.id == last.id]
-    assert {None, after} == {job.after for job in afterword._store.find()}
+    [after] = [job.after for job in afterword.runtime.store.find() if job.id == last.id]
+    assert {None, after} == {job.after for job in afterword.runtime.store.find()}
 
 
 async def test_a_session_knows_its_jobs_once_however_often_it_is_bound(

@@ -19,6 +19,7 @@ from tests.under_plugin.shop import (
     app,
     blocking,
     compute,
+    count,
     done,
     fail,
     get_name,
@@ -76,6 +77,15 @@ def test_jobs_are_held_until_they_are_run(client: TestClient, jobs: Jobs) -> Non
     assert [] == jobs.run()
 
 
+def test_a_job_is_queued_when_its_request_has_ended(client: TestClient, jobs: Jobs) -> None:
+    """Its request held it, and has given it back."""
+    for _ in range(20):
+        job = afterword.job_sync(client.post("/delayed?seconds=0").json()["id"])
+
+        assert job is not None
+        assert JobState.QUEUED == job.state
+
+
 def test_they_are_found_by_task_and_arguments(client: TestClient, jobs: Jobs) -> None:
     client.post("/tasks")
 
@@ -83,6 +93,9 @@ def test_they_are_found_by_task_and_arguments(client: TestClient, jobs: Jobs) ->
     assert 1 == len(jobs.added(slow, number=1, note="one"))
     assert 1 == len(jobs.added(slow, note="none"))  # its default
     assert not jobs.added(slow, number=2)
+    afterword.add_task_sync(count, 1, 2)
+    assert jobs.added(count, numbers=[1, 2])
+    assert jobs.added(count, numbers=(1, 2))
     assert not jobs.added(fail)
     with pytest.raises(TypeError, match="has no parameter nubmer"):
         jobs.added(slow, nubmer=1)

@@ -40,6 +40,10 @@ def fail(number: int) -> None:
     raise ValueError("boom")
 
 
+def count(*numbers: int) -> None:
+    done.extend(numbers)
+
+
 def hang() -> None:
     gate.wait(60)
 
@@ -104,7 +108,7 @@ async def one(name: str, background_tasks: BackgroundTasks) -> Job[None]:
 @app.post("/awaited")
 async def awaited(number: Annotated[int, Query()] = 6) -> str | None:
     job = await afterword.add_task(slow, number)
-    return (await job.wait(timeout=10)).result
+    return (await job.wait(timeout=60)).result
 
 
 @app.post("/unstorable")

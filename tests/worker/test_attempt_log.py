@@ -80,7 +80,7 @@ async def logs_of(tmp_path: Path, func: Any, *args: object, **options: Any) -> M
     try:
         job = await afterword.add_task(func, *args)
         await ended(afterword, job)
-        return afterword._store.logs(job.id)
+        return afterword.runtime.store.logs(job.id)
     finally:
         await afterword.stop()
 

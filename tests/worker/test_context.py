@@ -191,7 +191,7 @@ async def lose_within() -> None:
 
 def _lose(context: TaskContext) -> None:
     """Blocks the event loop, so that nobody can cancel the attempt in between."""
-    group = SEEN["afterword"]._group
+    group = SEEN["afterword"].runtime.group
     group.run_blocking(calling(lambda store: store.leave(context._claim.worker)))
     group.run_blocking(calling(lambda store: store.recover(10, 0.5)))
 
@@ -226,8 +226,11 @@ async def test_an_attempt_that_has_lost_its_job_leaves_no_effect(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     # The worker must not notice, and cancel the attempt, before that comes to its end.
-    async with working(database, lease=5.0) as afterword:
-        found = await ended(afterword, await afterword.add_task(lose_within))
+    async with working(database, lease=3600.0) as afterword:
+        job = await afterword.add_task(lose_within)
+        await wait_for(lambda: "error" in SEEN, description="the attempt has ended")
+        await afterword.runtime.group.run(calling(afterword.runtime.leases._renew), 60.0)
+        found = await ended(afterword, job)
         await wait_for(lambda: "lost_lease" in caplog.text, description="it is logged")
 
     assert (JobState.COMPLETED, 2) == (found.state, found.attempt)

@@ -58,6 +58,18 @@ def compute_for_ever(marker: str) -> int:
     return sum(range(10**12))
 
 
+async def pid_in(marker: Path) -> int:
+    """The number of a process, as soon as it has written it down."""
+    await wait_for(lambda: marker.exists() and marker.read_text(), description="it computes")
+    return int(marker.read_text())  # noqa: ASYNC240 - a small file
+
+
+@task(executor="process")
+def wait_for_file(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+
 @task(executor="process", retries=3, backoff=0)
 def say(what: str) -> None:
     logging.getLogger("tests.child").warning("attempt %d says it", current_task().attempt)
@@ -76,7 +88,7 @@ async def test_a_job_that_it_adds_has_its_delay(tmp_path: Path) -> None:
     """Counted by the store, whatever the child's clock says."""
     async with at_work(tmp_path) as afterword:
         parent = await (await afterword.add_task(add_later)).wait(60)
-        (child,) = afterword._store.get([str(parent.result)])
+        (child,) = afterword.runtime.store.get([str(parent.result)])
 
     assert JobState.QUEUED is child.state
     assert 3600 == round((child.run_at - child.created_at).total_seconds())
@@ -101,7 +113,7 @@ async def test_a_crash_fails_one_attempt_and_harms_nobody_else(how: str, tmp_pat
         neighbour = await afterword.add_task(compute, 10**7)
         job = await afterword.add_task(crash_once, how)
         found = await ended(afterword, job)
-        attempts = afterword._store.attempts(job.id)
+        attempts = afterword.runtime.store.attempts(job.id)
         beside = await ended(afterword, neighbour)
 
     expected = {
@@ -141,9 +153,12 @@ async def test_who_waits_for_a_process_does_not_lose_time(
     """The limit counts from the start of the code, not from the wait for a free process."""
     monkeypatch.setattr("afterword.worker.runner._cores", lambda: 1)
     async with at_work(tmp_path) as afterword:
-        first = await afterword.add_task(compute, 3 * 10**7)
-        second = await afterword.options(timeout=5).add_task(compute, 10)
-        third = await afterword.options(timeout=0.2).add_task(compute_async, 1)
+        first = await afterword.add_task(wait_for_file, str(tmp_path / "gate"))
+        limited = afterword.options(timeout=1.5)  # enough for a process that pauses for a moment
+        second = await limited.add_task(compute, 10)
+        third = await limited.add_task(compute_async, 1)
+        await asyncio.sleep(1.7)
+        (tmp_path / "gate").touch()
         states = [(await ended(afterword, job)).state for job in (first, second, third)]
 
     assert [JobState.COMPLETED] * 3 == states
@@ -153,9 +168,7 @@ async def test_cancelling_kills_the_process(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     async with at_work(tmp_path) as afterword:
         job = await afterword.add_task(compute_for_ever, str(marker))
-        await wait_for(marker.exists, description="it computes")
-        await asyncio.sleep(0.05)
-        pid = int(marker.read_text())
+        pid = await pid_in(marker)
         asked = await job.cancel("not wanted any more")
         found = await ended(afterword, job)
         await wait_for(lambda: is_gone(pid), description="its process is gone")
@@ -168,10 +181,8 @@ async def test_a_lost_lease_kills_it(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     async with at_work(tmp_path, lease=0.5) as afterword:
         job = await afterword.add_task(compute_for_ever, str(marker))
-        await wait_for(marker.exists, description="it computes")
-        await asyncio.sleep(0.05)
-        pid = int(marker.read_text())
-        afterword._store.leave(afterword._leases.worker)
+        pid = await pid_in(marker)
+        afterword.runtime.store.leave(afterword.runtime.leases.worker)
         await wait_for(lambda: is_gone(pid), description="its process is gone")
         await job.cancel()
         await ended(afterword, job)
@@ -225,7 +236,7 @@ async def test_the_event_loop_stays_free_while_ten_of_them_compute(tmp_path: Pat
 async def test_a_task_without_an_importable_module_fails_with_the_reason(tmp_path: Path) -> None:
     """The worker names a module that it has itself; what a child cannot import is said."""
     async with at_work(tmp_path) as afterword:
-        runner: Runner = afterword._worker._runner  # type: ignore[union-attr]
+        runner: Runner = afterword.runtime.worker._runner  # type: ignore[union-attr]
         processes: Any = runner._processes
 
         def refuse(*_: object) -> None:

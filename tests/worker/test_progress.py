@@ -243,7 +243,7 @@ async def say_in_process_async(progress: Progress, context: TaskContext) -> None
 
 def say_and_wait(progress: Progress) -> None:
     progress.update(1, total=2, message="half")
-    go_on.wait(20)
+    go_on.wait(60)
 
 
 @task(executor="process")
@@ -273,7 +273,7 @@ async def test_what_was_said_last_is_on_record_at_the_end(
 ) -> None:
     begun = time.monotonic()
     async with at_work(tmp_path) as afterword:
-        counting = Counting(afterword._store, monkeypatch)
+        counting = Counting(afterword.runtime.store, monkeypatch)
         job = await add(afterword, func)
         await ended(afterword, job)
         await job.refresh()
@@ -312,9 +312,11 @@ async def test_a_report_of_somebody_elses_job_is_dropped(tmp_path: Path) -> None
     """Fenced: it is no error, and the attempt that has the job is not disturbed."""
     async with at_work(tmp_path) as afterword:
         job = await add(afterword, say_and_wait)
-        await wait_for(lambda: afterword._store.get([job.id])[0].progress, description="it says")
+        await wait_for(
+            lambda: afterword.runtime.store.get([job.id])[0].progress, description="it says"
+        )
         claim = Claim(job.id, 2, "somebody", "app:send", "{}", 0.0)
-        reports = Reports(afterword._group)
+        reports = Reports(afterword.runtime.group)
         other = Progress(claim, reports.note)
         other.update(9)
         answered = threading.Event()

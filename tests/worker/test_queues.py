@@ -120,7 +120,7 @@ def test_a_worker_runs_the_jobs_of_all_its_queues(tmp_path: Path) -> None:
 
 async def _listed(folder: Path, **options: Any) -> list[tuple[tuple[str, ...], int]]:
     async with at_work(folder, **options) as afterword:
-        return [(each.queues, each.concurrency) for each in afterword._store.workers()]
+        return [(each.queues, each.concurrency) for each in afterword.runtime.store.workers()]
 
 
 def test_the_store_knows_what_a_worker_serves(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ async def test_a_burst_of_def_tasks_waits_in_the_store(tmp_path: Path) -> None:
         for number in range(20):
             await afterword.add_task(wait_at_gate, f"{number}")
         await wait_for(
-            lambda: afterword._store.count()[JobState.QUEUED] == 18, description="18 wait"
+            lambda: afterword.runtime.store.count()[JobState.QUEUED] == 18, description="18 wait"
         )
         threads = [each for each in threading.enumerate() if "afterword-task" in each.name]
         running = len(ran)
@@ -252,7 +252,8 @@ async def test_a_task_that_is_registered_later_is_run(
     async with at_work(tmp_path) as afterword:
         await store_jobs(afterword, [job])
         await wait_for(
-            lambda: afterword._store.get([job.id])[0].error, description="it has been put back"
+            lambda: afterword.runtime.store.get([job.id])[0].error,
+            description="it has been put back",
         )
         monkeypatch.setitem(registered, "json:dumps", json.dumps)
         task(json.dumps)
@@ -266,7 +267,7 @@ async def test_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_path:
     async with at_work(tmp_path, concurrency=1) as afterword:
         await store_jobs(afterword, [job])
         await wait_for(
-            lambda: afterword._store.get([job.id])[0].error, description="it has been parked"
+            lambda: afterword.runtime.store.get([job.id])[0].error, description="it has been parked"
         )
         parked = await record(afterword, job)
         await ended(afterword, await afterword.add_task(note, "neighbour"))
@@ -301,7 +302,7 @@ async def test_what_nobody_could_run_for_a_week_fails(
 
 async def parked(afterword: Afterword, job: NewJob) -> None:
     """Wait until a worker has put the job back."""
-    store = afterword._store
+    store = afterword.runtime.store
     await wait_for(lambda: store.get([job.id])[0].error, description="it has been put back")
 
 
@@ -353,7 +354,8 @@ async def test_a_row_edited_by_hand_is_put_back_with_a_reason(
     edit(tmp_path, statement)
     async with at_work(tmp_path, concurrency=1) as afterword:
         await wait_for(
-            lambda: afterword._store.get([job.id])[0].error, description="it has been put back"
+            lambda: afterword.runtime.store.get([job.id])[0].error,
+            description="it has been put back",
         )
         for text in ("first", "second"):
             await ended(afterword, await afterword.add_task(note, text))
@@ -443,7 +445,7 @@ async def test_arguments_whose_reading_raises_are_parked(
     monkeypatch.setattr(Evil, "armed", True)
     async with at_work(tmp_path, concurrency=1) as afterword:
         await wait_for(
-            lambda: afterword._store.get([job.id])[0].error, description="it has been parked"
+            lambda: afterword.runtime.store.get([job.id])[0].error, description="it has been parked"
         )
         await ended(afterword, await afterword.add_task(note, "neighbour"))
         after = await record(afterword, job)
@@ -467,7 +469,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def unsettled(afterword: Afterword) -> int:
     """How much waits to be written when the store is back: the only thing here is the outcome."""
-    return afterword._group._postponed.qsize()
+    return afterword.runtime.group._postponed.qsize()
 
 
 async def test_an_outcome_waits_for_a_store_that_is_away(
@@ -513,7 +515,7 @@ async def test_a_claim_that_fails_is_tried_again(
 ) -> None:
     failures: list[Exception] = [StoreUnavailable("away"), RuntimeError("unforeseen")]
     async with at_work(tmp_path) as afterword:
-        store: Any = afterword._store
+        store: Any = afterword.runtime.store
         claim = store.claim
         monkeypatch.setattr(
             store, "claim", lambda *args: raise_next(failures) if failures else claim(*args)
@@ -561,12 +563,12 @@ async def test_an_attempt_that_is_interrupted_before_its_first_step_is_given_bac
     """Its coroutine never runs, so it cannot say so itself; its slot must not stay taken."""
     async with at_work(tmp_path, concurrency=1) as afterword:
         [claim] = await store_jobs(afterword, [stored(afterword, note_async, "again", held=True)])
-        running: Any = afterword._worker
+        running: Any = afterword.runtime.worker
         await wait_for(lambda: running._free == 1, description="the slot is free")
         running.offer([claim])
         running._runner.interrupt_all(Why.LOST, claim.worker)
         await wait_for(lambda: ran, description="it has run, later")
-        [after] = afterword._store.get([claim.id])
+        [after] = afterword.runtime.store.get([claim.id])
 
     assert ["again"] == ran
     assert (2, 1) == (after.attempt, after.interrupted)
@@ -586,9 +588,10 @@ async def test_a_drain_does_not_wait_for_ever(
     seconds = time.monotonic() - began
     gate.set()
     await wait_for(
-        lambda: afterword._store.count()[JobState.RUNNING] == 0, description="both have ended"
+        lambda: afterword.runtime.store.count()[JobState.RUNNING] == 0,
+        description="both have ended",
     )
-    afterword._leases.stop()
+    afterword.runtime.leases.stop()
     afterword.close()
 
     assert seconds < 30  # the thread waits for 60

@@ -76,7 +76,7 @@ def _findings(url: str | None, app: str | None) -> Iterator[Finding]:
     yield from installation()
     usual = None
     if app is not None:
-        usual = find_application(app).afterword._store
+        usual = find_application(app).afterword.runtime.store
         yield from tasks()
     store = chosen(url, usual)
     yield Finding("url", "ok", store.url)

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from afterword.model.outcome import summarize
-from afterword.telemetry import metrics, tracing
+from afterword.telemetry.listeners import want_metrics, want_spans
 
 logger = logging.getLogger("afterword")
 
@@ -57,7 +57,7 @@ class Telemetry:
 
 def _is_set(signal: str) -> bool:
     """Return True if the application has a provider of its own."""
-    return tracing.is_set() if signal == "TRACES" else metrics.is_set()
+    return want_spans() if signal == "TRACES" else want_metrics()
 
 
 def _exporters(signal: str) -> list[str]:

@@ -174,7 +174,7 @@ def opened_of(app: str | None, url: str | None) -> Iterator[tuple[Store, Afterwo
     from afterword.cli.discovery import find_application
 
     afterword = find_application(app).afterword
-    with opened(url, afterword._store) as store:
+    with opened(url, afterword.runtime.store) as store:
         yield store, afterword
 
 

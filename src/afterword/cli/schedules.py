@@ -144,8 +144,8 @@ def run_schedule(
     from afterword.cli.discovery import find_application
 
     application = find_application(app)
-    job = _job_of(application.afterword._planned, name, application.name)
-    with opened(url, application.afterword._store) as store:
+    job = _job_of(application.afterword.runtime.planned, name, application.name)
+    with opened(url, application.afterword.runtime.store) as store:
         added = add_by(store, job, this_person(), schedule=name)
     output.write(f"{added.id}\n")
 

@@ -89,7 +89,7 @@ def run(app: str | None, options: Options, configure_logging: Callable[[], None]
         lifeline.on_cut(stop.want)
     application = find_application(app)
     configure_logging()
-    in_code = application.afterword._queues
+    in_code = application.afterword.runtime.settings.queues
     telemetry = Telemetry()
     application.afterword.configure_worker(
         queues=options.queues,

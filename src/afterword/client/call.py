@@ -32,7 +32,7 @@ from afterword.tasks.options import (
     refuse_options_of_fleets,
 )
 from afterword.tasks.registry import options_of, reference, require_callable, storable
-from afterword.telemetry import tracing
+from afterword.telemetry import listeners, tracing
 
 Function = Callable[..., Any]
 P = ParamSpec("P")
@@ -142,7 +142,7 @@ def _draft(name: str, arguments: str, planned: Plan, call: Call, *, is_sent: boo
         options=_job_options(
             options,
             call.options,
-            tracing.send(job_id, name, queue) if is_sent and tracing.is_wanted() else None,
+            tracing.send(job_id, name, queue) if is_sent and listeners.want_spans() else None,
         ),
     )
     return drafted if call.options is NO_OPTIONS else _with_options(drafted, call.options)

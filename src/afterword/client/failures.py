@@ -131,7 +131,8 @@ class Failures:
         job = await self._record_of(failure)
         error = failure.error or JobFailed(job.error or "")
         # Our own frames refer to the attempt, which must not live as long as the exception.
-        error.__traceback__ = without_callers(error.__traceback__)
+        # The exception of a frozen dataclass takes them only so.
+        BaseException.with_traceback(error, without_callers(error.__traceback__))
         for func in self._calls_for(failure.task):
             await self._call(func, (job, error, failure.attempt), failure)
 

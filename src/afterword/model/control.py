@@ -8,7 +8,7 @@ if user is None:
 
 from datetime import timedelta
 
-from afterword.errors import safe_repr
+from afterword.errors import ConfigurationError, safe_repr
 from afterword.model.checks import is_number
 
 
@@ -22,7 +22,7 @@ class Retry(Exception):
         delay: seconds until the next attempt, or a timedelta. Default: the task's `backoff`.
 
     Raises:
-        ValueError: the delay is negative, or not a number.
+        ConfigurationError: the delay is negative, or not a number.
 
     Example:
         >>> Retry("the service is overloaded", delay=60).delay
@@ -53,14 +53,14 @@ def seconds_of(value: float | timedelta, name: str) -> float:
     """Convert a duration to seconds.
 
     Raises:
-        ValueError: it is negative, not a number, or longer than 100 years.
+        ConfigurationError: it is negative, not a number, or longer than 100 years.
 
     >>> seconds_of(timedelta(minutes=1), "delay")
     60.0
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if not is_number(seconds) or not 0 <= seconds <= LONGEST:
-        raise ValueError(
+        raise ConfigurationError(
             f"{name} must be a timedelta or a number of seconds, from 0 to {LONGEST:,} seconds"
             f" (100 years), but it is {safe_repr(value)}."
         )

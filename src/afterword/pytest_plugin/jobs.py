@@ -123,8 +123,7 @@ class Jobs:
             by: seconds, or a timedelta.
 
         Raises:
-            ValueError: it is negative, or no duration.
-            ConfigurationError: the store has no clock that can be moved.
+            ConfigurationError: it is negative or no duration, or the store's clock cannot be moved.
         """
         self._run.move_time(seconds_of(by, "by"))
 
@@ -164,17 +163,17 @@ class _Counted:
 
 async def _run_due(afterword: Afterword, most: int) -> Sequence[str]:
     """Run due jobs, in a worker that is started for them if the application is not started."""
-    if afterword._serving_loop is not None:
-        return await afterword._run_due(most)
+    if afterword.runtime.serving_loop is not None:
+        return await afterword.runtime.run_due(most)
     await afterword.start()
     try:
-        return await afterword._run_due(most)
+        return await afterword.runtime.run_due(most)
     finally:
         await afterword.stop()
 
 
 def _call(afterword: Afterword, work: Coroutine[Any, Any, T]) -> T:
-    loop = afterword._serving_loop
+    loop = afterword.runtime.serving_loop
     if loop is None:
         return asyncio.run(work)
     _require_running(loop, work)
@@ -182,7 +181,7 @@ def _call(afterword: Afterword, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _await(afterword: Afterword, work: Coroutine[Any, Any, T]) -> T:
-    loop = afterword._serving_loop
+    loop = afterword.runtime.serving_loop
     if loop is None or loop is asyncio.get_running_loop():
         return await work
     _require_running(loop, work)
@@ -225,11 +224,15 @@ def _matching(
             f" {', '.join(sorted(unknown))}, so no job can have been added with it."
         )
 
+    rest = [each.name for each in signature.parameters.values() if each.kind is each.VAR_POSITIONAL]
+    # A list for `*args` would never be equal to what the call has, which is a tuple.
+    wanted = arguments | {name: tuple(arguments[name]) for name in rest if name in arguments}
+
     def matches(record: JobRecord) -> bool:
         args, kwargs = planned.decode(record.arguments)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         given = {**kwargs, **bound.arguments}
-        return all(name in given and given[name] == value for name, value in arguments.items())
+        return all(name in given and given[name] == value for name, value in wanted.items())
 
     return matches

@@ -90,7 +90,7 @@ class PytestRun:
                     "The fixture afterword_url must have its value before an application is"
                     " started. Let the fixture that starts it request afterword_url."
                 )
-            afterword._use_store(self._new_store(usual))
+            afterword.runtime.use_store(self._new_store(usual))
         self.left_over = self._empty_given()
 
     def groups(self) -> list[list[Afterword]]:
@@ -131,7 +131,7 @@ class PytestRun:
         if path is not None and path.exists():
             del self._paths[url]
             for each in group:
-                each._use_store(self._new_store(url))
+                each.runtime.use_store(self._new_store(url))
             shutil.rmtree(path.parent, ignore_errors=True)
 
     def _empty_given(self) -> frozenset[str]:
@@ -149,7 +149,7 @@ class PytestRun:
         """Let no job start until the test says so."""
         self.holds_jobs = held
         for afterword in list(self._urls):
-            afterword._hold_jobs(held)
+            afterword.runtime.hold_jobs(held)
 
     def move_time(self, seconds: float) -> None:
         """Move the clock forward, from one occurrence of a schedule to the next."""
@@ -173,7 +173,7 @@ class PytestRun:
 
     def _scheduler_of(self, afterword: Afterword) -> Scheduler:
         afterword.inquiries.store()  # opened, if it was not
-        scheduler = afterword._new_scheduler()
+        scheduler = afterword.runtime.new_scheduler()
         scheduler.declare()
         return scheduler
 
@@ -204,7 +204,7 @@ class PytestRun:
                     left = [each for each in records if not each.state.final]
                     if any(each.run_at.timestamp() <= self.clock.now() for each in left):
                         require_running(_loop_of(afterword))
-                    started = await afterword._start_due()
+                    started = await afterword.runtime.start_due()
                     state = [(each.id, each.state, each.attempt) for each in left]
                     stuck = all(each.state is JobState.QUEUED for each in left) and state == seen
                     if not left or (stuck and not started):
@@ -230,7 +230,7 @@ def require_running(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _loop_of(afterword: Afterword) -> asyncio.AbstractEventLoop:
-    return afterword._serving_loop or asyncio.get_running_loop()
+    return afterword.runtime.serving_loop or asyncio.get_running_loop()
 
 
 def _too_long(left: Sequence[JobRecord]) -> str:
@@ -242,11 +242,11 @@ def _too_long(left: Sequence[JobRecord]) -> str:
 
 
 def _readiness(afterword: Afterword) -> tuple[bool, bool]:
-    return _is_serving(afterword), afterword._app is not None
+    return _is_serving(afterword), afterword.runtime.app is not None
 
 
 def _is_serving(afterword: Afterword) -> bool:
-    return afterword._serving_loop is not None
+    return afterword.runtime.serving_loop is not None
 
 
 def _empty(store: Store) -> set[str]:

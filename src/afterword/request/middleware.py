@@ -172,7 +172,7 @@ class _Exchange:
             if not self._owes_refusal:
                 raise
         else:
-            if outbox.intake.waits_for_tasks or not outbox.end_if_stored():
+            if outbox.intake.in_test or not outbox.end_if_stored():
                 await self._finish()
         finally:
             current_outbox.reset(token)
@@ -239,13 +239,13 @@ class _Exchange:
                     await outbox.store()
         finally:
             ids = self._end()
-        if ids and outbox.intake.waits_for_tasks and outbox.intake.started:
+        if ids and outbox.intake.in_test and outbox.intake.started:
             await self._host.wait_for_tasks(ids)
 
     def _end(self) -> list[str]:
         """Release the jobs of the request; return their ids for the pytest plugin."""
         outbox = self.outbox
-        ids = outbox.stored_ids if outbox.intake.waits_for_tasks else []
+        ids = outbox.stored_ids if outbox.intake.in_test else []
         outbox.end()
         if outbox.bound is not None:
             outbox.intake.announce()

@@ -31,6 +31,11 @@ Fence = tuple[str, int, str, int | None]  # the job's id, the attempt, its worke
 
 ATTEMPTS_KEPT = 100  # of a job: what is handed over is tried without end
 UNSEEN = 180.0  # seconds after which no running code has a rule that was not declared again
+# Seconds for which the job of an occurrence is kept after its end, whatever `retention` is. During
+# a deployment two releases may have different rules of one schedule, and a cursor for each. At a
+# time of both rules the later release finds the job, and adds none. A release that stood still for
+# more than UNSEEN starts anew; the other minute is the time between two declarations.
+OCCURRENCE_KEPT = UNSEEN + 60.0
 INTERRUPTED = "interrupted by a shutdown"
 POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
 CRASHED = "its worker was lost, and its task is not to be run again after that (on_crash='fail')"

@@ -330,7 +330,11 @@ class Store(Protocol):
         """
 
     def purge(self, retention: float, limit: int) -> int:
-        """Delete history that finished longer ago than `retention` seconds; returns how many."""
+        """Delete history that finished longer ago than `retention` seconds; returns how many.
+
+        Jobs of schedules, which have a tag `schedule:NAME`, are kept for at least four minutes:
+        another release may come to the same occurrence, and must not run it again.
+        """
 
     def roll_up(self, limit: int) -> int:
         """Count the jobs that ended in minutes that are over, for `counters`.

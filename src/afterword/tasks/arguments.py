@@ -50,7 +50,7 @@ from afterword.tasks.encoding import (
     why_unusable,
 )
 from afterword.tasks.mistakes import advice_on_arguments
-from afterword.tasks.options import CallOptionsDict
+from afterword.tasks.options import CallOptionsDict, TaskOptionsDict
 from afterword.tasks.payload import PAYLOAD_LIMIT, measure, too_large, why_not_json
 from afterword.tasks.scalars import SCALARS, Scalars, scalars_of
 from afterword.tasks.signature import parameters
@@ -166,7 +166,8 @@ class Plan:
 
     def _advice(self, kwargs: Mapping[str, Any]) -> str:
         unknown = [name for name in kwargs if name not in self.signature.parameters]
-        return advice_on_arguments(_name(self.func), unknown, CallOptionsDict.__annotations__)
+        of_calls, of_tasks = CallOptionsDict.__annotations__, TaskOptionsDict.__annotations__
+        return advice_on_arguments(_name(self.func), unknown, of_calls, of_tasks)
 
     def _injected_by_position(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Set[str]:
         """Return the injected parameters that the call fills, if it fits the whole signature."""

@@ -77,9 +77,9 @@ def usable(annotation: Any) -> Any:
     """
     if is_plain(annotation):
         return JsonValue
-    if get_origin(annotation) is Iterable:
+    if annotation is Iterable or get_origin(annotation) is Iterable:
         # pydantic would validate an Iterable lazily, in the task, so it could not be compared here.
-        return Sequence[get_args(annotation)[0]]  # type: ignore[misc]
+        return Sequence[(get_args(annotation) or (Any,))[0]]  # type: ignore[misc]
     return annotation
 
 
@@ -168,6 +168,23 @@ def change_of(value: object, back: object) -> str | None:
         return None
     came = f" to a value {kind_of(back)}" if type(back) is not type(value) else ""
     return f"JSON would change it{came}"
+
+
+def leaves_out(given: object, validated: object) -> bool:
+    """Return True if validation has left out keys, as it does with those that no TypedDict has.
+
+    >>> leaves_out([{"id": 1, "note": "late"}], [{"id": 1}])
+    True
+    """
+    if given is validated:
+        return False
+    if isinstance(given, Mapping) and isinstance(validated, Mapping):
+        if len(validated) < len(given):
+            return True
+        return any(leaves_out(given[key], validated[key]) for key in given if key in validated)
+    if isinstance(given, list | tuple) and isinstance(validated, list | tuple):
+        return any(map(leaves_out, given, validated))
+    return False
 
 
 def why_unreadable(error: ValidationError) -> str:

@@ -8,6 +8,7 @@ import functools
 import inspect
 import math
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
@@ -114,8 +115,9 @@ def same(one: Any, other: Any) -> bool:
     """Return True if a decoded value equals the original in type and content."""
     if type(one) is not type(other):
         return False
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, list | tuple | deque):
+        alike = len(one) == len(other) and _limit(one) == _limit(other)
+        return alike and all(map(same, one, other))
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, set | frozenset):
@@ -128,6 +130,10 @@ def same(one: Any, other: Any) -> bool:
     if _compares_by_identity(one):
         return same(one.__dict__, other.__dict__)
     return _equal(one, other)
+
+
+def _limit(items: Any) -> int | None:
+    return items.maxlen if isinstance(items, deque) else None
 
 
 def _data(model: BaseModel) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, get_args, get_origin
 
-from pydantic import RootModel, TypeAdapter
+from pydantic import JsonValue, RootModel, TypeAdapter
 from pydantic_core import ValidationError
 
 from afterword.errors import AfterwordError, PayloadTooLarge, kind_of
@@ -19,6 +19,7 @@ from afterword.tasks.encoding import (
     CONFIG,
     change_of,
     first_of,
+    leaves_out,
     read,
     rule_of,
     texts,
@@ -64,6 +65,11 @@ def _encode(kind: type[RootModel[Any]], value: object) -> str:
     model = kind.__pydantic_validator__.validate_python(value, strict=True)
     # An annotation may convert (an int into a float); without one the value must not change.
     expected = value if kind is _kind_of_any() else model.root
+    if leaves_out(value, expected):
+        raise ResultNotKept(
+            f"it is {kind_of(value)}, and has keys that its annotation does not have: add them to"
+            " the TypedDict, or return without them"
+        )
     reason: str | None = None
     for text in texts(model):
         if len(text) > RESULT_LIMIT:
@@ -138,7 +144,8 @@ def _shown(func: Callable[..., Any]) -> TypeAdapter[Any]:
 def _kind(func: Callable[..., Any]) -> type[RootModel[Any]]:
     """Return the model of the results; without a usable annotation, that of any JSON value."""
     try:
-        return _kind_of(usable(_annotation(func)))
+        annotation = usable(_annotation(func))
+        return _kind_of_any() if annotation is JsonValue else _kind_of(annotation)
     except Exception:
         return _kind_of_any()
 

@@ -3,7 +3,7 @@
     __init__.py   the log: the only module that turns events into lines
     tracing.py    spans, by OpenTelemetry
     metrics.py    counters and histograms of this process, by OpenTelemetry
-    providers.py  the providers of OpenTelemetry that both use
+    listeners.py  whether anybody listens, which is asked for each job
     sentry.py     the scope of an attempt, for Sentry
 
 A line is: verb, job id, task, attempt, then key=value. It never contains arguments or results, and
@@ -34,7 +34,7 @@ from afterword.model.outcome import (
     summarize,
     without_callers,
 )
-from afterword.telemetry import metrics, sentry
+from afterword.telemetry import listeners, metrics, sentry
 
 logger = logging.getLogger("afterword")
 LINE_LIMIT = 2_000  # characters of each value in a line
@@ -122,7 +122,7 @@ UNKNOWN = Cause()
 def ended(job: JobOfAttempt, outcome: Outcome, seconds: float, cause: Cause | None = None) -> None:
     """An attempt has ended, and its outcome is stored."""
     cause = cause or UNKNOWN
-    if metrics.is_set():
+    if listeners.want_metrics():
         metrics.ended(job.task, job.queue, verb_of(outcome), seconds, cause.waited)
     succeeded = isinstance(outcome, Completed | HandedOver)
     if succeeded and not logger.isEnabledFor(logging.DEBUG):
@@ -469,7 +469,7 @@ def _log_of_job(
         variables: that context; None: it is gone, so Sentry is told here which job it was.
     """
     own = contextvars.copy_context() if variables is None else variables.copy()
-    if variables is None and sentry.is_used():
+    if variables is None and listeners.have_sentry():
         known = {key: value for key, value in extra.items() if value is not None}
         tags = known.pop("job_tags", ())
         sentry.enter(own, None, known["task"], known, tags)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from afterword import telemetry
-from afterword.telemetry.providers import meters
+from afterword.telemetry.listeners import meters, want_metrics
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider, Observation
@@ -60,11 +60,6 @@ _watched: WeakSet[Watched] = WeakSet()
 _lock = threading.Lock()
 
 
-def is_set() -> bool:
-    """True once there is somebody to send metrics to. It is asked for each job: one cheap call."""
-    return meters.get() is not None
-
-
 def ended(task: str, queue: str, outcome: str, ran: float, waited: float | None) -> None:
     """Count an attempt that has ended."""
 
@@ -81,14 +76,14 @@ def ended(task: str, queue: str, outcome: str, ran: float, waited: float | None)
 def refused() -> None:
     """Count an outcome that the store has refused."""
     totals.outcomes_refused += 1
-    if is_set():
+    if want_metrics():
         _guarded(lambda instruments: instruments.refused.add(1))
 
 
 def lost_lease() -> None:
     """Count a lease that was lost."""
     totals.leases_lost += 1
-    if is_set():
+    if want_metrics():
         _guarded(lambda instruments: instruments.lost.add(1))
 
 
@@ -100,7 +95,7 @@ def watch(source: Watched) -> None:
 
 def observe() -> None:
     """Begin to offer gauges, if a provider is set; with the first event at the latest."""
-    if is_set():
+    if want_metrics():
         _guarded(id)
 
 

@@ -14,11 +14,6 @@ from typing import Any
 _MODULE = "sentry_sdk"
 
 
-def is_used() -> bool:
-    """Return True once the application has imported the SDK. It is asked for each attempt."""
-    return _MODULE in sys.modules
-
-
 def scope_here() -> Any:
     """Return the present scope, to be that of the application; None: it does not use Sentry."""
     with contextlib.suppress(Exception):  # of another release of the SDK

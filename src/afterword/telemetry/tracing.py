@@ -3,7 +3,7 @@
     send shop.mail:welcome        in the request; its context is stored with the job
     process shop.mail:welcome     for each attempt, in whichever process runs it
 
-The OpenTelemetry API is used with the provider of the application (`providers.py`).
+The OpenTelemetry API is used with the provider of the application (`listeners.py`).
 
 Span processors are the application's code and may raise. No job is lost because of them: the error
 is logged once, and the job goes on without a span.
@@ -17,7 +17,8 @@ from afterword import telemetry
 from afterword.model.failures import exception_of
 from afterword.model.job import JobOptions
 from afterword.model.outcome import Cancelled, Failed, Outcome, RetryAt, summarize
-from afterword.telemetry.providers import tracers
+from afterword.telemetry import listeners
+from afterword.telemetry.listeners import tracers
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -30,17 +31,6 @@ SYSTEM = "afterword"
 _OTHER = "_OTHER"  # what the conventions call an error of no known type
 
 _known: "tuple[TracerProvider, Tracer] | None" = None
-_carried: Mapping[str, str] | None = None
-
-
-def is_wanted() -> bool:
-    """True once there is somebody to send spans to. It is asked for each job: one cheap call."""
-    return tracers.get() is not None or _carried is not None
-
-
-def is_set() -> bool:
-    """True once some code has set a provider."""
-    return tracers.get() is not None
 
 
 def send(job_id: str, task: str, queue: str) -> Mapping[str, str] | None:
@@ -50,7 +40,7 @@ def send(job_id: str, task: str, queue: str) -> Mapping[str, str] | None:
     """
     tracer = _tracer()
     if tracer is None:
-        return _carried
+        return listeners.carried
     return _guarded(lambda: _send(tracer, job_id, task, queue))
 
 
@@ -89,8 +79,7 @@ def carry(context: Mapping[str, str] | None) -> None:
 
     For a child process that runs one task at a time, and may have no provider of its own.
     """
-    global _carried  # noqa: PLW0603
-    _carried = context
+    listeners.carried = context
 
 
 def joined(context: Mapping[str, str] | None) -> "AttemptTrace | None":

@@ -112,6 +112,18 @@ def check_purge_deletes_old_history(store: Store) -> None:
     expect([0, 0, 0, 0], [store.count()[each] for each in JobState if each.final], "history")
 
 
+def check_purge_keeps_jobs_of_schedules_for_minutes(store: Store) -> None:
+    """Another release may come to the same occurrence minutes later, and must find its job."""
+    occurrence = running(store, tags=("night", "schedule:sweep"))
+    other = running(store, "bob", tags=("my schedule:", "schedule"))
+    end(store, occurrence, Completed())
+    end(store, other, Completed())
+    expect(1, store.purge(0.0, BATCH), "purged")
+    expect(JobState.COMPLETED, state(store, occurrence.id), "the job of the occurrence")
+    (added,) = store.add([a_job(id=occurrence.id)])
+    expect(False, added.added, "added again")
+
+
 def check_purge_keeps_unfinished_jobs(store: Store) -> None:
     """Jobs that have not ended are never purged, however old they are."""
     attempt = running(store)

@@ -25,7 +25,7 @@ from afterword.model.job import NewJob
 from afterword.model.outcome import Completed
 from afterword.store.protocol import Claim, Settlement
 from afterword.tasks.options import NO_OPTIONS
-from afterword.telemetry import sentry
+from afterword.telemetry import listeners, sentry
 from afterword.telemetry.tracing import AttemptTrace
 from afterword.transactions.completion import Completion
 from afterword.transactions.connections import adapt
@@ -130,7 +130,7 @@ class TaskContext(TaskAdder):
 
     def enter_sentry(self, scope: Any = None) -> None:
         """Give `variables` a scope of Sentry; see `telemetry.sentry.enter`."""
-        if sentry.is_used():
+        if listeners.have_sentry():
             sentry.enter(self.variables, scope, self.task, self.log_attributes, self.tags)
 
     @property

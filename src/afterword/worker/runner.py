@@ -39,7 +39,7 @@ from afterword.model.threads import Threads
 from afterword.store.protocol import Cancelling, Claim, Settlement
 from afterword.tasks.policy import Interruption, Why
 from afterword.tasks.registry import options_of
-from afterword.telemetry import metrics, sentry, tracing
+from afterword.telemetry import listeners, sentry, tracing
 from afterword.worker.context import TaskContext
 from afterword.worker.executor import Attempt, Ending, conclude, run_async, run_sync, waiting_in
 from afterword.worker.in_process import (
@@ -187,7 +187,7 @@ class Runner:
     def run(self, attempt: Attempt) -> None:
         """Start an attempt."""
         attempt.context.variables = self._context.copy()
-        if tracing.is_wanted():
+        if listeners.want_spans():
             attempt.context.trace = self._trace(attempt)
         attempt.context.enter_sentry(self._sentry_scope)
         running = _Running(attempt)
@@ -446,10 +446,10 @@ class Runner:
         self._forget(claim)
 
     def _tell_ended(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
-        running = self._running.get(claim.id)
-        wanted = not isinstance(outcome, Completed) or metrics.is_set()
-        cause = self._cause_of(running) if running is not None and wanted else None
-        telemetry.ended(claim, outcome, seconds, cause)
+        if listeners.want_end(outcome):
+            running = self._running.get(claim.id)
+            cause = None if running is None else self._cause_of(running)
+            telemetry.ended(claim, outcome, seconds, cause)
 
     def _report(self, claim: Claim, outcome: Failed) -> None:
         """Report the failure, with its exception unless the store had refused the outcome."""

@@ -7,6 +7,7 @@ from typing import Any
 from afterword.client.failures import OnFailed
 from afterword.client.inquiries import Inquiries
 from afterword.injection.needs import Injection
+from afterword.model.checks import check_number
 from afterword.model.clock import Clock
 from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.statements import Transactions
@@ -40,6 +41,18 @@ class WorkerSettings:
     retries_at_once: int = 0
     log_lines: int = 0
     trace_within: float = TRACE_WITHIN
+
+
+def checked_settings(settings: WorkerSettings) -> WorkerSettings:
+    """Refuse numbers that make no sense.
+
+    Raises:
+        ConfigurationError: names the option.
+    """
+    check_number("concurrency", settings.concurrency, 1, 10_000, whole=True)
+    check_number("log_lines", settings.log_lines, 0, 1_000, whole=True)
+    check_number("trace_within", settings.trace_within, 0, 366 * 24 * 3600)
+    return settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from afterword import telemetry
 from afterword.errors import StoreError, StoreUnavailable
 from afterword.model.audit import KEPT_DAYS
 from afterword.store.locks import Locks
-from afterword.store.parts import Lost, Values
+from afterword.store.parts import OCCURRENCE_KEPT, Lost, Values
 from afterword.store.postgres.rows import Fate, lost_again_rows, lost_attempt_rows, lost_final_rows
 from afterword.store.postgres.settling import Settling, end_followers
 from afterword.store.postgres.writer import Writer
@@ -75,7 +75,12 @@ class Upkeep:
 
     def purge(self, retention: float, limit: int) -> int:
         """Delete the oldest history, and the starts that no rate counts any more."""
-        values = {"retention": retention, "limit": limit, "audit_days": KEPT_DAYS}
+        values = {
+            "retention": retention,
+            "occurrence_kept": OCCURRENCE_KEPT,
+            "limit": limit,
+            "audit_days": KEPT_DAYS,
+        }
         ((purged,),) = self._writer.ask("purge", values)
         return int(purged)
 

@@ -14,6 +14,18 @@ _CONNECT_TIMEOUT = 5  # seconds
 # Whatever the role or the database has. With the first packet, because poolers pass this one on.
 _ALWAYS = {"client_encoding": "UTF8"}
 
+# Options in URLs for SQLAlchemy's asyncpg, and what libpq has instead.
+_OF_ASYNCPG: Mapping[str, str | None] = {
+    "ssl": "sslmode",
+    "timeout": "connect_timeout",
+    "command_timeout": None,
+    "statement_cache_size": None,
+    "prepared_statement_cache_size": None,
+    "prepared_statement_name_func": None,
+    "server_settings": None,
+    "async_fallback": None,
+}
+
 
 def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
     """Return the parameters to connect with; the URL goes before our defaults.
@@ -26,6 +38,7 @@ def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
         ConfigurationError: not such a URL.
     """
     _, separator, rest = url.partition("://")
+    _refuse_options_of_asyncpg(rest)
     try:
         given = conninfo.conninfo_to_dict(f"postgresql{separator}{rest}")
         _refuse_misread(rest, given)
@@ -33,8 +46,9 @@ def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
         # libpq quotes parts of the URL, perhaps of the password: neither text nor cause is kept.
         raise ConfigurationError(
             "A PostgreSQL URL is postgresql://user:password@host:5432/database, with the options of"
-            " libpq behind a '?'. This one cannot be read: special characters in the user's name"
-            " or password must be percent-encoded ('@' is %40, '/' is %2F)."
+            " libpq behind a '?'. This one cannot be read: special characters in the user's name,"
+            " the password or an option must be percent-encoded ('@' is %40, '/' is %2F, '=' is"
+            " %3D)."
         ) from None
     defaults = {
         "connect_timeout": _CONNECT_TIMEOUT,
@@ -43,6 +57,23 @@ def parameters_of(url: str, timeout: float) -> Mapping[str, object]:
         **_KEEPALIVE,
     }
     return {**defaults, **given, **_ALWAYS}
+
+
+def _refuse_options_of_asyncpg(rest: str) -> None:
+    """Refuse options that a URL for SQLAlchemy may have, with the right line.
+
+    Only known names are shown: in a URL that is misread, a name may be a part of the password.
+    """
+    options = [each.partition("=")[0] for each in rest.partition("?")[2].split("&")]
+    for name in options:
+        if name in _OF_ASYNCPG:
+            libpqs = _OF_ASYNCPG[name]
+            right = f"postgresql://...?{libpqs}=..." if libpqs else "postgresql://..."
+            raise ConfigurationError(
+                f"{name!r} is an option of asyncpg or SQLAlchemy. The store connects with libpq.\n"
+                f"    postgresql+asyncpg://...?{name}=...  # incorrect!\n"
+                f"    {right}  # correct!"
+            )
 
 
 def _refuse_misread(rest: str, given: Mapping[str, object]) -> None:

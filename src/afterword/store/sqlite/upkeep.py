@@ -12,7 +12,14 @@ from afterword.model.clock import Careful, Clock
 from afterword.model.job import JobState
 from afterword.model.outcome import Outcome, Released, RetryAt
 from afterword.store.locks import Locks
-from afterword.store.parts import INTERRUPTED, Lost, Values, final_error, final_state
+from afterword.store.parts import (
+    INTERRUPTED,
+    OCCURRENCE_KEPT,
+    Lost,
+    Values,
+    final_error,
+    final_state,
+)
 from afterword.store.protocol import STOPPED, Recovered
 from afterword.store.sqlite.lease_clock import LeaseClock
 from afterword.store.sqlite.reader import Reader
@@ -84,8 +91,10 @@ class Upkeep:
         A clock that is set while this process looks on deletes nothing early: see `Careful`.
         """
         with self._writer.transaction():
-            before = self._careful.now() - retention  # not earlier: the clock may be set meanwhile
-            rows = self._writer.write("purge", {"before": before, "limit": limit})
+            now = self._careful.now()  # not earlier: the clock may be set meanwhile
+            before, occurrences_before = now - retention, now - OCCURRENCE_KEPT
+            values = {"before": before, "occurrences_before": occurrences_before, "limit": limit}
+            rows = self._writer.write("purge", values)
             ids = json.dumps([row[0] for row in rows])
             self._writer.write("forget_attempts", {"ids": ids})
             self._writer.write("forget_logs", {"ids": ids})

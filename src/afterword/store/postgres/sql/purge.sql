@@ -1,8 +1,13 @@
+-- The job of an occurrence is kept for a while: see OCCURRENCE_KEPT.
 WITH gone AS (
     DELETE FROM afterword.history
     WHERE id IN (
         SELECT id FROM afterword.history
         WHERE finished_at <= now() - CAST(:retention AS double precision) * interval '1 second'
+            AND (
+                finished_at <= now() - CAST(:occurrence_kept AS double precision) * interval '1 second'
+                OR NOT EXISTS (SELECT FROM unnest(tags) AS tag WHERE tag LIKE 'schedule:%')
+            )
         ORDER BY finished_at LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )

@@ -1,16 +1,26 @@
-"""Providers of OpenTelemetry: the global one, or the one that an application was given.
+"""Listeners: whether the application wants spans, metrics, log lines or scopes of Sentry.
 
-FastAPI takes providers, too: `FastAPI(telemetry={"tracer_provider": ...})`. If all applications
-that have started here were given the same one, spans and metrics go to it. Else they go to the
-global provider and, as long as there is none, to that of the application that started last.
+These questions are asked for each job, and the answer is mostly no, so they are cheap, and in one
+place. What is then sent is in the other modules.
 
-The API is never imported here first: as long as no other code has imported it and set a provider,
-there is nobody to send anything to, and a call costs a look into `sys.modules`.
+**Providers of OpenTelemetry** are the global one, or the one that an application was given. FastAPI
+takes providers, too: `FastAPI(telemetry={"tracer_provider": ...})`. If all applications that have
+started here were given the same one, spans and metrics go to it. Else they go to the global
+provider and, as long as there is none, to that of the application that started last.
+
+The API of OpenTelemetry and the SDK of Sentry are never imported here first: as long as no other
+code has imported them, nobody listens, and the answer is a look into `sys.modules`.
 """
 
+import logging
 import sys
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from afterword.model.outcome import Completed, HandedOver, Outcome
+
+_logger = logging.getLogger("afterword")
 
 
 class Providers:
@@ -47,7 +57,7 @@ class Providers:
         self._only = self._last if same else None
 
     def get(self) -> Any:
-        """Return the provider; None: nobody listens. It is asked for each job: one cheap call."""
+        """Return the provider; None: nobody listens."""
         if self._only is not None:
             return self._only
         get_global = getattr(sys.modules.get(self._module), self._function, None)
@@ -64,6 +74,9 @@ meters = Providers(
     "opentelemetry.metrics", "get_meter_provider", "_ProxyMeterProvider", "meter_provider"
 )
 
+# The context of the span whose attempt runs here, in a process of one attempt: see `tracing.carry`.
+carried: Mapping[str, str] | None = None
+
 
 def start(owner: object, app: object) -> None:
     """Use the providers that an application was given, until it stops."""
@@ -75,3 +88,24 @@ def stop(owner: object) -> None:
     """Forget the providers of an application."""
     tracers.stop(owner)
     meters.stop(owner)
+
+
+def want_spans() -> bool:
+    """Return True if a job that is added needs a span, or the context of one."""
+    return tracers.get() is not None or carried is not None
+
+
+def want_metrics() -> bool:
+    """Return True once a provider of metrics is set."""
+    return meters.get() is not None
+
+
+def want_end(outcome: Outcome) -> bool:
+    """Return True if the end of an attempt is counted or logged; a failure always is."""
+    succeeded = isinstance(outcome, Completed | HandedOver)
+    return not succeeded or want_metrics() or _logger.isEnabledFor(logging.DEBUG)
+
+
+def have_sentry() -> bool:
+    """Return True once the application has imported the SDK of Sentry."""
+    return "sentry_sdk" in sys.modules
