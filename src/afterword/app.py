@@ -464,9 +464,10 @@ class Afterword(ScriptTaskAdder):
                 "allow" gives it a job, "skip" none, "queue" a job that waits for the other.
             unique: the unique key of each job: none is added while an unfinished job has it.
             args, kwargs: the arguments of each job, for the decorator.
+            unknown: refused, with the line that would be right.
 
         Raises:
-            ConfigurationError: one of them has an invalid value.
+            ConfigurationError: one of them has an invalid value, or does not exist.
 
         Example:
             @afterword.every("0 3 * * *", timezone="Europe/Berlin")

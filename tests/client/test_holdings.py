@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from afterword import JobState
+from afterword.client.holdings import recovering
 from afterword.client.operation import adding, calling
 from afterword.model.job import NewJob, new_id
 from afterword.store.protocol import Store
@@ -48,6 +49,28 @@ async def test_a_claim_of_which_nobody_knows_is_run_again(
     assert 1 == forgotten
     assert ["lost"] == seen
     assert "forgotten job=" in caplog.text
+
+
+async def test_a_look_that_finds_the_job_of_a_dead_worker_says_recovered(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is no fault of this process, so it is a warning as from any other look."""
+    async with working(store_url, lease=LEASE) as afterword:
+        look = recovering(afterword.runtime.leases, lambda failure: None)
+
+        def lose_and_look(store: Store) -> None:
+            store.join("gone", LEASE)
+            store.add([a_job("lost")])
+            store.claim("gone", ["default"], 10)
+            store.leave("gone")
+            look(store)
+
+        with caplog.at_level(logging.WARNING, "afterword"):
+            await asyncio.to_thread(afterword.runtime.group.run_blocking, calling(lose_and_look))
+            await wait_for(lambda: seen, description="it has run")
+
+    assert "recovered job=" in caplog.text
+    assert "forgotten job=" not in caplog.text
 
 
 async def test_a_job_whose_event_loop_ended_before_the_answer_is_run_again(store_url: str) -> None:

@@ -18,15 +18,22 @@ QUESTIONS = {
     *("How", "Where", "When", "Nobody", "Somebody"),
 }
 FOLDERS = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+OTHERS = ("bench", "chaos", "examples", "simulation")  # folders beside the source
 
 
 @pytest.mark.parametrize("room", sorted({*FOLDERS, "."}))
 def test_a_docstring_begins_with_a_verb_or_a_noun(room: str) -> None:
     """In every module, class and function of a room; "." is the package's own folder."""
     modules = sorted((SOURCE / room).glob("*.py" if room == "." else "**/*.py"))
-    questions = [each for module in modules for each in _questions(module)]
 
-    assert [] == questions
+    assert [] == [each for module in modules for each in _questions(module)]
+
+
+@pytest.mark.parametrize("folder", OTHERS)
+def test_a_docstring_beside_the_source_begins_with_a_verb_or_a_noun(folder: str) -> None:
+    modules = sorted((ROOT / folder).glob("**/*.py"))
+
+    assert [] == [each for module in modules for each in _questions(module)]
 
 
 def _questions(module: Path) -> Iterator[str]:
@@ -36,7 +43,7 @@ def _questions(module: Path) -> Iterator[str]:
             words = (ast.get_docstring(node) or "").split(maxsplit=1)
             if words and words[0].strip(",.:;") in QUESTIONS:
                 name = getattr(node, "name", "the module")
-                yield f"{module.relative_to(SOURCE)}, {name}: {ast.get_docstring(node)}"
+                yield f"{module.relative_to(ROOT)}, {name}: {ast.get_docstring(node)}"
 
 
 def test_the_examples_in_docstrings_run(tmp_path: Path) -> None:

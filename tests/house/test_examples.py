@@ -400,7 +400,7 @@ def test_cpu_work(load: Load) -> None:
     assert {"state": "completed", "primes": 25} == counted
     assert [{"asked": True}, {"asked": False}] == [asked, asked_again]
     assert JobState.CANCELLED is stopped.state
-    assert "nobody wants to know any more" == stopped.error
+    assert "the client lost interest" == stopped.error
 
 
 def test_cancel_and_wait(load: Load) -> None:

@@ -80,7 +80,7 @@ def test_a_transaction_refuses_it_too(tmp_path: Path) -> None:
     url = f"sqlite+pysqlite:///{tmp_path / 'jobs.db'}"
     with script(url) as afterword, Session(create_engine(url)) as session:
         binding = afterword.bind(session)
-        with pytest.raises(ValueError, match="delay"):
+        with pytest.raises(ConfigurationError, match="delay"):
             binding.options(delay=-1)
         binding.add_task(note, "x")
         session.commit()
@@ -124,7 +124,7 @@ def test_the_message_has_the_wrong_line_and_the_right_one(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("delay", NO_DELAYS)
 def test_a_task_cannot_ask_for_an_impossible_delay(delay: Any) -> None:
-    with pytest.raises(ValueError, match="delay"):
+    with pytest.raises(ConfigurationError, match="delay"):
         Retry(delay=delay)
 
 

@@ -242,6 +242,37 @@ async def test_an_unknown_task_is_left_alone_until_it_is_known(
     assert ["neighbour", "known"] == ran
 
 
+async def test_a_task_that_stays_unknown_is_asked_for_less_and_less_and_warned_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker, "UNKNOWN_FOR", 0.05)
+    caplog.set_level(logging.DEBUG, "afterword")
+    job = NewJob(id=new_id(), task="tomorrow:work", arguments="{}")
+    async with at_work(tmp_path) as afterword:
+        await store_jobs(afterword, [job])
+        await wait_for(lambda: caplog.text.count("put_back") >= 3, description="it is put back")
+        assert afterword.runtime.worker is not None
+        _, seconds = afterword.runtime.worker._unknown[job.task]
+    levels = [each.levelno for each in caplog.records if "put_back" in each.getMessage()]
+
+    assert seconds >= 4 * 0.05
+    assert [logging.WARNING, logging.DEBUG, logging.DEBUG] == levels[:3]
+
+
+async def test_the_jobs_of_one_claim_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker, "UNKNOWN_FOR", 20.0)
+    jobs = [NewJob(id=new_id(), task="tomorrow:work", arguments="{}") for _ in range(2)]
+    async with at_work(tmp_path) as afterword:
+        await store_jobs(afterword, jobs)
+        await wait_for(lambda: caplog.text.count("put_back") == 2, description="both are put back")
+        assert afterword.runtime.worker is not None
+        _, seconds = afterword.runtime.worker._unknown["tomorrow:work"]
+
+    assert 20.0 == seconds
+
+
 async def test_a_task_that_is_registered_later_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,7 +284,7 @@ class TaskAdder:
                 `afterword.tasks.options.CallOptions`.
 
         Raises:
-            ConfigurationError, ValueError: the value of an option is invalid.
+            ConfigurationError: the value of an option is invalid.
 
         Example:
             background_tasks.options(delay=60, unique=f"welcome:{to}").add_task(welcome, to)

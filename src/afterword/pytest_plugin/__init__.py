@@ -81,13 +81,21 @@ def afterword_url() -> str | None:
     """The URL of a store for tests, whose jobs each test deletes; None: a temporary file.
 
     Override it in conftest.py if jobs are added in transactions of the application (`bind`), with
-    the URL of the tests' own database.
+    the URL of the tests' own database. It holds for the tests of the folder, or of the module, in
+    which it is.
     """
     return None
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _afterword_store(request: pytest.FixtureRequest, afterword_url: str | None) -> None:
+    """Name the store of the first test before a fixture of the whole run starts an application."""
+    request.config.stash[_run].use_url(afterword_url)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _afterword_store_of_module(request: pytest.FixtureRequest, afterword_url: str | None) -> None:
+    """Name the store of this module's tests: each folder can have its own `afterword_url`."""
     request.config.stash[_run].use_url(afterword_url)
 
 

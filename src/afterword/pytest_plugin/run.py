@@ -88,7 +88,8 @@ class PytestRun:
             if _is_serving(afterword):
                 raise ConfigurationError(
                     "The fixture afterword_url must have its value before an application is"
-                    " started. Let the fixture that starts it request afterword_url."
+                    " started. Let the fixture that starts it request afterword_url. If modules"
+                    ' have different values, start it for each module: scope="module".'
                 )
             afterword.runtime.use_store(self._new_store(usual))
         self.left_over = self._empty_given()
@@ -156,7 +157,8 @@ class PytestRun:
         if self._url is not None:
             raise ConfigurationError(
                 "Only the plugin's own stores have a clock that can be moved, but the fixture"
-                f" afterword_url names {masked(self._url)}."
+                f" afterword_url names {masked(self._url)}. Keep tests that move the time in a"
+                " folder of their own, and that fixture in the conftest.py of another one."
             )
         until = self.clock.now() + seconds
         ahead = self.clock.ahead + seconds

@@ -156,6 +156,7 @@ class Recovered:
     id: str
     task: str
     attempt: int
+    worker: str
     lost: int
     state: JobState
 

@@ -171,7 +171,7 @@ class CallOptions:
         tags: added to the task's.
 
     Raises:
-        ConfigurationError, ValueError: an option has an invalid value.
+        ConfigurationError: an option has an invalid value.
     """
 
     delay: Any = None

@@ -239,10 +239,11 @@ def forgotten(job_id: str, task: str, attempt: int, state: str) -> None:
     _log(logging.ERROR, line, job_id, task, attempt, state, extra=extra)
 
 
-def put_back(job: JobOfAttempt, reason: str) -> None:
-    """This worker cannot run the job; it stays in the store."""
+def put_back(job: JobOfAttempt, reason: str, *, again: bool = False) -> None:
+    """This worker cannot run the job; it stays in the store. A warning for the first time only."""
     values = ("put_back job=%s task=%s reason=%s", job.id, job.task, reason)
-    _log_of_job(None, logging.WARNING, *values, extra=of_attempt(job))
+    level = logging.DEBUG if again else logging.WARNING
+    _log_of_job(None, level, *values, extra=of_attempt(job))
 
 
 def not_durable(task: str, reason: str) -> None:

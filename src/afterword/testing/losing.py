@@ -65,7 +65,8 @@ def check_recover_takes_from_the_lost_only(store: Store) -> None:
     """Of several workers, only the one that is gone loses its jobs."""
     lost, kept = running(store, "ann"), running(store, "bob")
     store.leave("ann")
-    expect([lost.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
+    recovered = store.recover(BATCH, LONG)
+    expect([(lost.id, "ann")], [(each.id, each.worker) for each in recovered], "recovered")
     expect(JobState.RUNNING, state(store, kept.id), "the other worker's job")
 
 
@@ -76,7 +77,7 @@ def check_recover_what_a_worker_has_lost_track_of(store: Store) -> None:
     known, forgotten = claim(store)
     others = running(store, "bob")
     taken = store.recover(BATCH, LONG, "ann", [known.id])
-    expect([forgotten.id], [each.id for each in taken], "recovered")
+    expect([(forgotten.id, "ann")], [(each.id, each.worker) for each in taken], "recovered")
     expect(False, end(store, forgotten, Completed()), "settled after that")
     expect((True, True), (end(store, known, Completed()), end(store, others, Completed())), "else")
     expect(1, record(store, forgotten.id).lost, "losses")

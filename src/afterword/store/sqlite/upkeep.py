@@ -187,7 +187,7 @@ class Upkeep:
         elif ended := bool(self._writer.write("requeue", values)):
             self._settling.keep_attempt(values)
         return (
-            Recovered(job.id, job.task, job.attempt, lost, state or JobState.QUEUED)
+            Recovered(job.id, job.task, job.attempt, job.worker, lost, state or JobState.QUEUED)
             if ended
             else None
         )
