@@ -1,7 +1,7 @@
 """The pytest plugin: each test begins with an empty store, and never touches the real one.
 
-Every `Afterword` of a test run keeps its jobs in a file in a temporary directory, whatever its URL
-is. A request waits for its tasks, so an assertion may follow at once:
+Every `Afterword` of a test run keeps its jobs in a file in a temporary directory; its URL is
+ignored. A request waits for its tasks, so an assertion may follow at once:
 
     def test_signup():
         with TestClient(app) as client:

@@ -166,7 +166,7 @@ class Actions:
 def note_action(
     session: Session, action: str, targets: Sequence[str], count: int, by: Actor | None
 ) -> None:
-    """Write an action into the audit, unless it is nobody's or has changed nothing."""
+    """Write an action into the audit, unless it has no actor or has changed nothing."""
     if by is not None and count:
         session.execute("note_action", audit_row(action, targets, count, by))
 

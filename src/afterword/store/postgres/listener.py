@@ -134,5 +134,5 @@ class Listener:
         try:
             if (on_heard := self.on_heard) is not None:
                 on_heard()
-        except Exception as error:  # whatever it is, the next news must be heard
+        except Exception as error:  # after any error, the next notification must be handled
             telemetry.step_failed(error)

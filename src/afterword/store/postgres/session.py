@@ -314,7 +314,7 @@ class Session:
         """Execute sql/<statement>.sql, which must return rows, inside a transaction.
 
         Args:
-            where: takes the place of the comment --where in it; never anybody's input.
+            where: replaces the comment --where in it; never user input.
         """
         cursor = self.send(statement, values, where)
         mark = self.connection().execute(_MARK) if self._number is None else None

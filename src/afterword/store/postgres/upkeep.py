@@ -54,7 +54,7 @@ class Upkeep:
     def renew(self, worker: str, lease: float) -> bool:
         """Extend the worker's lease, unless it has been taken off the list.
 
-        A commit in doubt may have given this worker jobs: it starts afresh.
+        A commit in doubt may have given this worker jobs, so it gets a new id.
         """
         with self._writer.transaction():
             renewed = bool(self._writer.execute("renew", {"worker": worker, "lease": lease}))

@@ -31,7 +31,7 @@ class UserTransaction:
         ]
 
     def reserving(self) -> Sequence[Statement]:
-        """No statement: a transaction may write whatever it has read."""
+        """No statement: a transaction may write after it has read."""
         return []
 
     def known(self, ids: Sequence[str]) -> Statement:

@@ -191,7 +191,7 @@ def note_action(
     count: int,
     by: Actor | None,
 ) -> None:
-    """Write an action into the audit, unless it is nobody's or has changed nothing."""
+    """Write an action into the audit, unless it has no actor or has changed nothing."""
     if by is not None and count:
         row = audit_row(action, targets, count, by)
         writer.write("note_action", {**row, "now": clock.now()})
