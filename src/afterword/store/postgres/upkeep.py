@@ -108,7 +108,7 @@ class Upkeep:
         return recovered
 
     def free_followers(self, limit: int) -> int:
-        """Free jobs that wait for one that is not there; the next call goes on behind these."""
+        """Free jobs whose predecessor does not exist; the next call continues behind these."""
         values = {"last": self._looked_to, "limit": limit}
         ((looked, last, missing),) = self._writer.ask("missing", values)
         self._looked_to = last if looked == limit else _FIRST_ID
