@@ -123,8 +123,7 @@ class Jobs:
             by: seconds, or a timedelta.
 
         Raises:
-            ConfigurationError: it is negative, or not a duration; or the store's clock cannot be
-                moved.
+            ConfigurationError: it is negative or no duration, or the store's clock cannot be moved.
         """
         self._run.move_time(seconds_of(by, "by"))
 
