@@ -80,9 +80,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def afterword_url() -> str | None:
     """The URL of a store for tests, whose jobs each test deletes; None: a temporary file.
 
-    Override it in conftest.py if jobs are added in transactions of the application (`bind`), with
-    the URL of the tests' own database. It holds for the tests of the folder, or of the module, in
-    which it is.
+    If jobs are added in transactions of the application (`bind`), override it in conftest.py with
+    the URL of the tests' own database. It applies to the tests of its folder or module.
     """
     return None
 
