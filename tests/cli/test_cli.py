@@ -1,4 +1,4 @@
-"""The command line as a process: what it prints where, and how it ends."""
+"""The command line as a process: its output, its streams and its exit status."""
 
 import os
 import re

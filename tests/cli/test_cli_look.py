@@ -1,4 +1,4 @@
-"""The commands that only look: what they say of a real store."""
+"""The commands that only read: their output for a real store."""
 
 import json
 import re

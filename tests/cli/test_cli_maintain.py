@@ -194,7 +194,7 @@ def other(shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
 
 
 def known(store: Store) -> list[JobRecord]:
-    """All jobs, but for what is not the same in two stores."""
+    """All jobs, without the values that differ between two stores."""
     return [replace(job, worker=None) for job in store.find(limit=10_000)]
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parametrize("shell", ALL_KINDS, indirect=True)
 
 
 def rules(shell: Shell) -> dict[str, tuple[bool, int | None]]:
-    """Whether a queue is paused, and its limit, as the store knows it."""
+    """Return True if a queue is paused, and its limit, from the store."""
     return {each.name: (each.paused, each.concurrency) for each in shell.store.queues()}
 
 

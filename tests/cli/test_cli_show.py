@@ -18,7 +18,7 @@ pytestmark = pytest.mark.parametrize("shell", ALL_KINDS, indirect=True)
 
 
 def waiting(shell: Shell, job_id: str) -> list[str]:
-    """Why a job is waiting, as a program gets to know it."""
+    """The reasons why a job is waiting, from the JSON output."""
     said: list[str] = json.loads(shell.run("show", job_id, "--json").out)["waiting"]
     return said
 

@@ -350,7 +350,7 @@ def test_a_schedule_that_is_not_looked_after_on_purpose_is_no_problem(one: Sched
 
 
 def test_whatever_waits_without_any_worker_is_a_problem() -> None:
-    """Also what is not due yet, or has been in no running code for a while."""
+    """Also schedules that are not due yet, or that are in no running code."""
     jobs = replace(queue(due=0), oldest_at=None, scheduled=1, waiting=2)
     forgotten = schedule(due=60, seen=60)
 

@@ -423,7 +423,7 @@ def test_dev_without_an_application_is_a_usage_error(tmp_path: Path) -> None:
 def test_a_worker_sends_what_the_variables_of_opentelemetry_ask_for(
     tmp_path: Path, store: Afterword
 ) -> None:
-    """Without code in the application, from the first job on; what is left is sent at the end."""
+    """Without code in the application, from the first job on; the rest is sent at the end."""
     job = store.add_task_sync(work_site.work, "a")  # it waits when the worker starts
     environment = {"OTEL_TRACES_EXPORTER": "none,console", "OTEL_METRICS_EXPORTER": "console"}
     with working(tmp_path, **environment) as worker:

@@ -1,4 +1,4 @@
-"""The store's thread waits for nobody's lock: users' transactions, on a real PostgreSQL."""
+"""The store's thread does not wait for locks of users' transactions, on a real PostgreSQL."""
 
 import threading
 import time
@@ -186,7 +186,7 @@ def test_who_has_set_no_time_gets_an_answer_all_the_same(
 def test_an_outcome_that_meets_a_lock_waits_alone(
     group: GroupCommit, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user's transaction has added a job behind one that runs here, and goes on and on."""
+    """A user's transaction has added a job behind one that runs here, and stays open."""
     monkeypatch.setattr(aside, "GIVE_UP_AFTER", 3600.0)
     jobs = [a_job(held=True) for _ in range(5)]
     group.run_blocking(adding(jobs, WORKER))

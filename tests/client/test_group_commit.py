@@ -111,7 +111,7 @@ class Answers:
 
 @contextmanager
 def busy(group: GroupCommit) -> Iterator[None]:
-    """The store's thread is kept from taking anything; what is submitted meanwhile is one batch."""
+    """Block the store's thread; operations that are submitted meanwhile are one batch."""
     gate, entered = threading.Event(), threading.Event()
 
     def wait(store: Store) -> None:
@@ -530,7 +530,7 @@ def test_a_settlement_is_answered_by_the_fence(group: GroupCommit) -> None:
 
 
 class Delicate(SQLiteStore):
-    """Fails whatever adds more than two jobs at once, as if each write had its own risk."""
+    """Fails batches of more than two jobs."""
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         if len(jobs) > 2:

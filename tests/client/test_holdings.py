@@ -1,4 +1,4 @@
-"""A job that the store says this process runs, and of which the process knows nothing."""
+"""A job that this process runs according to the store, but for which it has no claim."""
 
 import asyncio
 import logging

@@ -43,7 +43,7 @@ from tests.crash.ledger import is_occurrence, number_of
 
 
 class Witness:
-    """Makes any store write down what it has committed, and die where it is told to."""
+    """Makes any store record its commits, and die at a given point."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -107,7 +107,7 @@ class Witness:
         return claims
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """As the store's; what it accepted goes into the ledger once it is committed."""
+        """As the store's; accepted outcomes are written into the ledger after the commit."""
         self._pass("ran")
         with self.transaction():
             self._points.add("settled")
@@ -136,7 +136,7 @@ def with_other_signature(func: Callable[..., object]) -> Callable[..., object]:
 
 
 class Order(BaseModel):
-    """What a client wants done: one job per number."""
+    """A client's order: one job per number."""
 
     task: str = "work"
     numbers: list[int]
@@ -175,7 +175,7 @@ def mend_sleep() -> None:
 
 
 def build() -> FastAPI:
-    """The application as the environment wants it."""
+    """The application for the settings in the environment."""
     mend_sleep()
     logging.basicConfig(level=logging.INFO)
     sqlite.SQLiteStore = WitnessSQLiteStore  # type: ignore[misc]  # in this process only

@@ -141,7 +141,7 @@ def stop_workers(folder: Path, url: str, *, jobs: int, stops: int, lease: float 
 
 
 def _stop_until_recovered(fleet: Fleet, server: Server, seconds: float) -> None:
-    """SIGSTOP, and SIGCONT once another one has what it was running.
+    """SIGSTOP, and SIGCONT once another process has its jobs.
 
     Or so many seconds later: within a transaction it keeps what it was about to end.
     """

@@ -17,7 +17,7 @@ TARGET = "tests.crash.app:app"
 
 
 class Fleet:
-    """Server processes that share one store, and what is known about them from outside.
+    """Server processes that share one store, and their records outside it.
 
     Args:
         folder: for the ledger, the logs, and a SQLite store.
@@ -93,7 +93,7 @@ class Fleet:
     # ------------------------------------------------------------------ faults
 
     def kill(self, server: Server) -> None:
-        """kill -9; whatever it was running is excused."""
+        """kill -9; repeated runs of its jobs are excused."""
         self.disturbed.add(server.process.pid)
         server.kill()
 

@@ -160,7 +160,7 @@ def _lost(
     acked: Collection[Sequence[int]],
     poison: Collection[int],
 ) -> Iterable[str]:
-    """Every job that a client was told about has run to its end, and is on record as that."""
+    """Every acknowledged job has run to its end, and has ended in the store."""
     for number in (number for request in acked for number in request):
         record = records.get(number)
         expected = JobState.FAILED if number in poison else JobState.COMPLETED

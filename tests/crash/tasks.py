@@ -183,7 +183,7 @@ def raise_apart(number: int, seconds: float) -> None:
 
 @task(timeout=LIMIT)
 async def ignore_cancelling(number: int, seconds: float) -> None:
-    """Goes on, however often it is cancelled."""
+    """Continues after any number of cancellations."""
     with on_record(number):
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
@@ -195,7 +195,7 @@ async def ignore_cancelling(number: int, seconds: float) -> None:
 
 @task(timeout=LIMIT)
 def outlast_limit(number: int, seconds: float) -> str:
-    """A thread that nobody can stop."""
+    """A thread, which cannot be stopped."""
     with on_record(number):
         time.sleep(seconds)
     return "too late"

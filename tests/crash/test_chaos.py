@@ -26,7 +26,7 @@ def any_lab(tmp_path: Path, request: pytest.FixtureRequest) -> Lab:
 
 
 def measured(experiment: Callable[..., Finding], lab: Lab, **size: float) -> str:
-    """What was measured, which must be as required."""
+    """Results that must meet the requirements."""
     finding = experiment(lab, **size)
     assert finding.passed, finding.measured
     return finding.measured
@@ -53,12 +53,12 @@ def test_of_two_people_who_do_the_same_one_does_it(any_lab: Lab) -> None:
 
 
 def test_killed_schedulers_miss_no_occurrence_and_double_none(any_lab: Lab) -> None:
-    """Whichever of them is killed, the others go on, for there is no leader."""
+    """The others continue after any of them is killed, because there is no leader."""
     assert "0 were created twice" in measured(schedules.kill_schedulers, any_lab, seconds=4.0)
 
 
 def test_a_drain_under_load_leaves_nothing_running(any_lab: Lab) -> None:
-    """Whatever runs at the signal, in the event loop, in a thread or in a process."""
+    """Attempts that run at the signal, in the event loop, in a thread or in a process."""
     found = measured(shutdown.drain_under_load, any_lab, grace=1.0, hold=1, slack=60)
 
     assert "0 jobs started later" in found

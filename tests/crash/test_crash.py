@@ -1,4 +1,4 @@
-"""Real processes, really killed: what was acknowledged runs, and nothing ends twice.
+"""Real processes are killed: acknowledged jobs run, and no job ends twice.
 
 Tasks and stores of the served application (`tests/crash/app.py`) write what they do to a ledger
 outside of the store. The checker (`tests/crash/ledger.py`) compares that with what the clients
@@ -60,7 +60,7 @@ def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url:
 
 
 def test_restarts_during_work_are_no_losses(tmp_path: Path, store_url: str) -> None:
-    """A process that is asked to stop gives back what it holds; no job counts as lost."""
+    """A process that is asked to stop gives back its jobs; none counts as lost."""
     result = faults.restart_workers(tmp_path, store_url, jobs=100, restarts=2)
 
     assert [] == result.verdict.problems
@@ -89,7 +89,7 @@ def test_four_processes_share_one_store(tmp_path: Path, store_url: str) -> None:
 
 @pytest.fixture
 def fleet(tmp_path: Path, store_url: str, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """Servers as the test's `fleet` mark wants them."""
+    """Servers with the settings of the test's `fleet` mark."""
     size, environment = request.param
     with Fleet(tmp_path, size, url=store_url, **environment).running() as fleet:
         yield fleet
@@ -157,7 +157,7 @@ def test_a_task_may_last_longer_than_its_lease(fleet: Fleet) -> None:
 
 
 def test_a_task_of_a_newer_release_waits_for_it(tmp_path: Path, store_url: str) -> None:
-    """A rolling deploy: the worker that does not know a task yet leaves its jobs alone."""
+    """A rolling deploy: a worker without the new task does not run its jobs."""
     fleet = Fleet(tmp_path, 0, url=store_url)
     clients = Clients(seconds=0.0, task="work")
     web, old, new = fleet.server(WORKER=0), fleet.server(WITHOUT="work"), fleet.server()
@@ -275,7 +275,7 @@ def test_the_checker_notices(
     events: tuple[tuple[int, str], ...],
     problem: str | None,
 ) -> None:
-    """A checker that finds nothing proves nothing: here is what it finds."""
+    """The checker must find faults: these are examples that it finds."""
     ledger = Ledger(tmp_path / "ledger")
     for attempt, event in events:
         ledger.write(0, attempt, event)

@@ -56,7 +56,7 @@ def call_an_expensive_service() -> None: ...
 
 
 def test_the_lowest_priority_number_starts_first(app: FastAPI, url: str) -> None:
-    """A script adds these jobs before a worker is there; then one with a single slot starts."""
+    """A script adds these jobs before the start of a worker with a single slot."""
     script = Afterword(None, url)
     for name, priority in (("later", 10), ("urgent", -10), ("as usual", 0)):
         script.options(priority=priority).add_task_sync(note, name)

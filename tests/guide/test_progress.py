@@ -27,7 +27,7 @@ def resize(photos: list[str]) -> None:
 
 
 def count(text: str) -> dict[str, int]:
-    """Wait for the test, then return what is stored as the job's result."""
+    """Wait for the test, then return the job's result."""
     while not go_on.wait(0.01):
         if current_task().cancelled:  # a thread cannot be stopped: it looks for itself
             return {}

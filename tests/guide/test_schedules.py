@@ -36,7 +36,7 @@ def test_a_job_may_start_later(app: FastAPI, afterword: Afterword) -> None:
 
 
 def test_a_schedule_creates_jobs(app: FastAPI, afterword: Afterword) -> None:
-    """Each occurrence becomes one job, however many processes have the schedule."""
+    """Each occurrence becomes one job, for any number of processes with the schedule."""
     afterword.every(seconds=1, name="reminder", args=("Ann",))(remind)
     with TestClient(app):
         wait_until(lambda: told, description="the schedule has created a job")

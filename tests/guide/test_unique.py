@@ -1,4 +1,4 @@
-"""Double clicks and repeated requests: one job, however often it is asked for."""
+"""Double clicks and repeated requests: one job for any number of them."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The pages say what is true: Python runs, copies are copies, links lead somewhere.
+"""The pages are correct: Python runs, copies are exact, links have targets.
 
 A block of Python may be marked by a comment in the line above it:
 
@@ -84,7 +84,7 @@ def _marked(mark: str) -> list[Block]:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_blocks_compile(block: Block) -> None:
-    """Whatever is shown as Python is Python; `await` may stand outside of a function."""
+    """Blocks of Python compile; `await` may be outside a function."""
     assert block.mark in _MARKS
 
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

@@ -1,4 +1,4 @@
-"""Docstrings begin with a verb or a noun; their examples run, and say what comes out."""
+"""Docstrings begin with a verb or a noun; their examples run with the shown results."""
 
 import ast
 import sys

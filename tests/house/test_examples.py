@@ -42,7 +42,7 @@ def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def load(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Import an example afresh, under its own name: that is where its jobs look for functions."""
+    """Import an example again, under its own name, by which its jobs find its functions."""
 
     def load(name: str) -> ModuleType:
         monkeypatch.delitem(sys.modules, f"examples.{name}", raising=False)
@@ -222,7 +222,7 @@ def test_csv_upload_cleans_up_after_a_failure(load: Load) -> None:
 
 
 def test_csv_upload_keeps_nothing_of_a_refused_upload(load: Load) -> None:
-    """What is too large leaves neither a file nor a job."""
+    """An upload that is too large leaves neither a file nor a job."""
     module = load("csv_upload")
     module.LIMIT = 10  # type: ignore[attr-defined]
     with started(module) as client:
@@ -285,7 +285,7 @@ def test_session_dependency(load: Load) -> None:
 
 
 def test_wireup_app(load: Load) -> None:
-    """The services are made for the attempt; what it raises, the scoped one is told."""
+    """The services are created for the attempt; the scoped one gets its exception."""
     module = load("wireup_app")
     with started(module) as client:
         jobs = [client.post(f"/greetings/{name}").json()["job"] for name in ("ada", "r2d2")]
@@ -509,7 +509,7 @@ def test_mail_is_refused(load: Load, mailbox: Mailbox, caplog: pytest.LogCapture
 
 @dataclass
 class Peer:
-    """A real HTTP server that notes what it is asked.
+    """A real HTTP server that records its requests.
 
     Args:
         meet: so many requests have to be there at the same time before any is answered.
@@ -542,7 +542,7 @@ class Peer:
         return f"http://127.0.0.1:{self.server.server_port}"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """200 and "42"; 500 for whatever begins with /south."""
+        """200 and "42"; 500 for paths that begin with /south."""
         self.requests.append((handler.path, handler.headers.get("Idempotency-Key")))
         try:
             self.meet.wait(30)

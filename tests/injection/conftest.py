@@ -45,7 +45,7 @@ def log() -> Log:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is registered as a task in this test is forgotten after it."""
+    """Remove the tasks that this test registers."""
     for name in ("_registered", "_options"):
         kept = getattr(sys.modules["afterword.tasks.registry"], name)
         monkeypatch.setattr(sys.modules["afterword.tasks.registry"], name, dict(kept))

@@ -45,7 +45,7 @@ def mailer() -> Iterator[Mailer]:
 
 @injectable(lifetime="scoped")
 class Audit:
-    """A scoped service that knows its attempt."""
+    """A scoped service that gets its attempt."""
 
     def __init__(self, context: TaskContext) -> None:
         self.who = f"{context.job_id} {context.attempt}"
@@ -73,7 +73,7 @@ def by_process(to: str, progress: Progress, context: TaskContext) -> None:
 
 
 def slowly(to: str, mail: Injected[Mailer]) -> None:
-    """Still at work when the worker is told to end."""
+    """Still runs when the worker is asked to end."""
     note("slowly", "begun")
     time.sleep(0.5)
     note("slowly", mail.send(to))

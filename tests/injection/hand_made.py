@@ -1,4 +1,4 @@
-"""An injector made by hand, for what holds whatever the framework is."""
+"""An injector for the tests of rules that hold for every framework."""
 
 import contextlib
 import functools

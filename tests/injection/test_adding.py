@@ -1,4 +1,4 @@
-"""What `add_task` stores of a call whose function is injected, and what it refuses."""
+"""Calls of functions with injected parameters: the stored arguments, and refusals."""
 
 import asyncio
 from pathlib import Path

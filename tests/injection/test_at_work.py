@@ -1,4 +1,4 @@
-"""Attempts with dependencies in a worker: where they run, how they end, and what is on record."""
+"""Attempts with dependencies in a worker: their threads, their ends, and their records."""
 
 import asyncio
 import contextlib
@@ -314,7 +314,7 @@ async def swallow(client: Client) -> None:
 
 
 async def test_who_returns_after_its_time_is_late(tmp_path: Path) -> None:
-    """Whatever it returns, its dependencies roll back."""
+    """Its dependencies roll back for any return value."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=SOON), swallow))
 
@@ -326,7 +326,7 @@ async def test_who_returns_after_its_time_is_late(tmp_path: Path) -> None:
 async def test_a_thread_that_goes_on_after_its_time_rolls_back(
     func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """The attempt has failed on record, whatever its code still comes to."""
+    """The attempt has failed in the store, for any later result of its code."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=SOON), func))
         before = list(log)

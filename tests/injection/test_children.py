@@ -50,7 +50,7 @@ def fail(name: str) -> None:
 
 
 def records(afterword: Afterword) -> dict[str, JobRecord]:
-    """What is in the store, by what it says: the first argument of each job, or its function."""
+    """The jobs in the store, each by its first argument or its function."""
     found = sorted(afterword.runtime.store.find(), key=lambda job: job.id)
     return {f"{job.task.partition(':')[2]} {job.arguments}": job for job in found}
 
@@ -289,7 +289,7 @@ async def add_in_order(tasks: BackgroundTasks) -> None:
 async def test_the_order_of_children_is_that_of_a_request(
     options: dict[str, Any], expected: JobState, tmp_path: Path
 ) -> None:
-    """A failure stops what comes behind it, unless the application says otherwise."""
+    """A failure cancels the later jobs, unless the application has on_failure="continue"."""
     async with working(tmp_path, **options) as afterword:
         await ended(afterword, await add(afterword, add_in_order))
         second = 'child {"name":"second"}'

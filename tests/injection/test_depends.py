@@ -120,7 +120,7 @@ def test_arguments_and_dependencies_beside_each_other(injection: Injection) -> N
 
 
 def test_the_types_that_the_worker_provides(injection: Injection) -> None:
-    """Anywhere in the tree, and whatever `Depends` stands beside them."""
+    """Anywhere in the tree, beside any `Depends`."""
 
     def never() -> None:
         raise AssertionError("the worker provides it")
@@ -209,7 +209,7 @@ def test_a_dependency_is_called_once_per_attempt(injection: Injection) -> None:
 
 
 def test_a_dependency_without_the_cache_and_then_with_it(injection: Injection) -> None:
-    """The first value is kept whatever `use_cache` says."""
+    """The first value is cached for any `use_cache`."""
     counter = Counter()
 
     def task(

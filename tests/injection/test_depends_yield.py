@@ -90,7 +90,7 @@ def test_a_session_rolls_back_when_the_task_has_failed(
 def test_a_dependency_that_swallows_does_not_turn_failure_into_success(
     injection: Injection, log: Log, swallow: bool
 ) -> None:
-    """Those around it are told of the task's own exception."""
+    """The dependencies around it get the task's own exception."""
 
     def outer() -> Iterator[None]:
         try:

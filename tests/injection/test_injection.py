@@ -1,4 +1,4 @@
-"""What holds for every framework: what is injected, in which order, and how an attempt ends."""
+"""Rules for every framework: injected values, their order, and the end of an attempt."""
 
 import asyncio
 import functools
@@ -66,7 +66,7 @@ def test_a_function_is_bound_once() -> None:
 
 
 def test_functions_made_for_one_call_are_not_kept() -> None:
-    """A cache that holds closures holds what they hold: requests, sessions."""
+    """A cache of closures would also keep their values: requests, sessions."""
     injector = HandMade()
     injection = injection_of(injector)
 
@@ -107,7 +107,7 @@ def test_an_injected_parameter_may_come_first() -> None:
 
 
 def test_an_injected_parameter_may_come_before_any_number_of_others() -> None:
-    """What is passed by position must not slip into its place."""
+    """A positional argument must not take its place."""
 
     def rest(x: int, given: Injected, y: int, *more: int, also: Injected) -> str:
         return f"{x}, {given}, {y}, {more}, {also}"

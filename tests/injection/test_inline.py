@@ -181,7 +181,7 @@ def test_several_injectors(tmp_path: Path, durable: bool) -> None:
 
 
 def test_the_attempt_itself_is_there(tmp_path: Path, durable: bool) -> None:
-    """What it adds becomes the request's: stored if that can be, and run after it."""
+    """Jobs that it adds belong to the request: stored if possible, and run after it."""
     with site_of(tmp_path, durable=durable) as site:
         site.client.post("/use_natives")
         states = site.states()

@@ -1,4 +1,4 @@
-"""Setup, body and teardown of one attempt: what is cancelled, what is not, and where it runs."""
+"""Setup, body and teardown of one attempt: cancelling, and threads."""
 
 import asyncio
 import contextlib
@@ -199,7 +199,7 @@ async def test_one_run_in_another() -> None:
 
 
 async def test_waiting_for_a_thread_goes_on_when_cancelled() -> None:
-    """What the thread uses stays open until it has ended."""
+    """The dependencies of the thread stay open until it has ended."""
     log: list[str] = []
     go_on = threading.Event()
 

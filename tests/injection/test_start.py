@@ -201,7 +201,7 @@ SETUPS: list[tuple[Any, Callable[[Any], None], Any]] = [
 def test_the_worker_drains_before_containers_close(
     setup: tuple[Any, Callable[[Any], None], Any], first: str, tmp_path: Path
 ) -> None:
-    """Whatever was set up first."""
+    """In any order of the set-up."""
     make, set_up, func = setup
     app = make(lifespan=noted)
     if first == "the framework":

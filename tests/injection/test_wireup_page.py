@@ -46,7 +46,7 @@ def way(request: pytest.FixtureRequest) -> tuple[Starlette, str]:
 def test_the_page_works_as_written_and_durable(
     way: tuple[Starlette, str], name: str, tmp_path: Path
 ) -> None:
-    """Whatever the form, the same job is stored."""
+    """All forms store the same job."""
     app, path = way
     with serving(app, tmp_path) as site:
         answer = site.client.post(f"{path}/{name}")
@@ -103,7 +103,7 @@ def test_a_failed_attempt_rolls_back_and_its_retry_has_a_fresh_scope(
 def test_a_function_that_wireup_has_wrapped_is_found_and_unwrapped(
     way: tuple[Starlette, str], tmp_path: Path
 ) -> None:
-    """Its module has the wrapper; what it calls shares the attempt's scope."""
+    """Its module has the wrapper; functions that it calls share the attempt's scope."""
     app, path = way
     with serving(app, tmp_path, strict=True) as site:
         site.client.post(f"{path}/decorated")

@@ -82,7 +82,7 @@ class Square(BaseModel):
 
 
 class Cat(BaseModel):
-    """Told apart by a tag with a default."""
+    """Distinguished by a tag with a default."""
 
     kind: Literal["cat"] = "cat"
     lives: int = 9
@@ -96,7 +96,7 @@ class Dog(BaseModel):
 
 
 class Circle(BaseModel):
-    """Told apart by a tag with an alias."""
+    """Distinguished by a tag with an alias."""
 
     shape: Literal["circle"] = Field("circle", alias="@type")
 
@@ -131,7 +131,7 @@ class Loose(BaseModel):
 
 
 class Extra(BaseModel):
-    """Takes fields that it does not know."""
+    """Accepts unknown fields."""
 
     model_config = ConfigDict(extra="allow")
     name: str = "A"

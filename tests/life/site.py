@@ -1,4 +1,4 @@
-"""An Afterword at work on a store, with or without requests, and tasks that note what they do."""
+"""An Afterword with a store, with or without requests, and tasks that record their runs."""
 
 import asyncio
 import threading
@@ -102,7 +102,7 @@ def store_of(afterword: Afterword) -> Store:
 
 
 async def job_of(afterword: Afterword, job: Job[Any]) -> Job[Any]:
-    """A handle of its own, with what the store knows now."""
+    """A new handle, with the present values of the store."""
     found = await afterword.job(job.id)
     assert found is not None
     return found

@@ -1,4 +1,4 @@
-"""Tasks that run in several processes, and the ledger: a file in which they say what they did."""
+"""Tasks that run in several processes, and the ledger: a file in which they record their runs."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ class Line:
 
 
 def lines(ledger: Path, event: str | None = None) -> list[Line]:
-    """What has been written, by its time."""
+    """The records, in the order of their times."""
     found = [each.split() for each in ledger.read_text().splitlines()]
     all_of_it = [Line(event, name, float(at), int(pid)) for event, name, at, pid in found]
     return sorted((each for each in all_of_it if event in (None, each.event)), key=lambda e: e.at)

@@ -231,7 +231,7 @@ async def test_what_fails_while_it_is_cancelled_is_not_tried_again(store_url: st
 
 
 def test_what_fails_before_its_worker_has_looked_is_not_tried_again(store_url: str) -> None:
-    """The store knows what the worker does not know yet."""
+    """The store has the request to end, which the worker has not read yet."""
     store = open_store(store_url)
     with script(store_url) as afterword, contextlib.closing(store):
         job = afterword.add_task_sync(note, "x")
@@ -265,7 +265,7 @@ async def test_another_process_cancels(store_url: str) -> None:
 async def test_cancelled_means_cancelled_also_when_the_worker_dies(
     store_url: str, ledger: Path
 ) -> None:
-    """What is cancelling when its lease ends is not run again."""
+    """A job that was asked to end does not run again when its lease ends."""
     with script(store_url) as afterword:
         job = await afterword.add_task(note_and_hang, "x")
         with started("work", store_url, lease=1.0) as process:

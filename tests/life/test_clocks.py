@@ -1,4 +1,4 @@
-"""A host whose clock is wrong, and a store that knows better."""
+"""A host whose clock is wrong, and a store with its own clock."""
 
 import time
 

@@ -40,7 +40,7 @@ def _nothing_told() -> Iterator[None]:
 
 
 def tell(job: JobRecord, error: BaseException, attempt: int) -> None:
-    """Note what is told, and the thread in which it is told."""
+    """Record the calls, and their threads."""
     threads.append(threading.current_thread())
     told.append((job, error, attempt))
 
@@ -86,7 +86,7 @@ def give_up() -> None:
 
 
 async def first_told() -> Call:
-    """What was told first, as soon as something was."""
+    """The first call, as soon as there is one."""
     await wait_for(lambda: told, description="the function is called")
     return told[0]
 
@@ -243,7 +243,7 @@ async def test_a_dependency_that_cannot_be_had_is_told(file_url: str) -> None:
 
 
 async def test_a_call_that_is_not_stored_is_told_as_well(file_url: str) -> None:
-    """Its record has what is known without a store."""
+    """Its record has the values that are known without a store."""
 
     def closure() -> None:
         raise RuntimeError("not stored, and failed")

@@ -1,4 +1,4 @@
-"""Handles of jobs: what they know, when they ask, and what they say when there is nobody to ask."""
+"""Handles of jobs: their attributes, their queries, and their errors without a store."""
 
 import asyncio
 import contextvars
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_handle_knows_what_it_has_asked_for(store_url: str) -> None:
-    """Looking costs nothing: it says what was true when it asked."""
+    """Reading an attribute makes no query: it has the value of the last one."""
     async with working(store_url) as afterword:
         job = await afterword.add_task(wait_at_gate, "x")
         at_first = (job.state, job.attempt, job.error, job.progress, job.result, job.record)
@@ -151,7 +151,7 @@ async def test_many_wait_at_once_and_one_of_them_may_give_up(file_url: str) -> N
 
 
 def test_a_job_says_how_far_it_is(store_url: str) -> None:
-    """Whatever is stored there, a handle can be looked at."""
+    """A handle can be read with any stored values."""
     store = open_store(store_url)
     with script(store_url) as afterword:
         job = afterword.add_task_sync(note, "x")

@@ -1,4 +1,4 @@
-"""Tasks that do what they had better not: their jobs end as the rules say, and the worker lives."""
+"""Hostile tasks: their jobs end by the rules, and the worker lives."""
 
 import asyncio
 import contextlib
@@ -118,7 +118,7 @@ def odd_in_a_process() -> None:
 
 
 async def test_a_rule_that_raises_fails_the_job(file_url: str) -> None:
-    """It does not run for ever; and its thread goes on with the next one."""
+    """It does not run for ever; its thread continues with the next one."""
     async with working(file_url, concurrency=1) as afterword:
         ways: list[Callable[..., Any]] = [odd_in_a_thread, odd_in_the_loop, odd_in_a_process]
         jobs = [await (await afterword.add_task(way)).wait(60) for way in ways]
@@ -130,7 +130,7 @@ async def test_a_rule_that_raises_fails_the_job(file_url: str) -> None:
 
 
 async def test_a_task_factory_that_raises_fails_the_job(file_url: str) -> None:
-    """One that somebody has given to the event loop; the slot is free again."""
+    """An awaitable that already belongs to the event loop; the slot is free again."""
     loop = asyncio.get_running_loop()
     async with working(file_url, concurrency=1) as afterword:
         usual = loop.get_task_factory()
@@ -165,7 +165,7 @@ async def cancel_its_own_asyncio_task(then: str) -> str:
     ("then", "state"), [("wait", JobState.FAILED), ("return", JobState.COMPLETED)]
 )
 async def test_a_coroutine_that_cancels_itself(then: str, state: JobState, file_url: str) -> None:
-    """Nobody has asked for it, so the job is not cancelled."""
+    """The job was not asked to end, so it is not cancelled."""
     async with working(file_url, concurrency=1) as afterword:
         job = await (await afterword.add_task(cancel_its_own_asyncio_task, then)).wait(60)
         await (await afterword.add_task(note, "alive")).wait(60)
@@ -218,7 +218,7 @@ async def fork_and_exit_in_the_loop() -> int:
 
 
 async def leave_tasks_behind() -> str:
-    """What nobody awaits does not concern the attempt."""
+    """A coroutine that is not awaited does not affect the attempt."""
     background.append(asyncio.ensure_future(say("later")))
     return "done"
 
@@ -270,7 +270,7 @@ async def test_hostile_calls_are_contained(
 
 
 def fork_and_return() -> int:
-    """The child goes on as if it were the task: it must not end the job for its parent."""
+    """The forked child continues with the task's code: it must not end the parent's job."""
     child = os.fork()
     if child:
         children.append(child)

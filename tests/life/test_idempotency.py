@@ -154,7 +154,7 @@ async def test_a_key_that_the_code_gives_goes_before(file_url: str) -> None:
 
 
 async def test_a_client_cannot_guess_the_keys_of_the_code(file_url: str) -> None:
-    """Whatever it sends, it meets the jobs of requests like its own only."""
+    """With any header, it gets only the jobs of its own requests."""
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         return [background_tasks.options(delay=60).add_task(note, "x")]

@@ -62,7 +62,7 @@ async def test_jobs_that_this_process_adds_are_counted_too(store_url: str, ledge
 
 
 async def test_a_key_tells_apart_what_is_counted(store_url: str, ledger: Path) -> None:
-    """Each customer has a place of their own; and nobody waits for somebody else's."""
+    """Each customer has a place of their own, and does not wait for other customers' jobs."""
     async with working(store_url) as one, working(store_url):
         jobs = [
             await one.add_task(one_of_a_customer, customer, f"{n}", 0.05)

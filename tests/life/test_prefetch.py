@@ -1,4 +1,4 @@
-"""What is claimed ahead of the free slots: as much as starts at once; else it is given back."""
+"""Claims ahead of the free slots: as many as start soon; others are given back."""
 
 import asyncio
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def has_begun() -> bool:
 async def test_what_gets_no_slot_is_given_back_and_its_attempt_does_not_count(
     store_url: str,
 ) -> None:
-    """Nobody waits behind somebody else's long task."""
+    """A job does not wait behind a long task of another worker."""
     ids = await a_backlog(store_url)
 
     async with working(store_url, concurrency=1, grace=0.1) as afterword:
@@ -119,7 +119,7 @@ async def test_a_shutdown_gives_back_what_waits(store_url: str) -> None:
 async def test_no_more_wait_than_are_allowed(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often more is asked for while the store is busy: there is one claim at a time."""
+    """For any number of requests while the store is busy, there is one claim at a time."""
     waited = []
     put = Prefetch.put
 
@@ -157,7 +157,7 @@ def a_claim(name: str, *, lost: int = 0) -> Claim:
 
 
 def at_work(clock: Clock, waiting: Prefetch, ended: int) -> None:
-    """Run claims, of which so many have ended and one goes on."""
+    """Run claims, of which a number have ended and one still runs."""
     waiting.put([a_claim("running")])
     waiting.take()
     for _ in range(ended):

@@ -58,7 +58,7 @@ async def test_a_limit_can_be_taken_back(store_url: str, ledger: Path) -> None:
 
 
 async def test_a_paused_queue_starts_nothing_until_it_goes_on(store_url: str, ledger: Path) -> None:
-    """Neither what waits, nor what requests of this very process add; what runs goes on."""
+    """Neither waiting jobs nor jobs of this process's requests start; running ones go on."""
     options: dict[str, Any] = {"queues": ["mail", "default"], "order": "concurrent"}
     async with serving(store_url, mails, **options) as site, working(store_url, **options):
         running = await site.afterword.add_task(send, "running", 0.8)

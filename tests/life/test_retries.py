@@ -1,4 +1,4 @@
-"""Retries at work: how often, how late, and what is kept of each attempt."""
+"""Retries: their number, their delays, and the record of each attempt."""
 
 import asyncio
 import time
@@ -310,7 +310,7 @@ async def test_another_process_may_make_the_next_attempt(tmp_path: Path, store_u
 async def test_a_task_says_whether_it_may_run_again_when_its_worker_died(
     func: Callable[[str], None], state: JobState, runs: int, store_url: str, ledger: Path
 ) -> None:
-    """At least once; with `on_crash="fail"` at most once, whatever its retries."""
+    """At least once; with `on_crash="fail"` at most once, with any retries."""
     with script(store_url) as afterword:
         job = await afterword.add_task(func, "x")
         with started("work", store_url, lease=1.0) as process:

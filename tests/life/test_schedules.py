@@ -1,4 +1,4 @@
-"""Schedules at work: each occurrence gets one job, whoever is there to see it."""
+"""Schedules: each occurrence gets one job, from any process."""
 
 import contextlib
 import itertools
@@ -211,7 +211,7 @@ def half_an_hour_off() -> str:
 
 
 def move_back(url: str, name: str, hours: int) -> None:
-    """As if nobody had been there for so long."""
+    """As if no process had run for so long."""
     store = open_store(url)
     with contextlib.closing(store):
         store.open()
@@ -370,7 +370,7 @@ async def test_an_overlap_that_cannot_be_is_refused(file_url: str) -> None:
 
 
 class Stepped(Clock):
-    """Goes when it is told to."""
+    """Moves when the test sets it."""
 
     seconds = 1_700_000_000.0
 

@@ -1,4 +1,4 @@
-"""Time limits: the record keeps them, whatever the code does."""
+"""Time limits: the record keeps them, for any behaviour of the code."""
 
 import asyncio
 import threading

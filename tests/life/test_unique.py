@@ -1,4 +1,4 @@
-"""Unique jobs: one with a key at a time, decided by the store, whoever adds them."""
+"""Unique jobs: one with a key at a time, decided by the store, for all callers."""
 
 import asyncio
 import json

@@ -268,7 +268,7 @@ def refuse_twice(text: str) -> str:
 
 
 class Fussy(BaseModel):
-    """Its validator refuses what it has made, and quotes it."""
+    """Its validator refuses its own output, and quotes it."""
 
     text: Annotated[str, AfterValidator(refuse_twice)]
 
@@ -328,7 +328,7 @@ def test_equal_unions_keep_their_order() -> None:
 
 
 class Counted(BaseModel):
-    """Has what is no data."""
+    """Has a value that cannot be stored."""
 
     number: int
     _calls: int = PrivateAttr(0)

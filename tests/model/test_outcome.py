@@ -1,4 +1,4 @@
-"""What becomes of an attempt, and how an error becomes text."""
+"""Outcomes of attempts, and errors as text."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ class Evil(Exception):
 
 
 class Worse(BaseException):
-    """Raises something nobody expects when it is printed."""
+    """Raises an unusual exception when it is printed."""
 
     def __str__(self) -> str:
         raise SystemExit(1)

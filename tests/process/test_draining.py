@@ -130,7 +130,7 @@ def signal_and_wait(server: Server, number: signal.Signals) -> None:
 def test_nothing_starts_after_the_signal_though_a_stream_holds_the_server(
     site: Path, store_url: str, open_stream: list[socket.socket]
 ) -> None:
-    """What runs may end; what has not begun is left to others, and no row stays running."""
+    """Running jobs may end; others are left to other workers, and no row stays running."""
     server = a_server(site, store_url)
     with running(server), server.client() as client:
         for number in range(8):
@@ -183,7 +183,7 @@ def test_a_thread_that_does_not_end_is_run_again_once(site: Path, store_url: str
 def test_a_second_ctrl_c_while_a_stream_is_open_fails_no_job(
     site: Path, store_url: str, open_stream: list[socket.socket]
 ) -> None:
-    """asyncio then cancels whatever runs; for the job that is a shutdown like any other."""
+    """asyncio then cancels all tasks; for the job that is an ordinary shutdown."""
     with running(a_server(site, store_url)) as server, server.client() as client:
         client.post("/work/async/long")
         wait_until(lambda: has(site, "start", "long"), description="it works")
@@ -228,7 +228,7 @@ def test_a_second_ctrl_c_ends_the_server_and_loses_nothing(site: Path, store_url
 
 
 def test_the_handlers_that_were_there_are_called_and_put_back(tmp_path: Path) -> None:
-    """Whoever listened for the signal before still hears it."""
+    """Earlier handlers of the signal are still called."""
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     mine = signal.getsignal(signal.SIGTERM)

@@ -76,7 +76,7 @@ class Parent:
         return self.noted(word)
 
     def wait_told(self, words: str, number: int) -> None:
-        """Wait until it has told this so many times."""
+        """Wait until it has printed this line so many times."""
         wait_until(
             lambda: self.log.read_text().count(words) >= number,
             description=f"{number} times {words!r}; see {self.log}",
@@ -217,7 +217,7 @@ def test_a_command_that_cannot_run_is_tried_again(tmp_path: Path) -> None:
 def supervised(
     child: str, processes: int, reported: bool = False, **options: Any
 ) -> tuple[int, list[str]]:
-    """How a supervisor in this process ends, and what it says; a SIGTERM comes once all run.
+    """The exit code and the output of a supervisor; a SIGTERM comes once all run.
 
     Args:
         reported: it comes once all have reported how long they may take.

@@ -48,7 +48,7 @@ class Gate:
 
 @contextmanager
 def before_the_store_begins(afterword: Afterword) -> Iterator[Gate]:
-    """The store's thread is busy: what is asked of it meanwhile waits in its queue."""
+    """The store's thread is busy: operations that are submitted meanwhile wait in its queue."""
     gate = Gate()
 
     def wait(store: Store) -> None:
@@ -64,7 +64,7 @@ def before_the_store_begins(afterword: Afterword) -> Iterator[Gate]:
 
 @contextmanager
 def before_the_store_answers(afterword: Afterword) -> Iterator[Gate]:
-    """The store's thread has ended its next transaction, and has yet to say so."""
+    """The store's thread has ended its next transaction, and has not answered yet."""
     gate, store = Gate(), afterword.runtime.store
     transaction = store.transaction
     depth = 0
@@ -101,7 +101,7 @@ def impatient(afterword: Afterword) -> Iterator[None]:
 
 
 def wait_for_the_answer(afterword: Afterword) -> None:
-    """Keep the event loop busy until the store's thread has handed over what it knows."""
+    """Block the event loop until the store's thread has delivered its answer."""
     afterword.runtime.group.run_blocking(calling(lambda store: None), PATIENCE)
 
 
@@ -124,7 +124,7 @@ async def started(afterword: Afterword) -> AsyncIterator[Afterword]:
 
 
 async def request(app: ASGIApp, path: str = "/", **scope: Any) -> list[Message]:
-    """A request as a server hands it over; what was sent."""
+    """Make a request as a server does; return the sent messages."""
     sent: list[Message] = []
     first: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -142,7 +142,7 @@ async def request(app: ASGIApp, path: str = "/", **scope: Any) -> list[Message]:
 
 
 async def connect(app: ASGIApp, path: str = "/") -> list[Message]:
-    """A WebSocket connection of a client that only listens; what was sent."""
+    """Open a WebSocket whose client only receives; return the sent messages."""
     sent: list[Message] = []
     first: list[Message] = [{"type": "websocket.connect"}]
 

@@ -1,4 +1,4 @@
-"""The middleware: what it does to messages, to the lifespan, and when a request is cancelled."""
+"""The middleware: messages, the lifespan, and cancelled requests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ def answer() -> Response:
 
 
 async def get(app: Starlette, path: str = "/", **scope: Any) -> list[Message]:
-    """A request without a client; what was sent."""
+    """Make a request without a client; return the sent messages."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -179,7 +179,7 @@ def test_many_requests_at_the_same_time_keep_their_tasks_apart(tmp_path: Path) -
 
 
 def test_a_request_cancelled_while_it_stores_keeps_no_job_from_running(tmp_path: Path) -> None:
-    """Whenever the cancellation comes, no job stays behind held by this process for ever."""
+    """After a cancellation at any moment, no job stays held by this process."""
 
     async def get_and_cancel(app: Starlette, seconds: float) -> bool:
         answered = False

@@ -193,7 +193,7 @@ def test_a_job_behind_a_call_that_is_not_stored_is_held(outbox: MakeOutbox) -> N
 
 
 def test_a_job_behind_a_unique_one_is_held(outbox: MakeOutbox) -> None:
-    """That one may turn out to be somebody else's, and then nothing holds what is behind it."""
+    """That job may belong to another request; then its followers are not held."""
     each = outbox()
     BackgroundTasks.of_request(each).options(unique="k").add_task(note, "unique")
     first, last = added(each, 1)

@@ -1,4 +1,4 @@
-"""What users pass by mistake, and what it gets."""
+"""Typical mistakes of users, and their error messages."""
 
 import asyncio
 import collections
@@ -76,7 +76,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Case:
-    """A call that somebody makes in a route."""
+    """A call in a route."""
 
     func: Any
     args: tuple[Any, ...] = ()

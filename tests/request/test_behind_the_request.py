@@ -1,4 +1,4 @@
-"""What is added when the request is over: stored at once, or not at all, and told which."""
+"""Calls that are added after the request: stored at once, or refused with an error."""
 
 import asyncio
 from collections.abc import Callable

@@ -106,7 +106,7 @@ async def test_a_key_of_a_savepoint_that_was_rolled_back_is_free(database: Datab
 async def test_the_first_job_of_a_connection_waits_for_another_writer(
     database: Database, tmp_path: Path
 ) -> None:
-    """SQLite refuses at once, whatever the timeout, if the transaction has read before."""
+    """SQLite refuses at once, with any timeout, if the transaction has read before."""
     async with started(application(database)) as afterword:
         other = sqlite3.connect(tmp_path / "app.db", check_same_thread=False, isolation_level=None)
         async with database.visit() as visitor:
@@ -174,7 +174,7 @@ async def test_after_a_rollback_the_next_jobs_are_in_order(database: Database) -
 
 
 async def test_after_a_failure_has_ended_the_next_job_runs(database: Database) -> None:
-    """A failure stops what was added before it, not what a later transaction adds."""
+    """A failure cancels jobs that were added before it, not those of a later transaction."""
     async with started(application(database)) as afterword:
         async with database.visit() as visitor:
             binding = afterword.bind(visitor.raw)
@@ -191,7 +191,7 @@ async def test_after_a_failure_has_ended_the_next_job_runs(database: Database) -
 
 
 async def test_another_users_job_in_between_leaves_no_gap(database: Database) -> None:
-    """A, then a unique job that is there already, then D: D follows A."""
+    """A, then a unique job that exists already, then D: D follows A."""
     async with started(application(database)) as afterword:
         there = await afterword.options(unique="k", delay=3600).add_task(note, "U")
         async with database.visit() as visitor:
@@ -268,7 +268,7 @@ async def test_with_an_idempotency_key_what_was_rolled_back_counts_for_nothing(
 async def test_with_an_idempotency_key_bound_jobs_and_others_are_counted_apart(
     file: Path,
 ) -> None:
-    """In whatever order they come: none gets the key of another one."""
+    """In any order: no call gets the key of another one."""
     app = FastAPI()
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}", idempotent=True)
 
@@ -291,7 +291,7 @@ async def test_with_an_idempotency_key_bound_jobs_and_others_are_counted_apart(
 
 
 async def test_two_sessions_of_one_request_are_one_request(file: Path) -> None:
-    """Each with a transaction of its own: both are stored, and none waits for what is not there."""
+    """Each with its own transaction: both are stored, and none waits for a missing job."""
     app = FastAPI()
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}")
     engine = sqlalchemy.create_engine(f"sqlite:///{file}")

@@ -1,6 +1,6 @@
-"""Whoever adds a job is cancelled, at any moment of the store's answer: it ends, its jobs run.
+"""A coroutine that adds a job is cancelled at any moment of the store's answer: its jobs run.
 
-A cancelled coroutine ends at once, and nothing is left that is held for nobody.
+A cancelled coroutine ends at once, and no job stays held.
 """
 
 import asyncio
@@ -155,7 +155,7 @@ async def test_a_request_with_a_chain_leaves_nothing_behind(moment: Moment, file
 
 @moments
 async def test_whoever_asks_the_store_ends(moment: Moment, file_url: str) -> None:
-    """`GroupCommit.run`, whatever it is used for."""
+    """`GroupCommit.run`, for any operation."""
     job = NewJob(id=new_id(), task=reference(note), arguments='{"text":"x"}')
     async with started(Afterword(FastAPI(), file_url)) as afterword:
         caller = await moment(afterword, lambda: afterword.runtime.group.run(adding([job], None)))

@@ -370,7 +370,7 @@ def test_a_result_is_shown_as_json(api: Api, text: str) -> None:
 
 
 def test_a_job_without_a_result(api: Api) -> None:
-    """Null, as `job.result` is None: who wants JSON gets JSON."""
+    """Null, because `job.result` is None."""
     assert api.get(f"/jobs/{api.ended(Completed())}/result") is None
 
 
@@ -493,13 +493,13 @@ def test_any_state_is_known_to_a_star(api: Api) -> None:
 
 
 def in_thread(x_key: Annotated[str, Header()]) -> None:
-    """A `def` dependency that wants a header."""
+    """A `def` dependency with a header as its parameter."""
     if x_key != "s3same":
         raise HTTPException(401, "who are you?")
 
 
 async def on_loop(request: Request, job_id: str) -> str:
-    """An `async def` one that wants the request and the job's id."""
+    """An `async def` dependency with the request and the job's id as parameters."""
     if request.headers.get("X-Key") != "s3same":
         raise HTTPException(401, f"not {job_id}")
     return "who it is"
@@ -528,7 +528,7 @@ AUTHORIZE = [in_thread, on_loop, says_no, needs_another, Security(with_scopes, s
 
 @pytest.mark.parametrize("authorize", AUTHORIZE)
 def test_every_route_asks_authorize(tmp_path: Path, authorize: Any) -> None:
-    """Who is refused learns nothing, and changes nothing."""
+    """A refused client gets no information, and changes nothing."""
     with serving(tmp_path, authorize=authorize) as api:
         job = api.add(nothing, "s3cret")
         refused = [
@@ -554,7 +554,7 @@ async def is_right(key: str) -> bool:
 
 
 def unawaited(x_key: Annotated[str, Header()]) -> Any:
-    """Returns what nobody has awaited."""
+    """Returns a coroutine that was not awaited."""
     return is_right(x_key)
 
 
@@ -741,7 +741,7 @@ def test_tags_are_the_users_choice(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_busy(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody holds a lock: problem details, and when to try again."""
+    """Another process holds a lock: problem details, and `Retry-After`."""
     monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     job = api.add(nothing, "s3cret")
     with closing(apsw.Connection(str(tmp_path / "jobs.db"))) as other:

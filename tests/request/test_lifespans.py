@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 def inner_application(url: str) -> tuple[FastAPI, Afterword]:
-    """One whose route tells if its job is durable, and one that adds without its request."""
+    """A route that returns if its job is durable, and one that adds outside its request."""
     app = FastAPI()
     afterword = Afterword(app, url)
 

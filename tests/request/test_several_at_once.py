@@ -1,6 +1,6 @@
 """Several coroutines, or threads, of one request add and store at the same time.
 
-Every job runs once, nothing is left running for nobody, and the order of the request is one chain.
+Every job runs once, none stays running, and the order of the request is one chain.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ SENDERS, EACH = 3, 5
 
 @pytest.fixture(params=LOOPS, ids=LOOP_NAMES)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Which coroutine goes on first is the event loop's affair."""
+    """The event loop decides which coroutine continues first."""
     return request.param
 
 

@@ -130,7 +130,7 @@ def chain(background_tasks: BackgroundTasks, first: Any) -> list[Job[Any]]:
 
 
 async def test_behind_a_job_of_others_comes_what_was_added_before_it(store_url: str) -> None:
-    """D follows A, though U belongs to somebody else: A fails, so D does not run."""
+    """D follows A, although U belongs to another request: A fails, so D does not run."""
     async with serving(store_url, lambda tasks: chain(tasks, fail)) as site:
         there = await site.afterword.options(unique="k").add_task(wait_at_gate, "U")
         await wait_for(lambda: seen, description="U runs")

@@ -46,7 +46,7 @@ def connection(postgres_url: str) -> Iterator["psycopg.Connection[Any]"]:
 def test_an_array_has_the_values_of_the_list(
     connection: "psycopg.Connection[Any]", kind: str, values: list[Any]
 ) -> None:
-    """Whatever characters they have."""
+    """Texts with any characters."""
     query = f"SELECT CAST(%s AS {kind}[])".encode()
 
     assert (values,) == connection.execute(query, [values]).fetchone()

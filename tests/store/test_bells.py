@@ -1,4 +1,4 @@
-"""Processes that share a store wake each other, and nobody waits for, or trips over, the others."""
+"""Processes that share a store wake each other, without waiting for each other."""
 
 import os
 import signal

@@ -20,7 +20,7 @@ SKEWS = {"8-days-fast": 8 * DAY, "8-days-slow": -8 * DAY, "1970": -time.time() +
 
 
 class Wrong(Clock):
-    """A clock that is wrong, by as many seconds as somebody says."""
+    """A clock that is wrong by a number of seconds."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -81,7 +81,7 @@ def test_a_wrong_host_says_when_an_attempt_started(store: PostgresStore) -> None
 
 @pytest.fixture
 def clock() -> Wrong:
-    """The clock of a machine, which somebody sets."""
+    """The clock of a machine, which is set by hand."""
     return Wrong()
 
 

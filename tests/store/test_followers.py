@@ -1,4 +1,4 @@
-"""Who waits for a job is let go, or stopped, whatever happens to that job at the same moment."""
+"""Followers of a job become ready or stop, for any concurrent change of that job."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,7 +43,7 @@ def store(store_url: str) -> Iterator[Store]:
 
 
 def claims_of(store: Store, limit: int = 10) -> Sequence[Claim]:
-    """What is claimable now."""
+    """The claimable jobs."""
     return store.claim("ann", ["default"], limit)
 
 
@@ -155,7 +155,7 @@ def execute(session: "psycopg.Connection[Any]", statements: Sequence[Statement])
 
 
 def waits(server: Server, url: str) -> bool:
-    """Whether somebody waits for a lock in this database."""
+    """Return True if a session waits for a lock in this database."""
     ((waiting,),) = server.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         f" AND datname = '{database_of(url)}'"
@@ -176,7 +176,7 @@ def postgres(postgres_url: str) -> Iterator[PostgresStore]:
 def test_a_job_is_added_behind_one_that_is_being_deleted(
     postgres: PostgresStore, server: Server, postgres_url: str
 ) -> None:
-    """It moves up: what was before it had never been."""
+    """It moves up, as if its predecessor had not been added."""
     postgres.add([before := a_job(run_at=4e9)])
     postgres.add([middle := a_job(after=before.id)])
     last = a_job(after=middle.id)
@@ -205,7 +205,7 @@ def test_a_job_is_added_behind_one_that_is_being_discarded(
 def test_a_job_is_added_behind_one_that_stops(
     how: str, postgres: PostgresStore, server: Server, postgres_url: str
 ) -> None:
-    """It stops as well: what it waits for has not completed."""
+    """It stops as well, because its predecessor has not completed."""
     postgres.add([first := a_job()])
     (claim,) = claims_of(postgres)
     postgres.add([middle := a_job(after=first.id)])
@@ -253,7 +253,7 @@ def test_the_key_of_a_predecessor_changes_its_owner(
 def test_neighbours_are_deleted_while_the_first_ends(
     postgres: PostgresStore, postgres_url: str
 ) -> None:
-    """Three processes at a line of jobs: whatever comes first, the last one is ready in the end."""
+    """Three processes change a chain of jobs in any order: the last job is ready in the end."""
     others = [PostgresStore(postgres_url) for _ in range(2)]
     for each in others:
         each.open()

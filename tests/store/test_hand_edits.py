@@ -1,4 +1,4 @@
-"""Rows that somebody has edited by hand: no loop ends, no job is out of reach."""
+"""Rows that were edited by hand: no loop ends, and every job can be reached."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ def note(number: int) -> None:
 
 
 def store_jobs(folder: Path, *jobs: NewJob) -> None:
-    """Put jobs into a store that nobody serves yet."""
+    """Put jobs into a store without workers."""
     store = SQLiteStore.from_url(url_in(folder))
     store.open()
     store.add(jobs)

@@ -1,4 +1,4 @@
-"""A release that knows an older schema works on the same store: a rolling deploy."""
+"""A release with an older schema works on the same store: a rolling deploy."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is specific to the PostgreSQL store; what all stores share is in test_contract.py."""
+"""The PostgreSQL store; tests for all stores are in test_contract.py."""
 
 import threading
 import time
@@ -602,7 +602,7 @@ def test_who_stands_still_while_it_claims_holds_up_its_own_key_only(postgres_url
 
 
 def _drain(store: PostgresStore, worker: str, limit: int) -> list[str]:
-    """What it gets by and by, as long as it says that there may be more."""
+    """Its claims, as long as there may be more."""
     taken = [each.id for each in store.claim(worker, ["default"], limit)]
     return [*taken, *_drain(store, worker, limit)] if store.changed() else taken
 
@@ -693,7 +693,7 @@ def test_what_the_first_schema_held_is_kept(new_postgres_url: str) -> None:
 
 
 def test_jobs_of_the_users_transaction_have_keys(store: PostgresStore, postgres_url: str) -> None:
-    """Who follows a job that is not added there follows the one that is there."""
+    """A follower of a job that is not added follows the existing job."""
     (first,) = _keyed("k")
     store.add([first])
     (again,) = _keyed("k")
@@ -742,7 +742,7 @@ def test_a_claim_that_was_given_back_completes_nothing_there(
 
 
 def test_only_what_writes_is_kept_from_reading_whole_tables(store: PostgresStore) -> None:
-    """What people ask may have to read much, and the planner knows best how."""
+    """Queries of people may read many rows, so the planner is not restricted."""
 
     def settings(asked: session.Session) -> list[Any]:
         connection = asked.connection()

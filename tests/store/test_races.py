@@ -136,7 +136,7 @@ def _unfinished(store: Store) -> int:
 
 
 def test_every_place_is_taken(store_url: str) -> None:
-    """Who could not decide at once looks again: no place stays empty while somebody wants it."""
+    """A process that could not decide looks again: no place stays empty while a job waits."""
     options = JobOptions(limit=10).text()
     with opened(store_url) as stores:
         for number, store in enumerate(stores):
@@ -197,7 +197,7 @@ def test_of_those_who_add_a_key_at_once_one_adds_it(store_url: str) -> None:
 
 
 def test_a_key_that_is_added_while_its_job_ends_names_a_job_that_is_there(store_url: str) -> None:
-    """Whoever adds it gets a job of their own, or learns of one that is there."""
+    """Each caller gets a new job, or the existing one."""
     with opened(store_url, 3) as (working, *adding):
         working.join("ann", LONG)
         ended = threading.Event()
@@ -229,7 +229,7 @@ def test_a_key_that_is_added_while_its_job_ends_names_a_job_that_is_there(store_
 
 
 def test_keys_may_be_added_in_any_order(store_url: str) -> None:
-    """In one batch, nobody waits for somebody who waits for them."""
+    """In one batch, no two jobs wait for each other."""
     keys = [str(number) for number in range(10)]
     with opened(store_url) as stores:
 
@@ -245,7 +245,7 @@ def test_keys_may_be_added_in_any_order(store_url: str) -> None:
 
 
 def test_a_follower_of_what_is_there_is_not_forgotten(store_url: str) -> None:
-    """Who follows a job that was not added runs, also when the one that is there ends just now."""
+    """A follower of a job that was not added runs, even if the existing job ends just now."""
     with opened(store_url, 2) as (one, two):
         one.join("ann", LONG)
         followers = []
@@ -299,7 +299,7 @@ def _run_all(store: Store, worker: str) -> int:
 
 
 def test_every_occurrence_gets_one_job(store_url: str) -> None:
-    """However many processes deal with a schedule, each of its occurrences has one job."""
+    """Each occurrence of a schedule has one job, for any number of processes."""
     names = [f"schedule {number}" for number in range(3)]
     first, last, step = 1_000_000.0, 1_000_050.0, 1.0
     with opened(store_url) as stores:

@@ -264,7 +264,7 @@ def test_added_jobs_do_not_exist_if_it_does_not(store: SQLiteStore, path: Path) 
 
 
 def test_a_held_job_is_queued_there(store: SQLiteStore, path: Path) -> None:
-    """Nobody's claim could be in the user's transaction."""
+    """No claim could be in the user's transaction."""
     with closing(sqlite3.connect(path)) as connection:
         execute(connection, store.adding([job := a_job(held=True)]))
         connection.commit()

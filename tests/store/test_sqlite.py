@@ -1,4 +1,4 @@
-"""What is particular to SQLite: the file, its place, its locks, and many processes at once."""
+"""The SQLite store: the file, its place, its locks, and several processes."""
 
 import json
 import os
@@ -476,7 +476,7 @@ def executed(store: SQLiteStore, statements: Sequence[Statement]) -> None:
 
 
 def test_jobs_of_the_users_transaction_have_keys(store: SQLiteStore) -> None:
-    """Who follows a job that is not added there follows the one that is there."""
+    """A follower of a job that is not added follows the existing job."""
     first, again = (NewJob(id=new_id(), task="app:send", unique_key="k") for _ in range(2))
     store.add([first])
     follower = NewJob(id=new_id(), task="app:send", after=again.id, tags=("a",))
@@ -566,7 +566,7 @@ def test_leaving_removes_the_lock(store: SQLiteStore, path: Path) -> None:
 
 
 def test_the_stores_thread_does_not_wait_for_what_people_read(store: SQLiteStore) -> None:
-    """Somebody counts a history of millions; leases, claims and cancelling go on."""
+    """A query counts a history of millions; leases, claims and cancelling go on."""
     store.join("ann", 60.0)
     job = a_job()
     store.add([job])

@@ -1,4 +1,4 @@
-"""Rows that somebody has made up: they name no file, and stop no loop over the others."""
+"""Forged rows: they name no file, and do not stop the processing of others."""
 
 import os
 from collections.abc import Callable, Iterator
