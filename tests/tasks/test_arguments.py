@@ -504,7 +504,7 @@ def test_what_is_measured_is_no_less_than_its_text() -> None:
 
 
 def test_measuring_does_not_look_into_services() -> None:
-    """Without an annotation a dataclass runs in its request, whatever it holds."""
+    """Without an annotation a call with any dataclass runs in its request."""
     service = Point(1, math.nan)
 
     assert 0 == measure(service, "x")

@@ -150,7 +150,7 @@ def check_recover_fails_poison(store: Store) -> None:
 
 
 def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
-    """This holds however many steps the recovery takes, and whether the worker left or was lost."""
+    """This holds for a recovery in any number of steps, of a worker that left or was lost."""
     for leaves in (False, True):
         worker = f"leaves-{leaves}"
         store.join(worker, LONG)
@@ -202,7 +202,7 @@ def check_on_crash_fail(store: Store) -> None:
 
 
 def check_on_crash_always(store: Store) -> None:
-    """A job with on_crash="always" is queued again, however many workers were lost with it."""
+    """A job with on_crash="always" is queued again after any number of lost workers."""
     attempt = running(store, options=options(on_crash="always"))
     for number in range(1, MAX_LOST + 3):
         store.leave(attempt.worker)
