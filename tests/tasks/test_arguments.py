@@ -309,14 +309,14 @@ def test_what_is_no_json_is_refused_or_comes_back(value: Any) -> None:
 def positional_only(a: int, /, b: int = 2, *rest: int, c: int = 3, **named: int) -> None: ...
 
 
-class Options(TypedDict, total=False):
+class Keywords(TypedDict, total=False):
     """The keywords of a function."""
 
     copies: int
     due: date
 
 
-def with_typed_keywords(**options: Unpack[Options]) -> None: ...
+def with_typed_keywords(**options: Unpack[Keywords]) -> None: ...
 
 
 CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
