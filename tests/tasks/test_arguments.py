@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, Unpack
 
 from afterword.errors import (
     ArgumentError,
@@ -313,6 +313,16 @@ def test_what_is_no_json_is_refused_or_comes_back(value: Any) -> None:
 def positional_only(a: int, /, b: int = 2, *rest: int, c: int = 3, **named: int) -> None: ...
 
 
+class Keywords(TypedDict, total=False):
+    """The keywords of a function."""
+
+    copies: int
+    due: date
+
+
+def with_typed_keywords(**options: Unpack[Keywords]) -> None: ...
+
+
 CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
     "positional": (positional_only, (1,), {}),
     "defaults": (positional_only, (1, 5), {"c": 9}),
@@ -320,6 +330,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
     "keywords": (positional_only, (1,), {"b": 7, "x": 8}),
     "own-name-as-keyword": (positional_only, (1,), {"a": 2, "self": 3, "func": 4}),
     "reserved-names": (take_anything, (1,), {"model_config": 1, "func": 2, "p0": 3, "*rest": 4}),
+    "typed-keywords": (with_typed_keywords, (), {"copies": 2, "due": date(2024, 2, 29)}),
     "nothing": (lambda: None, (), {}),
 }
 
