@@ -48,6 +48,21 @@ def test_columns_are_left_out_in_their_order() -> None:
     assert ("task", "queued") == grid.fitted(5).headings
 
 
+@pytest.mark.parametrize(
+    ("columns", "shown"), [(99, "first  last  example"), (76, "example"), (60, "")]
+)
+def test_a_narrow_terminal_shows_an_example_of_failures_if_there_is_room(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, columns: int, shown: str
+) -> None:
+    failed = shell.fail("ValueError: no such parcel", "orders:pack_parcel")
+    narrow(monkeypatch, columns)
+
+    headings, line = lines(shell.run("failures").out)
+    assert ["count", "task", "error", *shown.split()] == headings.split()
+    assert "orders:pack_parcel  ValueError: no such parcel" in line
+    assert (failed[:18] in line) is bool(shown)
+
+
 def test_columns_are_left_out_rather_than_a_part_of_the_function(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

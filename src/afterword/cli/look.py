@@ -1,6 +1,7 @@
 """`afterword jobs` and `failures`: lists of jobs, and groups of failed ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -160,7 +161,11 @@ def _failure_grid(groups: Sequence[FailureGroup], now: float) -> Grid:
             show_span(now - group.last_at.timestamp()),
             shown_id(group.example),
         )
-    return grid.without("first", "last", "example") if narrower_than(NARROW) else grid
+    if not narrower_than(NARROW):
+        return grid
+    # Task and error are shown whole, as long as that is possible, and then what there is room for.
+    uncut = replace(grid, flexible=(), spare=("first", "last", "example"))
+    return replace(uncut.fitted(output.stdout.width), flexible=grid.flexible)
 
 
 def _tell_rest(found: Failures, limit: int) -> None:
