@@ -77,7 +77,7 @@ def _ends_within(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
 
 
 def _may_be_stopped(pid: int) -> bool:
-    """Whether it runs Python; a test that has stopped it continues it, too."""
+    """Return True if it runs Python; a test that has stopped it continues it, too."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

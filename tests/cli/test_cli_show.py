@@ -1,4 +1,4 @@
-"""`afterword show`: all that is known of one job, and why it is waiting."""
+"""`afterword show`: all data of one job, and the reason why it waits."""
 
 import json
 import re
@@ -18,25 +18,25 @@ pytestmark = pytest.mark.parametrize("shell", ALL_KINDS, indirect=True)
 
 
 def waiting(shell: Shell, job_id: str) -> list[str]:
-    """Why a job is waiting, as a program gets to know it."""
+    """Return the reason why a job waits, as in JSON."""
     said: list[str] = json.loads(shell.run("show", job_id, "--json").out)["waiting"]
     return said
 
 
 def document(shell: Shell, job_id: str) -> dict[str, Any]:
-    """All that is known of a job."""
+    """Return all data of a job, as in JSON."""
     known: dict[str, Any] = json.loads(shell.run("show", job_id, "--json").out)
     return known
 
 
 def facts(shell: Shell, job_id: str) -> dict[str, str]:
-    """The lines of a name and what there is to say of it."""
+    """Return the lines of a name and its value."""
     head = shell.run("show", job_id).out.partition("\n\n")[0]
     return dict(re.split(r"  +", line, maxsplit=1) for line in head.splitlines())
 
 
 def retried(shell: Shell, error: str = "ValueError: no", wait: float = 0.0, **values: Any) -> str:
-    """A job that has failed once, and is tried again; its id."""
+    """Add a job that has failed once and is retried; returns its id."""
     return shell.end(RetryAt(wait, error), **values)
 
 

@@ -1,4 +1,4 @@
-"""What Starlette promises of its background tasks, asked of ours.
+"""The promises of Starlette's background tasks, tested with ours.
 
 With Starlette's import changed, as raw ASGI applications that know nothing of Afterword, and as
 routes of an application that has it.

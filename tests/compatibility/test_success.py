@@ -1,4 +1,4 @@
-"""A request that raised stores nothing; one that answered, whatever its status, keeps its tasks."""
+"""A request that raised stores nothing; one that answered, with any status, keeps its tasks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress

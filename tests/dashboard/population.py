@@ -83,7 +83,7 @@ class Population:
 
 
 def ordinary(store: Store) -> dict[str, str]:
-    """Fill a store as a shop would; returns ids of jobs by what they show."""
+    """Fill a store like that of a shop; returns ids of jobs, each under a name."""
     people = Population(store)
     request = "req-7f3a9c"
     letter = json.dumps(LETTER)

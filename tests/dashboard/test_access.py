@@ -1,4 +1,4 @@
-"""Who may see and do what, on every route, from everywhere."""
+"""Permissions on every route, from every origin and host."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Charts: they are well-formed, fit their picture, and say in words what they show."""
+"""Charts are well-formed, fit their picture, and have a summary in words."""
 
 import math
 import re

@@ -20,7 +20,7 @@ TRANSACTION = ("BEGIN", "COMMIT")
 
 
 class Counting:
-    """A connection that notes what it executes."""
+    """A connection that records its statements."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection

@@ -42,7 +42,7 @@ class JsonSettings:
 
 
 class WorkerSettings:
-    """As `arq` wants it."""
+    """A task with the signature that arq needs."""
 
     functions = (note, fail)
     redis_settings = SETTINGS

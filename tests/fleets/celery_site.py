@@ -61,7 +61,7 @@ def to_taken_queue() -> None:
 
 @shared_task
 def shared(path: str) -> None:
-    """A task of whichever app is the current one."""
+    """A task of the current app."""
 
 
 class Failing(Task):  # type: ignore[misc]

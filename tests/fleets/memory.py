@@ -1,4 +1,4 @@
-"""Celery's broker in the memory of this process, what was published there, and other brokers."""
+"""Celery's broker in the memory of this process, its messages, and other brokers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

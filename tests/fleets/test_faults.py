@@ -25,7 +25,7 @@ SLACK = 30.0  # seconds: what a busy machine adds, but less than if ten calls wa
 
 @pytest.fixture
 def broker(redis: Broker) -> Iterator[Broker]:
-    """A broker of Celery and RQ, without workers: what has arrived is counted in Redis."""
+    """A broker of Celery and RQ, without workers: messages are counted in Redis."""
     client = redis_client.Redis.from_url(redis.url)
     client.flushall()
     client.close()

@@ -1,4 +1,4 @@
-"""What is given to `add_task` is recognised as a task of a fleet, or refused; no body runs here."""
+"""`add_task` recognises a task of a fleet, or refuses it; no body runs here."""
 
 import subprocess
 import sys

@@ -101,7 +101,7 @@ class Gated:
 def test_a_job_that_is_cancelled_while_it_is_sent_is_told_as_it_was(
     site: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its message cannot be taken back: "cancelled" would say that nobody runs it."""
+    """Its message cannot be taken back: "cancelled" would mean that it does not run."""
     gated = Gated(monkeypatch, plain)
     (job_id,) = post(site, lambda tasks: tasks.add_task(plain, "x"))
     assert gated.begun.wait(PATIENCE)

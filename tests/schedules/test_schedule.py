@@ -1,4 +1,4 @@
-"""When schedules are due, and what becomes of the occurrences that nobody was there for.
+"""Due times of schedules, and the treatment of missed occurrences.
 
 The oracle for cron is written from its definition: it walks through every minute of real time and
 looks at the clock on the wall. It knows nothing of cronsim; expressions are made together with the
@@ -788,7 +788,7 @@ STEPS = st.one_of(
 
 
 def expected_firing(schedule: Schedule, due_at: float, now: float) -> Firing:
-    """What is to be created, from the sentences of the documentation."""
+    """The jobs to be created, by the rules of the documentation."""
     upcoming = [due_at, *between(schedule.rule, due_at, now)]
     reached = [each for each in upcoming if each <= now]
     on_time = [each for each in reached[-schedule.limit :] if each >= now - schedule.grace]

@@ -1,4 +1,4 @@
-"""The application's own modules, however it and what it uses are installed."""
+"""The application's own modules, for all ways to install it and its libraries."""
 
 import importlib
 import os
@@ -348,7 +348,7 @@ def send() -> None: ...
 
 
 def test_a_script_may_add_what_is_not_installed(place: Path) -> None:
-    """It runs nothing, so it need not know the application's modules; nothing is called there."""
+    """It runs no jobs, so it needs no list of the application's modules."""
     folders = (
         tree(place / "site", WAYS["a-package"][0] | {"app/main.py": CODE}),
         tree(place / "target", LIBRARY | METADATA),

@@ -1,4 +1,4 @@
-"""What becomes of an attempt: one table, and bounds for any numbers."""
+"""Outcomes of attempts: one table, and bounds for any numbers."""
 
 import asyncio
 from typing import Any
@@ -127,7 +127,7 @@ def test_a_task_says_itself_when_it_is_to_be_tried_again() -> None:
 
 
 def test_backoff_counts_the_failures() -> None:
-    """The delay grows with what has failed, not with shutdowns or lost workers."""
+    """The delay grows with failures, not with shutdowns or lost workers."""
     policy = Policy(retries=9, backoff=Backoff(base=2, jitter=0), failures=2, interrupted=5)
     again = outcome(ValueError(), policy)
 

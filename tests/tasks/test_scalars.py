@@ -1,4 +1,4 @@
-"""Plain arguments take a shorter way, and nobody can tell."""
+"""Plain arguments take a shorter way, with the same results."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""Log lines: what they say, and what nobody can make them say."""
+"""Log lines: their contents, and forged contents."""
 
 import json
 import logging

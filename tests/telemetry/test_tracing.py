@@ -1,4 +1,4 @@
-"""Traces: which spans a job has, what is in them, and how they hang together."""
+"""Traces: the spans of a job, their attributes, and their links."""
 
 import sqlite3
 import subprocess

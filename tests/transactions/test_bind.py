@@ -30,7 +30,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker finds a job by looking now and then: it has to be told."""
+    """No worker finds a job by polling: it must be notified."""
     monkeypatch.setattr("afterword.worker.worker.POLL_EVERY", 3600.0)
 
 

@@ -1,4 +1,4 @@
-"""What can be bound, what is refused, and jobs of a request that are left to its transaction."""
+"""Connections that can be bound, refusals, and jobs of a request in its transaction."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -153,7 +153,7 @@ def test_the_row_factories_of_a_connection_are_the_users(
 
 @pytest.fixture
 def app(file: Path) -> FastAPI:
-    """An application with one route, which does as it is told."""
+    """An application with one route, whose behaviour the test sets."""
     app = FastAPI()
 
     @app.post("/{how}")
@@ -172,7 +172,7 @@ def app(file: Path) -> FastAPI:
 
 
 def _sent(app: FastAPI, file: Path, how: str, **options: Any) -> list[tuple[str, JobState]]:
-    """What has become of the jobs of one request, in the order they were added."""
+    """The states of the jobs of one request, in the order they were added."""
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}", **options)
     with TestClient(app) as client:
         client.post(f"/{how}")

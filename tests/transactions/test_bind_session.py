@@ -1,4 +1,4 @@
-"""AsyncSession: jobs are collected, and written with the commit, whatever the savepoints do."""
+"""AsyncSession: jobs are collected, and written with the commit, with any savepoints."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress

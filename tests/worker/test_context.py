@@ -1,4 +1,4 @@
-"""What a task can know of its attempt, and completing it together with the task's effects."""
+"""The task's view of its attempt, and completing it together with the task's effects."""
 
 import asyncio
 import contextlib
@@ -176,7 +176,7 @@ async def raise_within() -> None:
 
 
 async def lose_within() -> None:
-    """A task whose job is given to somebody else while its first attempt works."""
+    """A task whose job is given to another worker while its first attempt runs."""
     context = current_task()
     async with SEEN["database"].visit(begun=False) as visitor:
         try:
@@ -190,7 +190,7 @@ async def lose_within() -> None:
 
 
 def _lose(context: TaskContext) -> None:
-    """Blocks the event loop, so that nobody can cancel the attempt in between."""
+    """Blocks the event loop, so that the attempt cannot be cancelled in between."""
     group = SEEN["afterword"].runtime.group
     group.run_blocking(calling(lambda store: store.leave(context._claim.worker)))
     group.run_blocking(calling(lambda store: store.recover(10, 0.5)))
@@ -299,7 +299,7 @@ async def test_followers_start_once_the_transaction_has_committed(one_of_each: D
 
 
 async def complete_twice() -> None:
-    """A task that wants too much."""
+    """A task that completes its job twice."""
     await complete()
     try:
         await complete()

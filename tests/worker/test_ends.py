@@ -63,7 +63,7 @@ def state(store: Store, claim: Claim) -> JobState:
 
 @contextmanager
 def without_its_table(store: SQLiteStore) -> Iterator[None]:
-    """Somebody rebuilds the table by hand, under another name."""
+    """The table is rebuilt by hand, under another name."""
     with closing(apsw.Connection(str(store.path))) as other:
         other.set_busy_timeout(10_000)
         other.execute("PRAGMA legacy_alter_table = ON")
@@ -114,7 +114,7 @@ def test_an_outcome_is_tried_again_after_an_error_that_may_pass(
 def test_after_an_error_before_it_began_attempts_are_settled_again(
     store: Ailing, group: GroupCommit, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first of those who wait tells the store's thread; it must not wait for itself."""
+    """The first waiting thread calls the store's thread, which must not wait for itself."""
     (first, second, third), settled = held(group, 3), Settled(group)
     with caplog.at_level(logging.ERROR, "afterword"):
         store.unwell = True

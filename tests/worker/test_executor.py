@@ -1,4 +1,4 @@
-"""One attempt: whatever user code does, it ends as a value, and the worker goes on."""
+"""One attempt: it ends as a value for any user code, and the worker continues."""
 
 import asyncio
 import contextvars

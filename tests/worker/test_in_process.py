@@ -85,7 +85,7 @@ def add_later() -> str:
 
 
 async def test_a_job_that_it_adds_has_its_delay(tmp_path: Path) -> None:
-    """Counted by the store, whatever the child's clock says."""
+    """Measured by the store's clock, not by the child's."""
     async with at_work(tmp_path) as afterword:
         parent = await (await afterword.add_task(add_later)).wait(60)
         (child,) = afterword.runtime.store.get([str(parent.result)])

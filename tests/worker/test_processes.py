@@ -29,7 +29,7 @@ MODULE = in_child.__name__
 
 @dataclass(slots=True)
 class Told:
-    """What a pool has told about a call."""
+    """The callbacks of a pool for a call."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
@@ -191,7 +191,7 @@ def test_logs_are_the_parents_affair(
 def test_what_a_task_prints_goes_to_standard_error(
     processes: Processes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """And what it reads is empty: the pipes are not for it, nor for what it starts."""
+    """Its standard input is empty: neither the task nor its programs get the pipes."""
     answer = value(run(processes, "use_standard_streams"))
 
     assert {"read": ""} == answer
@@ -247,7 +247,7 @@ def test_what_is_sent_too_late_reaches_no_other_call(shared: Processes, tmp_path
     ],
 )
 def test_a_handler_that_raises_ends_its_call(shared: Processes, do: str, last_line: str) -> None:
-    """Whatever it raises is an answer; the next call has a process that is as new."""
+    """Any exception is an answer; the next call has a clean process."""
     first = pid_of(shared)
     ending = run(shared, do)
 
@@ -328,7 +328,7 @@ def test_exit_codes_in_words() -> None:
 
 @pytest.mark.parametrize("do", ["sleep", "compute"])
 def test_a_call_is_killed_whatever_it_is_in(shared: Processes, do: str) -> None:
-    """Also in C code that lets nobody else run; the reason is the one given, the first one."""
+    """Also in C code that holds the interpreter lock; the reason is the first one given."""
     call, told = start(shared, do)
     pid = told.wait_message()["pid"]
     began = time.monotonic()
@@ -373,7 +373,7 @@ def test_a_call_is_killed_before_its_process_is_ready(processes: Processes) -> N
 
 
 def test_a_call_is_killed_before_its_turn(shared: Processes) -> None:
-    """It never runs, and whoever kills it is not called back by itself."""
+    """It never runs, and its callback is not called by the thread that kills it."""
     running, told = start(shared, "wait_for_cancel")
     threads: list[threading.Thread] = []
     request = {"module": MODULE, "do": "nothing"}
@@ -410,7 +410,7 @@ def test_an_idle_process_that_dies_is_replaced(shared: Processes) -> None:
 
 
 def test_each_call_ends_once(make: Make) -> None:
-    """Whatever happens at the same time: ends, kills, deaths, more calls than processes."""
+    """Ends, kills, deaths and more calls than processes, all at the same time."""
     processes, told = make(2), []
     for number in range(12):
         call, each = start(processes, ["nothing", "end_at_once", "fail"][number % 3], code=1)
@@ -696,7 +696,7 @@ DEATHS = {
 @pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
 @pytest.mark.parametrize("do", ["start_program", "compute"])
 def test_no_process_outlives_its_parent(tmp_path: Path, do: str, death: str) -> None:
-    """However it dies, and whatever they are in; nor does what a task has started."""
+    """For any death, in any state; nor do the processes that a task has started."""
     body = f"""
         sent = threading.Event()
         request = {{"module": "main", "do": "{do}", "seconds": 60}}

@@ -1,4 +1,4 @@
-"""How far a task has come: what it may say, what it costs, and what is on record."""
+"""Progress of a task: its values, its cost, and its record."""
 
 import asyncio
 import json
@@ -187,7 +187,7 @@ def test_it_notes_once_until_it_is_taken() -> None:
 
 
 def test_a_million_updates_cost_little() -> None:
-    """Far less than the work that they tell of."""
+    """Far less than the work itself."""
     each = progress()
     begun = time.perf_counter()
     for number in range(1_000_000):

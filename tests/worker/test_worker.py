@@ -1,4 +1,4 @@
-"""The worker: never more than its slots, nothing lost, nothing it does not know is touched."""
+"""The worker: never more than its slots, no lost job, no job without its task."""
 
 import asyncio
 import contextlib
@@ -345,7 +345,7 @@ async def parked(afterword: Afterword, job: NewJob) -> None:
 async def test_an_old_job_that_one_worker_cannot_run_is_left_to_others(
     name: str, arguments: str, tmp_path: Path
 ) -> None:
-    """It waited for its time, for its queue or for its turn, and not for someone who knows it."""
+    """It waited for its time, its queue or its turn, and not for a worker with its task."""
     job = NewJob(id=new_id(), task=name, arguments=arguments)
     async with at_work(tmp_path, worker=False) as afterword:
         await store_jobs(afterword, [job])
@@ -491,7 +491,7 @@ async def test_arguments_whose_reading_raises_are_parked(
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Somebody else writes to the store, and does not come to an end."""
+    """Another process writes to the store, and does not commit."""
     with contextlib.closing(apsw.Connection(str(folder / "jobs.db"))) as other:
         other.set_busy_timeout(10_000)
         other.execute("BEGIN IMMEDIATE")
@@ -506,7 +506,7 @@ def unsettled(afterword: Afterword) -> int:
 async def test_an_outcome_waits_for_a_store_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is locked by somebody else for longer than the store waits."""
+    """The file is locked by another process for longer than the store waits."""
     monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     async with at_work(tmp_path, concurrency=1) as afterword:
         job = await afterword.add_task(wait_at_gate, "once")
