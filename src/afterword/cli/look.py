@@ -97,6 +97,18 @@ def narrower_than(columns: int) -> bool:
     return output.stdout.is_terminal and output.stdout.width < columns
 
 
+def with_room(grid: Grid, spare: Sequence[str], cut: Sequence[str] = ()) -> Grid:
+    """Leave out spare columns in a narrow terminal, so that only the columns `cut` are cut.
+
+    If there is no room even then, the flexible columns are cut.
+    """
+    if not narrower_than(NARROW):
+        return grid
+    width = output.stdout.width
+    fitted = replace(grid, flexible=cut, spare=spare).fitted(width)
+    return fitted if fitted.fits(width) else replace(fitted, flexible=grid.flexible)
+
+
 # ---------------------------------------------------------------------- failures
 
 
@@ -161,11 +173,7 @@ def _failure_grid(groups: Sequence[FailureGroup], now: float) -> Grid:
             show_span(now - group.last_at.timestamp()),
             shown_id(group.example),
         )
-    if not narrower_than(NARROW):
-        return grid
-    # Task and error are shown whole, as long as that is possible, and then what there is room for.
-    uncut = replace(grid, flexible=(), spare=("first", "last", "example"))
-    return replace(uncut.fitted(output.stdout.width), flexible=grid.flexible)
+    return with_room(grid, ("first", "last", "example"))
 
 
 def _tell_rest(found: Failures, limit: int) -> None:
