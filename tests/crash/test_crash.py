@@ -157,7 +157,7 @@ def test_a_task_may_last_longer_than_its_lease(fleet: Fleet) -> None:
 
 
 def test_a_task_of_a_newer_release_waits_for_it(tmp_path: Path, store_url: str) -> None:
-    """A rolling deploy: the worker that does not know a task yet leaves its jobs alone."""
+    """A rolling deploy: a worker without the new task does not run its jobs."""
     fleet = Fleet(tmp_path, 0, url=store_url)
     clients = Clients(seconds=0.0, task="work")
     web, old, new = fleet.server(WORKER=0), fleet.server(WITHOUT="work"), fleet.server()

@@ -176,7 +176,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 @pytest.fixture
 def lasting(file_url: str, clock: time_machine.Traveller) -> Iterator[Store]:
-    """A store with a worker that stays for months."""
+    """A store with a worker that runs for months."""
     store = open_store(file_url)
     store.open()
     store.join(WORKER, 100 * 24 * 3600.0, ["default"], 4)
@@ -206,7 +206,7 @@ def test_counters_never_fall_and_are_the_same_everywhere(
 def test_a_minute_that_is_not_counted_may_lose_jobs(
     lasting: Store, clock: time_machine.Traveller
 ) -> None:
-    """A person retries or deletes jobs that were not exported yet, so no counter falls."""
+    """A person retries or deletes them before they were counted, so no counter falls."""
     ended = EndedJobs(lambda: lasting, lasting.now)
     (added,) = lasting.add([NewJob(id=new_id(), task="m:f")])
     lasting.settle([Settlement(lasting.claim(WORKER, ["default"], 1)[0], Completed())])
@@ -222,7 +222,7 @@ def test_a_minute_that_is_not_counted_may_lose_jobs(
 def test_counters_begin_at_zero_every_28_days(
     lasting: Store, clock: time_machine.Traveller
 ) -> None:
-    """Every series exists from the start, also in a process that starts then."""
+    """Every counter exists from the start, also in a process that starts later."""
     ended = EndedJobs(lambda: lasting, lasting.now)
     end(lasting, Completed())
     clock.shift(100)

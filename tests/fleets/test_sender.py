@@ -191,7 +191,7 @@ def test_calls_behind_one_that_hangs_fail_with_it(fleet: Fleet, clock: Moved) ->
 def test_a_slow_fleet_is_not_taken_for_a_silent_one(
     fleet: Fleet, clock: Moved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calls that had to wait too long are tried later, and the thread goes on."""
+    """Calls that had to wait too long are tried later, and the thread continues."""
     monkeypatch.setattr(module, "SEND_WITHIN", 2.0)  # of which "first" needs a moment
     sender = Sender(fleet)
 

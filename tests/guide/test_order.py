@@ -70,7 +70,7 @@ def test_a_failure_cancels_the_later_ones(app: FastAPI, afterword: Afterword) ->
 
 
 def test_a_failure_may_be_ignored(app: FastAPI, url: str) -> None:
-    """`on_failure="continue"` keeps the order, and goes on."""
+    """`on_failure="continue"` keeps the order, and runs the next job."""
     afterword = Afterword(app, url, on_failure="continue")
     jobs = jobs_of_a_request(app, afterword, break_down, pack)
 

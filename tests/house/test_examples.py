@@ -542,7 +542,7 @@ class Peer:
         return f"http://127.0.0.1:{self.server.server_port}"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """200 and "42"; 500 for whatever begins with /south."""
+        """200 and "42"; 500 for paths that begin with /south."""
         self.requests.append((handler.path, handler.headers.get("Idempotency-Key")))
         try:
             self.meet.wait(30)

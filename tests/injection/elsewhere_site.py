@@ -45,7 +45,7 @@ def mailer() -> Iterator[Mailer]:
 
 @injectable(lifetime="scoped")
 class Audit:
-    """A scoped service that knows its attempt."""
+    """A scoped service that gets its attempt."""
 
     def __init__(self, context: TaskContext) -> None:
         self.who = f"{context.job_id} {context.attempt}"

@@ -112,7 +112,7 @@ def swallowed() -> Iterator[Swallowed]:
 
 @injectable(lifetime="scoped")
 class Audit:
-    """A service that knows the attempt in which it is used."""
+    """A service that gets the attempt in which it is used."""
 
     def __init__(self, context: TaskContext, progress: Progress) -> None:
         self.job_id = context.job_id

@@ -74,7 +74,7 @@ async def fail_once_async(
 
 
 def audit(name: str, audit: Injected[Audit]) -> None:
-    """A task with a service that knows the attempt."""
+    """A task with a service that gets the attempt."""
     audit.progress.update(1, total=2)
     seen.append(audit.job_id)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from afterword import Afterword, task
+from afterword import Afterword, current_task, task
 from tests.at_work import wait_for
 
 # ---------------------------------------------------------------------- the ledger
@@ -100,6 +100,12 @@ def at_most_once(name: str) -> None:
 def alone(name: str, seconds: float = 0.0) -> None:
     """Run one at a time; its process may be killed."""
     begin_and_end(name, seconds)
+
+
+@task(limit=1)
+def alone_until_killed(name: str, hangs: bool = False) -> None:
+    """One at a time; the first attempt of one that hangs ends with its process."""
+    begin_and_end(name, 60 if hangs and current_task().attempt == 1 else 0)
 
 
 # ---------------------------------------------------------------------- what processes do

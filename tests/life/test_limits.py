@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 
-from afterword import Job, JobState
+from afterword import Job, JobState, task
 from afterword.fastapi import BackgroundTasks
 from tests.at_work import wait_for
 from tests.life.process import started
-from tests.life.site import job_of, script, serving, working
+from tests.life.site import PATIENCE, gate, job_of, script, serving, working
 from tests.life.tasks import (
     alone,
+    alone_until_killed,
     begin_and_end,
     lines,
     most_at_once,
     names,
     one_of_a_customer,
     two_at_a_time,
+    write,
 )
 
 pytestmark = pytest.mark.anyio
@@ -99,14 +101,24 @@ async def test_the_jobs_of_a_request_keep_their_order(store_url: str, ledger: Pa
     assert 1 == most_at_once(ledger)
 
 
+@task(limit=1)
+def alone_until_gate(name: str) -> None:
+    write("begin", name)
+    gate.wait(PATIENCE)
+    write("end", name)
+
+
 async def test_a_limit_keeps_nobody_else_waiting(store_url: str, ledger: Path) -> None:
     """There is one slot, and a limited job that has to wait: the next ones run."""
     async with working(store_url, concurrency=1), working(store_url, concurrency=1) as afterword:
-        first = await afterword.add_task(alone, "first", 0.5)
+        first = await afterword.add_task(alone_until_gate, "first")
         await wait_for(lambda: names(ledger, "begin"), description="it runs")
-        second = await afterword.add_task(alone, "second")
+        second = await afterword.add_task(alone_until_gate, "second")
         others = [await afterword.add_task(begin_and_end, f"{n}") for n in range(5)]
-        for job in (*others, first, second):
+        for job in others:
+            await job.wait(60)
+        gate.set()
+        for job in (first, second):
             await job.wait(60)
 
     ended = names(ledger, "end")
@@ -117,13 +129,13 @@ async def test_a_limit_keeps_nobody_else_waiting(store_url: str, ledger: Path) -
 async def test_a_worker_that_is_killed_gives_its_place_back(store_url: str, ledger: Path) -> None:
     """The job that it was running runs again, within the limit."""
     with script(store_url) as afterword:
-        job = await afterword.add_task(alone, "killed", 1.0)
-        others = [await afterword.add_task(alone, f"{n}") for n in range(3)]
-        with started("work", store_url, lease=1.0) as process:
+        job = await afterword.add_task(alone_until_killed, "killed", hangs=True)
+        others = [await afterword.add_task(alone_until_killed, f"{n}") for n in range(3)]
+        with started("work", store_url, lease=2.0) as process:
             await wait_for(lambda: names(ledger, "begin"), description="it runs")
             process.kill()
             process.wait()
-        async with working(store_url, lease=1.0):
+        async with working(store_url):
             for each in (job, *others):
                 await each.wait(60)
         found = await job_of(afterword, job)

@@ -76,7 +76,7 @@ class Parent:
         return self.noted(word)
 
     def wait_told(self, words: str, number: int) -> None:
-        """Wait until it has told this so many times."""
+        """Wait until it has printed this line so many times."""
         wait_until(
             lambda: self.log.read_text().count(words) >= number,
             description=f"{number} times {words!r}; see {self.log}",

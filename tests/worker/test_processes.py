@@ -373,7 +373,7 @@ def test_a_call_is_killed_before_its_process_is_ready(processes: Processes) -> N
 
 
 def test_a_call_is_killed_before_its_turn(shared: Processes) -> None:
-    """It never runs, and the caller of `kill` is not called back."""
+    """It never runs, and its callback is not called by the thread that kills it."""
     running, told = start(shared, "wait_for_cancel")
     threads: list[threading.Thread] = []
     request = {"module": MODULE, "do": "nothing"}

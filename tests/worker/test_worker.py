@@ -345,7 +345,7 @@ async def parked(afterword: Afterword, job: NewJob) -> None:
 async def test_an_old_job_that_one_worker_cannot_run_is_left_to_others(
     name: str, arguments: str, tmp_path: Path
 ) -> None:
-    """It waited for its time, its queue or its turn, not for a worker that knows it."""
+    """It waited for its time, its queue or its turn, and not for a worker with its task."""
     job = NewJob(id=new_id(), task=name, arguments=arguments)
     async with at_work(tmp_path, worker=False) as afterword:
         await store_jobs(afterword, [job])
