@@ -296,7 +296,7 @@ async def test_each_occurrence_of_a_schedule_is_a_trace(
     }
 
 
-# ---------------------------------------------------------------------- nobody listens
+# ---------------------------------------------------------------------- without listeners
 
 
 async def test_nothing_is_stored_if_nobody_listens(store_url: str) -> None:
