@@ -1,7 +1,7 @@
-"""What the benchmark asks of a system, answered in that system's environment.
+"""The benchmark's agent in the environment of a system: it answers questions and runs workers.
 
 `python -m bench.agent MODULE VERB [NUMBER...]` prints JSON as its last line. The store, the
-ledger and the kind of function are in the environment (bench/trial.py).
+ledger and the kind of function are in environment variables (bench/trial.py).
 """
 
 import asyncio
@@ -21,21 +21,21 @@ from bench.ledger import FOLDER, Ledger
 from bench.peer import Peer
 
 GAP = 0.005  # seconds between two jobs whose latency is measured
-LOOK_EVERY = 0.002  # seconds between two looks at a ledger
-ENDED_WITHIN = 30.0  # seconds from the last start until the store knows all ends
+LOOK_EVERY = 0.002  # seconds between two reads of a ledger
+ENDED_WITHIN = 30.0  # seconds from the last start until all jobs have ended in the store
 _WARM_UP = 20  # jobs before the first that is timed: connections, prepared statements
 
 Answer = dict[str, Any]
 
 
 async def describe(peer: Peer, *packages: str) -> Answer:
-    """Versions and set-up."""
+    """Return the versions and the set-up."""
     versions = {name: version(name) for name in packages}
     return {"configuration": peer.configuration, "versions": versions}
 
 
 async def prepare(peer: Peer) -> Answer:
-    """Make the tables."""
+    """Create the tables."""
     await peer.prepare()
     return {}
 
@@ -48,7 +48,7 @@ async def one_by_one(peer: Peer, jobs: str, seconds: str) -> Answer:
 
 
 async def concurrently(peer: Peer, jobs: str, seconds: str) -> Answer:
-    """Store jobs by many callers."""
+    """Store jobs from many callers at once."""
     async with peer.producer() as producer:
         await enqueuing.concurrently(producer, 10 * _WARM_UP, 10.0)
         return asdict(await enqueuing.concurrently(producer, int(jobs), float(seconds)))
@@ -72,10 +72,10 @@ async def paced(peer: Peer, first: str, jobs: str) -> Answer:
 
 
 async def watch(peer: Peer, jobs: str, seconds: str) -> Answer:
-    """Wait until so many jobs have started, then until the store knows that all have ended.
+    """Wait until `jobs` jobs have started, then until all have ended in the store.
 
-    Before the last start it looks at memory only: what is measured is not disturbed. The first
-    count is for the connection; then it says that it is ready.
+    Until the last start it reads memory only, so it does not disturb the measurement. The first
+    count opens the connection; then it prints "ready".
     """
     await peer.count()
     print("ready", flush=True)
@@ -93,7 +93,7 @@ async def watch(peer: Peer, jobs: str, seconds: str) -> Answer:
 
 
 async def count(peer: Peer) -> Answer:
-    """What the store holds."""
+    """Count the jobs in the store."""
     return asdict(await peer.count())
 
 
@@ -114,14 +114,14 @@ def main(module: str, verb: str, *arguments: str) -> None:
     peer: Peer = import_module(f"bench.peers.{module}").peer
     if verb == "worker":
         command = list(peer.worker())
-        os.execv(command[0], command)  # noqa: S606  # without a shell, as it should be
+        os.execv(command[0], command)  # noqa: S606  # no shell
     answer = {each.__name__: each for each in VERBS}[verb]
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         print(json.dumps(runner.run(answer(peer, *arguments))))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The one of uvloop, where the system's environment has it."""
+    """Return uvloop's factory if it is installed in this environment."""
     try:
         import uvloop
     except ModuleNotFoundError:

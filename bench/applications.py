@@ -1,8 +1,8 @@
-"""The applications that are measured: FastAPI's tasks in memory, and Afterword's durable ones.
+"""The measured applications: FastAPI's tasks in memory, and Afterword's durable ones.
 
-A path says what its task is: `/def-0` is a `def` task that does nothing, `/async-1` an `async def`
-task that takes a millisecond. `/async-ten` adds ten tasks, and `/async-chain` is behind a chain of
-dependencies, as an application's routes are.
+A path names its task: `/def-0` adds a `def` task that does nothing, `/async-1` an `async def` task
+that takes a millisecond. `/async-ten` adds ten tasks, and `/async-chain` has a chain of
+dependencies, as routes of real applications do.
 """
 
 import asyncio
@@ -40,30 +40,30 @@ def sync_wait(number: int) -> None:
 
 
 class Session:
-    """Stands for a session of a database."""
+    """A stand-in for a database session."""
 
 
 async def settings() -> dict[str, str]:
-    """The first of the chain."""
+    """Return settings: the first dependency of the chain."""
     return {"currency": "EUR"}
 
 
 async def session(of: Annotated[dict[str, str], Depends(settings)]) -> AsyncIterator[Session]:
-    """Closed when the request is over."""
+    """Yield a session until the request is over."""
     yield Session()
 
 
 async def user(
     of: Annotated[Session, Depends(session)], authorization: Annotated[str, Header()] = "nobody"
 ) -> str:
-    """Reads a header."""
+    """Return a header."""
     return authorization
 
 
 async def orders(
     of: Annotated[Session, Depends(session)], who: Annotated[str, Depends(user)]
 ) -> str:
-    """The last of the chain."""
+    """Return the user: the last dependency of the chain."""
     return who
 
 

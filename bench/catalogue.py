@@ -1,4 +1,4 @@
-"""The systems that are measured: what each is called, stores in, and needs to be installed.
+"""The measured systems: for each its name, its store and the packages it needs.
 
 A system is one entry here and one file in bench/peers.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """Where jobs are stored."""
+    """A kind of store."""
 
     SQLITE = "SQLite"
     POSTGRESQL = "PostgreSQL"
@@ -21,13 +21,13 @@ class Contestant:
     """A system with one store and one kind of function.
 
     Args:
-        name: as the command line has it.
-        title: as the tables have it.
+        name: its name on the command line.
+        title: its name in the tables.
         module: its file in bench/peers.
-        kind: its store.
-        function: what its jobs are, "async def" or "def".
-        requirements: what pip installs into its environment; nothing: it runs in the project's own.
-        packages: whose versions are told.
+        kind: the kind of its store.
+        function: the kind of its jobs, "async def" or "def".
+        requirements: packages to install in its environment; if none, it runs in the project's own.
+        packages: packages whose versions are published.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Contestant:
 
     @property
     def ours(self) -> bool:
-        """Whether it is Afterword."""
+        """True if it is Afterword."""
         return self.module == "afterword"
 
 
@@ -107,9 +107,9 @@ PEERS = [
 
 
 def rivals(peer: Contestant) -> Sequence[Contestant]:
-    """What of ours is measured beside a peer: the same kind of function on the same kind of store.
+    """Return our contestants to compare with a peer: the same kind of function and store.
 
-    There is no Afterword on Redis, so a peer on Redis has a rival on each of our stores.
+    There is no Afterword on Redis, so a peer on Redis is compared on each of our stores.
     """
     return [
         each
@@ -119,10 +119,10 @@ def rivals(peer: Contestant) -> Sequence[Contestant]:
 
 
 def chosen(names: Sequence[str] | None) -> Sequence[Contestant]:
-    """The peers of these names; all of them if none is given.
+    """Return the peers with these names; all of them for None.
 
     Raises:
-        SystemExit: there is no such peer.
+        SystemExit: a name is unknown.
     """
     known = {each.name: each for each in PEERS}
     unknown = [name for name in names or () if name not in known]

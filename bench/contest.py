@@ -1,7 +1,7 @@
-"""Who is measured when: each peer in turns with Afterword, A B A B, within one run.
+"""Contests: each peer is measured in turns with Afterword, A B A B, within one run.
 
-What disturbs the machine disturbs both sides of a pair, so the ratio within a pair counts, and the
-median of these ratios over all rounds.
+Noise on the machine disturbs both sides of a pair, so the result is the median, over all rounds, of
+the ratios within pairs.
 """
 
 import sys
@@ -19,7 +19,7 @@ Key = Callable[[T], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Pair(Generic[T]):
-    """One measurement of a peer, and one of ours that was taken just before."""
+    """One measurement of a peer, and the one of ours that was taken just before."""
 
     rival: Contestant
     peer: Contestant
@@ -29,19 +29,19 @@ class Pair(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Standing(Generic[T]):
-    """All that was measured."""
+    """All measurements so far."""
 
     figures: dict[Contestant, list[T]] = field(default_factory=dict)
     pairs: list[Pair[T]] = field(default_factory=list)
     failed: dict[Contestant, str] = field(default_factory=dict)
 
     def median(self, contestant: Contestant, key: Key[T]) -> float | None:
-        """The median of a figure; None where there is none."""
+        """Return the median of a figure; None if it was not measured."""
         found = [value for each in self.figures[contestant] if (value := key(each)) is not None]
         return median(found) if found else None
 
     def advantages(self, peer: Contestant, key: Key[T]) -> dict[Contestant, float]:
-        """How many times a peer's figure ours is, by our stores."""
+        """Return the ratio of our figure to a peer's, for each of our stores."""
         found: dict[Contestant, list[float]] = {}
         for pair in self.pairs:
             ours, theirs = key(pair.ours), key(pair.theirs)
@@ -55,7 +55,7 @@ def compete(
 ) -> Standing[T]:
     """Measure every peer in turns with its rivals; without peers, ours in turns.
 
-    Who fails is left out from then on, and named.
+    A system that fails is reported and left out from then on.
     """
     standing: Standing[T] = Standing({each: [] for each in [*OURS, *peers]})
     for number in range(1, rounds + 1):
@@ -70,7 +70,7 @@ def compete(
 def in_turns(
     contestants: Sequence[Contestant], rounds: int, measure: Callable[[Contestant], T]
 ) -> Standing[T]:
-    """Measure each once a round, where no ratios are asked for."""
+    """Measure each once a round, without ratios."""
     standing: Standing[T] = Standing({each: [] for each in contestants})
     for number in range(1, rounds + 1):
         for contestant in contestants:

@@ -3,7 +3,7 @@
     python -m bench.direct durable /async-0 sqlite:////tmp/jobs.db 5000
 
 prints, in microseconds per request, the CPU time of the process and that of the event loop's
-thread alone. Steadier than requests per second, because other processes do not disturb it.
+thread alone. It is steadier than requests per second, because other processes disturb it less.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ async def _send(message: Message) -> None:
 
 
 def main() -> None:
-    """Measure one case of the command line."""
+    """Measure the case that the command line names."""
     application, path, url, requests = sys.argv[1:]
     os.chdir(ROOT)
     os.environ["AFTERWORD_URL"] = url

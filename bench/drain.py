@@ -1,8 +1,8 @@
 """D: jobs per second that one worker process, and two, drain from a stored backlog.
 
-From the first start to the moment when the system's own store says that nothing is left. With more
-processes than one, from the first start in the last of them: how long a process takes to come up is
-not what is measured here.
+Timed from the first start to the moment when the system's own store has no unfinished job. With
+several processes, timed from the first start in the last of them, so that the time a process takes
+to come up is not counted.
 """
 
 from dataclasses import dataclass
@@ -25,27 +25,27 @@ BURST = 2_000  # jobs
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """One drained backlog."""
+    """The figures of one drained backlog."""
 
     per_second: float
-    worker_microseconds: float  # processor time per job, all workers together
+    worker_microseconds: float  # CPU time per job, all workers together
     server_microseconds: float | None
 
     def __str__(self) -> str:
-        """For the progress."""
+        """Return a line for the progress output."""
         return f"{self.per_second:,.0f}/s, {self.worker_microseconds:.0f} µs"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The same backlog by one worker process, and by two; and a small one, by one."""
+    """A backlog for each of one and two worker processes, and a small one for one process."""
 
     one: Drained
     two: Drained
     burst: Drained
 
     def __str__(self) -> str:
-        """For the progress."""
+        """Return a line for the progress output."""
         return f"one worker {self.one}; two {self.two}; a burst {self.burst}"
 
 
@@ -151,12 +151,12 @@ def _measure(contestant: Contestant, stores: Stores, jobs: int) -> Figure:
 def drain(
     contestant: Contestant, stores: Stores, jobs: int, workers: int, queues: int = 1
 ) -> Drained:
-    """Fill a store, let workers drain it."""
+    """Fill a store and let workers drain it."""
     with trial(contestant, stores, queues=queues) as run:
         run.ask("in_bulk", jobs)
         watcher = run.begin("watch", jobs, DRAIN_WITHIN)
         assert watcher.stdout
-        watcher.stdout.readline()  # it is ready
+        watcher.stdout.readline()  # "ready"
         with run.workers(workers) as pids:
             run.wait_for_start()
             before = _cpu(run, pids)
@@ -172,16 +172,16 @@ def drain(
 
 
 def _cpu(run: Trial, workers: list[int]) -> tuple[float | None, float | None]:
-    """Seconds of the workers, and of the store's server."""
+    """Return the CPU seconds of the workers, and of the store's server."""
     server = run.store.server
     return cpu_seconds(workers), cpu_seconds([server]) if server else None
 
 
 def require_complete(said: dict[str, Any], jobs: int, run: Trial) -> None:
-    """Accept only a backlog of which the store says that all of it has ended.
+    """Check that the whole backlog has ended, according to the store.
 
     Raises:
-        TrialFailed: it does not say that.
+        TrialFailed: it has not.
     """
     completed = jobs if said.get("completed") is None else said["completed"]
     if "ended_at" not in said or completed < jobs:
@@ -189,11 +189,9 @@ def require_complete(said: dict[str, Any], jobs: int, run: Trial) -> None:
 
 
 def _rate(starts: list[list[Start]], ended_at: int, workers: int) -> float:
-    """Jobs per second since all workers were at work."""
+    """Return the jobs per second since the moment when all workers were working."""
     if len(starts) < workers:
-        raise TrialFailed(
-            f"of {workers} workers only {len(starts)} found something to do: more --jobs are needed"
-        )
+        raise TrialFailed(f"only {len(starts)} of {workers} workers got jobs: use more --jobs")
     begun = max(each[0].at_nanoseconds for each in starts)
     counted = sum(start.at_nanoseconds >= begun for each in starts for start in each)
     return counted / (ended_at - begun) * 1e9

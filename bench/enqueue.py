@@ -1,6 +1,6 @@
-"""E: jobs per second that one process stores: one by one, by many callers at once, in bulk.
+"""E: jobs per second that one process stores: one by one, from many callers at once, in bulk.
 
-A job counts when the call that stores it has returned, and only if the store then holds it.
+A job counts once the call that stores it has returned, and only if the store then holds it.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from bench.trial import Trial, TrialFailed, trial
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Jobs per second; None: the system has no call for many."""
+    """Jobs per second; in bulk, None if the system has no call for many jobs."""
 
     one_by_one: float
     concurrently: float
     in_bulk: float | None
 
     def __str__(self) -> str:
-        """For the progress."""
+        """Return a line for the progress output."""
         bulk = f", {self.in_bulk:,.0f}/s in bulk" if self.in_bulk else ""
         return f"{self.one_by_one:,.0f}/s one by one, {self.concurrently:,.0f}/s at once{bulk}"
 

@@ -1,6 +1,6 @@
-"""Ways to store jobs, each timed: one by one, by many callers at once, in bulk, and paced.
+"""Ways to store jobs, each timed: one by one, from many callers at once, in bulk, and paced.
 
-Runs in the environment of the system that is measured.
+This module runs in the environment of the measured system.
 """
 
 import asyncio
@@ -13,20 +13,20 @@ from itertools import count
 from bench.peer import AsyncProducer, Producer, SyncProducer
 
 CALLERS = 100  # coroutines that store at the same time
-THREADS = 8  # the same for systems whose calls block
-BATCH = 1_000  # jobs per call, where a system takes many
+THREADS = 8  # threads instead, for systems whose calls block
+BATCH = 1_000  # jobs per call, if a system has a call for many
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How many jobs were stored in how long."""
+    """The number of jobs that were stored, and the time that it took."""
 
     jobs: int
     seconds: float
 
 
 async def one_by_one(producer: Producer, jobs: int, seconds: float) -> Stored:
-    """Store one, wait until it is durable, store the next; until the time or the jobs are over."""
+    """Store each job when the one before is durable, until the jobs or the seconds run out."""
     began = time.perf_counter()
     numbers = _until(count(), jobs, began + seconds)
     if isinstance(producer, SyncProducer):
@@ -37,7 +37,7 @@ async def one_by_one(producer: Producer, jobs: int, seconds: float) -> Stored:
 
 
 async def concurrently(producer: Producer, jobs: int, seconds: float) -> Stored:
-    """The same by many callers at once, each of which waits for its own job."""
+    """Store jobs from many callers at once, each of which waits for its own job."""
     began = time.perf_counter()
     counter, deadline = count(), began + seconds  # one counter: the callers share the jobs
     if isinstance(producer, SyncProducer):
@@ -50,7 +50,7 @@ async def concurrently(producer: Producer, jobs: int, seconds: float) -> Stored:
 
 
 async def in_bulk(producer: Producer, jobs: int) -> Stored:
-    """Many jobs per call; `concurrently` where the system has no such call."""
+    """Store many jobs per call, or `concurrently` if the system has no such call."""
     began = time.perf_counter()
     if producer.add_many is None:
         return await concurrently(producer, jobs, float("inf"))
@@ -63,7 +63,7 @@ async def in_bulk(producer: Producer, jobs: int) -> Stored:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """When a job was given to the system, and when it was stored; monotonic nanoseconds."""
+    """The times at which a call that stores a job began and ended; monotonic nanoseconds."""
 
     began_at: int
     ended_at: int

@@ -1,4 +1,4 @@
-"""A virtual environment for each peer, made when it is first needed, kept in .bench."""
+"""Virtual environments, one for each peer, created when first needed and kept in .bench."""
 
 import subprocess
 import sys
@@ -11,9 +11,9 @@ FOLDER = ROOT / ".bench"
 
 
 def python_of(contestant: Contestant) -> Path:
-    """The interpreter that has this system, which is installed if need be.
+    """Return the interpreter for a system; installs the system if needed.
 
-    All environments are of the Python that the project runs on.
+    All environments have the same Python as the project.
     """
     if not contestant.requirements:
         return Path(sys.executable)

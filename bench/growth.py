@@ -1,8 +1,8 @@
-"""G: what a job costs the store while a million wait and ten million have ended.
+"""G: the cost of a job in a store with a million waiting and ten million ended jobs.
 
-The same batches are added, claimed and settled on the empty store and on the full one. The jobs
-that wait do so for every reason there is: for a worker (in another queue), for their time, for
-another job.
+The same batches are added, claimed and settled on the empty store and on the full one. The waiting
+jobs have all three reasons to wait: for a worker (in another queue), for their time, for another
+job.
 """
 
 import sys
@@ -23,11 +23,11 @@ from afterword.store.protocol import Settlement, Store
 from bench.options import Options
 from bench.result import Result
 
-BATCH = 40  # jobs: what a worker with 40 slots claims
+BATCH = 40  # jobs; a worker with 40 slots claims as many
 BATCHES = 100
 VERBS = ("add", "claim", "settle")
 
-# Ids sort by time; these are older than any that is made now. `n` counts the rows of one kind.
+# Ids sort by time; these are older than any new id. `n` counts the rows of one kind.
 _POSTGRES = {
     "id": """CAST('01900000-' || lpad(to_hex(n / 65536), 4, '0') || '-7'
         || lpad(to_hex(n % 4096), 3, '0') || '-8' || lpad(to_hex({kind}), 3, '0') || '-'
@@ -101,7 +101,7 @@ def _measure(
 
 
 def _time_batches(store: Store, worker: str = "bench") -> dict[str, list[float]]:
-    """Microseconds per job of each verb, for each batch."""
+    """Return the microseconds per job of each verb, for each batch."""
     times: dict[str, list[float]] = {verb: [] for verb in VERBS}
 
     def timed(verb: str, call: Callable[[], Any]) -> Any:
@@ -117,7 +117,7 @@ def _time_batches(store: Store, worker: str = "bench") -> dict[str, list[float]]
         ends = [Settlement(claim, Completed()) for claim in claims]
         accepted = timed("settle", lambda ends=ends: store.settle(ends))  # type: ignore[misc]
         if len(accepted) != BATCH or not all(accepted):
-            raise SystemExit(f"{BATCH} jobs were added, and {sum(accepted)} of them settled")
+            raise SystemExit(f"{BATCH} jobs were added, but {sum(accepted)} of them settled")
     return times
 
 
@@ -125,7 +125,7 @@ def _time_batches(store: Store, worker: str = "bench") -> dict[str, list[float]]
 
 
 def _filling(dialect: Mapping[str, str], queued: int, ended: int) -> Iterator[str]:
-    """The statements that fill a store: a third of the queued jobs for each reason to wait."""
+    """Yield statements that fill a store: a third of the queued jobs for each reason to wait."""
     third = queued // 3
     yield _queued(dialect, third, 1, queue="'other'")
     yield _queued(dialect, third, 2, priority="n % 5", run_at=_LATER)
@@ -186,11 +186,11 @@ def _fill_sqlite(url: str, queued: int, ended: int) -> None:
     connection.close()
 
 
-# ---------------------------------------------------------------------- what is shown
+# ---------------------------------------------------------------------- the table
 
 
 def _plan(url: str) -> str:
-    """How the server runs a claim, as it says itself."""
+    """Return the server's own plan of a claim."""
     from afterword.store.postgres.session import PLANS, sql
 
     values = {

@@ -1,4 +1,4 @@
-"""I: what a worker process uses while it has nothing to do, and the memory it has after work."""
+"""I: CPU time and memory of an idle worker process, and its memory after work."""
 
 import time
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Figure:
     after_megabytes: float
 
     def __str__(self) -> str:
-        """For the progress."""
+        """Return a line for the progress output."""
         return f"{self.worker_percent:.2f} %, {self.idle_megabytes:.0f} MB"
 
 
 def measure(options: Options) -> list[Result]:
-    """Each system once a round."""
+    """Measure each system once a round."""
     with Stores(options.folder, options.postgres_url, options.redis_url) as stores:
         standing = in_turns(
             [*OURS, *options.peers], options.rounds, lambda each: _measure(each, stores, options)

@@ -20,12 +20,12 @@ class Mailer:
 
 
 class Session:
-    """What each attempt has for itself."""
+    """A scoped object: each attempt has its own."""
 
 
 @injectable(lifetime="scoped")
 def session() -> Iterator[Session]:
-    """Made by a `yield` factory, for Wireup and for dishka."""
+    """Yield a session, for Wireup and for dishka."""
     yield Session()
 
 
@@ -35,29 +35,29 @@ def get_settings() -> str:
 
 
 def get_db() -> Iterator[str]:
-    """One that yields."""
+    """A dependency that yields."""
     yield "db"
 
 
 def get_user(db: Annotated[str, Depends(get_db)], x: Annotated[str, Depends(get_settings)]) -> str:
-    """One with two of its own."""
+    """A dependency that has two itself."""
     return f"{db} {x}"
 
 
 async def get_settings_async() -> str:
-    """The same three, awaited."""
+    """An `async def` dependency that returns."""
     return "settings"
 
 
 async def get_db_async() -> AsyncIterator[str]:
-    """One that yields."""
+    """An `async def` dependency that yields."""
     yield "db"
 
 
 async def get_user_async(
     db: Annotated[str, Depends(get_db_async)], x: Annotated[str, Depends(get_settings_async)]
 ) -> str:
-    """One with two of its own."""
+    """An `async def` dependency that has two itself."""
     return f"{db} {x}"
 
 
@@ -68,61 +68,61 @@ UserAsync = Annotated[str, Depends(get_user_async)]
 
 
 def plain(number: int) -> None:
-    """Nothing is injected."""
+    """No injection."""
 
 
 async def plain_async(number: int) -> None:
-    """Nothing is injected."""
+    """No injection."""
 
 
 def native(number: int, context: TaskContext, progress: Progress) -> None:
-    """The attempt itself."""
+    """Injection of Afterword's own types."""
 
 
 async def native_async(number: int, context: TaskContext, progress: Progress) -> None:
-    """The attempt itself."""
+    """Injection of Afterword's own types."""
 
 
 def depends(number: int, user: User, db: Db) -> None:
-    """Three dependencies, one of which yields: all of it in one thread."""
+    """Injection of three dependencies, one of which yields, all in one thread."""
 
 
 async def depends_async(number: int, user: UserAsync, db: DbAsync) -> None:
-    """The same, awaited in the event loop."""
+    """Injection of three dependencies, awaited in the event loop."""
 
 
 async def depends_in_threads(number: int, user: User, db: Db) -> None:
-    """As in a route: `def` dependencies of an `async def` task go to a thread, and back."""
+    """Injection as in a route: `def` dependencies of an `async def` task run in a thread."""
 
 
 def depends_in_loop(number: int, user: UserAsync, db: DbAsync) -> None:
-    """`async` dependencies of a `def` task, which itself goes to a thread."""
+    """Injection of `async def` dependencies into a `def` task, which runs in a thread."""
 
 
 def by_wireup(number: int, mailer: Injected[Mailer], session: Injected[Session]) -> None:
-    """A singleton and a scoped object."""
+    """Injection of a singleton and a scoped object."""
 
 
 async def by_wireup_async(
     number: int, mailer: Injected[Mailer], session: Injected[Session]
 ) -> None:
-    """A singleton and a scoped object."""
+    """Injection of a singleton and a scoped object."""
 
 
 async def by_dishka_async(
     number: int, mailer: FromDishka[Mailer], session: FromDishka[Session]
 ) -> None:
-    """A singleton and a scoped object."""
+    """Injection of a singleton and a scoped object."""
 
 
 def container() -> wireup.AsyncContainer:
-    """Wireup's."""
+    """Make Wireup's container."""
     services = [Mailer, session, afterword.wireup, wireup.integration.fastapi]
     return wireup.create_async_container(injectables=services)
 
 
 def application(url: str) -> Afterword:
-    """An application that both containers have been set up for."""
+    """Make an application with both containers."""
     app = FastAPI()
     wireup.integration.fastapi.setup(container(), app)
     provider = dishka.Provider(scope=dishka.Scope.REQUEST)

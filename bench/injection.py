@@ -1,8 +1,8 @@
-"""injection: what it costs an attempt to be given what its task asks for, and to say how far it is.
+"""injection: the cost of injecting a task's parameters, and of reporting progress.
 
-One attempt after the other, from its claim to its outcome, without a store and without waiting: it
-is the worker's own time that is measured. The cases take turns, and what the same dependencies cost
-in the hands of their frameworks is measured beside them.
+Attempts run one after the other, from claim to outcome, without a store and without waiting, so the
+worker's own time is measured. The cases take turns. The same dependencies are also measured in
+their own frameworks.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from bench import injected
 from bench.options import Options
 from bench.result import Result
 
-TIMES = 1_000  # per turn
+TIMES = 1_000  # attempts per turn
 TURNS = 10  # per round
 UPDATES = 1_000_000
 
@@ -40,7 +40,7 @@ Once = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Microseconds of processor time, and by the clock on the wall."""
+    """Microseconds of CPU time, and of elapsed time."""
 
     used: float
     took: float
@@ -51,7 +51,7 @@ Figures = dict[str, list[Figure]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Something that is done again and again. `base`: what it is compared with."""
+    """A measured call; `base` is the case to compare it with."""
 
     name: str
     once: Once
@@ -126,7 +126,7 @@ def _attempts() -> Sequence[Case]:
     ]
 
 
-# ---------------------------------------------------------------------- without us
+# ---------------------------------------------------------------------- without Afterword
 
 
 def _by_themselves() -> Sequence[Case]:

@@ -1,7 +1,7 @@
-"""L: milliseconds from storing a job to its start, with a worker that has nothing else to do.
+"""L: milliseconds from storing a job to its start, with an idle worker.
 
-From another process: the system's worker, and a process that stores a job every 5 ms. In the same
-process: one server, and a client that sends a request every 5 ms; FastAPI's own tasks beside ours.
+In another process: the system's worker, and a process that stores a job every 5 ms. In the same
+process: one server, and a client that sends a request every 5 ms, for FastAPI's tasks and for ours.
 """
 
 import http.client
@@ -25,12 +25,12 @@ from bench.targets import Target, own, times
 from bench.trial import Trial, TrialFailed, trial
 
 START_WITHIN = 15.0  # seconds for the last job
-SETTLE = 1.0  # seconds without work before the first
+SETTLE = 1.0  # seconds without work before the first job
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Milliseconds, of one run."""
+    """The milliseconds of one run."""
 
     median: float  # since the call, or the request, began
     slowest: float  # the 99th percentile of the same
@@ -38,7 +38,7 @@ class Figure:
     stored_slowest: float
 
     def __str__(self) -> str:
-        """For the progress."""
+        """Return a line for the progress output."""
         return f"{self.median:.2f} ms, 99 %: {self.slowest:.2f} ms"
 
 
@@ -65,7 +65,7 @@ TARGETS: list[Target[Figure]] = [
 
 
 def measure(options: Options) -> list[Result]:
-    """Both tables."""
+    """Measure both tables."""
     with Stores(options.folder, options.postgres_url, options.redis_url) as stores:
         standing = compete(
             options.peers, options.rounds, lambda each: _measure(each, stores, options.paced)
@@ -190,7 +190,7 @@ def _requests(case: Case, stores: Stores, jobs: int) -> Figure:
 
 
 def _send(server: Server, path: str, jobs: int) -> list[tuple[int, int]]:
-    """When each request was sent and answered; the first twenty are not timed."""
+    """Send requests; returns when each was sent and answered. The first twenty are not timed."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     calls = []
     for place in range(jobs + 20):

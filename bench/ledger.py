@@ -1,8 +1,8 @@
-"""Which jobs have started, and when: a small file per worker process, written by the jobs.
+"""The ledger of started jobs and their times: a small file per worker process, written by jobs.
 
-The body of every measured job is `mark(number)`, whatever system runs it. It writes two numbers
-into memory that the benchmark can see, so it costs the same everywhere, and next to nothing. That
-a job has *ended* is not for the ledger to say: that is asked of the system's own store.
+The body of every measured job is `mark(number)`, in all systems. It writes two numbers into memory
+that the benchmark shares, so it costs next to nothing, and the same everywhere. The ledger does not
+know when a job has *ended*; the system's own store does.
 """
 
 import mmap
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = "BENCH_LEDGER"
-CAPACITY = 1_000_000  # jobs per process; the file has holes until they are written
+CAPACITY = 1_000_000  # jobs per process; the file is sparse until they are written
 _WORD = 8
-_HEADER = 2  # words: how many jobs, and one that is free
+_HEADER = 2  # words: the number of jobs, and an unused one
 _SIZE = _WORD * (_HEADER + 2 * CAPACITY)
 
 _lock = threading.Lock()
@@ -23,8 +23,8 @@ _cells: "memoryview[int] | None" = None
 
 
 def mark(number: int) -> None:
-    """Note that the job of this number starts now."""
-    global _cells  # noqa: PLW0603  # the body of a job has nowhere else to keep it
+    """Note that the job with this number starts now."""
+    global _cells  # noqa: PLW0603  # one file per process
     with _lock:
         if _cells is None:
             _cells = _open()
@@ -42,7 +42,7 @@ def _open() -> "memoryview[int]":
 
 
 def _forget() -> None:
-    """A forked process has a file of its own."""
+    """Let a forked process open its own file."""
     global _cells, _lock
     _cells, _lock = None, threading.Lock()
 
@@ -52,17 +52,17 @@ os.register_at_fork(after_in_child=_forget)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A job that has started; the clock is the machine's monotonic one."""
+    """The start of a job, by the machine's monotonic clock."""
 
     number: int
     at_nanoseconds: int
 
 
 class Ledger:
-    """Reads what jobs have marked, while they do.
+    """A reader of the starts that jobs have marked, usable while they do.
 
     Args:
-        folder: where the processes write; its name is in their environment.
+        folder: the folder that the processes write to; its name is in their environment.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,11 +70,11 @@ class Ledger:
         self._open: dict[Path, memoryview[int]] = {}
 
     def count(self) -> int:
-        """How many jobs have started."""
+        """Count the jobs that have started."""
         return sum(cells[0] for cells in self._cells())
 
     def starts(self) -> list[list[Start]]:
-        """The starts in each process, in their order there."""
+        """Return the starts in each process, in order."""
         return [_starts(cells) for cells in self._cells() if cells[0]]
 
     def _cells(self) -> list["memoryview[int]"]:

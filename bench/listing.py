@@ -1,8 +1,7 @@
-"""V: what people's questions take while a million jobs wait and ten million have ended.
+"""V: the time of people's queries while a million jobs wait and ten million have ended.
 
-Each verb that a dashboard uses, and each of its screens, is asked several times; the aim is 50 ms.
-The store is filled as for the growth of a store (`bench.growth`), with one failure in sixteen, and
-with a week of counters.
+Each store verb that a dashboard uses, and each of its screens, is called several times; the aim is
+50 ms. The store is filled as in `bench.growth`, with one failure in sixteen and a week of counters.
 """
 
 import functools
@@ -36,7 +35,7 @@ AIM = 50.0  # milliseconds
 _DAY = 24 * HOUR
 _CAP = 10_001  # jobs that are counted in each state
 _TASKS = 10
-_KEPT = {MINUTE: 2 * HOUR, TEN_MINUTES: _DAY, HOUR: 7 * _DAY}  # the charts that are drawn of each
+_KEPT = {MINUTE: 2 * HOUR, TEN_MINUTES: _DAY, HOUR: 7 * _DAY}  # seconds of their charts
 
 _MIDDLE = "01900000-0008-7000-8004-000000080000"  # an id of the history
 
@@ -57,7 +56,7 @@ Question = Callable[[], object]
 
 
 def measure(options: Options) -> list[Result]:
-    """Fill each store, and ask."""
+    """Fill each store, and time the queries."""
     data: dict[str, Mapping[str, list[float]]] = {}
     with _stores(options.urls) as urls:
         for url in urls:
@@ -94,7 +93,7 @@ def _milliseconds(ask: Question) -> float:
 
 
 def _questions(store: Store) -> Iterator[tuple[str, Question]]:
-    """Yield what a dashboard asks, by its name."""
+    """Yield the queries of a dashboard, with their names."""
     now = store.now()
     failed = Filter(state=JobState.FAILED)
     yield "a page of jobs", lambda: store.find(limit=50)
@@ -118,7 +117,7 @@ def _questions(store: Store) -> Iterator[tuple[str, Question]]:
 
 
 def _screens(store: Store) -> Iterator[tuple[str, Question]]:
-    """Yield the screens of the dashboard, from the request to the response."""
+    """Yield the screens of the dashboard, each timed from request to response."""
     source = Source(store=lambda: store, add=_add_nothing, clock=Clock())
     client = TestClient(dashboard(source, authorize=lambda request: "operate"))
     for path in _PATHS:
@@ -160,7 +159,7 @@ def _fill(url: str, queued: int, ended: int) -> None:
 
 
 def _more(dialect: Mapping[str, str], now: float) -> Iterator[str]:
-    """The statements that let jobs fail, and add counters up to now: all that ended is in them."""
+    """Yield statements that make jobs fail, and that add counters up to now."""
     prefix = dialect["prefix"]
     yield f"""
         UPDATE {prefix}history SET state = 'failed', error = 'Traceback (most recent call last):

@@ -1,8 +1,8 @@
-"""Load on one path, from a process of its own: keep-alive connections over plain sockets.
+"""A load generator for one path, in its own process: keep-alive connections over plain sockets.
 
-`python bench/load.py PORT PATH SECONDS` prints {"answered", "failed", "seconds"} as JSON. Every
-request that was sent is waited for, so that `answered` is exact. It costs about a tenth of what
-the fastest measured server does with a request; `wrk` is used instead where it is installed.
+`python bench/load.py PORT PATH SECONDS` prints {"answered", "failed", "seconds"} as JSON. It waits
+for the answer to every request, so `answered` is exact. It needs about a tenth of the CPU time that
+the fastest measured server needs for a request. If `wrk` is installed, that is used instead.
 """
 
 import json
@@ -29,7 +29,7 @@ class _Connection:
         self.socket.sendall(self._request)
 
     def receive(self) -> bool | None:
-        """Whether the answer is a 200; None: it is not complete yet."""
+        """Return True if the answer is a 200, None if it is not complete yet."""
         data = self.socket.recv(65_536)
         if not data:
             raise SystemExit("the server closed a connection")
@@ -48,7 +48,7 @@ def _length(head: bytes) -> int:
 
 
 def load(port: int, path: str, seconds: float) -> dict[str, float]:
-    """Keep every connection busy for so long."""
+    """Keep every connection busy for some seconds."""
     request = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n".encode()
     connections = [_Connection(port, request) for _ in range(CONNECTIONS)]
     by_number = {each.socket.fileno(): each for each in connections}

@@ -13,12 +13,12 @@ afterword = Afterword(durable)
 
 
 async def async_task(number: int) -> None:
-    """The task that is measured, as a coroutine."""
+    """Note the start, in the event loop."""
     mark(number)
 
 
 def sync_task(number: int) -> None:
-    """The same for threads."""
+    """Note the start, in a thread."""
     mark(number)
 
 

@@ -1,4 +1,4 @@
-"""All that `scripts/bench` can measure: to add a measurement, add an entry."""
+"""All measurements of `scripts/bench`: to add one, add an entry."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from bench.result import Result
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One benchmark: its name on the command line, what it shows, and how to run it."""
+    """One benchmark: its name on the command line, a summary, and the function that runs it."""
 
     name: str
     summary: str
@@ -24,10 +24,10 @@ MEASUREMENTS = {
         Measurement("E", "jobs stored per second", enqueue.measure),
         Measurement("D", "jobs drained per second by one and two workers", drain.measure),
         Measurement("L", "time from storing a job to its start", latency.measure),
-        Measurement("I", "what an idle worker uses", idle.measure),
+        Measurement("I", "CPU and memory of an idle worker", idle.measure),
         Measurement("S", "drain by number of workers and of queues", scale.measure),
-        Measurement("injection", "what injection costs an attempt", injection.measure),
-        Measurement("G", "the store while millions wait and have ended", growth.measure),
-        Measurement("V", "what people's questions take then", listing.measure),
+        Measurement("injection", "the cost of injection per attempt", injection.measure),
+        Measurement("G", "the store with millions of waiting and ended jobs", growth.measure),
+        Measurement("V", "the time of people's queries on such a store", listing.measure),
     )
 }

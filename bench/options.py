@@ -1,4 +1,4 @@
-"""What the command line says, for the measurements."""
+"""The options of the command line, for the measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from bench.catalogue import Contestant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How much is measured, and against whom.
+    """The size of the measurements, and the peers.
 
     Args:
-        rounds: medians are of so many.
-        peers: who else is measured.
-        jobs: how many are stored, or wait to be drained.
-        seconds: the longest that one measurement of requests or of storing takes.
-        paced: how many jobs have their latency measured.
-        idle: seconds for which a worker has nothing to do.
+        rounds: number of rounds; the results are medians of them.
+        peers: the other systems to measure.
+        jobs: number of jobs to store or to drain.
+        seconds: the longest time for one measurement of requests or of storing.
+        paced: number of jobs for latency.
+        idle: seconds for which the idle worker is measured.
         workers: numbers of worker processes, for scale.
-        queued, ended: jobs that wait, and jobs in the history, for growth.
-        only: cases of R to measure, beside the first.
-        folder: where the stores are.
+        queued, ended: number of waiting jobs and of jobs in the history, for growth.
+        only: cases of R to measure, besides the first.
+        folder: a folder for the stores.
         urls: stores for growth.
         postgres_url, redis_url: servers to use.
     """

@@ -1,8 +1,7 @@
-"""What a system must be able to do to be measured: a small protocol, and one file for each system.
+"""The protocol of a measured system; each system has one file in bench/peers.
 
-These files run in the environment of their system, which has nothing else installed, so what they
-share imports the standard library only. What a system is called and what its environment holds
-stands in bench/catalogue.py.
+These files run in their system's environment, which has nothing else installed, so the modules that
+they share import the standard library only. Names and requirements are in bench/catalogue.py.
 """
 
 import os
@@ -13,19 +12,19 @@ from typing import Protocol
 
 STORE = "BENCH_STORE"  # the URL of an empty store
 FUNCTION = "BENCH_FUNCTION"  # "async def" or "def"
-QUEUES = "BENCH_QUEUES"  # over how many queues the jobs are spread, where that is measured
-TEXT = "Hello from the background"  # each job has a number and this
+QUEUES = "BENCH_QUEUES"  # number of queues to spread the jobs over, if that is measured
+TEXT = "Hello from the background"  # the arguments of each job are a number and this
 
 Numbers = Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class AsyncProducer:
-    """Stores jobs in the way this system has for asyncio.
+    """Functions that store jobs by the system's asyncio interface.
 
     Args:
-        add: stores one job; it is durable when this has been awaited.
-        add_many: stores many in one call; None where the system has no such call.
+        add: stores one job; the job is durable once this has been awaited.
+        add_many: stores many jobs in one call; None if the system has no such call.
     """
 
     add: Callable[[int], Awaitable[object]]
@@ -34,7 +33,7 @@ class AsyncProducer:
 
 @dataclass(frozen=True, slots=True)
 class SyncProducer:
-    """The same for a system whose calls block."""
+    """Functions that store jobs, for a system whose calls block."""
 
     add: Callable[[int], object]
     add_many: Callable[[Numbers], object] | None = None
@@ -45,11 +44,11 @@ Producer = AsyncProducer | SyncProducer
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a system's own store says.
+    """The jobs in a system's own store.
 
     Args:
         unfinished: jobs that wait or run.
-        completed: outcomes on record; None where the system keeps none.
+        completed: jobs on record as completed; None if the system keeps no outcomes.
     """
 
     unfinished: int
@@ -57,35 +56,35 @@ class Count:
 
 
 class Peer(Protocol):
-    """One system; `bench.peers.huey` has one."""
+    """One system; an example is `bench.peers.huey`."""
 
     @property
     def configuration(self) -> str:
-        """How it is set up, in a line for the table."""
+        """The set-up, in a line for the table."""
 
     async def prepare(self) -> None:
-        """Make what an empty store needs, such as tables."""
+        """Prepare an empty store, for example create tables."""
 
     def producer(self) -> AbstractAsyncContextManager[Producer]:
-        """Connect, to store jobs."""
+        """Connect in order to store jobs."""
 
     def worker(self) -> Sequence[str]:
-        """The command that runs one worker process."""
+        """Return the command that runs one worker process."""
 
     async def count(self) -> Count:
-        """Ask the store; not timed."""
+        """Count the jobs in the store; not timed."""
 
 
 def store_url() -> str:
-    """The store that this process is to use."""
+    """Return the URL of the store for this process."""
     return os.environ[STORE]
 
 
 def is_async() -> bool:
-    """Whether the jobs are to be `async def` functions, for a system that runs both kinds."""
+    """True if the jobs shall be `async def` functions, for a system that runs both kinds."""
     return os.environ[FUNCTION] == "async def"
 
 
 def queue_count() -> int:
-    """Over how many queues the jobs are to be spread."""
+    """Return the number of queues to spread the jobs over."""
     return int(os.environ.get(QUEUES, "1"))

@@ -1,4 +1,4 @@
-"""Ports of this machine: a free one, and one that takes connections."""
+"""Ports of this machine: find a free one, and wait for a server to listen."""
 
 import socket
 import subprocess
@@ -6,7 +6,7 @@ import time
 
 
 def free_port() -> int:
-    """A port on which nothing listens now."""
+    """Return a port on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -14,10 +14,10 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until a server that was started takes connections.
+    """Wait until a started server accepts connections.
 
     Raises:
-        SystemExit: it has ended instead.
+        SystemExit: the server has ended instead.
     """
     while process.poll() is None:
         try:

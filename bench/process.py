@@ -1,4 +1,4 @@
-"""What processes use: processor time and memory, of a process and all that it has started."""
+"""CPU time and memory of processes and their descendants."""
 
 import os
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ class _Stat:
 
 
 def cpu_seconds(roots: Iterable[int]) -> float:
-    """What these processes and their descendants have used, those that have ended included."""
+    """Return the CPU seconds of these processes and their descendants, including ended ones."""
     stats = _stats()
     return sum(stats[pid].cpu_ticks for pid in _family(roots, stats)) / _TICKS
 
 
 def resident_bytes(roots: Iterable[int]) -> int:
-    """The memory that these processes and their descendants have now."""
+    """Return the resident memory of these processes and their descendants."""
     return sum(_resident(pid) for pid in _family(roots, _stats()))
 
 
@@ -47,7 +47,7 @@ def _stat(folder: Path) -> _Stat | None:
     try:
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None  # it has ended meanwhile
+        return None  # the process has ended
     return _Stat(int(fields[1]), sum(map(int, fields[11:15])))
 
 

@@ -1,7 +1,7 @@
 """R: requests per second of one server, with one task per request, or with ten.
 
-The cases take turns, each time with a fresh server and store: A B C A B C A B C. A durable case
-counts only if the store says afterwards that every task of an answered request has run.
+The cases take turns, each time with a fresh server and store: A B C A B C A B C. A figure of a
+durable case counts only if every task of an answered request is completed in the store afterwards.
 """
 
 import json
@@ -29,7 +29,7 @@ DRAIN_WITHIN = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One table: what a request does, and how many processes serve."""
+    """One table: the work of a request, and the number of server processes."""
 
     name: str
     title: str
@@ -45,8 +45,8 @@ SETTINGS = (
     Setting("R-chain", "one server, one no-op task behind a chain of dependencies", "chain"),
     Setting("R-2", "a server of two processes, one no-op task per request", "0", processes=2),
 )
-# How many times the requests per second with tasks in memory, at least; and microseconds of the
-# server's CPU per request, at most.
+# The least ratio to the requests per second with tasks in memory, and the most microseconds of the
+# server's CPU per request.
 TARGETS = {
     "async def, Afterword (SQLite)": (0.5, 155),
     "async def, Afterword (PostgreSQL)": (0.4, None),
@@ -57,7 +57,7 @@ TARGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One application and one path; its store, if its tasks are in one."""
+    """One application and one path; with a store, if it needs one."""
 
     name: str
     application: str
@@ -66,7 +66,7 @@ class Case:
 
     @property
     def durable(self) -> bool:
-        """Whether its tasks are in the store."""
+        """True if its tasks are in the store."""
         return self.path != "/none" and self.kind is not None
 
 
@@ -75,7 +75,7 @@ class Figure:
     """One measurement of one case."""
 
     per_second: float
-    cpu_microseconds: float  # of the server, per request
+    cpu_microseconds: float  # of the server's CPU, per request
     drained_after: float  # seconds from the last answer to the last task's end
 
 
@@ -83,7 +83,7 @@ Figures = dict[Case, list[Figure]]
 
 
 def cases(work: str) -> list[Case]:
-    """The baseline first; then each kind of task in memory, and in each store."""
+    """Return the baseline, then each kind of task in memory and in each store."""
     baseline = [
         Case("no task", "in_memory", "/none"),
         Case("no task, Afterword installed", "durable", "/none", Kind.SQLITE),
@@ -147,7 +147,7 @@ def _load(server: Server, case: Case, seconds: float) -> tuple[int, float]:
 
 
 def _wrk(server: Server, case: Case, seconds: float) -> tuple[int, float]:
-    """Load by `wrk`, which ends with up to 32 requests under way and does not count them."""
+    """Load by `wrk`, which at its end does not count up to 32 requests under way."""
     url = f"http://127.0.0.1:{server.port}{case.path}"
     command = ["wrk", "-t1", "-c32", f"-d{max(1, round(seconds))}s", "-s", "bench/post.lua", url]
     said = subprocess.check_output(command, cwd=ROOT, text=True)
@@ -160,7 +160,7 @@ def _wrk(server: Server, case: Case, seconds: float) -> tuple[int, float]:
 
 
 def _require_all_ran(url: str, tasks: int) -> float:
-    """Wait until no job is left; how long that took. Fewer completed than answered: no result."""
+    """Wait until no job is left; returns the seconds. Exit if fewer tasks were completed."""
     store, started = open_store(url), time.perf_counter()
     store.open()
     try:
@@ -171,7 +171,7 @@ def _require_all_ran(url: str, tasks: int) -> float:
     finally:
         store.close()
     if counts[JobState.COMPLETED] < tasks:
-        raise SystemExit(f"{tasks} tasks were answered for, but the store says {counts}")
+        raise SystemExit(f"requests with {tasks} tasks were answered, but the store has {counts}")
     return time.perf_counter() - started
 
 
@@ -210,7 +210,7 @@ def _row(case: Case, figures: Figures) -> list[str]:
 
 
 def _targets(figures: Figures) -> str:
-    """A line for each target: the figure, and whether it is met."""
+    """Return a line for each target: the figure, and "met" or "not met"."""
     return "\n".join(line for case in figures for line in _lines_of(case, figures))
 
 
@@ -238,6 +238,6 @@ def _twins(each: Case, case: Case) -> bool:
 
 
 def _ratio(measured: Sequence[Figure], base: Sequence[Figure]) -> str:
-    """The median of the ratios within each round: what disturbs a round disturbs both."""
+    """Return the median of the ratios within rounds: noise in a round disturbs both figures."""
     ratios = [one.per_second / other.per_second for one, other in zip(measured, base, strict=False)]
     return f"{median(ratios):.2f}" if ratios else ""

@@ -1,4 +1,4 @@
-"""A result: as a table for people, as JSON for programs, each with the machine it is from."""
+"""Results: tables for people and JSON for programs, each with the machine and versions."""
 
 import json
 import os
@@ -23,7 +23,7 @@ written by `scripts/bench`.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The outcome of one benchmark: medians in the rows, every round in the data."""
+    """The result of one benchmark: medians in the rows, every round in the data."""
 
     name: str
     title: str
@@ -31,10 +31,10 @@ class Result:
     rows: Sequence[Sequence[str]]
     notes: str
     data: Mapping[str, Any]
-    versions: Sequence[str] = ()  # beside those of what a benchmark always uses
+    versions: Sequence[str] = ()  # besides those of PACKAGES, Python and SQLite
 
     def as_markdown(self) -> str:
-        """Title, table, and what has to be known about it."""
+        """Return title, table, notes and surroundings as Markdown."""
         rule = ["---", *["---:" for _ in self.header[1:]]]
         lines = ["| " + " | ".join(row) + " |" for row in [self.header, rule, *self.rows]]
         table = "\n".join(lines)
@@ -47,9 +47,9 @@ class Result:
 
 
 def publish(result: Result, root: Path) -> None:
-    """Write bench/results/NAME.json, and the table into the docs.
+    """Write bench/results/NAME.json, and the table in the docs.
 
-    The page is the one that has the table already; a new one goes to docs/benchmarks.md.
+    The table stays on the page that already has it; a new one goes to docs/benchmarks.md.
     """
     file = root / "bench" / "results" / f"{result.name}.json"
     file.parent.mkdir(exist_ok=True)
@@ -67,7 +67,7 @@ def _page_of(result: Result, docs: Path) -> Path:
 
 
 def _with_section(page: str, result: Result) -> str:
-    """The page with what stands between the benchmark's markers replaced, or added at its end."""
+    """Return the page with the benchmark's section replaced, or added at the end."""
     begin, end = f"<!-- bench {result.name} -->", f"<!-- end of bench {result.name} -->"
     section = f"{begin}\n{result.as_markdown()}{end}"
     if begin not in page:

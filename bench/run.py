@@ -1,7 +1,7 @@
 """Run benchmarks: `scripts/bench R E D`, or all of them when none is named.
 
-Prints tables, and writes them to bench/results/ and into the docs. Machines are shared and noisy,
-so only ratios count, of figures that were measured in turns within one run.
+It prints tables, and writes the results to bench/results/ and the docs. Machines are shared and
+noisy, so only ratios of figures that were measured in turns within one run count.
 """
 
 import argparse
@@ -62,22 +62,22 @@ def _parser() -> argparse.ArgumentParser:
         "--peers",
         nargs="*",
         metavar="PEER",
-        help=f"who else is measured: {', '.join(each.name for each in PEERS)}. Default: all",
+        help=f"systems to compare with: {', '.join(each.name for each in PEERS)}. Default: all",
     )
-    parser.add_argument("--quick", action="store_true", help="small and once, to try it")
-    parser.add_argument("--rounds", type=int, help="medians are of so many. Default: 3")
+    parser.add_argument("--quick", action="store_true", help="small numbers and one round")
+    parser.add_argument("--rounds", type=int, help="number of rounds. Default: 3")
     parser.add_argument("--jobs", type=int, help="E, D, I, S: jobs. Default: 20,000")
-    parser.add_argument("--seconds", type=float, help="R, E: the longest time. Default: 5")
+    parser.add_argument("--seconds", type=float, help="R, E: most for a measurement. Default: 5")
     parser.add_argument("--paced", type=int, help="L: jobs. Default: 500")
     parser.add_argument("--idle", type=float, help="I: seconds. Default: 20")
     parser.add_argument("--workers", type=int, nargs="*", help="S: processes. Default: 1 2 4 8")
     parser.add_argument("--queued", type=int, help="G, V: jobs that wait. Default: 1,000,000")
     parser.add_argument("--ended", type=int, help="G, V: jobs in the history. Default: 10,000,000")
-    parser.add_argument("--only", nargs="*", default=[], help="R: these cases, beside the first")
+    parser.add_argument("--only", nargs="*", default=[], help="R: these cases, besides the first")
     parser.add_argument("--url", action="append", help="G: an empty store; may be repeated")
     parser.add_argument("--postgres-url", help="a server to use. Default: a private one")
     parser.add_argument("--redis-url", help="a server with an empty database. Default: private")
-    parser.add_argument("--folder", type=Path, help="where the stores are, e.g. another disk")
+    parser.add_argument("--folder", type=Path, help="a folder for the stores, e.g. on another disk")
     parser.add_argument("--dry-run", action="store_true", help="write no files")
     return parser
 
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 def _known(name: str) -> str:
     if name not in MEASUREMENTS:
         known: Sequence[str] = list(MEASUREMENTS)
-        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
     return name
 
 

@@ -1,4 +1,4 @@
-"""S: how the drain grows with worker processes, and what many small queues cost."""
+"""S: jobs drained per second by the number of worker processes, and with many small queues."""
 
 import sys
 from dataclasses import asdict
@@ -12,12 +12,12 @@ from bench.stores import Stores
 
 QUEUES = 100
 
-# By the number of workers; 0: one worker for many queues.
+# Keys are numbers of workers; 0 is one worker with many queues.
 Figures = dict[int, list[Drained]]
 
 
 def measure(options: Options) -> list[Result]:
-    """Afterword by itself: each number of workers once a round."""
+    """Measure Afterword alone: each number of workers once a round."""
     contestants = [each for each in OURS if each.function == "async def"]
     figures: dict[Contestant, Figures] = {each: {} for each in contestants}
     with Stores(options.folder, options.postgres_url, options.redis_url) as stores:

@@ -1,4 +1,4 @@
-"""A uvicorn server, as a benchmark wants it: uvloop, httptools, no access log."""
+"""A uvicorn server set up for benchmarks: uvloop, httptools, no access log."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ class Server:
 
     @property
     def cpu_seconds(self) -> float:
-        """What the process has used so far, all its threads together."""
+        """CPU seconds of the process and its descendants so far."""
         return cpu_seconds([self.process.pid])
 
 
@@ -33,7 +33,7 @@ def running(
     *,
     processes: int = 1,
 ) -> Iterator[Server]:
-    """Start `module:name` with its jobs in the store of this URL; stopped at the end."""
+    """Run the application `module:name` on the store with this URL, until the end of the block."""
     port = free_port()
     command = [
         *(sys.executable, "-m", "uvicorn", application, "--port", str(port)),

@@ -1,8 +1,8 @@
 """Empty stores, one for each measurement: SQLite files, PostgreSQL databases, Redis.
 
-Servers are started when they are first needed and stopped at the end, on a free port of 127.0.0.1,
-with their settings for production: PostgreSQL as it comes (fsync, full page writes), Redis with its
-append-only file, written to the disk each second. Or they are given.
+Servers are started when first needed and stopped at the end, on a free port of 127.0.0.1, with
+settings for production: PostgreSQL with its defaults (fsync, full page writes), Redis with its
+append-only file, which is written to the disk each second. Other servers can be given by URL.
 """
 
 import os
@@ -30,8 +30,8 @@ class Store:
     """An empty store.
 
     Args:
-        url: where it is.
-        server: the process that serves it; None: no process of its own, or an unknown one.
+        url: its address.
+        server: the id of the process that serves it; None if there is none, or if it is unknown.
     """
 
     url: str
@@ -39,12 +39,12 @@ class Store:
 
 
 class Stores:
-    """Gives out empty stores, for as long as it is entered.
+    """A context manager that gives out empty stores.
 
     Args:
-        folder: where files and servers have their data. Default: the system's temporary folder.
-        postgres_url: a server to use, by a role that may create databases. Default: a private one.
-        redis_url: a server to use, whose database is empty. Default: a private one.
+        folder: a folder for the data of files and servers. Default: the system's temporary folder.
+        postgres_url: a server, with a role that may create databases. Default: a private one.
+        redis_url: a server with an empty database. Default: a private one.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Stores:
 
     @contextmanager
     def empty(self, kind: Kind) -> Iterator[Store]:
-        """A store of this kind, which goes away at the end of the block."""
+        """Make a store of this kind, and remove it at the end of the block."""
         if kind is Kind.SQLITE:
             with tempfile.TemporaryDirectory(prefix="afterword-bench-", dir=self.folder) as folder:
                 yield Store(f"sqlite:///{folder}/jobs.db")
@@ -87,7 +87,7 @@ class Stores:
             redis.flush()
 
     def versions(self) -> Sequence[str]:
-        """The servers that were used."""
+        """Return the versions of the servers that were used."""
         found = []
         if self._postgres:
             found.append(f"PostgreSQL {self._postgres.execute('SHOW server_version')[0][0]}")
@@ -98,14 +98,14 @@ class Stores:
     def _start_postgres(self) -> Server:
         if self._postgres_url:
             return Server(self._postgres_url)
-        as_it_comes = Cluster(  # what tests switch off, or make small
+        with_defaults = Cluster(  # settings that tests switch off, or make smaller
             fsync="on",
             full_page_writes="on",
             shared_buffers="128MB",
             wal_level="replica",
             max_wal_senders="10",
         )
-        return self._stack.enter_context(as_it_comes)
+        return self._stack.enter_context(with_defaults)
 
     def _start_redis(self) -> "_Redis":
         if self._redis_url:
@@ -125,7 +125,7 @@ def _postmaster(server: Server) -> int | None:
 
 
 class _Redis:
-    """The little that is asked of Redis here, without its client."""
+    """A minimal Redis client for the commands that are needed here."""
 
     def __init__(self, url: str, pid: int | None = None) -> None:
         self.url, self.pid = url, pid
@@ -174,7 +174,7 @@ def _private_redis(parent: Path | None) -> Iterator[_Redis]:
 
 
 def _redis_server() -> str:
-    """The program, from Debian's packages if it is not there yet."""
+    """Return the program; installs Debian's package if it is missing."""
     if found := shutil.which("redis-server"):
         return found
     if os.geteuid() or not shutil.which("apt-get"):

@@ -1,4 +1,4 @@
-"""The tables of contests: a row for each system, with how many times its figure ours is."""
+"""The tables of contests: a row for each system, with the ratio of our figure to its own."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -30,7 +30,7 @@ def competition(
     notes: str,
     targets: Sequence[Target[T]] = (),
 ) -> Result:
-    """The result of a contest: the cells of each row are made by `row`."""
+    """Make the result of a contest; `row` makes the cells of each row."""
     present = [each for each, figures in standing.figures.items() if figures]
     described = {each: _describe(each, stores) for each in present}
     return Result(
@@ -51,12 +51,12 @@ def competition(
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A figure for a cell."""
+    """Format a figure for a cell."""
     return "" if value is None else f"{value:,.{digits}f}"
 
 
 def advantage(standing: Standing[T], contestant: Contestant, key: Key[T], digits: int = 1) -> str:
-    """How many times a peer's figure ours is; by our store if the peer met two of them."""
+    """Format the ratio of our figure to a peer's; for each of our stores if there are two."""
     found = standing.advantages(contestant, key)
     if len(found) > 1:
         return ", ".join(f"{ratio:.{digits}f} × ({rival.kind})" for rival, ratio in found.items())

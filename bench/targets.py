@@ -1,4 +1,4 @@
-"""Targets: what a figure ought to be, set before it was measured, and whether it is."""
+"""Targets for figures, set before they were measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Target(Generic[T]):
 
     Args:
         text: the figure and its target, in words.
-        measured: finds the figure; None: it was not measured.
-        least, most: the figure ought to be at least, or at most, so much.
+        measured: finds the figure; returns None if it was not measured.
+        least, most: the smallest and the largest figure that meets the target.
     """
 
     text: str
@@ -28,7 +28,7 @@ class Target(Generic[T]):
     most: float = float("inf")
 
     def line(self, standing: Standing[T]) -> str:
-        """A line below the table."""
+        """Return the line of this target below the table."""
         figure = self.measured(standing)
         if figure is None:
             return f"- {self.text}: not measured"
@@ -37,12 +37,12 @@ class Target(Generic[T]):
 
 
 def lines(standing: Standing[T], targets: Sequence[Target[T]]) -> str:
-    """All targets of a table, each with its figure."""
+    """Return the lines of all targets of a table, each with its figure."""
     return "\n".join(["Targets:", "", *(each.line(standing) for each in targets)])
 
 
 def times(peer: str, key: Key[T]) -> Measured[T]:
-    """How many times the figure of a peer ours is; by their names on the command line."""
+    """Find the ratio of our figure to that of a peer, by its name on the command line."""
     (contestant,) = (each for each in PEERS if each.name == peer)
 
     def measured(standing: Standing[T]) -> float | None:
@@ -54,7 +54,7 @@ def times(peer: str, key: Key[T]) -> Measured[T]:
 
 
 def own(name: str, key: Key[T]) -> Measured[T]:
-    """The median of a figure of ours."""
+    """Find the median of a figure of ours, by its name on the command line."""
     (contestant,) = (each for each in OURS if each.name == name)
 
     def measured(standing: Standing[T]) -> float | None:

@@ -1,4 +1,4 @@
-"""One system on one empty store: ask its agent, run its workers, read its ledger."""
+"""A trial of one system on one empty store: ask its agent, run its workers, read its ledger."""
 
 import json
 import os
@@ -25,11 +25,11 @@ Process = subprocess.Popen[str]
 
 
 class TrialFailed(Exception):
-    """A system could not do what it was asked; the text says what it said."""
+    """A failure of a system to do what it was asked; the text includes its output."""
 
 
 class Trial:
-    """What can be done with a contestant on a store of its own."""
+    """A contestant on its own store."""
 
     def __init__(self, contestant: Contestant, store: Store, folder: Path, queues: int = 1) -> None:
         self.contestant, self.store, self._queues = contestant, store, queues
@@ -49,7 +49,7 @@ class Trial:
         )
 
     def answer(self, process: Process) -> dict[str, Any]:
-        """The answer to what was begun."""
+        """Wait for the answer to a question that was begun."""
         said, _ = process.communicate(timeout=ANSWER_WITHIN)
         if process.returncode:
             raise TrialFailed(f"{self.contestant.title}: {process.args!r} ended with an error")
@@ -58,7 +58,7 @@ class Trial:
 
     @contextmanager
     def workers(self, number: int) -> Iterator[list[int]]:
-        """So many worker processes, by their ids; what they log is shown if one of them ends."""
+        """Run worker processes; yields their ids. If one ends early, the error has its log."""
         with self._log.open("ab") as log:
             processes = [self._start_worker(log.fileno()) for _ in range(number)]
         try:
@@ -68,10 +68,10 @@ class Trial:
             _stop(processes)
 
     def wait_for_start(self, jobs: int = 1) -> None:
-        """Wait until so many jobs have started.
+        """Wait until this number of jobs has started.
 
         Raises:
-            TrialFailed: they have not, a minute later.
+            TrialFailed: they have not started within a minute.
         """
         deadline = time.monotonic() + START_WITHIN
         while self.ledger.count() < jobs:
@@ -80,7 +80,7 @@ class Trial:
             time.sleep(0.005)
 
     def explain(self) -> str:
-        """The end of what the workers have logged."""
+        """Return the end of the workers' log."""
         return self._log.read_text(errors="replace")[-4_000:] if self._log.exists() else ""
 
     def _start_worker(self, log: int) -> "subprocess.Popen[bytes]":
@@ -116,7 +116,7 @@ class Trial:
 
 @contextmanager
 def trial(contestant: Contestant, stores: Stores, *, queues: int = 1) -> Iterator[Trial]:
-    """A contestant on an empty store, with its tables made."""
+    """Begin a trial of a contestant on an empty store, with its tables created."""
     with (
         tempfile.TemporaryDirectory(prefix="afterword-bench-") as folder,
         stores.empty(contestant.kind) as store,
@@ -127,7 +127,7 @@ def trial(contestant: Contestant, stores: Stores, *, queues: int = 1) -> Iterato
 
 
 def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
-    """Ask the workers to end; what is left of them, and what they have started, is killed."""
+    """Ask the workers to end, then kill those that are left, with their child processes."""
     for process in processes:
         process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + STOP_WITHIN
@@ -140,7 +140,7 @@ def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
 
 
 def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
-    """Without reaping it: as long as it is there, its number cannot be another process's."""
+    """True if it has ended; it is not reaped, so its id cannot become another process's."""
     if process.returncode is not None:
         return True
     return bool(os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))

@@ -36,7 +36,7 @@ BOTH = (SQLITE, POSTGRES)
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is done, and on which stores it can be done."""
+    """An experiment and the stores that it can run on."""
 
     run: Callable[[Lab], Finding]
     stores: tuple[str, ...] = BOTH
@@ -93,7 +93,7 @@ QUICK = ["A", "B", "C", "D"]
 
 
 def main() -> int:
-    """What `scripts/chaos` calls."""
+    """Run the experiments of the command line; returns the exit code."""
     options = _options()
     stores = [store for store in BOTH if options.store in (None, store.lower())]
     plan = [
@@ -102,7 +102,7 @@ def main() -> int:
         for store in EXPERIMENTS[name].stores
         if store in stores
     ]
-    # Unlike the tests' server, this one is as safe as its users': it writes through to the disk.
+    # Unlike the tests' server, this one writes through to the disk, as servers of users do.
     with Cluster(fsync="on", full_page_writes="on") as cluster:
         findings = [
             _run(name, cluster if store == POSTGRES else None, publish=not options.dry_run)
@@ -119,17 +119,17 @@ def _options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(QUICK)}")
-    parser.add_argument("--store", choices=[store.lower() for store in BOTH], help="only this one")
-    parser.add_argument("--dry-run", action="store_true", help="print only, write nothing")
+    parser.add_argument("--store", choices=[store.lower() for store in BOTH], help="use only this")
+    parser.add_argument("--dry-run", action="store_true", help="print the results, write no files")
     options = parser.parse_args()
-    # Not `choices=`: argparse holds the empty list against it, too.
+    # Not `choices=`: argparse would refuse the empty list.
     if unknown := [name for name in options.names if name not in EXPERIMENTS]:
         parser.error(f"NAME is one of {list(EXPERIMENTS)}, not {unknown[0]!r}")
     return options
 
 
 def _run(name: str, cluster: Cluster | None, *, publish: bool) -> bool:
-    """Run one experiment in a folder of its own, which is kept if the experiment fails."""
+    """Run one experiment in its own folder, which is kept if the experiment fails."""
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
     try:
         finding = EXPERIMENTS[name].run(Lab(folder, cluster))

@@ -1,9 +1,8 @@
-"""Wall clocks that are set, while processes work (F34). Takes libfaketime.
+"""Experiment F34: wall clocks are set while processes work. Needs libfaketime.
 
-On one host only the clock of a process can be set apart from the others', and only by a library
-that answers in the system's place: Debian's libfaketime. It changes what the wall clock says; time
-that is waited for (`CLOCK_MONOTONIC`) stays the system's, as it does when an administrator or NTP
-sets a real clock.
+One process of a host can have its own wall clock only through a library that answers in place of
+the system: Debian's libfaketime. It changes the wall clock only. Waits go by the system's
+`CLOCK_MONOTONIC`, as they do when an administrator or NTP sets a real clock.
 """
 
 import time
@@ -18,14 +17,14 @@ from tests.crash.fleet import Clients, Fleet
 
 LEASE = 3.0  # seconds
 HOUR, DAY = 3600, 24 * 3600
-STEPS = (-HOUR, HOUR, DAY)  # beside the right time; forward at last, for schedules wait for a clock
+STEPS = (-HOUR, HOUR, DAY)  # off the right time; forward last, because schedules wait for a clock
 
 
 class SettableClock:
-    """The wall clock of some processes.
+    """A wall clock of some processes, which can be set.
 
     Args:
-        folder: for the file that says how far it is off.
+        folder: holds the file that says by how many seconds the clock is off.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +33,7 @@ class SettableClock:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs in order to have this clock."""
+        """Environment variables that give a process this clock."""
         return {
             "LD_PRELOAD": str(_library()),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
@@ -44,7 +43,7 @@ class SettableClock:
         }
 
     def set(self, seconds: int) -> None:
-        """Let it be off by this much from now on."""
+        """Let the clock be off by these seconds from now on."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+d}\n")
         new.replace(self._file)
@@ -60,7 +59,7 @@ def tidy_up(fleet: Fleet) -> None:
 def _library() -> Path:
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not found:
-        raise LookupError("F34 takes libfaketime: apt-get install libfaketime")
+        raise LookupError("F34 needs libfaketime: apt-get install libfaketime")
     return found[0]
 
 
@@ -87,7 +86,7 @@ def set_clocks(lab: Lab, *, seconds: float = 12.0) -> Finding:
 def _set_clocks(lab: Lab, seconds: float, *, everywhere: bool) -> Result:
     clock, scheduled = SettableClock(lab.folder), everywhere or lab.kind == POSTGRES
     fleet = lab.fleet(0, LEASE=LEASE, ORDER="concurrent", EVERY="one" if scheduled else "")
-    # On another host, there are no locks of the operating system to say that somebody is alive.
+    # As on another host: no lock of the operating system shows that its process is alive.
     apart = {"TMPDIR": lab.room("elsewhere").folder, **clock.environment}
     fleet.servers = [
         fleet.server(**apart),
@@ -97,7 +96,7 @@ def _set_clocks(lab: Lab, seconds: float, *, everywhere: bool) -> Result:
     with fleet.running():
         for server in fleet.servers:
             with server.client() as client:
-                for task in ("work", "work_in_thread"):  # long enough to be taken away
+                for task in ("work", "work_in_thread"):  # long enough to be taken over
                     clients.send(client, task=task, seconds=seconds)
         with clients.loading(fleet.servers, jobs=2):
             time.sleep(seconds / 2)
@@ -118,7 +117,7 @@ def _set_clocks(lab: Lab, seconds: float, *, everywhere: bool) -> Result:
 
 
 def _ahead(began_at: float, seconds: float) -> tuple[float, float]:
-    """When a machine's clock shows times that no schedule has seen: an hour ahead."""
+    """Return the time span, an hour ahead, that no schedule has seen before."""
     return began_at + HOUR + seconds, began_at + HOUR + 2 * seconds
 
 

@@ -1,4 +1,4 @@
-"""What a deploy does: two releases on one store (F40), and tasks that have changed (F41)."""
+"""Deploys: two releases on one store (F40), and tasks that have changed (F41)."""
 
 import random
 import shutil
@@ -14,7 +14,7 @@ from tests.crash.faults import Result
 from tests.crash.fleet import Clients, Fleet
 from tests.helpers import ROOT, Server, wait_until
 
-# What the next release adds to each kind of store: a column that the present one does not know.
+# The next release adds to each kind of store a column that this release does not know.
 MIGRATIONS = {
     "sqlite": "ALTER TABLE afterword_jobs ADD COLUMN colour TEXT;\n",
     "postgres": "ALTER TABLE afterword.jobs ADD COLUMN colour text;\n",
@@ -60,7 +60,7 @@ def _mix_releases(lab: Lab, seconds: float) -> Result:
 
 
 def _next_release(folder: Path) -> Path:
-    """A copy of the source with one more migration for each kind of store."""
+    """Copy the source and add one more migration for each kind of store."""
     source = Path(afterword.__file__).parent
     copy = folder / "next" / "afterword"
     shutil.copytree(source, copy)
@@ -72,7 +72,7 @@ def _next_release(folder: Path) -> Path:
 
 
 def _workers_of_each(fleet: Fleet) -> tuple[int, int]:
-    """How many runs each release has begun, by what their processes logged."""
+    """Count the runs that each release has begun, by the process ids in the logs."""
     newer = {pid for server in fleet.servers[2:] for pid in _pids(server)}
     runs = [line.pid in newer for line in fleet.ledger.lines("started")]
     return runs.count(False), runs.count(True)
@@ -121,7 +121,7 @@ def _meet(lab: Lab, jobs: int, **environment: object) -> str:
 
 
 def _make_due(fleet: Fleet) -> None:
-    """Parked jobs wait a minute for a worker that can run them: do not wait with them."""
+    """Make parked jobs due now: they would wait a minute for a worker that can run them."""
     jobs = [each.id for each in fleet.records()]
     fleet.store.cancel(jobs, "parked")
     fleet.store.retry(jobs)

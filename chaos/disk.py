@@ -1,4 +1,4 @@
-"""What a disk does to a store: it fills up, fails, goes away, comes back damaged (F14 to F18)."""
+"""Faults of disks (F14 to F18): a disk fills up, fails, or loses or damages the store's file."""
 
 import os
 import random
@@ -29,12 +29,12 @@ MEGABYTE = 1_000_000
 SIZES = {"SQLite": 8, "PostgreSQL": 40}  # megabytes; an empty database has about 8
 PAGE = 4096
 FINE = ("refused", "all there", "a value changed")
-UNKNOWABLE = ("-wal deleted", "-wal cut short")  # SQLite takes such a log for all there was
+UNKNOWABLE = ("-wal deleted", "-wal cut short")  # SQLite takes such a log as complete
 
 
 @contextmanager
 def small_disk(lab: Lab) -> Iterator[tuple[Path, str]]:
-    """A small disk of its own, and a store on it. Takes root."""
+    """Mount a small disk and make a store on it. Needs root."""
     folder = (lab.folder if lab.kind == SQLITE else lab.cluster.folder) / "small"
     folder.mkdir()
     size = SIZES[lab.kind]
@@ -49,7 +49,7 @@ def small_disk(lab: Lab) -> Iterator[tuple[Path, str]]:
 
 
 def _database_on(lab: Lab, folder: Path) -> str:
-    """A database whose tables are on this disk; the server's log of changes is elsewhere."""
+    """Make a database with its tables on this disk; the server's WAL is elsewhere."""
     owner = lab.cluster.folder.stat()
     os.chown(folder, owner.st_uid, owner.st_gid)
     lab.cluster.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
@@ -87,7 +87,7 @@ def _fill_the_disk(lab: Lab) -> Result:
                     description="a request is refused",
                     timeout=60,
                 )
-                time.sleep(6.0)  # the attempts that ran have ended, and cannot say so
+                time.sleep(6.0)  # the attempts that ran have ended, and cannot be settled
                 full = len(clients.refusals)
                 ballast.free_some()
                 acked = len(clients.acked)
@@ -111,14 +111,14 @@ def _fill_the_disk(lab: Lab) -> Result:
 
 
 class Ballast:
-    """Files that take all the room of a disk."""
+    """Files that fill a disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._number = 0
 
     def fill(self) -> bool:
-        """Write until there is no room for another byte; the first file has 1 MB."""
+        """Write files until the disk is full; the first one has 1 MB."""
         for size in (MEGABYTE, 64_000, 4_096, 1_024):
             while self._write(size):
                 pass
@@ -148,7 +148,7 @@ class Ballast:
 
 
 def fail_writes(lab: Lab, *, seconds: float = 20.0, one_in: int = 50) -> Finding:
-    """F16: some of the writes and syncs of SQLite fail. Takes a C compiler."""
+    """F16: some of the writes and syncs of SQLite fail. Needs a C compiler."""
     return judge(
         "F16",
         lab,
@@ -253,7 +253,7 @@ def damage_the_file(lab: Lab, *, flips: int = 200) -> Finding:
 
 
 def _make_store(folder: Path) -> None:
-    """A store of 300 jobs as a kill -9 leaves it, some of them in the log only."""
+    """Make a store of 300 jobs as a kill -9 leaves it, with some changes only in the log."""
     store = open_store(sqlite_in(folder))
     store.open()
     store.join("ann", 3600)
@@ -286,7 +286,7 @@ def _open_damaged(folder: Path, whole: set[str]) -> str:
         found = {each.id for each in store.find(limit=10_000)}
     except AfterwordError as error:
         return "refused" if str(folder) in str(error) else f"refused without path: {error}"
-    except Exception as error:  # what nobody has thought of
+    except Exception as error:  # an error that is not Afterword's
         return f"broke with {error!r}"
     finally:
         store.close()

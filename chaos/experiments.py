@@ -1,4 +1,4 @@
-"""The experiments A to D: one job, one misfortune, and what a queue should make of it.
+"""The experiments A to D: one fault, and how a queue should deal with it.
 
 Each takes a `Lab` and returns a `Finding`. They run the application of the crash tests
 (`tests/crash/app.py`) in real uvicorn processes on one store.
@@ -15,14 +15,14 @@ from tests.crash.ledger import Verdict
 from tests.helpers import wait_until
 
 REPETITIONS = 5
-LEASE = 30.0  # seconds, the default: what experiment A must not have to wait for
+LEASE = 30.0  # seconds, the default: experiment A must not have to wait for it
 SHORT_LEASE = 2.0
 LONG_TASK = 20.0  # seconds: ten short leases
 OLD_RELEASE_ALONE = 15.0  # seconds
 
 
 def kill_in_the_middle(lab: Lab) -> Finding:
-    """A: kill -9 in the middle of a task; how long until it runs again?"""
+    """A: kill -9 in the middle of a task, and measure the seconds until it runs again."""
     fresh, alive = [], []
     for repetition in range(REPETITIONS):
         fresh.append(_seconds_until_it_runs_again(lab.room(f"fresh-{repetition}"), 1))
@@ -48,7 +48,7 @@ def kill_in_the_middle(lab: Lab) -> Finding:
 def _seconds_until_it_runs_again(lab: Lab, size: int, *, apart: bool = False) -> float:
     fleet = lab.fleet(size, LEASE=LEASE)
     server = fleet.servers[0]
-    if apart:  # as on another machine, it sees no locks
+    if apart:  # it sees no locks, as on another machine
         fleet.servers[1] = fleet.server(TMPDIR=lab.room("elsewhere").folder)
     with fleet.running():
         fleet.begin(Clients(), "work", seconds=60.0)

@@ -1,4 +1,4 @@
-"""What an experiment has found, as it is printed and published."""
+"""The finding of an experiment, as it is printed and published."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,10 +17,10 @@ class Finding:
     Args:
         name: "A" to "D", "F1" to "F49", "H1" to "H4".
         store: "SQLite" or "PostgreSQL".
-        question: what was done to real processes.
-        required: what must come of it.
-        measured: what came of it.
-        passed: whether that is enough.
+        question: the fault, and the processes that met it.
+        required: the result that is required.
+        measured: the result that was measured.
+        passed: True if it is as required.
     """
 
     name: str
@@ -40,7 +40,7 @@ def judge(
     *,
     required: str = KEPT,
 ) -> Finding:
-    """Let a fault happen, in each of these rooms, and sum up what the checker says of it."""
+    """Cause a fault in each of these rooms, and sum up the checker's verdicts."""
     began_at = time.monotonic()
     results = [fault(room) for room in rooms or [lab]]
     problems = [problem for result in results for problem in result.verdict.problems]

@@ -1,4 +1,4 @@
-"""The application of the experiments with a fleet: Celery tasks, and one task of our own."""
+"""The application of the experiments with a Celery fleet: Celery's task, and one of our own."""
 
 import os
 from typing import Any
@@ -17,11 +17,11 @@ celery = Celery("chaos", broker=os.environ["FLEET_BROKER"])
 
 @celery.task  # type: ignore[untyped-decorator]
 def handed(number: int) -> None:
-    """Never runs: the experiments count messages."""
+    """Do nothing: it never runs, the experiments count its messages."""
 
 
 def own(number: int) -> None:
-    """A task that our workers run."""
+    """Do nothing, in our own workers."""
 
 
 async def add(request: Request) -> JSONResponse:

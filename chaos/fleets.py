@@ -1,6 +1,6 @@
-"""The experiments H1 to H4: jobs that are handed over to Celery, while something breaks.
+"""The experiments H1 to H4: jobs are handed over to Celery while something breaks.
 
-Real web processes, Redis and RabbitMQ. What has arrived is counted in the broker, by its ids.
+They use real web processes, Redis and RabbitMQ. The messages are counted in the broker, by job id.
 """
 
 import random
@@ -22,16 +22,16 @@ from chaos.lab import Lab
 from tests.fleets.servers import RABBITMQ, Broker, rabbitmq_server, redis_server
 from tests.helpers import Server, running, wait_until
 
-LIMIT = 5.0  # seconds that a broker may hold anything up
+LIMIT = 5.0  # seconds for which a broker may delay a request, another task or the shutdown
 SLACK = 2.0
 
 
 @dataclass(slots=True)
 class Orders:
-    """Requests to a server, one after the other, until the end of the block."""
+    """Requests of a few clients to a server, until the end of the block."""
 
     server: Server
-    ids: list[str] = field(default_factory=list)  # of jobs whose request was answered
+    ids: list[str] = field(default_factory=list)  # of jobs in answered requests
     slowest: float = 0.0  # seconds that a request took
     refused: int = 0
 
@@ -79,7 +79,7 @@ def _wait_until_all_ended(lab: Lab) -> None:
 
 
 def arrived(broker: Broker) -> Counter[str]:
-    """How often each job has arrived, by its id."""
+    """Count the messages of each job, by its id."""
     found: Counter[str] = Counter()
     with Celery("count", broker=broker.url).connection_for_read() as connection:
         queue = connection.SimpleQueue("celery")
@@ -129,7 +129,7 @@ def kill_while_handing_over(lab: Lab, times: int = 20) -> Finding:
 
 
 def freeze_the_broker(lab: Lab, seconds: float = 20.0) -> Finding:
-    """H2: the broker is silent; requests, other tasks and the shutdown go on."""
+    """H2: the broker does not answer; requests, other tasks and the shutdown go on."""
     with redis_server(_folder(lab)) as broker:
         server = _server(lab, broker)
         orders = Orders(server)
@@ -170,7 +170,7 @@ def _seconds_of_our_own_task(lab: Lab, server: Server) -> float:
 
 
 def restart_the_broker(lab: Lab, jobs: int = 1_000) -> Finding:
-    """H3: a broker that is killed and started again while a thousand jobs are handed over."""
+    """H3: the broker is killed and started again while a thousand jobs are handed over."""
     with redis_server(_folder(lab)) as broker:
         server = _server(lab, broker)
         orders = Orders(server)
@@ -186,7 +186,7 @@ def restart_the_broker(lab: Lab, jobs: int = 1_000) -> Finding:
 
 
 def alarm_the_broker(lab: Lab, seconds: float = 10.0) -> Finding:
-    """H4: RabbitMQ raises its memory alarm, and takes no message meanwhile."""
+    """H4: RabbitMQ raises its memory alarm and takes no messages meanwhile."""
     folder = _folder(lab)
     with rabbitmq_server(folder) as broker:
         server = _server(lab, broker)

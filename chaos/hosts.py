@@ -1,7 +1,7 @@
-"""Hosts of their own: network namespaces on a bridge, each with an address and a temporary folder.
+"""Hosts: network namespaces on a bridge, each with its own address and temporary folder.
 
-What they share is the network and nothing else that Afterword uses, so that a host that is cut off,
-or lost, is noticed by its lease alone. Needs root, `ip` and `nft`.
+They share the network and nothing else that Afterword uses, so the loss of a host can be noticed
+only by its lease. Needs root, `ip` and `nft`.
 """
 
 import os
@@ -33,7 +33,7 @@ class Host:
 
     Args:
         number: the last part of its address.
-        folder: for its temporary files, which no other host sees.
+        folder: holds its temporary files, which no other host sees.
     """
 
     def __init__(self, number: int, folder: Path) -> None:
@@ -43,7 +43,7 @@ class Host:
         self._link = f"aw{number}"
 
     def __enter__(self) -> "Host":
-        """Make it, and connect it."""
+        """Make the host and connect it."""
         self.temporary.mkdir()
         _run("ip", "netns", "add", self.name)
         _run(
@@ -61,11 +61,11 @@ class Host:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove it."""
+        """Remove the host."""
         _run("ip", "netns", "del", self.name)
 
     def cut_off(self, *, deaf: bool = False) -> None:
-        """Let nothing in or out, without a word to anybody; or only nothing in."""
+        """Drop all packets silently; only incoming ones if `deaf`."""
         self._inside("nft", "add", "table", "inet", "cut")
         for hook in ("input",) if deaf else ("input", "output"):
             chain = f"{{ type filter hook {hook} priority 0; policy drop; }}"
@@ -76,7 +76,7 @@ class Host:
         self._inside("nft", "delete", "table", "inet", "cut")
 
     def command(self, *arguments: str) -> list[str]:
-        """What runs a command there; the process is the command's own."""
+        """Return the command line that runs a command on the host, in the same process."""
         return ["ip", "netns", "exec", self.name, *arguments]
 
     def _inside(self, *arguments: str) -> None:
@@ -84,7 +84,7 @@ class Host:
 
 
 class RemoteServer(Server):
-    """A process on another host: a web server that only stores, or a worker."""
+    """A process on another host: a web server without a worker, or a worker."""
 
     def __init__(self, host: Host, fleet: Fleet, *command: str, **environment: str) -> None:
         together = {**fleet.environment, "TMPDIR": str(host.temporary), **environment}
@@ -94,7 +94,7 @@ class RemoteServer(Server):
         self._command = host.command(sys.executable, "-m", *command)
 
     def accepts(self) -> bool:
-        """Whether it answers."""
+        """True if it answers."""
         try:
             httpx.get(f"{self.url}/openapi.json", timeout=1.0)
         except httpx.TransportError:
@@ -104,7 +104,7 @@ class RemoteServer(Server):
 
 @contextmanager
 def network() -> Iterator[None]:
-    """The bridge that connects the hosts with this machine."""
+    """Make the bridge that connects the hosts with this machine."""
     _run("ip", "link", "add", BRIDGE, "type", "bridge")
     try:
         _run("ip", "addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
@@ -116,7 +116,7 @@ def network() -> Iterator[None]:
 
 @contextmanager
 def reachable_cluster() -> Iterator[Cluster]:
-    """A PostgreSQL server that the hosts can reach, with `fsync`."""
+    """Run a PostgreSQL server that the hosts can reach, with `fsync`."""
     with Cluster(listen_addresses="*", fsync="on", full_page_writes="on") as cluster:
         access = cluster.folder / "data" / "pg_hba.conf"
         with access.open("a") as file:
@@ -185,7 +185,7 @@ def _go_deaf(folder: Path, jobs: int) -> Result:
 def _hosts(
     folder: Path, *, webs: int, workers: int
 ) -> Iterator[tuple[Fleet, Sequence[Server], Sequence[Server], Sequence[Host]]]:
-    """A fleet on hosts of its own; the last are the workers' hosts."""
+    """Run a fleet on hosts: web servers first, then workers; the hosts yielded are the workers'."""
     with ExitStack() as stack:
         cluster = stack.enter_context(reachable_cluster())
         stack.enter_context(network())
@@ -243,7 +243,7 @@ def _wait_for_share(ledger: Ledger, workers: Sequence[Server], runs: int) -> Non
 
 
 def _shares(ledger: Ledger, workers: Sequence[Server]) -> list[int]:
-    """How many runs each of them has started."""
+    """Count the runs that each worker has started."""
     pids = [line.pid for line in ledger.lines("started")]
     return [pids.count(worker.process.pid) for worker in workers]
 

@@ -1,4 +1,4 @@
-"""Where an experiment takes place: an empty folder and an empty store."""
+"""The place of an experiment: an empty folder and an empty store."""
 
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,8 @@ class Lab:
     """A folder and a store.
 
     Args:
-        folder: made if need be.
-        server: for stores in PostgreSQL; without one they are SQLite files.
+        folder: created if it does not exist.
+        server: the PostgreSQL server for the stores; None for SQLite files.
     """
 
     def __init__(self, folder: Path, server: Server | None = None) -> None:
@@ -31,7 +31,7 @@ class Lab:
 
     @cached_property
     def url(self) -> str:
-        """The store, a new one."""
+        """The URL of a new store."""
         return self._server.new_database() if self._server else sqlite_in(self.folder)
 
     @property
@@ -43,19 +43,19 @@ class Lab:
 
     @property
     def cluster(self) -> Cluster:
-        """The same, if it is one that may be stopped and started."""
+        """The server, if it is our own and may be stopped and started."""
         if not isinstance(self._server, Cluster):
-            raise LookupError("this takes a PostgreSQL server of our own")
+            raise LookupError("this needs a PostgreSQL server of our own")
         return self._server
 
     def store(self) -> Store:
-        """The store, not yet opened, for looking at it."""
+        """Return the store, not yet opened."""
         return open_store(self.url)
 
     def room(self, name: str) -> "Lab":
-        """A lab within this one, with a store of its own."""
+        """Return a lab within this one, with its own store."""
         return Lab(self.folder / name, self._server)
 
     def fleet(self, size: int = 1, *, url: str | None = None, **environment: object) -> Fleet:
-        """Servers on this store; by way of another URL if one is given."""
+        """Return servers on this store; they reach it through another URL if one is given."""
         return Fleet(self.folder, size, url=url or self.url, **environment)

@@ -1,4 +1,4 @@
-"""The faults F1 to F4 in large: the crash tests' own code, with more of everything."""
+"""The faults F1 to F4 at a larger scale than in the crash tests, with the same code."""
 
 from chaos.findings import Finding, judge
 from chaos.lab import Lab

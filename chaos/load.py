@@ -1,4 +1,4 @@
-"""Much at once: many processes on one store, an old snapshot, a herd of workers."""
+"""Faults of load: many processes on one store, an old snapshot, a herd of workers."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def many_processes(lab: Lab, *, processes: int = 8, seconds: float = 60.0) -> Fi
 
 
 def _largest_log(lab: Lab, reading: Sequence[Future[tuple[bytes, bytes]]]) -> int:
-    """How large SQLite's log grows while these go on."""
+    """Return the largest size of SQLite's log until these processes have ended."""
     largest, file = 0, lab.folder / "jobs.db-wal"
     while not all(each.done() for each in reading):
         if file.exists():
@@ -73,7 +73,7 @@ def _largest_log(lab: Lab, reading: Sequence[Future[tuple[bytes, bytes]]]) -> in
 
 
 def old_snapshot(lab: Lab, *, seconds: float = 60.0) -> Finding:
-    """F20: somebody reads in one transaction, for a minute, while work goes on."""
+    """F20: a reader keeps one transaction open for a minute while jobs run."""
     store = lab.store()
     store.open()
     store.join("ann", 3600.0)
@@ -97,7 +97,7 @@ def old_snapshot(lab: Lab, *, seconds: float = 60.0) -> Finding:
 
 
 def _claims(store: Store, seconds: float) -> list[float]:
-    """Twenty jobs at a time, ten times a second: seconds that each claim took."""
+    """Add, claim and settle 20 jobs ten times a second; returns the seconds of each claim."""
     took = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -113,7 +113,7 @@ def _claims(store: Store, seconds: float) -> list[float]:
 
 @contextmanager
 def _snapshot(lab: Lab) -> Iterator[None]:
-    """Somebody who reads, and does not come to an end."""
+    """Keep a read transaction open."""
     if lab.kind == SQLITE:
         reader = apsw.Connection(str(lab.folder / "jobs.db"))
         reader.execute("BEGIN")
@@ -136,7 +136,7 @@ def _size(lab: Lab) -> str:
 
 
 def thundering_herd(lab: Lab, *, jobs: int = 20_000, workers: int = 12) -> Finding:
-    """F39: many jobs become due at one moment, and many idle workers wake up for them."""
+    """F39: many jobs become due at one moment and wake up many idle workers."""
     few = _drain(lab.room("few"), jobs, 3)
     many = _drain(lab.room("many"), jobs, workers)
     return Finding(
@@ -193,7 +193,7 @@ def _add(fleet: Fleet, jobs: int, due_at: float) -> None:
 
 
 def _cores(fleet: Fleet, seconds: float) -> float:
-    """How many cores the servers use now."""
+    """Return the number of cores that the servers use now."""
     before = _cpu_seconds(fleet)
     time.sleep(seconds)
     return (_cpu_seconds(fleet) - before) / seconds

@@ -1,4 +1,4 @@
-"""What a network does between a process and its PostgreSQL server, by way of a proxy."""
+"""Faults of the network between a process and its PostgreSQL server, made by a proxy."""
 
 import time
 from dataclasses import replace
@@ -36,7 +36,7 @@ def _cut_answers(lab: Lab, cuts: int, every: float) -> Result:
 
 
 def half_open(lab: Lab, *, lease: float = 10.0) -> Finding:
-    """F31: the network swallows everything, both ways, without a word."""
+    """F31: the network silently drops everything, both ways."""
     return judge(
         "F31",
         lab,

@@ -1,4 +1,4 @@
-"""What people do to the same job at the same time."""
+"""Experiment F49: two people act on the same job at the same time."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What a task, or the machine, does to a whole process: F5 to F8, and F23."""
+"""Faults of whole processes, caused by a task or the machine: F5 to F8, and F23."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from tests.crash.ledger import number_of
 from tests.helpers import ROOT, Server, wait_until
 
 CRASHERS = ("segfault", "exit_worker", "kill_worker")  # the last as the out-of-memory killer does
-APART = ("segfault_apart", "exit_apart", "kill_apart")  # the same in processes of their own
+APART = ("segfault_apart", "exit_apart", "kill_apart")  # the same as process tasks
 
 
 def freeze_everything(lab: Lab, *, lease: float = 2.0, times: int = 5) -> Finding:
@@ -56,7 +56,7 @@ def freeze(fleet: Fleet, seconds: float) -> None:
 
 
 def block_loops(lab: Lab, *, lease: float = 1.0) -> Finding:
-    """F6: tasks block their event loop for three leases, while others have work, too."""
+    """F6: tasks block their event loop for three leases while other jobs run."""
     return judge(
         "F6",
         lab,
@@ -80,7 +80,7 @@ def _block_loops(lab: Lab, lease: float) -> Result:
 
 
 def hold_the_gil(lab: Lab, *, jobs: int = 1_000, lease: float = 3.0) -> Finding:
-    """F7: a task lets nothing else of its process run, and uvicorn kills such a process."""
+    """F7: a task stops everything else in its process, so uvicorn kills the process."""
     return judge(
         "F7",
         lab,
@@ -102,7 +102,7 @@ def _hold_the_gil(lab: Lab, jobs: int, lease: float) -> Result:
         fleet.wait_finished(timeout=180)
         fleet.disturbed |= {line.pid for line in fleet.ledger.lines()}
         server.stop()
-        deaths = server.log.read_text().count("] died")  # says uvicorn
+        deaths = server.log.read_text().count("] died")  # uvicorn's words
         verdict = fleet.verdict(clients, poison=[poison])
         note = f"{deaths} web workers were killed"
         well = deaths == MAX_LOST and verdict.poisoned == 1
@@ -110,7 +110,7 @@ def _hold_the_gil(lab: Lab, jobs: int, lease: float) -> Result:
 
 
 def crash_in_tasks(lab: Lab, *, neighbours: int = 20) -> Finding:
-    """F8: a task takes its process with it, in three ways."""
+    """F8: a task ends its process, in three ways."""
     return judge(
         "F8",
         lab,
@@ -160,7 +160,7 @@ def _crash_in_tasks(lab: Lab, task: str, neighbours: int) -> Result:
 
 
 def _start_until_poisoned(fleet: Fleet, server: Server) -> int:
-    """Start the server again whenever it dies, as a supervisor does; how often it died."""
+    """Restart the server whenever it dies, as a supervisor does; returns the number of deaths."""
     deaths = 0
     while fleet.store.count()[JobState.FAILED] == 0:
         if server.process.poll() is not None:

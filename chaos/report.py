@@ -23,7 +23,7 @@ Row = Mapping[str, object]
 
 
 def publish(findings: Sequence[Finding]) -> None:
-    """Replace the rows of these experiments, keep those of the others."""
+    """Replace the rows of these experiments, and keep the other rows."""
     rows = {(str(row["name"]), str(row["store"])): row for row in _known()}
     for finding in findings:
         rows[finding.name, finding.store] = {**asdict(finding), **circumstances()}
@@ -33,7 +33,7 @@ def publish(findings: Sequence[Finding]) -> None:
 
 
 def _place(key: tuple[str, str]) -> tuple[str, int, bool]:
-    """A to D, then F1, F2, F10; SQLite first."""
+    """Return the sort key of a row: A to D, then F1, F2, F10; SQLite first."""
     name, store = key
     return name[0], int(name[1:] or 0), store != SQLITE
 
@@ -44,7 +44,7 @@ def _known() -> Sequence[Row]:
 
 
 def circumstances() -> Row:
-    """When, with what, and where."""
+    """Return the date, the versions and the machine."""
     packages = ("afterword", "fastapi", "starlette", "uvicorn", "apsw", "psycopg")
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -59,7 +59,7 @@ def circumstances() -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table, and what they were measured with."""
+    """Return the rows as a Markdown table, with the machines and versions below."""
     lines = [
         "| | store | what is done | required | measured | on |",
         "|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Schedules, once a second, while their processes are killed (F36) or frozen (F35)."""
+"""Schedules of every second while their processes are killed (F36) or frozen (F35)."""
 
 import math
 import random
@@ -17,41 +17,41 @@ from tests.crash.fleet import Clients, Fleet
 from tests.crash.ledger import due_at, is_occurrence, number_of
 from tests.helpers import wait_until
 
-GRACE = 60.0  # seconds, the default: who is as late as that has missed an occurrence
+GRACE = 60.0  # seconds, the default: an occurrence that is later counts as missed
 POLICIES = ("one", "all", "skip")
 ALONE = 3.0  # seconds between two freezes
 
 
 @dataclass(frozen=True, slots=True)
 class Occurrences:
-    """Those of one schedule that became jobs, by the second for which they were due."""
+    """The occurrences of one schedule that became jobs, by the second when they were due."""
 
     jobs: Mapping[int, JobRecord]
 
     @property
     def late(self) -> float:
-        """By how many seconds the latest of them was late."""
+        """Seconds by which the latest job was late."""
         ages = (job.created_at.timestamp() - due for due, job in self.jobs.items())
         return max(ages, default=0.0)
 
     def missing(self, since: float, until: float) -> list[int]:
-        """The seconds between these for which there is no job."""
+        """Return the seconds in this span without a job."""
         expected = range(math.ceil(since), math.floor(until) + 1)
         return [due for due in expected if due not in self.jobs]
 
     def within(self, since: float, until: float) -> set[int]:
-        """The seconds between these for which there is one."""
+        """Return the seconds in this span with a job."""
         return {due for due in self.jobs if since <= due <= until}
 
 
 def occurrences(fleet: Fleet, lane: int = 1) -> Occurrences:
-    """What the store knows of a schedule's jobs; lane 1 is the first that EVERY names."""
+    """Return a schedule's jobs in the store; lane 1 is the first schedule that EVERY names."""
     ticks = [each for each in fleet.records() if is_occurrence(each)]
     return Occurrences({due_at(each.id): each for each in ticks if number_of(each) % 10 == lane})
 
 
 def stop_schedules(fleet: Fleet, policies: Iterable[str]) -> None:
-    """Let the schedules make no more jobs, and wait for those they have made."""
+    """Pause the schedules, and wait for the jobs that they have made."""
     for policy in policies:
         fleet.store.pause_schedule(f"tick-{policy}", True)
     wait_ended(fleet, timeout=120)
@@ -60,13 +60,13 @@ def stop_schedules(fleet: Fleet, policies: Iterable[str]) -> None:
 
 
 def created_twice(fleet: Fleet) -> int:
-    """How many occurrences became jobs more than once, by what the stores have committed."""
+    """Count the occurrences that became jobs more than once, by commits in the stores."""
     created = Counter(line.number for line in fleet.ledger.lines("created"))
     return sum(times > 1 for times in created.values())
 
 
 def not_run(fleet: Fleet) -> int:
-    """How many of the occurrences' jobs did not run to their end."""
+    """Count the occurrences' jobs that did not run to their end."""
     finished = fleet.ledger.numbers("finished")
     return sum(
         record.state is not JobState.COMPLETED or number_of(record) not in finished
@@ -79,7 +79,7 @@ def not_run(fleet: Fleet) -> int:
 
 
 def kill_schedulers(lab: Lab, *, seconds: float = 120.0, every: float = 2.0) -> Finding:
-    """F36: three processes have one schedule, and one after the other is killed."""
+    """F36: three processes have one schedule and are killed one after the other."""
     return judge(
         "F36",
         lab,
@@ -109,7 +109,7 @@ def _kill_schedulers(lab: Lab, seconds: float, every: float) -> Result:
 
 
 def _kill_one_of_them(fleet: Fleet, until: float, every: float) -> int:
-    """Kill one and start it again, until then; how often. Another one is always at work."""
+    """Kill and restart servers until a time; returns the kills. Another one always works."""
     dice, hits = random.Random(36), 0
     while time.time() < until:
         server = dice.choice(fleet.servers)
@@ -137,7 +137,7 @@ def _count(fleet: Fleet, since: float, until: float) -> tuple[str, bool]:
 
 
 def freeze_schedulers(lab: Lab, *, lease: float = 2.0, times: int = 5) -> Finding:
-    """F35: as F5, with schedules: what was missed is treated as each of them says."""
+    """F35: the same as F5 with schedules: each makes up for missed occurrences by its policy."""
     return judge(
         "F35",
         lab,
@@ -168,7 +168,7 @@ def _freeze_schedulers(lab: Lab, lease: float, times: int) -> Result:
 
 
 def _freeze(fleet: Fleet, seconds: float) -> tuple[float, float]:
-    """Freeze everything for a while; from when to when."""
+    """Freeze everything for a while; returns the times of beginning and end."""
     time.sleep(ALONE)
     frozen_at = time.time()
     freeze(fleet, seconds)
@@ -196,7 +196,7 @@ def _judge_freezes(
 def _wrongly_made_up(
     lanes: Mapping[str, Occurrences], frozen_at: float, thawed_at: float
 ) -> Iterable[str]:
-    """What one freeze must leave of three schedules that are alike but for their policy."""
+    """Compare the three schedules, which differ in their policy only, after one freeze."""
     made = {
         policy: lane.within(frozen_at - ALONE / 2, thawed_at + ALONE / 2)
         for policy, lane in lanes.items()

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server does to its clients: it ends sessions, restarts, is not there yet."""
+"""Faults of a PostgreSQL server: it ends sessions, restarts, or is not up yet."""
 
 import random
 import time
@@ -15,7 +15,7 @@ from tests.crash.fleet import Clients, Fleet
 from tests.helpers import Server, wait_until
 from tests.proxy import through
 
-CONNECTIONS = 3  # of each process: one that writes, one for people, one that listens
+CONNECTIONS = 3  # of each process: for writes, for people, for LISTEN
 RESUMED_WITHIN = 15.0  # seconds
 
 
@@ -50,7 +50,7 @@ def _end_sessions(lab: Lab, times: int, every: float) -> Result:
 def restart_server(
     lab: Lab, *, restarts: int = 10, pause: float = 5.0, down: float = 10.0
 ) -> Finding:
-    """F26: the server crashes and stays away for a while, again and again."""
+    """F26: the server crashes and is down for a while, again and again."""
     return judge(
         "F26",
         lab,
@@ -86,7 +86,7 @@ def start_before_the_server(lab: Lab, *, away: float = 20.0) -> Finding:
         unanswered = _seconds_to_fail(server)
         proxy.refuse()
         began_at, refused = time.monotonic(), []
-        while time.monotonic() < began_at + away:  # as a supervisor does it
+        while time.monotonic() < began_at + away:  # restart it as a supervisor does
             refused.append(_seconds_to_fail(server))
         proxy.accept()
         with fleet.running():
@@ -106,7 +106,7 @@ def start_before_the_server(lab: Lab, *, away: float = 20.0) -> Finding:
 
 
 def _seconds_to_fail(server: Server) -> float:
-    """How long it takes the server to give up, which it must, in words."""
+    """Start the server, which must fail with a message; returns the seconds until then."""
     server.start(wait=False)
     seconds = seconds_until(
         lambda: server.process.poll() is not None, description="start-up fails", timeout=60
@@ -118,7 +118,7 @@ def _seconds_to_fail(server: Server) -> float:
 
 
 def lose_hints(lab: Lab, *, jobs: int = 20) -> Finding:
-    """F38: whoever listens for NOTIFY is cut off again and again."""
+    """F38: sessions that listen for NOTIFY are cut off again and again."""
     heard = _latencies(lab.room("heard"), jobs, cut=False)
     missed = _latencies(lab.room("missed"), jobs, cut=True)
     return Finding(
@@ -144,7 +144,7 @@ def _latencies(lab: Lab, jobs: int, *, cut: bool) -> list[float]:
 def _latency(lab: Lab, fleet: Fleet, clients: Clients, client: httpx.Client, *, cut: bool) -> float:
     time.sleep(0.2)
     if cut:
-        wait_until(lambda: _end_listeners(lab) > 0, description="somebody listens", timeout=10)
+        wait_until(lambda: _end_listeners(lab) > 0, description="a session listens", timeout=10)
     (number,) = clients.send(client)
 
     def has_started() -> bool:
@@ -156,7 +156,7 @@ def _latency(lab: Lab, fleet: Fleet, clients: Clients, client: httpx.Client, *, 
 
 
 def _end_listeners(lab: Lab) -> int:
-    """End the sessions that listen; how many there were."""
+    """End the sessions that listen; returns their number."""
     return lab.server.terminate(*lab.server.backends(lab.url, last="LISTEN%"))
 
 

@@ -1,4 +1,4 @@
-"""How processes end that are told to, and what they leave behind: F42 to F44."""
+"""Shutdowns: how processes end and what they leave behind (F42 to F44)."""
 
 import signal
 import socket
@@ -16,8 +16,8 @@ from tests.crash.fleet import TARGET, Clients, Fleet
 from tests.crash.ledger import number_of
 from tests.helpers import Server, wait_until
 
-STARTS_WITHIN = 1.0  # seconds after the signal in which something may still start
-GONE_WITHIN = 3.0  # seconds in which a child process follows its parent
+STARTS_WITHIN = 1.0  # seconds after the signal within which a job may still start
+GONE_WITHIN = 3.0  # seconds within which child processes must end after their parent
 
 
 def drain_under_load(
@@ -70,7 +70,7 @@ def _drain_under_load(lab: Lab, grace: float, hold: int, slack: float) -> Result
 
 
 def _terminate(fleet: Fleet, server: Server) -> tuple[int, float, int]:
-    """SIGTERM; the exit status, after how many seconds, and how much has started too late."""
+    """Send SIGTERM; returns the exit status, the seconds until then, and the late starts."""
     signalled_at = time.monotonic()
     server.process.terminate()
     wait_until(lambda: "Shutting down" in server.log.read_text(), description="it shuts down")
@@ -83,7 +83,7 @@ def _terminate(fleet: Fleet, server: Server) -> tuple[int, float, int]:
 
 @contextmanager
 def listening(server: Server) -> Iterator[None]:
-    """An event stream that its client does not end."""
+    """Open an event stream that the client does not end."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as stream:
         stream.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
         if not stream.recv(64).startswith(b"HTTP/1.1 200"):
@@ -92,7 +92,7 @@ def listening(server: Server) -> Iterator[None]:
 
 
 def outlast_the_grace(lab: Lab, *, seconds: float = 60.0, grace: float = 20.0) -> Finding:
-    """F43: a thread that nobody can stop runs on after SIGTERM, until its process ends."""
+    """F43: a thread, which cannot be stopped, runs on after SIGTERM until its process ends."""
     return judge(
         "F43",
         lab,
@@ -133,7 +133,7 @@ def _wait_started(fleet: Fleet, runs: int) -> None:
     )
 
 
-# ---------------------------------------------------------------------- without a farewell
+# ---------------------------------------------------------------------- sudden ends
 
 
 def _twice(server: Server) -> None:
@@ -152,7 +152,7 @@ ENDS: dict[str, Callable[[Server], object]] = {
 
 
 def leave_children(lab: Lab, *, seconds: float = 10.0) -> Finding:
-    """F44: a process that has children ends in a hurry, or its parent does."""
+    """F44: a process that has children ends suddenly, or its parent does."""
     with nothing_ignored():
         return judge(
             "F44",
@@ -168,7 +168,7 @@ def leave_children(lab: Lab, *, seconds: float = 10.0) -> Finding:
 
 @contextmanager
 def nothing_ignored() -> Iterator[None]:
-    """Shells let what runs in their background ignore SIGQUIT, nohup SIGHUP; servers inherit it."""
+    """Undo the ignored signals that servers would inherit: shells ignore SIGQUIT, nohup SIGHUP."""
     before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGHUP, signal.SIGQUIT)}
     try:
         yield
@@ -201,21 +201,21 @@ def _leave_children(lab: Lab, end: str, seconds: float) -> Result:
 
 
 def _seconds_until_gone(server: Server, end: Callable[[], object]) -> float:
-    """How long it takes, once the process has ended, until all that it has started is gone."""
+    """End the process; returns the seconds from its end to that of its last descendant."""
     family = descendants(server.process.pid)
     end()
     server.process.wait(timeout=60)
     ended_at = time.monotonic()
     wait_until(
         lambda: not any(map(is_alive, family)),
-        description=f"of {family} nobody is left",
+        description=f"none of the processes {family} is left",
         timeout=60,
     )
     return time.monotonic() - ended_at
 
 
 class Supervisor(Server):
-    """`afterword worker --processes 2`: a parent of workers, which have children of their own."""
+    """The command `afterword worker --processes 2`: a parent of workers that have children."""
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(TARGET, fleet.folder, environment=fleet.environment)
@@ -225,10 +225,10 @@ class Supervisor(Server):
 
 
 def descendants(pid: int) -> Sequence[int]:
-    """The processes that this one has started, and that these have started, and so on."""
+    """Return the ids of all descendants of a process."""
     parents = {int(stat.parent.name): parent for stat in _stats() if (parent := _parent(stat))}
     found = [pid]
-    for each in found:  # grows meanwhile
+    for each in found:  # it grows during the loop
         found += [child for child, parent in parents.items() if parent == each]
     return found[1:]
 
@@ -245,7 +245,7 @@ def _parent(stat: Path) -> int | None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
+    """True if a process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

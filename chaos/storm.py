@@ -1,4 +1,4 @@
-"""Servers under load, and somebody who does something to them again and again."""
+"""Servers under load, with a fault that is caused again and again."""
 
 import random
 import time
@@ -22,16 +22,16 @@ def storm(
     excused: bool = False,
     **environment: object,
 ) -> tuple[Result, Clients]:
-    """Load servers, do mischief meanwhile, and let them finish in peace.
+    """Load servers, cause a fault again and again, then let them finish undisturbed.
 
     Args:
-        mischief: what is done, so many times, with a pause of `every` seconds.
-        url: the way to the store, if there is another one.
-        excused: whether a healthy process may lose its lease, so that its runs come to no end.
-        environment: of the servers.
+        mischief: causes the fault; called `times` times, with a pause of `every` seconds.
+        url: another URL through which the servers reach the store.
+        excused: True if healthy processes may lose their leases, so that runs may not end.
+        environment: variables of the servers.
     """
     fleet = lab.fleet(size, url=url, **{"ORDER": "concurrent", "LEASE": 10, **environment})
-    fleet.store = lab.store()  # by the direct way
+    fleet.store = lab.store()  # without the other URL
     clients = Clients(seconds=0.02)
     with fleet.running():
         with clients.loading(fleet.servers, jobs=3):
@@ -41,14 +41,14 @@ def storm(
                 time.sleep(every)
         wait_ended(fleet, timeout=90)
         for server in fleet.servers:
-            server.stop()  # not before each has written down what it knows
+            server.stop()  # each writes down what it knows
         if excused:
             fleet.disturbed |= {line.pid for line in fleet.ledger.lines()}
         return Result(fleet.verdict(clients), times, fleet.logs(), _answers(clients)), clients
 
 
 def wait_ended(fleet: Fleet, timeout: float) -> None:
-    """Wait until all jobs have ended, whatever the store is going through."""
+    """Wait until all jobs have ended, even while the store is unavailable."""
     wait_until(
         lambda: unfinished(fleet) == 0,
         description=f"all jobs have ended; see {fleet.folder}",
@@ -58,7 +58,7 @@ def wait_ended(fleet: Fleet, timeout: float) -> None:
 
 
 def unfinished(fleet: Fleet) -> int | None:
-    """How many jobs have yet to end; None if the store does not say."""
+    """Count the jobs that have not ended; None while the store is unavailable."""
     try:
         return fleet.unfinished()
     except StoreUnavailable:
@@ -66,19 +66,19 @@ def unfinished(fleet: Fleet) -> int | None:
 
 
 def seconds_until(predicate: Callable[[], object], *, description: str, timeout: float) -> float:
-    """How long it takes."""
+    """Wait for a condition; returns the seconds that it took."""
     begin = time.monotonic()
     wait_until(predicate, description=description, timeout=timeout, every=0.005)
     return time.monotonic() - begin
 
 
 def accepted(fleet: Fleet) -> int:
-    """How many attempts have ended so far."""
+    """Count the attempts whose outcome has been accepted so far."""
     return len(fleet.ledger.lines("accepted"))
 
 
 def some(dice: random.Random, pids: Sequence[int]) -> Sequence[int]:
-    """One of them at random, if there are any."""
+    """Choose one of them at random, if there are any."""
     return [dice.choice(pids)] if pids else []
 
 

@@ -1,4 +1,4 @@
-"""What tasks do that their worker has to live with: F9 to F11."""
+"""Faults of tasks that their worker must survive: F9 to F11."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ from tests.crash.fleet import Clients, Fleet
 from tests.crash.ledger import Line, number_of
 from tests.helpers import wait_until
 
-# As in tests/crash/tasks.py, which only a server can import.
+# The same as in tests/crash/tasks.py, which only a server can import.
 RAISED = (
     "RecursionError",
     "MemoryError",
@@ -27,7 +27,7 @@ CONCURRENCY = 2
 
 
 def raise_in_tasks(lab: Lab, *, neighbours: int = 20) -> Finding:
-    """F9: tasks raise what nobody expects of them."""
+    """F9: tasks raise unexpected exceptions."""
     fleet, clients = lab.fleet(1, ORDER="concurrent", CONCURRENCY=8), Clients(seconds=0.0)
     (server,) = fleet.servers
     with fleet.running():
@@ -138,7 +138,7 @@ def _outlast_limit(lab: Lab, task: str) -> str:
 
 
 def _outlast(fleet: Fleet, clients: Clients, task: str) -> tuple[JobRecord, JobRecord]:
-    """Let a job run past its limit; its record when it has ended, and when its code has, too."""
+    """Let a job run past its limit; returns its record at its end, and after its code's end."""
     (job,) = fleet.begin(clients, task, seconds=PAST_LIMIT)
     with fleet.servers[0].client() as client:
         wait_until(lambda: fleet.record(job).state.final, description="its time is over")
@@ -161,7 +161,7 @@ def _seconds(record: JobRecord) -> float:
 
 
 def _most_at_once(lines: Iterable[Line]) -> int:
-    """How many jobs have run at the same time, at most."""
+    """Return the largest number of jobs that ran at the same time."""
     running: set[int] = set()
     most = 0
     for line in lines:

@@ -1,13 +1,13 @@
-"""A client waits for a job for a while, and may cancel it; the task tidies up.
+"""A client waits for a job, or cancels it, and the task cleans up.
 
     uvicorn examples.cancel_and_wait:app
     curl -X POST 'localhost:8000/renderings?frames=100'
     curl 'localhost:8000/renderings/...?wait=20'        # the id in the answer
     curl -X DELETE localhost:8000/renderings/...
 
-`wait` lets a request sleep until the job has ended, so that the client learns of it at once and
-need not ask again and again. An `async def` task that is cancelled gets asyncio's CancelledError
-where it awaits: its `finally` runs, and may await, too.
+With `wait`, a request sleeps until the job has ended, so the client gets the result at once and
+need not poll. A cancelled `async def` task gets asyncio's CancelledError where it awaits. Its
+`finally` runs, and may await, too.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ afterword = Afterword(app)
 
 
 async def render(frames: int) -> str:
-    """Write frame by frame, and leave either all of the file or nothing; returns its name."""
+    """Write frame by frame, and leave either the whole file or nothing; returns its name."""
     part = FOLDER / f"{current_task().job_id}.part"
     try:
-        part.write_text("")  # a second attempt begins anew
+        part.write_text("")  # a second attempt begins again
         for frame in range(frames):
             await asyncio.sleep(0.05)  # the work
             with part.open("a", encoding="utf-8") as file:
@@ -44,13 +44,13 @@ async def render(frames: int) -> str:
 def order(
     frames: Annotated[int, Query(ge=1, le=10_000)], background_tasks: BackgroundTasks
 ) -> dict[str, str]:
-    """Answer at once; `def`, because making a folder blocks."""
+    """Answer at once. It is `def`, because making a folder blocks."""
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     return {"job": background_tasks.add_task(render, frames).id}
 
 
 async def found(job_id: UUID) -> Job[str]:
-    """A job by its id; a real application asks whether it is the client's own."""
+    """Find a job by its id; a real application checks that it is the client's own."""
     job = await afterword.job(str(job_id))
     if job is None:
         raise HTTPException(404, "No such job")
@@ -64,7 +64,7 @@ Rendering = Annotated[Job[str], Depends(found)]
 async def show(
     job: Rendering, wait: Annotated[float, Query(ge=0, le=25)] = 0
 ) -> dict[str, str | None]:
-    """At once, or as soon as the job has ended, or when the client has waited long enough."""
+    """Answer when the job has ended, or after `wait` seconds at the latest."""
     try:
         await job.wait(timeout=wait)
     except TimeoutError:
@@ -74,5 +74,5 @@ async def show(
 
 @app.delete("/renderings/{job_id}", status_code=202)
 async def stop(job: Rendering) -> dict[str, bool]:
-    """A queued job is cancelled now, a running one when it has tidied up; False: it had ended."""
+    """Cancel a queued job now, a running one when it has cleaned up; False if it had ended."""
     return {"asked": await job.cancel("the client lost interest")}

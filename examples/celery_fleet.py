@@ -1,4 +1,4 @@
-"""A Celery fleet that goes on doing the work: jobs are stored here, then handed over to it.
+"""A Celery fleet keeps doing the work: jobs are stored here, then handed over to it.
 
 redis-server
 celery -A examples.celery_fleet.celery worker

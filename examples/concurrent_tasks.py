@@ -3,8 +3,8 @@
     SUPPLIERS_URL=http://localhost:9000 uvicorn examples.concurrent_tasks:app
     curl -X POST localhost:8000/inquiries/lamp
 
-Three suppliers are asked at once. One that is slow holds nobody up, and one that fails, fails
-alone; with the default, order="sequential", the suppliers behind it would not be asked any more.
+Three suppliers are asked at once. A slow one does not delay the others, and a failure does not stop
+them. With the default, order="sequential", the suppliers after a failure would not be asked.
 """
 
 import os
@@ -28,7 +28,7 @@ afterword = Afterword(app, order="concurrent")
 
 
 def ask(supplier: str, item: str) -> None:
-    """Ask one supplier, and note the offer; each task has a thread of its own to wait in."""
+    """Ask one supplier, and note the offer; each task waits in its own thread."""
     response = httpx.get(f"{SUPPLIERS_URL}/{supplier}/{item}", timeout=10)
     response.raise_for_status()
     with OFFERS.open("a", encoding="utf-8") as offers:
@@ -39,13 +39,13 @@ def ask(supplier: str, item: str) -> None:
 async def inquire(
     item: Annotated[str, InPath(pattern="^[a-z]{1,20}$")], background_tasks: BackgroundTasks
 ) -> dict[str, str]:
-    """One job for each supplier."""
+    """Add one job for each supplier."""
     return {each: background_tasks.add_task(ask, each, item).id for each in SUPPLIERS}
 
 
 @app.get("/jobs/{job_id}")
 async def job(job_id: UUID) -> JobState:
-    """What has become of one of them."""
+    """Show the state of a job."""
     record = await afterword.job(str(job_id))
     if record is None:
         raise HTTPException(404)

@@ -4,9 +4,9 @@
     curl localhost:8000/uploads -F file=@people.csv
     curl localhost:8000/uploads/...                     # the id in the answer
 
-An upload is closed when its request ends, so a dependency spools it first. Where to is decided here
-and never by the client: a folder of our own, a generated id for a name. What the task gets is
-that id, and an id cannot point anywhere else.
+An upload is closed when its request ends, so a dependency copies it to a file first. The client
+does not choose the path: it is a folder of the application, with a generated id as the name. The
+task gets that id, which cannot point anywhere else.
 """
 
 import csv
@@ -25,18 +25,18 @@ FOLDER = Path("uploads")
 LIMIT = 10_000_000  # bytes
 
 app = FastAPI()
-# The clean-up is to run whatever became of the count.
+# The clean-up must run even if the count failed.
 afterword = Afterword(app, on_failure="continue")
 
 
 def path_of(upload_id: UUID, kind: str) -> Path:
-    """The one place where paths are made."""
+    """Make a path; no other function does."""
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     return FOLDER / f"{upload_id}.{kind}"
 
 
 def copy(source: BinaryIO, target: Path) -> None:
-    """Copy an upload, but not more than `LIMIT` bytes of it."""
+    """Copy an upload; refuse one of more than `LIMIT` bytes."""
     with target.open("xb") as file:
         while chunk := source.read(64 * 1024):
             file.write(chunk)
@@ -45,7 +45,7 @@ def copy(source: BinaryIO, target: Path) -> None:
 
 
 def spooled(file: UploadFile) -> Iterator[UUID]:
-    """Keep the upload, unless the request fails, be it that its jobs cannot be stored."""
+    """Keep the upload unless the request fails, for example because its jobs cannot be stored."""
     upload_id = uuid4()
     try:
         copy(file.file, path_of(upload_id, "csv"))
@@ -56,16 +56,16 @@ def spooled(file: UploadFile) -> Iterator[UUID]:
 
 
 def count_rows(upload_id: UUID) -> None:
-    """Count the rows below the header; running twice gives the same result."""
+    """Count the rows below the header; a second run gives the same result."""
     with path_of(upload_id, "csv").open(encoding="utf-8", newline="") as file:
         rows = sum(1 for _ in csv.DictReader(file))
     result = path_of(upload_id, "part")
     result.write_text(json.dumps({"rows": rows}), encoding="utf-8")
-    result.replace(path_of(upload_id, "json"))  # readers see all of it or nothing
+    result.replace(path_of(upload_id, "json"))  # readers see the whole file or none
 
 
 def remove(upload_id: UUID) -> None:
-    """Delete the spooled file; it may be gone already if this is the second attempt."""
+    """Delete the copied file; in a second attempt it may be gone already."""
     path_of(upload_id, "csv").unlink(missing_ok=True)
 
 
@@ -80,7 +80,7 @@ async def upload(
 
 
 def result_of(upload_id: UUID) -> Any:
-    """What the task has found out."""
+    """Read the result of the count."""
     try:
         return json.loads(path_of(upload_id, "json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -89,5 +89,5 @@ def result_of(upload_id: UUID) -> Any:
 
 @app.get("/uploads/{upload_id}")
 async def show(result: Annotated[Any, Depends(result_of)]) -> Any:
-    """The number of rows, once it is known."""
+    """Show the number of rows, once it is known."""
     return result

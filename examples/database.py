@@ -1,15 +1,15 @@
-"""Database work after the answer: the task gets an id, and opens a session of its own.
+"""Database work after the answer: the task gets an id, and opens its own session.
 
     uvicorn examples.database:app
     curl localhost:8000/articles --json '{"text": "one two three"}'
     curl localhost:8000/articles/1
 
 The request's session commits when its dependency closes. Afterword starts the task after that, so
-the row is there. (FastAPI's own BackgroundTasks run before: the task would find nothing.) A session
-or an object of one belongs to its request and cannot be stored; an id can.
+the row exists. (FastAPI's own BackgroundTasks run before the commit, so the task would not find
+it.) A session or its objects belong to a request and cannot be stored; an id can.
 
 With FastAPI 0.121 and newer, `Depends(open_session, scope="function")` commits before the answer
-instead of behind it: then no client is told of an article whose commit fails after all.
+instead of after it, so no client is told of an article whose commit then fails.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -32,7 +32,7 @@ class Base(DeclarativeBase):
 
 
 class Article(Base):
-    """A text, and what the task finds out about it."""
+    """A text, and its number of words."""
 
     __tablename__ = "article"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -41,14 +41,14 @@ class Article(Base):
 
 
 class NewArticle(BaseModel):
-    """What the client sends."""
+    """The body of a request."""
 
     text: str = Field(min_length=1, max_length=100_000)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Tasks run strictly in between: the worker has drained before the engine is closed."""
+    """Create the tables before the worker starts, and close the engine after it has drained."""
     Base.metadata.create_all(engine)
     yield
     engine.dispose()
@@ -59,7 +59,7 @@ afterword = Afterword(app)
 
 
 def open_session() -> Iterator[Session]:
-    """The request's session: committed when the request is over, rolled back if it failed."""
+    """Open the request's session: committed when the request is over, rolled back if it failed."""
     with Session(engine) as session, session.begin():
         yield session
 
@@ -68,9 +68,9 @@ RequestSession = Annotated[Session, Depends(open_session)]
 
 
 def count_words(article_id: int) -> None:
-    """A transaction of its own; setting the same number twice does no harm.
+    """Count in the task's own transaction; setting the same number twice does no harm.
 
-    Should the request's commit have failed, there is no such article, and the job fails, too.
+    If the request's commit has failed, the article does not exist, and the job fails, too.
     """
     with Session(engine) as session, session.begin():
         article = session.get_one(Article, article_id)
@@ -81,7 +81,7 @@ def count_words(article_id: int) -> None:
 def publish(
     new: NewArticle, session: RequestSession, background_tasks: BackgroundTasks
 ) -> dict[str, int]:
-    """`flush` gives the id; the commit comes when `open_session` goes on."""
+    """Add an article: `flush` gives its id, and `open_session` commits later."""
     article = Article(text=new.text)
     session.add(article)
     session.flush()
@@ -91,7 +91,7 @@ def publish(
 
 @app.get("/articles/{article_id}")
 def read(article_id: int, session: RequestSession) -> dict[str, int | None]:
-    """`null` until the task has run."""
+    """Show the number of words, `null` until the task has run."""
     article = session.get(Article, article_id)
     if article is None:
         raise HTTPException(404)

@@ -1,13 +1,13 @@
-"""What happens when something goes wrong: in the route, and in the task.
+"""Errors in the route and in the task, and where to see them.
 
     uvicorn examples.error_handling:app
     curl -X POST localhost:8000/refunds/0               # the route raises: nothing is stored
     curl -X POST localhost:8000/refunds/13              # the task raises
     curl localhost:8000/refunds/jobs/...                # the id in the answer
 
-The client has its 202 before the task starts, so its answer cannot hold the task's error. The job's
-record does: `(await afterword.job(id)).error` is the traceback as text. It is also in the log of
-the process, under the name "afterword". Both are for you; clients are told that it failed.
+The client gets its 202 before the task starts, so the answer cannot contain the task's error. The
+job's record does: `(await afterword.job(id)).error` is the traceback as text. It is also in the log
+of the process, under the name "afterword". Both are for you; clients only see that it failed.
 """
 
 import logging
@@ -31,11 +31,11 @@ afterword = Afterword(app)
 
 
 class RefundRefused(Exception):
-    """The bank said no."""
+    """A refusal by the bank."""
 
 
 def refund(order: int) -> None:
-    """An error ends the job as failed. It reaches neither the client nor the server's loop."""
+    """Pay back; an error ends the job as failed, and reaches neither client nor server."""
     if order == 13:
         raise RefundRefused("account closed")
     logger.info("refunded order=%d", order)
@@ -43,7 +43,7 @@ def refund(order: int) -> None:
 
 @app.post("/refunds/{order}", status_code=202)
 async def start_refund(order: int, background_tasks: BackgroundTasks) -> dict[str, str]:
-    """If this function raises, its tasks are forgotten, also those it has already added."""
+    """Add the task; if this function raises, the tasks that it has added are not stored."""
     job = background_tasks.add_task(refund, order)
     if order < 1:
         raise HTTPException(404, "No such order")
@@ -51,7 +51,7 @@ async def start_refund(order: int, background_tasks: BackgroundTasks) -> dict[st
 
 
 async def found(job_id: UUID) -> Job[Any]:
-    """A job; a real application asks whether it is the client's own."""
+    """Find a job by its id; a real application checks that it is the client's own."""
     job = await afterword.job(str(job_id))
     if job is None:
         raise HTTPException(404, "No such job")
@@ -60,5 +60,5 @@ async def found(job_id: UUID) -> Job[Any]:
 
 @app.get("/refunds/jobs/{job_id}")
 async def show(job: Annotated[Job[Any], Depends(found)]) -> dict[str, str]:
-    """The state, and a sentence for people."""
+    """Show the state, and a sentence for people."""
     return {"state": job.state, "message": MESSAGES.get(job.state, "On its way")}

@@ -3,9 +3,9 @@
     uvicorn examples.log_line:app
     curl -X POST localhost:8000/visits/ada
 
-Once `curl` has its answer, the line will be in visits.log, even if the process is killed now: then
-it is written after the next start. (A process killed between writing the line and recording that
-the job is done writes it again; the later examples show what to do where that would matter.)
+Once `curl` has its answer, the line will be in visits.log. If the process is killed first, the line
+is written after the next start. (If it is killed between writing the line and recording that the
+job is done, it writes the line again; later examples show how to handle that where it matters.)
 """
 
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ afterword = Afterword(app)
 
 
 def write_line(visitor: str, seen_at: datetime) -> None:
-    """Append one line; it says when the visit was, not when the line was written."""
+    """Append one line, with the time of the visit instead of the time of writing."""
     with LOG.open("a", encoding="utf-8") as log:
         log.write(f"{seen_at.isoformat()} {visitor!r}\n")
 

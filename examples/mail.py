@@ -3,9 +3,9 @@
     SMTP_HOST=localhost SMTP_PORT=8025 uvicorn examples.mail:app
     curl localhost:8000/signups --json '{"address": "ada@example.org", "name": "Ada"}'
 
-A `def` task runs in a thread of the worker, so smtplib may block as long as it likes. If the
-process dies while the mail is on its way, the task runs again. The Message-ID is made once, in the
-route, so that both mails carry the same one, and mail programs show one of them.
+A `def` task runs in a thread of the worker, so smtplib may block. If the process dies while the
+mail is being sent, the task runs again. The Message-ID is made once, in the route, so both mails
+have the same one, and mail programs show only one of them.
 """
 
 import os
@@ -31,7 +31,7 @@ afterword = Afterword(app)
 
 
 class Signup(BaseModel):
-    """What the form sends."""
+    """The data of the form."""
 
     address: Address
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]

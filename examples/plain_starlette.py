@@ -4,8 +4,8 @@
     curl -X POST localhost:8000/subscribers/ada
     curl -X DELETE localhost:8000/subscribers/ada
 
-The classes are used like Starlette's own; only the import is another one. A task on a response that
-is never returned is never run.
+The classes are used like Starlette's own; only the import differs. A task on a response that is
+never returned does not run.
 """
 
 from pathlib import Path
@@ -28,18 +28,18 @@ def note(line: str) -> None:
 
 
 async def greet(name: str) -> None:
-    """Tasks may be `async def`, too."""
+    """Greet a subscriber, in an `async def` task."""
     note(f"hello {name!r}")
 
 
 async def subscribe(request: Request) -> Response:
-    """One task: a BackgroundTask."""
+    """Answer with one task: a BackgroundTask."""
     name = request.path_params["name"]
     return JSONResponse({"subscribed": name}, background=BackgroundTask(greet, name))
 
 
 async def unsubscribe(request: Request) -> Response:
-    """Several tasks: BackgroundTasks; they run one after the other."""
+    """Answer with several tasks: BackgroundTasks, which run one after the other."""
     name = request.path_params["name"]
     tasks = BackgroundTasks()
     tasks.add_task(note, f"removed {name!r}")

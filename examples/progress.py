@@ -1,12 +1,12 @@
-"""A long task tells how far it is, and a client polls for it.
+"""A long task reports its progress, and a client polls it.
 
     uvicorn examples.progress:app
     curl -X POST 'localhost:8000/reports?pages=300'
     curl localhost:8000/reports/...                     # the id in the answer
 
-The task writes its progress into a table of the application. That is more than a number to show:
-killed and run again, the task goes on behind the last page on record. `afterword.job(id)` tells
-what the table cannot: whether the job is queued, running or failed.
+The task writes its progress into a table of the application. The table also lets a task that was
+killed continue after the last recorded page. `afterword.job(id)` adds what the table does not have:
+whether the job is queued, running or failed.
 """
 
 import sqlite3
@@ -30,14 +30,14 @@ CREATE TABLE IF NOT EXISTS report (
 
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
-    """One transaction in the application's own file."""
+    """Open a transaction in the application's own file."""
     with closing(sqlite3.connect("reports.db", timeout=10)) as connection, connection:
         yield connection
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The worker starts when this has come to its `yield`."""
+    """Create the table; the worker starts when this function reaches its `yield`."""
     with database() as connection:
         connection.execute(TABLE)
     yield
@@ -48,7 +48,7 @@ afterword = Afterword(app)
 
 
 def write_report(report: UUID) -> None:
-    """Page by page, each on record before the next."""
+    """Write page by page, and record each page before the next."""
     with database() as connection:
         select = "SELECT done, pages FROM report WHERE id = ?"
         done, pages = connection.execute(select, [str(report)]).fetchone()
@@ -62,7 +62,7 @@ def write_report(report: UUID) -> None:
 def order(
     pages: Annotated[int, Query(ge=1, le=10_000)], background_tasks: BackgroundTasks
 ) -> dict[str, UUID]:
-    """The row is written before the job is stored, and so before the task can look for it."""
+    """Write the row: the job is stored after that, so the task finds the row."""
     report = uuid4()
     job = background_tasks.add_task(write_report, report)
     with database() as connection:
@@ -72,7 +72,7 @@ def order(
 
 
 def row(report: UUID) -> tuple[str, int, int]:
-    """A `def` dependency runs in a thread: reading a file blocks."""
+    """Read a report's row, in a `def` dependency: it runs in a thread, because reading blocks."""
     with database() as connection:
         select = "SELECT job, done, pages FROM report WHERE id = ?"
         found: tuple[str, int, int] | None = connection.execute(select, [str(report)]).fetchone()
@@ -83,7 +83,7 @@ def row(report: UUID) -> tuple[str, int, int]:
 
 @app.get("/reports/{report}")
 async def show(row: Annotated[tuple[str, int, int], Depends(row)]) -> dict[str, str | int]:
-    """For a progress bar."""
+    """Show the progress, for a progress bar."""
     job_id, done, pages = row
     job = await afterword.job(job_id)
     return {"state": job.state if job else "unknown", "done": done, "pages": pages}

@@ -1,13 +1,13 @@
-"""A call to a service that is not always there: what is tried again, what is not, and for how long.
+"""Calls to an unreliable service: which errors are retried, which are not, and for how long.
 
     CARRIER_URL=http://localhost:9000 uvicorn examples.retries:app
     curl -X POST localhost:8000/parcels/7
     curl localhost:8000/jobs/...                        # the id in the answer
 
-While the carrier is away or has errors of its own, the job is tried again: after about a second,
-then two, four and so on, five times. When the carrier says how long to wait, that is how long. What
-can never work ends the job at once. The key is the same for all attempts, so that a parcel whose
-answer got lost on its way is not sent twice.
+While the carrier is down or answers with 5xx, the job is retried up to five times: after about a
+second, then two, four and so on. If the carrier says how long to wait, the job waits that long. An
+error that a retry cannot help ends the job at once. The idempotency key is the same in all
+attempts, so a parcel whose answer was lost is not sent twice.
 """
 
 import os
@@ -22,14 +22,14 @@ from afterword import Afterword, Cancel, Retry, current_task, task
 from afterword.fastapi import BackgroundTasks
 
 CARRIER_URL = os.environ.get("CARRIER_URL", "http://localhost:9000")
-LONGEST_WAIT = 3600.0  # seconds, whatever the carrier asks for
+LONGEST_WAIT = 3600.0  # seconds, even if the carrier asks for more
 
 app = FastAPI()
 afterword = Afterword(app)
 
 
 class CarrierError(Exception):
-    """The carrier has an error of its own: 500 and above."""
+    """An error of the carrier: status 500 and above."""
 
 
 @task(retries=5, retry_on=(httpx.TransportError, CarrierError, TimeoutError), timeout=30)
@@ -44,15 +44,15 @@ async def send_parcel(parcel: int) -> str:
         case 429:
             raise Retry("the carrier asks for patience", delay=seconds_to_wait(response))
         case 410:
-            raise Cancel("the parcel was withdrawn")  # nothing to do, and nothing went wrong
+            raise Cancel("the parcel was withdrawn")  # nothing left to do, and no failure
         case status if status >= 500:
             raise CarrierError(f"the carrier answered {status}")
-    response.raise_for_status()  # any other 4xx is none of retry_on: the job fails
+    response.raise_for_status()  # any other 4xx is not in retry_on, so the job fails
     return response.text
 
 
 def seconds_to_wait(response: httpx.Response) -> float:
-    """The carrier's Retry-After; it may be a date, too, which we take for a minute."""
+    """Return the carrier's Retry-After in seconds; a date counts as a minute."""
     said = response.headers.get("Retry-After", "")
     return min(float(said), LONGEST_WAIT) if said.isdecimal() else 60.0
 
@@ -61,13 +61,13 @@ def seconds_to_wait(response: httpx.Response) -> float:
 async def send(
     parcel: Annotated[int, InPath(ge=1)], background_tasks: BackgroundTasks
 ) -> dict[str, str]:
-    """Answer at once, whether the carrier is there or not."""
+    """Answer at once, even if the carrier is down."""
     return {"job": background_tasks.add_task(send_parcel, parcel).id}
 
 
 @app.get("/jobs/{job_id}")
 async def show(job_id: UUID) -> dict[str, str | int | None]:
-    """While it waits for its next attempt, a job is queued, and its attempt is above 0."""
+    """Show a job; between two attempts it is queued, and its attempt is above 0."""
     job = await afterword.job(str(job_id))
     if job is None:
         raise HTTPException(404, "No such job")

@@ -1,13 +1,13 @@
-"""Tasks at times: a sweep every second, and a report on the mornings of working days.
+"""Scheduled tasks: a clean-up every second, and a report on the mornings of working days.
 
     uvicorn examples.schedule:app
-    curl -X POST localhost:8000/drafts/poem             # and it is gone a minute later
+    curl -X POST localhost:8000/drafts/poem             # it is deleted a minute later
     curl localhost:8000/drafts
     curl -X POST localhost:8000/reports                 # the same task by hand
 
-No crontab, no second process: an occurrence becomes one job, however many processes of the
-application run, and jobs of schedules are stored, retried and shown like all others. `afterword
-schedules` lists what there is, and when it is due.
+It needs neither a crontab nor a second process. An occurrence becomes one job, even if many
+processes of the application run. Jobs of schedules are stored, retried and shown like all others.
+`afterword schedules` lists the schedules and their next times.
 """
 
 import os
@@ -31,26 +31,26 @@ afterword = Afterword(app)
 
 
 def drafts() -> list[Path]:
-    """What is there now."""
+    """List the drafts."""
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     return sorted(FOLDER.iterdir())
 
 
-# Sweeps that were missed while no process ran are not made up for: the next one does their work.
+# Runs that were missed while no process ran are skipped: the next one does their work.
 @afterword.every(seconds=1, missed="skip")
 def sweep() -> None:
-    """Delete old drafts; a second sweep at the same time does no harm."""
+    """Delete old drafts; a second run at the same time does no harm."""
     for draft in drafts():
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > KEPT_FOR:
                 draft.unlink()
 
 
-# At nine on Berlin's clocks, in summer and in winter; a morning without a process is made up for.
+# At nine o'clock in Berlin, in summer and winter; a missed morning is made up for.
 @afterword.every("0 9 * * MON-FRI", timezone="Europe/Berlin", name="morning-report")
 @task(retries=3)
 def report() -> None:
-    """Write down how many drafts there are."""
+    """Write down the number of drafts."""
     with REPORT.open("a", encoding="utf-8") as file:
         file.write(f"{len(drafts())} drafts\n")
 
@@ -64,11 +64,11 @@ def write(name: Annotated[str, InPath(pattern="^[a-z]{1,20}$")]) -> None:
 
 @app.get("/drafts")
 def show() -> list[str]:
-    """The names."""
+    """Show the names of the drafts."""
     return [draft.name for draft in drafts()]
 
 
 @app.post("/reports", status_code=202)
 async def report_now(background_tasks: BackgroundTasks) -> dict[str, str]:
-    """The functions stay plain functions, and tasks like all others."""
+    """Add a job by hand: scheduled functions remain plain functions and tasks."""
     return {"job": background_tasks.add_task(report).id}

@@ -4,10 +4,10 @@
     curl localhost:8000/orders --json '{"items": ["tea", "cake"]}'
     curl localhost:8000/orders/1
 
-`get_session` is written once. For the route it opens the request's session; for the task a session
-of the attempt: committed if the attempt succeeds, rolled back if it raises, is cancelled or takes
-too long, and opened anew for the next attempt. What the task adds itself (a receipt) is stored
-with its completion, so that an attempt that is repeated sends no second one.
+`get_session` is written once. For the route it opens the request's session. For the task it opens a
+session for each attempt: committed if the attempt succeeds, rolled back if it raises, is cancelled
+or takes too long. The job that the task adds (a receipt) is stored together with its completion, so
+a repeated attempt sends no second receipt.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -31,7 +31,7 @@ class Base(DeclarativeBase):
 
 
 class Item(Base):
-    """Something that was ordered."""
+    """An ordered item."""
 
     __tablename__ = "item"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -41,14 +41,14 @@ class Item(Base):
 
 
 class NewOrder(BaseModel):
-    """What the client sends."""
+    """The body of a request."""
 
     items: list[str] = Field(min_length=1, max_length=100)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The worker has drained before the engine is closed."""
+    """Close the engine at the end, when the worker has drained."""
     Base.metadata.create_all(engine)
     yield
     engine.dispose()
@@ -59,7 +59,7 @@ afterword = Afterword(app)
 
 
 def get_session() -> Iterator[Session]:
-    """For routes and tasks alike."""
+    """Open a session, for a route or a task."""
     with Session(engine) as session, session.begin():
         yield session
 
@@ -67,11 +67,11 @@ def get_session() -> Iterator[Session]:
 RequestSession = Annotated[Session, Depends(get_session)]
 
 
-# `session` has a default here, as FastAPI's older style is: so a type checker does not miss it in
-# `add_task(pack, order_id)`. `session: RequestSession` would be injected just as well.
+# `session` has a default, in FastAPI's older style, so that type checkers accept
+# `add_task(pack, order_id)`. `session: RequestSession` would be injected in the same way.
 @task(retries=3)
 def pack(order_id: int, session: Session = Depends(get_session)) -> int:
-    """All items, or none of them."""
+    """Pack all items, or none of them."""
     items = session.scalars(select(Item).where(Item.order_id == order_id)).all()
     for item in current_task().progress.track(items):
         if item.name == "unicorn":
@@ -82,7 +82,7 @@ def pack(order_id: int, session: Session = Depends(get_session)) -> int:
 
 
 def write_receipt(order_id: int, items: int) -> None:
-    """A task that another one adds."""
+    """Write a receipt: another task adds this one."""
     with Path("receipts.log").open("a", encoding="utf-8") as file:
         file.write(f"order {order_id}: {items} items\n")
 
@@ -91,7 +91,7 @@ def write_receipt(order_id: int, items: int) -> None:
 def order(
     new: NewOrder, session: RequestSession, background_tasks: BackgroundTasks
 ) -> dict[str, int | str]:
-    """The items are committed before the task starts."""
+    """Add the items, which are committed before the task starts."""
     last = session.scalar(select(Item.order_id).order_by(Item.order_id.desc()).limit(1))
     order_id = (last or 0) + 1
     session.add_all(Item(order_id=order_id, name=name) for name in new.items)
@@ -101,7 +101,7 @@ def order(
 
 @app.get("/orders/{order_id}")
 def show(order_id: int, session: RequestSession) -> dict[str, bool]:
-    """Which items are packed."""
+    """Show for each item whether it is packed."""
     items = session.scalars(select(Item).where(Item.order_id == order_id)).all()
     if not items:
         raise HTTPException(404)

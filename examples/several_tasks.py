@@ -5,8 +5,8 @@
     curl -X POST 'localhost:8000/orders?item=moon'      # not in stock
     curl localhost:8000/jobs/...                        # one of the ids in the answer
 
-The lamp is reserved, packed, announced. The moon cannot be reserved: that job ends as "failed",
-the two behind it as "cancelled". They never run, and their records say why.
+The lamp is reserved, packed and announced. The moon cannot be reserved: that job ends as "failed",
+and the two after it as "cancelled". They never run, and their records say why.
 """
 
 from pathlib import Path
@@ -26,25 +26,25 @@ afterword = Afterword(app)
 
 
 def note(line: str) -> None:
-    """Stands for the work of a real shop."""
+    """Write a line, in place of the work of a real shop."""
     with JOURNAL.open("a", encoding="utf-8") as journal:
         journal.write(f"{line}\n")
 
 
 def reserve(item: str) -> None:
-    """The first task; the later ones rely on it."""
+    """Reserve an item; the later tasks rely on it."""
     if item not in STOCK:
         raise LookupError(f"{item!r} is not in stock")
     note(f"reserved {item}")
 
 
 async def pack(item: str) -> None:
-    """`def` and `async def` tasks mix; the order is kept all the same."""
+    """Pack the item; the order is also kept between `def` and `async def` tasks."""
     note(f"packed {item}")
 
 
 def announce(item: str) -> None:
-    """Runs only if everything before it went well."""
+    """Announce the item, only if the tasks before succeeded."""
     note(f"announced {item}")
 
 
@@ -52,13 +52,13 @@ def announce(item: str) -> None:
 async def order(
     item: Annotated[str, Query(pattern="^[a-z]{1,20}$")], background_tasks: BackgroundTasks
 ) -> list[str]:
-    """Three jobs, stored together: all of them or, if that fails, none and a 503."""
+    """Add three jobs, which are stored together; if that fails, none is, and the answer is 503."""
     return [background_tasks.add_task(task, item).id for task in (reserve, pack, announce)]
 
 
 @app.get("/jobs/{job_id}")
 async def job(job_id: UUID) -> JobState:
-    """What has become of a job."""
+    """Show the state of a job."""
     record = await afterword.job(str(job_id))
     if record is None:
         raise HTTPException(404)

@@ -5,9 +5,9 @@
     curl -H 'Authorization: Bearer ada-s3cret' localhost:8000/jobs/...     # the Location above
     curl -H 'Authorization: Bearer ada-s3cret' localhost:8000/jobs/.../result
 
-`jobs_router` has the routes for looking at a job, for its result, and for cancelling it; they are
-in the API's documentation, http://localhost:8000/docs. Everybody sees their own jobs only: a job
-gets its owner's name as a tag, and `authorize` looks for it.
+`jobs_router` has routes that show a job and its result, and cancel it; they are in the API's
+documentation, http://localhost:8000/docs. Users see only their own jobs: a job has its owner's name
+as a tag, and `authorize` checks it.
 """
 
 import time
@@ -28,7 +28,7 @@ bearer = HTTPBearer()
 
 
 def current_user(sent: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
-    """Who asks."""
+    """Return the name of the user."""
     user = USERS.get(sent.credentials)
     if user is None:
         raise HTTPException(401, "Unknown token", {"WWW-Authenticate": "Bearer"})
@@ -49,10 +49,10 @@ app.include_router(afterword.jobs_router(authorize=owner))
 
 
 def count_words(text: str, seconds_per_word: float) -> dict[str, int]:
-    """What a task returns is kept as JSON, and is the job's result."""
+    """Count words; the return value is stored as JSON and is the job's result."""
     counted: Counter[str] = Counter()
     for word in text.split():
-        if current_task().cancelled:  # somebody has sent a DELETE
+        if current_task().cancelled:  # by a DELETE
             break
         time.sleep(seconds_per_word)  # the work
         counted[word] += 1

@@ -3,9 +3,9 @@
     uvicorn examples.task_from_dependency:app
     curl -X DELETE localhost:8000/documents/7 -H 'X-User: ada'
 
-audit.log gets "ada may delete 7" from the dependency, then "7 deleted" from the handler: the order
-in which they were added. A request without X-User is refused, and a refused request leaves no
-jobs: neither does one whose dependency adds a task and then raises.
+audit.log gets "ada may delete 7" from the dependency, then "7 deleted" from the handler: tasks run
+in the order in which they were added. A request without X-User is refused. A refused request leaves
+no jobs, even if a dependency adds a task and then raises.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def deletable(
     x_user: Annotated[str, Header(pattern="^[a-z]{1,20}$")],
     background_tasks: BackgroundTasks,
 ) -> int:
-    """The id of a document that this user may delete."""
+    """Return the id of a document that this user may delete."""
     background_tasks.add_task(write_audit, f"{x_user} may delete {document_id}")
     if document_id in PROTECTED:
         raise HTTPException(403)  # and the line above is never written
@@ -45,5 +45,5 @@ def deletable(
 async def delete(
     document: Annotated[int, Depends(deletable)], background_tasks: BackgroundTasks
 ) -> None:
-    """The handler's task runs after the dependency's."""
+    """Delete the document; the handler's task runs after the dependency's."""
     background_tasks.add_task(write_audit, f"{document} deleted")

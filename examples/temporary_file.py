@@ -1,14 +1,14 @@
-"""A file is made for one answer, and deleted when it has been sent.
+"""A file is created for one answer, and deleted after it was sent.
 
     uvicorn examples.temporary_file:app
     curl 'localhost:8000/exports?rows=1000' --output export.csv
 
-Nothing of a request runs before its body has been sent, so the file is there as long as it is
-needed. Killed in the middle of sending, the process leaves the file behind; the job is stored, and
-deletes it after the next start.
+A request's tasks run after its body has been sent, so the file exists as long as it is needed. If
+the process is killed while sending, the file is left behind. The job is stored, and deletes it
+after the next start.
 
-The task is a function of our own. `os.unlink` belongs to Python, and jobs may only name functions
-of the application: stored text must never be able to call just anything.
+The task is the application's own function. It cannot be `os.unlink`, because jobs may name only
+functions of the application: stored text must not be able to call arbitrary code.
 """
 
 import csv
@@ -29,13 +29,13 @@ afterword = Afterword(app)
 
 
 def path_of(export: UUID) -> Path:
-    """A generated name in a folder that is readable by us alone."""
+    """Return a generated path in a folder that only this user can read."""
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     return FOLDER / f"{export}.csv"
 
 
 def write_export(export: UUID, rows: int) -> Path:
-    """Make the file."""
+    """Write the file."""
     path = path_of(export)
     with path.open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -45,7 +45,7 @@ def write_export(export: UUID, rows: int) -> Path:
 
 
 def delete_export(export: UUID) -> None:
-    """The id says which file; a stored path could say any."""
+    """Delete the file; an id, unlike a stored path, cannot name any other file."""
     path_of(export).unlink(missing_ok=True)
 
 
@@ -53,7 +53,7 @@ def delete_export(export: UUID) -> None:
 def download(
     rows: Annotated[int, Query(ge=0, le=100_000)], background_tasks: BackgroundTasks
 ) -> FileResponse:
-    """The client sees a friendly name, the disk does not."""
+    """Send the file, under a name that is meant for the client."""
     export = uuid4()
     background_tasks.add_task(delete_export, export)
     return FileResponse(write_export(export, rows), filename="squares.csv", media_type="text/csv")

@@ -4,9 +4,9 @@
     curl localhost:8000/orders --json '{"item": "tea"}'
     curl localhost:8000/orders/1
 
-The jobs live in the application's own database, so an order and the job that bills it are stored
-together or not at all, and the bill is written by the very attempt that completes the job: an order
-is billed once, wherever the process dies.
+The jobs are in the application's own database, so an order and the job that bills it are stored
+together or not at all. The bill is written in the transaction that completes the job, so an order
+is billed exactly once, even if the process dies.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +25,7 @@ engine = create_engine("sqlite+pysqlite:///shop.db")  # or postgresql+psycopg://
 
 
 class Base(DeclarativeBase):
-    """The tables of this application; the store adds its own beside them."""
+    """The tables of this application; the store adds its own tables."""
 
 
 class Order(Base):
@@ -45,14 +45,14 @@ class Bill(Base):
 
 
 class NewOrder(BaseModel):
-    """What the client sends."""
+    """The body of a request."""
 
     item: str = Field(min_length=1, max_length=1_000)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The tables first: the worker starts behind this."""
+    """Create the tables; the worker starts after that."""
     Base.metadata.create_all(engine)
     yield
     engine.dispose()
@@ -63,7 +63,7 @@ afterword = Afterword(app, url="sqlite+pysqlite:///shop.db")  # or postgresql://
 
 
 def open_session() -> Iterator[Session]:
-    """The request's session; what is not committed is rolled back."""
+    """Open the request's session; uncommitted changes are rolled back."""
     with Session(engine) as session:
         yield session
 
@@ -92,7 +92,7 @@ def place(
 
 @app.get("/orders/{order_id}")
 def read(order_id: int, session: RequestSession) -> dict[str, int]:
-    """How many bills there are: none yet, then one."""
+    """Count the bills: none at first, then one."""
     if session.get(Order, order_id) is None:
         raise HTTPException(404)
     bills = session.scalar(select(func.count()).where(Bill.order_id == order_id))

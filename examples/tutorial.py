@@ -1,4 +1,4 @@
-"""What docs/tutorial.md arrives at: a slow task that survives `kill -9`, and a look at its job.
+"""The result of docs/tutorial.md: a slow task that survives `kill -9`, and a route for its job.
 
 uvicorn examples.tutorial:app
 """

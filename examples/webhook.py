@@ -1,11 +1,11 @@
-"""Another service is called after the answer: a webhook with a timeout and a key of its own.
+"""A webhook is called after the answer, with a timeout and an idempotency key.
 
     WEBHOOK_URL=http://localhost:9000/hook uvicorn examples.webhook:app
     curl localhost:8000/payments --json '{"order": 7, "cents": 1250}'
 
-A task that was cut off by a crash runs again, and its receiver may see the event twice. The key is
-made once, in the route, and stored with the job: the receiver can tell a repetition by it. Where
-the call goes is configuration. An address taken from clients would let them call your intranet.
+A task that was interrupted by a crash runs again, so the receiver may get the event twice. The key
+is made once, in the route, and stored with the job, so the receiver can recognise a repetition. The
+URL is configuration: if clients could choose it, they could call your intranet.
 """
 
 import os
@@ -19,21 +19,21 @@ from afterword import Afterword
 from afterword.fastapi import BackgroundTasks
 
 WEBHOOK_URL = os.environ.get("WEBHOOK_URL", "http://localhost:9000/hook")
-TIMEOUT = httpx.Timeout(10.0, connect=3.0)  # without one, a silent peer keeps the task for ever
+TIMEOUT = httpx.Timeout(10.0, connect=3.0)  # without it, a silent receiver blocks the task for ever
 
 app = FastAPI()
 afterword = Afterword(app)
 
 
 class Payment(BaseModel):
-    """A pydantic model is a fine argument: it is stored as JSON, and the task gets it back."""
+    """An argument of a task: a Pydantic model is stored as JSON, and the task gets it back."""
 
     order: int = Field(gt=0)
     cents: int = Field(gt=0)
 
 
 async def call_webhook(payment: Payment, key: UUID) -> None:
-    """Tell the receiver; an error status, a timeout or a lost connection fails the job."""
+    """Call the receiver; an error status, a timeout or a lost connection fails the job."""
     async with httpx.AsyncClient(timeout=TIMEOUT) as client:
         response = await client.post(
             WEBHOOK_URL,

@@ -1,13 +1,13 @@
-"""Wireup: routes and tasks get their services from one container, as its documentation shows it.
+"""Wireup: routes and tasks get their services from one container, as its documentation shows.
 
     uvicorn examples.wireup_app:app
     curl -X POST 'localhost:8000/greetings/ada'
     cat greetings.log
 
-What differs from Wireup's page is where `BackgroundTasks` is imported from. What is stored is the
-name of `write_greeting` and "ada"; the services are made where the task runs, maybe in another
-process: the mailer once, the letter book anew for each attempt. If the task raises, the letter book
-is told so, and writes nothing.
+Only the import of `BackgroundTasks` differs from Wireup's documentation. The job stores the name of
+`write_greeting` and "ada". The services are created in the process that runs the task: the greeter
+once, the letter book for each attempt. If the task raises, the error is raised in the letter book's
+factory, too, and nothing is written.
 """
 
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ aw = Afterword(app)
 
 @injectable
 class Greeter:
-    """One for the whole application."""
+    """A singleton: one for the whole application."""
 
     def greet(self, name: str) -> str:
-        """Politely, and not everybody."""
+        """Return a greeting; refuse what cannot be a name."""
         if not name.isalpha():
-            raise ValueError(f"{name!r} is nobody's name")
+            raise ValueError(f"{name!r} is not a name")
         return f"Hello {name}"
 
 
@@ -47,7 +47,7 @@ class LetterBook:
 
 @injectable(lifetime="scoped")
 def letter_book(task: TaskContext) -> Iterator[LetterBook]:
-    """Kept if the attempt succeeds; what is raised in the task is raised here, at the `yield`."""
+    """Write the lines if the attempt succeeds; an error of the task is raised at the `yield`."""
     book = LetterBook()
     yield book
     with Path("greetings.log").open("a", encoding="utf-8") as file:
@@ -55,7 +55,7 @@ def letter_book(task: TaskContext) -> Iterator[LetterBook]:
 
 
 def write_greeting(name: str, greeter: Injected[Greeter], letters: Injected[LetterBook]) -> None:
-    """The task: `name` is its argument, the rest is injected."""
+    """Write a greeting: `name` is the task's argument, the rest is injected."""
     letters.lines.append("Dear Sir or Madam")
     letters.lines.append(greeter.greet(name))
 

@@ -1,4 +1,4 @@
-"""Runs seeds: each is a scenario of requests and faults, under a schedule that the seed decides."""
+"""Run seeds: each decides a scenario of requests and faults, and the order of its threads."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command; returns its exit code."""
     options = _parser().parse_args()
     if options.mutants:
         from simulation import mutating
@@ -30,15 +30,15 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1_000, help="how many (default: 1000)")
-    parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
-    parser.add_argument("--all", action="store_true", help="go on after one that fails")
+    parser.add_argument("--seeds", type=int, default=1_000, help="number of seeds (default: 1000)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--all", action="store_true", help="go on after a seed that fails")
     parser.add_argument("--trace", action="store_true", help="print a digest of each seed's steps")
-    parser.add_argument("--plain", action="store_true", help="do not make a failing scenario small")
-    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--plain", action="store_true", help="do not shrink a failing scenario")
+    parser.add_argument("--seed", type=int, help="run only this seed")
     parser.add_argument("--steps", action="store_true", help="with --seed: print each step")
     parser.add_argument("--mutants", action="store_true", help="put known faults back, find them")
-    parser.add_argument("--only", default="", help="with --mutants: those with this in their name")
+    parser.add_argument("--only", default="", help="with --mutants: those named like this")
     return parser
 
 
@@ -73,7 +73,7 @@ def _run_many(options: argparse.Namespace) -> int:
             if not options.all:
                 if not options.plain:
                     _show_small(result)
-                    print(f"All of it: scripts/simulate --seed {seed} --steps")
+                    print(f"In full: scripts/simulate --seed {seed} --steps")
                 break
     seconds = time.perf_counter() - began
     print(f"{seed + 1 - options.first} seeds, {failed} failed, {seconds:.1f} s")
@@ -90,7 +90,7 @@ def _show_small(result: "Result") -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":  # so that sets of texts have one order
+    if os.environ.get("PYTHONHASHSEED") != "0":  # sets of strings have a fixed order
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]])  # noqa: S606
     sys.exit(main())

@@ -1,6 +1,6 @@
-"""Who asks: requests, WebSockets, and the application's own coroutines and threads.
+"""Clients: requests, WebSockets, the application's own coroutines and threads, and people.
 
-Each delivery is one try, in one process, and writes into the ledger what its caller was told.
+Each delivery is one try in one process. It notes in the ledger what its caller was told.
 """
 
 import asyncio
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 
 _time: Any = STANDS["time"]
 _threading: Any = STANDS["threading"]
-_AGAIN_AFTER = 0.3  # seconds until somebody tries again who was told that it did not work
+_AGAIN_AFTER = 0.3  # seconds until a caller whose try was refused tries again
 _LATE_TRIES = 4
 
 
 class HandlerFails(Exception):
-    """As handlers do."""
+    """An error that a handler raises."""
 
 
 class Delivery:
-    """One try of an actor in one process."""
+    """One try by an actor in one process."""
 
     kind = "call"
 
@@ -76,7 +76,7 @@ class Delivery:
     # ------------------------------------------------------------------ begin and end
 
     def begin(self) -> None:
-        """It arrives at the process."""
+        """Arrive at the process."""
         self.process.deliveries[self.number] = self
         self.process.loop.arrive(self._start)
 
@@ -104,14 +104,14 @@ class Delivery:
         self.process.deliveries.pop(self.number, None)
 
     def resolve(self, *, ended_well: bool) -> None:
-        """Note what its caller knows now, and try again if that helps."""
+        """Note what the caller knows now, and try again if that helps."""
 
     def lost(self) -> None:
-        """The process is gone, and with it the connection."""
+        """End: the process died, and the connection with it."""
         self._leave()
 
     def cut(self, cut: Cut) -> None:
-        """Somebody gives up."""
+        """Give up: disconnect, or cancel the task."""
         if self.over or self.task is None or self.was_cut:
             return
         self.was_cut = True
@@ -124,13 +124,13 @@ class Delivery:
             self._gone.set()
 
     def check_unrelated(self, attempts: Sequence[Attempt]) -> None:
-        """Who meets no lock of others is not refused because of one."""
+        """Check that a call which no lock can concern was not refused because of locks."""
         if self.simulation.only_locks and not any(each.add.unique for each in attempts):
             names = [each.add.token for each in attempts]
             self.ledger.broken("lock", f"{names} were refused because of the locks of others")
 
     def again(self) -> None:
-        """Try once more, a little later."""
+        """Try again a little later, if tries are left."""
         if self.repeats > 0:
             self.simulation.deliver(self.actor, self.repeats - 1, after=_AGAIN_AFTER)
 
@@ -145,7 +145,7 @@ class Delivery:
         return attempt
 
     def _call(self, attempt: Attempt, adder: Any) -> Any:
-        """adder.add_task(...), with the options of the call."""
+        """Call `adder.add_task(...)` with the options of the call."""
         add = attempt.add
         self.world.note(f"{self.name} adds {add.token}")
         if add.how == "here":
@@ -156,7 +156,7 @@ class Delivery:
         return target.add_task(KINDS[add.kind], add.token)
 
     async def _add_outside(self, add: Add, timeout: float | None) -> Attempt:
-        """`await afterword.add_task(...)`, for a limited time."""
+        """Await `afterword.add_task(...)`, for at most `timeout` seconds."""
         attempt = self._attempt(add, None)
         try:
             async with asyncio.timeout(timeout):
@@ -176,7 +176,7 @@ class Delivery:
 
 
 class RequestDelivery(Delivery):
-    """One request, once."""
+    """One try of a request."""
 
     kind = "request"
     actor: Request
@@ -184,10 +184,10 @@ class RequestDelivery(Delivery):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.status: int | None = None
-        self.attempts: list[Attempt] = []  # of its outbox
-        if self.actor.route != "def":  # a thread goes on when its request has been cancelled
+        self.attempts: list[Attempt] = []  # in its outbox
+        if self.actor.route != "def":  # a thread outlives its cancelled request
             self.ledger.together.append(self.attempts)
-        self._in_flight: list[Attempt] = []  # added by what it has started, while it was under way
+        self._in_flight: list[Attempt] = []  # late adds, made before the request was over
 
     async def _run(self) -> None:
         scope = {
@@ -221,7 +221,7 @@ class RequestDelivery(Delivery):
 
     async def _send(self, message: Any) -> None:
         if self.process.dead:
-            return  # nobody hears it
+            return  # the connection is gone
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.world.note(f"{self.name} is answered {self.status}")
@@ -242,7 +242,7 @@ class RequestDelivery(Delivery):
                 each.unsure()
 
     def resolve(self, *, ended_well: bool) -> None:
-        """Its task has ended."""
+        """Settle its attempts by the answer and by how its task ended."""
         answered = self.status is not None and self.status < 400
         if not answered and not self.was_cut and not ended_well and self.status is not None:
             for each in self.attempts:
@@ -260,7 +260,7 @@ class RequestDelivery(Delivery):
             self.again()
 
     def lost(self) -> None:
-        """Only with a key may it be repeated."""
+        """Repeat the request only if it has an Idempotency-Key."""
         super().lost()
         if self.actor.key and self.simulation.scenario.idempotent:
             self.again()
@@ -268,7 +268,7 @@ class RequestDelivery(Delivery):
     # ------------------------------------------------------------------ its handler
 
     async def play(self, tasks: ByHand, *, by_hand: bool = False) -> Any:
-        """What an `async def` handler does."""
+        """Do the steps of an `async def` handler."""
         self._tasks = tasks
         self._by_hand = ByHand() if by_hand else None
         for step in self._steps():
@@ -279,14 +279,14 @@ class RequestDelivery(Delivery):
         return self._by_hand
 
     def play_in_thread(self, tasks: ByHand) -> None:
-        """What a `def` handler does."""
+        """Do the steps of a `def` handler."""
         self._tasks, self._by_hand = tasks, None
         for step in self._steps():
             if isinstance(step, Pause):
                 _time.sleep(step.seconds)
 
     def _steps(self) -> Generator[Step, None, None]:
-        """Do what does not wait; yield what does."""
+        """Do the steps that do not wait; yield those that do."""
         for step in self.actor.steps:
             if isinstance(step, Add):
                 self._add(step)
@@ -302,7 +302,7 @@ class RequestDelivery(Delivery):
             raise HTTPException(409)
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The parts of a stream."""
+        """Yield the parts of a stream."""
         yield b"one"
         await asyncio.sleep(self.ledger.choose((0.0, 0.001, 0.05, 0.3)))
         if self.actor.ending == "body fails":
@@ -315,7 +315,7 @@ class RequestDelivery(Delivery):
         target = self._by_hand if add.how == "hand" else self._tasks
         attempt.handle = self._call(attempt, target)
 
-    # ------------------------------------------------------------------ what it has started
+    # ------------------------------------------------------------------ late adds
 
     def _start_late(self, late: Late) -> None:
         self.process.late += 1
@@ -339,7 +339,7 @@ class RequestDelivery(Delivery):
             self.process.late -= 1
 
     def _late_pauses(self, late: Late) -> Generator[float, None, None]:
-        """Add each, again if need be; yields how long to wait in between."""
+        """Add each, again if it was refused; yields the seconds to wait in between."""
         yield late.after
         for add in late.adds:
             for _ in range(_LATE_TRIES):
@@ -348,7 +348,7 @@ class RequestDelivery(Delivery):
                 yield _AGAIN_AFTER
 
     def _add_late(self, add: Add) -> bool:
-        """Add to the request's BackgroundTasks, whatever has become of it."""
+        """Add to the request's BackgroundTasks, even when the request is over."""
         over = self.over
         attempt = self._attempt(add, None)
         attempt.behind = (self.chain, self._late_chain)
@@ -359,7 +359,7 @@ class RequestDelivery(Delivery):
             self.world.note(f"{self.name} {add.token} is refused: {type(error).__name__}")
             attempt.refuse()
             return False
-        if over and not self.was_cut:  # else it may still be going on, behind its cancelled task
+        if over and not self.was_cut:  # otherwise the request may still run behind its task
             attempt.promise()
             self.ledger.check_durable([attempt])
         else:
@@ -420,7 +420,7 @@ _BODY = {"type": "http.request", "body": b"", "more_body": False}
 
 
 async def _io(delivery: Delivery) -> None:
-    """The message goes out; that may take a while."""
+    """Send the message; that may take a while."""
     if delivery.world.random.random() < 0.3:
         await asyncio.sleep(delivery.ledger.choose((0.0, 0.001, 0.01)))
 
@@ -429,7 +429,7 @@ async def _io(delivery: Delivery) -> None:
 
 
 class SocketDelivery(Delivery):
-    """One connection."""
+    """One WebSocket connection."""
 
     kind = "socket"
     actor: Socket
@@ -467,7 +467,7 @@ class SocketDelivery(Delivery):
         await _io(self)
 
     async def talk(self, websocket: WebSocket, tasks: ByHand) -> None:
-        """What its handler does."""
+        """Do what its handler does: add and send from several coroutines."""
         await websocket.accept()
         async with asyncio.TaskGroup() as group:
             for adds in self.actor.senders:
@@ -488,7 +488,7 @@ class SocketDelivery(Delivery):
             self.ledger.check_durable([attempt])
 
     def resolve(self, *, ended_well: bool) -> None:
-        """All that it added, and what it had no time to send."""
+        """Promise everything it added, even what it had no time to send."""
         if ended_well and not self.was_cut and not self.simulation.disturbed:
             for each in self.attempts:
                 each.promise()
@@ -498,7 +498,7 @@ class SocketDelivery(Delivery):
 
 
 class CallDelivery(Delivery):
-    """`afterword.add_task` by the application itself."""
+    """A call of `afterword.add_task` by the application itself."""
 
     actor: Call
 
@@ -528,14 +528,14 @@ class CallDelivery(Delivery):
 
 
 class _Blocking:
-    """Calls `add_task_sync` by the name that all others have."""
+    """An adder whose `add_task` is `add_task_sync`."""
 
     def __init__(self, adder: Any) -> None:
         self._adder = adder
         self.add_task = adder.add_task_sync
 
     def options(self, **options: Any) -> "_Blocking":
-        """With options."""
+        """Set options of the next call."""
         return _Blocking(self._adder.options(**options))
 
 
@@ -543,17 +543,17 @@ class _Blocking:
 
 
 class PeopleDelivery(Delivery):
-    """A person who acts in one process; if that goes, in another one."""
+    """A person who acts in one process, and in another one when it dies."""
 
     actor: People
-    _done = 0  # acts
+    _done = 0  # number of acts done
 
     def _start(self) -> None:
         self.world.note(f"{self.name} begins")
         _threading.Thread(target=self._act, name=self.name).start()
 
     def lost(self) -> None:
-        """Go on elsewhere, with the act that was under way."""
+        """Continue in another process, beginning with the act that was under way."""
         super().lost()
         self._go_on_elsewhere()
 

@@ -1,7 +1,7 @@
-"""Imports afterword with simulated threads, queues, clocks and identifiers.
+"""Import afterword with simulated threads, queues, clocks and identifiers.
 
-A module keeps what it has imported: `import threading` while `sys.modules` has our stand gives it
-ours for good. So this comes before anything else imports afterword, in a process of its own.
+A module keeps what it has imported: `import threading` while `sys.modules` holds our stand-in gives
+it ours for good. So `install` must come before any other import of afterword, in its own process.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Whatever afterword imports of others comes first: they keep the real modules.
+# The libraries that afterword imports come first, so that they keep the real modules.
 import anyio
 import anyio.from_thread
 import anyio.to_thread
@@ -28,7 +28,7 @@ from simulation.world import World
 
 _LEFT_OUT = ("cli", "demo", "testing", "store.postgres", "worker.processes", "__main__")
 
-# Several threads meet in the modules of these rooms that use threading, and in these modules.
+# Several threads share the modules of these folders that use threading, and the modules in _SHARED.
 _ROOMS = (".", "client", "injection", "model", "process", "request", "transactions", "worker")
 _SHARED = {
     "request/background.py",
@@ -40,16 +40,16 @@ _SHARED = {
     "worker/claims.py",
     "worker/runner.py",
 }
-_WITH_REAL_LOCKS = {"model/job.py"}  # made while they were imported
+_WITH_REAL_LOCKS = {"model/job.py"}  # created when the module was imported
 
 _ = (anyio, apsw, fastapi, opentelemetry.trace, pydantic, sqlalchemy.ext.asyncio, starlette)
 
 
 def install() -> None:
-    """Import afterword; harmless when it has been done.
+    """Import afterword with the stand-ins; a second call does nothing.
 
     Raises:
-        RuntimeError: somebody has imported it before.
+        RuntimeError: afterword has been imported without them.
     """
     if "afterword" in sys.modules:
         if hasattr(sys.modules["afterword"], "_simulated"):
@@ -67,11 +67,11 @@ def install() -> None:
     finally:
         sys.modules.update(real)
     anyio.to_thread.run_sync = _run_sync  # type: ignore[assignment]
-    warnings.simplefilter("ignore")  # coroutines of a process that died were never awaited
+    warnings.simplefilter("ignore")  # a process that dies leaves coroutines that were never awaited
 
 
 def _files(package: Any) -> Iterator[str]:
-    """The modules in which several threads meet."""
+    """Yield the paths of the modules that several threads share."""
     folder = Path(package.__path__[0])
     modules = [path for room in _ROOMS for path in (folder / room).glob("*.py")]
     names = {path.relative_to(folder).as_posix() for path in modules}
@@ -87,7 +87,7 @@ def _files(package: Any) -> Iterator[str]:
 async def _run_sync(
     func: Callable[..., Any], *args: Any, abandon_on_cancel: bool = False, **_: Any
 ) -> Any:
-    """What Starlette runs `def` endpoints with: in a thread, and whoever is cancelled waits."""
+    """Replace `anyio.to_thread.run_sync`, in which Starlette runs `def` endpoints."""
     import asyncio
     import contextvars
 

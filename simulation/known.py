@@ -1,18 +1,18 @@
-"""Faults that the simulation has found, and that are still there.
+"""Faults that the simulation has found and that are not mended yet.
 
-What they break is not counted, so that everything else goes on being checked. When one is mended,
-its line goes, and with it what asks for it.
+Their violations are not counted, so everything else can still be checked. When a fault is mended,
+delete its entry and the code that asks for it.
 """
 
 KNOWN = {
     "refused_is_counted": (
-        "With an Idempotency-Key: a request that is repeated gets the job of the first one, in a"
-        " transaction of its own on a bare connection, and rolls that back. Nothing tells of it, so"
-        " the call is counted, and the next try is stored as another job."
+        "With an Idempotency-Key: a repeated request gets the job of the first one in its own"
+        " transaction on a bare connection, and rolls it back. Afterword is not told, so the call"
+        " is counted, and the next try is stored as another job."
     ),
 }
 
 
 def is_known(name: str) -> bool:
-    """Whether this fault is still there."""
+    """True if this fault is not mended yet."""
     return name in KNOWN

@@ -1,11 +1,11 @@
-"""What the clients were told, what ran, and whether the one fits the other.
+"""The ledger: what clients were told and what ran, and the checks that the two agree.
 
-The ledger is outside of all processes, so it survives them. The numbers in the messages are those
-of the invariants: I1 durable before the answer, I2 nothing of a failed handler, I3 all jobs of a
-request or none, I4 nothing behind a 503, I6 bound jobs follow their transaction, I8 one job for a
-key, I9 every promised job ends, I10 no run without a cause, I13 the attempt is on record before it
-begins. "rule" is a pause, a limit or a rate; "lock" a lock of another transaction, "clock" a host's
-clock, "orphan" a job that waits for one that is not there.
+The ledger is outside all processes, so it survives them. A message begins with the rule that was
+broken, usually the number of an invariant: I1 durable before the answer, I2 nothing of a failed
+handler, I3 all jobs of a request or none, I4 nothing behind a 503, I6 bound jobs follow their
+transaction, I8 one job for a key, I9 every promised job ends, I10 no run without a cause, I13 the
+attempt is on record before it begins. "rule" is a pause, a limit or a rate, "lock" a lock of
+another transaction, "clock" a host's clock, "orphan" a job that waits for one that does not exist.
 """
 
 import sqlite3
@@ -27,9 +27,9 @@ T = TypeVar("T")
 FINAL = ("completed", "failed", "cancelled")
 MAX_LOST = 3
 SCHEDULE = "tick"  # the name of the schedule, and the token of its jobs
-NOTICED = 1.0  # seconds until an occurrence has its job
-LATE = 60.0  # seconds: nobody asks for a time between this and an hour
-RATE, PERIOD = 2, 1.0  # of `tasks.rated`
+NOTICED = 1.0  # seconds within which an occurrence gets its job
+LATE = 60.0  # seconds; no call asks for a delay between this and an hour
+RATE, PERIOD = 2, 1.0  # the rate of `tasks.rated`: runs, and seconds
 _WORK = "json_extract(arguments, '$.token')"
 _COLUMNS = (
     "id, state, attempt, lost, failures, interrupted, request_id, error, unique_key, worker,"
@@ -40,7 +40,7 @@ _TABLES = ("afterword_jobs", "afterword_history")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A job as the store's file has it."""
+    """A job's row in the store's file."""
 
     id: str
     state: str
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def poisoned(self) -> bool:
-        """Lost so often that it is not tried again."""
+        """True if it was lost so often that it is not tried again."""
         return self.lost >= MAX_LOST
 
 
@@ -79,57 +79,57 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether its code is under way."""
+        """True if its code is running."""
         return self.ended is None and not self.owner.dead
 
 
 @dataclass(slots=True, eq=False)
 class Chain:
-    """What one request, or one binding, adds in its order."""
+    """The attempts of one request or one binding, in order."""
 
     attempts: list["Attempt"] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One try to have something done, and what became of it, as far as the caller knows."""
+    """One try to add a job, and its outcome as far as the caller knows."""
 
     add: Add
     chain: Chain | None
     keyed: bool
     handle: Any = None
     said: str = "open"  # promised, refused, unsure
-    sure: bool = False  # it ran in its request, which has ended in order
-    jobs_before: frozenset[str] = frozenset()  # ended ones with its unique key
-    ending: frozenset[str] = frozenset()  # jobs that somebody had cancelled before it began
-    behind: Sequence["Chain"] = ()  # what it may come to follow, as it is added while that goes on
+    sure: bool = False  # it must have run in its request, which ended normally
+    jobs_before: frozenset[str] = frozenset()  # with its unique key, but ended or cancelled before
+    ending: frozenset[str] = frozenset()  # jobs that were cancelled before it began
+    behind: Sequence["Chain"] = ()  # chains that still grow when it is added; it may follow each
 
     def promise(self) -> None:
-        """The caller was told that it will run."""
+        """Note that the caller was told that it will run."""
         if self.said in ("open", "unsure"):
             self.said = "promised"
 
     def refuse(self) -> None:
-        """The caller was told that it will not."""
+        """Note that the caller was told that it will not run."""
         if self.said == "open":
             self.said = "refused"
 
     def unsure(self) -> None:
-        """The caller was told nothing."""
+        """Note that the caller was told nothing."""
         if self.said == "open":
             self.said = "unsure"
 
 
 @dataclass(slots=True, eq=False)
 class Story:
-    """All that is known of one token."""
+    """All attempts and runs of one token."""
 
     attempts: list[Attempt] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     doubted: int = 0
 
     def count(self, *said: str) -> int:
-        """How many attempts came out so."""
+        """Count the attempts with one of these outcomes."""
         return sum(each.said in said for each in self.attempts)
 
 
@@ -137,49 +137,49 @@ LIMITS = {"single": 1, "paired": 2}  # kinds of tasks with a limit
 
 
 class Ledger:
-    """Of one seed."""
+    """The ledger of one seed."""
 
     def __init__(self, world: World, scenario: Scenario, path: Path) -> None:
         self.world = world
         self.scenario = scenario
         self.violations: list[str] = []
         self.stories: dict[str, Story] = {}
-        self.together: list[list[Attempt]] = []  # what one request has added before its answer
+        self.together: list[list[Attempt]] = []  # for each request: its adds before the answer
         self._path = path
         self._connection: Any = None
         self._random = Random(f"ledger {scenario.seed}")
-        # What people have done, as far as they were told.
+        # The acts of people that the store has confirmed.
         self.is_paused = False  # the queue "mail"
         self.limit: int | None = None  # of that queue
         self.stops_schedule = False
         self.began_at = 0.0  # the store's time at which all processes had started
         self.ended_at = 0.0  # the store's time at which the schedule was stopped at the end
-        self.to_end: set[str] = set()  # ids of jobs that somebody has cancelled
+        self.to_end: set[str] = set()  # ids of jobs that a person has cancelled
         self.meddled: set[str] = set()  # tokens of jobs that were cancelled, deleted or retried
         self.deleted: set[str] = set()  # ids
-        self.retried: set[str] = set()  # those that were retried
-        self.removed: set[str] = set()  # those that were deleted
-        self.erased = False  # somebody has deleted a row by hand
+        self.retried: set[str] = set()  # tokens of jobs that were retried
+        self.removed: set[str] = set()  # tokens of jobs that were deleted
+        self.erased = False  # a row was deleted by hand
         self.jumped = any(isinstance(each, Jump) for each in scenario.faults)
         self._runs: list[Run] = []
-        self._slots: dict[str, float] = {}  # of the runs that have a rate
+        self._slots: dict[str, float] = {}  # times at which runs of the rated task were due
         self._purged: dict[str, Row] = {}
 
     def choose(self, choices: Sequence[T]) -> T:
-        """One of them, by the seed."""
+        """Return one of them, chosen by the seed."""
         return self.world.random.choice(choices)
 
     def broken(self, rule: str, text: str) -> None:
-        """Something is not as it was promised."""
+        """Note a violation of a rule."""
         self.world.note(f"BROKEN {rule}: {text}")
         self.violations.append(f"{rule}: {text}")
 
     def story(self, token: str) -> Story:
-        """Of a token."""
+        """Return the story of a token."""
         return self.stories.setdefault(token, Story())
 
     def attempt(self, add: Add, chain: Chain | None = None, *, keyed: bool = False) -> Attempt:
-        """Somebody is about to add."""
+        """Note that a caller is about to add; returns its attempt."""
         attempt = Attempt(add, chain, keyed, ending=frozenset(self.to_end))
         self.story(add.token).attempts.append(attempt)
         if chain is not None:
@@ -187,7 +187,7 @@ class Ledger:
         return attempt
 
     def doubt(self, jobs: Sequence[Any]) -> None:
-        """These are stored, and who stored them was told that they may not be."""
+        """Note stored jobs whose caller was told that they may not be stored."""
         for job in jobs:
             token = job.arguments.partition('"token":')[2].split('"')[1]
             self.story(token).doubted += 1
@@ -195,14 +195,14 @@ class Ledger:
     # ------------------------------------------------------------------ the store's file
 
     def rows(self, token: str) -> list[Row]:
-        """The jobs of a token."""
+        """Return the jobs of a token, the purged ones included."""
         found = self._rows(f"{_WORK} = ?", token)
         there = {each.id for each in found}
         purged = [each for each in self._purged.values() if each.token == token]
         return [*found, *(each for each in purged if each.id not in there)]
 
     def some_job(self, verb: str) -> tuple[str, str] | None:
-        """The id and the token of one that there is; to be deleted, one that waits."""
+        """Choose a job; returns its id and token. To be deleted, it is a queued one if possible."""
         queued = sorted((each[0], each[2]) for each in self.unfinished() if each[1] == "queued")
         if verb in ("delete", "erase") and queued:
             return self.choose(queued)
@@ -224,7 +224,7 @@ class Ledger:
 
     @contextmanager
     def purging(self, retention: float) -> Iterator[None]:
-        """A process deletes history: keep what it deletes, and look whether it was old enough."""
+        """Keep the rows that a process deletes from history, and check that they are old enough."""
         before = {each.id: each for each in self._history()}
         yield
         left = {each.id for each in self._history()}
@@ -245,17 +245,17 @@ class Ledger:
             self.broken("purge", f"{row.token} is purged {age:g} s after its end")
 
     def row(self, job_id: str) -> Row | None:
-        """A job by its id."""
+        """Return the job with an id, even if it was purged."""
         found = self._rows("id = ?", job_id)
         return found[0] if found else self._purged.get(job_id)
 
     def unfinished(self) -> list[tuple[str, str, str, float, str | None]]:
-        """What has not ended: id, state, token, when it is due, what it waits for."""
+        """Return the jobs that have not ended: id, state, token, time due, the job they follow."""
         sql = f"SELECT id, state, {_WORK}, run_at, after FROM afterword_jobs"
         return list(self._execute(sql, ()))
 
     def with_key(self, key: str) -> list[Row]:
-        """The jobs with a unique key."""
+        """Return the jobs with a unique key."""
         return self._rows("unique_key = ?", key)
 
     def _rows(self, condition: str, value: str) -> list[Row]:
@@ -272,12 +272,12 @@ class Ledger:
         return found
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection to the store's file."""
         if self._connection is not None:
             self._connection.close()
 
     def check_orphans(self) -> None:
-        """Nothing waits for what is not there, or for a time that nobody has asked for."""
+        """Check that no job waits for a job that does not exist, or longer than was asked for."""
         now = self.world.now + self.world.wall_is_ahead
         unfinished = self.unfinished()
         ids = {each[0] for each in unfinished}
@@ -291,7 +291,7 @@ class Ledger:
     # ------------------------------------------------------------------ runs
 
     def begin(self, token: str, job_id: str | None, attempt: int) -> Run:
-        """A task begins."""
+        """Note that a task begins, and check that it may."""
         assert self.world.thread is not None
         story = self.story(token)
         kind = story.attempts[0].add.kind if story.attempts else ""
@@ -306,7 +306,7 @@ class Ledger:
         return run
 
     def _check_rules(self, run: Run) -> None:
-        """Pauses, limits and rates hold, but for a process that slept longer than its lease."""
+        """Check pauses, limits and rates, unless the process was stopped for more than a second."""
         if getattr(run.owner, "slept", 0.0) > 1.0:
             return
         if run.kind == "mail":
@@ -326,7 +326,7 @@ class Ledger:
             self.broken("rule", f"{run.token} begins beside {names}: the limit is {limit}")
 
     def _has_place(self, run: Run) -> bool:
-        """Whether it goes on, and is still the store's attempt."""
+        """True if it is running and its attempt is still the one in the store."""
         row = self.row(run.job_id) if run.goes_on and run.job_id else None
         return row is not None and (row.state, row.attempt) == ("running", run.attempt)
 
@@ -343,12 +343,12 @@ class Ledger:
             self.broken("rule", f"{run.token} begins before its time")
 
     def end(self, run: Run, *, failed: bool = False) -> None:
-        """A task comes to its end."""
+        """Note that a task has ended."""
         run.ended, run.ended_at = "failed" if failed else "completed", self.world.now
         self.world.note(f"ends {run.token} {run.ended}")
 
     def cut(self, run: Run) -> None:
-        """A task is cancelled."""
+        """Note that a task is cancelled."""
         run.ended, run.ended_at = "cut", self.world.now
         if not run.owner.dead:
             self.world.note(f"cut {run.token}")
@@ -357,7 +357,7 @@ class Ledger:
         assert run.job_id is not None
         row, name = self.row(run.job_id), run.token
         if row is None and any(each.add.how == "hand" for each in story.attempts):
-            pass  # Starlette called it before there was an answer: it runs there and then
+            pass  # Starlette called it before the store had answered: it runs in its request
         elif row is None or not self._is_on_record(run, row):
             self.broken("I13", f"{name} begins attempt {run.attempt}, but the store has {row}")
             return
@@ -375,7 +375,7 @@ class Ledger:
             self.broken("I4", f"{name} begins, but nobody was told so: all were refused")
 
     def _check_beside(self, run: Run, row: Row | None, before: Sequence[Run]) -> None:
-        """A job runs once at a time, unless its worker was lost, and no longer when deleted."""
+        """Check that a deleted job does not run, and no job twice at once unless it was lost."""
         if run.job_id in self.deleted and not self._may_come_back(run.token, run.job_id):
             self.broken("deleted", f"{run.token} begins, but has been deleted")
         if row is None or row.lost or run.token in self.meddled:
@@ -384,11 +384,11 @@ class Ledger:
             self.broken("I10", f"{run.token} begins attempt {run.attempt} beside another one")
 
     def _may_come_back(self, token: str, job_id: str) -> bool:
-        """Whether it was deleted, and one of two releases adds it to its schedule once more."""
+        """True for a deleted occurrence that the schedule of another release may add again."""
         return job_id in self.deleted and token == SCHEDULE and len(self.scenario.every) > 1
 
     def _is_on_record(self, run: Run, row: Row) -> bool:
-        """Whether this attempt was given out; a process that slept may begin one it has lost."""
+        """True if the attempt is in the store; a stopped process may begin one that it has lost."""
         stalls = any(isinstance(each, Stall | Outage) for each in self.scenario.faults)
         slept = stalls and row.attempt > run.attempt and row.lost > 0
         return slept or (row.state, row.attempt) == ("running", run.attempt)
@@ -401,9 +401,9 @@ class Ledger:
             if attempt.chain is None or attempt.add.unique or attempt.said == "refused":
                 continue
             if mine is None and self._is_for_later(attempt.chain):
-                continue  # what runs in its request does not wait for what is for later
+                continue  # a run in its request does not wait for jobs that are for later
             if any(each.add.token in self.removed for each in attempt.chain.attempts):
-                continue  # what is added behind such a job afterwards has nothing to wait for
+                continue  # a call that is added behind a deleted job has nothing to wait for
             position = attempt.chain.attempts.index(attempt)
             for earlier in attempt.chain.attempts[:position]:
                 if earlier.said != "refused":
@@ -412,7 +412,7 @@ class Ledger:
                 self._check_none_later(run, attempt.chain.attempts[position + 1 :])
 
     def _is_for_later(self, chain: Chain) -> bool:
-        """Whether a job of it does not start soon."""
+        """True if one of its jobs may start much later."""
         return any(
             each.add.delay is not None or each.add.kind in ("flaky", *RULED)
             for each in chain.attempts
@@ -437,7 +437,7 @@ class Ledger:
             )
             known = one and earlier.handle is not None and earlier.handle.durable
             row = self.row(earlier.handle.id) if known and earlier.said == "promised" else None
-            # Behind another request's job they follow the last one of their own request.
+            # Behind another request's job they follow the last job of their own request.
             return row if row is None or mine is None or row.request_id == mine.request_id else None
         rows = [each for each in self.rows(earlier.add.token) if each.request_id == mine.request_id]
         return rows[0] if rows else None
@@ -445,7 +445,7 @@ class Ledger:
     def _stops(self, earlier: Attempt) -> bool:
         chain = earlier.chain.attempts if earlier.chain else ()
         if any(each.add.token in self.retried for each in chain):
-            return False  # what is retried runs, and what had stopped with it
+            return False  # a retried job runs, and so do the jobs that it had stopped
         return self.scenario.on_failure == "stop" and earlier.add.unique is None
 
     def _check_none_later(self, run: Run, later: Sequence[Attempt]) -> None:
@@ -459,7 +459,7 @@ class Ledger:
     # ------------------------------------------------------------------ at the moment of a promise
 
     def check_durable(self, attempts: Sequence[Attempt]) -> None:
-        """I1: what the client is told now must be in the file now."""
+        """Check I1: a job that the client is promised now must be in the file now."""
         for each in attempts:
             if each.handle is None or not each.handle.durable:
                 continue
@@ -470,14 +470,14 @@ class Ledger:
                 self.broken("I1", f"{each.add.token} is promised, but not in the store")
 
     def _has_key_of(self, attempt: Attempt) -> bool:
-        """Whether a binding's job, which cannot learn of the other one, exists as that one."""
+        """True if a new job has its key: a binding cannot learn that it shares another job."""
         key = attempt.add.unique
         return bool(key and {each.id for each in self.with_key(key)} - attempt.jobs_before)
 
     # ------------------------------------------------------------------ at the end
 
     def check_all(self) -> None:
-        """Everything has had its time, and nothing goes wrong any more."""
+        """Check everything at the end, when all jobs have had time to run without faults."""
         for attempts in self.together:
             self._check_together([each for each in attempts if self._is_plain(each)])
         for token, story in self.stories.items():
@@ -492,13 +492,13 @@ class Ledger:
                 self._check_story(token, story)
 
     def _is_plain(self, attempt: Attempt) -> bool:
-        """Whether a job of this token can only be this attempt's."""
+        """True if a job of this token can only be this attempt's."""
         token = attempt.add.token
         alone = len(self.story(token).attempts) == 1 and token not in self.meddled
         return alone and attempt.add.how == "injected" and not attempt.add.unique
 
     def _check_together(self, attempts: Sequence[Attempt]) -> None:
-        """I3: all jobs of a request, or none."""
+        """Check I3: all jobs of a request are stored, or none."""
         stored = [each.add.token for each in attempts if self.rows(each.add.token)]
         if 0 < len(stored) < len(attempts):
             added = [each.add.token for each in attempts]
@@ -510,7 +510,7 @@ class Ledger:
         most = promised + unsure + story.doubted
         keyed = any(each.keyed for each in story.attempts)
         if keyed and token in self.meddled:
-            most, keyed = len(rows), False  # what has been deleted may be stored again
+            most, keyed = len(rows), False  # a deleted job may be stored again
         if keyed and is_known("refused_is_counted") and self._was_refused(story):
             most = len(rows)
             keyed = False
@@ -526,7 +526,7 @@ class Ledger:
             self._check_row(token, story, row)
 
     def _was_refused(self, story: Story) -> bool:
-        """Whether a call of it, or one before it in a transaction, was rolled back or refused."""
+        """True if one of its calls, or another one in their chains, has not been promised."""
         chains = [each.chain for each in story.attempts if each.chain is not None]
         chains += [chain for each in story.attempts for chain in each.behind]
         others = [each for chain in chains for each in chain.attempts]
@@ -543,14 +543,14 @@ class Ledger:
         may_fail = bool(story.attempts) and story.attempts[0].add.kind == "fails"
         if row.state == "failed" and not row.poisoned and not may_fail:
             self.broken("I9", f"{token} failed: {row.error}")
-        # What a request has stored that was given up meanwhile is cancelled at the store's answer.
+        # If a request is given up while its jobs are being stored, they are cancelled afterwards.
         given_up = not story.count("promised")
         stopped = given_up or token in self.meddled or self._may_be_stopped(story)
         if row.state == "cancelled" and not stopped:
             self.broken("I9", f"{token} was cancelled: {row.error}")
 
     def _check_schedule(self, story: Story) -> None:
-        """Each occurrence has one job, and between the first and the last none has been lost."""
+        """Check that each occurrence has one job and that none between first and last was lost."""
         rows = self.rows(SCHEDULE)
         due = sorted(int(row.id[:8] + row.id[9:13], 16) // 1000 for row in rows)
         if len(set(due)) < len(due):
@@ -563,9 +563,9 @@ class Ledger:
             self._check_none_lost(every, due)
 
     def _check_none_lost(self, every: int, due: Sequence[int]) -> None:
-        """Between the start and the last occurrence that only this rule can have made.
+        """Check from the start to the last occurrence that only this rule can have made.
 
-        If nothing has gone wrong: until the schedule was stopped at the end.
+        Without faults, check until the schedule was stopped at the end.
         """
         others = [each for each in self.scenario.every if each != every]
         own = [at for at in due if not at % every and all(at % each for each in others)]
@@ -579,11 +579,11 @@ class Ledger:
 
     @property
     def jumped_early(self) -> bool:
-        """Whether the clock was set before the end."""
+        """True if the scenario sets the clock."""
         return any(isinstance(each, Jump) for each in self.scenario.faults)
 
     def _may_be_stopped(self, story: Story) -> bool:
-        """Whether something before it in its order can have failed, or a person cancelled it."""
+        """True if a person meddled with it, or if a call before it in its chain may have failed."""
         if any(each.add.token in self.meddled for each in story.attempts):
             return True
         for attempt in story.attempts:

@@ -1,9 +1,9 @@
 """An event loop that runs in a simulated thread, on the world's time.
 
-It calls its callbacks in asyncio's order: first come, first served, and timers behind what was
-there when they became due. That order is a promise that programs may rely on, so the seed leaves it
-alone. What no program may rely on is when other threads' calls come in between, how long a callback
-takes, and when something arrives from outside: that is the seed's.
+It runs callbacks in asyncio's order: first in, first out, and timers behind the callbacks that were
+ready when they became due. Programs may rely on that order, so the seed leaves it alone. The seed
+decides what no program may rely on: when calls from other threads come in between, how long a
+callback takes, and when something arrives from outside.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from simulation.world import World
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Run by `run_in_thread`, in a thread of the world."""
+    """A loop that `run_in_thread` runs in a thread of the world."""
 
-    # Of asyncio's own loop, as all versions since 3.8 have them.
+    # Private attributes of asyncio's own loop, the same in all versions since 3.8.
     _ready: Any
     _scheduled: Any
     _stopping: bool
@@ -39,7 +39,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.errors.append(f"{context.get('message')}: {error!r}")
 
     def time(self) -> float:
-        """The world's monotonic time."""
+        """Return the world's monotonic time."""
         return self._world.now
 
     def _write_to_self(self) -> None:
@@ -52,14 +52,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """As asyncio's; the threads may take turns before and after it."""
+        """Do as asyncio does; other threads may run before and after it."""
         self._world.pause()
         handle = super().call_soon_threadsafe(callback, *args, context=context)
         self._world.pause()
         return handle
 
     def arrive(self, callback: Callable[..., object], *args: Any) -> None:
-        """Something comes from outside, as a readable socket does; called between two turns."""
+        """Queue a callback from outside, like a readable socket; called between two turns."""
         if not self.is_closed():
             self._ready.append(asyncio.Handle(callback, args, self, contextvars.Context()))
             self._write_to_self()
@@ -67,7 +67,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: object, func: Callable[..., Any], *args: Any
     ) -> "asyncio.Future[Any]":
-        """Call in a thread of its own."""
+        """Call the function in a new thread."""
         world = self._world
         assert world.thread is not None
         future = self.create_future()
@@ -86,11 +86,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     # ------------------------------------------------------------------ running
 
     def run_in_thread(self) -> None:
-        """Call callbacks until `stop`; in the thread that this loop is to have."""
+        """Run callbacks until `stop`; call it in the thread that shall run this loop."""
         world = self._world
         self._thread = world.thread
         self._thread.loop = self
-        self._thread_id = 1  # it is running: whoever asks a loop asks for that
+        self._thread_id = 1  # `is_running()` looks at this
         asyncio._set_running_loop(self)
         while not self._stopping:
             self._wait_for_work()

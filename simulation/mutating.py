@@ -1,7 +1,7 @@
-"""Does the simulation earn its place? Known faults are put back, and it has to find them.
+"""Test of the simulation itself: it must find known faults that are put back.
 
-Each patch in `mutants/` puts one fault back into a copy of the source. Seeds are run on it until
-one fails; the table of how many it took is published in docs/simulation.md.
+Each patch in `mutants/` puts one fault back into a copy of the source. Seeds run on it until one
+fails; docs/simulation.md publishes the number of seeds that each fault took.
 """
 
 import os
@@ -24,22 +24,22 @@ _TABLE = re.compile("(?<=<!-- mutants -->\n).*?(?=<!-- end of mutants -->)", re.
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A fault that was once in the source."""
+    """A patch with a fault that was once in the source."""
 
     patch: Path
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The patch's file name, without the suffix."""
         return self.patch.stem
 
     @property
     def fault(self) -> str:
-        """What is wrong with it: the first line of the patch."""
+        """The first line of the patch: a description of the fault."""
         return self.patch.read_text().partition("\n")[0]
 
     def apply(self, folder: Path) -> Path:
-        """Make a copy of the source that has the fault; returns where."""
+        """Copy the source and patch the fault into it; returns the copy's path."""
         source = folder / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
         command = ["patch", "--quiet", "--strip=1", f"--input={self.patch}"]
@@ -48,12 +48,12 @@ class Mutant:
 
 
 def mutants(part: str = "") -> Sequence[Mutant]:
-    """Those with this in their name."""
+    """Return the mutants whose name contains `part`."""
     return [Mutant(each) for each in sorted(PATCHES.glob("*.patch")) if part in each.stem]
 
 
 def search(source: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run seeds on another copy of the source."""
+    """Run seeds on a copy of the source."""
     command = [sys.executable, "-W", "ignore", "-m", "simulation", *options]
     environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONHASHSEED": "0"}
     return subprocess.run(
@@ -62,7 +62,7 @@ def search(source: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def main(part: str) -> int:
-    """Look for all of them; returns how many were not found."""
+    """Search for the mutants; returns the number that were not found."""
     rows, missed = [], 0
     for mutant in mutants(part):
         row, found = _row(mutant)

@@ -1,7 +1,7 @@
-"""What `threading`, `queue`, `time` and `secrets` are for the code under simulation.
+"""Stand-ins for `threading`, `queue`, `time` and `secrets` in the code under simulation.
 
-`install` imports afterword with these in their place. Where no world runs (while modules are being
-imported), they are the real ones.
+`install` imports afterword with these in place of the real modules. While no world runs (during
+imports), they pass everything on to the real ones.
 """
 
 import queue
@@ -24,7 +24,7 @@ class _Waiting:
         self._threads: deque[WorldThread] = deque()
 
     def until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait; False: the time was over before."""
+        """Wait for the condition; False if the timeout came first."""
         world = _world()
         deadline = None if timeout is None or timeout < 0 else world.now + timeout
         while not condition():
@@ -37,7 +37,7 @@ class _Waiting:
         return True
 
     def wake(self) -> None:
-        """Let all of them look again."""
+        """Let all of them check their condition again."""
         world = _world()
         while self._threads:
             world.wake(self._threads.popleft())
@@ -50,7 +50,7 @@ def _world() -> World:
 
 
 class _Lock:
-    """threading.Lock; with `again`, threading.RLock."""
+    """Stand-in for threading.Lock; with `again`, for threading.RLock."""
 
     def __init__(self, again: bool = False) -> None:
         self._again = again
@@ -173,7 +173,7 @@ class _Condition:
         return met
 
     def notify(self, n: int = 1) -> None:
-        self.notify_all()  # the others find out that it was not for them
+        self.notify_all()  # each waiter checks its own condition again
 
     def notify_all(self) -> None:
         self._calls += 1
@@ -181,7 +181,7 @@ class _Condition:
 
 
 class _Queue:
-    """queue.SimpleQueue."""
+    """Stand-in for queue.SimpleQueue and queue.Queue."""
 
     def __init__(self) -> None:
         self._items: deque[Any] = deque()
@@ -217,7 +217,7 @@ class _Queue:
 
 
 class _Thread:
-    """threading.Thread, of the process that starts it."""
+    """Stand-in for threading.Thread; belongs to the process that starts it."""
 
     def __init__(
         self,
@@ -235,7 +235,7 @@ class _Thread:
         self._thread: WorldThread | None = None
 
     def start(self) -> None:
-        """Start it, as a thread of the process that is under way."""
+        """Start as a thread of the process whose turn it is."""
         world = _world()
         if world.thread is None:
             raise RuntimeError("The outside has no threads of its own.")
@@ -243,7 +243,7 @@ class _Thread:
         world.pause()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for its end."""
+        """Wait until the thread has ended."""
         world, thread = _world(), self._thread
         if thread is None or world.thread is None:
             return
@@ -253,12 +253,12 @@ class _Thread:
             world.wait(deadline)
 
     def is_alive(self) -> bool:
-        """Whether it has begun and not ended."""
+        """True if it has begun and not ended."""
         return self._thread is not None and not self._thread.ended
 
 
 class _Local:
-    """threading.local."""
+    """Stand-in for threading.local."""
 
     def __init__(self) -> None:
         object.__setattr__(self, "_of", {})
@@ -293,11 +293,11 @@ def _tokens(nbytes: int = 32) -> str:
 
 
 class Stand(ModuleType):
-    """Stands in for a module: simulated while a world runs, the real one else.
+    """A stand-in for a module: simulated while a world runs, otherwise the real one.
 
     Args:
-        kept: what modules keep while they are imported (`default_factory=threading.Lock`), so that
-            it is decided with each call which one it is.
+        kept: names that modules bind on import (`default_factory=threading.Lock`); each call of one
+        decides anew between the real and the simulated type.
     """
 
     def __init__(
@@ -318,10 +318,10 @@ def _either(real: Any, simulated: Any) -> type:
         make = real if World.current is None else simulated
         return make(*args, **kwargs)
 
-    return type(simulated.__name__, (), {"__new__": new})  # a type, for annotations
+    return type(simulated.__name__, (), {"__new__": new})  # a type, because annotations use it
 
 
-_MAIN = object()  # no thread of a simulation is the main one, where signals would be listened to
+_MAIN = object()  # no simulated thread is the main one, so none installs signal handlers
 
 STANDS = {
     "threading": Stand(

@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from simulation.run import Simulation
 
 T = TypeVar("T")
-GRACE = 5.0  # seconds a shutdown waits for attempts
-PATIENCE = 2.0  # seconds the server waits for requests when it is to stop
+GRACE = 5.0  # seconds that a shutdown waits for attempts
+PATIENCE = 2.0  # seconds that a stopping server waits for its requests
 LEASE = 3.0  # seconds
 STORE_TIMEOUT = 1.0  # seconds
 
 
 class Process(Owner):
-    """From its start to its end, however that comes."""
+    """One process, from its start until it stops or dies."""
 
     def __init__(self, simulation: "Simulation", number: int, place: int) -> None:
         scenario = simulation.scenario
-        self.place = place  # among the processes of the scenario
+        self.place = place  # its index in the scenario's roles
         self.role = scenario.roles[place]
         self.skew = scenario.skews[place] if scenario.skews else 0.0
-        self.slept = 0.0  # seconds for which it was stopped, at most
+        self.slept = 0.0  # seconds of its longest stop
         self.simulation = simulation
         self.world = simulation.world
         self.ledger = simulation.ledger
@@ -47,13 +47,13 @@ class Process(Owner):
         self.loop = SimulatedLoop(self.world)
         self.store: SimulatedStore | None = None
         self.up = self.ended = False
-        self.deliveries: dict[int, Any] = {}  # what is under way, by number
-        self.tasks: set[asyncio.Task[None]] = set()  # of the application's own
-        self.late = 0  # what requests have started, and goes on behind them
+        self.deliveries: dict[int, Any] = {}  # those under way, by number
+        self.tasks: set[asyncio.Task[None]] = set()  # started by the application itself
+        self.late = 0  # number of late adders that requests have started and that still run
         self.connections: list[PatientConnection] = []
 
     def start(self) -> None:
-        """Begin to live."""
+        """Start the process's thread."""
         self.world.note(f"process {self.number} starts")
         self.world.spawn(self._run, f"loop{self.number}", self)
 
@@ -85,12 +85,12 @@ class Process(Owner):
                 seconds=seconds, name=SCHEDULE, missed="all", kwargs={"token": SCHEDULE}
             )
             schedule(scheduled)
-        self.app.router.routes.extend(_routes.routes)  # looked at once: that takes milliseconds
+        self.app.router.routes.extend(_routes.routes)  # built once: that takes milliseconds
         lifespan = Lifespan(self.app)
         try:
             await lifespan.startup()
         except StoreError:
-            self._end()  # as a server does; whoever watches over it starts another one
+            self._end()  # a server exits here; its supervisor starts another one
             return
         self.world.note(f"process {self.number} is up")
         self.up = True
@@ -102,7 +102,7 @@ class Process(Owner):
         self._end()
 
     async def _end_requests(self) -> None:
-        """As a server: wait for what is under way, then cancel it."""
+        """Wait for requests under way, then cancel them, as a server does."""
         left = [each.task for each in self.deliveries.values() if each.task is not None]
         if not left:
             return
@@ -118,11 +118,11 @@ class Process(Owner):
         self.loop.stop()
 
     def stop(self) -> None:
-        """Ask it to end; called from outside."""
+        """Ask the process to end; called from outside."""
         self.loop.arrive(self._stopping.set)
 
     def die(self) -> None:
-        """Drop all of its memory where it stands; what is in files stays."""
+        """Kill the process: its memory is gone, its files stay."""
         self.world.note(f"process {self.number} is gone")
         self.dead, self.up = True, False
         for connection in self.connections:
@@ -139,26 +139,26 @@ class Process(Owner):
         for delivery in list(self.deliveries.values()):
             delivery.lost()
 
-    # ------------------------------------------------------------------ what disturbs its store
+    # ------------------------------------------------------------------ faults of its store
 
     def fault(self) -> str | None:
-        """What goes wrong with the transaction that begins now."""
+        """Return the kind of fault for the transaction that begins now."""
         return self.simulation.fault()
 
     def latency(self, fault: str | None) -> float:
-        """Seconds that the store takes now."""
+        """Return the seconds that the store takes now."""
         return self.simulation.latency(fault)
 
     def choose(self, choices: Sequence[T]) -> T:
-        """One of them, by the seed."""
+        """Return one of them, chosen by the seed."""
         return self.world.random.choice(choices)
 
     def reached(self, point: str) -> None:
-        """The store is at a point of a transaction."""
+        """Tell the simulation that the store is at a point of a transaction."""
         self.simulation.reached(self, point)
 
     def connect(self) -> PatientConnection:
-        """A connection of the application's own to the file it shares with the store."""
+        """Open the application's own connection to the file that it shares with the store."""
         connection = sqlite3.connect(
             str(self.simulation.path),
             timeout=0,
@@ -169,10 +169,10 @@ class Process(Owner):
         return connection
 
 
-delivering: ContextVar[Any] = ContextVar("delivering")  # the delivery of the request that is served
+delivering: ContextVar[Any] = ContextVar("delivering")  # of the request being served
 
 
-_routes = APIRouter()  # one for each way to answer; what a handler does is in its delivery
+_routes = APIRouter()  # a route for each way to answer; its delivery does the steps
 
 
 @_routes.post("/async/{name}")
@@ -189,7 +189,7 @@ def answer_in_thread(name: str, background_tasks: BackgroundTasks) -> Any:
 
 @_routes.post("/hand/{name}")
 async def answer_by_hand(name: str, background_tasks: BackgroundTasks) -> Response:
-    """Answer with a Response that brings its own background tasks."""
+    """Answer with a Response that has its own background tasks."""
     by_hand = await delivering.get().play(background_tasks, by_hand=True)
     return JSONResponse({}, background=by_hand)
 
@@ -204,5 +204,5 @@ async def stream(name: str, background_tasks: BackgroundTasks) -> Response:
 
 @_routes.websocket("/socket/{name}")
 async def talk(name: str, websocket: WebSocket, background_tasks: BackgroundTasks) -> None:
-    """Talk."""
+    """Serve a WebSocket."""
     await delivering.get().talk(websocket, background_tasks)

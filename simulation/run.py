@@ -1,4 +1,4 @@
-"""One seed, from its first request to the last check."""
+"""The run of one seed, from its first request to the last check."""
 
 import functools
 import gc
@@ -40,15 +40,15 @@ from simulation.world import Livelock, World
 
 RESTART_AFTER = 0.1  # seconds until a process that has ended is replaced
 CONNECT_AGAIN = 0.05  # seconds until a client tries again to reach a process
-ENDS_WITHIN = 30.0  # seconds: whoever waits longer waits for ever
+ENDS_WITHIN = 30.0  # seconds; a longer wait counts as endless
 LOOK_EVERY = 0.25
 COLLECT_EVERY = 20  # runs
-_LIVES = 3  # processes at most, to run what the last one has left queued
+_LIVES = 3  # the processes start at most this often, to run jobs that were left queued
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a seed has shown; `trace` is the same for the same seed."""
+    """The result of a seed; `trace` is the same for the same seed."""
 
     scenario: Scenario
     schedule: int
@@ -58,7 +58,7 @@ class Result:
 
 
 class Simulation:
-    """One scenario, under one schedule."""
+    """One scenario under one schedule."""
 
     def __init__(
         self,
@@ -74,9 +74,9 @@ class Simulation:
         self.world = World(f"{scenario.seed} {schedule}", talk)
         self.ledger = Ledger(self.world, scenario, self.path)
         self.numbers = itertools.count(1)
-        self.processes: list[Process] = []  # that have been started, and not ended
+        self.processes: list[Process] = []  # started and not ended
         self._process_numbers = itertools.count(1)
-        self._missing = list(range(len(scenario.roles)))  # places to be filled, now or later
+        self._missing = list(range(len(scenario.roles)))  # places whose process has yet to start
         self._waiting = 0  # deliveries that have yet to reach a process
         self._began = 0.0
         self._quiet = self._closing = False
@@ -91,16 +91,16 @@ class Simulation:
             isinstance(each, Outage | Restart | Kill | Stall | Hold) for each in scenario.faults
         )
 
-    # ------------------------------------------------------------------ the whole of it
+    # ------------------------------------------------------------------ from start to end
 
     def run(self) -> Result:
-        """Everything, in order."""
+        """Run the scenario to its end; a violation or an error becomes part of the result."""
         World.current = self.world
         tasks.use(self.ledger)
         random.seed(self.schedule)
         model_job._random.seed(self.schedule)
         model_job._stamps._last = 0
-        operation._adding.clear()  # a process that died adds nothing any more
+        operation._adding.clear()  # calls that died with an earlier seed's process
         try:
             self._run()
         except Livelock as error:
@@ -131,14 +131,14 @@ class Simulation:
             if self.ledger.violations or not self.ledger.unfinished():
                 break
             self._closing, self._missing = False, list(range(len(self.scenario.roles)))
-            self._start_missing()  # a thread that nobody waited for has added something at the end
+            self._start_missing()  # a thread added a job while its process ended
             self._until(lambda: self._up, "the start")
         if not self.ledger.violations:
             self._check_left(("queued", "running"))
             self.ledger.check_all()
 
     def _allow_everything(self) -> None:
-        """Take back what people have forbidden, and end the schedule: the rest is to run."""
+        """Resume the queue, lift its limit and end the schedule, so that the rest can run."""
         acts = [Act("resume"), Act("limit"), Act("end")]
         wanted = acts if self.scenario.every else acts[:2]
         if self.ledger.violations or not (self.scenario.every or self._has_people):
@@ -151,7 +151,7 @@ class Simulation:
         return any(isinstance(each, People) for each in self.scenario.actors)
 
     def _until(self, done: Callable[[], bool], what: str) -> bool:
-        """Go on until then; it must not take for ever."""
+        """Run the world until `done()`; a violation if that takes too long."""
 
         def broken_or_done() -> bool:
             return bool(self.ledger.violations) or done()
@@ -195,7 +195,7 @@ class Simulation:
             self._watch(process)
 
     def _watch(self, process: Process) -> None:
-        """As a supervisor: replace a process that has ended."""
+        """Replace a process that has ended, as a supervisor does."""
         if process.dead or self._closing:
             return
         if process.ended:
@@ -213,7 +213,7 @@ class Simulation:
         process.die()
 
     def _any(self, roles: tuple[str, ...] = ("both", "web", "worker")) -> Process | None:
-        """One of those that are up."""
+        """Return one of the processes that are up."""
         up = [each for each in self.processes if each.up and each.role in roles]
         return self.world.random.choice(up) if up else None
 
@@ -227,7 +227,7 @@ class Simulation:
             process.stop()
 
     def _stall(self, seconds: float) -> None:
-        """As SIGSTOP, and later SIGCONT."""
+        """Stop a process and let it go on later, as by SIGSTOP and SIGCONT."""
         process = self._any()
         if process is not None:
             self.world.note(f"process {process.number} is stopped for {seconds:g} s")
@@ -269,7 +269,7 @@ class Simulation:
         self.world.at(self.world.now + hold.seconds, lambda: self._holding.remove(hold))
 
     def is_locked(self, wanted: Sequence[str]) -> bool:
-        """Whether a user's transaction holds one of these keys, or one of these jobs."""
+        """True if a user's transaction holds one of these keys, or one of these jobs."""
         return any(
             each.key in wanted or (each.token and f'"{each.token}"' in text)
             for each in self._holding
@@ -282,7 +282,7 @@ class Simulation:
         self.ledger.jumped = True
 
     def deliver(self, actor: Actor, repeats: int, after: float) -> None:
-        """Have an actor try, as soon as there is a process."""
+        """Let an actor try after some seconds, as soon as a process is up."""
         self._waiting += 1
         self.world.at(self.world.now + after, lambda: self._deliver(actor, repeats))
 
@@ -295,14 +295,14 @@ class Simulation:
             DELIVERIES[type(actor)](self, actor, process, repeats).begin()
 
     def cut_later(self, delivery: Delivery, cut: Cut) -> None:
-        """Have it given up."""
+        """Arrange for a delivery to be cut: after some time, or at a point of the store."""
         if cut.after is not None:
             self.world.at(self.world.now + cut.after, lambda: delivery.cut(cut))
         else:
             self._cuts.append((cut.point, self._reached.get(cut.point, 0) + cut.nth, delivery, cut))
 
     def reached(self, process: Process, point: str) -> None:
-        """A process's store is at a point: for this some have waited."""
+        """Make the cuts and kills that wait for this point of a process's store."""
         self._reached[point] = count = self._reached.get(point, 0) + 1
         for each in [each for each in self._cuts if (each[0], each[1]) == (point, count)]:
             self._cuts.remove(each)
@@ -312,7 +312,7 @@ class Simulation:
             self.world.at(self.world.now, functools.partial(self._kill, process))
 
     def fault(self) -> str | None:
-        """What goes wrong with transactions now."""
+        """Return the kind of fault that transactions have now, if any."""
         if self._quiet:
             return None
         since = self.world.now - self._began
@@ -326,7 +326,7 @@ class Simulation:
         return None
 
     def latency(self, fault: str | None) -> float:
-        """Seconds that the store takes now."""
+        """Return the seconds that the store takes now."""
         chance = self.world.random
         if fault == "slow":
             return chance.choice((0.0, 0.01, 0.2, 1.5))
@@ -337,7 +337,7 @@ class Simulation:
     # ------------------------------------------------------------------ the end
 
     def _drain(self) -> None:
-        """Let everything run that has been stored; then what is for later, too."""
+        """Let all stored jobs run, then let time jump and run those that are for later."""
         for _ in range(2):
             self._drained = False
             self.world.at(self.world.now, self._look)
@@ -358,7 +358,7 @@ class Simulation:
             self.world.at(self.world.now + LOOK_EVERY, self._look)
 
     def _all_wait_for_later(self, due: list[Any], now: float) -> bool:
-        """Whether nothing is left but what follows a job that is for later."""
+        """True if every job that is due follows a job that is for later."""
         later = any(each[1] == "queued" and each[3] > now for each in self.ledger.unfinished())
         return later and all(each[1] == "queued" and each[4] is not None for each in due)
 
@@ -388,7 +388,7 @@ def prepare() -> None:
     logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL + 1)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     sqlite.SQLiteStore = SimulatedStore  # type: ignore[misc,assignment]
-    sys.unraisablehook = lambda unraisable: None  # what a process that died leaves behind
+    sys.unraisablehook = lambda unraisable: None  # remains of processes that died
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -410,7 +410,7 @@ def run_scenario(
     finally:
         shutil.rmtree(folder)
         if next(_runs) % COLLECT_EVERY == 0:
-            gc.collect()  # between two seeds only: it ends what is left of coroutines
+            gc.collect()  # only between two seeds: it closes coroutines that are left
 
 
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a file system in memory
@@ -419,7 +419,7 @@ _templates: dict[bool, Path] = {}
 
 
 def _template(*, shared: bool) -> Path:
-    """A store that has been migrated already: that takes longer than most seeds."""
+    """Return a store that is migrated already: migrating takes longer than most seeds."""
     if shared not in _templates:
         folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=_FAST))
         url = f"sqlite{'+pysqlite' if shared else ''}:///{folder / 'jobs.db'}"

@@ -1,7 +1,7 @@
-"""What happens in one seed: who asks for what, and what goes wrong. Values, made from the seed.
+"""Scenarios: the clients' actions and the faults of one seed, as values made from the seed.
 
-Every action is one line of text, so a scenario that fails can be read; and every action can be left
-out, so it can be made small (`shrink`).
+Every action prints as one line, so a failing scenario can be read. Every action can be left out,
+so a failing scenario can be made smaller (`shrink`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +9,13 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
-CROWDED = 0.15  # of the seeds
-ADDED_AGAIN = 0.05
-SPAN = 2.0  # seconds in which everything begins
+CROWDED = 0.15  # part of the seeds with more jobs than slots
+ADDED_AGAIN = 0.05  # part of the seeds that add cancelled jobs again
+SPAN = 2.0  # seconds within which everything begins
 
 
 class _Line:
-    """Prints as `name field=value`, without what has its default."""
+    """A value that prints as `Name(field=value)`, without fields that have their default."""
 
     def __str__(self) -> str:
         said: list[str] = []
@@ -41,10 +41,10 @@ class Add(_Line):
     """One call of add_task.
 
     Args:
-        token: names the work: whatever runs of it runs under this name.
-        kind: of `tasks.KINDS`.
-        how: "injected" BackgroundTasks, "hand": on the Response; "here": cannot be stored.
-        unique: a key; calls with one key have one token.
+        token: the name of the work: everything that runs for it runs under this name.
+        kind: a key of `tasks.KINDS`.
+        how: "injected": BackgroundTasks; "hand": on the Response; "here": cannot be stored.
+        unique: a key; calls with the same key have the same token.
         delay: seconds.
     """
 
@@ -57,14 +57,14 @@ class Add(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Pause(_Line):
-    """The handler waits for something."""
+    """A wait of the handler."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Late(_Line):
-    """The handler starts something that adds later, usually when the request is over."""
+    """A task or thread that the handler starts; it adds later, usually after the request."""
 
     adds: tuple[Add, ...]
     after: float
@@ -73,7 +73,7 @@ class Late(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Direct(_Line):
-    """The handler awaits `afterword.add_task`, perhaps for a limited time."""
+    """An `await afterword.add_task(...)` in the handler, perhaps for a limited time."""
 
     add: Add
     timeout: float | None = None
@@ -81,7 +81,7 @@ class Direct(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Bound(_Line):
-    """One binding, used for several transactions: (adds, commit or rollback)."""
+    """One binding for several transactions; each is (adds, True for commit)."""
 
     rounds: tuple[tuple[tuple[Add, ...], bool], ...]
     connection: str = "session"
@@ -92,17 +92,17 @@ Step = Add | Pause | Late | Direct | Bound
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Cut(_Line):
-    """Somebody gives up: at a time after the beginning, or as the store comes to a point."""
+    """A client that gives up: some time after it began, or when the store reaches a point."""
 
     after: float | None = None
     point: str = "committed"
     nth: int = 1
-    disconnect: bool = False  # the client goes; else the task is cancelled
+    disconnect: bool = False  # the client disconnects; otherwise the task is cancelled
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Request(_Line):
-    """A request, delivered once, or with an Idempotency-Key several times."""
+    """A request, delivered once; several times if it has an Idempotency-Key."""
 
     name: str
     at: tuple[float, ...]
@@ -110,13 +110,13 @@ class Request(_Line):
     route: str = "async"
     ending: str = "return"
     key: bool = False
-    repeats: int = 0  # while the answer is a 503
+    repeats: int = 0  # number of retries while the answer is a 503
     cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Socket(_Line):
-    """A WebSocket whose handler adds and sends from several coroutines."""
+    """A WebSocket; its handler adds and sends from several coroutines."""
 
     name: str
     at: float
@@ -127,7 +127,7 @@ class Socket(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Call(_Line):
-    """`afterword.add_task` outside of requests; in a thread `add_task_sync`."""
+    """A call outside of requests: `afterword.add_task`, or in a thread `add_task_sync`."""
 
     name: str
     at: float
@@ -140,13 +140,13 @@ class Call(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Act(_Line):
-    """One thing that a person does: a verb, and its number or the queue's limit.
+    """One act of a person.
 
     Args:
-        verb: pause, resume or limit the queue "mail"; pause or resume the schedule; cancel, retry
-            or delete one of the jobs that there are; "erase" deletes its row by hand.
-        after: seconds that pass before.
-        number: the limit; None: none.
+        verb: "pause", "resume" or "limit" the queue "mail"; "tick" resumes the schedule, "end"
+            pauses it; "cancel", "retry" or "delete" a job; "erase" deletes a job's row by hand.
+        after: seconds to wait before the act.
+        number: the limit; None for no limit.
     """
 
     verb: str
@@ -156,7 +156,7 @@ class Act(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class People(_Line):
-    """A person at the command line of one process after the other."""
+    """A person who acts in one process, and in another one when it dies."""
 
     name: str
     at: float
@@ -166,13 +166,13 @@ class People(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Hold(_Line):
-    """An open transaction of a user holds what others need: a unique key, or a job's row.
+    """An open transaction of a user that holds a unique key or a job's row.
 
-    The store is SQLite, but says then what PostgreSQL says.
+    The store is SQLite, but answers as PostgreSQL does.
 
     Args:
-        key: the unique key that it has added, too.
-        token: the jobs behind which it has added another one.
+        key: the unique key that it holds.
+        token: the jobs that it holds, having added another one behind them.
     """
 
     at: float
@@ -183,7 +183,7 @@ class Hold(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outage(_Line):
-    """For some time transactions fail: refused, failing, in doubt, interrupted, slow, broken."""
+    """A time of trouble for transactions: kind refuse, fail, doubt, interrupt, slow or break."""
 
     at: float
     seconds: float
@@ -192,22 +192,22 @@ class Outage(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Kill(_Line):
-    """The process dies, at a time or as the store comes to a point; another one starts."""
+    """The death of a process, at a time or when its store reaches a point; another one starts."""
 
     at: float
-    point: str | None = None  # the first time from then on
+    point: str | None = None  # the first time that the store reaches it from then on
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Restart(_Line):
-    """The process is stopped in order; another one starts."""
+    """A normal shutdown of a process; another one starts."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Stall(_Line):
-    """The process is stopped for a time, as by SIGSTOP, and goes on."""
+    """A stop of the process for some time, as by SIGSTOP; then it goes on."""
 
     at: float
     seconds: float
@@ -215,7 +215,7 @@ class Stall(_Line):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Jump(_Line):
-    """The wall clock is set."""
+    """A change of the wall clock."""
 
     at: float
     seconds: float
@@ -227,13 +227,13 @@ Fault = Outage | Kill | Restart | Stall | Jump | Hold
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """All of it.
+    """The settings, clients and faults of one seed.
 
     Args:
-        roles: of the processes: "both", "web" or "worker"; only the first two get requests.
+        roles: one per process: "both", "web" or "worker"; only the first two get requests.
         skews: seconds by which the clock of each process's host is ahead of the store's.
-        every: seconds between two occurrences of a schedule that all processes have; of two
-            releases with different rules, each process has one.
+        every: seconds between two occurrences of the schedule; two numbers are the rules of two
+            releases, which the processes have in turn.
         retention: seconds for which ended jobs are kept.
     """
 
@@ -251,7 +251,7 @@ class Scenario:
     retention: float | None = None
 
     def lines(self) -> Sequence[str]:
-        """As text."""
+        """Return the scenario as text, a line for each actor and fault."""
         store = "sqlite+pysqlite" if self.shared else "sqlite"
         options = f"order={self.order}, on_failure={self.on_failure}"
         options += f", idempotent={self.idempotent}, concurrency={self.concurrency}"
@@ -305,7 +305,7 @@ _VERBS = (
 
 
 def _crowded(plain: Scenario, random: Random) -> Scenario:
-    """More jobs than slots: workers claim ahead, and have something to give back."""
+    """Make a scenario with more jobs than slots: workers claim ahead and have jobs to release."""
     kind = random.choice(("slow", "thread", "mail", "mail", "single", "paired", "paired"))
     name = "r0"
     adds = tuple(Add(f"{name}.{n}", kind) for n in range(1, random.randint(6, 16)))
@@ -328,7 +328,7 @@ def _crowded(plain: Scenario, random: Random) -> Scenario:
 
 
 def _added_again(plain: Scenario, random: Random) -> Scenario:
-    """Jobs with one key are cancelled, and added again while they run."""
+    """Make a scenario in which jobs with one key are cancelled and added again while they run."""
     times = [0.0, *sorted(random.random() * 0.6 for _ in range(3))]
     add = Add("u.k", "slow", unique="k")
     calls: list[Actor] = [Call(f"r{n}", at, add) for n, at in enumerate(times)]
@@ -339,27 +339,27 @@ def _added_again(plain: Scenario, random: Random) -> Scenario:
 
 
 class Maker:
-    """Makes the scenario of a seed."""
+    """A maker of the scenario of a seed."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._random = Random(f"scenario {seed}")
-        # Its theme: how often calls have a key, cannot be stored, and are for later.
+        # The seed's theme: how often calls have a key, cannot be stored, or are for later.
         self._keys = self._random.choice((("k",), ("k", "l")))
         self._unique = self._random.choice((0.0, 0.15, 0.6))
         self._here = self._random.choice((0.0, 0.2, 0.7))
         self._later = self._random.choice((0.0, 0.1, 0.4))
-        # What goes beyond requests has choices of its own, so that the others stay what they were.
+        # Everything beyond requests has its own random choices, so that those of requests stay.
         self._beyond = Random(f"beyond {seed}")
         self._grown = self._beyond.random() < 0.6
         self._ruled = self._beyond.choice((0.0, 0.3, 0.8)) if self._grown else 0.0
 
     def make(self) -> Scenario:
-        """The scenario."""
+        """Make the scenario."""
         random = self._random
         self._shared = random.random() < 0.3
         idempotent = random.random() < 0.3
-        # Few of the many: what meets at one moment is what a seed is about.
+        # At most two kinds of clients for each seed, so that calls of one kind meet often.
         makers: list[Callable[[str], Actor]] = [self._request, self._socket, self._call]
         kinds = random.sample([self._request, *makers], 2)
         actors = [random.choice(kinds)(f"r{n}") for n in range(random.randint(1, 4))]
@@ -388,12 +388,12 @@ class Maker:
         return _added_again(grown, random) if theme < CROWDED + ADDED_AGAIN else grown
 
     def _grow(self, plain: Scenario) -> Scenario:
-        """The same with more processes, people, and what runs by itself."""
+        """Add more processes, people, schedules, held locks and skewed clocks."""
         beyond = self._beyond
         roles = beyond.choice(_ROLES)
         people = (self._people(),) if beyond.random() < 0.6 else ()
         holds = tuple(self._holds()) if beyond.random() < 0.3 else ()
-        # What meets a lock can be told from the others only where nothing else goes wrong.
+        # Only without other faults is it certain that a refused call met a lock.
         faults = () if holds and beyond.random() < 0.7 else plain.faults
         if not holds and beyond.random() < 0.1:
             faults = (*faults, Outage(beyond.random() * 0.3, beyond.choice((0.01, 0.3)), "break"))
@@ -440,10 +440,10 @@ class Maker:
         return self._random.choice(DELAYS)
 
     def _time(self) -> float:
-        """When something begins: often at the same moment as something else."""
+        """Choose the time at which something begins, often the same time as something else."""
         return self._random.choice((0.0, 0.0, 0.0, 0.001, 0.01, 0.1, self._random.random() * SPAN))
 
-    # ------------------------------------------------------------------ who asks
+    # ------------------------------------------------------------------ clients
 
     def _add(self, token: str, *, hows: Sequence[str] = (), plain: bool = False) -> Add:
         random = self._random
@@ -455,7 +455,7 @@ class Maker:
         how = random.choice(hows) if hows else "injected"
         if self._chance(self._unique):
             key = random.choice(self._keys)
-            # One that takes its time is still there when others come.
+            # A slow job still runs when others with its key are added.
             later = random.choice((None, None, 0.05, 1.0))
             slow = self._grown and self._beyond.random() < 0.3
             return Add(f"u.{key}", "slow" if slow else "quick", how, unique=key, delay=later)
@@ -502,13 +502,13 @@ class Maker:
             (self._adds(f"{name}{n}", 2), self._chance(0.6))
             for n in range(self._random.randint(1, 3))
         )
-        if len(rounds) > 1 and self._chance(0.5):  # what was rolled back is tried again
+        if len(rounds) > 1 and self._chance(0.5):  # roll the first one back, then try it again
             rounds = ((rounds[0][0], False), (rounds[0][0], True), *rounds[2:])
         connection = self._random.choice(("session", "sqlite3", "connection"))
         return Bound(rounds, connection)
 
     def _with_key(self, actor: Actor) -> Actor:
-        """A request that is told from others by its key, and sent again."""
+        """Give a request an Idempotency-Key, and send it up to three times."""
         if not isinstance(actor, Request):
             return actor
         steps = [each for each in actor.steps if not isinstance(each, Direct)]
@@ -557,7 +557,7 @@ class Maker:
         point, nth = self._random.choice(POINTS), self._random.choice((1, 1, 1, 2, 3))
         return Cut(point=point, nth=nth, disconnect=disconnect)
 
-    # ------------------------------------------------------------------ what goes wrong
+    # ------------------------------------------------------------------ faults
 
     def _faults(self) -> Sequence[Fault]:
         random = self._random

@@ -1,7 +1,7 @@
-"""Makes a failing scenario small: leaves out what it fails without.
+"""Shrink a failing scenario: leave out everything that the failure does not need.
 
-A smaller scenario makes other choices, so it is tried under several schedules. What counts is that
-the same rule is broken.
+A smaller scenario makes other choices, so it is tried under several schedules. It counts if it
+breaks the same rule.
 """
 
 import itertools
@@ -17,7 +17,7 @@ MOST_RUNS = 1_000
 
 
 def shrink(failed: Result) -> Result:
-    """The smallest scenario found that breaks the same rule."""
+    """Find the smallest scenario that breaks the same rule."""
     rule = _rule_of(failed)
     runs = itertools.count()
     smallest = failed
@@ -45,7 +45,7 @@ def _rule_of(result: Result) -> str:
     return result.violations[0].partition(":")[0]
 
 
-# ---------------------------------------------------------------------- what is smaller
+# ---------------------------------------------------------------------- smaller scenarios
 
 
 def _smaller(scenario: Scenario) -> Iterator[Scenario]:
@@ -126,7 +126,7 @@ def _plainer(add: Add) -> Iterator[Add]:
 def _smaller_all(
     items: tuple[Any, ...], smaller: Callable[[Any], Iterator[Any]]
 ) -> Iterator[tuple[Any, ...]]:
-    """Without one of them, or with a smaller one in its place."""
+    """Yield the items without one of them, then with a smaller one in its place."""
     yield from _without_one(items)
     for position, item in enumerate(items):
         for each in smaller(item):

@@ -1,7 +1,7 @@
-"""The real SQLite store, whose transactions take their time, fail, or leave doubt.
+"""The real SQLite store, with transactions that take time, fail, or end in doubt.
 
-It is a real file. What is added: points at which the threads may take turns (and the process may
-die), the wait for a busy file in the world's time, and the faults of a scenario.
+The file is real. The simulation adds three things: points at which threads may take turns (and the
+process may die), waits for a busy file in the world's time, and the faults of a scenario.
 """
 
 import sqlite3
@@ -25,14 +25,14 @@ from simulation.world import World
 if TYPE_CHECKING:
     from simulation.process import Process
 
-BUSY_FOR = 10.0  # seconds; as the real drivers
+BUSY_FOR = 10.0  # seconds; the same as the real drivers
 _LOOK_EVERY = 0.25
 _PATIENCE = 0.001  # seconds between two looks at a busy file
-_LOCK_TIMEOUT = 0.05  # seconds; as the PostgreSQL store's
+_LOCK_TIMEOUT = 0.05  # seconds; the same as the PostgreSQL store's
 
 
 class ServerClock(Clock):
-    """The time of a database server: hosts may have another one."""
+    """The clock of a database server, from which hosts' clocks may differ."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -47,7 +47,7 @@ class ServerClock(Clock):
 
 
 class SimulatedWriter(Writer):
-    """A writer whose transactions are the seed's to disturb."""
+    """A writer whose transactions have the faults and delays of the seed."""
 
     def __init__(self, path: Path, driver: Driver, news: News, process: "Process") -> None:
         super().__init__(path, driver, news)
@@ -58,7 +58,7 @@ class SimulatedWriter(Writer):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """The same, with what may happen before, within and after."""
+        """Begin and commit, with the seed's faults and delays before, within and after."""
         if self.in_transaction:
             with super().transaction():
                 yield
@@ -82,7 +82,7 @@ class SimulatedWriter(Writer):
             self._doubt()
 
     def _fail(self, fault: str | None) -> None:
-        """Within the transaction, which is rolled back."""
+        """Fail within the transaction, which is rolled back."""
         if fault == "break":
             raise StoreError("Simulated: the disk cannot be read just now.")
         if fault == "fail":
@@ -93,7 +93,7 @@ class SimulatedWriter(Writer):
             self._doubt()
 
     def _doubt(self) -> None:
-        """The caller cannot know whether it was committed."""
+        """Fail so that the caller cannot know whether it was committed."""
         self.in_doubt = True
         raise StoreUnavailable("Simulated: the connection was lost during the commit.")
 
@@ -110,7 +110,7 @@ class SimulatedWriter(Writer):
 
 
 class SimulatedStore(SQLiteStore):
-    """A store with such a writer."""
+    """A store with a simulated writer."""
 
     def __init__(self, path: Path, driver: Driver) -> None:
         world = _world()
@@ -127,45 +127,45 @@ class SimulatedStore(SQLiteStore):
 
     @classmethod
     def from_url(cls, url: str) -> "SimulatedStore":
-        """The store of a URL."""
+        """Make the store of a URL."""
         return cls(path_of(url), PatientPysqlite() if "+pysqlite" in url else PatientApsw())
 
     def listen(self, heard: Callable[[], object]) -> float:
-        """There are no other processes to hang up a bell for."""
+        """Register the callback; the file has no bell for other processes."""
         self._news.heard = heard
         return _LOOK_EVERY
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """Add them, and remember what this transaction has added."""
+        """Add jobs, and remember which ones this transaction has added."""
         self._simulated.adding.extend(jobs)
         self._meet_locks([job.unique_key for job in jobs if job.unique_key])
         return super().add(jobs, held_by)
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """End attempts, unless a user's transaction has added behind one of them."""
+        """End attempts, unless a user's transaction has added a job behind one of them."""
         self._meet_locks([each.claim.arguments for each in settlements])
         self._simulated.adding.extend(job for each in settlements for job in each.children)
         return super().settle(settlements)
 
     def purge(self, retention: float, limit: int) -> int:
-        """Delete history; the ledger keeps it, and looks whether it was old enough."""
+        """Delete history; the ledger keeps a copy, and checks that it was old enough."""
         with self._process.ledger.purging(retention):
             return super().purge(retention, limit)
 
     def _meet_locks(self, wanted: Sequence[str]) -> None:
-        """As PostgreSQL's server: wait for a user's lock, but not for long."""
+        """Wait a short time for a user's lock, as PostgreSQL's server does."""
         if self._process.simulation.is_locked(wanted):
             self._world.sleep(_LOCK_TIMEOUT)
             if self._process.simulation.is_locked(wanted):
                 raise StoreLocked("Simulated: a user's transaction holds a lock.")
 
     def renew(self, worker: str, lease: float) -> bool:
-        """After a transaction in doubt the worker begins afresh, as with PostgreSQL."""
+        """Renew the lease; False after a transaction in doubt, as with PostgreSQL."""
         in_doubt, self._simulated.in_doubt = self._simulated.in_doubt, False
         return super().renew(worker, lease) and not in_doubt
 
     def die(self) -> None:
-        """What the system does for a process that ends: roll back, close, unlock."""
+        """Roll back, close and unlock, as the operating system does when a process dies."""
         for connection in (self._writer._connection, self._reader._connection):
             if connection is not None:
                 connection.close()
@@ -181,7 +181,7 @@ def _world() -> World:
 
 
 def patiently(call: Callable[[], Any]) -> Any:
-    """As SQLite's busy handler, in the world's time."""
+    """Call again while the file is busy, as SQLite's busy handler does, in the world's time."""
     world = _world()
     until = world.now + BUSY_FOR
     while True:
@@ -197,10 +197,10 @@ def patiently(call: Callable[[], Any]) -> Any:
 
 
 class PatientConnection(PysqliteConnection):
-    """The standard library's, waiting in the world's time; the user's and the store's."""
+    """A sqlite3 connection that waits in the world's time; for the user and for the store."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        """One statement; other threads may take turns before it."""
+        """Execute a statement; other threads may run before it."""
         _world().pause()
         cursor: sqlite3.Cursor = patiently(
             lambda: super(PatientConnection, self).execute(sql, parameters)
@@ -208,26 +208,26 @@ class PatientConnection(PysqliteConnection):
         return cursor
 
     def cursor(self, factory: Any = None) -> Any:
-        """One that waits as well."""
+        """Return a cursor that waits in the world's time as well."""
         return super().cursor(PatientCursor)
 
     def commit(self) -> None:
-        """Commit."""
+        """Commit; other threads may run before it."""
         _world().pause()
         patiently(super().commit)
 
 
 class PatientCursor(sqlite3.Cursor):
-    """Waits for a busy file."""
+    """A cursor that waits for a busy file."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> "PatientCursor":
-        """One statement."""
+        """Execute a statement."""
         patiently(lambda: super(PatientCursor, self).execute(sql, parameters))
         return self
 
 
 class PatientPysqlite(Pysqlite):
-    """The driver for a file that is shared with the application."""
+    """The driver for a file that the application shares with the store."""
 
     def connect(self, path: Path) -> Any:
         """Open a file that exists; it never waits by itself."""
@@ -242,22 +242,22 @@ class PatientPysqlite(Pysqlite):
 
 
 class PatientApswConnection(apsw.Connection):
-    """apsw's, waiting in the world's time."""
+    """An apsw connection that waits in the world's time."""
 
     def execute(self, *said: Any, **more: Any) -> Any:
-        """One or more statements; other threads may take turns before them."""
+        """Execute one or more statements; other threads may run before them."""
         _world().pause()
         return patiently(lambda: super(PatientApswConnection, self).execute(*said, **more))
 
     def executemany(self, statements: str, sequenceofbindings: Any, **more: Any) -> Any:
-        """One statement for each; all of it again if the file was busy."""
+        """Execute a statement for each set of values; all of them again if the file was busy."""
         given = list(sequenceofbindings)
         call = super().executemany
         return patiently(lambda: call(statements, given, **more))
 
 
 class PatientApsw(Apsw):
-    """The driver for a file of the store's own."""
+    """The driver for a file that only the store uses."""
 
     def connect(self, path: Path) -> Any:
         """Open a file that exists; it never waits by itself."""

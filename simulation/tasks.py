@@ -1,4 +1,4 @@
-"""The tasks of the simulation: each says when it begins and how it ends."""
+"""The tasks of the simulation: each reports to the ledger when it begins and how it ends."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from afterword import current_task, task
 from simulation.ledger import Ledger, Run
 from simulation.primitives import STANDS
 
-_ledgers: list[Ledger] = []  # the one of the seed that runs
+_ledgers: list[Ledger] = []  # only the current seed's
 
 
 def use(ledger: Ledger) -> None:
-    """Write into this ledger from now on."""
+    """Report to this ledger from now on."""
     _ledgers[:] = [ledger]
 
 
@@ -24,7 +24,7 @@ _time: Any = STANDS["time"]
 
 
 class TaskFails(Exception):
-    """As tasks do."""
+    """An error that a task raises."""
 
 
 def _begin(token: str) -> Run:
@@ -33,12 +33,12 @@ def _begin(token: str) -> Run:
 
 
 async def quick(token: str) -> None:
-    """In the event loop, without a wait."""
+    """Run in the event loop without a wait."""
     _ledger().end(_begin(token))
 
 
 async def slow(token: str) -> None:
-    """In the event loop, for a while."""
+    """Run in the event loop for a while."""
     run = _begin(token)
     try:
         await asyncio.sleep(_ledger().choose((0.0, 0.01, 0.3)))
@@ -49,14 +49,14 @@ async def slow(token: str) -> None:
 
 
 def thread(token: str) -> None:
-    """In a thread."""
+    """Run in a thread."""
     run = _begin(token)
     _time.sleep(_ledger().choose((0.0, 0.01, 0.3)))
     _ledger().end(run)
 
 
 async def fails(token: str) -> None:
-    """Never succeeds."""
+    """Fail always."""
     run = _begin(token)
     await asyncio.sleep(_ledger().choose((0.0, 0.01)))
     _ledger().end(run, failed=True)
@@ -65,7 +65,7 @@ async def fails(token: str) -> None:
 
 @task(retries=2, backoff=0.1)
 async def flaky(token: str) -> None:
-    """Succeeds at the second try."""
+    """Fail at the first try and succeed at the second."""
     run = _begin(token)
     failed = run.attempt == 1
     _ledger().end(run, failed=failed)
@@ -75,30 +75,30 @@ async def flaky(token: str) -> None:
 
 @task(queue="mail")
 async def mail(token: str) -> None:
-    """In a queue that people pause and limit."""
+    """Run in a queue that people pause and limit."""
     await slow(token)
 
 
 @task(limit=1)
 async def single(token: str) -> None:
-    """One at a time, over all processes."""
+    """Run one at a time across all processes."""
     await slow(token)
 
 
 @task(limit=2)
 async def paired(token: str) -> None:
-    """Two at a time, over all processes."""
+    """Run two at a time across all processes."""
     await slow(token)
 
 
 @task(rate="2/s")
 async def rated(token: str) -> None:
-    """Two begin in a second, over all processes."""
+    """Run at a rate of two per second across all processes."""
     _ledger().end(_begin(token))
 
 
 async def scheduled(token: str) -> None:
-    """An occurrence of the schedule."""
+    """Run an occurrence of the schedule."""
     await slow(token)
 
 
@@ -116,7 +116,7 @@ KINDS: dict[str, Callable[..., Any]] = {
 
 
 def unstorable(token: str, kind: str) -> Callable[[], Any]:
-    """A call that has no name under which another process could find it."""
+    """Return a local function, which no other process can find by name."""
 
     async def here() -> None:
         run = _ledger().begin(token, None, 1)

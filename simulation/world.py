@@ -1,10 +1,10 @@
-"""The world of one seed: threads that take turns, a clock that jumps, and a plan of the outside.
+"""The world of one seed: threads that take turns, a clock that jumps, and events from outside.
 
-Every thread of the simulation is a greenlet, the event loop's included. One of them runs at a time,
-until it waits for something or comes to a point where the operating system could let another one go
-on; the seed decides which. When all of them wait, time jumps to the next moment for which one does.
+Every thread of the simulation is a greenlet, the event loop's included. One of them runs at a time
+until it waits, or until it reaches a point where the operating system could switch threads. The
+seed decides which one runs next. When all of them wait, time jumps to the next deadline.
 
-    hub ──▶ a thread's turn ──▶ wait, or pause ──▶ hub ──▶ what is due outside: clients, faults
+    hub ──▶ a thread's turn ──▶ wait, or pause ──▶ hub ──▶ due events from outside: clients, faults
 
 The same seed makes the same choices, so it gives the same trace.
 """
@@ -22,9 +22,9 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 
 STARTED_AT = 1_750_000_000.0  # the wall clock's seconds since 1970
-MOST_TURNS = 100_000  # of one seed: more means that something turns without end
-STUCK_AFTER = 300  # turns without progress of time: whoever spins until something happens
-BETWEEN_LINES = 0.1  # the part of the seeds that interrupt threads between any two lines
+MOST_TURNS = 100_000  # of one seed; more means an endless loop
+STUCK_AFTER = 300  # turns without progress of time, as in a busy loop
+BETWEEN_LINES = 0.1  # part of the seeds that interrupt threads between any two lines
 _WEIGHTS = (0.03, 0.3, 1.0, 1.0, 5.0)  # how fast a thread is, compared to the others
 
 
@@ -32,7 +32,7 @@ Traced = Callable[[FrameType, str, Any], Any]
 
 
 class Livelock(Exception):
-    """Threads take turns without end."""
+    """An endless loop: threads take turns, but the scenario does not end."""
 
 
 class Thread:
@@ -46,7 +46,7 @@ class Thread:
         self.ready = True
         self.ended = False
         self.wake_at: float | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None  # the one that runs in it
+        self.loop: asyncio.AbstractEventLoop | None = None  # the loop that runs in it
         self.joiners: list[Thread] = []
         self._target = target
         self.error: BaseException | None = None
@@ -63,7 +63,7 @@ class Thread:
 
 
 class Owner:
-    """What threads belong to: a process, which may die."""
+    """An owner of threads: a process, which may die, or the outside."""
 
     dead = False
     frozen = False  # stopped: its threads get no turns
@@ -71,15 +71,15 @@ class Owner:
 
 
 class World:
-    """Everything that one seed decides.
+    """Threads, time and outside events, in an order that the seed decides.
 
     Args:
-        seed: of all choices made while it runs.
-        talk: prints each step.
+        seed: decides all choices made while the world runs.
+        talk: called with each step, to print it.
     """
 
-    current: "World | None" = None  # the one that runs now
-    interrupted: frozenset[str] = frozenset()  # files whose lines threads are interrupted between
+    current: "World | None" = None  # the world that runs now
+    interrupted: frozenset[str] = frozenset()  # files between whose lines threads are interrupted
 
     def __init__(self, seed: object, talk: Callable[[str], object] | None = None) -> None:
         self.random = Random(f"schedule {seed}")
@@ -87,19 +87,19 @@ class World:
         self.wall_is_ahead = STARTED_AT - self.now
         self.hub = getcurrent()
         self.threads: list[Thread] = []
-        self.thread: Thread | None = None  # whose turn it is
+        self.thread: Thread | None = None  # the one whose turn it is
         self.numbers = itertools.count(1)
         self.turns = 0
         self._same_time = 0
         self._outside: list[tuple[float, int, Callable[[], object]]] = []
         self._trace = hashlib.blake2b(digest_size=8)
         self._talk = talk
-        # A seed has its own pace: how often threads are interrupted, and how often time passes.
+        # Each seed decides how often threads are interrupted, and how often time passes.
         self._switching = self.random.choice((0.02, 0.1, 0.3, 0.7))
         self._between_lines = self.random.random() < BETWEEN_LINES
         self._slowness = self.random.choice((0.0, 0.002, 0.02))
 
-    # ------------------------------------------------------------------ what has happened
+    # ------------------------------------------------------------------ the trace
 
     def note(self, text: str) -> None:
         """Make a step part of the trace."""
@@ -110,7 +110,7 @@ class World:
 
     @property
     def trace(self) -> str:
-        """A digest of all steps so far."""
+        """Return a digest of all steps so far."""
         return self._trace.hexdigest()
 
     # ------------------------------------------------------------------ for threads
@@ -122,7 +122,7 @@ class World:
         return thread
 
     def pause(self) -> None:
-        """A point at which another thread may go on."""
+        """Let another thread go on, if the seed says so."""
         thread = self.thread
         if thread is None:
             return
@@ -132,7 +132,7 @@ class World:
             self._to_hub(thread)
 
     def wait(self, until: float | None) -> None:
-        """Wait until somebody calls `wake`, or until a time."""
+        """Wait for a call of `wake`, or until a time."""
         thread = self.thread
         if thread is None:
             raise RuntimeError("Outside of all threads there is nothing to wait for.")
@@ -142,11 +142,11 @@ class World:
         self._to_hub(thread)
 
     def wake(self, thread: Thread) -> None:
-        """Let a thread go on that waits."""
+        """Let a waiting thread go on."""
         thread.ready, thread.wake_at = True, None
 
     def sleep(self, seconds: float) -> None:
-        """Wait for a time; in a thread."""
+        """Wait for some seconds, in a thread."""
         until = self.now + max(seconds, 0.0)
         self.wait(until)
         while self.now < until:
@@ -166,7 +166,7 @@ class World:
         heapq.heappush(self._outside, (when, next(self.numbers), callback))
 
     def run(self, done: Callable[[], bool], until: float) -> bool:
-        """Take turns until `done()`; False: it was not, and the time is over."""
+        """Take turns until `done()`; False if the time was over first."""
         while not done():
             self.turns += 1
             if self.turns > MOST_TURNS:
@@ -209,7 +209,7 @@ class World:
         return self._trace_line if frame.f_code.co_filename in self.interrupted else None
 
     def _trace_line(self, frame: FrameType, event: str, arg: object) -> "Traced":
-        """Between two lines another thread may go on, as everywhere in Python."""
+        """Let another thread go on between two lines, as Python does."""
         thread = self.thread
         alive = thread is not None and not thread.owner.dead
         if event == "line" and alive and self.random.random() < self._switching / 10:
@@ -224,7 +224,7 @@ class World:
             raise thread.error
 
     def _let_time_pass(self, until: float) -> bool:
-        """Go to the next moment for which somebody waits."""
+        """Go to the next moment for which a thread or an event waits; False if the time is over."""
         awake = [each for each in self.threads if not each.owner.frozen]
         times = [each.wake_at for each in awake if each.wake_at is not None]
         if self._outside:
@@ -250,13 +250,13 @@ class World:
     # ------------------------------------------------------------------ death
 
     def kill(self, owner: Owner) -> None:
-        """End every thread of a process where it stands; called between two turns."""
+        """End every thread of a process at the point it has reached; called between two turns."""
         owner.dead = True
         dying = [each for each in self.threads if each.owner is owner]
         self.threads = [each for each in self.threads if each.owner is not owner]
         for each in dying:
             self.thread = each
-            for _ in range(20):  # code that catches everything is thrown out again
+            for _ in range(20):  # again, if code caught the exception
                 if each.current.dead:
                     break
                 each.current.throw(GreenletExit)

@@ -21,7 +21,7 @@ HasId = NewJob | Job[Any]
 
 
 def url_in(folder: Path, name: str = "jobs.db") -> str:
-    """The URL of a store in this folder, which is made if it is not there."""
+    """Return the URL of a store in this folder; creates the store if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     return f"sqlite:///{path}" if path.exists() else new_file(path)
@@ -41,7 +41,7 @@ async def at_work(folder: Path, **options: Any) -> AsyncIterator[Afterword]:
 async def wait_for(
     predicate: Callable[[], object], *, description: str, timeout: float = 60.0
 ) -> None:
-    """`tests.helpers.wait_until` for an event loop that has to go on meanwhile."""
+    """Do as `tests.helpers.wait_until`, without blocking the event loop."""
     deadline = asyncio.get_running_loop().time() + timeout
     pause = pauses()
     while not predicate():
@@ -51,7 +51,7 @@ async def wait_for(
 
 
 async def record(afterword: Afterword, job: HasId) -> JobRecord:
-    """What the store knows of the job now."""
+    """Return the job's record in the store."""
     found = await afterword.job(job.id)
     assert found is not None
     assert found.record is not None
@@ -59,7 +59,7 @@ async def record(afterword: Afterword, job: HasId) -> JobRecord:
 
 
 async def ended(afterword: Afterword, job: HasId, *, timeout: float = 60.0) -> JobRecord:
-    """The record of a job, as soon as it is final."""
+    """Wait until a job has ended; returns its record."""
     deadline = asyncio.get_running_loop().time() + timeout
     pause = pauses()
     while not (found := await record(afterword, job)).state.final:
@@ -70,7 +70,7 @@ async def ended(afterword: Afterword, job: HasId, *, timeout: float = 60.0) -> J
 
 
 def edit(folder: Path, statement: str, *values: Any) -> None:
-    """Change the store's file by hand, with the database's own checks switched off."""
+    """Change the store's file by hand, with the database's checks switched off."""
     connection = apsw.Connection(str(folder / "jobs.db"))
     connection.set_busy_timeout(10_000)
     connection.execute("PRAGMA ignore_check_constraints = ON")
@@ -79,13 +79,13 @@ def edit(folder: Path, statement: str, *values: Any) -> None:
 
 
 async def store_jobs(afterword: Afterword, jobs: Sequence[NewJob]) -> list[Claim]:
-    """Store jobs as they are; the claims of those that are held for this process."""
+    """Store jobs as they are; returns the claims of those that are held for this process."""
     worker = afterword.runtime.leases.worker
     await afterword.runtime.group.run(adding(jobs, worker), 20.0)
     return [held_claim(job, worker, 0.0) for job in jobs if job.held]
 
 
 def asked(job: Job[Any]) -> Job[Any]:
-    """Ask the store about a job at once, as `refresh_sync` does where no event loop runs."""
+    """Ask the store about a job at once, by `refresh_sync` in a thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(job.refresh_sync).result()

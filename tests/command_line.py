@@ -1,4 +1,4 @@
-"""`afterword` called in this process, and a store with jobs in every state for it to look at."""
+"""A shell that calls `afterword` in this process, with a store for jobs in every state."""
 
 import functools
 import sys
@@ -22,12 +22,12 @@ COMMAND = str(Path(sys.executable).with_name("afterword"))
 WORKER = "0123456789abcdef"
 
 
-KINDS = ("sqlite", "postgres")  # of the stores that commands are tested on
+KINDS = ("sqlite", "postgres")  # the kinds of stores that commands are tested on
 ALL_KINDS = ("sqlite", "pysqlite", "postgres")
 
 
 def new_url(kind: str, folder: Path, request: pytest.FixtureRequest, name: str = "jobs") -> str:
-    """The URL of a store in which nothing is."""
+    """Return the URL of an empty store."""
     if kind != "postgres":
         return new_file(folder / f"{name}.db", kind)
     url: str = request.getfixturevalue("shared_url")
@@ -38,7 +38,7 @@ def new_url(kind: str, folder: Path, request: pytest.FixtureRequest, name: str =
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a command ended, and what it wrote."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -52,7 +52,7 @@ class Done:
 
 @dataclass(slots=True)
 class Shell:
-    """Runs commands on one store."""
+    """A shell that runs commands on one store."""
 
     store: Store
     url: str
@@ -65,29 +65,29 @@ class Shell:
         self.capsys.readouterr()
         self.monkeypatch.setenv("AFTERWORD_URL", self.url)
         self.monkeypatch.setattr(sys, "argv", ["afterword", *arguments])
-        _build()  # typer's own, before it is exchanged
+        _build()  # typer's own, before it is replaced
         self.monkeypatch.setattr("typer.main.get_command", _built_once)
         with pytest.raises(SystemExit) as exited:
             main()
         written = self.capsys.readouterr()
         return Done(int(exited.value.code or 0), written.out, written.err)
 
-    # ------------------------------------------------------------------ what is in the store
+    # ------------------------------------------------------------------ jobs in the store
 
     def join(self, worker: str = WORKER, queues: tuple[str, ...] = ("default",)) -> None:
-        """A worker with four slots, which starts nothing by itself."""
+        """Add a worker with four slots, which starts nothing by itself."""
         self.store.join(worker, 3600.0, queues, 4)
         self.store.take_note(worker, None)
         self.joined.add(worker)
 
     def add(self, task: str = "shop:pack", **values: Any) -> str:
-        """A queued job; its id."""
+        """Add a queued job; returns its id."""
         job = NewJob(**{"id": new_id(), "task": task, **values})
         self.store.add([job])
         return job.id
 
     def start(self, task: str = "shop:pack", **values: Any) -> Claim:
-        """A running job."""
+        """Add a running job; returns its claim."""
         if WORKER not in self.joined:
             self.join()
         job_id = self.add(task, **values)
@@ -95,17 +95,17 @@ class Shell:
         return next(claim for claim in claims if claim.id == job_id)
 
     def end(self, outcome: Outcome | None = None, task: str = "shop:pack", **values: Any) -> str:
-        """A job that has ended, completed unless told; its id."""
+        """Add a job that has ended, by default as completed; returns its id."""
         claim = self.start(task, **values)
         self.store.settle([Settlement(claim, outcome or Completed(), seconds=0.5)])
         return claim.id
 
     def fail(self, error: str = "ValueError: no", task: str = "shop:pack", **values: Any) -> str:
-        """A job that has failed; its id."""
+        """Add a job that has failed; returns its id."""
         return self.end(Failed(error), task, **values)
 
     def job(self, job_id: str) -> JobRecord:
-        """What the store knows of a job."""
+        """Return a job's record in the store."""
         [found] = self.store.get([job_id])
         return found
 
@@ -118,7 +118,7 @@ def _build() -> Callable[[Any], Any]:
 
 
 def _built_once(commands: Any) -> Any:
-    """What typer makes of the commands for each call, which takes three quarters of its time."""
+    """Return the commands as typer builds them, but only once: that takes 3/4 of a call's time."""
     return _built(commands, len(commands.registered_commands), len(commands.registered_groups))
 
 
@@ -131,7 +131,7 @@ def _built(commands: Any, *_: int) -> Any:
 def opened(
     url: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Shell]:
-    """A shell on a new store; this folder is its current directory."""
+    """Open a shell on a new store; this folder is its current directory."""
     monkeypatch.chdir(folder)
     store = open_store(url)
     store.open()

@@ -1,4 +1,4 @@
-"""The PostgreSQL server that tests share, databases on it, and the stores they run on."""
+"""The PostgreSQL server that tests share, its databases, and the stores that tests run on."""
 
 import gc
 import os
@@ -21,8 +21,8 @@ from tests.hostile import hostile_database
 from tests.postgres import Cluster, Server, some_server
 from tests.stores import KINDS, MakeStore, new_file, stores_in, stores_on
 
-# Who is started in the background by a shell, or by nohup, ignores signals, and so would all that
-# it starts.
+# A process that a shell or nohup starts in the background ignores these signals, and its children
+# would, too.
 for number, handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGHUP, signal.SIG_DFL),
@@ -38,13 +38,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 in_memory.use_memory()
-gc.disable()  # until all tests are collected: what they are made of stays
-# Or each process that a test starts would compile again what it imports.
+gc.disable()  # until all tests are collected: their objects stay alive
+# Otherwise each process that a test starts would compile its imports again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-application.include(__name__)  # what tests run without an `Afterword(...)` is the application's
+application.include(__name__)  # functions of tests count as the application's
 
-# Modules whose tests last for seconds: shared out test by test, before the others.
+# Modules whose tests last for seconds. They are dealt test by test, before the others.
 LONG = (
     "crash/test_crash",
     "crash/test_chaos",
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _dealt(items: Sequence[pytest.Item], parts: int) -> list[pytest.Item]:
-    """As many tests for each process as pytest-xdist gives it; most modules stay together."""
+    """Deal each process as many tests as pytest-xdist gives it; most modules stay together."""
     names = [str(item.path.with_suffix("")) for item in items]
     whole = [[item for item, name in zip(items, names, strict=True) if it in name] for it in WHOLE]
     first = {item for group in whole for item in group}
@@ -92,27 +92,27 @@ def _dealt(items: Sequence[pytest.Item], parts: int) -> list[pytest.Item]:
 
 
 def pytest_collection_finish() -> None:
-    """Let no collection of garbage look through what seven thousand tests are made of."""
+    """Exclude the objects of seven thousand collected tests from garbage collections."""
     gc.collect()
     gc.freeze()
     gc.enable()
 
 
 def _refuse_addresses(names: Sequence[str]) -> None:
-    """The processes that share the tests have to agree on their names."""
+    """Refuse names of tests with addresses: processes that share the tests must agree on them."""
     if wrong := [name for name in names if re.search(" at 0x[0-9a-f]{9}", name)]:
         raise pytest.UsageError(f"a name must not have an address in it: give ids= to {wrong[0]}")
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Afterword runs in asyncio; a module that depends on the event loop has its own fixture."""
+    """Use asyncio; a module that depends on the event loop has its own fixture."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_children() -> Iterator[None]:
-    """The processes of tasks are forked, too: see `tests.warm`."""
+    """Fork the processes of tasks, too: see `tests.warm`."""
     forking = SimpleNamespace(Popen=warm.Popen, PIPE=subprocess.PIPE)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(process, "subprocess", forking)
@@ -121,13 +121,13 @@ def quick_children() -> Iterator[None]:
 
 @pytest.fixture
 def new_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processes of tasks are new interpreters, for a test of their start."""
+    """Start the processes of tasks as new interpreters, for a test of their start."""
     monkeypatch.setattr(process, "subprocess", subprocess)
 
 
 @pytest.fixture
 def ids_of_another_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a test that sets the clock: ids never step back, so later tests' would stay ahead."""
+    """Undo a change of the clock for new ids: they never go back, so they would stay ahead."""
     monkeypatch.setattr(job, "_stamps", type(job._stamps)())
 
 
@@ -140,42 +140,42 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def postgres_url(server: Server, shared_url: str) -> str:
-    """A database in which no job is. To empty one takes a hundredth of the time to make one."""
+    """A database without jobs: emptying one takes a hundredth of the time of creating one."""
     server.renew(shared_url)
     return shared_url
 
 
 @pytest.fixture
 def new_postgres_url(server: Server) -> Iterator[str]:
-    """A new database, in which nothing is, not even the tables of a store."""
+    """A new database, without even the tables of a store."""
     with server.database() as url:
         yield url
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A PostgreSQL server of the test's own, which it may stop and start."""
+    """The test's own PostgreSQL server, which it may stop and start."""
     with Cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def shared_url(server: Server) -> Iterator[str]:
-    """One database for all who empty it before they use it."""
+    """A database for all tests that empty it before they use it."""
     with server.database() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def hostile_url(server: Server) -> Iterator[str]:
-    """One database with settings that nobody expects, for all who empty it."""
+    """A database with unexpected settings, for all tests that empty it before they use it."""
     with hostile_database(server) as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a new store, in a file or in a database: one of each."""
+    """The URL of a new store, once in a file and once in a PostgreSQL database."""
     if request.param == "sqlite":
         return new_file(tmp_path / "jobs.db")
     return str(request.getfixturevalue("postgres_url"))
@@ -183,7 +183,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=KINDS)
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
-    """What makes a new, empty store, which has not been opened: one of each kind."""
+    """A factory of new, empty stores, not yet opened; once for each kind."""
     if request.param != "postgres":
         return stores_in(tmp_path, request.param)
     return stores_on(request.getfixturevalue("server"), request.getfixturevalue("shared_url"))
@@ -196,7 +196,7 @@ def shell(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[command_line.Shell]:
-    """A command line, and a store for it: one of each."""
+    """A command line on a store, once for each kind."""
     url = command_line.new_url(request.param, tmp_path, request)
     with command_line.opened(url, tmp_path, capsys, monkeypatch) as shell:
         yield shell
@@ -204,5 +204,5 @@ def shell(
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores that wait for locks: without a group commit nothing is set aside."""
+    """Let stores wait for locks: without a group commit no operation is set aside."""
     monkeypatch.setitem(session.IMPATIENT, "lock_timeout", "5000")

@@ -1,7 +1,7 @@
-"""A process whose children die in the middle of transactions; tests tell it which.
+"""A process whose children die in the middle of transactions, as tests tell it.
 
-For each line on its standard input it forks children, and answers with their exit statuses. It is
-one process for many tests because its imports take long, and a process without threads may fork.
+For each line on its standard input it forks children, and answers with their exit statuses. Many
+tests share one process because its imports take long; it has no threads, so it may fork.
 
     bind URL KIND        two children each serve a request that adds a job in a transaction: one
                          dies before the commit, one right after it
@@ -29,7 +29,7 @@ from tests.helpers import ROOT
 from tests.sites import note
 from tests.visitors import Database, add, completing
 
-BEFORE, AFTER = 8, 9  # the exit statuses of those who die before and after their commit
+BEFORE, AFTER = 8, 9  # exit statuses of children that die before and after their commit
 SEEN: dict[str, Database] = {}
 
 Process = subprocess.Popen[str]
@@ -40,7 +40,7 @@ Process = subprocess.Popen[str]
 
 @contextmanager
 def dying_process() -> Iterator[Process]:
-    """Start it, and end it."""
+    """Start the process, and end it after the block."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.dying"]
     pipe = subprocess.PIPE
@@ -50,7 +50,7 @@ def dying_process() -> Iterator[Process]:
 
 
 def tell(process: Process, what: str, database: Database) -> str:
-    """What it answers."""
+    """Send a line; returns the answer."""
     assert process.stdin
     assert process.stdout
     print(what, database.url, database.kind, file=process.stdin, flush=True)
@@ -61,7 +61,7 @@ def tell(process: Process, what: str, database: Database) -> str:
 
 
 def bind(when: str) -> None:
-    """Serve one request that adds a job, and do not survive it."""
+    """Serve one request that adds a job, and die in it."""
 
     async def die(request: Request) -> None:
         async with SEEN["database"].visit() as visitor:
@@ -73,13 +73,13 @@ def bind(when: str) -> None:
             os._exit(AFTER)
 
     app = Starlette(routes=[Route("/", die)])
-    Afterword(app, SEEN["database"].url, worker=False)  # or it might run the job itself, and die
+    Afterword(app, SEEN["database"].url, worker=False)  # it must not run the job itself
     with TestClient(app) as client:
         client.get("/")
 
 
 async def complete_then_die() -> None:
-    """A task whose process dies: the first attempt before its commit, the second one after it."""
+    """Die in a task: in the first attempt before the commit, in the second one after it."""
     attempt = current_task().attempt
     async with SEEN["database"].visit(begun=False) as visitor, completing(visitor):
         await visitor.note(f"attempt {attempt}")
@@ -99,7 +99,7 @@ async def work() -> None:
 
 
 def fork(action: Callable[[], None]) -> int:
-    """The exit status of a child that does this."""
+    """Fork a child that does this; returns its exit status."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -110,7 +110,7 @@ def fork(action: Callable[[], None]) -> int:
 
 
 def obey(what: str, database: Database) -> list[int]:
-    """Do what a line says."""
+    """Do as a line says; returns the exit statuses."""
     SEEN["database"] = database
     if what == "complete":
         return [fork(lambda: asyncio.run(work()))]

@@ -1,4 +1,4 @@
-"""What several tests share: real servers in processes of their own, and waiting."""
+"""Helpers of several tests: real servers in their own processes, and waiting."""
 
 import os
 import random
@@ -35,9 +35,9 @@ def wait_until(
 
 
 def pauses() -> Iterator[float]:
-    """Seconds to wait before each look: a moment, then about a sixth of the time since the first.
+    """Yield the seconds to wait before each check: 5 ms at first, then longer, up to 50 ms.
 
-    A look takes CPU time from what is waited for.
+    A check takes CPU time from the code that is waited for.
     """
     pause = 0.005
     while True:
@@ -46,7 +46,7 @@ def pauses() -> Iterator[float]:
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
+    """Return a port on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 
 def quiet_port() -> int:
-    """A free port that no outgoing connection gets by chance while its server is down."""
+    """Return a free port that no outgoing connection gets by chance while its server is down."""
     for port in random.choices(range(15_000, 32_000), k=100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
@@ -66,9 +66,9 @@ class Server:
     """A real uvicorn process that serves `module:app`.
 
     Args:
-        target: as uvicorn takes it, found from `folder`.
+        target: the application, as uvicorn's argument; modules in `folder` are found.
         folder: its working directory; stores and logs go there.
-        environment: added to this process's own.
+        environment: variables, in addition to this process's own.
         arguments: more uvicorn options.
     """
 
@@ -108,12 +108,12 @@ class Server:
         return self
 
     def answers(self) -> bool:
-        """Whether the server accepts connections; fails if it has ended."""
+        """Return True if the server accepts connections; fails if it has ended."""
         assert self.process.poll() is None, f"the server has ended:\n{self.log.read_text()}"
         return self.accepts()
 
     def accepts(self) -> bool:
-        """Whether somebody accepts connections at its address."""
+        """Return True if a process accepts connections at its address."""
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
         except OSError:
@@ -127,32 +127,32 @@ class Server:
         return self._process
 
     def kill(self) -> None:
-        """SIGKILL: nothing of the process gets a chance to tidy up."""
+        """Send SIGKILL: the process has no chance to clean up."""
         self.process.kill()
         self.process.wait()
 
     def stop(self, timeout: float = 60.0) -> int:
-        """SIGTERM, and wait for the end; returns the exit status."""
+        """Send SIGTERM and wait for the end; returns the exit status."""
         self.process.terminate()
         return self.process.wait(timeout)
 
     def pause(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self.process.send_signal(signal.SIGCONT)
 
     def client(self) -> httpx.Client:
-        """A client with the server's address as its base."""
-        # To load the certificates of all authorities costs 40 ms.
+        """Return a client with the server's address as its base."""
+        # Loading the certificates of all authorities would take 40 ms.
         return httpx.Client(base_url=self.url, timeout=30.0, verify=False)
 
 
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
-    """Start the server, and see to it that it is gone afterwards."""
+    """Start the server, and kill it afterwards if it still runs."""
     server.start()
     try:
         yield server
@@ -163,7 +163,7 @@ def running(server: Server) -> Iterator[Server]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended, even if its new parent has not asked for its status."""
+    """Return True if a process has ended, even if its new parent has not reaped it."""
     stat = Path(f"/proc/{pid}/stat")
     if stat.parent.parent.joinpath("self").exists():
         try:

@@ -1,11 +1,11 @@
-"""A PostgreSQL database with settings that nobody expects."""
+"""A PostgreSQL database with unexpected settings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.postgres import Server, database_of
 
-# Settings that a role or a database may have, each of which has stopped or spoilt something.
+# Settings that a role or a database may have; each of them has caused a fault.
 SETTINGS = {
     "TimeZone": "'Pacific/Kiritimati'",  # fourteen hours before UTC
     "DateStyle": "'SQL, DMY'",
@@ -36,7 +36,7 @@ CREATE FUNCTION mischief.to_timestamp(double precision) RETURNS timestamptz LANG
 
 @contextmanager
 def hostile_database(server: Server) -> Iterator[str]:
-    """A database that is set up like this, by its URL."""
+    """Create a database with these settings; yields its URL."""
     with server.database() as url:
         name = database_of(url)
         server.execute(MISCHIEF, name)

@@ -1,4 +1,4 @@
-"""What the tests of child processes run there: `handle` calls the function that `do` names."""
+"""Functions that tests run in child processes: `handle` calls the one that `do` names."""
 
 import atexit
 import ctypes
@@ -20,7 +20,7 @@ Values = dict[str, Any]
 Send = Callable[[Values], None]
 
 logger = logging.getLogger("shop.work")
-logger.addHandler(logging.StreamHandler())  # as many an application has it
+logger.addHandler(logging.StreamHandler())  # as in many applications
 
 
 def handle(request: Values, send: Send) -> Values:
@@ -36,7 +36,7 @@ def echo(request: Values, send: Send) -> Values:
     return {"text": request["text"]}
 
 
-# ---------------------------------------------------------------------- what goes on
+# ---------------------------------------------------------------------- work
 
 
 def sleep(request: Values, send: Send) -> Values:
@@ -46,7 +46,7 @@ def sleep(request: Values, send: Send) -> Values:
 
 
 def compute(request: Values, send: Send) -> Values:
-    """In C, with the interpreter's lock: no thread and no signal handler of Python's can run."""
+    """Compute in C and hold the GIL: no thread and no signal handler of Python can run."""
     send({"pid": os.getpid()})
     return {"sum": sum(range(10**13))}
 
@@ -80,7 +80,7 @@ def log(request: Values, send: Send) -> Values:
     return {}
 
 
-# ---------------------------------------------------------------------- how it ends
+# ---------------------------------------------------------------------- ends
 
 
 def segfault(request: Values, send: Send) -> Values:
@@ -113,7 +113,7 @@ def not_json(request: Values, send: Send) -> Values:
     return {"path": Path("x")}
 
 
-# ---------------------------------------------------------------------- what it does to others
+# ---------------------------------------------------------------------- side effects
 
 
 def use_standard_streams(request: Values, send: Send) -> Values:
@@ -146,7 +146,7 @@ def spoil_signals(request: Values, send: Send) -> Values:
 
 
 def terminate_others(request: Values, send: Send) -> Values:
-    """What a task starts, or forks, ends by SIGTERM as everywhere."""
+    """Terminate a started program and a fork: SIGTERM ends them, as everywhere."""
     program = subprocess.Popen(["sleep", "60"])
     program.terminate()
     fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
@@ -157,7 +157,7 @@ def terminate_others(request: Values, send: Send) -> Values:
 
 
 def log_in_a_fork(request: Values, send: Send) -> Values:
-    """A fork of a task is nobody's child: it can neither answer nor hold the pipe."""
+    """Fork: the fork of a task can neither answer nor hold the pipe."""
     pid = os.fork()
     if pid == 0:
         logger.warning("from a fork")

@@ -1,4 +1,4 @@
-"""Temporary files in memory, where the machine has enough: no test waits for a disk."""
+"""Temporary files in memory, if the machine has enough, so that no test waits for a disk."""
 
 import os
 import tempfile
@@ -9,7 +9,7 @@ ENOUGH = 4 * 2**30  # bytes; a whole run needs about a third, containers often g
 
 
 def use_memory() -> None:
-    """Put temporary files there, those of child processes too, unless TMPDIR says where."""
+    """Keep temporary files in memory, also those of child processes, unless TMPDIR is set."""
     if "TMPDIR" not in os.environ and _is_fit(MEMORY):
         tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 

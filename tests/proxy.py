@@ -1,4 +1,4 @@
-"""A TCP proxy between a store and its server, with switches for what a network does to people."""
+"""A TCP proxy between a store and its server, with switches for faults of networks."""
 
 import asyncio
 import random
@@ -15,14 +15,14 @@ CHUNK = 65_536
 
 
 class Proxy:
-    """Passes bytes between its own port of 127.0.0.1 and a server, as long as nothing is switched.
+    """A proxy that passes bytes between its own port of 127.0.0.1 and a server.
 
-    The switches may be turned from any thread; they hold for open and for new connections.
+    Its switches may be called in any thread; they apply to open and to new connections.
 
     Attributes:
-        delay: seconds that bytes are under way, each way.
-        loss: the share of chunks that are lost and sent again, which takes `resend` seconds more.
-        cuts: how many answers were cut.
+        delay: seconds that bytes take, each way.
+        loss: the part of the chunks that are lost and sent again, after `resend` more seconds.
+        cuts: number of answers that were cut.
     """
 
     def __init__(self, host: str, port: int, *, seed: int = 1) -> None:
@@ -44,11 +44,11 @@ class Proxy:
     # ------------------------------------------------------------------ switches
 
     def refuse(self) -> None:
-        """Cut all connections, and refuse new ones, as a server that is down."""
+        """Cut all connections and refuse new ones, like a server that is down."""
         self._do(self._refuse())
 
     def accept(self) -> None:
-        """Listen, and pass everything on: all is well again (but for `delay` and `loss`)."""
+        """Listen and pass everything on again (with `delay` and `loss`)."""
         self._fatal_request = self._fatal_answer = None
         self._do(self._listen())
 
@@ -57,22 +57,22 @@ class Proxy:
         self._do(self._cut())
 
     def swallow(self) -> None:
-        """Pass nothing on and say nothing, as a network without a way back: half-open."""
+        """Pass nothing on and close nothing: connections become half-open."""
         self._do(self._swallow())
 
     def cut_answers(self, to: bytes = b"", holding: bytes | None = None) -> None:
         """Cut a connection in place of the next answer.
 
         Args:
-            to: only of an answer to a request with these bytes in it,
-            holding: or, instead, of an answer that has these.
+            to: only an answer to a request that contains these bytes.
+            holding: instead, an answer that contains these bytes.
         """
         self._fatal_request = to if holding is None else None
         self._fatal_answer = holding
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return len(self._connections)
 
     # ------------------------------------------------------------------ life
@@ -84,7 +84,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Cut everything and end."""
+        """Cut all connections and end."""
         self._do(self._refuse())
         self._do(self._cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -164,16 +164,16 @@ class Proxy:
         return True
 
     def _arrival(self) -> float:
-        """When what is sent now arrives."""
+        """Return the time at which bytes that are sent now arrive."""
         lost = self._dice.random() < self.loss
         return self._loop.time() + self.delay + lost * self.resend
 
     async def _deliver(self, line: "_Line", writer: asyncio.StreamWriter) -> None:
-        """Pass on what is under way, in its order, until one side has hung up."""
+        """Pass chunks on in order, until one side has hung up."""
         with suppress(ConnectionError):
             while True:
                 sent = await line.get()
-                await self._flows.wait()  # kept, as TCP keeps what is not acknowledged
+                await self._flows.wait()  # TCP also keeps unacknowledged bytes
                 if sent is None:
                     break
                 arrival, chunk = sent
@@ -192,17 +192,17 @@ class _Connection:
     server: asyncio.StreamWriter
     requests: _Line = field(default_factory=asyncio.Queue)
     answers: _Line = field(default_factory=asyncio.Queue)
-    doomed: bool = False  # it ends in place of the next answer
+    doomed: bool = False  # it is cut in place of the next answer
 
     def abort(self) -> None:
-        """End both halves without a word."""
+        """Abort both halves."""
         self.client.transport.abort()
         self.server.transport.abort()
 
 
 @contextmanager
 def through(url: str) -> Iterator[tuple[Proxy, str]]:
-    """A proxy before the server of a URL, and the URL that leads through it."""
+    """Start a proxy for the server of a URL; yields it, and the URL that leads through it."""
     parts = urlsplit(url)
     with Proxy(parts.hostname or "127.0.0.1", parts.port or 5432) as proxy:
         user = f"{parts.username}:{parts.password}" if parts.password else parts.username

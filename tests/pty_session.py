@@ -1,4 +1,4 @@
-"""`afterword` in a terminal of its own: what a person sees, and the keys they press."""
+"""A session of `afterword` in its own terminal: the screen, and pressed keys."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from types import TracebackType
 
 from tests import warm
 
-# The terminal must be the process's own, or Ctrl-C in it would reach nobody.
+# The terminal must control the process, otherwise Ctrl-C would not reach it.
 _START = """
 import fcntl, os, sys, termios
 os.setsid()
@@ -27,7 +27,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])")
 
 
 class PtySession:
-    """A process of `afterword` whose standard streams are a terminal of this many columns.
+    """A process of `afterword` whose standard streams are a terminal.
 
     Example:
         with PtySession("top", columns=80) as terminal:
@@ -53,7 +53,7 @@ class PtySession:
             stderr=theirs,
             env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
         )
-        self._theirs = theirs  # kept open: its settings are looked at after the end
+        self._theirs = theirs  # kept open: tests look at its settings after the end
 
     def __enter__(self) -> "PtySession":
         return self
@@ -72,20 +72,20 @@ class PtySession:
 
     @property
     def shown(self) -> str:
-        """What was received, without the escape codes."""
+        """The received text, without the escape codes."""
         return _ESCAPES.sub("", self.received).replace("\r\n", "\n")
 
     @property
     def echoes(self) -> bool:
-        """Whether the terminal shows what is typed, as it does for a shell."""
+        """True if the terminal shows typed keys, as it does for a shell."""
         return bool(termios.tcgetattr(self._theirs)[3] & termios.ECHO)
 
     def press(self, keys: str) -> None:
-        """Type; "\\x03" is Ctrl-C."""
+        """Press keys; "\\x03" is Ctrl-C."""
         os.write(self._ours, keys.encode())
 
     def wait_for(self, text: str, timeout: float = 60.0) -> str:
-        """Read until this text has been shown, and return everything that was."""
+        """Read until this text has been shown; returns everything shown so far."""
         deadline = time.monotonic() + timeout
         while text not in self.shown:
             assert time.monotonic() < deadline, f"{text!r} was not shown, but: {self.shown}"
@@ -93,7 +93,7 @@ class PtySession:
         return self.shown
 
     def wait(self, timeout: float = 60.0) -> int:
-        """Read until the process has ended; its exit status."""
+        """Read until the process has ended; returns its exit status."""
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"it has not ended, and showed: {self.shown}"

@@ -1,4 +1,4 @@
-"""An application with its store and a client, started or bare, and tasks that leave a trace."""
+"""An application with its store and a client, started or not, and tasks that leave a trace."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,37 +17,37 @@ noted: list[str] = []
 
 
 def note(text: str) -> None:
-    """A `def` task."""
+    """Leave a trace, in a `def` task."""
     noted.append(text)
 
 
 async def note_async(text: str) -> None:
-    """An `async def` task."""
+    """Leave a trace, in an `async def` task."""
     noted.append(text)
 
 
 def fail(text: str) -> None:
-    """A task that leaves its trace, then raises."""
+    """Leave a trace, then raise."""
     noted.append(text)
     raise RuntimeError(text)
 
 
 @dataclass(slots=True)
 class Site:
-    """A served application. `started`: its lifespan has run, so its tasks are durable."""
+    """A served application; if `started`, its lifespan runs, so its tasks are durable."""
 
     client: TestClient
     afterword: Afterword
     started: bool
 
     def jobs(self) -> list[JobRecord]:
-        """What is in the store, in the order it was added; nothing if the store is not open."""
+        """Return the jobs in the order of adding; none if the store is not open."""
         if not self.started:
             return []
         return sorted(self.afterword.runtime.store.find(), key=lambda job: job.id)
 
     def states(self) -> list[JobState]:
-        """How the jobs have ended, once all of them have."""
+        """Wait until all jobs have ended; returns their states."""
         wait_until(self._all_ended, description="every job has ended")
         return [job.state for job in self.jobs()]
 
@@ -55,7 +55,7 @@ class Site:
         return all(job.state.final for job in self.jobs())
 
     def ran(self) -> list[str]:
-        """What the tasks have noted, once every job has ended."""
+        """Wait until all jobs have ended; returns the notes of the tasks."""
         self.states()
         return list(noted)
 
@@ -73,7 +73,7 @@ def serving(
     """Give the application an Afterword with these options, and a client.
 
     Args:
-        url: of its store; None: a file in the folder.
+        url: the store; None for a file in the folder.
     """
     noted.clear()
     afterword = Afterword(app, url or url_in(folder), **options)

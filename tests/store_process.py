@@ -1,4 +1,4 @@
-"""A process of its own that uses a store; `tests/store/test_sqlite.py` starts several at a time.
+"""A process that uses a store; `tests/store/test_sqlite.py` starts several at a time.
 
 python tests/store_process.py work sqlite:///jobs.db 3
 python tests/store_process.py hold jobs.db 30
@@ -25,7 +25,7 @@ ACT_FOR = 1.5  # seconds for one verb of `act`
 
 
 def work(url: str, seconds: float) -> None:
-    """Add, claim and settle as fast as possible; prints what was added and what was completed."""
+    """Add, claim and settle as fast as possible; prints the added and the completed jobs."""
     store, worker = open_store(url), f"worker-{os.getpid()}"
     added: list[str] = []
     took: list[float] = []
@@ -50,7 +50,7 @@ def work(url: str, seconds: float) -> None:
 
 
 def hold(path: str, lease: float) -> None:
-    """Join, hold a job, say so, and never renew."""
+    """Join, hold a job, print its id, and never renew the lease."""
     store = SQLiteStore(Path(path))
     store.open()
     store.join("holder", lease)
@@ -61,7 +61,7 @@ def hold(path: str, lease: float) -> None:
 
 
 def open_new(folder: str, begin: float) -> None:
-    """Open one new file after the other, each at the moment all other processes do."""
+    """Open one new file after the other, each at the same moment as all other processes."""
     for number in range(STORES):
         while time.time() < begin + number * STEP:
             pass
@@ -72,7 +72,7 @@ def open_new(folder: str, begin: float) -> None:
 
 
 def act(path: str, begin: float) -> None:
-    """Do the same to every job at the moment all other processes do; prints who was first."""
+    """Call verbs for every job at the same moment as all other processes; prints the answers."""
     store = SQLiteStore(Path(path))
     store.open(create=False)
     ids = sorted(each.id for each in store.find(limit=1_000))

@@ -1,4 +1,4 @@
-"""The stores that tests run on: SQLite with either driver, and PostgreSQL."""
+"""The stores that tests run on: SQLite with each of its drivers, and PostgreSQL."""
 
 import functools
 import tempfile
@@ -20,7 +20,7 @@ MakeStore = Callable[[], Store]
 
 @contextmanager
 def opened(url: str) -> Iterator[Store]:
-    """The store at this URL, open as long as the block runs."""
+    """Open the store at this URL, and close it after the block."""
     store = open_store(url)
     store.open()
     yield store
@@ -37,7 +37,7 @@ def new_file(path: Path, kind: str = "sqlite") -> str:
 
 @functools.cache
 def _migrated(kind: str) -> tuple[bytes, bytes]:
-    """The identity of a new store, and its file."""
+    """Return the identity of a new store, and the content of its file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs.db"
         with opened(f"{SCHEMES[kind]}:///{path}") as store:
@@ -46,12 +46,12 @@ def _migrated(kind: str) -> tuple[bytes, bytes]:
 
 
 def stores_in(folder: Path, kind: str = "sqlite") -> MakeStore:
-    """What makes new SQLite stores, each in a file of its own."""
+    """Return a factory of new SQLite stores, each in its own file."""
     return lambda: open_store(new_file(folder / f"{new_id()}.db", kind))
 
 
 def stores_on(server: Server, url: str) -> MakeStore:
-    """What makes PostgreSQL stores, each in the same database, which is emptied for it."""
+    """Return a factory of PostgreSQL stores, all in the same database, emptied for each."""
 
     def make() -> Store:
         server.renew(url)

@@ -1,4 +1,4 @@
-"""Alembic beside a store in the application's own database: the real command, on real databases."""
+"""Alembic with a store in the application's own database: the real command, on real databases."""
 
 import re
 import sqlite3
@@ -93,7 +93,7 @@ from models import metadata as target_metadata
 
 
 def of_sqlalchemy(url: str) -> str:
-    """The URL as SQLAlchemy and its drivers take it; % is special in an ini file."""
+    """Return the URL for SQLAlchemy and its drivers; % is special in an ini file."""
     return url.replace("postgresql://", "postgresql+psycopg://").replace("%", "%%")
 
 
@@ -102,7 +102,7 @@ def of_sqlalchemy(url: str) -> str:
     ["include_name=include_name", "include_object=include_object, include_schemas=True"],
 )
 def test_autogenerate_leaves_the_store_alone(url: str, options: str, tmp_path: Path) -> None:
-    """And sees the application's own tables as before, whatever they are called."""
+    """The application's own tables are seen as before, also those with similar names."""
     store = open_store(url)
     store.open()
     store.close()
@@ -115,7 +115,7 @@ def test_autogenerate_leaves_the_store_alone(url: str, options: str, tmp_path: P
 
 
 def test_without_it_the_tables_would_be_dropped(url: str, tmp_path: Path) -> None:
-    """Which is what the other test would not see if Alembic had changed."""
+    """If Alembic changed, the other test could pass without the filter."""
     store = open_store(url)
     store.open()
     store.close()
@@ -125,7 +125,7 @@ def test_without_it_the_tables_would_be_dropped(url: str, tmp_path: Path) -> Non
 
 
 def test_the_tables_can_be_made_by_a_migration(url: str, tmp_path: Path) -> None:
-    """As the page says, with what `afterword db sql` prints."""
+    """The page shows it, with the output of `afterword db sql`."""
     page = (ROOT / "docs/alembic.md").read_text()
     (code,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "upgrade" in each]
     command = [sys.executable, "-m", "afterword", "db", "sql", "--url", url]
@@ -147,7 +147,7 @@ def test_the_tables_can_be_made_by_a_migration(url: str, tmp_path: Path) -> None
     "url", ["sqlite:///app.db", "sqlite+pysqlite:///app.db", "postgresql://host/app"]
 )
 def test_what_the_database_has_already_is_left_out(url: str) -> None:
-    """Each release adds to the end, after the note of the version before."""
+    """Each release adds statements at the end, after the note of the version before."""
     script = open_store(url).script()
     whole, rest = statements(script), statements(script, after=2)
 
@@ -164,7 +164,7 @@ def test_what_is_no_table_is_not_looked_at() -> None:
 
 
 def run_sql(url: str, statement: str) -> None:
-    """Run a statement of the application's."""
+    """Run a statement of the application."""
     if url.startswith("postgres"):
         with psycopg.connect(url) as connection:
             connection.execute(statement)

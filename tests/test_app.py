@@ -1,4 +1,4 @@
-"""`Afterword(...)`: its options, where it is put, and its use without an application."""
+"""`Afterword(...)`: its options, its place in an application, and its use without one."""
 
 import asyncio
 import math
@@ -38,7 +38,7 @@ def note(text: str) -> None:
 
 # ---------------------------------------------------------------------- options
 
-# A concurrency that cannot be.
+# Invalid values of `concurrency`.
 WRONG: list[tuple[str, Any, str]] = [
     ("concurrency", 0, "a whole number from 1 to 10000, but it is 0."),
     ("concurrency", -1, "but it is -1."),
@@ -149,7 +149,7 @@ def test_twice_for_one_application_is_refused(tmp_path: Path) -> None:
 def test_after_the_first_request_it_is_too_late(tmp_path: Path) -> None:
     app = FastAPI()
     TestClient(app).get("/")
-    with pytest.raises(ConfigurationError, match="before the application serves its first request"):
+    with pytest.raises(ConfigurationError, match="before the application starts"):
         Afterword(app, url_in(tmp_path))
 
 
@@ -254,7 +254,7 @@ async def test_many_coroutines_of_a_script_add_their_first_jobs_at_once(
 async def test_without_a_worker_jobs_are_stored_for_others(
     tmp_path: Path, anyio_backend: str
 ) -> None:
-    """As for a web process beside worker processes: the jobs of its requests are theirs."""
+    """A web process beside worker processes leaves the jobs of its requests to them."""
     app = FastAPI()
     Afterword(app, url_in(tmp_path), worker=False)
 
@@ -337,7 +337,7 @@ def generate() -> Any:
 
 @pytest.mark.anyio
 async def test_what_blocks_is_refused_in_the_event_loop(tmp_path: Path, anyio_backend: str) -> None:
-    """At once, with the line to write instead: a job of the same process could never end."""
+    """The error comes at once, with the right line: a job of this process could never end."""
     async with at_work(tmp_path) as afterword:
         job = await afterword.add_task(note, "x")
         await ended(afterword, job)

@@ -1,4 +1,4 @@
-"""An event loop that ends without a stop, as that of a script or a notebook, and a second start."""
+"""Event loops that end without a stop, as in scripts and notebooks, and a second start."""
 
 import asyncio
 import signal
@@ -15,12 +15,12 @@ from tests.at_work import wait_for
 from tests.helpers import wait_until
 from tests.life.site import gate, note, note_async, script, seen, sleep_long, store_of, wait_at_gate
 
-LEASE = 3600.0  # seconds: nothing here waits for its end
+LEASE = 3600.0  # seconds; no test waits for its end
 
 
 @pytest.fixture
 def afterword(store_url: str) -> Iterator[Afterword]:
-    """An application's, that tests start themselves."""
+    """The Afterword of an application, which tests start themselves."""
     seen.clear()
     gate.clear()
     afterword = Afterword(Starlette(), store_url, lease=LEASE, grace=2.0, concurrency=2)
@@ -79,7 +79,7 @@ def test_what_the_end_of_the_loop_cuts_off_is_given_back(afterword: Afterword) -
 def test_a_loop_that_is_closed_at_once_keeps_nothing_from_others(
     afterword: Afterword, store_url: str
 ) -> None:
-    """It cancels nothing, so no task learns of it."""
+    """The end of the loop cancels nothing, so no task notices it."""
     loop = asyncio.new_event_loop()
     loop.run_until_complete(afterword.start())
     with script(store_url) as other:
@@ -95,7 +95,7 @@ def test_a_loop_that_is_closed_at_once_keeps_nothing_from_others(
 
 
 def awaits_in_the_loop(name: str) -> Any:
-    """A `def` task that returns what has to be awaited."""
+    """A `def` task that returns an awaitable."""
     return sleep_once(name)
 
 
@@ -109,12 +109,12 @@ def test_a_def_task_that_awaits_in_the_loop_is_given_back(afterword: Afterword) 
 def test_jobs_that_had_not_started_are_left_to_others(afterword: Afterword) -> None:
     jobs = run_without_stop(afterword, sleep_long, "slow", count=20)
     wait_until(
-        lambda: {*states(afterword, jobs)} == {JobState.QUEUED}, description="nobody holds them"
+        lambda: {*states(afterword, jobs)} == {JobState.QUEUED}, description="no process holds them"
     )
 
 
 def test_a_thread_goes_on_and_its_outcome_counts(afterword: Afterword) -> None:
-    """It runs once, though there is another start meanwhile."""
+    """The job runs once, although there is another start meanwhile."""
     jobs = run_without_stop(afterword, wait_at_gate, "thread")
     run_again(afterword)
     between = states(afterword, jobs)
@@ -176,7 +176,7 @@ def test_a_job_added_after_the_loop_was_closed_is_stored_for_others(afterword: A
     in_a_loop = asyncio.run(afterword.add_task(note_async, "in another loop"))
     wait_until(
         lambda: states(afterword, [later, in_a_loop]) == [JobState.QUEUED] * 2,
-        description="nobody holds them",
+        description="no process holds them",
     )
     run_again(afterword, later, in_a_loop)
 

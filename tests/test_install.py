@@ -119,7 +119,7 @@ def test_jobs_may_be_bound_before(tmp_path: Path) -> None:
 
 
 def test_a_factory_may_make_several_applications(afterword: Afterword) -> None:
-    """Each has its own overrides, whichever was made last."""
+    """Each application has its own overrides, in any order of creation."""
     first, second = app_of(afterword), app_of(afterword)
     first.dependency_overrides[get_name] = lambda: "first"
     for app, name in [(first, "first"), (second, "real"), (first, "first")]:
@@ -128,7 +128,7 @@ def test_a_factory_may_make_several_applications(afterword: Afterword) -> None:
             client.post("/names")
             expect(name)
         done.clear()
-        TestClient(app).post("/names")  # not started: it runs in the request
+        TestClient(app).post("/names")  # not started: the task runs in the request
         assert [name] == done
 
 
@@ -238,7 +238,7 @@ print(afterword.add_task_sync(send_receipt, 7).id)
 
 @pytest.mark.parametrize("name", ["app", "create_app()"])
 def test_a_worker_runs_the_jobs_of_all_modules(name: str, tmp_path: Path) -> None:
-    """Also those that a script has added, which imports no application."""
+    """The worker also runs jobs that a script without an application has added."""
     environment = {**os.environ, "AFTERWORD_URL": url_in(tmp_path), "PYTHONPATH": str(ROOT)}
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,4 +1,4 @@
-"""The pytest plugin, in a pytest of its own: the tests of tests/under_plugin are run by it."""
+"""The pytest plugin, in a separate pytest that runs the tests of tests/under_plugin."""
 
 import os
 import re
@@ -45,6 +45,19 @@ def test_nothing():
     pass
 """
 
+TIMED = """
+from fastapi.testclient import TestClient
+from afterword.pytest_plugin import Jobs
+from tests.under_plugin.shop import app
+
+def test_a_delay(jobs: Jobs):
+    with TestClient(app) as client:
+        client.post("/delayed")
+        assert [] == jobs.run()
+        jobs.move_time(3600)
+        assert jobs.run()
+"""
+
 LEFT_RUNNING = """
 import pytest
 from fastapi.testclient import TestClient
@@ -73,7 +86,7 @@ def test_after_it(client, jobs):
 def run_pytest(
     folder: Path, *arguments: str, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run pytest in a folder, with no configuration and no conftest.py but what is in there."""
+    """Run pytest in a folder, with only the configuration and conftest.py of that folder."""
     options = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
     command = [sys.executable, "-m", "pytest", *options, "--confcutdir", str(folder), *arguments]
     return warm.run(
@@ -87,14 +100,14 @@ def run_pytest(
 
 
 def passed(result: "subprocess.CompletedProcess[str]") -> int:
-    """Return how many tests have passed; all of them must have."""
+    """Return the number of tests, all of which must have passed."""
     found = re.search(r"^(\d+) passed", result.stdout, re.MULTILINE)
     assert 0 == result.returncode, result.stdout + result.stderr
     assert found
     return int(found[1])
 
 
-@pytest.mark.parametrize(("name", "tests"), [("waiting", 9), ("holding", 36)])
+@pytest.mark.parametrize(("name", "tests"), [("waiting", 9), ("holding", 37)])
 def test_the_plugin_is_found(name: str, tests: int, tmp_path: Path) -> None:
     """Installing Afterword is enough: pytest finds the plugin by its entry point."""
     shutil.copy(INNER / f"{name}.py", tmp_path / f"test_{name}.py")
@@ -141,6 +154,19 @@ def test_a_transaction_elsewhere_is_refused_with_the_way_out(tmp_path: Path) -> 
 
     assert "1 failed" in result.stdout
     assert "afterword_url" in result.stdout
+
+
+@pytest.mark.parametrize("order", [("bound", "timed"), ("timed", "bound")], ids="-".join)
+def test_each_folder_can_have_a_database(order: tuple[str, str], tmp_path: Path) -> None:
+    """Those with `bind` and those that move the time, whichever come first."""
+    for folder in order:
+        (tmp_path / folder).mkdir()
+    shutil.copy(INNER / "own_database.py", tmp_path / "bound" / "test_bound.py")
+    (tmp_path / "timed" / "test_timed.py").write_text(TIMED)
+    url = f"sqlite+pysqlite:///{tmp_path / 'test.db'}"
+    result = run_pytest(tmp_path, *order, "-p", "no:randomly", TEST_DATABASE=url)
+
+    assert 6 == passed(result)
 
 
 def test_the_database_must_be_known_before_the_start(tmp_path: Path) -> None:

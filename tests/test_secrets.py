@@ -1,8 +1,8 @@
-"""A secret is pushed in wherever a value can go, and looked for wherever text comes out.
+"""Secrets: passed in wherever a value can be given, and searched for in all output.
 
-Arguments and results are shown by `afterword show`, `jobs --json` and `export`, to those who may
-read the store; nothing else quotes them. What a task raises goes through `redact`. What a validator
-of the user says when a call is added is raised to the user as it is, and not logged.
+`afterword show`, `jobs --json` and `export` show arguments and results to people who may read the
+store; nothing else does. Errors of tasks go through `redact`. The error of a user's validator for a
+call is raised to the caller unchanged, and not logged.
 """
 
 import functools
@@ -34,7 +34,7 @@ def without_secret(text: str) -> str:
 
 
 class Client:
-    """A service: its repr has all it knows."""
+    """A service whose repr contains all its values."""
 
     def __init__(self) -> None:
         self.password = SECRET
@@ -52,7 +52,7 @@ def refuse(value: str) -> str:
 
 
 class Model(BaseModel):
-    """Quotes what it refuses."""
+    """A validator whose error quotes the refused value."""
 
     text: Annotated[str, AfterValidator(refuse)]
 
@@ -147,7 +147,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """All that is logged; what is said once is said again."""
+    """The log; warnings that are given once are given again."""
     monkeypatch.setattr(telemetry, "_warned", set())
     with caplog.at_level(logging.DEBUG, "afterword"):
         yield caplog
@@ -158,7 +158,7 @@ def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> It
 def test_no_line_message_command_or_answer_quotes_a_value(
     shell: Shell, log: pytest.LogCaptureFixture, strict: bool
 ) -> None:
-    """All calls share an application and a store: the commands are what takes time."""
+    """The calls share an application and a store, because the commands take time."""
     app, said = FastAPI(), list[tuple[str, str]]()
     afterword = Afterword(app, shell.url, redact=without_secret, strict=strict)
     app.include_router(afterword.jobs_router(authorize=lambda: True, show_errors="full"))
@@ -190,7 +190,7 @@ def test_no_line_message_command_or_answer_quotes_a_value(
 
 
 def outputs(shell: Shell) -> list[str]:
-    """What the commands write that do not show arguments."""
+    """Return the output of the commands that do not show arguments."""
     commands = [
         ["status"],
         ["jobs"],
@@ -232,7 +232,7 @@ def test_arguments_that_do_not_fit_any_more_are_not_quoted(
 def test_arguments_in_the_store_that_no_store_takes_are_not_quoted(
     tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
-    """What the database says of a row may quote all of it."""
+    """The database's error for a row may quote the whole row."""
     store = open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
     with closing(store):
         store.open()

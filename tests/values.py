@@ -1,4 +1,4 @@
-"""Values that several tests make: records of jobs, and lists that cannot be stored."""
+"""Values for several tests: records of jobs, and lists that cannot be stored."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,7 @@ AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 def a_record(**values: Any) -> JobRecord:
-    """A queued job, but for these fields."""
+    """Return the record of a queued job, with these fields changed."""
     usual: dict[str, Any] = {
         "id": new_id(),
         "task": "shop:pack",
@@ -35,7 +35,7 @@ def a_record(**values: Any) -> JobRecord:
 
 
 def deep(levels: int) -> list[Any]:
-    """A list in a list, and so on."""
+    """Return a list in a list, and so on."""
     inner: list[Any] = []
     for _ in range(levels):
         inner = [inner]
@@ -43,7 +43,7 @@ def deep(levels: int) -> list[Any]:
 
 
 def circular() -> list[Any]:
-    """A list that contains itself."""
+    """Return a list that contains itself."""
     inner: list[Any] = []
     inner.append(inner)
     return inner

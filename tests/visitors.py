@@ -1,6 +1,6 @@
-"""Every kind of connection in whose transactions jobs can be added, each with the same verbs.
+"""Visitors: every kind of connection that can be bound, each with the same methods.
 
-A visitor comes to the database in which the store lives, with a table `effects` of its own.
+A visitor uses the store's database, and has its own table `effects` there.
 """
 
 import inspect
@@ -23,43 +23,43 @@ from afterword import current_task
 from afterword.model.job import NewJob
 
 CREATE = "CREATE TABLE IF NOT EXISTS effects (name TEXT NOT NULL)"
-EMPTY = "DELETE FROM effects"  # of the test before
+EMPTY = "DELETE FROM effects"  # of an earlier test
 
 
 class Visitor:
-    """An open connection or session; `raw` is what is bound.
+    """An open connection or session.
 
     Args:
-        raw: one whose verbs are SQLAlchemy's, blocking or awaited.
+        raw: the bound object, with SQLAlchemy's methods, blocking or awaited.
     """
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
 
     async def note(self, name: str) -> None:
-        """Leave an effect."""
+        """Insert an effect."""
         await self.execute(f"INSERT INTO effects (name) VALUES ('{name}')")
 
     async def effects(self) -> list[str]:
-        """The effects there are, for this transaction."""
+        """Return the effects that this transaction sees."""
         return sorted(row[0] for row in await self.rows("SELECT name FROM effects"))
 
     async def execute(self, sql: str) -> None:
-        """Execute something."""
+        """Execute a statement."""
         await _maybe(self._execute(sqlalchemy.text(sql)))
 
     async def rows(self, sql: str) -> list[Any]:
-        """The rows of a query."""
+        """Return the rows of a query."""
         return list(await _maybe(self._execute(sqlalchemy.text(sql))))
 
     @property
     def _execute(self) -> Callable[..., Any]:
-        """SQLModel warns of `execute`."""
+        """The method that executes; SQLModel's `execute` gives warnings."""
         execute: Callable[..., Any] = getattr(self.raw, "exec", self.raw.execute)
         return execute
 
     async def begin(self) -> None:
-        """Begin another transaction, where that does not happen by itself."""
+        """Begin another transaction, if that does not happen by itself."""
 
     async def commit(self) -> None:
         """Commit."""
@@ -71,7 +71,7 @@ class Visitor:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """A savepoint, rolled back when the block raises."""
+        """Set a savepoint, and roll back to it if the block raises."""
         nested = self.raw.begin_nested()
         if hasattr(nested, "__aenter__"):
             async with nested:
@@ -82,7 +82,7 @@ class Visitor:
 
 
 class Plain(Visitor):
-    """One that takes SQL as text, and savepoints as statements."""
+    """A visitor that takes SQL as text, and savepoints as statements."""
 
     async def execute(self, sql: str) -> None:
         await _maybe(self.raw.execute(sql))
@@ -103,7 +103,7 @@ class Plain(Visitor):
 
 
 class Asyncpg(Plain):
-    """One that begins its transactions itself."""
+    """A visitor that begins its transactions by a statement."""
 
     async def rows(self, sql: str) -> list[Any]:
         return list(await self.raw.fetch(sql))
@@ -119,14 +119,14 @@ class Asyncpg(Plain):
 
 
 async def add(binding: Any, func: Callable[..., object], *args: object) -> NewJob:
-    """`add_task`, awaited where it is to be."""
+    """Call `add_task`, and await it if needed."""
     job: NewJob = await _maybe(binding.add_task(func, *args))
     return job
 
 
 @asynccontextmanager
 async def completing(visitor: Visitor) -> AsyncIterator[None]:
-    """`complete_in`, whichever `with` it wants."""
+    """Enter `complete_in` by `with` or `async with`, as needed."""
     manager: Any = current_task().complete_in(visitor.raw)
     if hasattr(manager, "__aenter__"):
         async with manager:
@@ -140,7 +140,7 @@ async def _maybe(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-# ---------------------------------------------------------------------- how each is opened
+# ---------------------------------------------------------------------- opening each kind
 
 
 Open = Callable[[str], AbstractAsyncContextManager[Visitor]]
@@ -208,7 +208,7 @@ async def _asyncpg_pool(url: str) -> AsyncIterator[Visitor]:
         yield Asyncpg(raw)
 
 
-# The driver's scheme, and how a visitor of this kind is opened.
+# The driver's scheme, and a function that opens a visitor of this kind.
 SQLITE: dict[str, tuple[str, Open]] = {
     "Session": ("sqlite+pysqlite", _sync(Session)),
     "SQLModel": ("sqlite+pysqlite", _sync(sqlmodel.Session)),
@@ -235,10 +235,10 @@ SESSIONS = [kind for kind in KINDS if "Session" in kind or "SQLModel" in kind]
 
 
 class Database:
-    """The database in which a store and its visitors meet.
+    """The database of a store and its visitors.
 
     Args:
-        url: the store's.
+        url: of the store.
         kind: one of KINDS.
     """
 
@@ -250,7 +250,7 @@ class Database:
 
     @asynccontextmanager
     async def visit(self, *, begun: bool = True) -> AsyncIterator[Visitor]:
-        """A connection or session of this kind, in a transaction."""
+        """Open a connection or session of this kind, in a transaction."""
         async with self._open(self.engine_url) as visitor:
             if begun:
                 await visitor.begin()
@@ -258,7 +258,7 @@ class Database:
 
     @property
     def engine_url(self) -> str:
-        """What SQLAlchemy is given for this kind."""
+        """The URL for SQLAlchemy, for this kind."""
         return f"{self._scheme}:{self.url.partition(':')[2]}"
 
     def prepare(self) -> None:
@@ -271,6 +271,6 @@ class Database:
         engine.dispose()
 
     async def effects(self) -> list[str]:
-        """What has been committed."""
+        """Return the committed effects."""
         async with self.visit() as visitor:
             return await visitor.effects()

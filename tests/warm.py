@@ -1,4 +1,4 @@
-"""Start Python programs in milliseconds: each is forked from a process that has imported FastAPI.
+"""Starts of Python programs in milliseconds: each is forked from a process with FastAPI imported.
 
 A new interpreter needs about a second of CPU time for these imports. `Popen` and `run` are those of
 `subprocess`, but `python -m MODULE`, `python -c CODE`, `python FILE` and `afterword` become a copy
@@ -35,7 +35,7 @@ from typing import Any, AnyStr
 
 AFTERWORD = str(Path(sys.executable).with_name("afterword"))
 
-# No framework with dependencies but FastAPI: Afterword looks at `sys.modules` for those in use.
+# FastAPI is the only injection framework here: Afterword finds frameworks in `sys.modules`.
 IMPORTED = (
     *("afterword.app", "afterword.background", "afterword.cli.commands", "afterword.cli.worker"),
     *(
@@ -49,7 +49,7 @@ IMPORTED = (
     *("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"),
 )
 LOOKS_AT_TERMINAL = "afterword.cli.output"  # when it is imported
-# What an interpreter looks at when it starts. A program for which it differs gets a new one.
+# Variables that an interpreter reads when it starts. A program with other values gets a new one.
 READ_AT_START = ("LANG", "LC_ALL", "LC_CTYPE", "MALLOC_ARENA_MAX", "PYTHON")
 TAKEN_OVER = ("PYTHONPATH", "PYTHONUNBUFFERED")
 PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
@@ -67,7 +67,7 @@ class Popen(subprocess.Popen[AnyStr]):
             start(*given)
             return
         pipes = [asked[name] for name in PIPES]
-        # -1: this process's own stream, as it is now, for pytest exchanges them
+        # -1: this process's own stream, as it is now, because pytest replaces them
         streams = [
             number if pipes[its] == -1 else pipes[its] for number, its in enumerate((0, 3, 5))
         ]
@@ -86,7 +86,7 @@ def run(
     text: bool = True,
     **options: Any,
 ) -> "subprocess.CompletedProcess[str]":
-    """`subprocess.run`, for texts."""
+    """Do as `subprocess.run`, for text."""
     if input is not None:
         options["stdin"] = subprocess.PIPE
     if capture_output:
@@ -104,7 +104,7 @@ def run(
 
 
 def _order(asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the mother is told; None for what only a new process can be."""
+    """Return the order for the mother; None if only a new process will do."""
     program = _program(asked["args"])
     special = asked["preexec_fn"] or asked["shell"] or asked["executable"] or asked["pass_fds"]
     environment = dict(os.environ if asked["env"] is None else asked["env"])
@@ -142,7 +142,7 @@ def _program(command: Any) -> dict[str, Any] | None:
 
 
 def _has_an_afterword_of_its_own(environment: Mapping[str, str]) -> bool:
-    """Return True for a program of another release, as in a deploy: the mother has ours."""
+    """Return True for a program of another release, as in a deploy: the mother has this one."""
     folders = environment.get("PYTHONPATH", "").split(os.pathsep)
     return any(Path(each, "afterword").is_dir() for each in folders if each)
 
@@ -155,11 +155,11 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-# ---------------------------------------------------------------------- the mother, from outside
+# ---------------------------------------------------------------------- for callers of the mother
 
 
 class Mother:
-    """The process that is copied, as a child of this one."""
+    """The process that is forked, a child of this one."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -171,7 +171,7 @@ class Mother:
         atexit.register(self.end)
 
     def _live(self, its_end: socket.socket, started: threading.Event) -> None:
-        """Start it, and stay: the kernel takes the end of this thread for the death of a parent."""
+        """Start the mother and wait: to the kernel, the end of this thread is a parent's death."""
         environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
         with its_end:
             self._process = subprocess.Popen(
@@ -183,18 +183,18 @@ class Mother:
         self._process.wait()
 
     def fork(self, order: Mapping[str, Any], streams: Sequence[int]) -> int:
-        """Return the number of a new child of this process, once it takes signals."""
+        """Return the id of a new child of this process, once it handles signals."""
         with self._lock:
             socket.send_fds(self._socket, [json.dumps(order).encode()], streams)
             said = self._socket.recv(1_000)
-        assert said, f"the process that is copied has ended: {self._process.wait()}"
+        assert said, f"the process that is forked has ended: {self._process.wait()}"
         answer = json.loads(said)
         if error := answer.get("error"):
             raise OSError(*error)
         return int(answer["pid"])
 
     def end(self) -> None:
-        """Let it go, and wait until it has gone."""
+        """End the mother, and wait for that."""
         if self.owner == os.getpid():
             self._socket.close()
             self._process.wait()
@@ -217,10 +217,10 @@ def _mother_of_this_process() -> Mother | None:
 
 
 def serve(orders: socket.socket) -> None:
-    """Fork for each order, until nobody can give any; runs the program in the copy."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end it
+    """Fork for each order, until the socket is closed; the fork runs the program."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the tests, which end this process
     for name in IMPORTED:
-        with contextlib.suppress(ImportError):  # scripts/test-oldest has not all of them
+        with contextlib.suppress(ImportError):  # scripts/test-oldest lacks some of them
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
@@ -256,7 +256,7 @@ SET_TID = 0x01000000 | 0x00200000  # CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID: a
 
 
 def fork_as_sibling() -> int:
-    """`os.fork`, but the new process is a child of this one's parent."""
+    """Fork as `os.fork`, but the new process is a child of this one's parent."""
     libc = ctypes.PyDLL(None, use_errno=True)  # keeps the GIL
     tid = ctypes.c_long()  # the address where glibc keeps the thread's number
     libc.prctl(PR_GET_TID_ADDRESS, ctypes.byref(tid), 0, 0, 0)
@@ -298,9 +298,9 @@ def become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
 
 
 def leave(status: int) -> None:
-    """End as an interpreter does, but take nothing apart: most of the time went into that.
+    """End as an interpreter does, but without destroying objects, which takes most of the time.
 
-    Returns if the streams cannot be written: what is said then is up to the interpreter.
+    Return if the streams cannot be written, so that the interpreter reports it.
     """
     threading._shutdown()  # type: ignore[attr-defined] # it waits for the program's threads
     atexit._run_exitfuncs()
@@ -324,7 +324,7 @@ def _stream(number: int, former: Any, *, unbuffered: bool) -> io.TextIOWrapper:
 
 
 def execute(order: Mapping[str, Any]) -> None:
-    """Run the program as `__main__`; what it raises ends this process as it would end any other."""
+    """Run the program as `__main__`; an exception ends this process as it would any other."""
     kind, program = order["kind"], order["program"]
     first = {"-m": os.getcwd(), "-c": "", "file": str(Path(program).resolve().parent)}[kind]  # noqa: PTH109
     added = filter(None, order["environment"].get("PYTHONPATH", "").split(os.pathsep))

@@ -1,9 +1,9 @@
-"""An application whose jobs run in `afterword worker`. Environment variables say how it behaves:
+"""An application whose jobs run in `afterword worker`. Environment variables control it:
 
-- LEDGER: the file in which tasks and lifespan write down what they did, a line each.
+- LEDGER: the file to which tasks and lifespan append a line for each step.
 - WORKER: 1 for a worker in the web process, too.
-- GRACE: as of `Afterword`.
-- START: "fail" or "hang", what the start-up does instead of what it should.
+- GRACE: the option `grace` of `Afterword`.
+- START: "fail" or "hang": the fault of the start-up.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ async def work(name: str, seconds: float = 0.0) -> None:
 
 
 async def work_until(name: str, gate: str) -> None:
-    """The same, until there is a file at its gate."""
+    """An `async def` task that waits until a file exists at its gate."""
     note("start", name, os.getpid(), *clients)
     while not Path(gate).exists():  # noqa: ASYNC110, ASYNC240 - others touch it
         await asyncio.sleep(0.02)
@@ -72,7 +72,7 @@ def _never_ends() -> None:
 
 
 def terminate_forks(name: str) -> None:
-    """A `def` task that gives up what it has forked, as `multiprocessing.Pool` does."""
+    """A `def` task that terminates its forks, as `multiprocessing.Pool` does."""
     fork = multiprocessing.get_context("fork")
     children = [fork.Process(target=_never_ends) for _ in range(3)]
     for child in children:
@@ -87,7 +87,7 @@ def terminate_forks(name: str) -> None:
 
 @task(queue="mail")
 async def send(name: str) -> None:
-    """A task with a queue of its own."""
+    """A task with its own queue."""
     note("sent", name, os.getpid())
 
 
@@ -103,17 +103,17 @@ afterword = Afterword(
 
 @app.post("/work/{name}")
 async def order(name: str, background_tasks: BackgroundTasks) -> str:
-    """Have it done later."""
+    """Add a job of the task `work`."""
     return background_tasks.add_task(work, name).id
 
 
 @app.post("/forks/{name}")
 async def order_forks(name: str, background_tasks: BackgroundTasks) -> str:
-    """Have processes forked later."""
+    """Add a job that forks processes."""
     return background_tasks.add_task(terminate_forks, name).id
 
 
 @app.post("/mail/{name}")
 async def order_mail(name: str, background_tasks: BackgroundTasks) -> str:
-    """Have it sent later."""
+    """Add a job of the task `send`."""
     return background_tasks.add_task(send, name).id

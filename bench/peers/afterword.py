@@ -1,6 +1,6 @@
 """Afterword, on SQLite or on PostgreSQL, with `async def` or `def` tasks.
 
-docs/workers.md: `afterword worker module:app` with its defaults. Every outcome is put on record.
+docs/workers.md: `afterword worker module:app` with its defaults. Every outcome is recorded.
 """
 
 import sys
@@ -21,17 +21,17 @@ afterword = Afterword(app, store_url())
 
 
 async def async_noop(number: int, text: str) -> None:
-    """The job that is measured, as a coroutine."""
+    """Note the start, in the event loop."""
     mark(number)
 
 
 def sync_noop(number: int, text: str) -> None:
-    """The same for threads."""
+    """Note the start, in a thread."""
     mark(number)
 
 
 def in_queue(number: int) -> Callable[[int, str], object]:
-    """The task of one of many queues, under a name of its own."""
+    """Make the task of one of many queues, with its own name."""
 
     async def noop(number: int, text: str) -> None:
         mark(number)
@@ -44,7 +44,7 @@ QUEUED = [in_queue(number) for number in range(queue_count())]
 
 
 class Here:
-    """See the module."""
+    """Afterword."""
 
     configuration = "afterword worker module:app"
 
@@ -53,13 +53,13 @@ class Here:
         self._opened = False
 
     async def prepare(self) -> None:
-        """Opening a store makes its tables."""
+        """Open the store, which creates its tables."""
         self._store.open()
         self._store.close()
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AsyncProducer]:
-        """`add_task` outside of requests, as in a script."""
+        """Yield `add_task` outside of requests, as in a script."""
         funcs = QUEUED if len(QUEUED) > 1 else [async_noop if is_async() else sync_noop]
         yield AsyncProducer(
             lambda number: afterword.add_task(funcs[number % len(funcs)], number, TEXT)
@@ -67,14 +67,14 @@ class Here:
         afterword.close()
 
     def worker(self) -> Sequence[str]:
-        """Its command."""
+        """Return its command."""
         command = [sys.executable, "-m", "afterword", "worker", "bench.peers.afterword:app"]
         queues = [f"queue-{number}" for number in range(len(QUEUED))]
         served = ["--queues", ",".join(queues)] if len(queues) > 1 else []
         return [*command, "--log-level", "warning", *served]
 
     async def count(self) -> Count:
-        """Unfinished jobs, and the history's."""
+        """Count unfinished and completed jobs."""
         if not self._opened:
             self._store.open()
             self._opened = True

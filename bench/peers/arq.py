@@ -2,7 +2,7 @@
 
 https://arq-docs.helpmanual.io/#arq.worker.Worker: `arq module.WorkerSettings` with 100 jobs at a
 time instead of 10, a poll every 20 ms instead of 500, and no results kept; all of these make it
-faster here. With hiredis and uvloop. A job is taken out of Redis when it has ended.
+faster here. With hiredis and uvloop. A job is removed from Redis when it has ended.
 """
 
 import sys
@@ -22,12 +22,12 @@ _SETTINGS = RedisSettings.from_dsn(store_url())
 
 
 async def noop(context: dict[str, Any], number: int, text: str) -> None:
-    """The job that is measured."""
+    """Note the start."""
     mark(number)
 
 
 class WorkerSettings:
-    """What its worker reads."""
+    """The settings of the worker."""
 
     functions = (noop,)
     redis_settings = _SETTINGS
@@ -38,7 +38,7 @@ class WorkerSettings:
 
 
 class Arq:
-    """See the module."""
+    """arq."""
 
     configuration = "uvloop, hiredis; max_jobs=100, poll_delay=0.02, keep_result=0"
 
@@ -46,21 +46,21 @@ class Arq:
         self._redis = Redis.from_url(store_url())
 
     async def prepare(self) -> None:
-        """Redis needs nothing."""
+        """Do nothing: Redis needs no preparation."""
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AsyncProducer]:
-        """One connection pool."""
+        """Yield a producer with one connection pool."""
         pool = await create_pool(_SETTINGS)
         yield AsyncProducer(lambda number: pool.enqueue_job("noop", number, TEXT))
         await pool.aclose()
 
     def worker(self) -> Sequence[str]:
-        """What `arq module.WorkerSettings` does, on uvloop."""
+        """Return a command that does the same as `arq module.WorkerSettings`, on uvloop."""
         return [sys.executable, "-m", "bench.peers.arq_worker"]
 
     async def count(self) -> Count:
-        """Jobs stay in the queue until they have ended."""
+        """Count the queue: jobs stay there until they have ended."""
         return Count(unfinished=await self._redis.zcard(_QUEUE), completed=None)
 
 

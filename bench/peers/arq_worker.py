@@ -1,4 +1,4 @@
-"""arq's worker on uvloop, for which its command line has no option."""
+"""arq's worker on uvloop: its command line has no option for that."""
 
 import asyncio
 import logging

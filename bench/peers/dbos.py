@@ -1,8 +1,8 @@
 """DBOS, on PostgreSQL or on SQLite.
 
 https://docs.dbos.dev/python/reference/queues and .../reference/client: workflows without steps, on
-a queue from which each process takes up to 100 at a time and looks every 0.1 s instead of every
-second; a pool of 20 connections. Every outcome is put on record.
+a queue from which each process takes up to 100 at a time and which it polls every 0.1 s instead of
+every second; a pool of 20 connections. Every outcome is recorded.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _ENQUEUE = {"queue_name": "bench", "workflow_name": "noop", "app_version": "1"}
 
 
 async def noop(number: int, text: str) -> None:
-    """The job that is measured."""
+    """Note the start."""
     mark(number)
 
 
@@ -46,7 +46,7 @@ def _launch() -> None:
 
 
 class Dbos:
-    """See the module."""
+    """DBOS."""
 
     configuration = "worker_concurrency=100, polling_interval_sec=0.1" + (
         ", sys_db_pool_size=20" if _IN_POSTGRES else ""
@@ -56,23 +56,23 @@ class Dbos:
         self._engine = sqlalchemy.create_engine(_URL)
 
     async def prepare(self) -> None:
-        """Its schema and the queue."""
+        """Create its schema and the queue."""
         await asyncio.to_thread(_launch)
         await asyncio.to_thread(DBOS.destroy)
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AsyncProducer]:
-        """A client, which only stores."""
+        """Yield a client, which only stores."""
         client = DBOSClient(system_database_url=_URL)
         yield AsyncProducer(lambda number: client.enqueue_async(dict(_ENQUEUE), number, TEXT))
         await asyncio.to_thread(client.destroy)
 
     def worker(self) -> Sequence[str]:
-        """A program that launches DBOS, as its documentation shows."""
+        """Return the command of a program that launches DBOS, as its documentation shows."""
         return [sys.executable, "-c", "from bench.peers.dbos import work; work()"]
 
     async def count(self) -> Count:
-        """By state."""
+        """Count workflows by state."""
         table = "dbos.workflow_status" if _IN_POSTGRES else "workflow_status"
         with self._engine.connect() as connection:
             states = connection.execute(

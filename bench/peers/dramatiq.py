@@ -21,7 +21,7 @@ dramatiq.set_broker(broker)
 
 
 def noop(number: int, text: str) -> None:
-    """The job that is measured."""
+    """Note the start."""
     mark(number)
 
 
@@ -29,25 +29,25 @@ actor = dramatiq.actor(noop)
 
 
 class Dramatiq:
-    """See the module."""
+    """Dramatiq."""
 
     configuration = "dramatiq --processes 1 --threads 8"
 
     async def prepare(self) -> None:
-        """Redis needs nothing."""
+        """Do nothing: Redis needs no preparation."""
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[SyncProducer]:
-        """Sending a message stores it."""
+        """Yield a producer that sends messages."""
         yield SyncProducer(lambda number: actor.send(number, TEXT))
 
     def worker(self) -> Sequence[str]:
-        """Its command; the process that it starts does the work."""
+        """Return its command; a child process of it does the work."""
         command = str(Path(sys.executable).with_name("dramatiq"))
         return [command, "--processes", "1", "--threads", "8", "bench.peers.dramatiq"]
 
     async def count(self) -> Count:
-        """Messages that have not been acknowledged."""
+        """Count the messages that have not been acknowledged."""
         return Count(unfinished=broker.client.hlen("dramatiq:default.msgs"), completed=None)
 
 

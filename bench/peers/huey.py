@@ -2,10 +2,10 @@
 
 https://huey.readthedocs.io/en/latest/consumer.html (options of the consumer) and
 https://huey.readthedocs.io/en/latest/api.html#SqliteHuey. `fsync=True` makes a stored job durable,
-which is what it is compared for; without it SQLite does not wait for the disk. Four threads did
-best; results are off, which the guide recommends where nobody reads them; the delays are the
-smallest that leave an idle consumer idle. A job is taken out of the store before it runs: what a
-killed consumer was running is lost, so Huey does less than those that run it again.
+as Afterword's jobs are; without it SQLite does not wait for the disk. Four threads did best.
+Results are off, which the guide recommends if they are not read. The delays are the smallest that
+leave an idle consumer idle. A job is removed from the store before it runs, so the jobs that a
+killed consumer was running are lost: Huey does less work than systems that run them again.
 """
 
 import sys
@@ -28,7 +28,7 @@ else:
 
 
 def noop(number: int, text: str) -> None:
-    """The job that is measured."""
+    """Note the start."""
     mark(number)
 
 
@@ -36,7 +36,7 @@ task = huey.task()(noop)
 
 
 class Huey:
-    """See the module."""
+    """Huey."""
 
     configuration = (
         f"{'SqliteHuey, fsync=True' if IN_FILE else 'RedisHuey'}, results=False;"
@@ -44,21 +44,21 @@ class Huey:
     )
 
     async def prepare(self) -> None:
-        """The constructor has made the tables."""
+        """Do nothing: the constructor has created the tables."""
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[SyncProducer]:
-        """Calling a task stores it."""
+        """Yield a producer that calls the task, which stores it."""
         yield SyncProducer(lambda number: task(number, TEXT))
 
     def worker(self) -> Sequence[str]:
-        """The consumer that comes with it."""
+        """Return the command of its consumer."""
         consumer = str(Path(sys.executable).with_name("huey_consumer"))
         options = ["-w", "4", "-k", "thread", "-d", "0.01", "-m", "0.05", "-q", "-g", "TERM"]
         return [consumer, "bench.peers.huey.huey", *options]
 
     async def count(self) -> Count:
-        """Jobs that are running are in no table."""
+        """Count the pending jobs; running ones are in no table."""
         return Count(unfinished=int(huey.pending_count()), completed=None)
 
 

@@ -1,6 +1,6 @@
 """pgqueuer, on PostgreSQL.
 
-https://pgqueuer.readthedocs.io/en/latest/ (command line, performance): what `pgq run` does, with
+https://pgqueuer.readthedocs.io/en/latest/ (command line, performance): the same as `pgq run`, with
 batches of 100 jobs instead of 10, asyncpg, uvloop, and tables that are durable, as by default.
 Outcomes are kept in its log.
 """
@@ -18,12 +18,12 @@ from pgqueuer.queries import Queries  # type: ignore[import-not-found,unused-ign
 from bench.ledger import mark
 from bench.peer import TEXT, AsyncProducer, Count, Numbers, Peer, store_url
 
-BATCH = 100  # jobs that a worker takes at a time
+BATCH = 100  # jobs that a worker claims at a time
 _PAYLOAD = TEXT.encode()
 
 
 async def noop(job: Any) -> None:
-    """The job that is measured; a job's arguments are bytes."""
+    """Note the start; a job's arguments are bytes."""
     number, _ = job.payload.split(b" ", 1)
     mark(int(number))
 
@@ -34,7 +34,7 @@ def _payload(number: int) -> bytes:
 
 @asynccontextmanager
 async def application() -> AsyncIterator[Any]:
-    """What `pgq run` is given."""
+    """Yield the queuer that `pgq run` runs."""
     connection = await asyncpg.connect(store_url())
     try:
         queuer = PgQueuer(AsyncpgDriver(connection))
@@ -45,7 +45,7 @@ async def application() -> AsyncIterator[Any]:
 
 
 class Pgqueuer:
-    """See the module."""
+    """pgqueuer."""
 
     configuration = f"uvloop, asyncpg; batch_size={BATCH}"
 
@@ -53,14 +53,14 @@ class Pgqueuer:
         self._connection: Any = None
 
     async def prepare(self) -> None:
-        """Its schema."""
+        """Create its schema."""
         connection = await asyncpg.connect(store_url())
         await Queries(AsyncpgDriver(connection)).install()
         await connection.close()
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AsyncProducer]:
-        """One connection, as in its documentation; its driver lets callers take turns."""
+        """Yield a producer with one connection, as in its documentation; callers take turns."""
         connection = await asyncpg.connect(store_url())
         queries = Queries(AsyncpgDriver(connection))
 
@@ -74,11 +74,11 @@ class Pgqueuer:
         await connection.close()
 
     def worker(self) -> Sequence[str]:
-        """What `pgq run` does."""
+        """Return a command that does the same as `pgq run`."""
         return [sys.executable, "-m", "bench.peers.pgqueuer_worker"]
 
     async def count(self) -> Count:
-        """Jobs leave the table when they have ended, for the log."""
+        """Count the table and the log: jobs that have ended move to the log."""
         if self._connection is None:
             self._connection = await asyncpg.connect(store_url())
         row = await self._connection.fetchrow(

@@ -1,4 +1,4 @@
-"""pgqueuer's worker as `pgq run` has it, whose 1.6.0 fails where it sets up its logging."""
+"""pgqueuer's worker, because `pgq run` of 1.6.0 fails when it sets up its logging."""
 
 import asyncio
 import logging

@@ -20,7 +20,7 @@ app = App(connector=PsycopgConnector(conninfo=store_url(), min_size=4, max_size=
 
 
 async def noop(number: int, text: str) -> None:
-    """The job that is measured."""
+    """Note the start."""
     mark(number)
 
 
@@ -28,7 +28,7 @@ task = app.task(name="noop")(noop)
 
 
 class Procrastinate:
-    """See the module."""
+    """Procrastinate."""
 
     configuration = f"uvloop; concurrency={CONCURRENCY}, pool of 4 to 20, listen_notify"
 
@@ -36,13 +36,13 @@ class Procrastinate:
         self._connection: psycopg.Connection | None = None
 
     async def prepare(self) -> None:
-        """Its schema."""
+        """Create its schema."""
         async with app.open_async():
             await app.schema_manager.apply_schema_async()
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AsyncProducer]:
-        """Deferring a task stores it."""
+        """Yield a producer that defers the task, which stores it."""
 
         async def add_many(numbers: Numbers) -> None:
             await task.batch_defer_async(*({"number": each, "text": TEXT} for each in numbers))
@@ -53,11 +53,11 @@ class Procrastinate:
             )
 
     def worker(self) -> Sequence[str]:
-        """What `procrastinate worker` does, on uvloop."""
+        """Return a command that does the same as `procrastinate worker`, on uvloop."""
         return [sys.executable, "-m", "bench.peers.procrastinate_worker"]
 
     async def count(self) -> Count:
-        """By state."""
+        """Count jobs by state."""
         if self._connection is None:
             self._connection = psycopg.connect(store_url(), autocommit=True)
         row = self._connection.execute(

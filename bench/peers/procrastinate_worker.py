@@ -1,4 +1,4 @@
-"""Procrastinate's worker on uvloop, for which its command line has no option."""
+"""Procrastinate's worker on uvloop: its command line has no option for that."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from bench.peers.procrastinate import CONCURRENCY, app
 
 
 async def work() -> None:
-    """Run jobs until a signal says stop."""
+    """Run jobs until a signal."""
     async with app.open_async():
         await app.run_worker_async(concurrency=CONCURRENCY)
 

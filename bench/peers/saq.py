@@ -1,8 +1,8 @@
 """SAQ, on Redis or on PostgreSQL.
 
 https://saq-py.readthedocs.io/en/latest/getting_started.html: `saq module.settings` with 100 jobs
-at a time instead of 10, JSON by orjson, and results that are not kept (`ttl=-1`); with hiredis and
-uvloop. A job is removed, or marked, when it has ended.
+at a time instead of 10, JSON by orjson, and no results kept (`ttl=-1`); with hiredis and uvloop. A
+job is removed, or marked, when it has ended.
 """
 
 import sys
@@ -29,7 +29,7 @@ def _queue() -> Any:
 
 
 async def noop(context: dict[str, Any], *, number: int, text: str) -> None:
-    """The job that is measured."""
+    """Note the start."""
     mark(number)
 
 
@@ -37,7 +37,7 @@ settings = {"queue": _queue(), "functions": [noop], "concurrency": 100}
 
 
 class Saq:
-    """See the module."""
+    """SAQ."""
 
     configuration = "uvloop, orjson; concurrency=100, ttl=-1"
 
@@ -45,14 +45,14 @@ class Saq:
         self._connected: Any = None
 
     async def prepare(self) -> None:
-        """Connecting makes the tables."""
+        """Connect, which creates the tables."""
         queue = _queue()
         await queue.connect()
         await queue.disconnect()
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AsyncProducer]:
-        """Its queue, with the connection pool that it makes."""
+        """Yield a producer with its queue and connection pool."""
         queue = _queue()
         await queue.connect()
         yield AsyncProducer(
@@ -61,11 +61,11 @@ class Saq:
         await queue.disconnect()
 
     def worker(self) -> Sequence[str]:
-        """What `saq module.settings` does, on uvloop."""
+        """Return a command that does the same as `saq module.settings`, on uvloop."""
         return [sys.executable, "-m", "bench.peers.saq_worker"]
 
     async def count(self) -> Count:
-        """Queued and active ones."""
+        """Count queued and active jobs."""
         if self._connected is None:
             self._connected = _queue()
             await self._connected.connect()

@@ -1,4 +1,4 @@
-"""SAQ's worker on uvloop, for which its command line has no option."""
+"""SAQ's worker on uvloop: its command line has no option for that."""
 
 import asyncio
 

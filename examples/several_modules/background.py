@@ -1,4 +1,4 @@
-"""The Afterword, for every module that declares schedules, or adds jobs outside of requests."""
+"""The Afterword, for modules that declare schedules or add jobs outside of requests."""
 
 from afterword import Afterword
 

@@ -1,4 +1,4 @@
-"""The application: a factory, so that tests can make one each."""
+"""The application, made by a factory, so that each test can make its own."""
 
 from fastapi import FastAPI
 

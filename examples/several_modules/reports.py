@@ -1,4 +1,4 @@
-"""Reports: a schedule, which also can be ordered by hand."""
+"""Reports: a scheduled task, which can also be added by hand."""
 
 from pathlib import Path
 

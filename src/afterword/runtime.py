@@ -1,8 +1,8 @@
-"""The runtime: what an `Afterword` starts with its application, and stops with it.
+"""The runtime: the parts of an `Afterword` that start and stop with its application.
 
-It owns the store and the store's thread, the lease, the worker, the scheduler and the upkeep. There
-are three ways to its end: `stop`, with the application's lifespan; an event loop that was closed
-without it (`_leave_closed_loop`); and a process that only gets a signal (`_stop_claiming`).
+It owns the store and the store's thread, the lease, the worker, the scheduler and the upkeep. It
+can end in three ways: with the application's lifespan (`stop`); with an event loop that is closed
+without a lifespan (`_leave_closed_loop`); and by a signal only (`_stop_claiming`).
 """
 
 import asyncio
@@ -47,7 +47,8 @@ class Runtime:
     Args:
         store: not yet opened.
         settings: of the worker.
-        queue_limits: the most jobs of a queue that run at the same time, over all processes.
+        queue_limits: the number of jobs of a queue that may run at the same time, over all
+            processes.
         clock: of this host.
         lease, retention, grace, store_timeout: see `Afterword`.
         rules: for the jobs of a request.
@@ -333,9 +334,14 @@ class Runtime:
         return bool(self.worker and here and await self.worker.claim_due(self.settings.concurrency))
 
     async def wait_reported(self) -> None:
-        """Wait until the ends of attempts so far are stored, and their failures were reported."""
-        if self.serving_loop is asyncio.get_running_loop():
+        """Wait until what requests and attempts so far have told the store is stored.
+
+        That is the release of jobs, and the ends of attempts, with the calls for those that failed.
+        """
+        here = self.serving_loop is asyncio.get_running_loop()
+        if here or self.intake.holds_jobs:
             await self.group.run(calling(_nothing))
+        if here:
             await self.failures.wait_called()
 
     def hold_jobs(self, held: bool) -> None:

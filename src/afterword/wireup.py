@@ -37,6 +37,6 @@ def progress() -> Progress:
 
 def _refuse(what: str) -> NoReturn:
     raise NotInTask(
-        f"Wireup can inject {what} only in a task, but this scope is not that of one."
-        " Take it in the task, and pass it on."
+        f"Wireup can inject {what} only in a task, but this scope does not belong to a"
+        " task. Inject it into the task, and pass it on."
     )

@@ -1,4 +1,4 @@
-"""A job that the store says this process runs, and of which the process knows nothing."""
+"""Jobs that this process runs according to the store, but that the process does not know."""
 
 import asyncio
 import logging
@@ -52,6 +52,28 @@ async def test_a_claim_of_which_nobody_knows_is_run_again(
     assert "forgotten job=" in caplog.text
 
 
+async def test_a_look_that_finds_the_job_of_a_dead_worker_says_recovered(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is no fault of this process, so it is a warning as from any other look."""
+    async with working(store_url) as afterword:
+        look = holdings.recovering(afterword.runtime.leases, lambda failure: None)
+
+        def lose_and_look(store: Store) -> None:
+            store.join("gone", 60.0)
+            store.add([a_job("lost")])
+            store.claim("gone", ["default"], 10)
+            store.leave("gone")
+            look(store)
+
+        with caplog.at_level(logging.WARNING, "afterword"):
+            await asyncio.to_thread(afterword.runtime.group.run_blocking, calling(lose_and_look))
+            await wait_for(lambda: seen, description="it has run")
+
+    assert "recovered job=" in caplog.text
+    assert "forgotten job=" not in caplog.text
+
+
 async def test_a_job_whose_event_loop_ended_before_the_answer_is_run_again(store_url: str) -> None:
     async with working(store_url) as afterword:
         operation = adding([a_job("orphan")], afterword.runtime.leases.worker)
@@ -65,7 +87,7 @@ async def test_a_job_whose_event_loop_ended_before_the_answer_is_run_again(store
 
 
 async def test_what_is_known_is_left_alone(store_url: str) -> None:
-    """What runs, what a request holds, and what has yet to be told to a blocked event loop."""
+    """These run, are held by a request, or wait for a blocked event loop."""
     async with working(store_url) as afterword:
         looks: list[None] = []
         store = store_of(afterword)
@@ -89,7 +111,7 @@ async def test_what_is_known_is_left_alone(store_url: str) -> None:
 async def test_a_job_that_is_forgotten_again_and_again_fails(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one that kills its workers."""
+    """It fails like a job that kills its workers."""
     monkeypatch.setattr(holdings, "LOOKS", 3)
     async with working(store_url, lease=0.6, queues=["other"]) as afterword:
         worker, job = afterword.runtime.leases.worker, a_job("cursed")

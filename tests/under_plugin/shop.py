@@ -1,4 +1,4 @@
-"""An application under the pytest plugin; its URL is that of a store which must stay away."""
+"""An application under the pytest plugin; its URL names a store that must not be opened."""
 
 import asyncio
 import threading
@@ -80,6 +80,11 @@ def note_name(name: Annotated[str, Depends(get_name)]) -> None:
 @task(executor="process")
 def compute(number: int) -> int:
     return 2 * number
+
+
+@task(executor="process")
+def add_from_elsewhere(number: int) -> str:
+    return afterword.add_task_sync(blocking, number).id
 
 
 @app.post("/tasks")

@@ -61,7 +61,7 @@ def _cancel(store: Store, ids: Sequence[str], by: Actor) -> Sequence[str | None]
 
 RETRY = Change(
     name="retry",
-    effect="The jobs run again. Those of the same request that were cancelled with them, too.",
+    effect="The jobs run again, and so do those of the same request that were cancelled with them.",
     results=("retried",),
     state=JobState.FAILED,
     possible=FINAL_STATES,
@@ -126,7 +126,7 @@ def scope_of(
 ) -> str:
     """Describe a search in words; `matching` is the number of jobs, if it is known.
 
-    With `values=False` it leaves out values of arguments: not everybody may see them.
+    With `values=False` it leaves out values of arguments, which not everyone may see.
 
     >>> from afterword.model.records import Filter
     >>> scope_of(Search(filter=Filter(task="app:send", error="refused")), [JobState.FAILED])

@@ -138,7 +138,7 @@ def _workers(snapshot: Snapshot) -> Iterator[Finding]:
         fix = "Start a worker: any running worker recovers their jobs within seconds."
         yield Finding("leases", "problem", f"{many(len(gone), 'worker')} gone, such as {ids}", fix)
     else:
-        yield Finding("leases", "ok", "no worker that is gone holds jobs")
+        yield Finding("leases", "ok", "no dead worker holds jobs")
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Finding]:

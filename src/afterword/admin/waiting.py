@@ -100,7 +100,7 @@ def _for_a_worker_that_can(job: JobRecord, now: float) -> Iterator[str]:
     wait = job.run_at.timestamp() - now
     until = f", until {show_instant(job.run_at)}, in {show_span(wait)}" if wait > 0 else ""
     reason = f": {printable(last_line(job.error))}" if job.error else ""
-    yield f"put back by each worker that met it {since}{until}{reason}"
+    yield f"put back by each worker that claimed it {since}{until}{reason}"
 
 
 def _for_its_time(job: JobRecord, now: float) -> Iterator[str]:

@@ -71,7 +71,7 @@ def audit(
     elif found:
         output.show_grid(_grid(found))
     else:
-        output.tell("No change matches." if not wanted.all else "Nobody has changed anything yet.")
+        output.tell("No change matches." if not wanted.all else "No changes have been made yet.")
     if len(found) == limit:
         output.tell(f"There may be more. The next page: --before {found[-1].id}")
 

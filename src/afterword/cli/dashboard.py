@@ -37,7 +37,7 @@ def show_dashboard(
         ),
     ] = 8765,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Only show; offer no changes, hide no arguments.")
+        bool, typer.Option("--read-only", help="Allow no changes; show arguments.")
     ] = False,
     trace_url: Annotated[
         str | None,
@@ -46,8 +46,8 @@ def show_dashboard(
 ) -> None:
     """Serve the dashboard of a store, in a browser on this machine.
 
-    Prints a URL with a token; without it, no request is answered. Nothing is imported: the store is
-    enough. Ctrl-C ends it.
+    Prints a URL with a token; without it, no request is answered. Needs only the store: your code
+    is not imported. Ctrl-C ends it.
 
     \b
     Examples:

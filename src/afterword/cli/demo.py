@@ -71,7 +71,7 @@ def demo(
       afterword demo
       afterword demo --folder crash      keep the store, the ledger and the log
       afterword demo --json              the result as JSON
-      afterword demo --dashboard         the same to watch, and to kill by hand
+      afterword demo --dashboard         watch it, and kill it by hand
     """
     _require_packages()
     if dashboard and json:

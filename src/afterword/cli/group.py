@@ -15,10 +15,10 @@ Examples:
   afterword demo --json      the same for a program
   afterword dev main:app     serve an application, and run its jobs
   afterword worker main:app  run its jobs in a process of their own
-  afterword status           check that all is well
-  afterword dashboard        see all of it in a browser
-  afterword failures         show what failed, in groups
-  afterword retry --all      retry all of it
+  afterword status           show if the store is healthy
+  afterword dashboard        show the same in a browser
+  afterword failures         show failed jobs, in groups
+  afterword retry --all      retry all failed jobs
 """
 
 _ORDER = (

@@ -33,8 +33,8 @@ def metrics(
 ) -> None:
     """Print the metrics of a store for Prometheus, or serve them.
 
-    The store is enough: nothing is imported. `--json` prints the depth and the age of the queues,
-    for autoscalers; served, it is at /queues, and of one queue at /queues/NAME.
+    Needs only the store: your code is not imported. `--json` prints the depth and the age of the
+    queues, for autoscalers; with --port, they are at /queues, and those of one at /queues/NAME.
 
     \b
     Examples:

@@ -29,7 +29,7 @@ _RUN = ("run p50", "run p95")
 def status(url: Url = None, json: Json = False) -> None:
     """Show the health of the store, and its problems.
 
-    The exit status is 1 if something needs a person: a queue without a worker, jobs or schedules
+    The exit status is 1 if a person has to act: a queue without a worker, jobs or schedules
     that wait although there is no worker at all, jobs that no worker can run, jobs that have been
     due for more than five minutes, a worker that is gone with its jobs, a schedule that creates no
     jobs. A paused queue is only a note.

@@ -37,7 +37,10 @@ def recovering(leases: Leases, on_failed: OnFailed) -> Callable[[Store], None]:
         known = claimed_ids(leases.worker) | ids_being_added(leases.worker)
         jobs = store.recover(BATCH, leases.seconds, leases.worker, sorted(known))
         for job in jobs:
-            telemetry.forgotten(job.id, job.task, job.attempt, job.state)
+            if job.worker == leases.worker:
+                telemetry.forgotten(job.id, job.task, job.attempt, job.state)
+            else:  # of a worker that died; this look came before that of `upkeep`
+                telemetry.recovered(job.id, job.task, job.attempt, job.lost, job.state)
         report_failed(jobs, on_failed)
 
     return recover

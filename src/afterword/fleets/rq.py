@@ -64,7 +64,7 @@ def refuse_delay(func: Any) -> None:
         name = func.__name__
         raise NotStorable(
             f"The delay of an RQ job would publish from the request, and lose the job if Redis is"
-            f" away. Say once where the function goes, and add the function:\n"
+            f" away. Name its queue once, and add the function:\n"
             f"    background_tasks.add_task({name}.delay, x)  # incorrect!\n"
             f"    task({name}, via=queue); background_tasks.add_task({name}, x)  # correct!"
         )

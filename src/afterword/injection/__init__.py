@@ -17,7 +17,7 @@ class _Injected:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
             "A parameter with the default INJECTED is filled when a worker runs the task, but"
-            f" {name!r} was read of one that is not. Pass a value in a call of your own."
+            f" {name!r} was read in another call. Pass a value if you call the function yourself."
         )
 
 

@@ -29,7 +29,7 @@ def refuse_event_loop(wrong: str, right: str) -> None:
         return
     raise WouldBlock(
         f"{wrong} blocks its thread until the store has answered, but this thread runs an event"
-        " loop, which would stand still meanwhile.\n"
+        " loop, which would be blocked meanwhile.\n"
         f"    {wrong}  # incorrect!\n"
         f"    {right}  # correct!"
     )

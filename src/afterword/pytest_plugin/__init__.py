@@ -1,7 +1,7 @@
 """The pytest plugin: each test begins with an empty store, and never touches the real one.
 
-Every `Afterword` of a test run keeps its jobs in a file in a temporary directory, whatever its URL
-is. A request waits for its tasks, so an assertion may follow at once:
+Every `Afterword` of a test run keeps its jobs in a file in a temporary directory; its URL is
+ignored. A request waits for its tasks, so an assertion may follow at once:
 
     def test_signup():
         with TestClient(app) as client:
@@ -28,6 +28,7 @@ import pytest
 from afterword.app import Afterword
 from afterword.pytest_plugin.jobs import Jobs
 from afterword.pytest_plugin.run import PytestRun
+from afterword.store.opening import STORES_OF_TESTS
 
 __all__ = ["Jobs"]
 
@@ -56,18 +57,19 @@ def _begin(config: pytest.Config) -> None:
 
 
 def _running(config: pytest.Config) -> Iterator[None]:
-    given = os.environ.get("AFTERWORD_URL")
+    given = {name: os.environ.get(name) for name in ("AFTERWORD_URL", STORES_OF_TESTS)}
     with tempfile.TemporaryDirectory(prefix="afterword-", ignore_cleanup_errors=True) as folder:
-        # For child processes, and for scripts that tests start.
+        # For scripts that tests start, and applications that have no URL of their own.
         os.environ["AFTERWORD_URL"] = f"sqlite:///{Path(folder) / 'jobs.db'}"
         outer, run = Afterword.test_run, PytestRun(Path(folder))
         config.stash[_run] = Afterword.test_run = run
         yield
         Afterword.test_run = outer
         run.end()
-        del os.environ["AFTERWORD_URL"]
-        if given is not None:
-            os.environ["AFTERWORD_URL"] = given
+        for name, value in given.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,14 +82,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def afterword_url() -> str | None:
     """The URL of a store for tests, whose jobs each test deletes; None: a temporary file.
 
-    Override it in conftest.py if jobs are added in transactions of the application (`bind`), with
-    the URL of the tests' own database.
+    If jobs are added in transactions of the application (`bind`), override it in conftest.py with
+    the URL of the tests' own database. It applies to the tests of its folder or module.
     """
     return None
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _afterword_store(request: pytest.FixtureRequest, afterword_url: str | None) -> None:
+    """Name the store of the first test before a fixture of the whole run starts an application."""
+    request.config.stash[_run].use_url(afterword_url)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _afterword_store_of_module(request: pytest.FixtureRequest, afterword_url: str | None) -> None:
+    """Name the store of this module's tests: each folder can have its own `afterword_url`."""
     request.config.stash[_run].use_url(afterword_url)
 
 

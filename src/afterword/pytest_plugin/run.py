@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from afterword.model.clock import Clock
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter
 from afterword.schedules.scheduler import Scheduler
-from afterword.store.opening import open_store
+from afterword.store.opening import STORES_OF_TESTS, open_store
 from afterword.store.paging import pages
 from afterword.store.protocol import Store
 from afterword.store.sqlite import SQLiteStore
@@ -66,17 +68,26 @@ class PytestRun:
     )
 
     def store_for(self, afterword: Afterword, url: str) -> Store:
-        """Return the store, not yet opened, that takes the place of the one of this URL."""
+        """Return the store, not yet opened, that replaces the store of this URL."""
         self._urls[afterword] = url
         return self._new_store(url)
 
     def _new_store(self, url: str) -> Store:
         if self._url is not None:
+            self._tell_children()
             return open_store(self._url)
         if url not in self._paths:
             self._paths[url] = self._folder / str(next(self._numbers)) / "jobs.db"
             self._paths[url].parent.mkdir()
+        self._tell_children()
         return SQLiteStore(self._paths[url], self.clock)
+
+    def _tell_children(self) -> None:
+        """Let processes that are started from now on, as for tasks, use the same stores."""
+        stores = {url: f"sqlite:///{path}" for url, path in self._paths.items()}
+        if self._url is not None:
+            stores = dict.fromkeys(self._urls.values(), self._url)
+        os.environ[STORES_OF_TESTS] = json.dumps(stores)
 
     def use_url(self, url: str | None) -> None:
         """Keep all jobs in the store of this URL; None: in files of their own."""
@@ -88,7 +99,8 @@ class PytestRun:
             if _is_serving(afterword):
                 raise ConfigurationError(
                     "The fixture afterword_url must have its value before an application is"
-                    " started. Let the fixture that starts it request afterword_url."
+                    " started. Let the fixture that starts it request afterword_url. If modules"
+                    ' have different values, start it for each module: scope="module".'
                 )
             afterword.runtime.use_store(self._new_store(usual))
         self.left_over = self._empty_given()
@@ -108,7 +120,7 @@ class PytestRun:
     def begin_test(self) -> None:
         """Forget the jobs of the test before, and the time to which it moved the clock.
 
-        A job that is still running cannot be deleted, so it is only left out of what tests see.
+        A job that is still running cannot be deleted, so it is hidden from the next tests.
 
         The clock stays where it is while an application runs on: its schedules have gone so far.
         """
@@ -146,7 +158,7 @@ class PytestRun:
             group.stop()
 
     def hold_jobs(self, held: bool) -> None:
-        """Let no job start until the test says so."""
+        """Start no job until the test runs it."""
         self.holds_jobs = held
         for afterword in list(self._urls):
             afterword.runtime.hold_jobs(held)
@@ -156,7 +168,8 @@ class PytestRun:
         if self._url is not None:
             raise ConfigurationError(
                 "Only the plugin's own stores have a clock that can be moved, but the fixture"
-                f" afterword_url names {masked(self._url)}."
+                f" afterword_url names {masked(self._url)}. Keep tests that move the time in a"
+                " folder of their own, and that fixture in the conftest.py of another one."
             )
         until = self.clock.now() + seconds
         ahead = self.clock.ahead + seconds
@@ -186,13 +199,13 @@ class PytestRun:
     # ------------------------------------------------------------------ a request
 
     async def wait_for(self, afterword: Afterword, ids: Sequence[str]) -> None:
-        """Wait until these jobs have ended, but for those that cannot run now.
+        """Wait until these jobs have ended, except those that cannot run now.
 
-        That is a job with a delay, one that waits for such a job, or one in a paused queue. Jobs in
+        These are jobs with a delay, jobs that wait for them, and jobs in a paused queue. Jobs in
         queues that no worker of this process serves are started here.
 
         Raises:
-            WouldBlock: the application was started in an event loop that stands still.
+            WouldBlock: the application was started in an event loop that does not run.
             TimeoutError: a job takes longer than `PATIENCE`.
         """
         left: Sequence[JobRecord] = ()
@@ -219,11 +232,11 @@ def require_running(loop: asyncio.AbstractEventLoop) -> None:
     """Refuse an event loop in which no task can run.
 
     Raises:
-        WouldBlock: it stands still.
+        WouldBlock: it does not run.
     """
     if not loop.is_running():
         raise WouldBlock(
-            "The application was started in an event loop that stands still now, so its tasks"
+            "The application was started in an event loop that does not run now, so its tasks"
             " cannot run. Start it and use it in the same event loop: a fixture that starts it and"
             " an async test need the same loop scope."
         )
@@ -250,7 +263,7 @@ def _is_serving(afterword: Afterword) -> bool:
 
 
 def _empty(store: Store) -> set[str]:
-    """Delete all jobs but those that are still running; return the ids of these."""
+    """Delete all jobs except those that are still running; return the ids of these."""
     left: set[str] = set()
     for page in pages(store, Filter()):
         ids = [each.id for each in page]

@@ -340,7 +340,7 @@ def _parsed(expression: object) -> CronSim:
             "    @afterword.every(seconds=30)  # correct!"
         )
     if not isinstance(expression, str) or len(expression) > _MAX_CHARACTERS:
-        raise _unreadable(expression, f"it is no text of up to {_MAX_CHARACTERS} characters")
+        raise _unreadable(expression, f"it is not text of up to {_MAX_CHARACTERS} characters")
     if len(fields := expression.split()) != 5:
         raise _unreadable(expression, f"it has {len(fields)}")
     try:

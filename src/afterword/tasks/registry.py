@@ -226,7 +226,7 @@ def is_async(func: Callable[..., Any]) -> bool:
 
 
 def is_lasting(func: Callable[..., Any]) -> bool:
-    """Return False for functions that are made anew for each call: they would fill a cache."""
+    """Return False for functions that are created for each call: they would fill a cache."""
     return isinstance(func, types.FunctionType) and "<locals>" not in func.__qualname__
 
 
@@ -270,16 +270,16 @@ def storable(func: Function, unwrap: Callable[[Function], Function] | None = Non
     if found is None or not _is_same(func, found, unwrap):
         refuse_delay(func)
         raise NotStorable(
-            f"A stored task must be what its module holds under its name, but {name!r} is not (it"
-            " was redefined, reloaded or made at run time), so a worker would call something else."
-            " Give the function a name of its own at the top of a module."
+            f"A stored task must be found in its module under its name, but {name!r} is not (it"
+            " was redefined, reloaded or created at run time), so a worker would call another"
+            " function. Give the function a name of its own at the top of a module."
         )
     module = name.partition(":")[0]
     if not application.may_be_added(module):
         raise NotStorable(
             "Stored jobs may call only functions of the application's own modules, but"
             f" {name!r} is in none of them."
-            " Allow it in the module that creates Afterword, so that each process knows:\n"
+            " Allow it in the module that creates Afterword, so that all processes do:\n"
             f"    Afterword(app, tasks=[{module}])  # all functions that this module defines\n"
             f"    afterword.task({module}.{func.__qualname__})  # this function only\n"
             f"The application's own modules are: {application.described()}."
@@ -310,8 +310,8 @@ def _storable_remote(remote: RemoteTask, func: Function) -> str:
     if found is None or remote_task(found) is None:
         raise NotStorable(
             f"A {remote.system} task is stored by the name that its module has for it, but"
-            f" {name!r} is not there: it was made in a function, in a class, or under another name."
-            " Define it at the top of a module, or register it: afterword.task(the_task)."
+            f" {name!r} is not there: it was created in a function, in a class, or under another"
+            " name. Define it at the top of a module, or register it: afterword.task(the_task)."
         )
     if not application.may_be_added(name.partition(":")[0]):
         raise NotStorable(

@@ -60,7 +60,7 @@ def check_a_limit_holds_over_all_workers(store: Store) -> None:
 
 
 def check_a_limit_holds_one_by_one(store: Store) -> None:
-    """A limit holds however many jobs are claimed at a time."""
+    """A limit holds for any number of jobs that are claimed at a time."""
     join(store, "ann")
     jobs = _limited(4, limit=3)
     store.add(jobs)
@@ -81,7 +81,7 @@ def check_a_limit_holds_up_nobody_else(store: Store) -> None:
 
 
 def check_a_place_is_free_again(store: Store) -> None:
-    """Everything that takes a job from its worker lets the next one start, and is reported."""
+    """Whenever a job leaves its worker, the next one may start, and this is reported."""
     join(store, "ann", "bob")
     outcomes: tuple[Outcome, ...] = (
         Completed(),
@@ -356,7 +356,7 @@ def check_a_limit_goes_before_a_rate(store: Store) -> None:
 
 
 def check_purge_keeps_the_starts_that_count(store: Store) -> None:
-    """A rate counts its starts for as long as they matter, whatever is purged."""
+    """A rate counts its starts for as long as they matter, even after a purge."""
     join(store, "ann")
     jobs = [*_rated(2, rate=(1, LONG)), *_rated(2, rate=(1, 0.01), key="short")]
     store.add(jobs)

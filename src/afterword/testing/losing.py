@@ -65,7 +65,8 @@ def check_recover_takes_from_the_lost_only(store: Store) -> None:
     """Of several workers, only the one that is gone loses its jobs."""
     lost, kept = running(store, "ann"), running(store, "bob")
     store.leave("ann")
-    expect([lost.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
+    recovered = store.recover(BATCH, LONG)
+    expect([(lost.id, "ann")], [(each.id, each.worker) for each in recovered], "recovered")
     expect(JobState.RUNNING, state(store, kept.id), "the other worker's job")
 
 
@@ -76,7 +77,7 @@ def check_recover_what_a_worker_has_lost_track_of(store: Store) -> None:
     known, forgotten = claim(store)
     others = running(store, "bob")
     taken = store.recover(BATCH, LONG, "ann", [known.id])
-    expect([forgotten.id], [each.id for each in taken], "recovered")
+    expect([(forgotten.id, "ann")], [(each.id, each.worker) for each in taken], "recovered")
     expect(False, end(store, forgotten, Completed()), "settled after that")
     expect((True, True), (end(store, known, Completed()), end(store, others, Completed())), "else")
     expect(1, record(store, forgotten.id).lost, "losses")
@@ -149,7 +150,7 @@ def check_recover_fails_poison(store: Store) -> None:
 
 
 def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
-    """This holds however many steps the recovery takes, and whether the worker left or was lost."""
+    """This holds for a recovery in any number of steps, of a worker that left or was lost."""
     for leaves in (False, True):
         worker = f"leaves-{leaves}"
         store.join(worker, LONG)
@@ -201,7 +202,7 @@ def check_on_crash_fail(store: Store) -> None:
 
 
 def check_on_crash_always(store: Store) -> None:
-    """A job with on_crash="always" is queued again, however many workers were lost with it."""
+    """A job with on_crash="always" is queued again after any number of lost workers."""
     attempt = running(store, options=options(on_crash="always"))
     for number in range(1, MAX_LOST + 3):
         store.leave(attempt.worker)

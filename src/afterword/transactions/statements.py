@@ -45,8 +45,8 @@ class Transactions:
         if store.url.startswith("sqlite:///"):
             raise ConfigurationError(
                 "The store can take part in a transaction of yours only if it lives in the same"
-                f" database, but {store.url} is a file that this store keeps to itself."
-                " For a store in the application's own SQLite file say:"
+                f" database, but {store.url} is a file that only the store uses."
+                " For a store in the application's own SQLite file write:"
                 f' Afterword(app, url="sqlite+pysqlite:///app.db"){self._advice}'
             )
         if not self._group.running:

@@ -1,10 +1,10 @@
-"""The worker: takes jobs and has their attempts run.
+"""The worker: takes jobs and runs their attempts.
 
-Jobs come in two ways. Those of this process's own requests are offered and start at once: adding
-them gave this worker attempt 1 already. All others are claimed from the store, as many as slots are
-free and a few more (`claims`), whenever the store's thread finds that something may be claimable,
-and once a second. Jobs with a limit or a rate are always claimed, because only the store knows what
-runs in other processes.
+Jobs come in two ways. Jobs of this process's own requests are offered and start at once: this
+worker has had their attempt 1 since they were added. All others are claimed from the store, as many
+as there are free slots and a few more (`claims`), when the store's thread finds that jobs may be
+claimable, and once a second. Jobs with a limit or a rate are always claimed, because only the store
+knows which jobs run in other processes.
 
 `runner` runs the attempts.
 """
@@ -37,8 +37,8 @@ from afterword.worker.runner import Runner
 from afterword.worker.services import Make, WorkerServices, WorkerSettings
 
 POLL_EVERY = 1.0  # seconds between claims when nothing hints at work: a hint may be lost
-UNKNOWN_FOR = 5.0  # seconds for which an unknown task is left to other workers
-PARKED_FOR = 60.0  # seconds that a job waits if its arguments do not fit its function
+UNKNOWN_FOR = 5.0  # seconds for which an unknown task is left to others; then twice as long ...
+PARKED_FOR = 60.0  # ... up to this; and how long a job waits if its arguments do not fit
 PARK_LIMIT = 7 * 24 * 3600.0  # seconds after which a job fails that no worker could run
 CANCEL_WITHIN = 2.0  # seconds an attempt has to end once a shutdown cancelled it
 LOOK_EVERY = 0.5  # seconds between looks for rules of queues and cancelled jobs
@@ -113,7 +113,7 @@ class Worker:
             threading.RLock()
         )  # held while a job is started, or the rules for starts change
         self._unwanted: frozenset[str] = frozenset()  # jobs held here that people have cancelled
-        self._unknown: dict[str, float] = {}  # task: skipped until this monotonic time
+        self._unknown: dict[str, tuple[float, float]] = {}  # task: left alone until, for seconds
         self._next_poll: asyncio.Handle
         self._held = False  # it starts only what `run_due` and `claim_due` tell it to
         self._draining = False
@@ -289,7 +289,7 @@ class Worker:
     def _skipped(self) -> Sequence[str]:
         """The tasks whose jobs this worker does not claim now."""
         now = self._clock.monotonic()
-        unknown = [task for task, until in list(self._unknown.items()) if until > now]
+        unknown = [task for task, (until, _) in list(self._unknown.items()) if until > now]
         # An attempt that waits for a process would keep a slot meanwhile.
         self._processes_busy = bool(self._process_tasks) and self._runner.processes_busy
         return [*unknown, *(self._process_tasks if self._processes_busy else ())]
@@ -312,19 +312,27 @@ class Worker:
             context = TaskContext(claim, self._services, self._clock.now())
             attempt = prepare(claim, context, self._targets, self._retries)
         except UnknownTask as error:
-            self._unknown[claim.task] = self._clock.monotonic() + UNKNOWN_FOR
+            self._leave_alone(claim.task)
             self._put_back(claim, error, delay=0.0)
         except InjectionError as error:
             self._fail(claim, error)
-        except Exception as error:  # whatever the arguments' own types raise
+        except Exception as error:  # the types of the arguments may raise anything
             self._put_back(claim, error, delay=PARKED_FOR)
         else:
             self._runner.run(attempt)
 
+    def _leave_alone(self, task: str) -> None:
+        """Claim no jobs of an unknown task for a while, which grows as long as it is unknown."""
+        now = self._clock.monotonic()
+        until, seconds = self._unknown.get(task, (now, UNKNOWN_FOR / 2))
+        if until <= now:  # else this is another job of the same claim
+            seconds = min(2 * seconds, PARKED_FOR)
+            self._unknown[task] = now + seconds, seconds
+
     def _put_back(self, claim: Claim, error: Exception, delay: float) -> None:
         """Leave a job to workers that can run it; after a week without one, it fails."""
         reason = self._redact(summarize(error))
-        telemetry.put_back(claim, reason)
+        telemetry.put_back(claim, reason, again=claim.parked > 0)
         if claim.parked > PARK_LIMIT:
             self._fail(claim, error)
         else:
@@ -362,7 +370,7 @@ class Worker:
     # ------------------------------------------------------------------ in tests
 
     def hold(self, held: bool) -> None:
-        """Start nothing but by `run_due`, or start jobs as usual again."""
+        """Start jobs by `run_due` only, or start them as usual again."""
         self._held = held
         self._claims.stopped = held or self._draining
         self._claims.ask()
@@ -382,7 +390,7 @@ class Worker:
         return ran
 
     async def claim_due(self, most: int) -> Sequence[Claim]:
-        """Start up to `most` due jobs, of any queue, if there are so many free slots."""
+        """Start up to `most` due jobs, of any queue, as far as there are free slots."""
         worker, limit, skipped = self._leases.worker, min(most, self._free), self._skipped()
 
         def claim(store: Store) -> Sequence[Claim]:
@@ -408,10 +416,10 @@ class Worker:
             self._in_loop(lambda: self._runner.cancel(wanted))
 
     def _obey(self, store: Store) -> None:
-        """Obey the rules of queues from now on, and then note that in the store.
+        """Apply the rules of queues from now on, and then note that in the store.
 
-        It waits for a start that is under way, but only for a moment, since that may import the
-        user's code. Otherwise the next look notes it.
+        It waits briefly for a job that is just starting, because that may import the user's code.
+        If the start takes longer, the next look notes the rules.
         """
         rules = store.rules(self._leases.worker)
         self._ruled = rules.queues
@@ -432,7 +440,7 @@ class Worker:
 
 
 def _logs_of(settings: WorkerSettings) -> Callable[[], AttemptLog] | None:
-    """Return what makes the log of an attempt; None: none is kept."""
+    """Return the function that makes the log of an attempt; None: no logs are kept."""
     if not settings.log_lines:
         return None
     collect(current_log)

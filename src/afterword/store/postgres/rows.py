@@ -184,7 +184,9 @@ class Fate:
     def recovered(self) -> Recovered:
         """The answer of `recover` for it."""
         job = self.job
-        return Recovered(job.id, job.task, job.attempt, job.lost + self.lost, self.state)
+        return Recovered(
+            job.id, job.task, job.attempt, job.worker, job.lost + self.lost, self.state
+        )
 
 
 def lost_final_rows(fates: Sequence[Fate]) -> Values:

@@ -161,7 +161,7 @@ def as_ours(error: Exception, driver: Driver, path: Path) -> StoreError:
     if code in _UNAVAILABLE or isinstance(error, OSError):
         return StoreUnavailable(f"The store {path} cannot be used now: {error}.")
     if code in _REFUSED:
-        return StoreRefused(f"The store {path} refused what it was given: {error}.")
+        return StoreRefused(f"The store {path} refused the values of this call: {error}.")
     return StoreError(f"The store {path} refused a statement: {error}.")
 
 

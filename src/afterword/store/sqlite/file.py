@@ -33,7 +33,7 @@ class StoreFile:
         self._reader = reader
 
     def open(self, create: bool) -> str:
-        """Take the file into use; with `create`, make it and migrate it if need be.
+        """Open the file; with `create`, create or migrate it if necessary.
 
         Returns:
             The store's identity.
@@ -70,7 +70,7 @@ class StoreFile:
     def _require_file(self) -> None:
         if not os.path.exists(self.path):  # noqa: PTH110 - pathlib raises where it may not look
             raise StoreUnavailable(
-                f"There is no store at {self.path}, and none is made here. Give the URL of the"
+                f"There is no store at {self.path}, and none is created here. Give the URL of the"
                 " file that the application uses, or create it: afterword db migrate"
             )
 
@@ -164,7 +164,7 @@ class StoreFile:
         if left := self._missing(connection):
             raise StoreUnavailable(
                 f"The store {self.path} lacks the migrations {[each.version for each in left]},"
-                " and none are made here. Check the path, or run: afterword db migrate"
+                " and none are created here. Check the path, or run: afterword db migrate"
             )
 
     def _set_journal(self, connection: Connection, tell: bool) -> None:

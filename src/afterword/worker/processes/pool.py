@@ -79,7 +79,7 @@ class Processes:
 
         Args:
             request: has at least "module", the name of a module to import first.
-            on_message: called with whatever the handler sends.
+            on_message: called with each message of the handler.
             on_end: called exactly once. Both are called in threads of the pool.
 
         Raises:
@@ -248,6 +248,6 @@ def _require_imported(module: str) -> None:
     """Refuse a module that is not imported: stored data must not choose what is imported."""
     if find_module(module) is None:
         raise UnknownTask(
-            f"A child process imports only what its parent has imported, but {module!r} is not."
-            " Import it where the application is made."
+            f"A child process imports only modules that its parent has imported, but {module!r} is"
+            " none of them. Import it where the application is created."
         )
