@@ -85,7 +85,7 @@ def kill_web_process(folder: Path, url: str, *, rounds: int, seed: int = 1) -> R
 
 def crash_at(folder: Path, url: str, point: str, *, jobs: int, crashes: int) -> Result:
     """Die at a named point where a job changes hands, with other jobs under way."""
-    fleet = Fleet(folder, 0, url=url, LEASE=0.5)
+    fleet = Fleet(folder, 0, url=url, LEASE=3)
     clients = Clients(seconds=0.0, task="work_in_thread")
     with fleet.running():
         for crash in range(crashes):
@@ -94,7 +94,7 @@ def crash_at(folder: Path, url: str, point: str, *, jobs: int, crashes: int) -> 
             _load_until_dead(clients, server, jobs)
             fleet.disturbed.add(server.process.pid)
         fleet.start(fleet.server())
-        fleet.wait_finished(timeout=30)
+        fleet.wait_finished(timeout=60)
         return Result(fleet.verdict(clients), crashes, fleet.logs())
 
 
