@@ -28,7 +28,7 @@ _NOTE = re.compile(r"INSERT INTO afterword[._]migrations \(version, oldest\) VAL
 def include_name(name: str | None, type_: str, parent_names: Mapping[Any, str | None]) -> bool:
     """Return False for the store's schema and tables, so that autogenerate does not see them.
 
-    It is faster than `include_object`, because the tables are not even reflected.
+    It is faster than `include_object`, because the tables are not reflected.
 
     >>> include_name("afterword", "schema", {}), include_name("users", "table", {})
     (False, True)
@@ -47,7 +47,7 @@ def include_object(
     reflected: bool,
     compare_to: Any,
 ) -> bool:
-    """Return False for the store's tables, as `include_name`, for an `include_object` of yours.
+    """Return False for the store's tables; for use in your own `include_object`.
 
     Example:
         def include_object(*args):
@@ -63,7 +63,7 @@ def statements(script: str, after: int = 0) -> Sequence[str]:
 
     Args:
         script: the output.
-        after: the version of the schema that the database has; only what comes later is returned.
+        after: the version of the database's schema; only later statements are returned.
 
     Example:
         for statement in statements(Path("afterword.sql").read_text()):

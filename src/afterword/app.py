@@ -114,11 +114,12 @@ class Afterword(ScriptTaskAdder):
     """Durable background tasks for one application.
 
     Args:
-        app: a FastAPI or Starlette application; None for a script that only adds jobs, and if the
-            application follows by `install`.
+        app: a FastAPI or Starlette application; None for a script that only adds jobs, or if
+            `install` gets the application later.
         url: the store. Default: the environment variable `AFTERWORD_URL`, else
             `sqlite:///afterword.db`.
-        concurrency: the most attempts that run at the same time in this process. Default: 40.
+        concurrency: the number of attempts that may run at the same time in this process. Default:
+            40.
         order: "sequential" runs the jobs of one request one after the other, in the order in which
             they were added; "concurrent" makes them independent of each other.
         on_failure: the effect of a failed job on the later ones of its request: "stop" cancels
@@ -135,7 +136,7 @@ class Afterword(ScriptTaskAdder):
             remaining slots. As a mapping, {"mail": 5, "reports": 1}, it also limits the jobs of a
             queue that run at the same time, over all processes (None: no limit). Default:
             "default".
-        retries: the most retries of a job after errors, for tasks without `retries`. Default: 0.
+        retries: how often a job is retried after errors, for tasks without `retries`. Default: 0.
         idempotent: use a request's `Idempotency-Key` header as the unique key of its jobs, so that
             a client that repeats its request gets the same jobs. Pass a function of the request
             that returns the owner of the key, such as the user's name, so that no user can reach
@@ -143,11 +144,11 @@ class Afterword(ScriptTaskAdder):
             path separate the keys.
         redact: takes the text of a task's error before it is stored or logged, and returns the text
             to keep. Default: all of it, up to 16 KiB.
-        log_lines: how many of the last lines that loggers write during an attempt are stored with
-            it, for people who look at the job (up to 16 KiB, after `redact`). Default: 0, none.
-        trace_within: seconds from the adding of a job within which the OpenTelemetry span of an
-            attempt belongs to the trace that added it. Later attempts begin a trace of their own,
-            with a link. Default: 300.
+        log_lines: the number of log lines that are stored with an attempt: the last ones that
+            loggers write during it (up to 16 KiB, after `redact`). Default: 0, none.
+        trace_within: seconds after the job was added in which an attempt's OpenTelemetry span still
+            belongs to the trace that added it. Later attempts begin a trace of their own, with a
+            link. Default: 300.
         store_timeout: seconds after which a request whose jobs cannot be stored is answered with
             503. Default: 5.
         injectors: fill the parameters of tasks, in addition to those that are found automatically
@@ -260,7 +261,7 @@ class Afterword(ScriptTaskAdder):
         return stable_name(name)
 
     def install(self, app: Starlette) -> None:
-        """Serve an application that is made later, as `Afterword(app)` does.
+        """Serve an application that is created later, as `Afterword(app)` does.
 
         Modules with tasks, schedules and routes can import an `Afterword()` before there is an
         application. A factory may be called several times, for instance in tests; one of its
@@ -449,8 +450,8 @@ class Afterword(ScriptTaskAdder):
     ) -> ScheduleAdder:
         """Schedule a function by cron, `every("*/5 * * * *")`, or by interval, `every(seconds=30)`.
 
-        Each occurrence becomes one job, however many processes have the schedule. Use it as a
-        decorator, or as `every(...).add_task(func, *args, **kwargs)`, which type checkers check.
+        Each occurrence becomes one job, for any number of processes. Use it as a decorator, or as
+        `every(...).add_task(func, *args, **kwargs)`, which type checkers check.
 
         Args:
             expression: a cron expression of five fields.
@@ -460,7 +461,7 @@ class Afterword(ScriptTaskAdder):
                 `module.qualname`.
             missed: the treatment of occurrences while no process was running: "skip" gives them no
                 job, "one" one job for the latest, "all" a job for each.
-            limit: the most jobs that "all" creates at once.
+            limit: the number of jobs that "all" creates at once, at most.
             grace: seconds by which an occurrence may be late before it counts as missed.
             overlap: the treatment of an occurrence while the job of the previous one has not ended:
                 "allow" gives it a job, "skip" none, "queue" a job that waits for the other.
@@ -509,8 +510,8 @@ class Afterword(ScriptTaskAdder):
         """Call a function, `def` or `async def`, when a job has failed for good.
 
         A job that waits for another attempt has not failed yet. The function is called after the
-        failure is stored, beside the jobs, and changes nothing: an error in it is logged, and after
-        5 seconds it is given up. If the process dies just then, it is not called.
+        failure is stored, and cannot change the outcome. An error in it is logged, and after 5
+        seconds the call is given up. If the process dies before the call, it is not called.
 
         Args:
             func: takes the job, the exception, and the number of the attempt.
@@ -622,8 +623,8 @@ class Afterword(ScriptTaskAdder):
                 `FastAPI(debug=True)`, or the environment variable `AFTERWORD_DEV=1`; then only
                 clients on this machine are answered.
             hosts: the host names by which the dashboard may be reached. Default: any.
-            readers_see_arguments: True shows arguments, results and logs of jobs to everybody who
-                may read. Default: they need the permission "arguments", which "operate" includes.
+            readers_see_arguments: True shows arguments, results and logs of jobs to everyone with
+                "read". Default: they need the permission "arguments", which "operate" includes.
             trace_url: the page of a trace, to which jobs link, such as
                 "https://traces.example.org/trace/{trace_id}". Default: no link.
 
@@ -681,16 +682,17 @@ class Afterword(ScriptTaskAdder):
         }
 
     def metrics(self, *, authorize: "Callable[[Request], Any] | None" = None) -> Starlette:
-        """Make an ASGI application to be mounted, which Prometheus and autoscalers ask.
+        """Make an ASGI application to be mounted, with metrics for Prometheus and autoscalers.
 
         `/` is a page for Prometheus; `/queues` has the depth and the age of the queues as JSON, and
-        `/queues/NAME` of one. They tell of the whole store, so one process has to be asked.
+        `/queues/NAME` those of one queue. The numbers cover the whole store, so it is enough to
+        read them from one process.
 
         Args:
-            authorize: a function of the request, `def` or `async def`, that returns True for those
-                who may read, and False, or raises an HTTPException, for the others. Default:
-                everybody who can reach it. It shows names of tasks, queues and schedules, and
-                numbers, but nothing of single jobs.
+            authorize: a function of the request, `def` or `async def`. It returns True to grant
+                access, and returns False or raises an HTTPException to deny it. Default: access for
+                all clients. The pages have names of tasks, queues and schedules, and numbers, but
+                no single jobs.
 
         Raises:
             MissingExtra: prometheus-client is not installed.

@@ -19,8 +19,8 @@ AfterwordError
 ├── NotStarted (RuntimeError)            a job that no worker of this application would run
 ├── WouldBlock (RuntimeError)            a call that would block the event loop, or wait for itself
 ├── NotInTask (RuntimeError)             current_task() where no task is running
-├── FleetUnavailable (RuntimeError)      another system's broker did not take a job in time
-├── LostLease (RuntimeError)             complete_in(...) for a job that another worker has by now
+├── FleetUnavailable (RuntimeError)      another system's broker did not accept a job in time
+├── LostLease (RuntimeError)             complete_in(...) for a job that now has another worker
 └── StoreError (RuntimeError)
     ├── StoreUnavailable                 busy, full, read-only, gone: the same call may work later
     │   ├── StoreInterrupted             the connection was lost before anything was written
@@ -55,8 +55,8 @@ class NotStorable(AfterwordError, TypeError):
     """A call cannot be stored, so it could only run in memory.
 
     Args:
-        message: may quote keys of mappings on the way to what cannot be stored.
-        logged: the message without them, because they are arguments. Default: the message.
+        message: may quote the keys of mappings that contain the value.
+        logged: the message without these keys, which are arguments. Default: the message.
     """
 
     def __init__(self, message: str = "", *, logged: str | None = None) -> None:

@@ -104,7 +104,7 @@ AfterwordDep = Annotated[Afterword, Depends(running)]
 
 
 class Accepted(JSONResponse):
-    """The response 202: a job does the work, and the response has the URL of its status.
+    """The response 202 with the URL of a job's status.
 
     The body has the job's id and state, `Location` its URL in `Afterword.jobs_router`. The jobs of
     the request are stored before the response is written. Only then is the job's id certain,

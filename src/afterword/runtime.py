@@ -1,8 +1,8 @@
-"""The runtime: what an `Afterword` starts with its application, and stops with it.
+"""The runtime: the parts of an `Afterword` that start and stop with its application.
 
-It owns the store and the store's thread, the lease, the worker, the scheduler and the upkeep. There
-are three ways to its end: `stop`, with the application's lifespan; an event loop that was closed
-without it (`_leave_closed_loop`); and a process that only gets a signal (`_stop_claiming`).
+It owns the store and the store's thread, the lease, the worker, the scheduler and the upkeep. It
+can end in three ways: with the application's lifespan (`stop`); with an event loop that is closed
+without a lifespan (`_leave_closed_loop`); and by a signal only (`_stop_claiming`).
 """
 
 import asyncio
@@ -47,7 +47,8 @@ class Runtime:
     Args:
         store: not yet opened.
         settings: of the worker.
-        queue_limits: the most jobs of a queue that run at the same time, over all processes.
+        queue_limits: the number of jobs of a queue that may run at the same time, over all
+            processes.
         clock: of this host.
         lease, retention, grace, store_timeout: see `Afterword`.
         rules: for the jobs of a request.

@@ -1,4 +1,4 @@
-"""The command line in a terminal, in a pipe, and where there is neither."""
+"""The command line in a terminal, in a pipe, and without either."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.command_line import COMMAND, WORKER, Shell, opened
 from tests.pty_session import PtySession
 
 TASK = "shop.warehouse.packing:pack_the_order_and_print_its_label"
-DONE = re.compile("\x1b\\[38;5;(?:197|70)m(\u2501+)\x1b")  # of a bar: it goes on, or is full
+DONE = re.compile("\x1b\\[38;5;(?:197|70)m(\u2501+)\x1b")  # the done part of a bar
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def run(
 
 
 def fill(shell: Shell) -> str:
-    """A failed job with long words; its id. And what else has some."""
+    """Add a failed job with long words, and other objects; returns its id."""
     shell.add(TASK, queue="mail")
     shell.store.limit({"a-queue-with-quite-a-long-name": 10_000})
     words = "At 09:00 on Monday through Friday (America/Argentina/Buenos_Aires)"
@@ -57,12 +57,12 @@ def fill(shell: Shell) -> str:
 
 
 def progress(claim: Claim, done: int, message: str) -> Report:
-    """What a job says that has ten steps."""
+    """Return the progress of a job with ten steps."""
     return Report(claim, json.dumps({"current": done, "total": 10, "message": message}))
 
 
 def bars(received: str) -> list[int]:
-    """How many columns of the bar were coloured as done, each time that it was drawn."""
+    """Return the numbers of columns drawn as done, one for each drawing of the bar."""
     return [len(done) for done in DONE.findall(received)]
 
 
@@ -268,7 +268,7 @@ def test_progress_without_a_terminal_is_a_line_per_tenth(shell: Shell) -> None:
         assert process.stderr is not None
         first = process.stderr.readline()
         shell.store.report([progress(claim, 4, "still resizing")])
-        time.sleep(0.5)  # two looks
+        time.sleep(0.5)  # two updates
         shell.store.report([progress(claim, 5, "cropping")])
         second = process.stderr.readline()
         shell.store.settle([Settlement(claim, Completed('"x.jpg"'))])
@@ -328,15 +328,18 @@ def test_a_reader_that_stops_makes_no_noise(shell: Shell, command: str) -> None:
     assert "BrokenPipe" not in said
 
 
+C_ONLY = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
 @pytest.mark.parametrize(
-    "environment",
+    ("command", "environment"),
     [
-        {"LC_ALL": "C"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"PYTHONIOENCODING": "ascii"},
+        ("show", {"LC_ALL": "C"}),
+        ("show", C_ONLY),
+        ("show", {"PYTHONIOENCODING": "ascii"}),
+        ("top", C_ONLY),  # its output is that of `show`
     ],
 )
-@pytest.mark.parametrize("command", ["top", "show"])
 def test_a_locale_without_unicode_is_no_obstacle(
     shell: Shell, command: str, environment: dict[str, str]
 ) -> None:
@@ -386,8 +389,14 @@ def test_an_export_flows_into_an_import(shell: Shell, tmp_path: Path) -> None:
     other = f"sqlite:///{tmp_path / 'other.db'}"
     assert 0 == piped("db", "migrate", "--url", other).returncode
 
-    done = run(["/bin/sh", "-c", f"{COMMAND} export | {COMMAND} import --url {other}"])
+    with warm.Popen([COMMAND, "export"], stdout=subprocess.PIPE) as export:
+        imported = [COMMAND, "import", "--url", other]
+        with warm.Popen(
+            imported, stdin=export.stdout, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.read()
 
-    assert "imported 20 jobs, 0 were there already\n" == done.stdout, done.stderr
+    assert "imported 20 jobs, 0 were there already\n" == said
     listed = piped("jobs", "--json", "--url", other, "--limit", "100").stdout
     assert ids == sorted(json.loads(line)["id"] for line in listed.splitlines())

@@ -1,4 +1,4 @@
-"""Upkeep: lost jobs are taken back, old history is deleted, by whichever process is there."""
+"""Upkeep: any process recovers lost jobs and deletes old history."""
 
 import asyncio
 import logging
@@ -95,7 +95,7 @@ async def test_a_large_history_is_purged_in_small_steps(
 async def test_a_job_that_waits_for_nothing_is_freed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In a system that runs, without a restart."""
+    """It needs no restart."""
     async with at_work(tmp_path) as afterword:
         later = await afterword.options(delay=3600).add_task(note, "later")
         job = NewJob(
@@ -113,7 +113,7 @@ async def test_a_job_that_waits_for_nothing_is_freed(
 async def test_the_jobs_of_a_worker_that_is_gone_are_taken_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever is there does it, without a schedule or a leader."""
+    """Any process does it, without a schedule or a leader."""
     async with at_work(tmp_path, worker=False) as afterword:
         job = await afterword.add_task(note, "lost")
     edit(tmp_path, "UPDATE afterword_jobs SET state = 'running', attempt = 1, worker = 'gone'")

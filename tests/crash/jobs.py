@@ -2,4 +2,4 @@
 
 
 def note(text: str) -> None:
-    """Is stored, and run by nobody."""
+    """Do nothing: it is stored, and never run."""

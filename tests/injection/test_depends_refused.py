@@ -1,4 +1,4 @@
-"""What can never be had in a worker is refused when it is added, and told the way out."""
+"""Dependencies that a worker can never have: refused in `add_task`, with the way out."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -30,13 +30,13 @@ from tests.injection.attempts import attempt, stored
 
 
 class Filters(BaseModel):
-    """A query model that can be made of nothing."""
+    """A query model with defaults only."""
 
     page: int = 1
 
 
 class Required(BaseModel):
-    """One that cannot."""
+    """A query model with a required field."""
 
     page: int
 
@@ -212,7 +212,7 @@ def by_query_default(x: int = 1) -> int:
 
 
 def test_what_a_route_refuses_is_none_of_ours(app: FastAPI, injection: Injection) -> None:
-    """The task's own parameters are arguments, whatever their type."""
+    """The task's own parameters are arguments, of any type."""
 
     def task(response: Response, x: int = 1) -> None: ...
 

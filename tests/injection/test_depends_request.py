@@ -1,4 +1,4 @@
-"""What is left of the request in the dependencies of a task."""
+"""Parts of the request that dependencies of a task can use."""
 
 from collections.abc import Callable
 from typing import Annotated, Any

@@ -126,7 +126,7 @@ def scope_of(
 ) -> str:
     """Describe a search in words; `matching` is the number of jobs, if it is known.
 
-    With `values=False` it leaves out values of arguments: not everybody may see them.
+    With `values=False` it leaves out values of arguments, which not everyone may see.
 
     >>> from afterword.model.records import Filter
     >>> scope_of(Search(filter=Filter(task="app:send", error="refused")), [JobState.FAILED])

@@ -103,7 +103,7 @@ def draft(call: Call, injection: Injection, *, is_sent: bool = True) -> Draft:
 
 
 def plan_of(name: str, func: Function, injection: Injection) -> Plan:
-    """The plan of the arguments of a task, whoever runs it."""
+    """The plan of the arguments of a task, for our workers or those of another system."""
     if remote := remote_task(func):
         return plan(remote.func)
     inner = injection.unwrap(func)

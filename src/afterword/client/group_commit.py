@@ -282,7 +282,7 @@ class GroupCommit:
             self._turn.release()
 
     def _take_turn(self) -> bool:
-        """Take the turn to commit if nobody wants it; the caller releases it."""
+        """Take the turn to commit if no other thread waits for it; the caller releases it."""
         if self._turn_wanted or not self._queue.empty():
             return False
         return self._turn.acquire(blocking=False)

@@ -163,7 +163,7 @@ class Job(Generic[R]):
     __pydantic_serializer__ = SchemaSerializer(core_schema.any_schema(serialization=_SERIALIZATION))
 
     async def __call__(self) -> None:
-        """Do what Starlette expects of `Response(background=...)`.
+        """Run as the background task of a response: `Response(background=job)`.
 
         With FastAPI's class, `background=background_tasks.add_task(...)` works, because `add_task`
         returns None there. Here a stored job runs anyway. A call that cannot be stored runs now,
@@ -237,7 +237,7 @@ class Job(Generic[R]):
 
         Args:
             reason: it is kept as the job's error.
-            by: the name of the person who wants it, for the audit. Default: it is not in the audit.
+            by: the name of the person who cancels it, for the audit. Default: not in the audit.
 
         Returns:
             False if the job had already ended.

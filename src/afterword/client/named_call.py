@@ -1,7 +1,7 @@
 """A call as people type it: the name of a task, and its arguments as JSON.
 
-Where the code of the task is known, the arguments are checked and stored as `add_task` would; else
-only what holds for every task is checked.
+If the code of the task is available, the arguments are checked and stored as `add_task` does it;
+otherwise only the rules for every task are checked.
 """
 
 import json
@@ -123,7 +123,7 @@ def _arguments_of(
 
 
 def _reason(error: ArgumentError) -> str:
-    """Say on one line which arguments are wrong, and why."""
+    """Describe on one line which arguments are wrong, and why."""
     cause = error.__cause__
     if isinstance(cause, ValidationError):
         found = cause.errors(include_url=False, include_context=False, include_input=False)

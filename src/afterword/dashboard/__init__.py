@@ -2,9 +2,9 @@
 
 `Afterword.dashboard` mounts it in an application, and `afterword dashboard` serves it for a store
 alone. Each screen is a function in a module of its own (`overview`, `jobs`, `job`, ...), with a
-template and a line in `routes`. `access` decides who may do what, `application` turns requests into
-calls of screens, `view` is what a screen gets and answers. The questions and changes themselves are
-in `afterword.admin`, for the command line and the dashboard.
+template and a line in `routes`. `access` checks permissions, `application` turns requests into
+calls of screens, `view` has the arguments and the results of screens. The queries and changes
+themselves are in `afterword.admin`, for the command line and the dashboard.
 """
 
 import inspect

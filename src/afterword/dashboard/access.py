@@ -1,11 +1,11 @@
-"""Access to the dashboard: who may see and do what, from where.
+"""Access to the dashboard: checks of the host, the origin and the permissions.
 
 A request passes four gates, in this order:
 
-1. **Host.** With `hosts`, the Host header must name one of them. A site that has its own name
-   resolve to this server (DNS rebinding) is refused.
-2. **Origin**, of what changes something: the request must come from a page of the dashboard
-   itself, or from a program that sends an `Authorization` header of its own.
+1. **Host.** With `hosts`, the Host header must name one of them. So a site whose own name resolves
+   to this server (DNS rebinding) is refused.
+2. **Origin**, for changes only: the request must come from a page of the dashboard itself, or from
+   a program that sends an `Authorization` header of its own.
 3. **authorize** answers with the permissions of the person who asks.
 4. The route needs one permission, as `routes.py` says.
 
@@ -77,8 +77,8 @@ def require_host(request: Request, hosts: Collection[str] | None) -> None:
 def require_own_page(request: Request) -> None:
     """Refuse a request that another site may have caused.
 
-    Browsers say in `Sec-Fetch-Site` where a request comes from; older ones, and those on plain
-    HTTP, send an `Origin`. A program that sends neither must send what no browser adds by itself.
+    Browsers send the origin of a request in `Sec-Fetch-Site`; older ones, and those on plain HTTP,
+    in `Origin`. A program that sends neither must send a header that no browser adds by itself.
 
     Raises:
         HTTPException: 403.
@@ -138,14 +138,14 @@ async def ask(authorize: Authorize, request: Request) -> object:
 
 
 async def access_of(answer: object, request: Request, *, readers_see_arguments: bool) -> Access:
-    """Return the name and the permissions of the person about whom `authorize` has answered.
+    """Return the name and the permissions of a person from the answer of `authorize`.
 
-    Without a name in the answer, it is that of the user whom a middleware of the application has
-    found, if there is one. The permissions are empty for None and False.
+    Without a name in the answer, the name of `request.user` is used, if the application has such a
+    middleware. The permissions are empty for None and False.
 
     Raises:
         HTTPException: it was returned instead of raised.
-        ConfigurationError: the answer is none of the possible ones.
+        ConfigurationError: the answer is not one of the possible ones.
     """
     answer = await settled(answer)
     name, tenant = name_of_user(request.scope.get("user")), None

@@ -1,6 +1,6 @@
 """The ASGI application of the dashboard.
 
-It has no lifespan and no state of its own beside caches: it can be mounted anywhere, any number of
+It has no lifespan and no state of its own except caches: it can be mounted anywhere, any number of
 times, and several processes can serve it side by side. Screens are plain functions (`view.py`),
 listed in `routes.py`; this module turns a request into a `View`, and the answer into a response.
 """
@@ -82,7 +82,7 @@ class Dashboard:
         source: the store that it shows.
         ask: returns the answer of `authorize` for a request; None in development.
         hosts: the names by which it may be reached; None: any.
-        readers_see_arguments: True shows arguments and results to all who may read.
+        readers_see_arguments: True shows arguments and results to everyone with "read".
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class Dashboard:
         headers = {"ETag": tag} if page.live and tag else None
         return Response(text, page.status, headers, media_type="text/html")
 
-    # ------------------------------------------------------------------ what went wrong
+    # ------------------------------------------------------------------ errors
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
@@ -296,7 +296,7 @@ def _store_for(known: Access, store: Store) -> Store:
 
 
 def _away_from(route: Route, request: Request) -> Response:
-    """Answer a tenant who asks for a screen of all jobs; their own jobs are their first screen."""
+    """Answer a tenant's request for a screen of all jobs; their first screen is Jobs."""
     if route.name == "overview":
         return RedirectResponse(f"{_root_of(request)}/jobs", 303)
     raise HTTPException(403, access.FORBIDDEN)
@@ -333,7 +333,7 @@ def _root_of(request: Request) -> str:
 
 
 def _is_poll(request: Request) -> bool:
-    """Return True if an open page asks for news."""
+    """Return True if an open page polls for changes."""
     return "hx-request" in request.headers
 
 

@@ -1,4 +1,4 @@
-"""The audit: who changed what, from where."""
+"""The screen Audit: the changes that people made."""
 
 from afterword.admin.audit import ACTIONS, READ, Wanted, acts, changed_in_words, with_ids
 from afterword.dashboard.command import command

@@ -1,8 +1,8 @@
-"""Changes of jobs: a page that says what would be changed, and the change itself.
+"""Changes of jobs: a page that shows the effect, and the change itself.
 
-What is changed is a selection of jobs, or all that match a search. The page before a change shows
-the scope, the number and a few samples. A large change is made in parts: each request changes as
-many as it can in two seconds, and then offers to go on.
+A change is made to a selection of jobs, or to all that match a search. The page before a change
+shows the scope, the number and a few samples. A large change is made in parts: each request changes
+jobs for two seconds, and then offers to continue.
 """
 
 import time
@@ -53,7 +53,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place where a change goes on: in the jobs of a state, from before an id."""
+    """The place where a change continues: the jobs of a state, before an id."""
 
     state: JobState
     before: str | None = None

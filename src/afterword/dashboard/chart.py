@@ -115,7 +115,7 @@ def _legend(series: Sequence[Series]) -> Markup:
 
 
 def _column(place: int, label: str, series: Sequence[Series], number: int, write: Write) -> Markup:
-    """Make the area that shows a tooltip: the whole column, however short its bar is."""
+    """Make the area that shows a tooltip: the whole column, even above a short bar."""
     step = WIDTH / number
     known = [each for each in series if not math.isnan(each.values[place])]
     words = ", ".join(f"{each.name} {write(each.values[place])}" for each in known)

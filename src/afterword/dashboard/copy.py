@@ -71,7 +71,7 @@ def _copy_of(job: JobRecord) -> NewJob:
 
 
 def _edited(view: View, job: JobRecord, typed: str) -> NewJob:
-    """Return the copy with other arguments, which are checked as far as the task is known here.
+    """Return the copy with other arguments, which are checked if the task is available here.
 
     Raises:
         AfterwordError: they do not fit.

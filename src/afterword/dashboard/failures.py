@@ -1,4 +1,4 @@
-"""The failures in groups: what fails, how often, since when, and what can be done about it."""
+"""The screen Failures: groups of failed jobs, with their numbers, times and changes."""
 
 import zlib
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """FastAPI dependencies as `authorize`: they are resolved by FastAPI itself.
 
-A small FastAPI application of one route has the dependency; nothing else of it is used. Each
-request is shown to it first, and the dashboard takes over with the value that it has returned.
+A small FastAPI application with one route has the dependency. Each request is passed to it first,
+and the dashboard continues with the returned value.
 """
 
 import inspect
@@ -43,7 +43,7 @@ def takes_request_only(authorize: Callable[..., Any]) -> bool:
 
 
 def untyped(authorize: Callable[..., Any]) -> str:
-    """Return the first parameter that FastAPI would take from the query, unasked; "" if none.
+    """Return the first parameter that FastAPI would take from the query by default; "" if none.
 
     >>> untyped(lambda user: "operate"), untyped(lambda user="": "read")
     ('user', '')

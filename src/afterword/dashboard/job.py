@@ -1,4 +1,4 @@
-"""One job: its state and why, its attempts with logs, its arguments, and what to do with it."""
+"""The screen of a job: its state and the reason, its attempts with logs, arguments, changes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ _NEAR = 600.0  # seconds between them at most: not every store has an index for 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a job's way: a wait, or an attempt.
+    """A step in the life of a job: a wait, or an attempt.
 
     Args:
         waited: seconds between the end of the step before and its start; None if not known.
         took: seconds; None while it runs, or if not known.
-        log: what loggers wrote during the attempt, if that was kept.
+        log: the lines that loggers wrote during the attempt, if they were kept.
     """
 
     attempt: AttemptRecord
@@ -98,13 +98,13 @@ def _neighbours(view: View, job: JobRecord) -> list[JobRecord]:
     return [view.shown(each) for each in found if each.id != job.id][:_NEIGHBOURS]
 
 
-# ---------------------------------------------------------------------- its way
+# ---------------------------------------------------------------------- its attempts
 
 
 def _steps(
     job: JobRecord, attempts: Sequence[AttemptRecord], logs: Mapping[int, str]
 ) -> list[Step]:
-    """Return the attempts, with what lay between them."""
+    """Return the attempts, and the waits between them."""
     steps = []
     since: datetime | None = job.created_at
     for each in attempts:

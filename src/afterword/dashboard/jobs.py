@@ -52,7 +52,7 @@ def show(view: View) -> Page:
 
 
 def searched(view: View, text: str) -> Search:
-    """Parse a search; only who may see arguments may search in them.
+    """Parse a search; a search for arguments needs the permission to see them.
 
     Raises:
         ConfigurationError: it is not understood.
@@ -146,7 +146,7 @@ def id_in(view: View, name: str) -> str | None:
 
 
 def done(view: View) -> list[tuple[str, int]]:
-    """Return what a change has done, which its redirect says in the URL."""
+    """Return the results of a change, from the URL of its redirect."""
     change = CHANGES.get(view.asked("did"))
     if change is None:
         return []

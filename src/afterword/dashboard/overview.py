@@ -1,4 +1,4 @@
-"""The first screen: is it healthy, what is stuck, why."""
+"""The first screen: the health of the store, its problems, charts, queues, latest failures."""
 
 from dataclasses import dataclass
 

@@ -32,7 +32,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The person who asks, as far as it is known, and what they may do."""
+    """The person who sends a request, as far as known, and their permissions."""
 
     name: str
     granted: Grant

@@ -72,7 +72,7 @@ def _name(view: View) -> str:
     """Return the name of the queue that is asked for.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not a name of a queue.
     """
     name = view.asked("name")
     check_queue(name)
@@ -80,7 +80,7 @@ def _name(view: View) -> str:
 
 
 def _did(view: View) -> list[str]:
-    """Return sentences about a change that was made, which its redirect says in the URL."""
+    """Return sentences about a change that was made, from the URL of its redirect."""
     done = {"pause": "Paused.", "resume": "Resumed.", "limit": "The limit is set."}
     sentences = [done[view.asked("did")]] if view.asked("did") in done else []
     return [*sentences, UNAWARE] if sentences and view.asked("unaware") else sentences
@@ -90,7 +90,7 @@ def _did(view: View) -> list[str]:
 
 
 def pause(view: View) -> Redirect:
-    """Let no worker start jobs of a queue."""
+    """Stop workers from starting jobs of a queue."""
     return _changed(view, "pause", rules.pause(view.store, [_name(view)], view.by, _WITHIN))
 
 

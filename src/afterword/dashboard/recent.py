@@ -1,4 +1,4 @@
-"""Answers that took long, kept for a while: many open pages ask the same questions."""
+"""A cache of slow answers: many open pages make the same queries."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ TIMES = 20  # as long as this many times the seconds that it took, an answer is 
 
 
 class Recent:
-    """Keeps the last answer to each question.
+    """Keeps the last answer to each query.
 
     Args:
         monotonic: the clock, in seconds.
@@ -24,7 +24,7 @@ class Recent:
         self._kept: dict[str, tuple[float, Any]] = {}  # until when, and the answer
 
     def get(self, question: str, ask: Callable[[], T]) -> T:
-        """Return the answer that is kept, or ask; others wait for the answer meanwhile."""
+        """Return the cached answer, or make the query; others wait for its answer meanwhile."""
         with self._lock:
             until, answer = self._kept.get(question, (0.0, None))
             if self._monotonic() < until:

@@ -1,7 +1,7 @@
-"""Templates, and the few words and marks that all of them use.
+"""Templates, and the functions that all of them use.
 
 Everything that a template writes is escaped. Characters that could mislead a reader (control
-characters, overrides of the writing direction) are written as escapes, whatever they come from.
+characters, overrides of the writing direction) are always written as escapes.
 """
 
 import functools

@@ -43,10 +43,10 @@ def run(view: View) -> Answer:
 
 
 def _job(view: View, typed: str) -> NewJob:
-    """Return the job; it is checked as far as its task is known here.
+    """Return the job; its arguments are checked if its task is available here.
 
     Raises:
-        AfterwordError: something that was typed does not fit.
+        AfterwordError: an argument or an option does not fit.
     """
     task, options = view.asked("task"), _options(view)
     job = unchecked_job(task, typed, options)
@@ -118,7 +118,7 @@ def _page(view: View, text: str, mistake: str = "") -> Page:
 
 
 def _on_one_line(text: str) -> str:
-    """Write JSON for a command line; text that is none stays as it is."""
+    """Write JSON for a command line; text that is not JSON stays as it is."""
     try:
         return json.dumps(object_of(text), ensure_ascii=False)
     except AfterwordError:

@@ -1,4 +1,4 @@
-"""The schedules: when they create jobs next, and what became of the latest ones."""
+"""The screen Schedules: the next occurrences, and the jobs of the latest ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _BACK = (_DAY, 30 * _DAY, 800 * _DAY)  # how far the latest occurrences are look
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An occurrence, and what became of it.
+    """An occurrence, and its job.
 
     Args:
         job: its job; None if it has none.

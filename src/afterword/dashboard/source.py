@@ -1,4 +1,4 @@
-"""The store that a dashboard shows, and whose it is."""
+"""The store that a dashboard shows, and functions of its application."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Source:
         clock: the store's time.
         settings: returns the settings of the application's `Afterword`, by their names.
         new_job: makes the job of a task, of its arguments as JSON and of the options of the call,
-            as `add_task` would. None: there is no application, so only what holds for every task
-            is checked.
-        parameters: returns those of a task, or None if the application has no such task.
+            as `add_task` would. None: there is no application, so only the rules for every task
+            are checked.
+        parameters: returns the parameters of a task; None if the application has no such task.
         tasks: returns the names of the application's tasks; None: there is no application.
         trace_url: the page of a trace, with "{trace_id}" in it; "" if there is none.
     """

@@ -1,4 +1,4 @@
-"""The system: the store, the installation, the settings, and what is wrong with them."""
+"""The screen System: the findings of `afterword doctor`, and the settings."""
 
 from afterword.admin.checkup import as_text, conditions, installation, of_store
 from afterword.admin.health import Snapshot, look_at
@@ -8,7 +8,7 @@ from afterword.dashboard.view import Page, View
 
 
 def show(view: View) -> Page:
-    """Show what `afterword doctor` finds, and the settings of the application."""
+    """Show the findings of `afterword doctor`, and the settings of the application."""
     snapshot: Snapshot = view.recent.get("snapshot", lambda: look_at(view.store, view.now))
     stored = view.recent.get("store", lambda: list(of_store(view.store)))
     findings = [*installation(), *stored, *conditions(snapshot)]

@@ -1,4 +1,4 @@
-"""The tasks: what became of their jobs, how long these ran, and their options."""
+"""The screen Tasks: the tasks' jobs, how long these ran, and the options."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

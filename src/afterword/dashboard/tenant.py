@@ -1,8 +1,8 @@
 """A store as a tenant may see it: only the jobs that have the tenant's tag.
 
-Everything that a screen reads or changes goes through this object, and it has no other verbs: a
-screen that needs one fails, instead of showing the jobs of others. `why` needs the queues and the
-workers; it shows their rules, and no jobs.
+A screen reads and changes jobs through this object only. A screen that needs another verb fails,
+instead of showing the jobs of others. `why` needs the queues and the workers; it shows their rules,
+and no jobs.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""A request for a screen, as the screen's function gets it, and its answer.
+"""The argument and the results of a screen's function.
 
-A screen is a plain function: it takes a `View`, asks the store, and returns a `Page`. It runs in a
-thread, so it may block. It sees jobs through `View.shown` only, which hides what the person who
-asks may not see.
+A screen is a plain function: it takes a `View`, queries the store, and returns a `Page`. It runs in
+a thread, so it may block. It gets jobs through `View.shown` only, which hides the values that this
+person may not see.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ def fields_of(pairs: Iterable[tuple[str, str]]) -> Fields:
 
 
 class Forbidden(AfterwordError, PermissionError):
-    """The person who asks may not do this."""
+    """This person may not do this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,8 @@ class Page:
         template: a file of `templates/`.
         title: its name in the browser.
         values: the template's variables, beside `view`.
-        live: True if it is asked for again while it is open.
-        live_url: where it is asked for then; "": at its own URL.
+        live: True if an open page polls for changes.
+        live_url: the URL that it polls; "": its own.
         status: the status of the response.
     """
 
@@ -85,7 +85,7 @@ class View:
     Args:
         store: open; its verbs for people may be called.
         now: seconds since 1970, by the store's clock.
-        by: the person who asks, for the audit.
+        by: the person who sends it, for the audit.
         tenant: the tag of the jobs that the person may see; None: all jobs. `store` has no others.
         granted: the permissions of this person.
         root: the path under which the dashboard is mounted.
@@ -96,9 +96,9 @@ class View:
         form: the fields of a form that was sent.
         add: stores a new job for this person.
         new_job, parameters, tasks, trace_url: see `Source`.
-        recent: keeps answers that took long.
+        recent: a cache of slow answers.
         settings: those of the application's `Afterword`, by their names.
-        poll: True if an open page asks for news.
+        poll: True if an open page polls for changes.
     """
 
     store: Store
@@ -122,11 +122,11 @@ class View:
     poll: bool = False
 
     def may(self, permission: str) -> bool:
-        """Return True if the person who asks has this permission."""
+        """Return True if this person has the permission."""
         return permission in self.granted
 
     def require(self, permission: str) -> None:
-        """Refuse to go on without this permission.
+        """Raise without this permission.
 
         Raises:
             Forbidden: it is missing.
@@ -170,7 +170,7 @@ class View:
         return value
 
     def shown(self, job: JobRecord) -> JobRecord:
-        """Return a job as the person who asks may see it. Every screen uses this."""
+        """Return a job as this person may see it. Every screen uses this."""
         if self.may("arguments"):
             return replace(job, arguments=given_arguments(job.arguments))
         return replace(job, arguments=HIDDEN, result=HIDDEN if job.result else None)

@@ -1,7 +1,7 @@
-"""A store after a day of a shop's work, as a dashboard is to show it: nothing in it has ever run.
+"""A store like that of a shop after a day's work, for dashboards; none of its jobs has run.
 
-What ended is restored as from an export, and counted. What is unfinished is added and claimed as
-always, by a clock that goes through the last hour.
+Ended jobs are restored as from an export, and counted. Unfinished jobs are added and claimed as
+usual, by a clock that goes through the last hour.
 """
 
 import json
@@ -111,7 +111,7 @@ def filled(path: Path, seed: int = 7) -> Iterator[tuple[Store, dict[str, str]]]:
         store.close()
 
 
-# ---------------------------------------------------------------------- what has ended
+# ---------------------------------------------------------------------- ended jobs
 
 
 def restore(store: Store, records: Iterable[JobRecord]) -> None:
@@ -183,7 +183,7 @@ def ended_job(
     )
 
 
-# ---------------------------------------------------------------------- what has not
+# ---------------------------------------------------------------------- unfinished jobs
 
 
 class _Unfinished:

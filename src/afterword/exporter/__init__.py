@@ -1,11 +1,11 @@
 """Metrics of a store for Prometheus, and the depth of its queues for autoscalers.
 
-    gauges.py        how the store is now: queues, workers, schedules; OpenTelemetry reads them too
-    ended.py         how many jobs have ended, as counters that only rise
+    gauges.py        the present state: queues, workers, schedules; OpenTelemetry reads them, too
+    ended.py         the number of ended jobs, as counters that only rise
     prometheus.py    both as a page for Prometheus
-    depth.py         the queues as JSON, for what starts and stops workers
-    application.py   serves the two
+    depth.py         the queues as JSON, for autoscalers
+    application.py   serves the two pages
 
-What is told is of the whole store, so one process has to be asked, whichever it is. Nothing in it
-tells of a single job: there are names of tasks, queues and schedules, and numbers.
+The numbers cover the whole store, so it is enough to read them from one process. There are names of
+tasks, queues and schedules, and numbers, but no single jobs.
 """

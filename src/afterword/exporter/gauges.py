@@ -91,7 +91,7 @@ class Gauges:
     def schedules(self) -> Sequence[ScheduleRecord]:
         """Return the schedules that running code has, and that are not paused.
 
-        If no process is running, nobody has removed them from the code: they are late.
+        If no process is running, they have not been removed from the code: they are late.
         """
         store = self._store()
         known = store.schedules()

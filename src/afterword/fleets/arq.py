@@ -1,6 +1,6 @@
 """arq: a function or its name, and its Redis, `task("resize", via=RedisSettings(...))`.
 
-In place of its Redis, the class of its worker's settings tells the queue and the serializer, too.
+If `via` is the class of its worker's settings, the queue and the serializer are taken from it, too.
 
 A job whose id arq knows already was handed over before. Its client is asynchronous, so the thread
 that sends has an event loop of its own.

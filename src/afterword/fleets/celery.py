@@ -1,7 +1,8 @@
 """Celery: tasks, their `delay`, and single signatures; over every transport of kombu.
 
 On RabbitMQ a message counts as sent once the broker has confirmed it. Connection and producer are
-our own, because those of the application's pool neither confirm nor end an attempt to connect.
+our own, because those of the application's pool do not wait for confirms, and may try to connect
+for ever.
 """
 
 import functools
@@ -121,7 +122,7 @@ def named(name: str) -> RemoteTask | None:
 
 @functools.lru_cache(maxsize=1024)
 def _named(task_name: str, app: Any) -> RemoteTask:
-    """Return the one object of a name: a worker keeps what it knows of each."""
+    """Return the one object of a name: a worker caches data for each object."""
     return NamedCeleryTask(task_name, app)
 
 
@@ -168,7 +169,7 @@ class _OfCelery(RemoteTask):
 
     Args:
         app: the Celery app.
-        signature: brings arguments of its own; None: the task is added by itself.
+        signature: has arguments of its own; None: the task was added without one.
     """
 
     system = "Celery"

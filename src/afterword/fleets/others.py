@@ -1,7 +1,7 @@
-"""Objects of other systems that are no tasks to hand over: refused, with what to write instead.
+"""Objects of other systems that cannot be handed over; the error says what to write instead.
 
-Otherwise they are callables as any other: the body of a task would run in the web process, or a
-method would publish from the request, and lose the job if the broker is away.
+They are callable, so without this check the body of a task would run in the web process, or a
+method would publish from the request, and lose the job if the broker is down.
 """
 
 import inspect
@@ -30,7 +30,7 @@ _PUBLISHERS = (
 
 
 def refuse_others(func: object) -> None:
-    """Refuse a task of another system, the methods of one, and what publishes by itself.
+    """Refuse a task of another system, its methods, and methods that publish.
 
     Raises:
         NotStorable: the message says how to run the task here, or how to send it from a task.

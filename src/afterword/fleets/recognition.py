@@ -13,10 +13,10 @@ _by_name: dict[str, RemoteTask] = {}  # tasks that only the fleet has, with `tas
 
 
 def remote_task(func: object) -> RemoteTask | None:
-    """Return the remote task behind what is given to `add_task`; None: our workers run it.
+    """Return the remote task behind the argument of `add_task`; None: our workers run it.
 
     Raises:
-        NotStorable: it belongs to another system, and cannot be added; the message has the way.
+        NotStorable: it belongs to another system and cannot be added; the message says what to do.
     """
     if isinstance(func, types.FunctionType):  # the usual case, so it is decided first
         return _via.get(func)

@@ -100,9 +100,9 @@ def name_of(target: Function | str) -> str:
 def fleet_id(job_id: str, attempt: int, failures: int, lost: int, interrupted: int) -> str:
     """Return the id under which a job is sent: its own, the same in all attempts.
 
-    After a person has retried the job it is another one, or RQ and arq would refuse it. Attempts
-    are counted for ever, their failures from the last such retry on, so the difference counts the
-    lives that the job had before.
+    After a person has retried the job it gets another id, or RQ and arq would refuse it. All
+    attempts are counted, but failures only since the last such retry, so the difference changes
+    with each retry.
 
     >>> fleet_id("0190", attempt=3, failures=1, lost=1, interrupted=0)
     '0190'

@@ -1,14 +1,14 @@
 """The sender: one thread for each fleet and process, which sends calls one after the other.
 
-Nothing else waits for a broker. Whoever hands a call over waits in the event loop, for at most five
-seconds. Then the thread is abandoned, with its connection: it may hang in the client of the other
-system, which nobody can interrupt. What was about to be sent may still arrive; so every call has an
-id that stays the same.
+Only this thread waits for a broker. The caller waits in the event loop, for at most five seconds.
+Then the thread is abandoned, with its connection, because it may hang in the client of the other
+system, where it cannot be interrupted. The call may still arrive; so every call has an id that
+stays the same.
 
-After a failure the fleet is left alone for a moment, a little longer each time, and calls are
-refused at once: a thousand jobs for a dead broker must not take the places of others. Nor are more
-than a few threads left hanging: then the fleet is tried again once one of them has come back, or
-after ten minutes, because a client may wait for ever for a host that is gone.
+After a failure nothing is sent to the fleet for a moment, a little longer each time, and calls are
+refused at once: a thousand jobs for a dead broker must not take the places of others. At most a few
+threads are left hanging. Then the fleet is tried again when one of them has returned, or after ten
+minutes, because a client may wait for ever for a host that is gone.
 """
 
 import asyncio
@@ -98,7 +98,7 @@ class Sender:
             self._error = type(error).__name__
 
     def _abandon(self, hung: "queue.SimpleQueue[_Sending | None]") -> None:
-        """Leave the thread to itself, and start another one; the calls behind it have failed."""
+        """Abandon the thread, and start another one; the calls behind it have failed."""
         with self._lock:
             if self._waiting is not hung:
                 return  # another caller has done it
@@ -121,7 +121,7 @@ class Sender:
             is_old = connection is not None
             try:
                 connection = connection or self._task.connect()
-                # Not before: what was given up while this connected must not be sent.
+                # Not before: a call that was given up while this connected must not be sent.
                 if not sending.set_running_or_notify_cancel():
                     continue
                 connection = self._sent(send, connection, is_old and self._waiting is waiting)

@@ -4,9 +4,10 @@ import inspect
 
 
 async def settled(answer: object) -> object:
-    """Return an answer as it was meant: awaited, and raised if it is an exception.
+    """Return an answer; await it if it is awaitable, and raise it if it is an exception.
 
-    A lambda around an `async def` returns a coroutine, and some return what they should raise.
+    A lambda around an `async def` returns a coroutine, and some functions return an exception
+    instead of raising it.
     """
     while inspect.isawaitable(answer):
         answer = await answer

@@ -31,7 +31,7 @@ class Actor:
 
 
 def name_of_user(user: object) -> str:
-    """Return the name of a user, whatever represents one; "" if it tells none.
+    """Return the name of a user from an object of any type; "" if it has none.
 
     Text is no name: security dependencies of FastAPI return tokens and keys as text.
 
@@ -56,7 +56,7 @@ class AuditRecord:
 
     Args:
         action: the verb: "cancel", "retry", "delete", "pause", "resume", "limit",
-            "pause schedule", "resume schedule", or what else was noted, such as "run".
+            "pause schedule", "resume schedule", or another noted action, such as "run".
         target: the search, or the first ids or names.
         count: how many jobs, queues or schedules it changed.
     """

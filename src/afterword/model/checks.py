@@ -93,7 +93,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_flag(name: str, value: object) -> None:
-    """Refuse anything but True and False, other truthy and falsy values included."""
+    """Refuse anything but True and False, including other truthy and falsy values."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False, but it is {value!r}.")
 

@@ -1,4 +1,4 @@
-"""Counters: how many jobs ended in a minute, how long they had waited, and how long they ran.
+"""Counters: the number of jobs that ended in a minute, and how long they had waited and run.
 
 Charts read these instead of the history. Durations are counted in buckets, so that percentiles of
 any number of minutes can be read from the sum of their histograms.
@@ -100,8 +100,8 @@ class CounterRecord:
         waited: from the time at which the last attempt was due to its start.
         ran: how long the last attempts took. A job that was cancelled while it was queued is in
             neither of the two.
-        counted: False for jobs that are not in the counters yet; then only the latest of them were
-            looked at (`LATEST` in store/counting.py). A period may have records of both kinds.
+        counted: False for jobs that are not in the counters yet; only the latest of these are
+            included (`LATEST` in store/counting.py). A period may have records of both kinds.
     """
 
     started_at: datetime

@@ -1,4 +1,4 @@
-"""Failures in groups: those of one task with the same exception, but for what varies in it."""
+"""Groups of failures: of one task, with the same exception except for numbers, ids and texts."""
 
 import functools
 import hashlib
@@ -116,7 +116,7 @@ def _group(
 
 @functools.lru_cache(maxsize=2500)  # more than are looked at for groups at a time
 def kind_of(error: str) -> tuple[str, str]:
-    """Return the type of an error's exception, and its message without what varies.
+    """Return the type of an error's exception, and its message without numbers, ids and texts.
 
     >>> kind_of('Traceback ...\\n  File "a.py", line 1, in f\\n    g()\\nKeyError: \\'order 7\\'')
     ('KeyError', '<text>')
@@ -176,7 +176,7 @@ def exception_of(error: str) -> tuple[str, str]:
 
 
 def remote_exception(error: str) -> Exception | None:
-    """Return a stand-in for an exception of which only the text is here; None: it names no type.
+    """Return a replacement for an exception of which only the text is known; None: no type.
 
     It has the name of its type and its message, by which errors are grouped, and the text as a
     note.
@@ -209,7 +209,7 @@ def without_ids(text: str) -> str:
 def _exception_line(lines: list[str]) -> str:
     """Return the line behind the last frame of a traceback, or the first one that has text.
 
-    A traceback without frames has a header all the same.
+    A traceback without frames has a header, too.
     """
     frames = [(at, match[1]) for at, line in enumerate(lines) if (match := _FRAME.match(line))]
     last, margin = frames[-1] if frames else (-1, "\0")

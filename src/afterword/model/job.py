@@ -48,12 +48,12 @@ class JobOptions:
     the store applies them without the task's code.
 
     Args:
-        retries: the most retries after errors; None: the task's `retries` apply.
+        retries: the number of retries after errors; None: the task's `retries` apply.
         timeout: seconds an attempt may take; None: the task's `timeout` applies.
-        on_crash: "retry" runs the job again if its worker dies, "fail" lets it fail. "always" runs
-            it again however many have died: sending it to another system cannot be the reason.
-        limit: the most jobs of its `limit_key` that run at the same time; None: no limit.
-        rate: the most of them that start in a period: (count, seconds); None: no limit.
+        on_crash: "retry" runs the job again if its worker dies, up to a limit; "fail" lets it fail.
+            "always" has no limit, for jobs that are only sent to another system.
+        limit: the number of jobs of its `limit_key` that may run at the same time; None: no limit.
+        rate: the number of them that may start in a period: (count, seconds); None: no limit.
         trace: the context of the span in which the job was added, as text (`telemetry.tracing`).
     """
 
@@ -170,8 +170,8 @@ class JobRecord:
     shutdowns that released it. `error` is text; `result`, `progress` and `options` are JSON.
     `cancelling` is the reason for which a running job was asked to end. `started_at` is the start
     of the last attempt, for a running job the time of its claim, and unknown while it is queued.
-    `parked_at` is set while a queued job waits for a worker that can run it: since then each that
-    has met it could not, and `error` is the reason.
+    `parked_at` is set while a queued job waits for a worker that can run it: each worker that has
+    claimed it since then could not, and `error` is the reason.
     """
 
     id: str

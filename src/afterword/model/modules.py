@@ -1,4 +1,4 @@
-"""The names of modules, as every process of an application knows them."""
+"""The names of modules, which are the same in every process of an application."""
 
 import functools
 import sys

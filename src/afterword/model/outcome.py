@@ -51,7 +51,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """To be tried again, not before `delay` seconds have passed in the store."""
+    """The job is to be retried, at the earliest after `delay` seconds of the store's clock."""
 
     delay: float
     error: str
@@ -68,7 +68,7 @@ Outcome = Completed | HandedOver | Failed | Cancelled | RetryAt | Released
 def describe(error: BaseException, *, whole: bool = False) -> str:
     """Format an error as text of at most `ERROR_LIMIT` characters; it is never parsed again.
 
-    Exceptions are user objects: if a `__str__` raises, the job must end all the same.
+    Exceptions are user objects: even if a `__str__` raises, the job must end.
 
     Args:
         whole: include our own frames, which called the user's code.
@@ -154,7 +154,8 @@ def redacting(redact: Callable[[str], str] | None) -> Callable[[str], str]:
 def shown(error: BaseException, redact: Callable[[str], str]) -> BaseException:
     """Return the exception as others may see it: its message has gone through `redact`.
 
-    The stand-in has the name of the original's type and its traceback, by which errors are grouped.
+    The replacement has the name of the original's type and its traceback, by which errors are
+    grouped.
     """
     if not isinstance(redact, _Redaction):
         return error

@@ -62,8 +62,8 @@ class QueueRecord:
     """A queue with unfinished jobs, or with a rule of its own.
 
     `due` jobs could be claimed now, unless the queue is `paused`; the oldest of them has been due
-    since `oldest_at`. `concurrency` is the most jobs of the queue that run at the same time, over
-    all processes; None: no limit.
+    since `oldest_at`. `concurrency` is the number of jobs of the queue that may run at the same
+    time, over all processes; None: no limit.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Remark:
 
     Args:
         fix: advice; "": nothing is wrong.
-        serious: False if the store works as it must with what is found.
+        serious: False if the store works correctly nevertheless.
     """
 
     name: str

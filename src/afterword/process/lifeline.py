@@ -1,11 +1,11 @@
 """A pipe between a process and its children: a child drains when the pipe is closed.
 
 The parent keeps one end of the child's standard input. It closes that end to make the child drain;
-the system closes it when the parent dies, for whatever reason. So a child outlives its parent only
+the system closes it when the parent dies, for any reason. So a child outlives its parent only
 for as long as it drains, and both cases take the same path.
 
-A second pipe leads back. On it the child reports what its parent cannot know: the time that a drain
-may take, once the application has started, and the configuration error that ends it.
+On a second pipe the child reports to its parent: once the application has started, the time that a
+drain may take; and the configuration error that ends the child.
 """
 
 import contextlib

@@ -37,7 +37,7 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching, before a shutdown: the counter stands still then."""
+        """Stop watching, before a shutdown, in which the counter does not change."""
         self._stopped.set()
 
     def _run(self) -> None:

@@ -1,7 +1,7 @@
 """The pytest plugin: each test begins with an empty store, and never touches the real one.
 
-Every `Afterword` of a test run keeps its jobs in a file in a temporary directory, whatever its URL
-is. A request waits for its tasks, so an assertion may follow at once:
+Every `Afterword` of a test run keeps its jobs in a file in a temporary directory; its URL is
+ignored. A request waits for its tasks, so an assertion may follow at once:
 
     def test_signup():
         with TestClient(app) as client:
@@ -82,9 +82,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def afterword_url() -> str | None:
     """The URL of a store for tests, whose jobs each test deletes; None: a temporary file.
 
-    Override it in conftest.py if jobs are added in transactions of the application (`bind`), with
-    the URL of the tests' own database. It holds for the tests of the folder, or of the module, in
-    which it is.
+    If jobs are added in transactions of the application (`bind`), override it in conftest.py with
+    the URL of the tests' own database. It applies to the tests of its folder or module.
     """
     return None
 

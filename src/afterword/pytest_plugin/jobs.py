@@ -1,4 +1,4 @@
-"""The fixture `jobs`: what a test asks about the jobs that it caused, and how it runs them."""
+"""The fixture `jobs`, with which a test looks at its jobs and runs them."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -46,7 +46,7 @@ class Jobs:
                 that the call left out has its default.
 
         Raises:
-            TypeError: the function has no such parameter, or it is no function.
+            TypeError: the function has no such parameter, or it is not a function.
 
         Example:
             assert jobs.added(send_mail, to="ann@example.com")
@@ -63,7 +63,7 @@ class Jobs:
         return sorted(found, key=lambda job: job.id)
 
     def _asked(self) -> list[Afterword]:
-        """Return the Afterword that asks and runs, for each store."""
+        """Return the Afterword for queries and for running jobs, for each store."""
         return [group[0] for group in self._run.groups()]
 
     # ------------------------------------------------------------------ running
@@ -137,7 +137,7 @@ class _Counted:
         self._progress = True
 
     def go_on(self) -> bool:
-        """Return True for another round: the last one ran something, and some may be left."""
+        """Return True for another round: the last one ran attempts, and there may be more."""
         if self.left == 0 and self._most == MOST:
             raise AfterwordError(
                 f"jobs.run() has run {MOST:,} attempts, and there are still jobs that are due. Does"

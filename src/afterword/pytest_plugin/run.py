@@ -68,7 +68,7 @@ class PytestRun:
     )
 
     def store_for(self, afterword: Afterword, url: str) -> Store:
-        """Return the store, not yet opened, that takes the place of the one of this URL."""
+        """Return the store, not yet opened, that replaces the store of this URL."""
         self._urls[afterword] = url
         return self._new_store(url)
 
@@ -120,7 +120,7 @@ class PytestRun:
     def begin_test(self) -> None:
         """Forget the jobs of the test before, and the time to which it moved the clock.
 
-        A job that is still running cannot be deleted, so it is only left out of what tests see.
+        A job that is still running cannot be deleted, so it is hidden from the next tests.
 
         The clock stays where it is while an application runs on: its schedules have gone so far.
         """
@@ -158,7 +158,7 @@ class PytestRun:
             group.stop()
 
     def hold_jobs(self, held: bool) -> None:
-        """Let no job start until the test says so."""
+        """Start no job until the test runs it."""
         self.holds_jobs = held
         for afterword in list(self._urls):
             afterword.runtime.hold_jobs(held)
@@ -199,13 +199,13 @@ class PytestRun:
     # ------------------------------------------------------------------ a request
 
     async def wait_for(self, afterword: Afterword, ids: Sequence[str]) -> None:
-        """Wait until these jobs have ended, but for those that cannot run now.
+        """Wait until these jobs have ended, except those that cannot run now.
 
-        That is a job with a delay, one that waits for such a job, or one in a paused queue. Jobs in
+        These are jobs with a delay, jobs that wait for them, and jobs in a paused queue. Jobs in
         queues that no worker of this process serves are started here.
 
         Raises:
-            WouldBlock: the application was started in an event loop that stands still.
+            WouldBlock: the application was started in an event loop that does not run.
             TimeoutError: a job takes longer than `PATIENCE`.
         """
         left: Sequence[JobRecord] = ()
@@ -232,7 +232,7 @@ def require_running(loop: asyncio.AbstractEventLoop) -> None:
     """Refuse an event loop in which no task can run.
 
     Raises:
-        WouldBlock: it stands still.
+        WouldBlock: it does not run.
     """
     if not loop.is_running():
         raise WouldBlock(
@@ -263,7 +263,7 @@ def _is_serving(afterword: Afterword) -> bool:
 
 
 def _empty(store: Store) -> set[str]:
-    """Delete all jobs but those that are still running; return the ids of these."""
+    """Delete all jobs except those that are still running; return the ids of these."""
     left: set[str] = set()
     for page in pages(store, Filter()):
         ids = [each.id for each in page]

@@ -63,7 +63,7 @@ class JobProgress(BaseModel):
 
 
 class JobWaiting(BaseModel):
-    """The reason why a queued job has to wait for another worker than those that have met it."""
+    """The reason why the workers so far could not run a queued job."""
 
     reason: str = Field(description="Why it waits", examples=["No worker could run it so far."])
     since: datetime = Field(description="When a worker first could not run it")

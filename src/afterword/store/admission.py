@@ -1,9 +1,9 @@
 """Limits by key, and rates: decide which of the claimed jobs may start now.
 
-A claim takes the jobs that are due; only then is it known which limits they meet. Jobs over a limit
-are put off: given back as if they had not been claimed, and, if a rate is the reason, queued for
-the time at which they may start. That time is the job's slot. It is reserved when it is given: the
-job needs no second one, and a rate keeps the order in which its jobs were claimed.
+A claim first takes the jobs that are due, and then checks their limits. Jobs over a limit are put
+off: given back as if they had not been claimed, and, if a rate is the reason, queued for the time
+at which they may start. That time is the job's slot. It is reserved for the job, which keeps it, so
+the jobs of a rate start in the order in which they were claimed.
 """
 
 import json
@@ -61,7 +61,7 @@ class PutOff:
 
 
 def over_limit(places: Sequence[Place], running: Mapping[str, int]) -> list[PutOff]:
-    """Return the claims for which there is no place: first come, first served.
+    """Return the claims for which there is no place; earlier claims have precedence.
 
     Args:
         running: how many jobs of each key run now, these included.
@@ -83,7 +83,7 @@ class Starts:
 
     Args:
         at: those that were given, the latest last.
-        freed: those of jobs that were cancelled or deleted before they came.
+        freed: those of jobs that were cancelled or deleted before their slot.
         reserved: the latest one that a job still waits for.
     """
 
@@ -95,7 +95,7 @@ class Starts:
     def read(
         cls, at: str | None, freed: Sequence[float] | None, reserved: float | None
     ) -> "Starts":
-        """Read them as a store keeps them; ignore what is no time."""
+        """Read them as a store keeps them; ignore values that are not times."""
         known = json.loads(at) if at else []
         given = tuple(map(float, known)) if _are_times(known) else ()
         return cls(given, tuple(freed or ()), reserved)
@@ -128,9 +128,9 @@ class Starts:
         return slot, Starts((*kept, slot)[-count:], (), max(slot, self.reserved or slot))
 
     def _kept(self, count: int, now: float) -> tuple[float, ...]:
-        """Return those that count. One far ahead, with no job waiting, was given by a wrong clock.
+        """Return those that count. A slot far ahead for which no job waits is from a wrong clock.
 
-        One a little ahead was given by another process, whose clock is ahead of this one.
+        A slot that is a little ahead is from another process, whose clock is ahead of this one.
         """
         owned = max(now, self.reserved or now)
         if not self.at or self.at[-1] <= owned + _STEP:

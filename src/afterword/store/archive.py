@@ -1,11 +1,11 @@
 """Jobs as lines of text, for moving them from one store to another.
 
-The first line says what the file is, then comes a job per line, and the last line counts them, so
-that a file that was cut off is told from a whole one. Lines hold data only; reading them imports
-nothing and trusts nothing.
+The first line names the format, then comes a job per line, and the last line counts them, so that a
+truncated file is recognized. Lines hold data only; reading them imports no code, and every value is
+checked.
 
-Left out are what tells of one store alone: counters, the audit, earlier attempts, logs, and the
-rules of queues and schedules.
+The file does not contain counters, the audit, earlier attempts, logs, or the rules of queues and
+schedules.
 """
 
 import json
@@ -26,7 +26,7 @@ _INSTANTS = ("created_at", "run_at", "started_at", "finished_at")
 _JSON = ("options", "progress", "result")  # as text
 # All but one: the workers of the other store have not met the job yet.
 _FIELDS = [each.name for each in fields(JobRecord) if each.name != "parked_at"]
-_TEXTS = (  # any of these may hold something that a store cannot keep
+_TEXTS = (  # any of these may hold a value that a store cannot keep
     *("task", "queue", "arguments", "worker", "error", "unique_key", "limit_key", "cancelling"),
     *_JSON,
 )
@@ -47,7 +47,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 class CutOff(ConfigurationError):
-    """The end of the file is missing; what came before it is whole."""
+    """The end of the file is missing; the lines before it are complete."""
 
 
 def header() -> str:
@@ -78,8 +78,8 @@ def read(lines: Iterable[str]) -> Iterator[JobRecord]:
     """The jobs of a file, as its lines come.
 
     Raises:
-        ConfigurationError: it is no such file, a line is not as it should be, or the end is
-            missing. The message has the number of the line.
+        ConfigurationError: it is not an export, a line is invalid, or the end is missing. The
+            message has the number of the line.
     """
     ended, number, known = False, 0, {}
     for number, line in enumerate(lines, start=1):
@@ -158,10 +158,10 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _check(job: JobRecord) -> None:
-    """Refuse what no store would hold.
+    """Refuse values that no store can hold.
 
     Raises:
-        ValueError: with what is wrong.
+        ValueError: names the invalid value.
     """
     for name in ("id", "after", "request_id"):
         value = getattr(job, name)
@@ -220,7 +220,7 @@ def check_together(jobs: Iterable[JobRecord]) -> dict[str, str]:
     """Refuse jobs that cannot be in one store; reads all of them.
 
     Returns:
-        The unique keys of the unfinished ones, and whose they are.
+        The unique keys of the unfinished jobs, and the jobs' ids.
 
     Raises:
         ConfigurationError: two unfinished jobs have one unique key, or some wait for each other.
@@ -265,10 +265,10 @@ def _refuse_circles(after: dict[str, str]) -> None:
 
 
 def arranged(jobs: Iterable[JobRecord]) -> Iterator[list[JobRecord]]:
-    """The jobs in groups that must be added together: each follower behind what it follows.
+    """The jobs in groups that must be added together, each follower behind its predecessor.
 
-    An export begins with the newest, so a follower comes before its predecessor; it is kept until
-    that one comes, or nothing comes any more.
+    An export begins with the newest job, so a follower comes before its predecessor; it is kept
+    until the predecessor or the end of the file comes.
     """
     kept: dict[str, list[JobRecord]] = {}
     for job in jobs:

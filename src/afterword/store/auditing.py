@@ -30,7 +30,7 @@ def audit_row(action: str, targets: Sequence[str], count: int, by: Actor) -> dic
 
 
 def limits_in_words(queues: Mapping[str, int | None]) -> list[str]:
-    """Return what the limits of queues were set to.
+    """Return the new limits of queues in words.
 
     >>> limits_in_words({"mail": 2, "default": None})
     ['mail: 2', 'default: no limit']

@@ -1,14 +1,14 @@
 """Bells: how the processes that share a store's file wake each other.
 
-Each process that waits for jobs hangs up a bell: a named pipe in the directory of the workers'
-locks, and a thread that reads it. A process that has committed something claimable writes one byte
-into each of them. That is a hint, so it never waits and never fails:
+Each process that waits for jobs has a bell: a named pipe in the directory of the workers' locks,
+and a thread that reads it. A process that has committed a claimable job writes one byte into each
+pipe. That is a hint, so it never waits and never fails:
 
-- A full pipe has been rung already.
-- A pipe gets its final name once it is read from, and loses the name before its reader goes. So
-  a visible one without a reader is a dead process's, and the process that finds it removes it.
-- Where there are no named pipes (Windows), or none can be made, the others have to look by
-  themselves, often.
+- A full pipe already wakes its reader.
+- A pipe gets its final name once it is read from, and loses the name before its reader ends. So a
+  visible pipe without a reader belongs to a dead process, and the process that finds it removes it.
+- If there are no named pipes (Windows), or none can be created, the processes poll at short
+  intervals.
 """
 
 import errno
@@ -35,8 +35,7 @@ class Bell:
 
     Args:
         directory: made when it is needed.
-        heard: called in that thread, at once when the bell is rung, and no more often than is
-            useful.
+        heard: called in that thread when the bell is rung, at once but not too often.
 
     Raises:
         OSError: there are no named pipes here, or none can be made.
@@ -221,9 +220,9 @@ def _rung(end: int) -> bool:
 
 @contextmanager
 def _no_sigpipe() -> Iterator[None]:
-    """A pipe without a reader is no reason to end, even where the application wants that signal.
+    """Block SIGPIPE: a pipe without a reader must not end the process.
 
-    Python itself ignores it; scripts that are used in a shell's pipes may have undone that.
+    Python ignores this signal, but scripts that are used in a shell's pipes may have enabled it.
     """
     pipe = getattr(signal, "SIGPIPE", None)
     if pipe is None or signal.getsignal(pipe) == signal.SIG_IGN:

@@ -5,27 +5,27 @@ A statement names a group of columns in braces instead of listing them:
     {kept}        id, task, ...
     {job.kept}    job.id, job.task, ...
     {:kept}       :id, :task, ...
-    {given.kept}  id, CAST(arguments AS json), ...: as a row that was given is stored
+    {given.kept}  id, CAST(arguments AS json), ...: a given row, as it is stored
     {shown}       id, CAST(arguments AS text), ...: as `record` reads them
 """
 
 import re
 from collections.abc import Mapping
 
-# What was said of a job when it was added, and never changes.
+# The values with which a job was added; they never change.
 SAID = (
     *("id", "task", "arguments", "queue", "priority", "on_failure", "request_id"),
     *("tags", "limit_key", "options"),
 )
-# What moves as it is between the jobs and the history. A statement says itself what becomes of
-# the rest: state, lost, error, result, started_at and finished_at.
+# The values that move unchanged between the jobs and the history. Each statement sets the others:
+# state, lost, error, result, started_at and finished_at.
 KEPT = (
     *SAID,
     *("run_at", "attempt", "interrupted", "worker", "after", "unique_key"),
     *("failures", "progress", "created_at"),
 )
-# What people see, for jobs and history alike. Behind it a statement selects cancelling, result,
-# the times, and since when it is parked.
+# The values that people see, for jobs and history. After them a statement selects cancelling,
+# result, the times, and since when the job is parked.
 SHOWN = (
     *("id", "task", "arguments", "queue", "priority", "state", "attempt", "lost", "interrupted"),
     *("worker", "after", "on_failure", "request_id", "error"),
@@ -41,8 +41,8 @@ def filled(text: str, shown: Mapping[str, str], given: Mapping[str, str]) -> str
     """Return a statement with its columns filled in.
 
     Args:
-        shown: how the store selects the columns that people do not see as they are stored.
-        given: how it stores those that are not given as they are stored.
+        shown: the expressions by which the store selects columns that it stores in another form.
+        given: the expressions by which it stores them.
 
     >>> filled("SELECT {said} FROM job", {}, {}).partition(", arguments")[0]
     'SELECT id, task'

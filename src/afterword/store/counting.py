@@ -1,11 +1,11 @@
 """Counters of ended jobs: from the history into a small table, a minute at a time.
 
-A minute is counted once it is over, by the process that moves a cursor (compare-and-set). What
-ended in it may be committed later: in PostgreSQL a job has ended when the transaction began that
-ended it, and a transaction of the application's own may stay open. So each minute is counted twice,
-the second time when it is `LATE` seconds old, and the larger numbers count. What is committed later
-than that is in no counter, and nor is a job that was deleted, purged or retried within the first
-seconds, or that was imported.
+A minute is counted once it is over, by the process that moves a cursor (compare-and-set). Its ends
+may be committed later: in PostgreSQL the time of an end is the start of its transaction, and a
+transaction of the application may stay open. So each minute is counted twice, the second time when
+it is `LATE` seconds old, and the larger numbers are kept. The counters do not include ends that are
+committed even later, nor jobs that were imported, or were deleted, purged or retried within the
+first seconds.
 
 Longer periods are the sums of their minutes.
 """
@@ -31,7 +31,7 @@ from afterword.store.parts import Row, Values
 MARGIN = 5.0  # seconds from the end of a minute until it is counted
 LATE = 300  # seconds until it is counted for the last time
 FIRST = 24 * HOUR  # seconds of the history that are counted when nothing was before
-LATEST = 10_000  # jobs that are not in the counters yet, and are looked at all the same
+LATEST = 10_000  # jobs that are not in the counters yet, and are read one by one
 
 _STATES = {state.value: state for state in JobState}  # quicker than `JobState(...)`
 Group = tuple[int, str, str, str]  # the start of a period, the task, the queue, the state

@@ -1,14 +1,16 @@
-"""Operating-system locks that tell whether a worker's process is alive.
+"""Operating-system locks that show if a worker's process is alive.
 
 Each worker keeps an exclusive lock on a file of its own for as long as its process lives; the
-kernel drops it when the process dies, however it dies. A process that can take the lock knows that
-its owner is dead, at once and without a clock. Without `flock` (Windows), leases alone decide.
+kernel drops it when the process dies, for any reason. So if another process can take the lock, the
+worker is dead; this is known at once, and without a clock. Without `flock` (Windows), only leases
+decide.
 
 A lock file gets its final name only after it is locked: a visible file with a free lock is always
 a dead worker's.
 
-The ids of other workers come from the store, so they may have been made up. An id that no worker
-gives itself names no file: its lease alone decides, as it does where a file cannot be examined.
+The ids of other workers come from the store, so they may be forged. If an id does not have the form
+that workers give their ids, it names no file: only the lease decides, as for a file that cannot be
+examined.
 """
 
 import contextlib
@@ -39,8 +41,8 @@ def shared_directory(identity: str) -> Path | None:
         None if there is no such place, as in a container whose files are read-only.
 
     Raises:
-        ConfigurationError: it is another user's, who could then pretend that we are dead.
-        StoreCorrupt: the identity is none that a store gives itself.
+        ConfigurationError: it belongs to another user, who could then make us look dead.
+        StoreCorrupt: the identity does not have the form that stores create.
     """
     if not _NAME.fullmatch(identity):
         raise StoreCorrupt(
@@ -63,10 +65,10 @@ def shared_directory(identity: str) -> Path | None:
 
 
 class Locks:
-    """The lock files of workers, in a directory that all processes of the machine agree on.
+    """The lock files of workers, in a directory that all processes of the machine share.
 
     Args:
-        directory: made when it is needed; None where leases alone decide.
+        directory: created when it is needed; None if only leases decide.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -98,7 +100,7 @@ class Locks:
         self._held[worker] = descriptor
 
     def drop(self, worker: str) -> None:
-        """Give the lock up, if it is ours, and remove its file if that can be done."""
+        """Give the lock up, if it is ours, and remove its file if possible."""
         file = self._file(worker)
         if file is not None:
             with contextlib.suppress(OSError):  # another user's, a directory: it stays
@@ -108,17 +110,17 @@ class Locks:
             os.close(descriptor)
 
     def drop_all(self) -> None:
-        """Give up every lock of this process; a worker that has not left looks dead from now on."""
+        """Give up every lock of this process; workers that have not left count as dead then."""
         for descriptor in self._held.values():
             os.close(descriptor)
         self._held.clear()
 
     def forget(self) -> None:
-        """In a forked child: the locks stay the parent's, which the child must not keep for it."""
+        """In a forked child: close the files; the child must not keep the parent's locks."""
         self.drop_all()
 
     def is_dead(self, worker: str) -> bool:
-        """True if this worker's process is known to have ended; if not, its lease decides."""
+        """True if this worker's process has certainly ended; otherwise its lease decides."""
         file = self._file(worker)
         if file is None or worker in self._held:
             return False

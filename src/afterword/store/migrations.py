@@ -1,12 +1,12 @@
 """Schemas grow by numbered files, `migrations/0001_initial.sql` and so on.
 
-During a rolling deploy two releases use one store. So a migration only adds, and code that knows an
-older schema goes on working; a file that breaks with this says in its first line which schema the
-code has to know at least:
+During a rolling deploy two releases use one store. So a migration only adds, and code for an older
+schema keeps working. If that is not possible, the first line of the file names the oldest schema
+whose code may still use the store:
 
     -- oldest: 3
 
-Code that knows less refuses the store instead of writing to what it does not understand.
+Code for an older schema refuses the store.
 """
 
 import functools
@@ -43,13 +43,13 @@ def _migration(name: str, text: str) -> Migration:
 def missing(
     migrations: Sequence[Migration], applied: Iterable[tuple[int, int]], url: str
 ) -> Sequence[Migration]:
-    """The migrations that a store has yet to get.
+    """The migrations that a store does not have yet.
 
     Args:
         applied: (version, oldest) of those it has.
 
     Raises:
-        SchemaTooNew: a newer release has migrated it to what this one cannot work with.
+        SchemaTooNew: a newer release has migrated it to a schema that this one cannot use.
 
     >>> first = Migration(1, 1, "CREATE ...")
     >>> missing([first], [], "sqlite:///jobs.db") == [first]

@@ -1,8 +1,8 @@
-"""Changes of a queue's rules: wait until they hold in every process.
+"""Changes of a queue's rules: wait until all workers have noted them.
 
-Each change has a number. A worker looks at the rules twice a second, and says up to which number it
-has taken note: from then on nothing starts there against them. The process that makes a change
-waits until every live worker has said so. A worker that starts nothing need not say anything.
+Each change has a number. A worker reads the rules twice a second, and stores the number up to which
+it has noted them: from then on it follows these rules. The process that makes a change waits until
+every live worker has noted it. A worker that starts no jobs is not waited for.
 """
 
 import time
@@ -13,7 +13,7 @@ _ASK_EVERY = 0.02  # seconds
 
 
 def wait_noted(unaware: Callable[[], Sequence[str]], timeout: float) -> bool:
-    """Wait until no worker is left that has not taken note; False: not within `timeout` seconds."""
+    """Wait until all workers have noted the rules; False: not within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while unaware():
         if time.monotonic() > deadline:

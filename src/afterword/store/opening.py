@@ -1,6 +1,6 @@
-"""The store of a URL: its scheme says which one.
+"""The store of a URL: its scheme decides which one.
 
-Each store is imported only if it is wanted: that of PostgreSQL needs a driver.
+Each store is imported only if it is needed, because PostgreSQL's needs a driver.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Parts of the stores: what all of them use.
+"""Functions and values that the parts of all stores use.
 
 A store is made of parts, small objects that each do some of its verbs over one writer: `Adding`,
 `Claiming`, `Settling`, `Upkeep`, `Scheduling`, `Queries`, `Actions` and `UserTransaction`.
@@ -29,12 +29,13 @@ Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 Fence = tuple[str, int, str, int | None]  # the job's id, the attempt, its worker, its number
 
-ATTEMPTS_KEPT = 100  # of a job: what is handed over is tried without end
+ATTEMPTS_KEPT = 100  # of a job: a hand-over is retried without end
 UNSEEN = 180.0  # seconds after which no running code has a rule that was not declared again
-# Seconds for which the job of an occurrence is kept after its end, whatever `retention` is. During
-# a deployment two releases may have different rules of one schedule, and a cursor for each. At a
-# time of both rules the later release finds the job, and adds none. A release that stood still for
-# more than UNSEEN starts anew; the other minute is the time between two declarations.
+# Seconds for which the job of an occurrence is kept after its end, even with a shorter `retention`.
+# During a deployment two releases may have different rules of one schedule, and a cursor for each.
+# If a time belongs to both rules, the later release finds the job, and adds none. A release that
+# was stopped for more than UNSEEN starts from the present; the other minute is the time between two
+# declarations.
 OCCURRENCE_KEPT = UNSEEN + 60.0
 INTERRUPTED = "interrupted by a shutdown"
 POISON = f"poison: {MAX_LOST} workers were lost while they ran this job"
@@ -67,7 +68,7 @@ def verb(part: str, method: Callable[Concatenate[Any, P], T]) -> Callable[Concat
 
 
 def fence_of(claim: Claim) -> Fence:
-    """Return what a write that ends an attempt must match."""
+    """Return the fence that a write that ends an attempt must match."""
     return claim.id, claim.attempt, claim.worker, claim.fence
 
 

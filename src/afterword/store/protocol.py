@@ -1,25 +1,25 @@
 """The store keeps the jobs, and is the only place where the web half and the worker half meet.
 
-A store is synchronous and speaks in batches: each verb takes and returns sequences and is atomic;
+A store is synchronous and works in batches: each verb takes and returns sequences and is atomic;
 verbs called inside `with store.transaction():` are atomic together. One thread at a time uses a
 store (`GroupCommit` owns it); only the verbs for people may be called from any thread.
 
-A row's way:
+The states of a row:
 
     add ─▶ queued ─────────────▶ claim ─▶ running ─▶ settle ─▶ history: completed, failed, cancelled
      └───▶ held = running, attempt 1 ────────▲  │                    or handed_over
                                              │  ├──▶ release, Retry, Released: queued again
                                              │  └──▶ recover: queued again, or failed (poison)
 
-A worker joins under a random id and with a lease, and renews it. A running job whose worker is
-gone, because it left, its lease ran out or its process died, is lost, and `recover` takes it.
-Time is counted by one clock, the store's: callers say how long ("in 60 seconds"), or give back an
-instant that the store has told them. Their own clocks may be wrong.
+A worker joins under a random id and with a lease, and renews it. A running job is lost if its
+worker has left, its lease has expired or its process has died; `recover` takes lost jobs.
+All times are measured by the store's clock: callers pass durations ("in 60 seconds"), or instants
+that the store has returned before. Their own clocks may be wrong.
 
 Every write that ends an attempt must match the fence: job id, attempt, the worker that holds it and
-the number of its claim. It then says True; False means that the job was no longer ours, and nothing
-was changed. The number is given out once: the same worker may claim an attempt again that was given
-back, and a write that is repeated must not end it then.
+the number of its claim. It returns True if it matched; False means that the job has another owner,
+and nothing was changed. Each claim has a new number: the same worker may claim an attempt again
+that was given back, and a repeated write of the earlier claim must not end it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,12 +53,12 @@ class Added:
     """The answer to adding one job.
 
     Args:
-        id: its own, or that of the job which has its unique key.
-        added: False if it was there already, by its id or its unique key.
-        conflict: the job that is there has other arguments.
-        waits: it is held, but must not start before it was claimed: the job with its key has been
-            asked to end, and has not ended yet.
-        found: the job that is there, as the store knows it.
+        id: its own, or the id of the job that has its unique key.
+        added: False if a job with its id or its unique key exists.
+        conflict: the existing job has other arguments.
+        waits: it is held, but must be claimed before it starts: the job with its key has been asked
+            to end, and has not ended yet.
+        found: the existing job.
     """
 
     id: str
@@ -72,9 +72,9 @@ class Added:
 class Claim:
     """A worker's right to one attempt at a job: the fence, and what is needed to run it.
 
-    `attempt` is the number for people; it is given back with an attempt that never started.
-    `fence` is the number that no other claim of this job ever had.
-    As long as this object lives, the attempt may be ended here; see `claimed_ids`.
+    `attempt` is the number for people; if an attempt never started, its number is used again.
+    `fence` is a number that no other claim of this job has.
+    As long as this object exists, this process can end the attempt; see `claimed_ids`.
     """
 
     id: str
@@ -108,7 +108,7 @@ def _forget(reference: ref[Claim]) -> None:
 
 
 def claimed_ids(worker: str) -> set[str]:
-    """Return the jobs for which this process has a claim of this worker's."""
+    """Return the jobs for which this process has a claim of this worker."""
     claims = (reference() for reference in list(_claims.values()))
     return {claim.id for claim in claims if claim is not None and claim.worker == worker}
 
@@ -118,7 +118,7 @@ class Settlement:
     """The end of an attempt, and how many seconds it took.
 
     `children` are jobs that the attempt adds: they exist if and only if its end is accepted. `log`
-    is what loggers wrote during the attempt, if that is kept.
+    has the lines that loggers wrote during the attempt, if they are kept.
     """
 
     claim: Claim
@@ -176,7 +176,7 @@ class QueueRules:
 
     Args:
         version: grows with each change of a rule.
-        noted: up to which version the worker has taken note; None: it starts nothing.
+        noted: the version that the worker has noted; None: it starts nothing.
         queues: those that are paused or limited, so that every job of theirs has to be claimed.
     """
 
@@ -187,9 +187,9 @@ class QueueRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A schedule as the code of a process has it; `next_at` counts if its rule is a new one.
+    """A schedule as declared in the code of a process; `next_at` is used if its rule is new.
 
-    During a deploy two releases may have different rules: then both go on, each with its own.
+    During a deploy two releases may have different rules: then each continues with its own.
     """
 
     name: str
@@ -236,55 +236,56 @@ class Store(Protocol):
     def open(self, create: bool = True) -> None:
         """Connect and migrate; refuse a schema that this release cannot work with.
 
-        With `create=False` nothing is created or migrated: a store that would need it is refused.
+        With `create=False` nothing is created or migrated: a store that needs this is refused.
         """
 
     def close(self) -> None:
         """Give up every connection and lock; harmless when closed."""
 
     def forget(self) -> None:
-        """In a forked child: be closed, without touching what the parent goes on using."""
+        """Close in a forked child, without affecting the connections of the parent."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Make the verbs called inside durable together, or not at all."""
+        """Commit the verbs that are called inside together, or none of them."""
 
     def join(
         self, worker: str, lease: float, queues: Sequence[str] = (), concurrency: int = 0
     ) -> None:
         """Announce a worker; from now on it can hold jobs, for `lease` seconds unless renewed.
 
-        Its queues and concurrency are for people to see.
+        Its queues and concurrency are only shown to people.
         """
 
     def renew(self, worker: str, lease: float) -> bool:
-        """Extend the worker's lease; False: it had lost it, and its jobs with it."""
+        """Extend the worker's lease; False: the lease was lost, and with it the worker's jobs."""
 
     def retire(self, worker: str) -> None:
-        """Note that a worker shuts down: what it does not end counts as interrupted, not lost."""
+        """Note that a worker shuts down: jobs that it does not end are interrupted, not lost."""
 
     def leave(self, worker: str) -> None:
-        """Take a worker off the list; what it still held is lost at once."""
+        """Remove a worker; jobs that it still holds are lost at once."""
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         """Store jobs; a `held` one is running, attempt 1, for `held_by`: its `held_claim`.
 
-        One whose id is there, or whose unique key an unfinished job has, is not added. What was to
-        follow it follows what it would have followed, or else that other job. If another request
-        has added that one, it is shared from then on: `discard` puts it back, and no failure before
-        it stops it (but for `unique_ended` jobs, whose requests have the same order).
+        A job is not added if its id exists, or if an unfinished job has its unique key. Jobs that
+        should follow it then follow its own predecessor; without one, they follow the existing job.
+        If another request has added the existing job, both share it from then on: `discard` puts it
+        back, and no failure of a predecessor stops it (except for `unique_ended` jobs, whose
+        requests have the same order).
 
-        A running job that has been asked to end gives up its key (but not to `unique_ended` jobs):
-        the next one with it is added, and claimed when it has ended.
+        A running job that has been asked to end gives up its key (except to `unique_ended` jobs):
+        the next job with this key is added, and can be claimed when the running one has ended.
         """
 
     def release(self, putbacks: Sequence[Putback]) -> Sequence[bool]:
-        """Give claims back that were never started; the attempt is not counted."""
+        """Give back claims that were never started; the attempt is not counted."""
 
     def discard(self, claims: Sequence[Claim], reason: str | None = None) -> Sequence[bool]:
-        """Remove held jobs that are not to run after all; their followers move up.
+        """Remove held jobs that must not run; their followers move up.
 
-        With a reason they are not removed, but end as cancelled. A job that another request was
-        given, too, is put back instead, so that it runs.
+        With a reason they are not removed, but end as cancelled. A job that another request shares
+        is put back instead, so that it runs.
         """
 
     def claim(
@@ -292,13 +293,14 @@ class Store(Protocol):
     ) -> Sequence[Claim]:
         """Take due jobs by (priority, run_at, id), except the tasks to skip; attempt += 1.
 
-        Queues are served in the order given; a worker that has not joined gets nothing. No more
-        jobs are given out than the limits of their queues and keys allow, over all workers; what
-        has to wait for its rate is queued for the time it may start. Paused queues give nothing.
+        Queues are served in the given order; a worker that has not joined gets nothing. No more
+        jobs are returned than the limits of their queues and keys allow, over all workers. A job
+        that has to wait for its rate is queued for its start time. Jobs of paused queues are not
+        returned.
         """
 
     def next_in(self, queues: Sequence[str]) -> float | None:
-        """Return the seconds until the next job of these queues becomes due; None: none will."""
+        """Return the seconds until the next job of these queues is due; None: there is none."""
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """Write outcomes under the fence; a final job moves to the history."""
@@ -313,72 +315,73 @@ class Store(Protocol):
         """Return the rules of queues, for a worker."""
 
     def take_note(self, worker: str, version: int | None) -> None:
-        """Note that a worker starts nothing against these rules any more; None: nothing at all."""
+        """Note that a worker follows this version of the rules; None: it starts no jobs."""
 
     def recover(
         self, limit: int, lease: float, held_by: str | None = None, known: Sequence[str] = ()
     ) -> Sequence[Recovered]:
         """Take jobs from lost workers: queued again (`recovery_delay`), failed, or cancelled.
 
-        What the worker `held_by` holds, but for the jobs it knows of, is lost as well.
+        Jobs of the worker `held_by` are lost as well, unless they are `known`.
         """
 
     def free_followers(self, limit: int) -> int:
-        """Let jobs go on that wait for one that is not there; if that one failed, they stop.
+        """Free the jobs whose predecessor does not exist; cancel them if it failed.
 
-        There are none, unless a row was deleted by hand, say. Looks at up to `limit` jobs that
-        others wait for, those behind the last ones; returns how many were not there.
+        There are none, unless a row was deleted by hand, for example. Each call checks the next
+        `limit` predecessors, and returns the number of missing ones.
         """
 
     def purge(self, retention: float, limit: int) -> int:
-        """Delete history that finished longer ago than `retention` seconds; returns how many.
+        """Delete history that finished more than `retention` seconds ago; returns the number.
 
         Jobs of schedules, which have a tag `schedule:NAME`, are kept for at least four minutes:
-        another release may come to the same occurrence, and must not run it again.
+        another release may reach the same occurrence later, and must not run it again.
         """
 
     def roll_up(self, limit: int) -> int:
-        """Count the jobs that ended in minutes that are over, for `counters`.
+        """Count the jobs that ended in past minutes, for `counters`.
 
-        At most `limit` minutes are counted for the first time. Returns how many were counted; 0:
-        there is none, or another process counts them.
+        At most `limit` minutes are counted for the first time. Returns the number of counted
+        minutes; 0: there is none, or another process counts them.
         """
 
     def now(self) -> float:
         """The store's clock: seconds since 1970."""
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known; one with a changed rule starts anew from its `next_at`.
+        """Declare schedules; a schedule with a new rule starts from its `next_at`.
 
-        Each rule goes on where it had got to. It starts anew if no code had it for a while, and
-        some had another one.
+        A known rule continues from its cursor. It starts from `next_at` again if no process has
+        declared it for a while, and some process has declared another rule.
         """
 
     def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
-        """Return those of these schedules that have an occurrence to deal with, to one caller.
+        """Return those of these schedules that have a due occurrence, to one caller.
 
         Args:
-            rules: of the schedules that are looked after, by their names.
+            rules: the rules of the schedules, by their names.
         """
 
     def advance(self, due: Due, next_at: float, last_at: float | None) -> bool:
-        """Move a schedule on; False: another process has, and deals with its occurrences."""
+        """Move a schedule's cursor; False: another process has moved it, and creates the jobs."""
 
     def announce(self) -> None:
-        """Wake all that wait for jobs: some were committed on a connection of the application's."""
+        """Wake the workers: jobs were committed on a connection of the application."""
 
     def listen(self, heard: Callable[[], object]) -> float:
         """Call `heard`, from now on until `close`, whenever jobs may have become claimable.
 
         It is called in any thread, returns at once, and need not be called for each job: it is a
-        hint. It tells of every process that uses the store, this one included.
+        hint. It is called for the jobs of every process that uses the store, including this one.
 
         Returns:
-            Seconds between two calls of `changed`, which finds what `heard` is not told of.
+            Seconds between two calls of `changed`, which finds jobs for which `heard` was not
+            called.
         """
 
     def changed(self) -> bool:
-        """True if jobs may be claimable that `heard` was not told of; a hint, and cheap."""
+        """True if jobs may be claimable for which `heard` was not called; a hint, and cheap."""
 
     # ------------------------------------------------------------------ for people, any thread
 
@@ -393,7 +396,7 @@ class Store(Protocol):
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
-        """Count the jobs in each state; no state is counted further than `limit`."""
+        """Count the jobs in each state, up to `limit` for each."""
 
     def window(
         self, many: int, before: str | None = None, state: JobState | None = None
@@ -416,16 +419,16 @@ class Store(Protocol):
         """
 
     def logs(self, job_id: str) -> Mapping[int, str]:
-        """Return the log of each attempt at a job that has one, by the attempt's number."""
+        """Return the logs of a job's attempts, by the attempt's number."""
 
     def with_key(self, unique_key: str, *, ended: bool) -> JobRecord | None:
         """The unfinished job that has this unique key, if it has not been asked to end.
 
-        With `ended`: or else the one that has been, or the latest that has ended.
+        With `ended`, otherwise the job that was asked to end, or the latest that has ended.
         """
 
     def schedules(self) -> Sequence[ScheduleRecord]:
-        """The schedules that processes have made known, by name."""
+        """The schedules that processes have declared, by name."""
 
     def ruled(self) -> Sequence[str]:
         """The queues that are paused or limited."""
@@ -438,7 +441,8 @@ class Store(Protocol):
     ) -> bool:
         """Set how many jobs of these queues may run at the same time, over all workers.
 
-        Returns, as `pause` does, when it holds; a limit that was set before need not be noted.
+        Returns when all workers have noted it, as `pause` does; an unchanged limit need not be
+        noted.
         """
 
     def pause(
@@ -446,47 +450,46 @@ class Store(Protocol):
     ) -> bool:
         """Let no worker start jobs of these queues any more.
 
-        Returns when that holds in every process: each live worker has taken note, or its lease is
-        over. False: not all have within so many seconds; or it was called in a transaction, which
-        does not wait.
+        Returns when every live worker has noted it, or its lease has expired. False: not all have
+        noted it within so many seconds; or it was called in a transaction, which does not wait.
         """
 
     def wait_noted(self, timeout: float) -> bool:
-        """Wait until the rules hold in every process; False: not within so many seconds."""
+        """Wait until all workers have noted the rules; False: not within so many seconds."""
 
     def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
-        """Let the workers go on with these queues."""
+        """Let the workers start jobs of these queues again."""
 
     def pause_schedule(self, name: str, paused: bool, by: Actor | None = None) -> bool:
-        """Let a schedule make no jobs, or make them again; False: it is not known."""
+        """Stop a schedule from creating jobs, or let it create them again; False: unknown."""
 
     def workers(self) -> Sequence[WorkerRecord]:
-        """The workers on the list, the longest there first."""
+        """The workers, the oldest first."""
 
     def queues(self, limit: int | None = None) -> Sequence[QueueRecord]:
         """Return the queues that have unfinished jobs, by name.
 
-        With `limit`, due, scheduled and waiting jobs are counted up to so many; a number above it
-        may be too small, and of a queue in which all jobs wait, nothing may be known.
+        With `limit`, due, scheduled and waiting jobs are counted up to that number; a larger number
+        may be too small, and a queue in which all jobs wait may be missing.
         """
 
     def tasks(self, limit: int | None = None) -> Sequence[TaskRecord]:
         """The tasks that have unfinished jobs, by name.
 
-        With `limit`, only the newest so many queued jobs are counted. `counters` has those that
-        ended.
+        With `limit`, only that number of the newest queued jobs is counted. `counters` has the
+        jobs that ended.
         """
 
     def revision(self) -> str:
-        """A text that changes when anything in the store does; it may also change without that.
+        """A text that changes when anything in the store changes; it may also change without that.
 
-        It is cheap, for callers who look again and again.
+        It is cheap, for callers that poll.
         """
 
     def counters(self, since: float, seconds: int = MINUTE) -> Sequence[CounterRecord]:
-        """Return how many jobs ended in each period that began since then, by its start.
+        """Return the counters of each period that began since then, by its start.
 
-        Behind them come the jobs that ended lately and are not counted yet, up to 10,000 of them.
+        The jobs that ended lately and are not counted yet come last, up to 10,000 of them.
 
         Args:
             seconds: the length of the periods: MINUTE, TEN_MINUTES or HOUR. Of the first there are
@@ -500,13 +503,13 @@ class Store(Protocol):
         """
 
     def note(self, action: str, targets: Sequence[str], count: int, by: Actor) -> None:
-        """Write an action into the audit that no verb with `by` makes, such as adding a job.
+        """Write an action into the audit for which no verb has `by`, such as adding a job.
 
         Call it in the transaction of the action. With a count of 0 nothing is written.
         """
 
     def examine(self) -> Sequence[Remark]:
-        """Report how the database is set up and how it fares, with advice."""
+        """Report the set-up and the condition of the database, with advice."""
 
     # `by` is for the audit, which is written in the transaction of the action if that has changed
     # anything; without it nothing is written.
@@ -521,26 +524,26 @@ class Store(Protocol):
         by: Actor | None = None,
         tenant: str | None = None,
     ) -> Sequence[bool]:
-        """End queued jobs; their followers stop with them. Ask for the end of running ones.
+        """Cancel queued jobs, and their followers; ask running ones to end.
 
-        False: it has ended already, is not known, or is not for this tenant to change.
+        False: it has ended already, does not exist, or this tenant must not change it.
         """
 
     def retry(
         self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
     ) -> Sequence[bool]:
-        """Queue jobs again that ended; the next attempt has the next number. False: not ended.
+        """Queue ended jobs again; the next attempt has the next number. False: not ended.
 
-        Followers that were cancelled because of them come back behind them.
+        Followers that were cancelled because of them are queued behind them again.
         """
 
     def delete(
         self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
     ) -> Sequence[bool]:
-        """Forget jobs that are not running; the followers of a queued one move up."""
+        """Delete jobs that are not running; the followers of a queued one move up."""
 
     def restore(self, records: Sequence[JobRecord]) -> Sequence[bool]:
-        """Add jobs as another store knew them; a running one is queued again. False: is there."""
+        """Add the jobs of another store; a running one is queued again. False: it exists."""
 
     def script(self) -> str:
         """All migrations as SQL, to be run by hand."""
@@ -551,7 +554,7 @@ class Store(Protocol):
         """Make the statements that add these jobs, queued, on the application's connection."""
 
     def reserving(self) -> Sequence[Statement]:
-        """Make the statements that come first there, if something is read before it is written."""
+        """Make the statements that come first there, if rows are read before they are written."""
 
     def known(self, ids: Sequence[str]) -> Statement:
         """Make the statement that returns (id, ended) of those of these jobs that exist there."""
@@ -563,7 +566,7 @@ class Store(Protocol):
         """
 
     def sharing(self, job_id: str, job: NewJob) -> Statement:
-        """Make the statement that gives a job there instead of this one, as `add` does."""
+        """Make the statement that shares an existing job there, as `add` does."""
 
     def completing(self, settlement: Settlement) -> Sequence[Statement]:
         """Make the statements that settle an attempt; the first returns a row if it was ours."""
@@ -593,7 +596,7 @@ def held_claim(job: NewJob, worker: str, now: float, *, waits: bool = False) -> 
 
 
 def recovery_delay(lost: int, lease: float) -> float:
-    """Seconds a job waits after its `lost`-th lost worker: 0, then one lease, doubled each time.
+    """Return the seconds to wait after the `lost`-th loss: 0, then one lease, then doubled.
 
     >>> [recovery_delay(lost, lease=30) for lost in (1, 2, 3)]
     [0.0, 30.0, 60.0]

@@ -20,7 +20,7 @@ from afterword.store.protocol import Claim
 
 
 def claim_of(row: Row, due_at: float) -> Claim:
-    """Make a claim of a row of claim.sql, without the columns that sort it or decide on limits.
+    """Make a claim from a row of claim.sql, without the columns for sorting and limits.
 
     Args:
         due_at: the time from which the job could start.

@@ -7,9 +7,9 @@ _PATH = re.compile(r"sqlite(\+pysqlite)?://[^@?]*")
 
 
 def masked(url: object) -> str:
-    """Return an unusable URL without what may be a secret: everything but a path is left out.
+    """Return an invalid URL without possible secrets: only a path is kept.
 
-    One that can be used is shown by its store (`Store.url`).
+    For valid URLs, use `Store.url`.
 
     >>> masked("sqlite:///jobs.db"), masked("mysql://me:pass/w@rd@db/app"), masked("password=x")
     ("'sqlite:///jobs.db'", "'mysql://...'", 'text without a scheme')

@@ -78,7 +78,7 @@ def known() -> dict[str, list[str]]:
 
 
 def adopt(known: dict[str, list[str]]) -> None:
-    """Take over, in a child process, what the parent process knows."""
+    """Take over the application's modules of the parent, in a child process."""
     _packages.update(known["packages"])
     _folders.update(known["folders"])
     _look_again()

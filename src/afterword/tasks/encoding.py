@@ -115,7 +115,7 @@ def _is_unset(model: BaseModel, name: str) -> bool:
 
 
 def _computes_defaults(value: object) -> bool:
-    """Return True if a field of a model is at a default that is computed anew each time."""
+    """Return True if a field of a model is at a default that is computed each time."""
     return any(
         each.default_factory is not None and _is_unset(model, name)
         for _, model in _models(value, ())
@@ -207,7 +207,7 @@ def location(found: tuple[int | str, ...]) -> str:
 
 
 def first_of(error: ValidationError) -> ErrorDetails:
-    """Return the first thing that pydantic refuses."""
+    """Return the first error of pydantic."""
     return error.errors(include_url=False, include_context=False)[0]
 
 
@@ -221,7 +221,7 @@ def rule_of(first: ErrorDetails) -> str:
 
 
 def first_error(error: Exception) -> str:
-    """Return the place and the message of the first thing that pydantic refuses."""
+    """Return the place and the message of pydantic's first error."""
     if not isinstance(error, ValidationError):
         return str(error)
     first = first_of(error)

@@ -1,4 +1,4 @@
-"""Answers to options that do not exist, with the line that would be right."""
+"""Error messages for options that do not exist, with the correct line."""
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping

@@ -58,7 +58,7 @@ class TaskOptions:
         queue: the queue in which its jobs wait for a worker that serves it.
         priority: jobs with lower numbers start first among the due jobs of a queue; -1000 to 1000.
             Default: 0.
-        retries: the most retries of a job after errors. Default: the value of
+        retries: how often a job is retried after errors, at most. Default: the value of
             `Afterword(retries=)`; without that, none.
         backoff: the delay before a retry: seconds (doubled each time up to an hour, then shortened
             at random by up to half), a list of seconds, or a `Backoff`. Default: 1.
@@ -69,8 +69,9 @@ class TaskOptions:
         on_crash: "retry" runs a job again if its worker died with it; "fail" lets it fail, for work
             that must not be done twice. Default: "retry".
         tags: words to find its jobs by.
-        limit: the most jobs of the task that run at the same time, over all workers.
-        rate: the most jobs of the task that start in a period, over all workers: "10/s", "100/m".
+        limit: the number of jobs of the task that may run at the same time, over all workers.
+        rate: the number of jobs of the task that may start in a period, over all workers: "10/s",
+            "100/m".
         key: a function of the task's arguments; `limit` and `rate` then count the jobs of each of
             its values separately. It takes the arguments that it names:
             `key=lambda user_id: user_id`.

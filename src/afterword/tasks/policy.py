@@ -69,7 +69,7 @@ class Policy:
     """The rules for the outcomes of a job, from its call, its task and its application.
 
     Args:
-        retries: the most retries; None: not set anywhere.
+        retries: the number of retries, at most; None: not set anywhere.
         failures: failed attempts of this job so far.
         interrupted: shutdowns that have interrupted it so far.
     """
@@ -164,7 +164,7 @@ def decide_hand_over(
         return Cancelled(interruption.reason)
     if interruption is not None:
         return Released()
-    # Where we waited for the fleet is of no use to anybody.
+    # A traceback would only show where we waited for the fleet.
     told = reason_of(error) if isinstance(error, FleetUnavailable) else describe(error)
     return RetryAt(_SENDING.delay(failures + 1, chance), told)
 

@@ -226,7 +226,7 @@ def is_async(func: Callable[..., Any]) -> bool:
 
 
 def is_lasting(func: Callable[..., Any]) -> bool:
-    """Return False for functions that are made anew for each call: they would fill a cache."""
+    """Return False for functions that are created for each call: they would fill a cache."""
     return isinstance(func, types.FunctionType) and "<locals>" not in func.__qualname__
 
 

@@ -124,7 +124,7 @@ def decode_result(func: Callable[..., Any] | None, text: str | None) -> Any:
 def shown_result(func: Callable[..., Any] | None, text: str) -> str:
     """Return a stored result as FastAPI would show it: by aliases, with computed fields.
 
-    If the function is unknown, or what it returned does not fit it any more, the result is shown as
+    If the function is unknown, or the result no longer fits its annotation, the result is shown as
     it is stored.
     """
     if func is None or _kind(func) is _kind_of_any():

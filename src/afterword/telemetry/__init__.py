@@ -3,17 +3,16 @@
     __init__.py   the log: the only module that turns events into lines
     tracing.py    spans, by OpenTelemetry
     metrics.py    counters and histograms of this process, by OpenTelemetry
-    listeners.py  whether anybody listens, which is asked for each job
+    listeners.py  checks, for each job, if spans, metrics and log lines are collected
     sentry.py     the scope of an attempt, for Sentry
 
 A line is: verb, job id, task, attempt, then key=value. It never contains arguments or results, and
 long values are cut. The logger is `afterword`; the application sets its level and handlers.
 
-What tells one kind of line from another, the verb and the task, is part of the record's template,
-so that Sentry and its like put together what belongs together. Records about a job have job_id,
-task, queue, attempt, job_tags and trace_id as attributes (`extra`). A failure's record has the
-exception as `exc_info`, or a stand-in if it was raised in another process, and the text that
-`redact` has let through as `exc_text`; it is handled in the context of the attempt.
+The verb and the task are part of the record's template, so that Sentry groups lines by them.
+Records about a job have job_id, task, queue, attempt, job_tags and trace_id as attributes
+(`extra`). A failure's record has the exception as `exc_info`, or a replacement if it was raised in
+another process, and the redacted text as `exc_text`; it is handled in the context of the attempt.
 """
 
 import contextvars

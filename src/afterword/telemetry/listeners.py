@@ -1,15 +1,15 @@
-"""Listeners: whether the application wants spans, metrics, log lines or scopes of Sentry.
+"""Listeners: checks if spans, metrics, log lines and scopes of Sentry are collected at all.
 
-These questions are asked for each job, and the answer is mostly no, so they are cheap, and in one
-place. What is then sent is in the other modules.
+They are called for each job, and the answer is mostly no, so they must be cheap. The other modules
+send the data.
 
 **Providers of OpenTelemetry** are the global one, or the one that an application was given. FastAPI
 takes providers, too: `FastAPI(telemetry={"tracer_provider": ...})`. If all applications that have
-started here were given the same one, spans and metrics go to it. Else they go to the global
-provider and, as long as there is none, to that of the application that started last.
+started here were given the same one, spans and metrics go to it. Otherwise they go to the global
+provider or, as long as there is none, to the provider of the application that started last.
 
 The API of OpenTelemetry and the SDK of Sentry are never imported here first: as long as no other
-code has imported them, nobody listens, and the answer is a look into `sys.modules`.
+code has imported them, nothing is collected, and a check is a look-up in `sys.modules`.
 """
 
 import logging
@@ -57,7 +57,7 @@ class Providers:
         self._only = self._last if same else None
 
     def get(self) -> Any:
-        """Return the provider; None: nobody listens."""
+        """Return the provider; None if there is none."""
         if self._only is not None:
             return self._only
         get_global = getattr(sys.modules.get(self._module), self._function, None)

@@ -8,8 +8,9 @@
     afterword.slots, .slots.used  of this worker
     afterword.queue.jobs, .queue.oldest, .schedule.lag, .workers    of the whole store
 
-Nothing is imported or counted as long as no other code has set a provider, but for two totals that
-Prometheus reads too (`afterword.exporter`). What is of the store is read when an exporter asks.
+Nothing is imported or counted as long as no other code has set a provider, except two totals that
+Prometheus also reads (`afterword.exporter`). Gauges of the store are read when an exporter asks for
+them.
 """
 
 import contextlib
@@ -37,7 +38,7 @@ class Watched(Protocol):
         """Read one; in any thread."""
 
 
-GAUGES = {  # by their names: the unit, and what they tell
+GAUGES = {  # by their names: the unit, and the description
     "afterword.slots": ("{slot}", "Attempts that this worker can run at the same time"),
     "afterword.slots.used": ("{slot}", "Attempts that this worker runs"),
     "afterword.workers": ("{worker}", "Workers that take jobs from the store"),
@@ -48,7 +49,7 @@ GAUGES = {  # by their names: the unit, and what they tell
 
 
 class Totals:
-    """Rare events that this process counts even if nobody listens, for Prometheus."""
+    """Rare events that this process always counts, for Prometheus."""
 
     def __init__(self) -> None:
         self.leases_lost = 0

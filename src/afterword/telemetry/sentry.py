@@ -1,4 +1,4 @@
-"""The scope of an attempt, for Sentry: what its events have beside the exception.
+"""The scope of an attempt, for Sentry: the tags and the task's name in its events.
 
 Sentry takes errors from the log. Its SDK is not imported here first; if the application has, events
 of an attempt, also those that the task itself sends, get tags and the name of the task, and what

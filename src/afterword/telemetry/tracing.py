@@ -1,7 +1,7 @@
 """Traces: a span where a job is added, and a span for each attempt at it.
 
     send shop.mail:welcome        in the request; its context is stored with the job
-    process shop.mail:welcome     for each attempt, in whichever process runs it
+    process shop.mail:welcome     for each attempt, in the process that runs it
 
 The OpenTelemetry API is used with the provider of the application (`listeners.py`).
 
@@ -36,7 +36,7 @@ _known: "tuple[TracerProvider, Tracer] | None" = None
 def send(job_id: str, task: str, queue: str) -> Mapping[str, str] | None:
     """Make the span of a job that is added; return its context as text, to be stored with the job.
 
-    None: nobody listens.
+    None: there is no provider.
     """
     tracer = _tracer()
     if tracer is None:
@@ -54,7 +54,7 @@ def process(
     age: float,
     within: float,
 ) -> "AttemptTrace | None":
-    """Begin the span of an attempt; None: nobody listens.
+    """Begin the span of an attempt; None: there is no provider.
 
     Args:
         options: as stored with the job; they have the context of the span that sent it.
@@ -83,7 +83,7 @@ def carry(context: Mapping[str, str] | None) -> None:
 
 
 def joined(context: Mapping[str, str] | None) -> "AttemptTrace | None":
-    """Continue the span of an attempt in another process; None: nobody listens here."""
+    """Continue the span of an attempt in another process; None: there is no provider here."""
     if not context or _tracer() is None:
         return None
 

@@ -366,7 +366,7 @@ def check_restore_keeps_what_was_known(store: Store) -> None:
 
 
 def check_restore_is_idempotent(store: Store) -> None:
-    """Jobs that exist already, in whatever state, are not changed."""
+    """Jobs that exist already, in any state, are not changed."""
     records = _one_of_each(store)
     store.restore(records)
     join(store, "bob")
@@ -433,7 +433,7 @@ def check_restore_refuses_nonsense(store: Store) -> None:
         expect_refused(store, lambda bad=bad: store.restore([good, bad]), what)  # type: ignore[misc]
 
 
-# ---------------------------------------------------------------------- all of them
+# ---------------------------------------------------------------------- all actions
 
 
 def check_acting_is_undone_with_its_transaction(store: Store) -> None:

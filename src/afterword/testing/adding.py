@@ -45,7 +45,7 @@ def check_add_queues(store: Store) -> None:
 
 
 def check_add_answers_for_each_job(store: Store) -> None:
-    """Add tells for each job, in order, if it is new."""
+    """Add returns for each job, in order, if it is new."""
     old, new = a_job(), a_job()
     expect([], added(store, []), "an empty batch")
     expect([True], added(store, [old]), "a new job")

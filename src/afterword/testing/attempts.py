@@ -1,4 +1,4 @@
-"""The contract of what a job keeps: its attempts, failures, result, children and progress."""
+"""The contract of the data that a job keeps: attempts, failures, result, children, progress."""
 
 from collections.abc import Sequence
 
@@ -149,7 +149,7 @@ def check_attempts_are_forgotten_with_their_job(store: Store) -> None:
         expect([(2, "completed", None)], _ends(store.attempts(each.id)), "attempts")
 
 
-# ---------------------------------------------------------------------- what a job keeps
+# ---------------------------------------------------------------------- data of a job
 
 
 def check_a_job_keeps_what_was_said_of_it(store: Store) -> None:
@@ -240,7 +240,7 @@ def check_results_are_kept(store: Store) -> None:
 
 
 def check_children_are_added_with_the_end(store: Store) -> None:
-    """The jobs that an attempt adds exist once its outcome is accepted, whatever it is."""
+    """The jobs that an attempt adds exist once its outcome is accepted, for any outcome."""
     outcomes: tuple[Outcome, ...] = (Completed(), Failed("error"), RetryAt(LONG, "error"))
     for outcome in outcomes:
         attempt = running(store, a_job().id)

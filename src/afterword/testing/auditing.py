@@ -1,4 +1,4 @@
-"""The contract of the audit: what people did, written together with it."""
+"""The contract of the audit: actions of people, written in the same transaction."""
 
 from afterword.model.audit import Actor
 from afterword.store.protocol import Declared, Store
@@ -19,7 +19,7 @@ class _Undone(Exception):
 
 
 def check_actions_are_audited(store: Store) -> None:
-    """Each action of a person is in the audit: who, where, what, on which and on how many."""
+    """Each action of a person is in the audit, with name, place, verb, targets and count."""
     expect([], list(store.audit()), "audit of a new store")
     first = store.now()
     jobs = [a_job() for _ in range(3)]
@@ -53,7 +53,7 @@ def check_actions_are_audited(store: Store) -> None:
 
 
 def check_what_changed_nothing_is_not_audited(store: Store) -> None:
-    """An action that changed nothing is not in the audit, and nor is one that is nobody's."""
+    """An action that changed nothing is not in the audit, nor is one without an actor."""
     job = a_job()
     store.add([job])
     store.retry([job.id], by=ANN)
@@ -66,7 +66,7 @@ def check_what_changed_nothing_is_not_audited(store: Store) -> None:
 
 
 def check_an_action_that_fails_is_not_audited(store: Store) -> None:
-    """The audit is written in the transaction of the action: neither is there without the other."""
+    """The audit is written in the transaction of the action: both are committed, or neither."""
     job = a_job()
     store.add([job])
     try:
@@ -94,7 +94,7 @@ def check_other_actions_are_noted(store: Store) -> None:
 
 
 def check_batches_of_one_action_are_one(store: Store) -> None:
-    """An action on all that match is one action, however many calls it takes."""
+    """An action on all that match is one action, for any number of calls."""
     jobs = [a_job() for _ in range(5)]
     store.add(jobs)
     ids = [job.id for job in jobs]

@@ -118,7 +118,7 @@ def check_released(store: Store) -> None:
 
 
 def check_settle_answers_for_each(store: Store) -> None:
-    """Settle tells for each attempt, in order, if its outcome was accepted."""
+    """Settle returns for each attempt, in order, if its outcome was accepted."""
     join(store, "ann")
     store.add([a_job() for _ in range(4)])
     claims = claim(store)

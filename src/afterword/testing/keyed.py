@@ -92,7 +92,7 @@ def check_a_key_is_taken_until_the_end(store: Store) -> None:
 
 
 def check_a_key_is_free_after_the_end(store: Store) -> None:
-    """A key is free once its job has ended, in whatever state."""
+    """A key is free once its job has ended, in any state."""
     join(store, "ann")
     for outcome in _FINAL:
         job = _keyed()
@@ -129,7 +129,7 @@ def check_unique_ended(store: Store) -> None:
 
 
 def check_conflicts_are_told(store: Store) -> None:
-    """The answer that names another job tells if that one is a different call."""
+    """The answer that names another job says if that job is a different call."""
     first = _keyed(arguments='{"n":1}')
     store.add([first])
     others = [

@@ -125,7 +125,7 @@ def check_purge_keeps_jobs_of_schedules_for_minutes(store: Store) -> None:
 
 
 def check_purge_keeps_unfinished_jobs(store: Store) -> None:
-    """Jobs that have not ended are never purged, however old they are."""
+    """Jobs that have not ended are never purged, at any age."""
     attempt = running(store)
     store.add([a_job(run_at=PAST)])
     expect(0, store.purge(0.0, BATCH), "purged")
@@ -193,7 +193,7 @@ def check_changed_when_a_follower_is_ready(store: Store) -> None:
 
 def _is_notified(store: Store, heard: threading.Event, every: float) -> bool:
     """Return True if a listener is notified, or finds it out as a worker would."""
-    until = time.monotonic() + 5.0
+    until = time.monotonic() + 30.0
     while time.monotonic() < until:
         if heard.wait(every) or store.changed():
             return True
@@ -201,7 +201,7 @@ def _is_notified(store: Store, heard: threading.Event, every: float) -> bool:
 
 
 def check_listen_tells_of_new_jobs(store: Store) -> None:
-    """A listener is notified of a new job, or finds it by calling `changed` as often as told."""
+    """A listener is notified of a new job, or finds it by calling `changed` at the interval."""
     heard = threading.Event()
     every = store.listen(heard.set)
     expect(True, 0 < every <= 60, "seconds between two looks are sensible")

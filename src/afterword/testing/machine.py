@@ -250,7 +250,7 @@ class StoreMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------ what people do
 
     def pick_job(self, index: int) -> ModelJob | None:
-        """A job of any state; sometimes one that there is not."""
+        """A job of any state; sometimes one that does not exist."""
         jobs = [*self.model.jobs.values(), None]
         return jobs[index % len(jobs)]
 
@@ -320,7 +320,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(index=_index)
     def roll_back(self, index: int) -> None:
-        """Whatever a transaction that fails has done, nothing of it stays."""
+        """A transaction that fails has no effect."""
         claim = self.pick_claim(index)
         try:
             with self.store.transaction():

@@ -1,4 +1,4 @@
-"""The contract in the plainest Python: a store as a dictionary of jobs."""
+"""The contract in simple Python: a store as a dictionary of jobs."""
 
 from dataclasses import dataclass, field
 
@@ -93,7 +93,7 @@ class Model:
         return unique_key is not None and unique_key in {job.unique_key for job in jobs}
 
     def share(self, job: ModelJob, request_id: str | None) -> None:
-        """Another request is given this job: neither can take it back."""
+        """Share this job with another request: neither can take it back."""
         if job.request_id != request_id:
             job.shared, job.on_failure = True, "continue"
 
@@ -201,7 +201,7 @@ class Model:
         return job is not None
 
     def forget(self, job: ModelJob) -> None:
-        """As if it had never been."""
+        """Remove the job, as if it had not been added."""
         for follower in self.followers(job.id):
             follower.after = job.after
         del self.jobs[job.id]

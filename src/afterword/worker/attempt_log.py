@@ -1,7 +1,7 @@
 """The log of an attempt: the last lines that loggers wrote in its context.
 
-It takes records where Python gives them to handlers, whichever handlers there are. No handler is
-added to the root logger: `logging.basicConfig` does nothing once that has one.
+It takes records where Python passes them to handlers. No handler is added to the root logger,
+because `logging.basicConfig` does nothing once the root logger has one.
 """
 
 import logging
@@ -48,7 +48,7 @@ class AttemptLog:
         self._lock = threading.Lock()
 
     def add(self, line: str) -> None:
-        """Add a line, and leave out the oldest ones that are too much then."""
+        """Add a line, and remove the oldest ones beyond the limits."""
         line = truncate(line, LINE_LIMIT)
         with self._lock:
             self._lines.append(line)
@@ -58,7 +58,7 @@ class AttemptLog:
                 self._left_out += 1
 
     def text(self) -> str | None:
-        """Return what is to be stored; None if nothing was written."""
+        """Return the text to store; None if nothing was written."""
         with self._lock:
             lines, left_out = list(self._lines), self._left_out
         if not lines:
@@ -81,7 +81,7 @@ class SentLog(AttemptLog):
 
 
 def line_of(record: logging.LogRecord) -> str:
-    """Format a record, whatever its arguments are: its own handlers tell of mistakes."""
+    """Format a record; it never raises, because the logger's handlers report mistakes."""
     try:
         return _FORMATTER.format(record)
     except Exception as error:

@@ -64,7 +64,7 @@ class Prefetch:
             self._measured_from, self._ended = now, 0
 
     def forget_measure(self) -> None:
-        """Forget how fast attempts have ended: the next backlog may be another one."""
+        """Forget how fast attempts have ended: the next backlog may have other tasks."""
         self._ahead = self._ended = 0
 
     def note_end(self, *, idle: bool) -> None:

@@ -1,6 +1,7 @@
 """One attempt, from claim to outcome.
 
-An executor never raises and never writes: whatever user code does, the attempt ends as a value.
+An executor never raises and never writes: the attempt ends as a value, for any behaviour of user
+code.
 `async def` tasks run in the worker's event loop, `def` tasks in one of its threads. They do not see
 the context variables of the request, because an attempt may run on another machine.
 
@@ -163,7 +164,7 @@ def prepare(
 
     Raises:
         UnknownTask: this application does not have the task.
-        InjectionError: what it needs can never be had here.
+        InjectionError: a dependency can never be provided here.
         ArgumentError: the stored arguments do not fit it.
     """
     target = targets.find(claim.task)
@@ -247,7 +248,7 @@ def waiting_in(loop: asyncio.AbstractEventLoop) -> Wait:
 
 
 async def ending_of(awaitable: Awaitable[Any]) -> Ending:
-    """Await it, and return how it ended: a SystemExit that got out would end the loop."""
+    """Await it, and return its end: a SystemExit that is raised here would end the loop."""
     try:
         return Ending(value=await awaitable)
     except BaseException as error:
@@ -314,7 +315,7 @@ def _is_why(interruption: Interruption | None, ending: Ending, context: TaskCont
     """Return True if the attempt ended because it was told to."""
     if interruption is None:
         return False
-    if ending.error is None:  # one that returns after its time is too late, whatever it returns
+    if ending.error is None:  # a return after the time limit is too late, with any value
         return context.heeded or interruption.why is Why.TIMEOUT
     asked = interruption.why in (Why.CANCELLED, Why.TIMEOUT)
     return asked or isinstance(ending.error, asyncio.CancelledError) or context.heeded

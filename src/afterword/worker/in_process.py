@@ -44,8 +44,8 @@ from afterword.worker.progress import EVERY, Progress
 from afterword.worker.services import WorkerServices
 
 HANDLER = f"{__name__}:run"
-BEGUN = "begun"  # what a child says first: from then on the attempt's time counts
-PROGRESS = "progress"  # what its task says of itself
+BEGUN = "begun"  # the first message of a child: the time limit of the attempt starts
+PROGRESS = "progress"  # the progress of its task
 LOG = "log"  # a line of its log, if that is kept
 _OUTCOMES: Mapping[str, type[Outcome]] = {
     kind.__name__: kind
@@ -108,7 +108,7 @@ Send = Callable[[dict[str, Any]], None]
 
 @cache
 def _injection() -> Injection:
-    """The injection of this process, also for jobs that its tasks add for others."""
+    """The injection of this process, also for jobs that its tasks add."""
     return injection_of()
 
 

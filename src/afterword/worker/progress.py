@@ -149,7 +149,7 @@ class Progress:
         return Report(self._claim, json.dumps(values, separators=(",", ":"), ensure_ascii=False))
 
     def put_back(self) -> None:
-        """Note the change again, because what was taken could not be written."""
+        """Note the change again, because the taken changes could not be written."""
         self._changed = True
         self._note(self)
 

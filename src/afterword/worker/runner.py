@@ -203,7 +203,7 @@ class Runner:
             self._threads.submit(lambda: self._run_sync(running))
 
     def _trace(self, attempt: Attempt) -> tracing.AttemptTrace | None:
-        """Begin the span of an attempt, if anybody listens."""
+        """Begin the span of an attempt, if spans are collected."""
         claim = attempt.claim
         return tracing.process(
             claim.id,
@@ -280,7 +280,7 @@ class Runner:
         self._settle(running, outcome, children)
 
     def _end(self, running: _Running, ending: Ending) -> None:
-        """Free the slot, because the function has returned, and end the attempt if need be."""
+        """Free the slot, because the function has returned, and end the attempt if necessary."""
         mine = running.take_outcome_right()
         if running.limit is not None and mine:
             self._in_loop(running.limit.cancel)
@@ -295,7 +295,7 @@ class Runner:
         interruption = running.interruption
         ends = self.closing or self.loop_ends
         if interruption is None and ends and _is_cut_off(ending):
-            interruption = Interruption(Why.SHUTDOWN)  # by whoever ends the event loop
+            interruption = Interruption(Why.SHUTDOWN)  # the event loop ends
         try:
             outcome = conclude(running.attempt, ending, interruption)
         except Exception as error:  # of a class in `retry_on`, say; the job has to end all the same
@@ -407,7 +407,7 @@ class Runner:
             self._reports.write_last(progress, lambda: self._settlements.add(settlement))
 
     def _note_completed(self, running: _Running, outcome: Outcome) -> None:
-        """Note an attempt that `complete_in` has completed, whatever the task did afterwards."""
+        """Note an attempt that `complete_in` has completed; the rest of the task has no effect."""
         claim = running.attempt.claim
         cause = self._cause_of(running)
         if not isinstance(outcome, Completed):
@@ -418,7 +418,7 @@ class Runner:
         self._forget(claim)
 
     def _cause_of(self, running: _Running) -> telemetry.Cause:
-        """Collect what logs and metrics tell of the end of an attempt."""
+        """Collect the facts about the end of an attempt, for logs and metrics."""
         context, claim = running.context, running.attempt.claim
         due_at = claim.created_at if claim.due_at is None else claim.due_at
         return telemetry.Cause(

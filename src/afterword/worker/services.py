@@ -24,13 +24,13 @@ class WorkerSettings:
     Args:
         concurrency: attempts at the same time.
         queues: the queues that the worker serves.
-        redact: removes from an error's text what must not be stored.
+        redact: removes secrets from an error's text.
         retries: for tasks that do not set their own; None: no default.
         on_failed: called, in any thread, when a job has failed for good; returns at once.
         retries_at_once: the retries of a job that do not wait; more than 0 in tests only.
         log_lines: how many lines of its log are kept with an attempt; 0: none.
-        trace_within: seconds from the adding of a job within which the span of an attempt is a
-            child of the span that added it.
+        trace_within: seconds after the job was added in which the span of an attempt is a child of
+            the span that added it.
     """
 
     concurrency: int

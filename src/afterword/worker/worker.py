@@ -1,10 +1,10 @@
-"""The worker: takes jobs and has their attempts run.
+"""The worker: takes jobs and runs their attempts.
 
-Jobs come in two ways. Those of this process's own requests are offered and start at once: adding
-them gave this worker attempt 1 already. All others are claimed from the store, as many as slots are
-free and a few more (`claims`), whenever the store's thread finds that something may be claimable,
-and once a second. Jobs with a limit or a rate are always claimed, because only the store knows what
-runs in other processes.
+Jobs come in two ways. Jobs of this process's own requests are offered and start at once: this
+worker has had their attempt 1 since they were added. All others are claimed from the store, as many
+as there are free slots and a few more (`claims`), when the store's thread finds that jobs may be
+claimable, and once a second. Jobs with a limit or a rate are always claimed, because only the store
+knows which jobs run in other processes.
 
 `runner` runs the attempts.
 """
@@ -316,7 +316,7 @@ class Worker:
             self._put_back(claim, error, delay=0.0)
         except InjectionError as error:
             self._fail(claim, error)
-        except Exception as error:  # whatever the arguments' own types raise
+        except Exception as error:  # the types of the arguments may raise anything
             self._put_back(claim, error, delay=PARKED_FOR)
         else:
             self._runner.run(attempt)
@@ -370,7 +370,7 @@ class Worker:
     # ------------------------------------------------------------------ in tests
 
     def hold(self, held: bool) -> None:
-        """Start nothing but by `run_due`, or start jobs as usual again."""
+        """Start jobs by `run_due` only, or start them as usual again."""
         self._held = held
         self._claims.stopped = held or self._draining
         self._claims.ask()
@@ -390,7 +390,7 @@ class Worker:
         return ran
 
     async def claim_due(self, most: int) -> Sequence[Claim]:
-        """Start up to `most` due jobs, of any queue, if there are so many free slots."""
+        """Start up to `most` due jobs, of any queue, as far as there are free slots."""
         worker, limit, skipped = self._leases.worker, min(most, self._free), self._skipped()
 
         def claim(store: Store) -> Sequence[Claim]:
@@ -416,10 +416,10 @@ class Worker:
             self._in_loop(lambda: self._runner.cancel(wanted))
 
     def _obey(self, store: Store) -> None:
-        """Obey the rules of queues from now on, and then note that in the store.
+        """Apply the rules of queues from now on, and then note that in the store.
 
-        It waits for a start that is under way, but only for a moment, since that may import the
-        user's code. Otherwise the next look notes it.
+        It waits briefly for a job that is just starting, because that may import the user's code.
+        If the start takes longer, the next look notes the rules.
         """
         rules = store.rules(self._leases.worker)
         self._ruled = rules.queues
@@ -440,7 +440,7 @@ class Worker:
 
 
 def _logs_of(settings: WorkerSettings) -> Callable[[], AttemptLog] | None:
-    """Return what makes the log of an attempt; None: none is kept."""
+    """Return the function that makes the log of an attempt; None: no logs are kept."""
     if not settings.log_lines:
         return None
     collect(current_log)

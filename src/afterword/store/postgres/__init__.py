@@ -1,12 +1,12 @@
 """Jobs in PostgreSQL: for any number of machines.
 
-Everything lives in the schema `afterword` of the application's database, or of one of its own. The
-statements are set-based (one for any number of jobs), leases and due times are measured by the
-server's clock, and workers are told of new jobs by NOTIFY, sent after the commit; what that misses
-is found by polling.
+Everything is in the schema `afterword`, in the application's database or in a separate one. The
+statements are set-based (one for any number of jobs), and leases and due times are measured by the
+server's clock. Workers are notified of new jobs by NOTIFY, sent after the commit; jobs whose
+notification is lost are found by polling.
 
-Two connections for each process: one writes, for the store's thread; one is for people, and for any
-thread. A process that runs jobs has a third one, which listens.
+Each process has two connections: one that writes, for the store's thread, and one for queries and
+actions of people, from any thread. A process that runs jobs has a third one, which listens.
 
 A worker on this machine whose process has died is noticed at once, by its lock file; one on another
 machine when its lease has run out.
@@ -129,7 +129,7 @@ class PostgresStore:
     # ------------------------------------------------------------------ news
 
     def listen(self, heard: Callable[[], object]) -> float:
-        """Start the listener; behind a pooler, which forgets it, `changed` is asked more often."""
+        """Start the listener; behind a pooler, which drops it, `changed` is called more often."""
         self._writer.heard = self._listener.on_heard = heard
         if self._writer.session.pooled:
             return _LOOK_OFTEN
@@ -138,7 +138,7 @@ class PostgresStore:
         return _LOOK_EVERY
 
     def changed(self) -> bool:
-        """Return True if something was announced, or if our own news was not told."""
+        """Return True if jobs were announced, or were committed here without waking anyone."""
         writer = self._writer
         if writer.opened and not self._listener.started and not writer.session.pooled:
             self._listener.start()

@@ -68,7 +68,7 @@ class Actions:
     def delete(
         self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
     ) -> Sequence[bool]:
-        """Forget queued and ended jobs."""
+        """Delete queued and ended jobs."""
         wanted = uuids(ids)
         with self._people.acting() as session:
             wanted = _of_tenant(session, wanted, tenant)
@@ -88,7 +88,7 @@ class Actions:
     def pause(
         self, queues: Sequence[str], by: Actor | None = None, within: float = NOTED_WITHIN
     ) -> bool:
-        """Let no worker start jobs of these queues; returns when none does."""
+        """Stop workers from starting jobs of these queues; returns when all have noted it."""
         with self._people.acting() as session:
             session.execute("pause_queues", {"names": list(queues), "paused": True})
             note_action(session, "pause", queues, len(queues), by)
@@ -97,7 +97,7 @@ class Actions:
 
     @repeated
     def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
-        """Let the workers go on with these queues."""
+        """Let the workers start jobs of these queues again."""
         with self._people.acting() as session:
             session.execute("pause_queues", {"names": list(queues), "paused": False})
             note_action(session, "resume", queues, len(queues), by)
@@ -116,7 +116,7 @@ class Actions:
         by: Actor | None = None,
         within: float = NOTED_WITHIN,
     ) -> bool:
-        """Set how many jobs of these queues may run at a time; returns when it holds."""
+        """Limit the jobs of these queues that run at a time; returns when all have noted it."""
         values = {"names": list(queues), "concurrencies": list(queues.values())}
         with self._people.acting() as session:
             if not session.execute("limit_queues", values):
@@ -133,7 +133,7 @@ class Actions:
             note_action(session, action, targets, count, by)
 
     def wait_noted(self, timeout: float) -> bool:
-        """Wait until the rules hold in every process."""
+        """Wait until all workers have noted the rules."""
         with self._people.looking() as session:
             ((version, _, _),) = session.execute("rules", {"worker": ""})
         return self._wait_noted(version, timeout)
@@ -166,7 +166,7 @@ class Actions:
 def note_action(
     session: Session, action: str, targets: Sequence[str], count: int, by: Actor | None
 ) -> None:
-    """Write an action into the audit, unless it is nobody's or has changed nothing."""
+    """Write an action into the audit, unless it has no actor or has changed nothing."""
     if by is not None and count:
         session.execute("note_action", audit_row(action, targets, count, by))
 

@@ -1,7 +1,7 @@
 """Add jobs: each once, and of those with one unique key only one at a time.
 
-The index decides which one that is. A transaction that adds a key which another one has just added
-waits for the end of that, and then either finds that job or takes its place.
+The index decides which one is added. If another transaction has just added the same key, this one
+waits for its end. Then it either finds that job or adds its own.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,9 @@
 """Lists as parameters: PostgreSQL's arrays, written as text.
 
-The driver's own way looks for the type of the elements, and took a quarter of the CPU time of the
+The driver's own way determines the type of the elements, and took a quarter of the CPU time of the
 store's thread. Our statements name the type of each array (`CAST(:ids AS uuid[])`), so the server
-knows it. And a statement is prepared once, because its parameters have no types that change.
+knows it. Besides, a statement is prepared only once, because the types of its parameters never
+change.
 """
 
 from typing import Any

@@ -1,13 +1,13 @@
 """Claims: a worker gets the jobs that are due, as far as limits and rates allow.
 
-One statement takes what is due, and passes over paused queues and what has reached its limit
-already. Several workers do so at the same time, and none of them sees what the others are taking.
-So if something was taken that has a limit or a rate, this is decided under a lock for its queue or
-key, which lasts until the commit: what is counted then cannot become more, and what is too much is
-put off. A job without a limit costs nothing of this.
+One statement takes the due jobs, except those of paused queues and those whose limit is already
+reached. Several workers do so at the same time, and none of them sees the jobs that the others are
+taking. So jobs with a limit or a rate are then checked under a lock for their queue or key, which
+lasts until the commit: meanwhile no other process can start more of them, and the jobs beyond the
+limit are put off. Jobs without a limit do not need this.
 
-A lock that another process holds is not waited for: everything that is claimed and settled here
-would wait, too. The jobs that it guards are put off, and left alone for a moment.
+If another process holds such a lock, this process does not wait for it, because all its claims and
+outcomes would wait, too. It puts off the jobs of this queue or key, and skips them for a moment.
 """
 
 import json
@@ -106,7 +106,7 @@ class Claiming:
         return QueueRules(version, noted, frozenset(names))
 
     def take_note(self, worker: str, version: int | None) -> None:
-        """Note that this worker starts nothing against these rules any more."""
+        """Note that this worker follows these rules."""
         with self._writer.transaction():
             self._writer.execute("take_note", {"worker": worker, "version": version})
 

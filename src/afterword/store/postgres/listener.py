@@ -1,6 +1,6 @@
-"""A thread that hears of other connections' commits (LISTEN), and says: look.
+"""A thread that is notified of other connections' commits (LISTEN), and wakes the worker.
 
-What it misses while its connection is down is found by polling, so it is a hint and no promise.
+It is a hint: jobs that are committed while its connection is down are found by polling.
 """
 
 import os
@@ -25,7 +25,7 @@ class Listener:
 
     Args:
         parameters: to connect directly; a pooler forgets its listeners.
-        is_ours: True for a server process whose news this process has already.
+        is_ours: True for the server process of one of our own connections, which needs no hint.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Listener:
         return True
 
     def remind(self, seconds: float) -> None:
-        """Act, in so many seconds, as if something had been announced; harmless when stopped."""
+        """Wake the worker in so many seconds, as for a notification; harmless when stopped."""
         if self._thread is not None:
             self._remind_at = time.monotonic() + seconds
             os.write(self._wake_writer, b"x")
@@ -134,5 +134,5 @@ class Listener:
         try:
             if (on_heard := self.on_heard) is not None:
                 on_heard()
-        except Exception as error:  # whatever it is, the next news must be heard
+        except Exception as error:  # after any error, the next notification must be handled
             telemetry.step_failed(error)

@@ -49,7 +49,7 @@ class PeopleConnection:
             yield session
 
     def claimable(self, session: Session) -> None:
-        """Note that something became claimable; all processes are told after the commit."""
+        """Note that jobs became claimable; all processes are notified after the commit."""
         self._writer.claimable(session)
 
     @contextmanager

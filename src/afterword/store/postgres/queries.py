@@ -45,7 +45,7 @@ _BLOATED = "Vacuum cannot keep up: look for long transactions, then VACUUM after
 
 
 class Queries:
-    """Answers what people ask."""
+    """Answers queries of people."""
 
     def __init__(self, people: PeopleConnection, clock: Clock, locks: Locks) -> None:
         self._people = people
@@ -124,7 +124,7 @@ class Queries:
     def count(
         self, wanted: Filter = EVERYTHING, limit: int | None = None
     ) -> Mapping[JobState, int]:
-        """Count the jobs in each state, as far as they are to be counted."""
+        """Count the jobs in each state, up to the limit."""
         values = {**filter_values(wanted), "limit": limit}
         counts = dict.fromkeys(JobState, 0)
         with self._people.looking() as session:
@@ -181,7 +181,7 @@ class Queries:
 
     @repeated
     def examine(self) -> Sequence[Remark]:
-        """Report on the server, as it sees itself."""
+        """Report on the server, from its own settings and statistics."""
         # Not `looking`: that would show the other transactions as they were when it began.
         with self._people.acting() as session:
             before = self._clock.now()

@@ -26,7 +26,7 @@ class Scheduling:
         return float(now)
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known, or note that they are still there."""
+        """Declare schedules, or note that they still exist."""
         last = {each.name: each for each in schedules}
         rows = (
             (each.name, each.task, each.rule, each.words, each.next_at) for each in last.values()
@@ -37,7 +37,7 @@ class Scheduling:
             self._writer.execute("declare", values)
 
     def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
-        """Return those with an occurrence to deal with, the earliest first."""
+        """Return those with a due occurrence, the earliest first."""
         values = {"names": list(rules), "rules": list(rules.values())}
         with self._writer.transaction():
             return [Due(*row) for row in self._writer.execute("due", values)]
@@ -55,7 +55,7 @@ class Scheduling:
 
     @repeated
     def pause_schedule(self, name: str, paused: bool, by: Actor | None = None) -> bool:
-        """Let a schedule make no jobs, or make them again."""
+        """Stop a schedule from creating jobs, or let it create them again."""
         with self._people.acting() as session:
             known = bool(session.execute("pause_schedule", {"name": name, "paused": paused}))
             action = "pause schedule" if paused else "resume schedule"

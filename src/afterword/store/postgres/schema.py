@@ -13,7 +13,7 @@ _MIGRATIONS = migrations.load(__package__ or "")
 
 
 class Schema:
-    """Takes the schema into use.
+    """Finds, creates and migrates the schema.
 
     Args:
         session: the one that writes, which no transaction uses meanwhile.
@@ -23,7 +23,7 @@ class Schema:
         self._session = session
 
     def open(self, create: bool) -> str:
-        """Find the schema, with `create` make or migrate it; returns the store's identity."""
+        """Find the schema, with `create` create or migrate it; returns the store's identity."""
         if self._missing():
             if not create:
                 raise StoreUnavailable(

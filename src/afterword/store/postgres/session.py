@@ -1,16 +1,16 @@
 """One connection to the server, which comes back after it was lost.
 
 A connection is lost when the server restarts, fails over or ends it, when the network drops it, or
-when an answer does not come in time. What then?
+when an answer does not come in time. Then:
 
 - Before COMMIT was sent, nothing has happened: `StoreInterrupted`, and the caller may repeat the
-  transaction at once. So it is when the server ends a deadlock by undoing one of those in it.
+  transaction at once. The same is raised if the server undoes a transaction to end a deadlock.
 - After COMMIT was sent, its result is unknown: the session connects again and asks the server about
   that transaction (`pg_xact_status`). Committed: the answer stands. Aborted: as above.
 - The server does not answer for `_PATIENCE` seconds, or it has crashed since the transaction began:
   `StoreUnavailable`, and `in_doubt` is set. (After a crash, the number of a transaction that never
-  reached the disk is given out again: its status is then another one's.) The transaction may have
-  given this process jobs that it does not know of.
+  reached the disk is used again, so its status may belong to another one.) The transaction may have
+  given this process jobs for which it has no claims.
 
 While the server cannot be reached, tries to connect are spaced out, at random, up to `_MAX_PAUSE`.
 """
@@ -47,11 +47,11 @@ T = TypeVar("T")
 
 CHANNEL = "afterword"
 LOOKING = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"  # all of it at the same moment
-# Said, because a database can have another default: each statement must see what others committed.
+# A database can have another default, but each statement must see the commits of others.
 WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
 OLDEST_SERVER = 130000  # PostgreSQL 13, as the server writes it
-# For statements that find their rows by an index. The planner, left to itself, reads all of a table
-# of some ten thousand jobs to find a hundred of them, and does so again for each batch.
+# For statements that find their rows by an index. By default, the planner reads a whole table of
+# some ten thousand jobs to find a hundred of them, for each batch.
 PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 # All wait for the store's thread, so it does not wait for a transaction that may stay open.
 IMPATIENT = {"lock_timeout": "50"}  # milliseconds; a commit of another process is over by then
@@ -91,8 +91,8 @@ _of_parents: list[object] = []  # kept, or the driver would warn of connections 
 
 # A transaction's number, once it has one, and when it began.
 _MARK = "SELECT pg_current_xact_id_if_assigned()::text, now()::text"
-# Its status, and whether the server has crashed since: then it has started anew, or has thrown away
-# its statistics at least.
+# Its status, and a sign of a crash since then: the server has started again, or has at least reset
+# its statistics.
 _STATUS = """
 SELECT
     pg_xact_status(CAST(%s AS xid8)),
@@ -102,7 +102,7 @@ SELECT
 
 
 class TimedConnection(psycopg.Connection[Row]):
-    """Gives up when an answer does not come: a server behind a dead proxy never says no."""
+    """Gives up when an answer does not come: a server behind a dead proxy never answers."""
 
     answer_within = 10.0  # seconds
 
@@ -212,7 +212,7 @@ class Session:
         try:
             connection = self._connect()
         except (psycopg.Error, StoreError):
-            # At random: the processes that lost their server at once do not return at once.
+            # At random: the processes that lost their server together must not return together.
             self._pause_until = self._clock.monotonic() + self._pause * random.uniform(0.5, 1.5)
             self._pause = min(self._pause * 2, _MAX_PAUSE)
             raise
@@ -314,7 +314,7 @@ class Session:
         """Execute sql/<statement>.sql, which must return rows, inside a transaction.
 
         Args:
-            where: takes the place of the comment --where in it; never anybody's input.
+            where: replaces the comment --where in it; never user input.
         """
         cursor = self.send(statement, values, where)
         mark = self.connection().execute(_MARK) if self._number is None else None

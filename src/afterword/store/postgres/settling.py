@@ -49,7 +49,7 @@ def end_followers(
 
 
 def _free(session: Session, gone: Mapping[str, str | None]) -> list[Row]:
-    """Let followers wait for what the ones that are gone have waited for."""
+    """Let followers wait for the predecessors of the removed jobs."""
     before = {job_id: _before(job_id, gone) for job_id in sorted(gone)}
     if held := [after for after in before.values() if after is not None]:
         session.execute("hold_predecessors", {"ids": held})

@@ -54,7 +54,7 @@ class Upkeep:
     def renew(self, worker: str, lease: float) -> bool:
         """Extend the worker's lease, unless it has been taken off the list.
 
-        A commit in doubt may have given this worker jobs: it starts afresh.
+        A commit in doubt may have given this worker jobs, so it gets a new id.
         """
         with self._writer.transaction():
             renewed = bool(self._writer.execute("renew", {"worker": worker, "lease": lease}))
@@ -108,7 +108,7 @@ class Upkeep:
         return recovered
 
     def free_followers(self, limit: int) -> int:
-        """Free jobs that wait for one that is not there; the next call goes on behind these."""
+        """Free jobs whose predecessor does not exist; the next call continues behind these."""
         values = {"last": self._looked_to, "limit": limit}
         ((looked, last, missing),) = self._writer.ask("missing", values)
         self._looked_to = last if looked == limit else _FIRST_ID

@@ -8,10 +8,10 @@ from psycopg import conninfo
 
 from afterword.errors import ConfigurationError
 
-# A connection that has died without a word is noticed within seconds, not after two hours.
+# A connection that was lost silently is noticed within seconds, not after two hours.
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 _CONNECT_TIMEOUT = 5  # seconds
-# Whatever the role or the database has. With the first packet, because poolers pass this one on.
+# Overrides the setting of the role or database. In the start packet, which poolers pass on.
 _ALWAYS = {"client_encoding": "UTF8"}
 
 # Options in URLs for SQLAlchemy's asyncpg, and what libpq has instead.
@@ -77,9 +77,9 @@ def _refuse_options_of_asyncpg(rest: str) -> None:
 
 
 def _refuse_misread(rest: str, given: Mapping[str, object]) -> None:
-    """Refuse a password with an unescaped '@' or '/': libpq takes its end for a host or a path.
+    """Refuse a password with an unescaped '@' or '/': libpq reads its end as a host or a path.
 
-    It would be shown as such, and sent to a name server.
+    That would be shown in messages, and sent to a name server.
 
     Raises:
         ValueError: it is one.

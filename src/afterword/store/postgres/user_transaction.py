@@ -31,7 +31,7 @@ class UserTransaction:
         ]
 
     def reserving(self) -> Sequence[Statement]:
-        """No statement: a transaction may write whatever it has read."""
+        """No statement: a transaction may write after it has read."""
         return []
 
     def known(self, ids: Sequence[str]) -> Statement:
@@ -43,7 +43,7 @@ class UserTransaction:
         return Statement(text_of("keyed"), {"key": unique_key})
 
     def sharing(self, job_id: str, job: NewJob) -> Statement:
-        """Make the statement that gives a job that is there instead of this one."""
+        """Make the statement that shares an existing job instead of this one."""
         given = {"request_ids": [job.request_id], "unique_ended": [job.unique_ended]}
         return Statement(text_of("share"), {**given, "ids": [job_id]})
 

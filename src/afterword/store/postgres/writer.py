@@ -57,7 +57,7 @@ class Writer:
         return self.session.ask(statement, values)
 
     def claimable(self, session: Session | None = None) -> None:
-        """Note that something became claimable; after the commit all processes are told.
+        """Note that jobs became claimable; all processes are notified after the commit.
 
         Args:
             session: in whose transaction. Default: the writer's.
@@ -66,15 +66,15 @@ class Writer:
         self._claimable = True
 
     def claimable_here(self) -> None:
-        """Note that this process should look again; the others learn nothing new."""
+        """Note that this process should look again, without notifying the others."""
         self._claimable = True
 
     def take_claimable(self) -> bool:
-        """Return True, once, if something became claimable of which nothing was told."""
+        """Return True, once, if jobs became claimable and no notification was sent."""
         claimable, self._claimable = self._claimable, False
         return claimable
 
     def announce(self) -> None:
-        """Tell all processes of jobs that were committed on another connection."""
+        """Notify all processes of jobs that were committed on another connection."""
         with self.transaction():
             self.claimable()

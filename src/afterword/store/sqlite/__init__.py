@@ -8,15 +8,15 @@ The driver is apsw because it brings its own, current SQLite: before 3.51.3 seve
 corrupt a WAL database (https://sqlite.org/wal.html, section 11). Do not open the same file with
 another SQLite library in the same process: POSIX drops a file's locks when either closes it. In
 the application's own file the store therefore uses the standard library's sqlite3, as SQLAlchemy
-does: `sqlite+pysqlite:///app.db`. Where that is an SQLite with the race, a rollback journal takes
-the place of WAL (`drivers.py`).
+does: `sqlite+pysqlite:///app.db`. If that SQLite can corrupt a file, a rollback journal is used
+instead of WAL (`drivers.py`).
 
 The store is made of parts over one writer (`writer`): `adding`, `claiming`, `settling`, `upkeep`
 (workers, and jobs of lost ones) and `scheduling`; `queries` and `actions` serve people, and
 `user_transaction` makes statements for the application's own connection.
 
-Processes wake each other (`afterword.store.bells`). Commits on a connection of the application's
-own ring no bell; `changed` finds them.
+Processes wake each other (`afterword.store.bells`). Commits on a connection of the application ring
+no bell; `changed` finds them.
 """
 
 from collections.abc import Callable, Mapping
@@ -98,12 +98,12 @@ class SQLiteStore:
     # ------------------------------------------------------------------ open and close
 
     def open(self, create: bool = True) -> None:
-        """Take the file into use; with `create`, make it and migrate it if need be."""
+        """Open the file; with `create`, create or migrate it if necessary."""
         self.identity = self._file.open(create)
         self._careful.start()
 
     def close(self) -> None:
-        """Close both connections, drop every lock, and hear nothing more."""
+        """Close both connections, drop every lock, and stop listening."""
         self._news.close()
         self._file.close()
         self._locks.drop_all()

@@ -61,7 +61,7 @@ class Actions:
     def retry(
         self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
     ) -> Sequence[bool]:
-        """Move jobs from the history back, the oldest first: with it come its followers."""
+        """Move jobs back from the history, the oldest first; its followers come with it."""
         back: set[str] = set()
         with self._writer.transaction():
             for job_id in sorted(self._wanted(ids, tenant, STOPPED)):
@@ -85,7 +85,7 @@ class Actions:
     def delete(
         self, ids: Sequence[str], by: Actor | None = None, tenant: str | None = None
     ) -> Sequence[bool]:
-        """Forget queued and ended jobs."""
+        """Delete queued and ended jobs."""
         with self._writer.transaction():
             wanted = self._wanted(ids, tenant)
             done = [job_id in wanted and self._delete(job_id) for job_id in ids]
@@ -95,7 +95,7 @@ class Actions:
     def pause(
         self, queues: Sequence[str], by: Actor | None = None, within: float = NOTED_WITHIN
     ) -> bool:
-        """Let no worker start jobs of these queues; returns when none does."""
+        """Stop workers from starting jobs of these queues; returns when all have noted it."""
         with self._writer.transaction():
             self._pause(queues, paused=True)
             note_action(self._writer, self._clock, "pause", queues, len(queues), by)
@@ -103,7 +103,7 @@ class Actions:
         return self._wait_noted(version, within)
 
     def resume(self, queues: Sequence[str], by: Actor | None = None) -> None:
-        """Let the workers go on with these queues."""
+        """Let the workers start jobs of these queues again."""
         with self._writer.transaction():
             self._pause(queues, paused=False)
             note_action(self._writer, self._clock, "resume", queues, len(queues), by)
@@ -126,7 +126,7 @@ class Actions:
         by: Actor | None = None,
         within: float = NOTED_WITHIN,
     ) -> bool:
-        """Set how many jobs of these queues may run at a time; returns when it holds."""
+        """Limit the jobs of these queues that run at a time; returns when all have noted it."""
         limits = ({"name": name, "concurrency": number} for name, number in queues.items())
         with self._writer.transaction():
             if not self._writer.write_many("limit_queue", limits):
@@ -139,7 +139,7 @@ class Actions:
         return self._wait_noted(version, within)
 
     def wait_noted(self, timeout: float) -> bool:
-        """Wait until the rules hold in every process."""
+        """Wait until all workers have noted the rules."""
         ((version, _, _),) = self._reader.read("rules", {"worker": ""})
         return self._wait_noted(version, timeout)
 
@@ -191,7 +191,7 @@ def note_action(
     count: int,
     by: Actor | None,
 ) -> None:
-    """Write an action into the audit, unless it is nobody's or has changed nothing."""
+    """Write an action into the audit, unless it has no actor or has changed nothing."""
     if by is not None and count:
         row = audit_row(action, targets, count, by)
         writer.write("note_action", {**row, "now": clock.now()})

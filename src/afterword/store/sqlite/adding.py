@@ -34,7 +34,7 @@ class Adding:
     def _add_in_order(
         self, jobs: Sequence[NewJob], held_by: str | None, now: float
     ) -> Sequence[Added]:
-        """Add one by one; a follower of a job that is there already follows the one before it."""
+        """Add one by one; a follower of a job that exists already follows the one before it."""
         others: dict[str, NewJob] = {}  # the jobs that were not added, by their ids
         answers: list[Added] = []
         for job in jobs:
@@ -52,7 +52,7 @@ class Adding:
         """Add jobs by one statement without an answer; see claim.sql for what a row costs.
 
         Raises:
-            _Present: a job with one of their ids is there already.
+            _Present: a job with one of their ids exists already.
         """
         rows = json.dumps([tuple(new_row(job, held_by, now).values()) for job in jobs])
         self._writer.write("add_all", {"jobs": rows})
@@ -79,7 +79,7 @@ class _Present(Exception):
 
 
 def _are_independent(jobs: Sequence[NewJob]) -> bool:
-    """Return True if nothing that is stored has a say: no unique keys, no older predecessors."""
+    """Return True if the jobs depend on no stored one: no unique keys, no older predecessors."""
     before: set[str | None] = {None}
     for job in jobs:
         if job.unique_key is not None or job.after not in before:

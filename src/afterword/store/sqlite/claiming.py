@@ -40,7 +40,7 @@ class Claiming:
         return QueueRules(version, noted, frozenset(json.loads(names)))
 
     def take_note(self, worker: str, version: int | None) -> None:
-        """Note that this worker starts nothing against these rules any more."""
+        """Note that this worker follows these rules."""
         with self._writer.transaction():
             self._writer.write("take_note", {"worker": worker, "version": version})
 

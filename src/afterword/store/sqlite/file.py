@@ -33,7 +33,7 @@ class StoreFile:
         self._reader = reader
 
     def open(self, create: bool) -> str:
-        """Take the file into use; with `create`, make it and migrate it if need be.
+        """Open the file; with `create`, create or migrate it if necessary.
 
         Returns:
             The store's identity.

@@ -1,8 +1,8 @@
 """Leases, measured by this process's own monotonic clock.
 
-Processes of one machine share its wall clock, and still see different times: it is set, or a
-container has another one. So a lease's end is never compared with the time of day. A lease is over
-when this process has watched for as long as it lasts and has seen no renewal.
+Processes of one machine share its wall clock, but may see different times: the clock is set, or a
+container has another one. So the end of a lease is never compared with the time of day. A lease is
+over when this process has seen no renewal for as long as the lease lasts.
 """
 
 from afterword.model.clock import Clock

@@ -57,7 +57,7 @@ _SLOW = (
 
 
 class Queries:
-    """Answers what people ask."""
+    """Answers queries of people."""
 
     def __init__(self, reader: Reader, clock: Clock, locks: Locks) -> None:
         self._reader = reader

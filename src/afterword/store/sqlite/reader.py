@@ -18,8 +18,8 @@ class Reader:
     """The connection that only reads.
 
     Args:
-        require_same_file: refuses to go on with a file that is not at its path any more: it would
-            be read for ever as it was.
+        require_same_file: raises if the file is no longer at its path: otherwise its old state
+            would be read for ever.
     """
 
     def __init__(self, path: Path, driver: Driver, require_same_file: Callable[[], object]) -> None:

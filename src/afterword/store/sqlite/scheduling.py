@@ -28,7 +28,7 @@ class Scheduling:
         return self._clock.now()
 
     def declare(self, schedules: Sequence[Declared]) -> None:
-        """Make schedules known, or note that they are still there."""
+        """Declare schedules, or note that they still exist."""
         now = self._clock.now()
         with self._writer.transaction():
             for each in schedules:
@@ -37,7 +37,7 @@ class Scheduling:
                 self._writer.write("declare", values)
 
     def due(self, rules: Mapping[str, str]) -> Sequence[Due]:
-        """Return those with an occurrence to deal with, the earliest first."""
+        """Return those with a due occurrence, the earliest first."""
         values = {"rules": json.dumps(dict(rules)), "now": self._clock.now()}
         return [Due(*row) for row in self._writer.write("due", values)]
 
@@ -55,7 +55,7 @@ class Scheduling:
         return [schedule_record(row) for row in self._reader.read("schedules", {})]
 
     def pause_schedule(self, name: str, paused: bool, by: Actor | None = None) -> bool:
-        """Let a schedule make no jobs, or make them again."""
+        """Stop a schedule from creating jobs, or let it create them again."""
         with self._writer.transaction():
             known = bool(self._writer.write("pause_schedule", {"name": name, "paused": paused}))
             action = "pause schedule" if paused else "resume schedule"

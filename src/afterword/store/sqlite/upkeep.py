@@ -88,7 +88,7 @@ class Upkeep:
     def purge(self, retention: float, limit: int) -> int:
         """Delete the oldest history, and the starts that no rate counts any more.
 
-        A clock that is set while this process looks on deletes nothing early: see `Careful`.
+        If the clock is set while this process runs, nothing is deleted early: see `Careful`.
         """
         with self._writer.transaction():
             now = self._careful.now()  # not earlier: the clock may be set meanwhile
@@ -129,7 +129,7 @@ class Upkeep:
         return recovered
 
     def free_followers(self, limit: int) -> int:
-        """Free jobs that wait for one that is not there; the next call goes on behind these."""
+        """Free jobs whose predecessor does not exist; the next call continues behind these."""
         rows = self._reader.read("missing", {"last": self._looked_to, "limit": limit})
         self._looked_to = rows[-1][0] if len(rows) == limit else ""
         missing = [after for after, is_missing in rows if is_missing]
@@ -140,7 +140,7 @@ class Upkeep:
         return len(missing)
 
     def _free_behind(self, job_id: str) -> None:
-        """Let the followers of this job go on, or stop them, if it is still not there."""
+        """Free or cancel the followers of this job, if it still does not exist."""
         values = {
             "id": job_id,
             "ids": json.dumps([job_id]),

@@ -1,7 +1,7 @@
 """Statements for the application's own connection, in the user's transaction.
 
-Of those that end a job the first one moves it to the history and returns a row. If it returns none,
-the job was not ours (any more) to end, and the others must not be executed.
+Of the statements that end a job, the first moves it to the history and returns a row. If it returns
+none, another worker has the job, and the others must not be executed.
 """
 
 import json
@@ -42,7 +42,7 @@ class UserTransaction:
         return Statement(sql("keyed"), {"key": unique_key})
 
     def sharing(self, job_id: str, job: NewJob) -> Statement:
-        """Make the statement that gives a job that is there instead of this one."""
+        """Make the statement that shares an existing job instead of this one."""
         row = {"request_id": job.request_id, "unique_ended": int(job.unique_ended)}
         return Statement(sql("share"), {**row, "other": job_id})
 

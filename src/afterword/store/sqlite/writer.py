@@ -26,7 +26,7 @@ _of_parents: list[object] = []  # kept for ever, see `Writer.forget`
 
 
 class News:
-    """Tells this process and the others that jobs have become claimable.
+    """Wakes this process and the others when jobs have become claimable.
 
     Args:
         bells: of the processes that share the file.
@@ -38,10 +38,10 @@ class News:
         self._untold = False  # something became claimable before `heard` was set
 
     def listen(self, heard: Callable[[], object]) -> float:
-        """Call `heard` for our own news, and when another process rings.
+        """Call `heard` for jobs of this process, and when another process rings.
 
         Returns:
-            Seconds between two calls of `changed`, which finds what no bell tells.
+            Seconds between two calls of `changed`, which finds jobs for which no bell rang.
         """
         self.heard = heard
         return _LOOK_EVERY if self._bells.listen(heard) else _LOOK_OFTEN
@@ -55,7 +55,7 @@ class News:
             self.heard()
 
     def close(self) -> None:
-        """Hear nothing more; harmless when closed."""
+        """Stop listening; harmless when closed."""
         self.heard = None
         self._bells.close()
 
@@ -101,7 +101,7 @@ class Writer:
         self._seen_version = self._version_of_others()
 
     def pin_file(self) -> None:
-        """Remember the file: should another one take its place, nothing more is written."""
+        """Remember the file: if another one replaces it, nothing more is written."""
         self._file = _identity_of(self.path)
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class Writer:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Inside a transaction: undo what is written inside, and nothing else, if that fails."""
+        """Inside a transaction: if this part fails, undo only this part."""
         with self.errors():
             self.connection.execute("SAVEPOINT afterword")
             try:
@@ -229,7 +229,7 @@ class Writer:
             # The pragma, not apsw's `data_version()`: that one also counts our own commits.
             return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
 
-    # ------------------------------------------------------------------ what can go wrong
+    # ------------------------------------------------------------------ errors
 
     def require_same_file(self) -> None:
         """Refuse to go on with a file that is not at its path any more.
@@ -271,7 +271,7 @@ def sql(statement: str) -> str:
 
 
 def _identity_of(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from every other one; None if there is none."""
+    """Return the identity of a file on this machine; None if there is no file."""
     try:
         status = os.stat(path)  # noqa: PTH116 - called for each transaction
     except OSError:

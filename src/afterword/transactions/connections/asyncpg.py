@@ -33,7 +33,7 @@ class AsyncpgConnection:
 
     @property
     def key(self) -> object | None:
-        """The connection itself: what a pool lends is made anew each time."""
+        """The connection itself: a pool returns a new proxy object each time."""
         inner: object = getattr(self._connection, "_con", self._connection)
         return inner
 

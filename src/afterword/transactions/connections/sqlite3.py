@@ -75,12 +75,12 @@ class SQLite3Connection:
             self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """COMMIT, whatever the mode of the connection."""
+        """COMMIT, in any mode of the connection."""
         if self._connection.in_transaction:
             self._connection.execute("COMMIT")
 
     def rollback(self) -> None:
-        """ROLLBACK, whatever the mode of the connection."""
+        """ROLLBACK, in any mode of the connection."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 

@@ -2,7 +2,7 @@
 
     the worker                                     a child
     ──────────                                     ───────
-    pool.Processes   who runs what                 child.main      one call after the other
+    pool.Processes   gives calls to children       child.main      one call after the other
     process.Child    one process, two threads      tether          never without its parent
           │                                            ▲
           ├── {"call": ...}  {"cancel": ...} ─────────▶│  its standard input
@@ -15,10 +15,10 @@ child imports, and it only ever names modules that it has imported itself.
 **A child that dies takes one call with it.** Its call ends with the reason in words (`ending`), the
 other children do not notice, and the next call finds, or gets, another child.
 
-**A child can be killed at any moment**, whatever it is in: SIGKILL, to it and all that it started.
-For that each child leads a process group, which a terminal's Ctrl-C does not reach. What does reach
-it, such as the SIGTERM that systemd sends to all processes of a service, it leaves to the worker to
-act upon: running tasks have the whole grace time.
+**A child can be killed at any moment**, with all processes that it has started, by SIGKILL. For
+this, each child leads a process group, which a terminal's Ctrl-C does not reach. A child ignores
+other signals, such as the SIGTERM that systemd sends to all processes of a service: the worker
+decides, and running tasks have the whole grace time.
 
 **No child outlives its worker** (`tether`): the pipe ends, and on Linux the kernel sends a signal.
 """

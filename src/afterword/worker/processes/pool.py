@@ -79,7 +79,7 @@ class Processes:
 
         Args:
             request: has at least "module", the name of a module to import first.
-            on_message: called with whatever the handler sends.
+            on_message: called with each message of the handler.
             on_end: called exactly once. Both are called in threads of the pool.
 
         Raises:

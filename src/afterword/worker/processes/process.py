@@ -138,8 +138,8 @@ class Child:
     def _wait(self, process: Process) -> str:
         """Wait for its end, and describe it."""
         with self._lock:
-            # It is as good as gone; this is for what it has started. Its number is the group's,
-            # and belongs to nobody else until we have waited for it.
+            # It has ended; this kills the processes that it has started. Its number is the
+            # group's, and the system gives it to no other process until we have waited for it.
             _kill(process)
             self._killable = None
         ended = describe(process.wait())

@@ -1,9 +1,10 @@
 """The tie between a child process and its parent: the child never outlives the parent.
 
-When the parent is gone, however that happened, the child's standard input ends. A thread notices
-and kills the child's process group: the child, and whatever its task has started. But a thread
-needs the interpreter's lock, and C code may hold that for minutes. So on Linux the kernel sends a
-signal, too. A handler in C, which needs no lock, kills the child a second later if it still runs.
+When the parent has ended, for any reason, the child's standard input ends. A thread notices this
+and kills the child's process group: the child, and the processes that its task has started. But a
+thread needs the interpreter's lock, and C code may hold that for minutes. So on Linux the kernel
+sends a signal, too. A handler in C, which needs no lock, kills the child a second later if it still
+runs.
 """
 
 import contextlib
