@@ -20,7 +20,7 @@ SETTINGS = {
     "statement_timeout": "'700ms'",
     "lock_timeout": "'1ms'",
     "idle_in_transaction_session_timeout": "'300ms'",
-    "idle_session_timeout": "'500ms'",
+    "idle_session_timeout": "'3s'",  # ours are idle for a moment before they switch it off
     "jit": "on",
     "jit_above_cost": "0",
 }

@@ -53,7 +53,7 @@ from afterword.runtime import Runtime
 from afterword.schedules.recurrence import as_rule
 from afterword.schedules.schedule import Missed, Overlap
 from afterword.schedules.scheduler import Planned, ScheduleAdder
-from afterword.store.opening import open_store
+from afterword.store.opening import open_store, url_in_child
 from afterword.store.protocol import Added, Store
 from afterword.tasks import application
 from afterword.tasks.mistakes import refuse_of_schedule, require_known
@@ -208,7 +208,8 @@ class Afterword(ScriptTaskAdder):
         self._injectors = checked_injectors(injectors)
         self.injection = self._injection_of(None)
         url = url or os.environ.get("AFTERWORD_URL") or DEFAULT_URL
-        store, test_run = open_store(url), self.test_run
+        test_run = self.test_run
+        store = open_store(url_in_child(url) if test_run is None else url)
         if test_run is not None:
             store, clock = test_run.store_for(self, url), test_run.clock
         self.runtime = Runtime(

@@ -334,9 +334,14 @@ class Runtime:
         return bool(self.worker and here and await self.worker.claim_due(self.settings.concurrency))
 
     async def wait_reported(self) -> None:
-        """Wait until the ends of attempts so far are stored, and their failures were reported."""
-        if self.serving_loop is asyncio.get_running_loop():
+        """Wait until what requests and attempts so far have told the store is stored.
+
+        That is the release of jobs, and the ends of attempts, with the calls for those that failed.
+        """
+        here = self.serving_loop is asyncio.get_running_loop()
+        if here or self.intake.holds_jobs:
             await self.group.run(calling(_nothing))
+        if here:
             await self.failures.wait_called()
 
     def hold_jobs(self, held: bool) -> None:

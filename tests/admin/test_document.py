@@ -13,7 +13,7 @@ from tests.values import a_record
 
 
 class Item(BaseModel):
-    """A model with a field that is seldom set."""
+    """A model with a field that is rarely set."""
 
     number: int
     size: int = 1

@@ -111,7 +111,7 @@ def test_a_search_moves_to_another_state() -> None:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
-ODD = st.text('"\\\\: \t\nu0ae\u202e\x1b~', min_size=1)  # what the language itself is made of
+ODD = st.text('"\\\\: \t\nu0ae\u202e\x1b~', min_size=1)  # the language's own characters
 
 
 @given(st.sampled_from(["task", "queue", "error", "tag", "worker"]), TEXT | ODD)
@@ -121,7 +121,7 @@ def test_a_written_word_is_read_as_the_same_value(name: str, value: str) -> None
 
     assert value == getattr(search.filter, name)
     assert (JobState.FAILED, (("more", "7"),)) == (search.filter.state, search.arguments)
-    assert written == readable(written)  # a page and a terminal show it as it is
+    assert written == readable(written)  # pages and terminals show it unchanged
     assert search == parse(search.text, now=0.0)
 
 
@@ -129,7 +129,7 @@ def test_a_written_word_is_read_as_the_same_value(name: str, value: str) -> None
 @example('" ')
 @given(TEXT | ODD)
 def test_words_may_follow_any_search(text: str) -> None:
-    """Also one in which a quote is missing; and the search that is shown means the same."""
+    """A quote may be missing before; and the search that is shown means the same."""
     try:
         search = parse(text, now=0.0)
     except ConfigurationError:

@@ -1,4 +1,4 @@
-"""The command line as a process: its output, its streams and its exit status."""
+"""The command line as a process: its output and its exit codes."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def run_without(package: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """The same where a package is not installed."""
+    """Run `afterword` without one of its packages."""
     return subprocess.run(
         [sys.executable, "-c", WITHOUT.format(package=package), *arguments],
         capture_output=True,
@@ -71,7 +71,7 @@ def test_help_has_examples(arguments: list[str]) -> None:
 
 
 def _commands() -> Iterator[list[str]]:
-    """The words of every command: those of a group begin with its name, which may be one itself."""
+    """Return the words of every command; those of a group begin with its name."""
     yield from ([each.name or ""] for each in application.registered_commands)
     for group in application.registered_groups:
         below = group.typer_instance

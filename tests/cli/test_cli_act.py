@@ -1,4 +1,4 @@
-"""The commands that change jobs: one by one, all that match, and a new one."""
+"""Commands that change jobs: one by one, all that match, and a new one."""
 
 import json
 import time
@@ -126,7 +126,7 @@ def test_ids_and_filters_are_not_mixed(shell: Shell, command: str, arguments: li
 
 
 def states(shell: Shell) -> dict[str, int]:
-    """How many jobs are in each state."""
+    """Count the jobs in each state."""
     return {str(state): number for state, number in shell.store.count().items() if number}
 
 
@@ -279,7 +279,7 @@ OPTIONS = (
 
 @pytest.fixture
 def application(shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """A module of its own for each test: it stays imported."""
+    """A new module for each test, because it stays imported."""
     name = f"shop_{abs(hash(request.node.name)):x}"
     (tmp_path / f"{name}.py").write_text(APPLICATION.format(url=shell.url))
     return name

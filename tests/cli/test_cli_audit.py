@@ -12,7 +12,7 @@ from tests.command_line import Shell
 
 
 def acts(shell: Shell) -> list[tuple[str, str, int]]:
-    """The audit of what this person did here, the oldest action first."""
+    """Return this person's audited actions, the oldest first."""
     found = list(reversed(shell.store.audit()))
     assert {(this_person().name, "command line")} >= {(each.name, each.place) for each in found}
     return [(each.action, each.target, each.count) for each in found]

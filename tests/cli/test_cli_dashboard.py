@@ -1,4 +1,4 @@
-"""`afterword dashboard`: the token, the host, what may be changed."""
+"""`afterword dashboard`: the token, the host, and the permissions."""
 
 import re
 import signal
@@ -20,7 +20,7 @@ from tests.stores import opened
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """An open, empty store: one of each."""
+    """An open, empty store, once for each kind."""
     with opened(new_url(request.param, tmp_path, request)) as store:
         yield store
 
@@ -35,7 +35,7 @@ def url(request: pytest.FixtureRequest, store: Store) -> str:
 
 @contextmanager
 def dashboard(url: str, *options: str) -> Iterator[str]:
-    """The command, and the URL that it prints."""
+    """Run the command; returns it and the URL that it prints."""
     command = [COMMAND, "dashboard", "--url", url, "--port", "0", *options]
     with warm.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout

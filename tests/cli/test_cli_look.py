@@ -1,4 +1,4 @@
-"""The commands that only read: their output for a real store."""
+"""Commands that only look: their output for a real store."""
 
 import json
 import re
@@ -166,7 +166,7 @@ def test_top_without_a_terminal_is_one_picture(shell: Shell) -> None:
 
 
 def ids(shell: Shell, *arguments: str) -> list[str]:
-    """The jobs that `jobs` lists."""
+    """Return the jobs that `jobs` lists."""
     return [json.loads(line)["id"] for line in shell.run("jobs", "--json", *arguments).lines]
 
 
@@ -200,7 +200,7 @@ def test_jobs_are_filtered(shell: Shell) -> None:
 
 @pytest.mark.parametrize("option", ["--task", "--queue", "--tag", "--error"])
 def test_bytes_that_are_no_text_are_a_usage_error(shell: Shell, option: str) -> None:
-    done = shell.run("jobs", option, "\udcff")  # as Python has what a shell lets through
+    done = shell.run("jobs", option, "\udcff")  # Python's form of an invalid byte
 
     assert (2, "") == (done.code, done.out)
     assert f"{option} must be text in UTF-8" in done.err
@@ -422,7 +422,7 @@ REASON = "No function of this application is called 'shop:gone'. If it was renam
 
 
 def put_back(shell: Shell) -> str:
-    """A job that a worker with free slots could not run; its id."""
+    """Add a job that a worker with free slots could not run; returns its id."""
     claim = shell.start("shop:gone")
     shell.store.release([Putback(claim, reason=REASON)])
     return claim.id
@@ -431,8 +431,8 @@ def put_back(shell: Shell) -> str:
 def test_a_job_that_no_worker_can_run_is_seen(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By every command that says how things are, with the reason and the time."""
-    monkeypatch.setattr(health, "_TAKEN_WITHIN", -1.0)  # no time has to pass
+    """Every status command shows it, with the reason and the time."""
+    monkeypatch.setattr(health, "_TAKEN_WITHIN", -1.0)  # without a wait
     job_id = put_back(shell)
 
     status = shell.run("status")
@@ -452,7 +452,7 @@ def test_a_job_that_no_worker_can_run_is_seen(
 
 
 def test_failures_list_jobs_that_no_worker_can_run(shell: Shell) -> None:
-    """Below those that have failed; for programs their state is another."""
+    """They are below the failed ones; in JSON their state differs."""
     shell.fail("ValueError: no")
     job_id = put_back(shell)
 
@@ -471,7 +471,7 @@ def test_failures_list_jobs_that_no_worker_can_run(shell: Shell) -> None:
 def test_the_doctor_names_the_fix_for_jobs_that_no_worker_can_run(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The module that was not imported, or the name that was changed."""
+    """It names the module that was not imported, or the name that was changed."""
     put_back(shell)
     waits = shell.run("doctor")
     monkeypatch.setattr(health, "_TAKEN_WITHIN", -1.0)

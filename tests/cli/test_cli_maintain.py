@@ -1,4 +1,4 @@
-"""The commands that operate a store: check, doctor, db, prune, export and import."""
+"""Commands that maintain a store: check, doctor, db, prune, export and import."""
 
 import io
 import json
@@ -65,7 +65,7 @@ def test_a_queue_without_live_is_a_usage_error(shell: Shell) -> None:
 
 
 def findings(shell: Shell) -> dict[str, str]:
-    """What the doctor looked at, and the levels."""
+    """Return the levels of the doctor's findings, by subject."""
     lines = shell.run("doctor", "--json").lines
     return {each["name"]: each["level"] for each in map(json.loads, lines)}
 
@@ -75,7 +75,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_served_store(shell: Shell) -> Non
     shell.add()
 
     found = findings(shell)
-    found.pop("durability", None)  # tests run on a server that is set to be quick
+    found.pop("durability", None)  # the tests' server has fast settings
 
     assert {"ok"} == set(found.values())
     assert {"python", "packages", "store", "workers", "leases", "queues", "waiting"} <= found.keys()
@@ -185,7 +185,7 @@ def test_pruning_leaves_what_ended_lately(shell: Shell) -> None:
 
 @pytest.fixture
 def other(shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """Another store, of another kind if there is one."""
+    """Another store, of another kind if possible."""
     kind = KINDS[-1] if shell.url.startswith("sqlite") else "sqlite"
     store = open_store(new_url(kind, tmp_path, request, name="other"))
     store.open()
@@ -194,7 +194,7 @@ def other(shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
 
 
 def known(store: Store) -> list[JobRecord]:
-    """All jobs, without the values that differ between two stores."""
+    """Return all jobs, without fields that differ between two stores."""
     return [replace(job, worker=None) for job in store.find(limit=10_000)]
 
 

@@ -1,4 +1,4 @@
-"""`afterword queues` and `schedules`: lists, and the rules that people change."""
+"""`afterword queues` and `schedules`: lists, and rules that people change."""
 
 import json
 import time
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parametrize("shell", ALL_KINDS, indirect=True)
 
 
 def rules(shell: Shell) -> dict[str, tuple[bool, int | None]]:
-    """Return True if a queue is paused, and its limit, from the store."""
+    """Return whether a queue is paused, and its limit, from the store."""
     return {each.name: (each.paused, each.concurrency) for each in shell.store.queues()}
 
 
@@ -123,7 +123,7 @@ SWEEP = {"sweep": RULE}
 
 
 def declare(shell: Shell, name: str = "sweep", next_at: float | None = None) -> None:
-    """What an application says when it starts: that its code has a schedule."""
+    """Declare a schedule, as an application does at its start."""
     schedule = Declared(
         name=name,
         task="shop:sweep",
@@ -135,7 +135,7 @@ def declare(shell: Shell, name: str = "sweep", next_at: float | None = None) -> 
 
 
 def schedules(shell: Shell) -> list[dict[str, Any]]:
-    """What `schedules` lists."""
+    """Return the lines of `schedules`."""
     return [json.loads(line) for line in shell.run("schedules", "--json").lines]
 
 
@@ -245,7 +245,7 @@ def send(to: str) -> None: ...
 
 @pytest.fixture
 def application(shell: Shell, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """A module of its own for each test: it stays imported."""
+    """A new module for each test, because it stays imported."""
     name = f"planned_{abs(hash(request.node.name)):x}"
     (tmp_path / f"{name}.py").write_text(APPLICATION.format(url=shell.url))
     return name

@@ -1,4 +1,4 @@
-"""`afterword show`: all that is known of one job, and why it is waiting."""
+"""`afterword show`: all data of one job, and the reason why it waits."""
 
 import json
 import re
@@ -18,25 +18,25 @@ pytestmark = pytest.mark.parametrize("shell", ALL_KINDS, indirect=True)
 
 
 def waiting(shell: Shell, job_id: str) -> list[str]:
-    """The reasons why a job is waiting, from the JSON output."""
+    """Return the reason why a job waits, as in JSON."""
     said: list[str] = json.loads(shell.run("show", job_id, "--json").out)["waiting"]
     return said
 
 
 def document(shell: Shell, job_id: str) -> dict[str, Any]:
-    """All that is known of a job."""
+    """Return all data of a job, as in JSON."""
     known: dict[str, Any] = json.loads(shell.run("show", job_id, "--json").out)
     return known
 
 
 def facts(shell: Shell, job_id: str) -> dict[str, str]:
-    """The lines of a name and what there is to say of it."""
+    """Return the lines of a name and its value."""
     head = shell.run("show", job_id).out.partition("\n\n")[0]
     return dict(re.split(r"  +", line, maxsplit=1) for line in head.splitlines())
 
 
 def retried(shell: Shell, error: str = "ValueError: no", wait: float = 0.0, **values: Any) -> str:
-    """A job that has failed once, and is tried again; its id."""
+    """Add a job that has failed once and is retried; returns its id."""
     return shell.end(RetryAt(wait, error), **values)
 
 
@@ -335,8 +335,41 @@ def test_the_note_on_fields_that_were_not_set_is_not_shown(shell: Shell) -> None
         assert "unset" not in shown
 
 
+def test_a_job_that_was_cancelled_before_its_time_is_not_due(shell: Shell) -> None:
+    job = shell.add(run_at=shell.store.now() + 3600)
+    before = facts(shell, job)
+    shell.store.cancel([job], "not needed")
+
+    assert "due" in before
+    assert "due" not in facts(shell, job)
+
+
 def test_the_trace_is_shown(shell: Shell) -> None:
     trace = JobOptions(trace={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
     job = shell.add(options=trace.text())
 
     assert ["trace", "ab" * 16] in [line.split() for line in shell.run("show", job).lines]
+
+
+def test_the_end_of_the_last_log_is_shown_and_with_full_all_of_them(shell: Shell) -> None:
+    attempt = shell.start()
+    first = Settlement(attempt, RetryAt(0.0, "ValueError: no"), log=f"{HOSTILE} of the first")
+    shell.store.settle([first])
+    [attempt] = shell.store.claim(WORKER, ["default"], 1)
+    long = "\n".join(f"line {number}" for number in range(1_000))
+    shell.store.settle([Settlement(attempt, Failed("KeyError: 7"), log=long)])
+
+    brief = shell.run("show", attempt.id)
+    full = shell.run("show", attempt.id, "--full")
+    attempts = document(shell, attempt.id)["attempts"]
+
+    assert "log of attempt 2" in brief.out
+    assert "more characters before this: --full shows them" in brief.out
+    assert "    line 999" in brief.lines
+    assert "    line 0" not in brief.lines
+    assert "log of attempt 1" not in brief.out
+    assert "    line 0" in full.lines
+    assert "log of attempt 1" in full.out
+    assert "\x1b" not in full.out
+    assert [f"{HOSTILE} of the first", long] == [each["log"] for each in attempts]
+    assert "    KeyError: 7" == brief.lines[-1]

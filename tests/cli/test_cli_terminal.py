@@ -1,4 +1,4 @@
-"""The command line in a terminal, in a pipe, and where there is neither."""
+"""The command line in a terminal, in a pipe, and without either."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.command_line import COMMAND, WORKER, Shell, opened
 from tests.pty_session import PtySession
 
 TASK = "shop.warehouse.packing:pack_the_order_and_print_its_label"
-DONE = re.compile("\x1b\\[38;5;(?:197|70)m(\u2501+)\x1b")  # of a bar: it goes on, or is full
+DONE = re.compile("\x1b\\[38;5;(?:197|70)m(\u2501+)\x1b")  # the done part of a bar
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def run(
 
 
 def fill(shell: Shell) -> str:
-    """A failed job with long words; its id. And what else has some."""
+    """Add a failed job with long words, and other objects; returns its id."""
     shell.add(TASK, queue="mail")
     shell.store.limit({"a-queue-with-quite-a-long-name": 10_000})
     words = "At 09:00 on Monday through Friday (America/Argentina/Buenos_Aires)"
@@ -57,12 +57,12 @@ def fill(shell: Shell) -> str:
 
 
 def progress(claim: Claim, done: int, message: str) -> Report:
-    """What a job says that has ten steps."""
+    """Return the progress of a job with ten steps."""
     return Report(claim, json.dumps({"current": done, "total": 10, "message": message}))
 
 
 def bars(received: str) -> list[int]:
-    """How many columns of the bar were coloured as done, each time that it was drawn."""
+    """Return the numbers of columns drawn as done, one for each drawing of the bar."""
     return [len(done) for done in DONE.findall(received)]
 
 
@@ -268,7 +268,7 @@ def test_progress_without_a_terminal_is_a_line_per_tenth(shell: Shell) -> None:
         assert process.stderr is not None
         first = process.stderr.readline()
         shell.store.report([progress(claim, 4, "still resizing")])
-        time.sleep(0.5)  # two looks
+        time.sleep(0.5)  # two updates
         shell.store.report([progress(claim, 5, "cropping")])
         second = process.stderr.readline()
         shell.store.settle([Settlement(claim, Completed('"x.jpg"'))])

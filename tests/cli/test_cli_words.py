@@ -1,4 +1,4 @@
-"""What the command line decides without a store: spans, groups, reasons, health."""
+"""Decisions of the command line without a store: spans, groups, reasons, health."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 def record(**values: object) -> JobRecord:
-    """A queued job that is due."""
+    """Return a queued job that is due."""
     due = NOW - timedelta(minutes=1)
     return a_record(**{"created_at": due, "run_at": due, **values})
 
@@ -82,7 +82,7 @@ def test_what_is_no_instant_is_refused_with_examples(text: str) -> None:
 
 
 def reasons(job: JobRecord, before: JobRecord | None = None, *, served: bool = True) -> str:
-    """The reasons, as `show` would list them."""
+    """Return the reasons that `show` would list."""
     around = Surroundings(before=before, served=served)
     return "; ".join(waiting.reasons(job, around, now=NOW.timestamp()))
 
@@ -219,7 +219,7 @@ def test_only_queued_jobs_wait() -> None:
 
 
 def worker(**values: object) -> WorkerRecord:
-    """A live worker of the default queue."""
+    """Return a live worker of the default queue."""
     one = WorkerRecord(
         id="w1",
         host="here",
@@ -236,7 +236,7 @@ def worker(**values: object) -> WorkerRecord:
 
 
 def queue(due: int = 1, minutes: int = 1, name: str = "default") -> QueueRecord:
-    """A queue whose oldest due job is this old."""
+    """Return a queue whose oldest due job has this age."""
     at = NOW - timedelta(minutes=minutes)
     return QueueRecord(name=name, due=due, scheduled=0, waiting=0, running=0, oldest_at=at)
 
@@ -244,7 +244,7 @@ def queue(due: int = 1, minutes: int = 1, name: str = "default") -> QueueRecord:
 def snapshot(
     queues: list[QueueRecord], workers: list[WorkerRecord], *schedules: ScheduleRecord
 ) -> Snapshot:
-    """What a store said."""
+    """Return the answers of a store."""
     return Snapshot(
         counts=dict.fromkeys(JobState, 0),
         queues=queues,
@@ -255,7 +255,7 @@ def snapshot(
 
 
 def schedule(due: int, seen: int = 0, *, paused: bool = False) -> ScheduleRecord:
-    """A schedule that was due, and seen in running code, so many minutes ago."""
+    """Return a schedule that was due, and seen in running code, some minutes ago."""
     return ScheduleRecord(
         name="sweep",
         task="shop:sweep",
@@ -350,7 +350,7 @@ def test_a_schedule_that_is_not_looked_after_on_purpose_is_no_problem(one: Sched
 
 
 def test_whatever_waits_without_any_worker_is_a_problem() -> None:
-    """Also schedules that are not due yet, or that are in no running code."""
+    """This includes jobs not yet due, and schedules not in running code for a while."""
     jobs = replace(queue(due=0), oldest_at=None, scheduled=1, waiting=2)
     forgotten = schedule(due=60, seen=60)
 
@@ -368,13 +368,13 @@ def test_whatever_waits_without_any_worker_is_a_problem() -> None:
 
 
 def put_back(seconds: int, **values: object) -> JobRecord:
-    """A job that a worker could not run, first so long ago."""
+    """Return a job that a worker could not run, first some time ago."""
     error = "No function of this application is called 'shop:pack'. A job can call ..."
     return record(parked_at=NOW - timedelta(seconds=seconds), error=error, **values)
 
 
 def test_jobs_that_no_worker_can_run_are_a_problem() -> None:
-    """One line for each task and reason, with the longest time."""
+    """There is one line for each task and reason, with the longest time."""
     jobs = [put_back(60), put_back(90), put_back(8, task="shop:wrap")]
 
     found = replace(snapshot([queue()], [worker()]), parked=jobs)
@@ -394,7 +394,7 @@ def test_jobs_that_no_worker_can_run_are_a_problem() -> None:
 def test_a_worker_that_can_run_it_may_only_be_busy(
     seconds: int, running: int, is_problem: bool
 ) -> None:
-    """Or it has not had the time to take the job: then it is a note."""
+    """Or it has not had time to claim the job: then it is a note."""
     served = snapshot([queue()], [worker(running=running, concurrency=4)])
 
     found = replace(served, parked=[put_back(seconds)])

@@ -1,4 +1,4 @@
-"""`afterword demo` as a person, a pipe and a program see it: a real process and a real crash."""
+"""`afterword demo` for a person, a pipe and a program: a real process and a real crash."""
 
 import json
 import os
@@ -98,7 +98,7 @@ def test_a_terminal_gets_colours(tmp_path: Path) -> None:
 
 
 def read_all(descriptor: int) -> str:
-    """What a terminal was sent until its last user has gone."""
+    """Return the output to a terminal until its last user has closed it."""
     received = b""
     try:
         while data := os.read(descriptor, 65_536):
@@ -170,7 +170,7 @@ ledger.write_line = lambda task, order: None if order == 7 else write_line(task,
 
 
 def test_a_lost_task_is_a_failure_and_everything_is_kept(tmp_path: Path) -> None:
-    """The server's tasks of order 7 say that they ran, and did not."""
+    """The tasks of order 7 are recorded as completed, but did not run."""
     (tmp_path / "sitecustomize.py").write_text(FORGETFUL)
 
     done = run(folder=tmp_path, environment={"PYTHONPATH": str(tmp_path)})
@@ -200,7 +200,7 @@ def test_a_server_that_cannot_start_is_a_failure_and_leaves_its_log(tmp_path: Pa
 
 
 class Shop:
-    """A store and a ledger in which the tests write what the demo finds there."""
+    """A store and a ledger that tests fill for the demo's report."""
 
     def __init__(self, folder: Path) -> None:
         self.ledger = folder / "ledger.txt"
@@ -209,7 +209,7 @@ class Shop:
         self.store.open()
 
     def order(self, number: int, *, settled: bool, lines: int) -> Answer:
-        """A promised task, whether the store has its end, and how often the ledger has it."""
+        """Add a promised task, with its end in the store or not, and its number of runs."""
         job = NewJob(id=new_id(), task="shop:pack", held=True)
         self.store.add([job], held_by="worker")
         if settled:
@@ -220,7 +220,7 @@ class Shop:
         return Answer(number, {job.id: job.task})
 
     def report(self, *answers: Answer) -> Report:
-        """What the demo makes of it."""
+        """Return the demo's report on them."""
         left = Leftovers(completed=0, waiting=0, running=len(answers))
         return report(answers, left, self.store, self.ledger, restarted_at=datetime.now(UTC))
 

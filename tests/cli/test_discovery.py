@@ -1,4 +1,4 @@
-"""Discovery of the application: by argument and configuration, then by files."""
+"""Search for the application: by options and settings, then by files."""
 
 import sys
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ afterword = Afterword({name}, "sqlite:///jobs.db")
 
 @pytest.fixture(autouse=True)
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Work in an empty project, and remove its modules afterwards."""
+    """An empty project as the current directory, whose modules do not stay imported."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AFTERWORD_APP", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -16,7 +16,7 @@ Run = Callable[..., Done]
 
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`afterword` in a folder in which nothing is."""
+    """Run `afterword` in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AFTERWORD_APP", raising=False)
     monkeypatch.setenv("COLUMNS", "80")

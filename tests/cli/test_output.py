@@ -46,3 +46,14 @@ def test_columns_are_left_out_in_their_order() -> None:
     assert ("task", "queued", "cancelled") == grid.fitted(40).headings
     assert ("task", "queued") == grid.fitted(30).headings
     assert ("task", "queued") == grid.fitted(5).headings
+
+
+def test_columns_are_left_out_rather_than_a_part_of_the_function(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.end(task="shop.orders:remind_of_unpaid_orders")
+    narrow(monkeypatch, 80)
+
+    shown = lines(shell.run("tasks").out)
+    assert any("remind_of_unpaid_orders " in line for line in shown)
+    assert [] == [line for line in shown if len(line) > 80]

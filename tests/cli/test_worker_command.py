@@ -47,11 +47,11 @@ class Command:
             )
 
     def said(self) -> str:
-        """What is in the log by now."""
+        """Return the log so far."""
         return self.log.read_text()
 
     def wait_said(self, text: str, times: int = 1) -> None:
-        """Wait until the log has this text so often."""
+        """Wait until the log has this text so many times."""
         wait_until(
             lambda: self.said().count(text) >= times, description=f"{text!r}; see {self.log}"
         )
@@ -61,13 +61,13 @@ class Command:
         self.process.send_signal(number)
 
     def ends(self) -> int:
-        """Its exit code, soon."""
+        """Wait until it ends; returns its exit code."""
         return self.process.wait(60)
 
 
 @contextmanager
 def commanding(folder: Path, *arguments: str, **environment: str) -> Iterator[Command]:
-    """Run a command; see to it that it is gone afterwards."""
+    """Run a command, and kill it afterwards."""
     command = Command(folder, *arguments, **environment)
     try:
         yield command
@@ -78,7 +78,7 @@ def commanding(folder: Path, *arguments: str, **environment: str) -> Iterator[Co
 
 @contextmanager
 def working(folder: Path, *arguments: str, **environment: str) -> Iterator[Command]:
-    """Run `afterword worker`, and wait until it takes jobs."""
+    """Run `afterword worker`, and wait until it claims jobs."""
     with commanding(folder, "worker", TARGET, *arguments, **environment) as command:
         command.wait_said("started store=")
         yield command
@@ -86,7 +86,7 @@ def working(folder: Path, *arguments: str, **environment: str) -> Iterator[Comma
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Afterword]:
-    """What a script uses to add jobs, and to look at them."""
+    """An Afterword with which a script adds jobs and looks at them."""
     script = Afterword(url=f"sqlite:///{tmp_path / 'jobs.db'}")
     script.runtime.group.start()
     yield script
@@ -100,7 +100,7 @@ def ledger(folder: Path) -> list[list[str]]:
 
 
 def noted(folder: Path, *words: str) -> Callable[[], bool]:
-    """Whether a line begins with these words."""
+    """Return True if a line begins with these words."""
     return lambda: any(line[: len(words)] == list(words) for line in ledger(folder))
 
 
@@ -132,7 +132,7 @@ def test_web_processes_store_and_workers_run(tmp_path: Path, store: Afterword) -
 
 
 def test_what_a_task_forks_can_be_terminated(tmp_path: Path, store: Afterword) -> None:
-    """It has none of the handlers of the worker; `multiprocessing.Pool` would wait for ever."""
+    """Forks have no handlers of the worker, for which `multiprocessing.Pool` would wait."""
     job = store.add_task_sync(work_site.terminate_forks, "worker")
     with working(tmp_path):
         wait_state(store, job.id, JobState.COMPLETED)
@@ -247,7 +247,7 @@ def test_a_start_up_can_be_interrupted(tmp_path: Path) -> None:
 
 
 def pids(worker: Command) -> list[int]:
-    """The children that a supervisor says it has started."""
+    """Return the children that a supervisor has logged as started."""
     lines = [line for line in worker.said().splitlines() if " started pid=" in line]
     return [int(line.rpartition("=")[2]) for line in lines]
 
@@ -423,7 +423,7 @@ def test_dev_without_an_application_is_a_usage_error(tmp_path: Path) -> None:
 def test_a_worker_sends_what_the_variables_of_opentelemetry_ask_for(
     tmp_path: Path, store: Afterword
 ) -> None:
-    """Without code in the application, from the first job on; the rest is sent at the end."""
+    """The application has no code for it; it begins with the first job, and flushes at the end."""
     job = store.add_task_sync(work_site.work, "a")  # it waits when the worker starts
     environment = {"OTEL_TRACES_EXPORTER": "none,console", "OTEL_METRICS_EXPORTER": "console"}
     with working(tmp_path, **environment) as worker:
@@ -451,7 +451,7 @@ def test_opentelemetry_that_cannot_be_set_up_stops_no_worker(
 
 
 def test_a_collector_that_does_not_answer_holds_up_no_end() -> None:
-    """It does not keep the process from ending either, nor the other signal from being sent."""
+    """The process still ends, and the other signal is still sent."""
     telemetry, gate, sent = Telemetry(), threading.Event(), threading.Event()
     telemetry._ends = [lambda: gate.wait(60), sent.set]
     telemetry.end(0.1)
@@ -464,7 +464,7 @@ def test_a_collector_that_does_not_answer_holds_up_no_end() -> None:
 def test_the_rest_of_opentelemetry_is_set_up_and_sent(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Although one signal's exporter is missing."""
+    """One signal's exporter is missing."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")

@@ -36,12 +36,12 @@ def a_job(key: str | None = None, **changes: object) -> NewJob:
 
 
 class Undone(Exception):
-    """The transaction is rolled back."""
+    """An error that rolls the transaction back."""
 
 
 @contextmanager
 def adding_in_a_transaction(url: str, *jobs: NewJob, undo: bool = False) -> Iterator[None]:
-    """A user's transaction that has added these jobs, and stays open."""
+    """Keep a user's transaction open that has added these jobs."""
     store = PostgresStore(url)
     store.open()
     gate, added = threading.Event(), threading.Event()
@@ -67,7 +67,7 @@ def adding_in_a_transaction(url: str, *jobs: NewJob, undo: bool = False) -> Iter
 
 @contextmanager
 def the_table_locked(url: str) -> Iterator[None]:
-    """Somebody rebuilds it."""
+    """Keep the table locked, as a rebuild does."""
     with psycopg.connect(url) as connection:
         connection.execute(b"LOCK TABLE afterword.jobs IN ACCESS EXCLUSIVE MODE")
         yield
@@ -99,11 +99,11 @@ class Asked:
 
     @property
     def left(self) -> int:
-        """How many have no answer yet."""
+        """Count the operations without an answer."""
         return self._left
 
     def wait(self, left: int = 0) -> None:
-        """Wait until only so many have no answer."""
+        """Wait until only this number of operations has no answer."""
         wait_until(lambda: self._left == left, description=f"{left} are left without an answer")
 
 
@@ -143,7 +143,7 @@ def test_it_takes_the_key_if_the_transaction_is_undone(
 
 
 def test_of_one_key_only_the_first_is_tried(group: GroupCommit, postgres_url: str) -> None:
-    """A client that repeats its request costs the others nothing."""
+    """A client that repeats its request does not slow down the others."""
     first, *others = [adding([a_job("key")], None) for _ in range(10)]
     with adding_in_a_transaction(postgres_url, taken := a_job("key")):
         leader = Asked(group, first)
@@ -186,7 +186,7 @@ def test_who_has_set_no_time_gets_an_answer_all_the_same(
 def test_an_outcome_that_meets_a_lock_waits_alone(
     group: GroupCommit, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user's transaction has added a job behind one that runs here, and stays open."""
+    """A user's long transaction has added a job behind one that runs here."""
     monkeypatch.setattr(aside, "GIVE_UP_AFTER", 3600.0)
     jobs = [a_job(held=True) for _ in range(5)]
     group.run_blocking(adding(jobs, WORKER))

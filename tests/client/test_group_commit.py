@@ -1,4 +1,4 @@
-"""Many callers, one transaction: on a real SQLite file, with a real thread."""
+"""Group commit: many callers and one transaction, on a real SQLite file, with a real thread."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from tests.helpers import wait_until
 
 
 class CountingWriter(Writer):
-    """Counts its commits, and lets a test stop one half-way."""
+    """A writer that counts its commits, and that a test can stop half-way."""
 
     commits = 0
 
@@ -43,7 +43,7 @@ class CountingWriter(Writer):
 
 
 class CountingStore(SQLiteStore):
-    """A store with such a writer."""
+    """A store with a counting writer."""
 
     def _new_writer(self, driver: Driver) -> Writer:
         self.counting = CountingWriter(self.path, driver, self._news)
@@ -71,7 +71,7 @@ def store(tmp_path: Path) -> CountingStore:
 def group(store: CountingStore) -> Iterator[GroupCommit]:
     group = GroupCommit(store)
     group.start()
-    group.run_blocking(calling(queued))  # what the start itself has put into the queue is done
+    group.run_blocking(calling(queued))  # the start's own operations are done
     yield group
     store.may_commit.set()
     group.stop()
@@ -86,7 +86,7 @@ def bad_job() -> NewJob:
 
 
 class Answers:
-    """Collects what operations are answered."""
+    """A list of the answers of operations."""
 
     def __init__(self) -> None:
         self.of: dict[int, tuple[object, BaseException | None]] = {}
@@ -111,7 +111,7 @@ class Answers:
 
 @contextmanager
 def busy(group: GroupCommit) -> Iterator[None]:
-    """Block the store's thread; operations that are submitted meanwhile are one batch."""
+    """Keep the store's thread busy; operations that are submitted meanwhile are one batch."""
     gate, entered = threading.Event(), threading.Event()
 
     def wait(store: Store) -> None:
@@ -128,7 +128,7 @@ def busy(group: GroupCommit) -> Iterator[None]:
 
 @contextmanager
 def locked(store: SQLiteStore) -> Iterator[None]:
-    """Another connection is in the middle of a write transaction."""
+    """Keep another connection in a write transaction."""
     other = apsw.Connection(str(store.path))
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -138,7 +138,7 @@ def locked(store: SQLiteStore) -> Iterator[None]:
 
 
 class _Answer:
-    """Equal to what the store answers to a job that it has kept, or knew already."""
+    """An object equal to the store's answer for a job that it has kept, or already knew."""
 
     def __init__(self, added: bool) -> None:
         self.added = added
@@ -166,7 +166,7 @@ def test_many_callers_share_one_transaction(store: CountingStore, group: GroupCo
         answers.submit(group, *[adding([a_job()], None) for _ in range(100)])
     answers.wait()
 
-    assert before + 2 == store.commits  # one of the operation that kept the thread busy
+    assert before + 2 == store.commits  # one is that of the operation that kept the thread busy
     assert 100 == queued(store)
 
 
@@ -530,7 +530,7 @@ def test_a_settlement_is_answered_by_the_fence(group: GroupCommit) -> None:
 
 
 class Delicate(SQLiteStore):
-    """Fails batches of more than two jobs."""
+    """A store that fails to add more than two jobs at once."""
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
         if len(jobs) > 2:

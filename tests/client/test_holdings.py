@@ -1,4 +1,4 @@
-"""A job that this process runs according to the store, but for which it has no claim."""
+"""Jobs that this process runs according to the store, but that the process does not know."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from afterword import JobState
-from afterword.client.holdings import recovering
+from afterword.client import holdings
 from afterword.client.operation import adding, calling
 from afterword.model.job import NewJob, new_id
 from afterword.store.protocol import Store
@@ -16,12 +16,13 @@ from tests.life.site import gate, note, seen, store_of, wait_at_gate, working
 
 pytestmark = pytest.mark.anyio
 
-LEASE = 0.6  # seconds
+EVERY = 0.1  # seconds between two looks
 NOTE = f"{note.__module__}:{note.__qualname__}"
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> None:
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holdings, "LOOKS", 30.0 / EVERY)  # of a lease
     seen.clear()
     gate.clear()
 
@@ -33,7 +34,7 @@ def a_job(text: str) -> NewJob:
 async def test_a_claim_of_which_nobody_knows_is_run_again(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with working(store_url, lease=LEASE) as afterword:
+    async with working(store_url) as afterword:
         worker = afterword.runtime.leases.worker
 
         def claim_and_forget(store: Store) -> int:
@@ -55,11 +56,11 @@ async def test_a_look_that_finds_the_job_of_a_dead_worker_says_recovered(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is no fault of this process, so it is a warning as from any other look."""
-    async with working(store_url, lease=LEASE) as afterword:
-        look = recovering(afterword.runtime.leases, lambda failure: None)
+    async with working(store_url) as afterword:
+        look = holdings.recovering(afterword.runtime.leases, lambda failure: None)
 
         def lose_and_look(store: Store) -> None:
-            store.join("gone", LEASE)
+            store.join("gone", 60.0)
             store.add([a_job("lost")])
             store.claim("gone", ["default"], 10)
             store.leave("gone")
@@ -74,7 +75,7 @@ async def test_a_look_that_finds_the_job_of_a_dead_worker_says_recovered(
 
 
 async def test_a_job_whose_event_loop_ended_before_the_answer_is_run_again(store_url: str) -> None:
-    async with working(store_url, lease=LEASE) as afterword:
+    async with working(store_url) as afterword:
         operation = adding([a_job("orphan")], afterword.runtime.leases.worker)
         operation.loop = asyncio.new_event_loop()
         operation.loop.close()
@@ -86,8 +87,8 @@ async def test_a_job_whose_event_loop_ended_before_the_answer_is_run_again(store
 
 
 async def test_what_is_known_is_left_alone(store_url: str) -> None:
-    """What runs, what a request holds, and what has yet to be told to a blocked event loop."""
-    async with working(store_url, lease=LEASE) as afterword:
+    """These run, are held by a request, or wait for a blocked event loop."""
+    async with working(store_url) as afterword:
         looks: list[None] = []
         store = store_of(afterword)
         running = await afterword.add_task(wait_at_gate, "runs")
@@ -96,8 +97,8 @@ async def test_what_is_known_is_left_alone(store_url: str) -> None:
         answer = asyncio.ensure_future(afterword.runtime.group.run(unanswered))
         await asyncio.sleep(0)
         wait_until(lambda: store.get([job.id]), description="it is stored, but the loop is blocked")
-        afterword.runtime.group.every(LEASE / 3, lambda store: looks.append(None))
-        wait_until(lambda: len(looks) > 6, description="two leases have passed")
+        afterword.runtime.group.every(EVERY, lambda store: looks.append(None))
+        wait_until(lambda: len(looks) > 6, description="it has been looked for")
         found = store.get([running.id, held.id, job.id])
         await answer
 
@@ -108,8 +109,8 @@ async def test_what_is_known_is_left_alone(store_url: str) -> None:
 
 
 async def test_a_job_that_is_forgotten_again_and_again_fails(store_url: str) -> None:
-    """As one that kills its workers."""
-    async with working(store_url, lease=LEASE, queues=["other"]) as afterword:
+    """It fails like a job that kills its workers."""
+    async with working(store_url, queues=["other"]) as afterword:
         worker, job = afterword.runtime.leases.worker, a_job("cursed")
 
         def claim_and_forget(store: Store) -> None:

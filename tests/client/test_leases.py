@@ -19,7 +19,7 @@ LEASE = 600.0  # seconds, of a clock that only the tests move so far
 
 
 class MovableClock(Clock):
-    """Time that a test moves forward."""
+    """A clock that a test moves forward."""
 
     moved = 0.0
 
@@ -57,7 +57,7 @@ def group(path: Path, clock: MovableClock) -> Iterator[GroupCommit]:
 
 @pytest.fixture
 def other(path: Path, clock: MovableClock, group: GroupCommit) -> Iterator[SQLiteStore]:
-    """The same file, as another process sees it."""
+    """A second store on the same file, as of another process."""
     store = SQLiteStore(path, clock)
     store.open()
     yield store
@@ -83,7 +83,7 @@ def recovered(store: SQLiteStore) -> list[str]:
 def test_a_renewed_lease_keeps_its_jobs(
     group: GroupCommit, other: SQLiteStore, clock: MovableClock
 ) -> None:
-    """Longer than the lease lasts."""
+    """The test's time is longer than a lease."""
     leases = started(group, clock)
     worker = leases.worker
     a_held_job(group, leases)
@@ -179,7 +179,7 @@ def wait_renewed(leases: Leases) -> None:
 
 
 def writing(path: Path) -> apsw.Connection:
-    """Another process's connection in the middle of a write transaction."""
+    """Keep another process's connection in a write transaction."""
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(10_000)
     connection.execute("BEGIN IMMEDIATE")

@@ -95,7 +95,7 @@ async def test_a_large_history_is_purged_in_small_steps(
 async def test_a_job_that_waits_for_nothing_is_freed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In a system that runs, without a restart."""
+    """It needs no restart."""
     async with at_work(tmp_path) as afterword:
         later = await afterword.options(delay=3600).add_task(note, "later")
         job = NewJob(

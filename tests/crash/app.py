@@ -1,22 +1,22 @@
-"""The application that the crash tests serve and kill. Environment variables say how it behaves:
+"""The application that the crash tests serve and kill. Environment variables control it:
 
 - STORE: the URL of the store.
-- LEDGER: the file in which tasks and store write down what they did.
-- LEASE, GRACE, CONCURRENCY, ORDER: as of `Afterword`.
+- LEDGER: the file in which tasks and store note their steps.
+- LEASE, GRACE, CONCURRENCY, ORDER: options of `Afterword`.
 - WORKER: 0 for a process that only stores jobs.
-- EVERY: what its schedules do about missed occurrences, such as "one all": each has its own, once a
-  second. EVERY_GRACE: as of `Afterword.every`.
+- EVERY: the policies for missed occurrences, such as "one all": one schedule for each, once a
+  second. EVERY_GRACE: the `grace` of `Afterword.every`.
 - WITHOUT: a task that this release does not have yet.
-- CHANGED: a task of which this release has another signature.
-- CRASH_AT, CRASH_AFTER: die at this point of the store's work, at the n-th time it is passed.
+- CHANGED: a task that has another signature in this release.
+- CRASH_AT, CRASH_AFTER: die at this point of the store's work, when it is passed the n-th time.
 
-The points are those between which a job changes hands:
+The points are those at which a job changes hands:
 
     stored      the request's jobs are committed, the client has no answer yet
-    claimed     jobs are committed as ours, no user code has run
+    claimed     the claims are committed, no user code has run
     ran         user code has returned, nothing is written yet
     settling    the outcomes are written, but not committed
-    settled     the outcomes are committed, and nobody has been told
+    settled     the outcomes are committed, the worker has not been told
 """
 
 import asyncio
@@ -43,20 +43,20 @@ from tests.crash.ledger import is_occurrence, number_of
 
 
 class Witness:
-    """Makes any store record its commits, and die at a given point."""
+    """A mixin for stores: it writes down what was committed, and dies at the given point."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._crash_at = os.environ.get("CRASH_AT", "")
         self._passes_left = int(os.environ.get("CRASH_AFTER", "1"))
         self._depth = 0
-        self._points: set[str] = set()  # that this transaction passes when it is committed
+        self._points: set[str] = set()  # points that this transaction passes when it is committed
         self._accepted: list[Settlement] = []
         self._created: list[NewJob] = []  # by schedules
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """A transaction, with a witness before and after its commit."""
+        """Begin a transaction, and witness it before and after its commit."""
         self._depth += 1
         try:
             with super().transaction():  # type: ignore[misc]
@@ -88,7 +88,7 @@ class Witness:
                 os._exit(1)
 
     def add(self, jobs: Sequence[NewJob], held_by: str | None = None) -> Sequence[Added]:
-        """As the store's; what schedules create goes into the ledger once it is committed."""
+        """Add jobs; those of schedules go into the ledger once they are committed."""
         with self.transaction():
             self._points.add("stored")
             added: Sequence[Added] = super().add(jobs, held_by)  # type: ignore[misc]
@@ -99,7 +99,7 @@ class Witness:
     def claim(
         self, worker: str, queues: Sequence[str], limit: int, skip: Sequence[str] = ()
     ) -> Sequence[Claim]:
-        """As the store's."""
+        """Claim jobs, and pass the points around the commit."""
         with self.transaction():
             claims: Sequence[Claim] = super().claim(worker, queues, limit, skip)  # type: ignore[misc]
             if claims:
@@ -107,7 +107,7 @@ class Witness:
         return claims
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """As the store's; accepted outcomes are written into the ledger after the commit."""
+        """Settle attempts; the accepted ones go into the ledger once they are committed."""
         self._pass("ran")
         with self.transaction():
             self._points.add("settled")
@@ -126,7 +126,7 @@ class WitnessPostgresStore(Witness, postgres.PostgresStore):
 
 
 def with_other_signature(func: Callable[..., object]) -> Callable[..., object]:
-    """What a release has that asks for more than the one before."""
+    """Do nothing: a release's version of a task, with one more parameter."""
 
     async def changed(number: int, seconds: float, colour: str) -> None:
         raise AssertionError("nobody ever says which colour")
@@ -144,14 +144,14 @@ class Order(BaseModel):
 
 
 async def events() -> AsyncIterator[str]:
-    """A stream that does not end by itself."""
+    """Send a stream that does not end by itself."""
     while True:
         yield "data: still here\n\n"
         await asyncio.sleep(0.1)
 
 
 def plan(afterword: Afterword) -> None:
-    """Declare the schedules that the environment asks for."""
+    """Declare the schedules that the environment names."""
     grace = float(os.environ.get("EVERY_GRACE", "60"))
     for lane, missed in enumerate(os.environ.get("EVERY", "").split(), 1):
         every = afterword.every(
@@ -165,7 +165,7 @@ def plan(afterword: Afterword) -> None:
 
 
 def mend_sleep() -> None:
-    """Make `time.sleep` work under libfaketime, which mistakes its end for a wall clock's."""
+    """Mend `time.sleep` under libfaketime, which takes its deadline for a wall clock's."""
 
     def sleep(seconds: float, /) -> None:
         threading.Event().wait(seconds)
@@ -175,7 +175,7 @@ def mend_sleep() -> None:
 
 
 def build() -> FastAPI:
-    """The application for the settings in the environment."""
+    """Build the application as the environment says."""
     mend_sleep()
     logging.basicConfig(level=logging.INFO)
     sqlite.SQLiteStore = WitnessSQLiteStore  # type: ignore[misc]  # in this process only

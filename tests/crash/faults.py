@@ -1,6 +1,6 @@
-"""Kills, crashes and stops of processes, in any size: a checker judges how the jobs ended.
+"""Kills, crashes and stops of processes, in any size; a checker judges the jobs afterwards.
 
-`tests/crash/test_crash.py` runs them small with each change, `scripts/chaos` large before releases.
+`tests/crash/test_crash.py` runs small ones with each change, `scripts/chaos` large ones.
 """
 
 import random
@@ -23,11 +23,11 @@ BOTH = ("work", "work_in_thread")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a fault went: the checker's verdict, how often processes were hit, and the logs.
+    """The result of a fault: the checker's verdict, the number of processes hit, and the logs.
 
     Args:
-        notes: what else was measured, in words.
-        well: whether that is as it should be.
+        notes: other measurements, in words.
+        well: True if these are as required.
     """
 
     verdict: Verdict
@@ -40,16 +40,16 @@ class Result:
 def kill_workers(
     folder: Path, url: str, *, jobs: int, kills: int, size: int = 4, seed: int = 1
 ) -> Result:
-    """Kill -9 a random one of several processes, again and again, while they drain jobs.
+    """Kill -9 a random one of several processes again and again while they drain jobs.
 
-    Each kill waits for its share of the jobs to end: whatever the speed of the machine, as many
-    processes are killed, and never so often that nothing gets done.
+    Each kill waits for its share of the jobs to end: at any speed of the machine, as many
+    processes are killed, and work goes on in between.
     """
     dice = random.Random(seed)
     fleet = Fleet(folder, size, url=url, ORDER="concurrent", CONCURRENCY=8, LEASE=5)
     clients = Clients(seconds=0.1)
     with fleet.running():
-        # In few requests: on a busy machine most jobs would have ended before the last one is sent.
+        # Few requests: otherwise most jobs may end before the last one is sent.
         _send(fleet, clients, jobs, per_request=200, tasks=BOTH)
         for kill in range(kills):
             server = dice.choice(fleet.servers)
@@ -57,13 +57,13 @@ def kill_workers(
             fleet.kill(server)
             fleet.start(server, wait=False)
         fleet.wait_finished(timeout=60 + jobs / 50)
-        # Chance may take three workers from one job; then, and only then, it has failed.
+        # A job may lose three workers by chance; only then may it have failed.
         unlucky = [number_of(each) for each in fleet.records() if each.lost >= MAX_LOST]
         return Result(fleet.verdict(clients, poison=unlucky), kills, fleet.logs())
 
 
 def kill_web_process(folder: Path, url: str, *, rounds: int, seed: int = 1) -> Result:
-    """Kill -9 the one process that serves and works, at a random moment of its load."""
+    """Kill -9 the only process at a random moment of its load."""
     dice = random.Random(seed)
     fleet = Fleet(folder, url=url)
     clients = Clients(seconds=0.0)
@@ -84,7 +84,7 @@ def kill_web_process(folder: Path, url: str, *, rounds: int, seed: int = 1) -> R
 
 
 def crash_at(folder: Path, url: str, point: str, *, jobs: int, crashes: int) -> Result:
-    """Die at a named point between two owners of a job, with other jobs all around it."""
+    """Die at a named point where a job changes hands, with other jobs under way."""
     fleet = Fleet(folder, 0, url=url, LEASE=0.5)
     clients = Clients(seconds=0.0, task="work_in_thread")
     with fleet.running():
@@ -99,7 +99,7 @@ def crash_at(folder: Path, url: str, point: str, *, jobs: int, crashes: int) -> 
 
 
 def _load_until_dead(clients: Clients, server: Server, jobs: int) -> None:
-    """Send orders, in bursts that leave some to be claimed, until the server dies of them."""
+    """Send orders in bursts, so that some wait to be claimed, until the server dies."""
 
     def is_dead() -> bool:
         return server.process.poll() is not None
@@ -111,9 +111,9 @@ def _load_until_dead(clients: Clients, server: Server, jobs: int) -> None:
 
 def restart_workers(folder: Path, url: str, *, jobs: int, restarts: int) -> Result:
     """SIGTERM one process after the other while they drain jobs, as a deploy does."""
-    # Without grace: with some, all attempts that run at that moment may happen to end within it.
+    # No grace time: otherwise all running attempts could end within it.
     fleet = Fleet(folder, 2, url=url, ORDER="concurrent", CONCURRENCY=8, GRACE=0)
-    # Long enough to be cut off: draining begins at the signal, a moment before the shutdown does.
+    # Long enough to be interrupted: draining begins at the signal, a moment before the shutdown.
     clients = Clients(seconds=0.5)
     with fleet.running():
         for server, _ in zip(cycle(fleet.servers), range(restarts), strict=False):
@@ -126,7 +126,7 @@ def restart_workers(folder: Path, url: str, *, jobs: int, restarts: int) -> Resu
 
 
 def stop_workers(folder: Path, url: str, *, jobs: int, stops: int, lease: float = 1.0) -> Result:
-    """SIGSTOP a working process for longer than its lease, then let it go on."""
+    """Stop a working process by SIGSTOP for longer than its lease, then let it go on."""
     fleet = Fleet(folder, 2, url=url, ORDER="concurrent", CONCURRENCY=8, LEASE=lease)
     clients = Clients(seconds=0.2)
     with fleet.running():
@@ -136,14 +136,14 @@ def stop_workers(folder: Path, url: str, *, jobs: int, stops: int, lease: float 
             _stop_until_recovered(fleet, server, lease + 1.5)
         fleet.wait_finished(timeout=60 + jobs / 25)
         for server in fleet.servers:
-            server.stop()  # not before the threads of stale attempts have ended
+            server.stop()  # after the threads of stale attempts have ended
         return Result(fleet.verdict(clients), stops, fleet.logs())
 
 
 def _stop_until_recovered(fleet: Fleet, server: Server, seconds: float) -> None:
-    """SIGSTOP, and SIGCONT once another process has its jobs.
+    """Stop a process until another one has recovered the jobs that it was running.
 
-    Or so many seconds later: within a transaction it keeps what it was about to end.
+    Or for some seconds: in a transaction it keeps the jobs that it was about to end.
     """
     before, until = fleet.logs().count("recovered"), time.monotonic() + seconds
     with fleet.paused(server):
@@ -153,7 +153,7 @@ def _stop_until_recovered(fleet: Fleet, server: Server, seconds: float) -> None:
 
 @contextmanager
 def _working(fleet: Fleet, server: Server) -> Iterator[None]:
-    """Wait after the block, which sends jobs, until this process has begun something new."""
+    """Wait after the block, which sends jobs, until this process has started a new job."""
     pid = server.process.pid
 
     def runs() -> int:
@@ -167,7 +167,7 @@ def _working(fleet: Fleet, server: Server) -> Iterator[None]:
 def _send(
     fleet: Fleet, clients: Clients, jobs: int, *, per_request: int, tasks: tuple[str, ...]
 ) -> None:
-    """Send all the jobs, to one process after the other."""
+    """Send the jobs to one process after the other."""
     orders = zip(range(jobs // per_request), cycle(fleet.servers), cycle(tasks), strict=False)
     for _, server, task in orders:
         with server.client() as client:

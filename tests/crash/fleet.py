@@ -17,13 +17,13 @@ TARGET = "tests.crash.app:app"
 
 
 class Fleet:
-    """Server processes that share one store, and their records outside it.
+    """Server processes that share one store, as seen from outside.
 
     Args:
-        folder: for the ledger, the logs, and a SQLite store.
-        size: how many servers.
+        folder: holds the ledger, the logs and a SQLite store.
+        size: number of servers.
         url: the store. Default: a SQLite file in the folder.
-        environment: what `tests.crash.app` is to be like.
+        environment: variables for `tests.crash.app`.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Fleet:
         self.store = open_store(self.url)
 
     def server(self, *arguments: str, **environment: object) -> Server:
-        """Another server for this store, not yet started and not yet part of the fleet.
+        """Make another server for this store, not yet started and not yet part of the fleet.
 
         Args:
             arguments: for uvicorn.
-            environment: what is different from the others'.
+            environment: variables that differ from the others'.
         """
         changed = {name: str(value) for name, value in environment.items()}
         together = {**self.environment, **changed}
@@ -60,7 +60,7 @@ class Fleet:
 
     @contextmanager
     def running(self) -> Iterator["Fleet"]:
-        """Start every server; see to it that all are gone afterwards."""
+        """Start every server, and kill those that still run afterwards."""
         try:
             self.start(*self.servers)
             self.store.open()
@@ -73,7 +73,7 @@ class Fleet:
                     server.kill()
 
     def start(self, *servers: Server, wait: bool = True) -> None:
-        """Start servers at the same time, also again, and wait until they answer."""
+        """Start servers at the same time, perhaps again, and wait until they answer."""
         for server in servers:
             self._started.add(server)
             server.start(wait=False)
@@ -81,7 +81,7 @@ class Fleet:
             wait_until(server.answers, description=f"{server.url} answers; see {server.log}")
 
     def begin(self, clients: "Clients", task: str, seconds: float, jobs: int = 1) -> Sequence[str]:
-        """Order jobs from the first server, and wait until all have started; their ids."""
+        """Order jobs from the first server, and wait until all have started; returns their ids."""
         with self.servers[0].client() as client:
             numbers = clients.send(client, jobs, task=task, seconds=seconds)
         wait_until(
@@ -93,13 +93,13 @@ class Fleet:
     # ------------------------------------------------------------------ faults
 
     def kill(self, server: Server) -> None:
-        """kill -9; repeated runs of its jobs are excused."""
+        """Kill -9 a server; the jobs that it was running are excused."""
         self.disturbed.add(server.process.pid)
         server.kill()
 
     @contextmanager
     def paused(self, server: Server) -> Iterator[None]:
-        """SIGSTOP, and SIGCONT after the block."""
+        """Stop a server by SIGSTOP until the block has ended."""
         self.disturbed.add(server.process.pid)
         server.pause()
         try:
@@ -110,20 +110,20 @@ class Fleet:
     # ------------------------------------------------------------------ what is known
 
     def records(self) -> Sequence[JobRecord]:
-        """Every job of the store."""
+        """Return every job of the store."""
         return self.store.find(limit=1_000_000)
 
     def record(self, job_id: str) -> JobRecord:
-        """One job of the store."""
+        """Return one job of the store."""
         return self.store.get([job_id])[0]
 
     def unfinished(self) -> int:
-        """How many jobs have yet to end."""
+        """Count the jobs that have not ended."""
         counts = self.store.count()
         return counts[JobState.QUEUED] + counts[JobState.RUNNING]
 
     def wait_unfinished(self, most: int, timeout: float) -> None:
-        """Wait until no more than so many jobs have yet to end."""
+        """Wait until at most this number of jobs has not ended."""
         wait_until(
             lambda: self.unfinished() <= most,
             description=f"{most} jobs are left; see {self.folder}",
@@ -140,11 +140,11 @@ class Fleet:
         )
 
     def logs(self) -> str:
-        """What all servers of this folder have logged."""
+        """Return the logs of all servers of this folder."""
         return "".join(log.read_text() for log in sorted(self.folder.glob("server-*.log")))
 
     def verdict(self, clients: "Clients", poison: Sequence[int] = ()) -> Verdict:
-        """The checker's, on everything that has happened."""
+        """Return the checker's verdict on everything so far."""
         return check(
             self.ledger,
             self.records(),
@@ -156,12 +156,12 @@ class Fleet:
 
 
 def sqlite_in(folder: Path) -> str:
-    """The URL of the SQLite store of a folder."""
+    """Return the URL of a folder's SQLite store."""
     return f"sqlite:///{folder / 'jobs.db'}"
 
 
 class Clients:
-    """Clients that send orders, one after the other, and remember what they were told.
+    """Clients that send orders one after the other, and remember the answers.
 
     Args:
         order: fields of `tests.crash.app.Order` that are the same for all.
@@ -178,7 +178,7 @@ class Clients:
         self._stop = threading.Event()
 
     def send(self, client: httpx.Client, jobs: int = 1, **order: object) -> Sequence[int]:
-        """Send an order for this many jobs; their numbers. An error is an order without an ack."""
+        """Send an order for some jobs; returns their numbers. An error is no acknowledgement."""
         numbers = self._take_numbers(jobs)
         body: Mapping[str, object] = {**self._order, **order, "numbers": numbers}
         try:
@@ -202,7 +202,7 @@ class Clients:
 
     @contextmanager
     def loading(self, servers: Sequence[Server], jobs: int) -> Iterator[None]:
-        """One client per server sends orders for as long as the block runs."""
+        """Let one client per server send orders until the block ends."""
         threads = [
             threading.Thread(target=self._load, args=(server, jobs), daemon=True)
             for server in servers

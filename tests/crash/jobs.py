@@ -2,4 +2,4 @@
 
 
 def note(text: str) -> None:
-    """Is stored, and never run."""
+    """Do nothing: it is stored, and never run."""

@@ -1,10 +1,10 @@
-"""The ledger: what the tasks and the store of a served process say they did, outside of the store.
+"""The ledger: the steps that tasks and store of a served process note, outside of the store.
 
-Every line is `number attempt pid event`, written with one O_APPEND write, so that a process can be
+Every line is `number attempt pid event`, written by one O_APPEND write, so that a process can be
 killed at any moment and processes can share the file. `number` is the job's own argument; that of a
-job which a schedule has created is made of its occurrence and its schedule.
+job of a schedule is made of its occurrence and its schedule.
 
-- `started`, `finished`: written by the task, first and last thing.
+- `started`, `finished`: written by the task, as its first and last step.
 - `accepted`: written by the store, after the commit that ended the job.
 - `returned`: the same for an attempt whose job goes on: a shutdown interrupted it, or it failed and
   is to be tried again.
@@ -40,7 +40,7 @@ class Ledger:
         self.path = path
 
     def write(self, number: int, attempt: int, event: str, pid: int | None = None) -> None:
-        """Append a line of a process, this one if no other is named."""
+        """Append a line of a process, by default of this one."""
         line = f"{number} {attempt} {pid or os.getpid()} {event}\n".encode()
         descriptor = os.open(self.path, os.O_APPEND | os.O_CREAT | os.O_WRONLY)
         try:
@@ -49,7 +49,7 @@ class Ledger:
             os.close(descriptor)
 
     def lines(self, event: str | None = None) -> list[Line]:
-        """The lines so far, in the order they were written."""
+        """Return the lines so far, in the order of writing."""
         if not self.path.exists():
             return []
         found = (line.split() for line in self.path.read_text().splitlines())
@@ -59,7 +59,7 @@ class Ledger:
         return [line for line in lines if event in (None, line.event)]
 
     def numbers(self, event: str) -> set[int]:
-        """The jobs for which this event is on record."""
+        """Return the jobs that have this event."""
         return {line.number for line in self.lines(event)}
 
 
@@ -76,30 +76,30 @@ class Stored(Protocol):
 
 
 def number_of(job: Stored) -> int:
-    """The number of a stored job of ours."""
+    """Return the number in a stored job's arguments."""
     arguments: Mapping[str, int] = json.loads(job.arguments)
     lane = arguments.get("lane")
     return arguments["number"] if lane is None else occurrence(job.id, lane)
 
 
 def is_occurrence(job: Stored) -> bool:
-    """Whether a schedule has created this job."""
+    """True if a schedule has created this job."""
     return '"lane"' in job.arguments
 
 
 def occurrence(job_id: str, lane: int) -> int:
-    """The number of a job that a schedule has created: 21 is lane 1, two seconds after 1970."""
+    """Return the number of a schedule's job: 21 is lane 1, two seconds after 1970."""
     return due_at(job_id) * 10 + lane
 
 
 def due_at(job_id: str) -> int:
-    """The second since 1970 for which a schedule has created a job: its id begins with it."""
+    """Return the second since 1970 for which a job was created: its id begins with it."""
     return int(job_id.replace("-", "")[:12], 16) // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the checker found; `problems` is empty if every promise was kept."""
+    """The checker's result; `problems` is empty if every promise was kept."""
 
     acked: int
     stored: int
@@ -118,15 +118,15 @@ def check(
     disturbed: Collection[int] = (),
     poison: Collection[int] = (),
 ) -> Verdict:
-    """Compare what clients were told, what tasks and stores wrote down, and what the store knows.
+    """Compare answers to clients, notes of tasks and stores, and the jobs in the store.
 
     Args:
-        ledger: what happened.
+        ledger: the notes.
         records: every job of the store.
         acked: the numbers of each request that got a 2xx.
         sent: the numbers of each request, answered or not.
         disturbed: the process ids that were killed or stopped.
-        poison: the numbers that are to fail.
+        poison: the numbers that must fail.
     """
     by_number = {number_of(record): record for record in records}
     lines: defaultdict[int, list[Line]] = defaultdict(list)
@@ -160,7 +160,7 @@ def _lost(
     acked: Collection[Sequence[int]],
     poison: Collection[int],
 ) -> Iterable[str]:
-    """Every acknowledged job has run to its end, and has ended in the store."""
+    """Check that every acknowledged job has run to its end and is recorded as such."""
     for number in (number for request in acked for number in request):
         record = records.get(number)
         expected = JobState.FAILED if number in poison else JobState.COMPLETED
@@ -177,7 +177,7 @@ def _lost(
 def _half_stored(
     records: Mapping[int, JobRecord], sent: Collection[Sequence[int]]
 ) -> Iterable[str]:
-    """The jobs of one request are stored together or not at all."""
+    """Check that the jobs of one request are stored together or not at all."""
     for request in sent:
         stored = [number for number in request if number in records]
         if stored and len(stored) < len(request):
@@ -185,7 +185,7 @@ def _half_stored(
 
 
 def _wrong_count(record: JobRecord) -> Iterable[str]:
-    """Each attempt after the first has a cause on record."""
+    """Check that each attempt after the first has a cause on record."""
     number = number_of(record)
     if not record.state.final:
         yield f"{number} has not ended: {record.state}, attempt {record.attempt}"
@@ -199,7 +199,7 @@ def _wrong_count(record: JobRecord) -> Iterable[str]:
 
 
 def _wrong_runs(lines: Sequence[Line], record: JobRecord | None) -> Iterable[str]:
-    """Each run has a higher attempt number than the one before; one run at most is accepted."""
+    """Check that attempt numbers rise from run to run, and that at most one run is accepted."""
     number = lines[0].number
     attempts = [line.attempt for line in lines if line.event == "started"]
     if attempts != sorted(set(attempts)):
@@ -216,7 +216,7 @@ def _wrong_runs(lines: Sequence[Line], record: JobRecord | None) -> Iterable[str
 
 
 def _unexplained(lines: Sequence[Line], disturbed: Collection[int]) -> Iterable[str]:
-    """A run whose end is not on record belongs to a process that was killed or stopped."""
+    """Check that a run without an end belongs to a process that was killed or stopped."""
     ends = ("accepted", "returned")
     ended = {(line.attempt, line.pid) for line in lines if line.event in ends}
     for line in lines:

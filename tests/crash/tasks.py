@@ -1,7 +1,7 @@
-"""The tasks that the crash tests' application runs: healthy ones, and all kinds of misfits.
+"""The tasks of the crash tests' application: healthy ones, and all kinds of faulty ones.
 
-Each writes into the ledger when it begins and, if it gets that far, when it ends. They are in a
-module of their own so that child processes, which import it, do not make an application.
+Each notes in the ledger when it begins and, if it gets that far, when it ends. They are in their
+own module so that child processes, which import it, do not make an application.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from pathlib import Path
 from afterword import current_task, task
 from tests.crash.ledger import Ledger, occurrence
 
-LIMIT = 1.0  # seconds that the tasks which go past it may take
+LIMIT = 1.0  # seconds: the time limit of the tasks that exceed it
 
-# What `raise_...` raises: the number of its job says which.
+# The exceptions of `raise_...`: the job's number is the index.
 RAISED = (
     RecursionError,
     MemoryError,
@@ -33,7 +33,7 @@ ledger = Ledger(Path(os.environ["LEDGER"]))
 
 @contextmanager
 def on_record(number: int, pid: int | None = None) -> Iterator[None]:
-    """The first and the last thing that every task here does.
+    """Note the beginning and the end of a task.
 
     Args:
         pid: the worker's. Default: this process.
@@ -60,20 +60,20 @@ def work_in_thread(number: int, seconds: float) -> None:
 
 
 async def block(number: int, seconds: float) -> None:
-    """A task that blocks the event loop, as tasks should not."""
+    """Block the event loop, as tasks should not."""
     with on_record(number):
         time.sleep(seconds)  # noqa: ASYNC251 - that is the point
 
 
 async def kill_worker(number: int, seconds: float) -> None:
-    """A task that takes its process with it."""
+    """Kill its own process."""
     with on_record(number):
         await asyncio.sleep(seconds)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def kill_neighbours(number: int, seconds: float) -> None:
-    """Kills its process while five others run in it; after that, once these have completed."""
+    """Kill its process while five other jobs run in it; complete once these have."""
     event = "started" if current_task().attempt == 1 else "accepted"
     with on_record(number):
         while len(ledger.numbers(event) - {number}) < 5:  # noqa: ASYNC110 - others write the file
@@ -82,27 +82,27 @@ async def kill_neighbours(number: int, seconds: float) -> None:
 
 
 async def hold_gil(number: int, seconds: float) -> None:
-    """A task that lets no other thread of its process run, as bad C code does."""
+    """Hold the GIL, so that no other thread of its process runs, like bad C code."""
     with on_record(number):
         _hold_gil(seconds)
 
 
 async def exit_worker(number: int, seconds: float) -> None:
-    """A task that ends its process without a signal."""
+    """End its process without a signal."""
     with on_record(number):
         await asyncio.sleep(seconds)
         os._exit(13)
 
 
 async def segfault(number: int, seconds: float) -> None:
-    """A task that reads where nothing is, as bad C code does."""
+    """Read at a bad address, like bad C code."""
     with on_record(number):
         await asyncio.sleep(seconds)
         ctypes.string_at(0)
 
 
 def _hold_gil(seconds: float) -> None:
-    """Wait for a lock of the interpreter's, without letting go of the GIL; no signal ends it."""
+    """Wait for a lock without releasing the GIL; no signal ends the wait."""
     api = ctypes.pythonapi
     api.PyThread_allocate_lock.restype = ctypes.c_void_p
     lock = ctypes.c_void_p(api.PyThread_allocate_lock())
@@ -115,21 +115,21 @@ def _hold_gil(seconds: float) -> None:
 
 @task(executor="process")
 def work_apart(number: int, seconds: float) -> None:
-    """A healthy task in a process of its own."""
+    """A healthy process task."""
     with on_record(number, os.getppid()):
         time.sleep(seconds)
 
 
 @task(executor="process")
 def hold_gil_apart(number: int, seconds: float) -> None:
-    """One that no signal handler and no thread of its process can end."""
+    """Hold the GIL in a process task, so that its signal handlers and threads do not run."""
     with on_record(number, os.getppid()):
         _hold_gil(seconds)
 
 
 @task(executor="process")
 def kill_apart(number: int, seconds: float) -> None:
-    """One that is killed, as the out-of-memory killer does it."""
+    """Kill its process, as the out-of-memory killer does."""
     with on_record(number, os.getppid()):
         time.sleep(seconds)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -137,7 +137,7 @@ def kill_apart(number: int, seconds: float) -> None:
 
 @task(executor="process")
 def exit_apart(number: int, seconds: float) -> None:
-    """One that ends its process without a signal."""
+    """End its process without a signal."""
     with on_record(number, os.getppid()):
         time.sleep(seconds)
         os._exit(13)
@@ -145,7 +145,7 @@ def exit_apart(number: int, seconds: float) -> None:
 
 @task(executor="process")
 def segfault_apart(number: int, seconds: float) -> None:
-    """One that reads where nothing is."""
+    """Read at a bad address in a process task."""
     with on_record(number, os.getppid()):
         time.sleep(seconds)
         ctypes.string_at(0)
@@ -156,7 +156,7 @@ def segfault_apart(number: int, seconds: float) -> None:
 
 @task(retries=1, retry_on=BaseException, backoff=0)
 async def raise_in_loop(number: int, seconds: float) -> None:
-    """Raises something, in the worker's event loop."""
+    """Raise one of the exceptions, in the worker's event loop."""
     with on_record(number):
         await asyncio.sleep(seconds)
         raise RAISED[number % len(RAISED)]
@@ -164,7 +164,7 @@ async def raise_in_loop(number: int, seconds: float) -> None:
 
 @task(retries=1, retry_on=BaseException, backoff=0)
 def raise_in_thread(number: int, seconds: float) -> None:
-    """The same in a thread."""
+    """Raise one of the exceptions, in a thread."""
     with on_record(number):
         time.sleep(seconds)
         raise RAISED[number % len(RAISED)]
@@ -172,7 +172,7 @@ def raise_in_thread(number: int, seconds: float) -> None:
 
 @task(retries=1, retry_on=BaseException, backoff=0, executor="process")
 def raise_apart(number: int, seconds: float) -> None:
-    """The same in a process of its own."""
+    """Raise one of the exceptions, in a process task."""
     with on_record(number, os.getppid()):
         time.sleep(seconds)
         raise RAISED[number % len(RAISED)]
@@ -183,7 +183,7 @@ def raise_apart(number: int, seconds: float) -> None:
 
 @task(timeout=LIMIT)
 async def ignore_cancelling(number: int, seconds: float) -> None:
-    """Continues after any number of cancellations."""
+    """Go on although it is cancelled again and again."""
     with on_record(number):
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
@@ -195,7 +195,7 @@ async def ignore_cancelling(number: int, seconds: float) -> None:
 
 @task(timeout=LIMIT)
 def outlast_limit(number: int, seconds: float) -> str:
-    """A thread, which cannot be stopped."""
+    """Exceed its limit in a thread, which cannot be stopped."""
     with on_record(number):
         time.sleep(seconds)
     return "too late"
@@ -203,7 +203,7 @@ def outlast_limit(number: int, seconds: float) -> str:
 
 @task(timeout=LIMIT, executor="process")
 def outlast_limit_apart(number: int, seconds: float) -> str:
-    """A process, which can be killed."""
+    """Exceed its limit in a process, which can be killed."""
     with on_record(number, os.getppid()):
         time.sleep(seconds)
     return "too late"
@@ -213,7 +213,7 @@ def outlast_limit_apart(number: int, seconds: float) -> str:
 
 
 async def tick(lane: int) -> None:
-    """What the schedules run. Its number is made of its occurrence and its schedule."""
+    """Run an occurrence of a schedule; its number is made of the occurrence and the schedule."""
     with on_record(occurrence(current_task().job_id, lane)):
         await asyncio.sleep(0)
 

@@ -14,19 +14,19 @@ from tests.postgres import Server
 
 @pytest.fixture
 def lab(tmp_path: Path, server: Server) -> Lab:
-    """Where the store is in PostgreSQL."""
+    """A lab with its store in PostgreSQL."""
     return Lab(tmp_path, server)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def any_lab(tmp_path: Path, request: pytest.FixtureRequest) -> Lab:
-    """One for each kind of store."""
+    """A lab, once for each kind of store."""
     server = request.getfixturevalue("server") if request.param == "postgres" else None
     return Lab(tmp_path, server)
 
 
 def measured(experiment: Callable[..., Finding], lab: Lab, **size: float) -> str:
-    """Results that must meet the requirements."""
+    """Run an experiment, which must pass; returns its measurements."""
     finding = experiment(lab, **size)
     assert finding.passed, finding.measured
     return finding.measured
@@ -53,12 +53,12 @@ def test_of_two_people_who_do_the_same_one_does_it(any_lab: Lab) -> None:
 
 
 def test_killed_schedulers_miss_no_occurrence_and_double_none(any_lab: Lab) -> None:
-    """The others continue after any of them is killed, because there is no leader."""
+    """If any of them is killed, the others go on, because there is no leader."""
     assert "0 were created twice" in measured(schedules.kill_schedulers, any_lab, seconds=4.0)
 
 
 def test_a_drain_under_load_leaves_nothing_running(any_lab: Lab) -> None:
-    """Attempts that run at the signal, in the event loop, in a thread or in a process."""
+    """This holds for jobs in the event loop, in threads and in processes."""
     found = measured(shutdown.drain_under_load, any_lab, grace=1.0, hold=1, slack=60)
 
     assert "0 jobs started later" in found

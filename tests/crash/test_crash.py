@@ -1,8 +1,8 @@
 """Real processes are killed: acknowledged jobs run, and no job ends twice.
 
-Tasks and stores of the served application (`tests/crash/app.py`) write what they do to a ledger
-outside of the store. The checker (`tests/crash/ledger.py`) compares that with what the clients
-were told and with what the store knows. `scripts/chaos` runs the same faults in larger numbers.
+Tasks and stores of the served application (`tests/crash/app.py`) note their steps in a ledger
+outside of the store. The checker (`tests/crash/ledger.py`) compares it with the answers to clients
+and with the jobs in the store. `scripts/chaos` runs the same faults in larger numbers.
 """
 
 from collections.abc import Iterator
@@ -22,19 +22,19 @@ from tests.values import AT, a_record
 
 
 def test_killed_workers_lose_nothing(tmp_path: Path, store_url: str) -> None:
-    """Every acknowledged job runs; what runs again had a process that died."""
+    """Every acknowledged job runs, and runs again only if its process died."""
     result = faults.kill_workers(tmp_path, store_url, jobs=400, kills=3)
 
     assert [] == result.verdict.problems
     assert 400 == result.verdict.acked
-    # Those in the 8 slots of a process, and as many whose outcomes were on their way to the store.
+    # The jobs in the 8 slots of a process, and as many with outcomes not yet in the store.
     assert result.verdict.extra_runs <= result.hits * 2 * 8
     assert 0 == result.verdict.poisoned
     assert "database is locked" not in result.logs
 
 
 def test_a_killed_web_process_keeps_its_word(tmp_path: Path, store_url: str) -> None:
-    """Every 2xx has its tasks run after a restart; no request is stored by halves."""
+    """After a restart the tasks of every 2xx run; no request is stored in part."""
     result = faults.kill_web_process(tmp_path, store_url, rounds=3)
 
     assert [] == result.verdict.problems
@@ -43,7 +43,7 @@ def test_a_killed_web_process_keeps_its_word(tmp_path: Path, store_url: str) -> 
 
 @pytest.mark.parametrize("point", faults.POINTS)
 def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, store_url: str, point: str) -> None:
-    """Wherever a job changes hands, a crash there neither loses nor doubles it."""
+    """A crash at any point where a job changes hands neither loses nor doubles it."""
     result = faults.crash_at(tmp_path, store_url, point, jobs=3, crashes=2)
 
     assert [] == result.verdict.problems
@@ -51,7 +51,7 @@ def test_a_crash_between_two_owners_of_a_job(tmp_path: Path, store_url: str, poi
 
 
 def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url: str) -> None:
-    """After SIGCONT the fence refuses the outcomes of what others took over."""
+    """After SIGCONT the fence refuses outcomes of jobs that others took over."""
     result = faults.stop_workers(tmp_path, store_url, jobs=300, stops=2)
 
     assert [] == result.verdict.problems
@@ -60,7 +60,7 @@ def test_a_stopped_worker_cannot_end_what_it_has_lost(tmp_path: Path, store_url:
 
 
 def test_restarts_during_work_are_no_losses(tmp_path: Path, store_url: str) -> None:
-    """A process that is asked to stop gives back its jobs; none counts as lost."""
+    """A process that is asked to stop releases its jobs; no job counts as lost."""
     result = faults.restart_workers(tmp_path, store_url, jobs=100, restarts=2)
 
     assert [] == result.verdict.problems
@@ -69,7 +69,7 @@ def test_restarts_during_work_are_no_losses(tmp_path: Path, store_url: str) -> N
 
 
 def test_four_processes_share_one_store(tmp_path: Path, store_url: str) -> None:
-    """None of them ever sees the locks of the others, and each job runs once."""
+    """No process fails because of the locks of the others, and each job runs once."""
     fleet = Fleet(tmp_path, 4, url=store_url)
     clients = Clients(seconds=0.0)
     with fleet.running():
@@ -89,20 +89,20 @@ def test_four_processes_share_one_store(tmp_path: Path, store_url: str) -> None:
 
 @pytest.fixture
 def fleet(tmp_path: Path, store_url: str, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """Servers with the settings of the test's `fleet` mark."""
+    """The servers that the test's `fleet` mark asks for."""
     size, environment = request.param
     with Fleet(tmp_path, size, url=store_url, **environment).running() as fleet:
         yield fleet
 
 
 def servers(size: int, **environment: object) -> pytest.MarkDecorator:
-    """Give the test a running fleet like this."""
+    """A running fleet, as the test's mark asks for."""
     return pytest.mark.parametrize("fleet", [(size, environment)], indirect=True, ids=[""])
 
 
 @servers(2, LEASE=60)
 def test_a_dead_process_is_noticed_at_once(fleet: Fleet) -> None:
-    """The other process takes over long before the lease ends: the dead one's lock is free."""
+    """The other process takes over long before the lease ends, because the lock is free."""
     killed, other = fleet.servers
     clients = Clients()
     (job,) = fleet.begin(clients, "work", seconds=1.0)
@@ -119,7 +119,7 @@ def test_a_dead_process_is_noticed_at_once(fleet: Fleet) -> None:
 
 @servers(1, LEASE=2, ORDER="concurrent")
 def test_a_task_that_kills_its_worker_fails_in_the_end(fleet: Fleet) -> None:
-    """Three lost workers make a job poison; what ran beside it completes."""
+    """Three lost workers make a job poison; the jobs beside it complete."""
     server = fleet.servers[0]
     clients = Clients()
     (poison,) = fleet.begin(clients, "kill_neighbours", seconds=0.02)
@@ -195,7 +195,7 @@ def test_a_shutdown_lets_running_tasks_finish(fleet: Fleet) -> None:
 
 @servers(1, GRACE=0.1)
 def test_a_shutdown_gives_back_what_takes_longer(fleet: Fleet) -> None:
-    """An `async def` task is cancelled, queued again, and run again: an interruption, no loss."""
+    """An `async def` task is cancelled, queued again and run again: interrupted, not lost."""
     server = fleet.servers[0]
     clients = Clients()
     (job,) = fleet.begin(clients, "work", seconds=2.0)
@@ -216,7 +216,7 @@ def test_a_shutdown_gives_back_what_takes_longer(fleet: Fleet) -> None:
 
 @servers(1, GRACE=0.1, LEASE=60)
 def test_a_thread_that_outlives_its_process_is_recovered(fleet: Fleet) -> None:
-    """A `def` task cannot be stopped: its process ends all the same, and the next one runs it."""
+    """A `def` task cannot be stopped: its process ends anyway, and the next one runs it."""
     server = fleet.servers[0]
     clients = Clients()
     (job,) = fleet.begin(clients, "work_in_thread", seconds=2.0)
@@ -275,7 +275,7 @@ def test_the_checker_notices(
     events: tuple[tuple[int, str], ...],
     problem: str | None,
 ) -> None:
-    """The checker must find faults: these are examples that it finds."""
+    """A check must be able to fail: these are the problems that it finds."""
     ledger = Ledger(tmp_path / "ledger")
     for attempt, event in events:
         ledger.write(0, attempt, event)
@@ -287,7 +287,7 @@ def test_the_checker_notices(
 
 
 def test_the_checker_notices_half_a_request(tmp_path: Path) -> None:
-    """Also when the client never got an answer."""
+    """It also notices when the client never got an answer."""
     ledger = Ledger(tmp_path / "ledger")
 
     problems = check(ledger, [COMPLETED], acked=[], sent=[[0, 1]]).problems

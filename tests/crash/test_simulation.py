@@ -1,6 +1,6 @@
 """The simulation: seeds hold, each replays exactly, and known faults are found.
 
-It replaces the threads and clocks of afterword, so it runs in processes of its own.
+It replaces the threads and clocks of afterword, so it runs in separate processes.
 """
 
 import random
@@ -60,4 +60,4 @@ def test_a_seed_that_fails_is_printed_as_a_short_script(tmp_path: Path) -> None:
     assert said.returncode == 1
     script = said.stdout.partition("Made small:")[2].strip().splitlines()
     assert script[0].strip().startswith("Afterword(app")
-    assert len(script) <= 10  # the schedule, what happens in it, and how to run it again
+    assert len(script) <= 10  # the settings, the actions, and the command to run it again

@@ -1,4 +1,4 @@
-"""Fixtures of the guide: an application, and its jobs in a file of their own."""
+"""Fixtures of the guide: an application, and a file for its jobs."""
 
 from pathlib import Path
 
@@ -22,5 +22,5 @@ def app() -> FastAPI:
 
 @pytest.fixture
 def afterword(app: FastAPI, url: str) -> Afterword:
-    """Gives the application a store, and a worker in its own process."""
+    """An Afterword that gives the application a store, and a worker in its own process."""
     return Afterword(app, url)

@@ -13,7 +13,7 @@ afterword = Afterword(app)  # the environment variable AFTERWORD_URL names the s
 
 
 def brew(cup: str, seconds: float) -> None:
-    """Write down what happens, for other processes to read. The first attempt takes a while."""
+    """Write down each step, for other processes to read. The first attempt takes a while."""
     attempt = current_task().attempt
     write(f"{cup}: attempt {attempt}")
     time.sleep(seconds if attempt == 1 else 0)

@@ -1,4 +1,4 @@
-"""Once the client has its response, the task will run, even if the process dies now.
+"""Crashes: once the client has its response, the task will run, even if the process dies now.
 
 These tests start uvicorn with the application of `kitchen.py`, and kill it.
 """
@@ -21,7 +21,7 @@ def server(tmp_path: Path, url: str) -> Iterator[Server]:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """What the tasks have written."""
+    """Return the lines that the tasks have written."""
     path = tmp_path / "kitchen.log"
     path.touch()
     return path
@@ -44,7 +44,7 @@ def test_a_task_survives_kill_9(server: Server, log: Path) -> None:
 
 
 def test_a_shutdown_lets_running_tasks_end(server: Server, log: Path) -> None:
-    """It waits up to `Afterword(app, grace=...)`. A task that has not ended by then runs again."""
+    """A shutdown waits up to `Afterword(app, grace=...)`. Later tasks run again."""
     with server.client() as client:
         client.post("/cups/tea?seconds=0.5")
     wait_until(log.read_text, description="the task has begun")

@@ -1,6 +1,6 @@
-"""A task declares its dependencies as a route does; they are made for each attempt, where it runs.
+"""Dependencies: a task declares them as a route does, and gets new ones for each attempt.
 
-A dependency is no argument: it is not stored, and `add_task` does not take it.
+A dependency is not an argument: it is not stored, and `add_task` does not take it.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ ledger: list[str] = []  # stands for a database
 
 
 class Session:
-    """Collects lines, and writes them when it commits."""
+    """A session that collects lines, and writes them when it commits."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -65,7 +65,7 @@ def test_a_task_has_dependencies_of_its_own(app: FastAPI, afterword: Afterword) 
 
 
 def test_a_failed_attempt_rolls_back(app: FastAPI, afterword: Afterword) -> None:
-    """Each attempt has a session of its own: of the first one's nothing is kept."""
+    """Each attempt has its own session; the first one's changes are rolled back."""
     with TestClient(app):
         job = afterword.add_task_sync(ship, 1).wait_sync(timeout=60)
 
@@ -74,7 +74,7 @@ def test_a_failed_attempt_rolls_back(app: FastAPI, afterword: Afterword) -> None
 
 
 def test_a_dependency_can_be_overridden(app: FastAPI, afterword: Afterword) -> None:
-    """As for routes: `dependency_overrides` count where and when an attempt starts."""
+    """`dependency_overrides` work as in routes; they are looked up when an attempt starts."""
     other = Session()
     app.dependency_overrides[open_session] = lambda: other
     with TestClient(app):

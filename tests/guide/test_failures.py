@@ -1,4 +1,4 @@
-"""What fails, and where to see it: the job keeps the error, and the command line finds the job."""
+"""Failures and where to see them: the job keeps the error, and the command line finds the job."""
 
 import sys
 from contextlib import closing
@@ -22,7 +22,7 @@ def brew(cup: str) -> str:
 
 
 def command(*arguments: str, url: str) -> str:
-    """What a command prints; it needs the store, but not the application."""
+    """Return the output of a command; it needs the store, but not the application."""
     line = [sys.executable, "-m", "afterword", *arguments, "--url", url]
     return warm.run(line, capture_output=True, text=True, check=True).stdout
 

@@ -1,6 +1,6 @@
-"""Which job starts next, and how many at a time: queues, priorities, limits, rates.
+"""Queues, priorities, limits and rates: the next job to start, and the number at a time.
 
-All of this holds over all processes that share the store.
+All of this holds across all processes that share the store.
 """
 
 import threading
@@ -39,7 +39,7 @@ def send(name: str) -> None:
 
 @task(limit=1, key=lambda customer: customer)
 def import_orders(customer: str, *, wait_for_another: bool = False) -> None:
-    """One at a time for each customer."""
+    """Import orders, one job at a time for each customer."""
     with lock:
         running[customer] += 1
         most[customer] = max(most[customer], running[customer])
@@ -56,7 +56,7 @@ def call_an_expensive_service() -> None: ...
 
 
 def test_the_lowest_priority_number_starts_first(app: FastAPI, url: str) -> None:
-    """A script adds these jobs before the start of a worker with a single slot."""
+    """A script adds the jobs before a worker with a single slot starts."""
     script = Afterword(None, url)
     for name, priority in (("later", 10), ("urgent", -10), ("as usual", 0)):
         script.options(priority=priority).add_task_sync(note, name)
@@ -70,7 +70,7 @@ def test_the_lowest_priority_number_starts_first(app: FastAPI, url: str) -> None
 
 
 def test_a_worker_serves_its_queues(app: FastAPI, url: str) -> None:
-    """If no worker serves a queue, its jobs wait. Default: the queue "default"."""
+    """Jobs wait if no worker serves their queue. The default is the queue "default"."""
     afterword = Afterword(app, url, queues=["default"])
     with TestClient(app):
         mail = afterword.add_task_sync(send, "Ann")
@@ -96,14 +96,14 @@ def test_a_limit_for_each_customer(app: FastAPI, afterword: Afterword) -> None:
 
 
 def run_at(job: Job[None]) -> datetime:
-    """The time before which a job does not start."""
+    """Return the time before which a job does not start."""
     record = job.refresh_sync().record
     assert record is not None
     return record.run_at
 
 
 def test_a_rate_limits_the_starts(app: FastAPI, afterword: Afterword) -> None:
-    """Two start in any hour. The third is queued for the time at which it may start."""
+    """Two start in any hour. The third is queued until the time at which it may start."""
     soon = datetime.now(UTC) + timedelta(minutes=50)
     with TestClient(app):
         jobs = [afterword.add_task_sync(call_an_expensive_service) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Several tasks of one request: one after the other, and a failure stops the later ones."""
+"""Several tasks of one request: they run in order, and a failure stops the later ones."""
 
 import threading
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def break_down() -> None:
 
 
 def meet() -> None:
-    """End when another one runs at the same moment."""
+    """End when another task runs at the same moment."""
     both.wait()
 
 
@@ -54,14 +54,14 @@ def jobs_of_a_request(
 def test_tasks_run_in_the_order_in_which_they_were_added(
     app: FastAPI, afterword: Afterword
 ) -> None:
-    """Also if one is `def` and the other `async def`, and if a process dies between them."""
+    """This holds for mixed `def` and `async def` tasks, and if a process dies in between."""
     jobs_of_a_request(app, afterword, reserve, pack, reserve)
 
     assert ["reserved", "packed", "reserved"] == done
 
 
 def test_a_failure_cancels_the_later_ones(app: FastAPI, afterword: Afterword) -> None:
-    """The first has run, the third never starts. If the second is retried, the third waits."""
+    """The third task never starts. If the second is retried, the third waits for it."""
     jobs = jobs_of_a_request(app, afterword, reserve, break_down, pack)
 
     assert [JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED] == [job.state for job in jobs]

@@ -29,7 +29,7 @@ def resize(photos: list[str]) -> None:
 def count(text: str) -> dict[str, int]:
     """Wait for the test, then return the job's result."""
     while not go_on.wait(0.01):
-        if current_task().cancelled:  # a thread cannot be stopped: it looks for itself
+        if current_task().cancelled:  # a thread cannot be stopped: it must check this
             return {}
     return {word: text.split().count(word) for word in text.split()}
 
@@ -45,7 +45,7 @@ def test_a_task_reports_its_progress(app: FastAPI, afterword: Afterword) -> None
 
 
 def test_a_running_job_can_be_cancelled(app: FastAPI, afterword: Afterword) -> None:
-    """`async def` gets a CancelledError; `def` has to look, as `count` does."""
+    """An `async def` task gets a CancelledError; a `def` task has to check, as `count` does."""
     with TestClient(app):
         job = afterword.add_task_sync(count, "to be")
         wait_until(lambda: job.refresh_sync().state is JobState.RUNNING, description="the job runs")
@@ -59,7 +59,7 @@ def test_a_running_job_can_be_cancelled(app: FastAPI, afterword: Afterword) -> N
 
 
 def authorize(user: str = Header("nobody")) -> None:
-    """A dependency of all routes of the status API."""
+    """Check access: a dependency of all routes of the status API."""
     if user != "ann":
         raise HTTPException(403)
 
@@ -79,7 +79,7 @@ def client(app: FastAPI, afterword: Afterword) -> Iterator[TestClient]:
 
 
 def test_a_client_follows_its_job_to_the_result(client: TestClient) -> None:
-    """The `Location` of the answer 202 has the state. Until there is a result, it is a 409."""
+    """The `Location` of the 202 shows the state. Before the end, the result is a 409."""
     answer = client.post("/counts?text=to be or not to be")
     place = answer.headers["Location"]
     early = client.get(f"{place}/result")

@@ -1,4 +1,4 @@
-"""Errors that pass by themselves: retries, and time limits for what hangs."""
+"""Temporary errors: retries, and time limits for tasks that hang."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from afterword.retry import Backoff
 
 @task(retries=5, backoff=0.01, retry_on=ConnectionError)
 def fetch(item: str, works_on_attempt: int) -> str:
-    """`backoff` is the first delay in seconds; each further one is twice as long."""
+    """Fetch an item; `backoff` is the first delay in seconds, and the next ones double."""
     if item == "moon":
         raise LookupError("not in stock")
     if current_task().attempt < works_on_attempt:
@@ -40,7 +40,7 @@ def test_a_job_is_retried(app: FastAPI, afterword: Afterword) -> None:
 
 
 def test_retries_are_used_up(app: FastAPI, afterword: Afterword) -> None:
-    """One retry is two attempts. The option of a call wins over that of its task."""
+    """One retry is two attempts. An option of the call overrides the task's."""
     with TestClient(app):
         once = afterword.options(retries=1)
         job = once.add_task_sync(fetch, "lamp", works_on_attempt=3).wait_sync(timeout=60)
@@ -49,7 +49,7 @@ def test_retries_are_used_up(app: FastAPI, afterword: Afterword) -> None:
 
 
 def test_other_errors_are_not_retried(app: FastAPI, afterword: Afterword) -> None:
-    """`retry_on` names those that may pass by themselves. Default: every `Exception`."""
+    """`retry_on` names temporary errors. The default is every `Exception`."""
     with TestClient(app):
         job = afterword.add_task_sync(fetch, "moon", works_on_attempt=1).wait_sync(timeout=60)
 
@@ -57,7 +57,7 @@ def test_other_errors_are_not_retried(app: FastAPI, afterword: Afterword) -> Non
 
 
 def test_without_retries_a_job_fails_at_the_first_error(app: FastAPI, afterword: Afterword) -> None:
-    """The default, because not every task may run twice."""
+    """This is the default, because not every task may run twice."""
     with TestClient(app):
         none = afterword.options(retries=0)
         job = none.add_task_sync(fetch, "lamp", works_on_attempt=2).wait_sync(timeout=60)
@@ -80,7 +80,7 @@ def test_a_task_decides_itself(
 
 
 def test_an_attempt_may_have_a_time_limit(app: FastAPI, afterword: Afterword) -> None:
-    """It ends with a `TimeoutError`, which is retried like any other error."""
+    """The attempt ends with a `TimeoutError`, which is retried like any other error."""
     with TestClient(app):
         job = afterword.add_task_sync(hang).wait_sync(timeout=60)
 
@@ -90,7 +90,7 @@ def test_an_attempt_may_have_a_time_limit(app: FastAPI, afterword: Afterword) ->
 
 
 def test_a_backoff_says_how_long_to_wait() -> None:
-    """`@task(backoff=Backoff(...))`. The jitter spreads retries of jobs that failed together."""
+    """With `@task(backoff=Backoff(...))`, jitter spreads retries of jobs that failed together."""
     backoff = Backoff(base=2, factor=3, cap=600, jitter=0.5)
 
     assert [2, 6, 18] == [backoff.delay(failures, chance=0) for failures in (1, 2, 3)]

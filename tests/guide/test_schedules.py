@@ -1,4 +1,4 @@
-"""Later, and again and again: delays and schedules. They need no second process."""
+"""Delays and schedules: they need no second process."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +36,7 @@ def test_a_job_may_start_later(app: FastAPI, afterword: Afterword) -> None:
 
 
 def test_a_schedule_creates_jobs(app: FastAPI, afterword: Afterword) -> None:
-    """Each occurrence becomes one job, for any number of processes with the schedule."""
+    """Each occurrence becomes one job, even if many processes have the schedule."""
     afterword.every(seconds=1, name="reminder", args=("Ann",))(remind)
     with TestClient(app):
         wait_until(lambda: told, description="the schedule has created a job")
@@ -45,7 +45,7 @@ def test_a_schedule_creates_jobs(app: FastAPI, afterword: Afterword) -> None:
 
 
 def test_a_schedule_may_be_a_cron_expression(app: FastAPI, afterword: Afterword) -> None:
-    """The task stays a plain function. A mistake is found at once."""
+    """The task stays a plain function. Errors in the expression are found at once."""
 
     @afterword.every("0 9 * * MON-FRI", timezone="Europe/Berlin")
     def report() -> str:

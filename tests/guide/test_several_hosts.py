@@ -1,7 +1,7 @@
-"""Web processes that only store, workers that run, and PostgreSQL between them.
+"""Several hosts: web processes that only store, workers, and PostgreSQL between them.
 
-The code stays the same; only the URL changes. Everything that holds for one process, such as
-unique keys, limits and schedules, holds for all that share a store.
+The code stays the same; only the URL changes. Everything that holds in one process, such as
+unique keys, limits and schedules, holds across all processes that share a store.
 """
 
 import os

@@ -5,15 +5,15 @@ to bottom, in this order:
 
 1. `test_start_here`: a task is added in a route, and runs after the response
 2. `test_crashes`: a task survives the death of its process
-3. `test_failures`: what becomes of errors, and where to see them
-4. `test_retries`: errors that pass by themselves; time limits
+3. `test_failures`: errors, and where to see them
+4. `test_retries`: temporary errors, and time limits
 5. `test_order`: several tasks of one request
-6. `test_dependencies`: what FastAPI's `Depends` or Wireup provides
-7. `test_progress`: how far a job is, and a status API for your clients
+6. `test_dependencies`: FastAPI's `Depends`, and Wireup
+7. `test_progress`: progress, and a status API for your clients
 8. `test_unique`: double clicks and repeated requests
 9. `test_transactions`: a row and its job, or neither
 10. `test_limits`: queues, priorities, limits and rates
-11. `test_schedules`: later, and again and again
+11. `test_schedules`: delays and schedules
 12. `test_several_hosts`: worker processes and PostgreSQL
 13. `test_testing`: how to test your own tasks
 
@@ -39,13 +39,13 @@ letters: list[str] = []
 
 
 def write_letter(name: str) -> str:
-    """A task is a plain function at the top of a module."""
+    """Write a letter: a task is a plain function at the top of a module."""
     letters.append(name)
     return f"Dear {name}"
 
 
 async def write_letter_async(name: str) -> str:
-    """An `async def` runs in the event loop, and a `def` in a thread."""
+    """Write a letter: an `async def` task runs in the event loop, a `def` task in a thread."""
     return write_letter(name)
 
 
@@ -73,7 +73,7 @@ def test_a_task_runs_after_the_response(tmp_path: Path) -> None:
 
 
 def test_a_call_becomes_a_job(app: FastAPI, afterword: Afterword) -> None:
-    """`add_task` returns it. Any process that uses the store can look it up by its id."""
+    """`add_task` returns the job. Any process that uses the store can look it up by its id."""
 
     @app.post("/signups/{name}")
     async def sign_up(name: str, background_tasks: BackgroundTasks) -> str:
@@ -90,7 +90,7 @@ def test_a_call_becomes_a_job(app: FastAPI, afterword: Afterword) -> None:
 
 
 def test_a_job_can_be_added_outside_of_a_request(app: FastAPI, afterword: Afterword) -> None:
-    """In a coroutine: `await afterword.add_task(write_letter, "Ann")`."""
+    """In a coroutine, use `await afterword.add_task(write_letter, "Ann")`."""
     with TestClient(app):
         job = afterword.add_task_sync(write_letter, "Ann")
         job.wait_sync(timeout=60)
@@ -126,7 +126,7 @@ def test_a_request_that_fails_leaves_no_task(app: FastAPI, afterword: Afterword)
 
 
 def test_wrong_arguments_raise_in_the_route(app: FastAPI, afterword: Afterword) -> None:
-    """You see the mistake at once, and not later in the background."""
+    """You see the mistake at once, not later in the background."""
 
     @app.post("/signups")
     async def sign_up(background_tasks: BackgroundTasks) -> None:

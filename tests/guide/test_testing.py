@@ -1,4 +1,4 @@
-"""How to test your own tasks: with your real application, and with a real store."""
+"""Tests of your own tasks: with your real application, and with a real store."""
 
 import sys
 from pathlib import Path
@@ -60,7 +60,7 @@ def fail() -> None:
 
 @pytest.mark.parametrize("test", [TEST, HOLDING_TEST], ids=["waits", "holds"])
 def test_under_pytest_a_request_waits_for_its_tasks(test: str, tmp_path: Path) -> None:
-    """The pytest plugin comes with the package: no waiting in the test, no file in your folder.
+    """The package includes a pytest plugin: your tests need neither waiting nor files.
 
     With its fixture `jobs`, the test looks at the jobs first, and then runs them.
     """

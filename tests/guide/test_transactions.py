@@ -1,4 +1,4 @@
-"""A row of yours and its job, or neither; and work that is done exactly once.
+"""Transactions: your row and its job, or neither; and work that is done exactly once.
 
 The store is in your own database: its URL names the same file, or the same PostgreSQL database.
 """
@@ -106,7 +106,7 @@ def test_neither_exists_if_it_rolls_back(
 
 
 def test_a_task_writes_exactly_once(app: FastAPI, afterword: Afterword, database: Engine) -> None:
-    """Only the attempt that completes the job keeps its bill; the others are rolled back."""
+    """Only the attempt that completes the job keeps its bill; others are rolled back."""
     with TestClient(app):
         job = afterword.add_task_sync(bill, 7).wait_sync(timeout=60)
 

@@ -1,4 +1,4 @@
-"""Double clicks and repeated requests: one job for any number of them."""
+"""Double clicks and repeated requests: they get one job."""
 
 import threading
 
@@ -22,7 +22,7 @@ def build(report: int) -> None:
 
 
 def test_a_key_has_one_unfinished_job(app: FastAPI, afterword: Afterword) -> None:
-    """When it has ended, the key is free. Other keys, and jobs without one, are independent."""
+    """A key is free when its job has ended. Other keys, and jobs without one, are independent."""
     with TestClient(app):
         first = afterword.options(unique="report:7").add_task_sync(build, 7)
         again = afterword.options(unique="report:7").add_task_sync(build, 7)

@@ -1,8 +1,8 @@
-"""What a job costs, counted and not timed: a regression shows on any machine, and on a busy one.
+"""The cost of a job, counted instead of timed: a regression shows on any machine, even a busy one.
 
-Statements for a batch, which must not depend on how many jobs are in it; transactions for a
-backlog; calls of our own functions for a request and for an attempt. Who makes one of these
-numbers larger should know why; who makes it smaller may lower it.
+Statements for a batch, which must not depend on its number of jobs; transactions for a
+backlog; calls of our own functions for a request and for an attempt. If a change makes one of
+these numbers larger, know why; if it makes one smaller, lower the limit.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ WORKER = "0123456789abcdef"
 
 
 async def nothing() -> None:
-    """The task."""
+    """Do nothing, in the event loop."""
 
 
 def nothing_in_a_thread() -> None:
-    """The same as `def`."""
+    """Do nothing, in a thread."""
 
 
 # ---------------------------------------------------------------------- statements
@@ -56,7 +56,7 @@ Count = Callable[[Callable[[], object]], int]
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
-    """A store that is open, and one worker of it."""
+    """An open store with one worker."""
     store = open_store(store_url)
     store.open()
     store.join(WORKER, 60.0)
@@ -66,7 +66,7 @@ def store(store_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def count(store: Store, monkeypatch: pytest.MonkeyPatch) -> Count:
-    """Counts the statements that the store's writing connection executes meanwhile."""
+    """A function that counts the statements of the store's writing connection during a call."""
     counted = 0
 
     def one(*_: object) -> bool:
@@ -105,7 +105,7 @@ def settle(store: Store, claims: Sequence[Claim]) -> None:
 def test_a_batch_of_claims_and_of_ends_takes_a_few_statements(
     store: Store, count: Count, jobs: int
 ) -> None:
-    """Whatever its size; BEGIN and COMMIT are counted, too, and SQLite's `changes()`."""
+    """It holds for any size; BEGIN, COMMIT and SQLite's `changes()` count, too."""
     add(store, jobs)
     claims: list[Claim] = []
     claiming = count(lambda: claims.extend(store.claim(WORKER, ["default"], jobs)))
@@ -118,12 +118,12 @@ def test_a_batch_of_claims_and_of_ends_takes_a_few_statements(
 
 @pytest.mark.parametrize("jobs", [2, 100])
 def test_a_batch_of_new_jobs_takes_a_few_statements(store: Store, count: Count, jobs: int) -> None:
-    """Whatever its size, as long as no job has a unique key."""
+    """It holds for any size, if no job has a unique key."""
     assert count(lambda: add(store, jobs)) <= 6
 
 
 def test_adding_a_job_sets_up_no_sorter(tmp_path: Path) -> None:
-    """SQLite would do so each time it executes the statement, even if there is nothing to sort."""
+    """SQLite would set one up in each execution, even without anything to sort."""
     sqlite = open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
     assert isinstance(sqlite, SQLiteStore)
     sqlite.open()
@@ -144,7 +144,7 @@ def test_adding_a_job_sets_up_no_sorter(tmp_path: Path) -> None:
 async def test_a_backlog_takes_few_transactions(
     store_url: str, task: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What ends while the store is busy is settled together, and as much is claimed."""
+    """Jobs that end while the store is busy are settled together, and as many are claimed."""
     jobs, transactions = 3_000, 0
     commit = GroupCommit._commit_together
 
@@ -161,7 +161,7 @@ async def test_a_backlog_takes_few_transactions(
         store = store_of(afterword)
         await wait_for(lambda: store.count()[JobState.COMPLETED] == jobs, description="all ended")
 
-    assert transactions < jobs / 10  # 20 to 90, more if others use the machine; one by one 6,000
+    assert transactions < jobs / 10  # 20 to 90, more on a busy machine; one by one 6,000
 
 
 # ---------------------------------------------------------------------- calls
@@ -169,7 +169,7 @@ async def test_a_backlog_takes_few_transactions(
 
 @contextmanager
 def calls() -> Iterator[Counter[str]]:
-    """The calls of our own functions in this thread meanwhile, by name."""
+    """Count the calls of our own functions in this thread in the block, by name."""
     counted: Counter[str] = Counter()
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -188,11 +188,11 @@ def an_application() -> FastAPI:
 
     @app.get("/none")
     async def none() -> None:
-        """Adds nothing."""
+        """Add nothing."""
 
     @app.get("/one")
     async def one(background_tasks: BackgroundTasks) -> None:
-        """Adds a task."""
+        """Add a task."""
         background_tasks.add_task(nothing)
 
     return app
@@ -202,9 +202,9 @@ def an_application() -> FastAPI:
 async def test_a_request_takes_few_calls(
     tmp_path: Path, path: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the event loop's thread, from the request to the end of the attempt.
+    """Count calls in the event loop's thread, from the request to the end of the attempt.
 
-    If the machine pauses, the worker looks at the store meanwhile; so the least of several counts.
+    If the machine pauses, the worker polls the store meanwhile, so the smallest count is used.
     """
     monkeypatch.delitem(sys.modules, "sentry_sdk", raising=False)  # another test may have loaded it
     app = an_application()
@@ -254,7 +254,7 @@ async def test_calls_that_run_in_their_request_cost_the_same_however_many(tmp_pa
 async def test_a_call_waits_for_each_job_before_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not again for those that another call has waited for."""
+    """It does not wait again for jobs that an earlier call has waited for."""
     app = FastAPI()
     afterword = Afterword(app, f"sqlite:///{tmp_path / 'jobs.db'}")
     asked: list[Sequence[str]] = []
@@ -287,7 +287,7 @@ async def test_a_call_waits_for_each_job_before_it_once(
 
 
 def test_a_worker_loads_nothing_of_the_other_commands() -> None:
-    """It runs for weeks, and four of its sixty megabytes were theirs."""
+    """A worker runs for weeks, and these took four of its sixty megabytes."""
     loaded = subprocess.run(
         [sys.executable, "-c", LOAD], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -1,12 +1,12 @@
-"""The pages are correct: Python runs, copies are exact, links have targets.
+"""The pages are correct: Python runs, copies are copies, links lead somewhere.
 
-A block of Python may be marked by a comment in the line above it:
+A comment in the line above a block of Python may mark it:
 
 - `<!-- run -->`: executed, all such blocks of a page one after the other as one module;
 - `<!-- from: examples/x.py -->`: a part of that file, word for word;
 - `<!-- test with: examples/x.py -->`: run by pytest, beside a copy of that file called main.py.
 
-One without a mark must at least compile.
+A block without a mark must at least compile.
 """
 
 import ast
@@ -55,7 +55,7 @@ _MARKS = ("", "run", "from", "test with")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of Python in a page: `mark` says what to do with it, `file` with which file."""
+    """A block of Python in a page; `mark` says what to do with it, `file` with which file."""
 
     page: Path
     line: int
@@ -84,7 +84,7 @@ def _marked(mark: str) -> list[Block]:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_blocks_compile(block: Block) -> None:
-    """Blocks of Python compile; `await` may be outside a function."""
+    """Every block of Python compiles; `await` may be outside of a function."""
     assert block.mark in _MARKS
 
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -100,24 +100,24 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AFTERWORD_URL", f"sqlite:///{tmp_path / 'jobs.db'}")
     module = types.ModuleType(f"page_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    # What a page registers with `task` is registered for its own blocks only.
+    # Tasks that a page registers are registered for its own blocks only.
     monkeypatch.setattr(sys.modules["afterword.tasks.registry"], "_registered", {})
     for block in _marked("run"):
         if block.page == page:
-            # As many lines before it as in the page: a traceback points to the right one.
+            # As many lines before it as in the page, so that tracebacks show the right line.
             code = "\n" * (block.line - 1) + block.code
             exec(compile(code, str(page), "exec", dont_inherit=True), vars(module))
 
 
 @pytest.mark.parametrize("block", _marked("from"), ids=str)
 def test_copies_are_copies(block: Block) -> None:
-    """What a page shows of a file is in the file."""
+    """A block marked as a copy is in its file, word for word."""
     assert block.code in (ROOT / block.file).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("block", _marked("test with"), ids=str)
 def test_tests_pass(block: Block, tmp_path: Path) -> None:
-    """A page's tests are run as the reader runs them: beside main.py, with our pytest plugin."""
+    """A page's tests run as readers run them: beside main.py, with our pytest plugin."""
     shutil.copy(ROOT / block.file, tmp_path / "main.py")
     (tmp_path / "test_main.py").write_text(block.code, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "AFTERWORD_URL"}
@@ -137,7 +137,7 @@ def test_tests_pass(block: Block, tmp_path: Path) -> None:
 
 
 def test_the_tutorial_quotes_the_error() -> None:
-    """The message in the tutorial is the one that its line gives."""
+    """The message in the tutorial is the message of its code."""
     tutorial = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
     module = types.ModuleType("tutorial")
     source = (ROOT / "examples/tutorial.py").read_text(encoding="utf-8")
@@ -150,7 +150,7 @@ def test_the_tutorial_quotes_the_error() -> None:
 
 
 def _anchors(page: Path) -> set[str]:
-    """The names that a page's headings have as link targets on GitHub."""
+    """Return the link targets of a page's headings on GitHub."""
     headings = _HEADING.findall(page.read_text(encoding="utf-8"))
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
 
@@ -170,7 +170,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def _options(words: list[str]) -> set[str]:
-    """The options of the command with which a command line begins; none if it is no command."""
+    """Return the options of the command that begins a line; none if it is no command."""
     command: Any = get_command(commands)
     for word in words:
         below = getattr(command, "commands", {}).get(word)
@@ -205,7 +205,7 @@ def test_pictures_are_there_in_both_looks_and_small() -> None:
 
 
 def _named_in_table(page: str, heading: str) -> set[str]:
-    """The names in the first column of the first table below a heading."""
+    """Return the names in the first column of the first table below a heading."""
     text = "\n" + (ROOT / "docs" / page).read_text(encoding="utf-8")
     below = text.partition(f"\n{heading}\n")[2]
     table = below[below.index("\n|---") :].partition("\n\n")[0]

@@ -1,4 +1,4 @@
-"""Docstrings begin with a verb or a noun; their examples run with the shown results."""
+"""Docstrings begin with a verb or a noun; their examples run, with the output that they show."""
 
 import ast
 import sys
@@ -12,7 +12,7 @@ from tests.helpers import ROOT
 
 SOURCE = ROOT / "src" / "afterword"
 
-# A docstring that begins with one of these asks or hints where it should say what the thing is.
+# First words of docstrings that ask or hint instead of saying what the thing is.
 QUESTIONS = {
     *("What", "Whether", "Who", "Whoever", "Whose", "That", "Which"),
     *("How", "Where", "When", "Nobody", "Somebody"),
@@ -23,7 +23,7 @@ OTHERS = ("bench", "chaos", "examples", "simulation")  # folders beside the sour
 
 @pytest.mark.parametrize("room", sorted({*FOLDERS, "."}))
 def test_a_docstring_begins_with_a_verb_or_a_noun(room: str) -> None:
-    """In every module, class and function of a room; "." is the package's own folder."""
+    """This holds for all modules, classes and functions; "." is the package's own folder."""
     modules = sorted((SOURCE / room).glob("*.py" if room == "." else "**/*.py"))
 
     assert [] == [each for module in modules for each in _questions(module)]
@@ -37,7 +37,7 @@ def test_a_docstring_beside_the_source_begins_with_a_verb_or_a_noun(folder: str)
 
 
 def _questions(module: Path) -> Iterator[str]:
-    """The docstrings of a module that begin with a question word, with their places."""
+    """Yield a module's docstrings that begin with a question word, with their places."""
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             words = (ast.get_docstring(node) or "").split(maxsplit=1)
@@ -47,7 +47,7 @@ def _questions(module: Path) -> Iterator[str]:
 
 
 def test_the_examples_in_docstrings_run(tmp_path: Path) -> None:
-    """In a process of their own: an example may register a task, or leave a file."""
+    """They run in a separate process: an example may register a task, or leave a file."""
     command = [
         *(sys.executable, "-m", "pytest", "--doctest-modules", "-q", "-p", "no:randomly"),
         *("-p", "no:afterword", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", "."),

@@ -1,4 +1,4 @@
-"""Every example is run: in a test client with its lifespan, and some by a server that is killed."""
+"""Every example runs: in a test client with its lifespan, and some in a server that is killed."""
 
 import asyncio
 import importlib
@@ -33,7 +33,7 @@ Load = Callable[[str], ModuleType]
 
 @pytest.fixture
 def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where the example keeps its jobs; its other files go to the current folder, tmp_path."""
+    """The URL of the example's store; its other files go to the current folder, tmp_path."""
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     monkeypatch.setenv("AFTERWORD_URL", url)
     monkeypatch.chdir(tmp_path)
@@ -42,7 +42,7 @@ def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def load(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Import an example again, under its own name, by which its jobs find its functions."""
+    """Import an example again, under its own name, by which its jobs find functions."""
 
     def load(name: str) -> ModuleType:
         monkeypatch.delitem(sys.modules, f"examples.{name}", raising=False)
@@ -53,26 +53,26 @@ def load(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Load:
 
 @contextmanager
 def started(module: ModuleType) -> Iterator[TestClient]:
-    """The example with its lifespan, which starts the worker."""
+    """Run the example with its lifespan, which starts the worker."""
     with TestClient(module.app) as client:
         yield client
 
 
 def lines(path: str) -> list[str]:
-    """What a task has written so far."""
+    """Return the lines that a task has written so far."""
     file = Path(path)
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
 def ended(client: TestClient, module: ModuleType, job_id: str) -> JobRecord:
-    """The job's record, as the application sees it, once the job has ended."""
+    """Wait until a job has ended; returns its record, as the application sees it."""
     record = ended_in(client, module.afterword, job_id).record
     assert record is not None
     return record
 
 
 def ended_in(client: TestClient, afterword: Afterword, job_id: str) -> Job[Any]:
-    """The job itself."""
+    """Wait until a job has ended; returns it."""
     portal = client.portal
     assert portal is not None
 
@@ -86,7 +86,7 @@ def ended_in(client: TestClient, afterword: Afterword, job_id: str) -> Job[Any]:
 
 
 def record_in(url: str, job_id: str) -> JobRecord:
-    """The job's record, as any other program on the machine sees it."""
+    """Return the job's record, as any other program on the machine sees it."""
     store = Afterword(url=url)
     try:
         found = asyncio.run(store.job(job_id))
@@ -212,7 +212,7 @@ def test_csv_upload(load: Load) -> None:
 
 
 def test_csv_upload_cleans_up_after_a_failure(load: Load) -> None:
-    """`on_failure="continue"`: the count fails at a broken file, which is removed all the same."""
+    """The count fails at a broken file, which is still removed: `on_failure="continue"`."""
     with started(load("csv_upload")) as client:
         upload_id = client.post("/uploads", files={"file": b"name\n\xff\xfe\n"}).json()["id"]
         spooled = Path("uploads", f"{upload_id}.csv")
@@ -236,7 +236,7 @@ def test_csv_upload_keeps_nothing_of_a_refused_upload(load: Load) -> None:
 def test_csv_upload_keeps_nothing_when_its_jobs_cannot_be_stored(load: Load) -> None:
     """Another program locks the store: the client gets a 503, and the upload is deleted."""
     module = load("csv_upload")
-    module.afterword.intake.store_timeout = 0.2  # not an option of the example's
+    module.afterword.intake.store_timeout = 0.2  # the example does not set it
     with started(module) as client, closing(apsw.Connection("jobs.db")) as other:
         other.set_busy_timeout(10_000)
         other.execute("BEGIN IMMEDIATE")
@@ -266,7 +266,7 @@ def test_database(load: Load) -> None:
 
 
 def test_session_dependency(load: Load) -> None:
-    """The task's session commits or rolls back as a whole; a receipt is for what was packed."""
+    """The session commits or rolls back as a whole; a receipt is for packed items only."""
     module = load("session_dependency")
     with started(module) as client:
         whole = client.post("/orders", json={"items": ["tea", "cake"]}).json()
@@ -285,7 +285,7 @@ def test_session_dependency(load: Load) -> None:
 
 
 def test_wireup_app(load: Load) -> None:
-    """The services are created for the attempt; the scoped one gets its exception."""
+    """The services are made for the attempt; the scoped one gets the task's error."""
     module = load("wireup_app")
     with started(module) as client:
         jobs = [client.post(f"/greetings/{name}").json()["job"] for name in ("ada", "r2d2")]
@@ -331,7 +331,7 @@ def test_progress(load: Load) -> None:
 
 
 def test_status(load: Load) -> None:
-    """Ada follows her job to its result, Bob finds none; one that fails, and one she cancels."""
+    """Ada follows her job to its result, Bob finds none; one job fails, and she cancels one."""
     ada, bob = ({"Authorization": f"Bearer {name}-s3cret"} for name in ("ada", "bob"))
     with started(load("status")) as client:
 
@@ -358,12 +358,12 @@ def test_status(load: Load) -> None:
     assert {"to": 2, "be": 2, "or": 1, "not": 1} == result
     assert "ValueError: there are no words in this text" == error
     assert 404 == refused[0]
-    assert refused[1] in {401, 403}  # as the release of FastAPI has it
+    assert refused[1] in {401, 403}  # depends on FastAPI's release
     assert 202 == cancelled
 
 
 def test_schedule(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A draft is swept away; the report is planned, and is run by hand."""
+    """A draft is deleted; the report is scheduled, and added by hand."""
     monkeypatch.setenv("KEPT_FOR", "0.1")
     module = load("schedule")
     with started(module) as client:
@@ -404,7 +404,7 @@ def test_cpu_work(load: Load) -> None:
 
 
 def test_cancel_and_wait(load: Load) -> None:
-    """One client waits for its file, another one cancels: nothing is left of that one's."""
+    """One client waits for its file; another one cancels, and its file is removed."""
     with started(load("cancel_and_wait")) as client:
         short, long = (
             client.post(f"/renderings?frames={frames}").json()["job"] for frames in (2, 10_000)
@@ -423,7 +423,7 @@ def test_cancel_and_wait(load: Load) -> None:
 
 
 def test_temporary_file(load: Load) -> None:
-    """The client gets all of the file, and then it is gone."""
+    """The client gets the whole file; then it is deleted."""
     with started(load("temporary_file")) as client:
         answer = client.get("/exports?rows=1000")
         wait_until(lambda: not list(Path("exports").iterdir()), description="the file is deleted")
@@ -450,14 +450,14 @@ def test_plain_starlette(load: Load) -> None:
 
 
 class Mailbox(MessageHandler):
-    """A mail server's postbox; `refuse` makes it say no."""
+    """A mail server's mailbox; `refuse` lets it refuse mails."""
 
     def __init__(self) -> None:
         super().__init__()
         self.mails: list[Message] = []
         self.refuse = False
 
-    async def handle_DATA(  # noqa: N802  # the name the server calls
+    async def handle_DATA(  # noqa: N802  # the server calls it by this name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         if self.refuse:
@@ -470,7 +470,7 @@ class Mailbox(MessageHandler):
 
 @pytest.fixture
 def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
-    """A real SMTP server, which the example finds in its environment."""
+    """A real SMTP server, with its address in the example's environment."""
     box = Mailbox()
     controller = Controller(box, hostname="127.0.0.1", port=free_port())
     monkeypatch.setenv("SMTP_HOST", controller.hostname)
@@ -496,7 +496,7 @@ def test_mail(load: Load, mailbox: Mailbox) -> None:
 
 
 def test_mail_is_refused(load: Load, mailbox: Mailbox, caplog: pytest.LogCaptureFixture) -> None:
-    """What the mail server says is in the log, as the job's error."""
+    """The mail server's answer is in the log, as the job's error."""
     mailbox.refuse = True
     with started(load("mail")) as client:
         answer = client.post("/signups", json={"address": "ada@example.org", "name": "Ada"})
@@ -509,10 +509,10 @@ def test_mail_is_refused(load: Load, mailbox: Mailbox, caplog: pytest.LogCapture
 
 @dataclass
 class Peer:
-    """A real HTTP server that records its requests.
+    """A real HTTP server that notes its requests.
 
     Args:
-        meet: so many requests have to be there at the same time before any is answered.
+        meet: number of requests that must arrive before any is answered.
     """
 
     meet: threading.Barrier
@@ -523,7 +523,7 @@ class Peer:
         peer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # the name the server calls
+            def do_POST(self) -> None:  # the server calls it by this name
                 self.rfile.read(int(self.headers["Content-Length"]))
                 peer.answer(self)
 
@@ -610,7 +610,7 @@ def carrier(*answers: tuple[int, dict[str, str]]) -> Iterator[tuple[str, list[st
     left, keys = list(answers), list[str]()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the name the server calls
+        def do_POST(self) -> None:  # the server calls it by this name
             keys.append(self.headers["Idempotency-Key"])
             status, headers = left.pop(0)
             self.send_response(status)

@@ -1,4 +1,4 @@
-"""The right column of the tables in docs/moving.md is executed."""
+"""The right columns of the tables in docs/moving.md are executed."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def cells() -> list[str]:
-    """The code in the right column of each table whose head is a system and Afterword."""
+    """Return the code in the right column of each table that compares a system with Afterword."""
     found = []
     inside = False
     for line in PAGE.read_text(encoding="utf-8").splitlines():
@@ -37,7 +37,7 @@ COMMANDS = [cell for cell in CELLS if cell.startswith("afterword worker")]
 
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """The names that the page defines."""
+    """Return the names that the page defines."""
     monkeypatch.setenv("AFTERWORD_URL", f"sqlite:///{tmp_path / 'jobs.db'}")
     module = types.ModuleType("page_moving")
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -62,7 +62,7 @@ def test_every_system_has_a_table() -> None:
 
 
 def test_the_commands_have_these_options() -> None:
-    """What the workers are started with is in the help of the command."""
+    """The options for workers are in the help of the command."""
     command = [sys.executable, "-m", "afterword", "worker", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     options = {each for line in COMMANDS for each in line.split() if each.startswith("--")}

@@ -13,8 +13,8 @@ from tests.helpers import ROOT
 PACKAGE = "afterword"
 SOURCE = ROOT / "src" / PACKAGE
 
-# The rooms, and the rooms that each may import from, beside itself. A room of the package is a
-# folder; what stands directly under the package may import from all of them.
+# The rooms, and the rooms that each may import from, besides itself. A room of the package is a
+# folder; modules directly under the package may import from all of them.
 ROOMS = {
     "errors": set[str](),
     "model": {"errors"},
@@ -45,9 +45,9 @@ ROOMS["request"] = BELOW  # the two halves share the store and the job, and noth
 ROOMS["worker"] = BELOW
 TOP = "top"
 
-# Stored bytes are data, never code: nothing here may load objects or modules by what they say.
+# Stored bytes are data, never code: no module here may load objects or modules that they name.
 FORBIDDEN = {"pickle", "marshal", "shelve", "import_module", "__import__"}
-# But for the application that the command line names, and for what a parent has its child import.
+# Except the application that the command line names, and modules that a parent's child imports.
 IMPORTERS = {"afterword.cli.discovery", "afterword.worker.processes.child"}
 
 

@@ -1,4 +1,4 @@
-"""Every script can be run, and describes itself in its second line."""
+"""Every script is executable, and describes itself in its second line."""
 
 import os
 import stat

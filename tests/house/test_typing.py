@@ -1,4 +1,4 @@
-"""Type checkers accept what the pages show: pyright (as basedpyright), mypy in scripts/check."""
+"""Type checkers accept the examples of the pages: pyright (basedpyright), mypy in scripts/check."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Forked programs are as new ones: the same program is started both ways."""
+"""Forked programs behave like new ones: the same program is started both ways."""
 
 import json
 import os
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems s
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a module that looks around."""
+    """A folder with a module that prints its surroundings."""
     folder = tmp_path_factory.mktemp("programs")
     (folder / "looking.py").write_text(LOOK_AROUND)
     return folder
@@ -136,7 +136,7 @@ def test_a_process_can_be_stopped_and_go_on() -> None:
 
 
 def test_another_interpreter_is_a_new_process() -> None:
-    """Its options, and variables that it reads when it starts."""
+    """This holds for other options, and for variables that it reads when it starts."""
     code = "import sys; print(sys.flags.optimize, sys.flags.dev_mode)"
 
     with_option = warm.run([sys.executable, "-O", "-c", code], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Adding a call and running an attempt at it, as the two halves do, but without a store."""
+"""Calls that are added, and attempts that are run, as the two halves do it, but without a store."""
 
 import asyncio
 import contextvars
@@ -18,7 +18,7 @@ NOTHING: Mapping[type, Any] = {}
 
 
 def stored(injection: Injection, func: Function, *args: Any, **kwargs: Any) -> str:
-    """What `add_task` stores of a call's arguments."""
+    """Return a call's arguments as `add_task` would store them."""
     func = injection.unwrap(func)
     return plan(func, injection.of(func).names).encode(args, kwargs)
 
@@ -46,7 +46,7 @@ def run(injection: Injection, func: Function, text: str, provided: Mapping[type,
 async def attempt_in_loop(
     injection: Injection, func: Function, *args: Any, provided: Mapping[type, Any] = NOTHING
 ) -> Any:
-    """The same in the running event loop."""
+    """Store a call and run it in the running event loop."""
     text = stored(injection, func, *args)
     return await run_in_loop(injection, injection.unwrap(func), text, provided)
 
@@ -62,7 +62,7 @@ async def run_in_loop(
         args, kwargs = planned.complete(*decoded, values)
         if is_async(func):
             return func(*args, **kwargs)  # type: ignore[no-any-return]
-        here = contextvars.copy_context()  # what the dependencies have set is there in the thread
+        here = contextvars.copy_context()  # the thread sees values that dependencies have set
         call = functools.partial(here.run, functools.partial(func, *args, **kwargs))
         return uninterrupted(asyncio.get_running_loop().run_in_executor(None, call))
 
@@ -84,7 +84,7 @@ def _run_in_thread(
 
 
 def in_thread(call: Callable[[], T]) -> T:
-    """What a call in a thread of its own returns or raises."""
+    """Call in a new thread; returns or raises the same."""
     ended: list[T] = []
     errors: list[BaseException] = []
 

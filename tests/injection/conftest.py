@@ -1,4 +1,4 @@
-"""An application, and the injection of it."""
+"""Fixtures for injection: an application, and its injectors."""
 
 import sys
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from afterword.injection.injectors import injection_of
 from afterword.injection.needs import Injection
 from tests.injection.depending import Context, Log
 
-# The environment with the oldest FastAPI has neither.
+# The environment with the oldest FastAPI lacks both packages.
 collect_ignore = [
     file
     for package, file in (
@@ -33,19 +33,19 @@ def app() -> FastAPI:
 
 @pytest.fixture
 def injection(app: FastAPI) -> Injection:
-    """What finds the frameworks that the application uses."""
+    """The injection of the application, with the frameworks that it uses."""
     return injection_of(app, builtin_types=[Context], lifespan_state=lambda: {"pool": "the pool"})
 
 
 @pytest.fixture
 def log() -> Log:
-    """What happened."""
+    """A log of events."""
     return Log()
 
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the tasks that this test registers."""
+    """A registry of tasks that forgets those of the test."""
     for name in ("_registered", "_options"):
         kept = getattr(sys.modules["afterword.tasks.registry"], name)
         monkeypatch.setattr(sys.modules["afterword.tasks.registry"], name, dict(kept))

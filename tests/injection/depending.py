@@ -1,4 +1,4 @@
-"""What several tests of `Depends` share."""
+"""Helpers of several tests of `Depends`."""
 
 import asyncio
 import functools
@@ -12,7 +12,7 @@ class Context:
 
 
 class Log(list[str]):
-    """What happened, and in which thread."""
+    """A log of events, and of their threads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Log(list[str]):
 
 
 def both_kinds(func: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """A `def` task, and the same as an `async def` one."""
+    """Return a `def` task, and the same as an `async def` one."""
 
     @functools.wraps(func)
     async def awaited(*args: Any, **kwargs: Any) -> Any:

@@ -20,7 +20,7 @@ from afterword.fastapi import BackgroundTasks
 
 
 def note(*words: object) -> None:
-    """Write a line into the ledger of all processes."""
+    """Append a line to the ledger of all processes."""
     with Path(os.environ["LEDGER"]).open("a", encoding="utf-8") as ledger:
         ledger.write(" ".join(map(str, [os.getpid(), *words])) + "\n")
 
@@ -31,7 +31,7 @@ class Mailer:
     closed = False
 
     def send(self, to: str) -> str:
-        """Only while it is open."""
+        """Send; fails if it is closed."""
         return f"sent to {to}" if not self.closed else "closed"
 
 
@@ -56,24 +56,24 @@ def get_pool(request: Request) -> str:
 
 
 async def by_wireup(to: str, mail: Injected[Mailer], audit: Injected[Audit]) -> None:
-    """Wireup's services."""
+    """Use Wireup's services."""
     note("by_wireup", mail.send(to), audit.who)
 
 
 def by_depends(to: str, pool: Annotated[str, Depends(get_pool)], context: TaskContext) -> None:
-    """FastAPI's dependencies, with what the worker's own lifespan gave."""
+    """Use FastAPI's dependencies, with the state of the worker's own lifespan."""
     note("by_depends", to, pool, context.job_id, context.attempt)
 
 
 @task(executor="process")
 def by_process(to: str, progress: Progress, context: TaskContext) -> None:
-    """A third process."""
+    """Run in a third process."""
     progress.update(1, total=2, message=f"half of {to}")
     note("by_process", to, context.job_id, context.attempt)
 
 
 def slowly(to: str, mail: Injected[Mailer]) -> None:
-    """Still runs when the worker is asked to end."""
+    """Take long, so that it still runs when the worker is told to end."""
     note("slowly", "begun")
     time.sleep(0.5)
     note("slowly", mail.send(to))
@@ -81,7 +81,7 @@ def slowly(to: str, mail: Injected[Mailer]) -> None:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    """Gives each process a pool of its own."""
+    """Give each process its own pool."""
     yield {"pool": f"pool-of-{os.getpid()}"}
     note("lifespan over")
 
@@ -91,7 +91,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/")
 async def add(tasks: BackgroundTasks, wireup_task: Injected[WireupTask]) -> list[str]:
-    """One of each."""
+    """Add one job of each kind."""
     return [
         tasks.add_task(wireup_task(by_wireup), "ada").id,
         tasks.add_task(by_depends, "bob").id,  # type: ignore[call-overload]
@@ -100,7 +100,7 @@ async def add(tasks: BackgroundTasks, wireup_task: Injected[WireupTask]) -> list
     ]
 
 
-# Before Afterword, as good as behind it.
+# Before Afterword; after it would work as well.
 wireup.integration.fastapi.setup(
     wireup.create_async_container(
         injectables=[mailer, Audit, afterword.wireup, wireup.integration.fastapi]
@@ -111,6 +111,6 @@ aw = Afterword(app, "sqlite:///jobs.db", worker=False)
 
 
 def add_all() -> None:
-    """Add one of each, and print their ids."""
+    """Add one job of each kind, and print their ids."""
     with TestClient(app) as client:
         print(" ".join(client.post("/").json()))

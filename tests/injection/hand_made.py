@@ -1,4 +1,4 @@
-"""An injector for the tests of rules that hold for every framework."""
+"""An injector made by hand, for tests that hold for every framework."""
 
 import contextlib
 import functools
@@ -13,14 +13,14 @@ Function = Callable[..., Any]
 
 
 class Marker:
-    """`Annotated[str, Marker()]`. Like Wireup's, it raises when it is asked for an attribute."""
+    """A marker for `Annotated[str, Marker()]`; like Wireup's, it raises for every attribute."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(f"asked for {name}")
 
 
 class Wrapper:
-    """What a framework puts around a function: only it can take this off."""
+    """A wrapper of a framework around a function, which only the framework can remove."""
 
     def __init__(self, func: Function) -> None:
         functools.update_wrapper(self, func)
@@ -30,11 +30,11 @@ class Wrapper:
 
 
 class HandMade:
-    """Fills each `Annotated[str, Marker()]` with the parameter's name.
+    """An injector that fills each `Annotated[str, Marker()]` with the parameter's name.
 
     Args:
-        log: what is entered and left, and with which exception.
-        failing: "enter", "leave": raise there. "swallow": swallow the task's exception.
+        log: notes entering and leaving, with exceptions.
+        failing: "enter" or "leave": raise there; "swallow": swallow the task's exception.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class HandMade:
 
 
 class HandMadeBound:
-    """The parameters of one function."""
+    """The injected parameters of one function."""
 
     all_sync = True
 
@@ -104,5 +104,5 @@ class HandMadeBound:
 
 
 def injection_of(*injectors: HandMade, builtin_types: tuple[type, ...] = ()) -> Injection:
-    """An injection with these injectors."""
+    """Return an injection with these injectors."""
     return Injection(lambda: injectors, builtin_types)

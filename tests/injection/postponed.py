@@ -23,5 +23,5 @@ def get_name(settings: Annotated[Settings, Depends()]) -> str:
 
 
 async def task(x: int, name: Annotated[str, Depends(get_name)], y: Decimal | None = None) -> str:
-    """A task, one of whose annotations only a type checker can resolve."""
+    """A task with an annotation that only a type checker can resolve."""
     return f"{x}, {name}"

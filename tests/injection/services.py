@@ -1,4 +1,4 @@
-"""Injectables of a Wireup container, as Wireup's documentation writes them."""
+"""Injectables of a Wireup container, as in Wireup's documentation."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -18,12 +18,12 @@ class Greeter:
 
 
 class Session:
-    """Made by a `yield` factory per scope."""
+    """A scoped object from a `yield` factory."""
 
 
 @injectable(lifetime="scoped")
 def session() -> Iterator[Session]:
-    """A synchronous factory."""
+    """Make a session, in a synchronous factory."""
     log.append("open")
     try:
         yield Session()
@@ -37,7 +37,7 @@ def session() -> Iterator[Session]:
 
 
 class Client:
-    """Made by an asynchronous `yield` factory per scope."""
+    """A scoped object from an asynchronous `yield` factory."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -45,7 +45,7 @@ class Client:
 
 @injectable(lifetime="scoped")
 async def client(session: Session) -> AsyncIterator[Client]:
-    """An asynchronous factory, with a synchronous one below."""
+    """Make a client, in an asynchronous factory that needs a synchronous one."""
     log.append("connect")
     try:
         yield Client(session)
@@ -58,28 +58,28 @@ async def client(session: Session) -> AsyncIterator[Client]:
 
 @injectable(lifetime="transient")
 class Transient:
-    """A new one for each parameter."""
+    """An object that is new for each parameter."""
 
 
 class Fragile:
-    """What cannot be closed."""
+    """An object whose teardown fails."""
 
 
 @injectable(lifetime="scoped")
 def fragile(session: Session) -> Iterator[Fragile]:
-    """A factory whose teardown fails."""
+    """Make an object, in a factory whose teardown fails."""
     yield Fragile()
     log.append("fragile")
     raise OSError("cannot be closed")
 
 
 class Fleeting:
-    """What cannot be closed either."""
+    """Another object whose teardown fails."""
 
 
 @injectable(lifetime="scoped")
 def fleeting() -> Iterator[Fleeting]:
-    """Another one whose teardown fails, also with an error."""
+    """Make an object, in another factory whose teardown fails, also after an error."""
     try:
         yield Fleeting()
     finally:
@@ -88,22 +88,22 @@ def fleeting() -> Iterator[Fleeting]:
 
 
 class Missing:
-    """What cannot be made."""
+    """An object that cannot be made."""
 
 
 @injectable(lifetime="scoped")
 def missing(session: Session) -> Missing:
-    """A factory that fails."""
+    """Fail."""
     raise ConnectionError("no server")
 
 
 class Swallowed:
-    """Made by a factory that swallows exceptions."""
+    """An object from a factory that swallows exceptions."""
 
 
 @injectable(lifetime="scoped")
 def swallowed() -> Iterator[Swallowed]:
-    """A factory with a mistake."""
+    """Make an object, and swallow exceptions by mistake."""
     try:
         yield Swallowed()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Calls of functions with injected parameters: the stored arguments, and refusals."""
+"""Calls of functions with injected parameters: the stored part, and refusals."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ def _forget() -> None:
 
 @pytest.fixture
 def afterword(tmp_path: Path) -> Afterword:
-    """Of an application with an injector of its own."""
+    """The Afterword of an application with its own injector."""
     return Afterword(FastAPI(), url_in(tmp_path), injectors=[HandMade(name="mine")])
 
 
@@ -54,7 +54,7 @@ def injected(db: Session, number: int, given: Given, context: TaskContext, text:
 
 
 def without_annotation(value, db: Session) -> None:  # type: ignore[no-untyped-def]
-    """A parameter without an annotation."""
+    """A task with a parameter without an annotation."""
 
 
 def with_secret(secret: SecretStr, db: Session) -> None: ...
@@ -71,13 +71,13 @@ def generator(db: Session) -> Any:
 
 
 def stored(afterword: Afterword, func: Any, *args: Any, **kwargs: Any) -> tuple[str, str]:
-    """What would be stored of a call."""
+    """Return the arguments of a call as they would be stored."""
     job = afterword.new_job(Call(func, args, kwargs))
     return job.task.partition(":")[2], job.arguments
 
 
 def test_what_is_injected_is_no_argument(afterword: Afterword) -> None:
-    """The rest is bound as if it were not there, also by position."""
+    """The other parameters are bound without it, also by position."""
     assert ("injected", '{"number":1,"text":"y"}') == stored(afterword, injected, 1, "y")
     assert ("injected", '{"number":1}') == stored(afterword, injected, number=1)
 
@@ -111,7 +111,7 @@ def test_arguments_that_do_not_fit_are_refused_at_once(
     error: type[TypeError],
     message: str,
 ) -> None:
-    """In the route, as a TypeError."""
+    """The route gets a TypeError."""
     with pytest.raises(error, match=message) as caught:
         stored(afterword, injected, *args, **kwargs)
 
@@ -164,7 +164,7 @@ def test_a_function_that_needs_nothing_has_nothing(afterword: Afterword) -> None
 
 
 def test_a_function_is_bound_once_per_process(tmp_path: Path) -> None:
-    """For the requests that add it, and for the worker that runs it."""
+    """This serves the requests that add it, and the worker that runs it."""
     app, injector = FastAPI(), HandMade()
 
     @app.post("/")
@@ -184,7 +184,7 @@ def test_a_function_is_bound_once_per_process(tmp_path: Path) -> None:
 
 
 class Awaited:
-    """An object whose call is awaited."""
+    """An object with an `async def` call."""
 
     async def __call__(self, number: int, db: Session) -> None:
         await asyncio.sleep(0)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 log: list[str] = []
 threads: list[threading.Thread] = []
 go_on = threading.Event()
-failing: list[str] = []  # what is to fail
+failing: list[str] = []  # steps that must fail
 
 
 SOON = 0.9  # seconds: a time limit that no setup takes, even if the process pauses
@@ -50,7 +50,7 @@ def fail_if_wanted(where: str) -> None:
 
 
 def get_session() -> Iterator[str]:
-    """A session: it commits, or rolls back."""
+    """Yield a session that commits, or rolls back."""
     fail_if_wanted("open")
     note("open")
     try:
@@ -66,7 +66,7 @@ def get_session() -> Iterator[str]:
 
 
 async def get_client() -> AsyncIterator[str]:
-    """The same for the event loop."""
+    """Yield a client, in the event loop."""
     note("connect")
     try:
         yield "client"
@@ -132,7 +132,7 @@ def use_client_and_return_a_coroutine(client: Client) -> Any:
 async def test_where_setup_body_and_teardown_run(
     func: Callable[..., Any], expected: list[str], tmp_path: Path
 ) -> None:
-    """`def` in one thread of the worker, or the body alone; `async def` as in a route."""
+    """`def` tasks run in one thread, or only their body does; `async def` as in a route."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword, func))
 
@@ -192,7 +192,7 @@ async def try_twice_async(db: Session, client: Client) -> None:
 async def test_a_failed_attempt_is_repeated_in_a_scope_of_its_own(
     func: Callable[..., Any], where: str, first: list[str], tmp_path: Path
 ) -> None:
-    """Whichever part failed."""
+    """Setup, body or teardown may have failed."""
     failing.append(where)
     async with working(tmp_path) as afterword:
         job = await add(afterword, func)
@@ -206,7 +206,7 @@ async def test_a_failed_attempt_is_repeated_in_a_scope_of_its_own(
 
 
 async def test_the_traceback_begins_at_the_users_code(tmp_path: Path) -> None:
-    """Not at those who entered what the task needs."""
+    """It does not begin in the code that enters dependencies."""
     for func, where in ((try_twice, "body"), (try_twice_async, "body"), (try_twice, "commit")):
         failing.extend([where, where])
         async with working(tmp_path) as afterword:
@@ -218,7 +218,7 @@ async def test_the_traceback_begins_at_the_users_code(tmp_path: Path) -> None:
 
 
 def find_state() -> Iterator[None]:
-    """A dependency whose teardown asks the store."""
+    """Ask the store in the teardown."""
     yield
     job = current_task().job_id
     log.append(str(_working[0].runtime.store.get([job])[0].state))
@@ -281,7 +281,7 @@ async def begun() -> None:
 
 @pytest.mark.parametrize("func", [sleep, wait_for_cancel, wait_for_cancel_with_client])
 async def test_a_cancelled_attempt_rolls_back(func: Callable[..., Any], tmp_path: Path) -> None:
-    """Also a `def` task that has seen it and returns."""
+    """This holds for a `def` task that has noticed it and returns, too."""
     async with working(tmp_path) as afterword:
         job = await add(afterword, func)
         await begun()
@@ -314,7 +314,7 @@ async def swallow(client: Client) -> None:
 
 
 async def test_who_returns_after_its_time_is_late(tmp_path: Path) -> None:
-    """Its dependencies roll back for any return value."""
+    """Any result is ignored, and the dependencies roll back."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=SOON), swallow))
 
@@ -326,7 +326,7 @@ async def test_who_returns_after_its_time_is_late(tmp_path: Path) -> None:
 async def test_a_thread_that_goes_on_after_its_time_rolls_back(
     func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """The attempt has failed in the store, for any later result of its code."""
+    """The recorded attempt has failed, and later code does not change that."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=SOON), func))
         before = list(log)
@@ -340,7 +340,7 @@ async def test_a_thread_that_goes_on_after_its_time_rolls_back(
 
 
 async def test_what_has_lost_its_job_rolls_back(tmp_path: Path) -> None:
-    """A thread that cannot be stopped, whose job runs elsewhere by now."""
+    """A thread cannot be stopped; its job already runs elsewhere."""
     async with working(tmp_path, lease=2.0) as afterword:
         job = await add(afterword, wait_on)
         await begun()
@@ -356,7 +356,7 @@ async def test_what_has_lost_its_job_rolls_back(tmp_path: Path) -> None:
 
 
 async def slow_to_leave() -> AsyncIterator[None]:
-    """A dependency that takes its time, and is not to be cut short."""
+    """Take long in the teardown, which must not be interrupted."""
     try:
         yield
     finally:
@@ -378,7 +378,7 @@ def return_then_leave_slowly_in_thread(_: Annotated[None, Depends(slow_to_leave)
 
 
 async def test_a_slow_teardown_after_the_time_limit_is_waited_for(tmp_path: Path) -> None:
-    """The outcome is on record when it has ended, longer than code is given to end."""
+    """The outcome is recorded after it, later than code is given to end."""
     async with working(tmp_path) as afterword:
         job = await add(afterword.options(timeout=0.1), sleep_then_leave_slowly)
         found = await ended(afterword, job)
@@ -393,7 +393,7 @@ async def test_a_slow_teardown_after_the_time_limit_is_waited_for(tmp_path: Path
 async def test_the_time_limit_is_not_for_the_teardown(
     func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Nor is it cancelled."""
+    """The teardown is not cancelled either."""
     async with working(tmp_path) as afterword:
         job = await add(afterword.options(timeout=1.5), func)
         await begun()
@@ -414,7 +414,7 @@ async def never(client: Client, _: Annotated[None, Depends(hang_at_the_setup)]) 
 
 
 async def test_the_time_limit_ends_a_setup_that_hangs(tmp_path: Path) -> None:
-    """What is open is closed."""
+    """Dependencies that are open are closed."""
     async with working(tmp_path) as afterword:
         found = await ended(afterword, await add(afterword.options(timeout=0.1), never))
 
@@ -471,7 +471,7 @@ async def use_headers(value: Annotated[str, Depends(from_headers)]) -> None: ...
 
 @contextlib.asynccontextmanager
 async def with_pool(app: FastAPI) -> AsyncIterator[dict[str, str]]:
-    """A lifespan that gives each request a pool."""
+    """Give each request a pool."""
     yield {"pool": "the pool"}
 
 

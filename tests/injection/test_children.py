@@ -50,7 +50,7 @@ def fail(name: str) -> None:
 
 
 def records(afterword: Afterword) -> dict[str, JobRecord]:
-    """The jobs in the store, each by its first argument or its function."""
+    """Return the jobs in the store by the first argument, or by the function."""
     found = sorted(afterword.runtime.store.find(), key=lambda job: job.id)
     return {f"{job.task.partition(':')[2]} {job.arguments}": job for job in found}
 
@@ -194,12 +194,12 @@ async def test_children_are_added_in_the_tasks_own_transaction(tmp_path: Path) -
 
 
 def get_tasks(tasks: BackgroundTasks) -> BackgroundTasks:
-    """A dependency that routes and tasks share."""
+    """Return our BackgroundTasks, for routes and tasks."""
     return tasks
 
 
 def get_their_tasks(tasks: fastapi.BackgroundTasks) -> fastapi.BackgroundTasks:
-    """One that is written for FastAPI's own."""
+    """Return FastAPI's own BackgroundTasks."""
     return tasks
 
 
@@ -250,7 +250,7 @@ WAYS = [
 async def test_background_tasks_and_afterword_add_children(
     func: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """In the order in which they were added."""
+    """The children run in the order of adding."""
     async with working(tmp_path, concurrency=1) as afterword:
         found = await ended(afterword, await add(afterword, func))
         await wait_for(lambda: len(seen) == 2, description="the children run")
@@ -289,7 +289,7 @@ async def add_in_order(tasks: BackgroundTasks) -> None:
 async def test_the_order_of_children_is_that_of_a_request(
     options: dict[str, Any], expected: JobState, tmp_path: Path
 ) -> None:
-    """A failure cancels the later jobs, unless the application has on_failure="continue"."""
+    """A failure stops the later ones, unless the application says otherwise."""
     async with working(tmp_path, **options) as afterword:
         await ended(afterword, await add(afterword, add_in_order))
         second = 'child {"name":"second"}'

@@ -1,4 +1,4 @@
-"""`Depends` in tasks: what can be a dependency, how often it is called, what overrides it."""
+"""`Depends` in tasks: kinds of dependencies, numbers of calls, and overrides."""
 
 import asyncio
 import functools
@@ -70,7 +70,7 @@ def test_every_kind_of_callable(injection: Injection) -> None:
 
 
 def test_a_wrapper_is_what_it_wraps(injection: Injection) -> None:
-    """A decorator of the user's, `def` around `async def` and around `yield`."""
+    """The user's decorator is `def`, around `async def` and around `yield`."""
 
     def decorated(func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
@@ -105,7 +105,7 @@ def test_a_task_without_depends_needs_nothing(injection: Injection) -> None:
 
 
 def test_arguments_and_dependencies_beside_each_other(injection: Injection) -> None:
-    """FastAPI's usual way to write it, the dependency first or last."""
+    """FastAPI's usual style, with the dependency first or last."""
 
     def get() -> str:
         return "got"
@@ -120,7 +120,7 @@ def test_arguments_and_dependencies_beside_each_other(injection: Injection) -> N
 
 
 def test_the_types_that_the_worker_provides(injection: Injection) -> None:
-    """Anywhere in the tree, beside any `Depends`."""
+    """They work anywhere in the tree, also with `Depends` in the annotation."""
 
     def never() -> None:
         raise AssertionError("the worker provides it")
@@ -136,7 +136,7 @@ def test_the_types_that_the_worker_provides(injection: Injection) -> None:
 
 @pytest.mark.parametrize("builtin_types", [[background.BackgroundTasks, StarletteBackgroundTasks]])
 def test_background_tasks_are_provided(app: FastAPI, builtin_types: list[type]) -> None:
-    """Ours, and FastAPI's own where a dependency asks for it."""
+    """The task gets ours; a dependency may ask for FastAPI's own."""
     import fastapi
 
     def get(ours: BackgroundTasks, theirs: fastapi.BackgroundTasks) -> object:
@@ -178,7 +178,7 @@ def test_defaults_are_taken_where_a_request_would_be_asked(injection: Injection)
 
 @dataclass
 class Counter:
-    """How often a dependency was called."""
+    """A dependency that counts its calls."""
 
     calls: int = 0
 
@@ -209,7 +209,7 @@ def test_a_dependency_is_called_once_per_attempt(injection: Injection) -> None:
 
 
 def test_a_dependency_without_the_cache_and_then_with_it(injection: Injection) -> None:
-    """The first value is cached for any `use_cache`."""
+    """The first value is kept for any `use_cache`."""
     counter = Counter()
 
     def task(
@@ -305,7 +305,7 @@ async def test_max_concurrency_holds_among_the_attempts_of_a_process(
 
 
 def test_overrides_count_when_the_task_runs(app: FastAPI, injection: Injection) -> None:
-    """Also in the tree, and with dependencies of their own."""
+    """Overrides apply in the whole tree, and may have dependencies."""
 
     def inner() -> str:
         return "inner"

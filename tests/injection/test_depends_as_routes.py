@@ -1,4 +1,4 @@
-"""One function as a route and as a task: FastAPI and we come to the same."""
+"""A function as a route and as a task: FastAPI and Afterword give the same results."""
 
 import asyncio
 import functools
@@ -25,11 +25,11 @@ def _forget() -> None:
 
 
 class Failed(Exception):
-    """What a body raises."""
+    """An error of a body."""
 
 
 def called(name: str) -> Callable[[], str]:
-    """A dependency that notes each call."""
+    """Note each call."""
 
     def dependency() -> str:
         log.append(name)
@@ -48,7 +48,7 @@ def called_async(name: str) -> Callable[[], Any]:
 
 
 def entered(name: str) -> Callable[[], Iterator[str]]:
-    """A dependency that notes how it was left."""
+    """Note how it was left."""
 
     def dependency() -> Iterator[str]:
         log.append(f"enter {name}")
@@ -78,7 +78,7 @@ def entered_async(name: str) -> Callable[[], AsyncIterator[str]]:
 
 
 class Service:
-    """A class with a dependency."""
+    """A class that is a dependency, and has one."""
 
     def __init__(self, session: Annotated[str, Depends(called("service session"))]) -> None:
         self.session = session
@@ -201,7 +201,7 @@ FUNCTIONS = [simple, sessions, failing, diamond, caching, classes, requests, sco
 
 
 def _async(func: Callable[..., Any]) -> Callable[..., Any]:
-    """The same as `async def`, at the top of this module, as a stored task has to be."""
+    """Make the same as `async def`, at the top of this module, as stored tasks need it."""
 
     @functools.wraps(func)
     async def awaited(**values: Any) -> Any:
@@ -212,7 +212,7 @@ def _async(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def as_route(app: FastAPI, func: Callable[..., Any]) -> tuple[list[str], Any]:
-    """What happens, and what comes out."""
+    """Call it as a route; returns the log and the result."""
     log.clear()
     app.add_api_route("/as-route", func)
     with TestClient(app) as client:
@@ -224,7 +224,7 @@ def as_route(app: FastAPI, func: Callable[..., Any]) -> tuple[list[str], Any]:
 
 
 def as_task(app: FastAPI, func: Callable[..., Any], folder: Path) -> tuple[list[str], Any]:
-    """The same of a stored job."""
+    """Run it as a stored job; returns the log and the result."""
 
     async def add(background_tasks: BackgroundTasks) -> None:
         background_tasks.add_task(func)
@@ -269,5 +269,5 @@ def test_a_route_and_a_task_come_to_the_same_under_overrides(
 
 
 def test_the_oldest_and_the_newest_fastapi_are_both_meant() -> None:
-    """`scripts/test-oldest` runs this file, too."""
+    """`scripts/test-oldest` runs this module, too."""
     assert FASTAPI >= (0, 115)

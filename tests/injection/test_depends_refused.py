@@ -1,4 +1,4 @@
-"""Dependencies that need a request are refused by `add_task`, with a fix in the message."""
+"""Dependencies that a worker can never have: refused in `add_task`, with the way out."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -30,13 +30,13 @@ from tests.injection.attempts import attempt, stored
 
 
 class Filters(BaseModel):
-    """A query model that can be made of nothing."""
+    """A query model with defaults only."""
 
     page: int = 1
 
 
 class Required(BaseModel):
-    """One that cannot."""
+    """A query model with a required field."""
 
     page: int
 

@@ -1,4 +1,4 @@
-"""The parts of the request that dependencies of a task can use."""
+"""Parts of the request that dependencies of a task can use."""
 
 from collections.abc import Callable
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""In which threads the dependencies of a task are called."""
+"""Threads in which the dependencies of a task are called."""
 
 import asyncio
 import contextvars
@@ -41,7 +41,7 @@ def test_a_def_task_with_def_dependencies_stays_in_one_thread(
 def test_a_def_task_with_an_async_dependency_runs_in_a_thread(
     injection: Injection, log: Log
 ) -> None:
-    """The dependency in the loop, the body in a thread."""
+    """The dependency runs in the event loop, the body in a thread."""
 
     async def get() -> str:
         log.add("get")
@@ -57,7 +57,7 @@ def test_a_def_task_with_an_async_dependency_runs_in_a_thread(
 
 
 def test_an_async_task_has_its_def_dependencies_in_threads(injection: Injection, log: Log) -> None:
-    """Neighbours share one hop."""
+    """Neighbours share one change of threads."""
 
     async def first() -> None:
         log.add("first")
@@ -86,7 +86,7 @@ variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", defau
 
 
 def test_a_def_dependency_sees_the_context_of_the_task(injection: Injection) -> None:
-    """It is left in the context in which it was entered, so that tokens can be reset."""
+    """It is left in the context of its entry, so that it can reset tokens."""
 
     def get() -> Iterator[str]:
         seen = variable.get()
@@ -148,7 +148,7 @@ async def test_cancelling_while_a_thread_enters_leaves_what_it_entered(
 async def test_many_attempts_at_once_do_not_wait_for_each_other(
     injection: Injection, anyio_backend: str
 ) -> None:
-    """What must be left never waits for a thread that waits to enter."""
+    """Leaving never waits for a thread that waits to enter."""
     pool = threading.Semaphore(5)
 
     def connection() -> Iterator[None]:

@@ -14,7 +14,7 @@ from tests.injection.depending import Log, both_kinds
 
 
 class Session:
-    """Something with a state."""
+    """A session that notes its end."""
 
 
 def get_session(log: Log, session: Session) -> Callable[[], Iterator[Session]]:
@@ -90,7 +90,7 @@ def test_a_session_rolls_back_when_the_task_has_failed(
 def test_a_dependency_that_swallows_does_not_turn_failure_into_success(
     injection: Injection, log: Log, swallow: bool
 ) -> None:
-    """The dependencies around it get the task's own exception."""
+    """The outer ones get the task's own exception."""
 
     def outer() -> Iterator[None]:
         try:
@@ -204,7 +204,7 @@ def test_a_dependency_that_yields_twice_fails_the_attempt(injection: Injection) 
 
 
 def test_a_dependency_that_raises_stop_iteration_fails_the_attempt(injection: Injection) -> None:
-    """It would otherwise end a generator of ours, or of asyncio's."""
+    """Otherwise it would end a generator of Afterword or asyncio."""
 
     def stop() -> None:
         raise StopIteration

@@ -1,4 +1,4 @@
-"""dishka in tasks: a third framework, through the same seam."""
+"""dishka in tasks: a third framework, through the same interface."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
@@ -41,37 +41,37 @@ def _forget() -> None:
 
 
 class Greeter:
-    """Of the application."""
+    """An object of the application."""
 
     def greet(self, name: str) -> str:
         return f"Hello {name}"
 
 
 class Session:
-    """Of the request, or the attempt."""
+    """An object of the request or the attempt."""
 
 
 class Client:
-    """The same, and what makes it is `async`."""
+    """An object of the request or the attempt, from an `async` factory."""
 
 
 class Missing:
-    """What cannot be made."""
+    """An object that cannot be made."""
 
 
 class Fragile:
-    """What cannot be closed."""
+    """An object whose teardown fails."""
 
 
 class Audit:
-    """What knows its attempt."""
+    """An object that knows its attempt."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
 
 
 class Services(Provider):
-    """What both kinds of containers can make."""
+    """A provider for both kinds of containers."""
 
     context = from_context(Context, scope=Scope.REQUEST)
     greeter = provide(Greeter, scope=Scope.APP)
@@ -99,7 +99,7 @@ class Services(Provider):
 
 
 class AsyncServices(Provider):
-    """What only an asynchronous container can make."""
+    """A provider for asynchronous containers only."""
 
     @provide(scope=Scope.REQUEST)
     async def client(self, session: Session) -> AsyncIterator[Client]:
@@ -109,7 +109,7 @@ class AsyncServices(Provider):
 
 
 class Named(Provider):
-    """The same type in a component of its own."""
+    """A provider of the same type in another component."""
 
     component = "named"
 
@@ -135,7 +135,7 @@ def injection(
     container: AsyncContainer,
     sync_container: Container,
 ) -> Injection:
-    """What both kinds of containers do."""
+    """The injection of an application, with each kind of container."""
     setup_dishka(container if request.param == "async" else sync_container, app)
     return injection_of(app, builtin_types=[Context])
 
@@ -203,7 +203,7 @@ def test_a_failed_attempt_rolls_back_and_the_next_has_a_fresh_scope(
 
 
 def test_a_teardown_that_fails_fails_the_attempt(injection: Injection) -> None:
-    """With the exception itself, if it is one alone."""
+    """The error is the exception itself, if there is only one."""
 
     def one(fragile: FromDishka[Fragile]) -> None: ...
 
@@ -336,7 +336,7 @@ async def with_service(job_id: FromDishka[list[str]], greeter: FromDishka[Greete
 
 @pytest.mark.anyio
 async def test_at_work(tmp_path: Path) -> None:
-    """With a container that `setup_dishka` has given to the application, and one that is given."""
+    """The container comes from `setup_dishka`, or is given."""
     container = make_async_container(Services(), OfTask(), AsyncServices())
     app = FastAPI()
     setup_dishka(container, app)

@@ -1,4 +1,4 @@
-"""Added in one process, run in another: what a task needs is made where it runs."""
+"""Jobs added in one process and run in another: dependencies are made where the task runs."""
 
 import os
 import signal
@@ -21,13 +21,13 @@ SITE = "tests.injection.elsewhere_site"
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Of both processes."""
+    """Return the environment of both processes."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "LEDGER": str(tmp_path / "ledger")}
 
 
 @contextmanager
 def worker(folder: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `afterword worker`; see to it that it is gone afterwards."""
+    """Run `afterword worker`, and kill it afterwards."""
     with (folder / "log").open("wb") as log:
         process: subprocess.Popen[bytes] = warm.Popen(
             [sys.executable, "-m", "afterword", "worker", f"{SITE}:app"],
@@ -68,7 +68,7 @@ def test_a_job_is_stored_here_and_runs_in_another_process(
     store.close()
 
     here, pid = lines(tmp_path)[len(before) :], str(process.pid)
-    assert {"over"} == {line[-1] for line in before}  # no task has run there, nothing was made
+    assert {"over"} == {line[-1] for line in before}  # no task ran there, no dependency was made
     assert [JobState.COMPLETED] * 4 == [records[each].state for each in ids]
     assert [
         [pid, "by_wireup", "sent", "to", "ada", ids[0], "1"],

@@ -13,12 +13,12 @@ from afterword.injection.injectors.wireup import WireupInjector
 
 
 class Session:
-    """What a dependency makes."""
+    """An object from a dependency."""
 
 
 @injectable
 class Mailer:
-    """What a container makes."""
+    """An object from a container."""
 
 
 SessionDep = Annotated[Session, Depends(Session)]

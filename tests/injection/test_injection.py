@@ -1,4 +1,4 @@
-"""Rules for every framework: injected values, their order, and the end of an attempt."""
+"""Injection with every framework: parameters, order, and ends of attempts."""
 
 import asyncio
 import functools
@@ -66,7 +66,7 @@ def test_a_function_is_bound_once() -> None:
 
 
 def test_functions_made_for_one_call_are_not_kept() -> None:
-    """A cache of closures would also keep their values: requests, sessions."""
+    """A cache of closures would keep their objects alive: requests, sessions."""
     injector = HandMade()
     injection = injection_of(injector)
 
@@ -107,7 +107,7 @@ def test_an_injected_parameter_may_come_first() -> None:
 
 
 def test_an_injected_parameter_may_come_before_any_number_of_others() -> None:
-    """A positional argument must not take its place."""
+    """Positional arguments must not take its place."""
 
     def rest(x: int, given: Injected, y: int, *more: int, also: Injected) -> str:
         return f"{x}, {given}, {y}, {more}, {also}"
@@ -195,7 +195,7 @@ def test_a_check_finds_the_tasks_that_can_never_run() -> None:
 
 
 def _site(log: list[str], inner: str = "", outer: str = "") -> Injection:
-    """Two frameworks; the one that is asked first is entered second in the tasks below."""
+    """Return an injection with two frameworks; the first one asked is entered second below."""
     return injection_of(HandMade(log, Other, inner, "other"), HandMade(log, Marker, outer))
 
 
@@ -228,7 +228,7 @@ def test_entered_in_the_order_of_parameters_and_left_in_reverse(kind: str) -> No
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_an_attempt_whose_teardown_fails_has_failed(kind: str) -> None:
-    """What is left after it is told of that."""
+    """Later teardowns get the error."""
     log: list[str] = []
 
     with pytest.raises(OSError, match="second cannot be left"):
@@ -280,7 +280,7 @@ def test_the_cause_of_an_exception_is_left_as_it_is(kind: str) -> None:
 
 
 class Frozen(Exception):
-    """An exception that nothing can be noted on."""
+    """An exception that cannot have notes."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "__notes__":

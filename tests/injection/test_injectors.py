@@ -1,4 +1,4 @@
-"""Which injectors an application has: those of the frameworks it uses, and those it gives."""
+"""Injectors of an application: those of the frameworks it uses, and those it gives."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def test_an_injector_that_is_given_takes_the_place_of_the_one_of_its_name() -> N
 
 
 def _python(source: str, without: list[str]) -> Any:
-    """What a program prints in which these packages are not installed."""
+    """Run a program without these packages; returns its output."""
     blocked = f"import sys\nfor name in {without}: sys.modules[name] = None\n"
     result = subprocess.run(
         [sys.executable, "-c", blocked + source],
@@ -82,7 +82,7 @@ print([name for name in ("fastapi", "wireup", "dishka") if name in sys.modules])
 
 
 def test_wireup_without_fastapi() -> None:
-    """There `Injected[T]` is no `Depends`, and its marker raises for every attribute."""
+    """Then `Injected[T]` is not a `Depends`, and its marker raises for every attribute."""
     pytest.importorskip("wireup")
     source = """
 import wireup

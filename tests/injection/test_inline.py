@@ -1,4 +1,4 @@
-"""Calls that run in their request, not being stored, are given what a worker would give them."""
+"""Calls that run in their request instead of being stored: they get the same dependencies."""
 
 import threading
 import types
@@ -108,7 +108,7 @@ def by_request(value: Annotated[str, Depends(by_agent)]) -> None: ...
 
 
 def site_of(folder: Path, *, durable: bool) -> Any:
-    """An application that is not started; or one that is, whose calls have no name to store."""
+    """Serve an application that is not started, or one whose calls cannot be stored."""
     app = FastAPI()
 
     @app.post("/{name}")
@@ -130,7 +130,7 @@ def site_of(folder: Path, *, durable: bool) -> Any:
 
 
 def _without_name(func: Callable[..., Any]) -> Callable[..., Any]:
-    """The same as a closure."""
+    """Return the function as a closure, which has no name."""
     copied = types.FunctionType(func.__code__, func.__globals__, "copy", func.__defaults__)
     copied.__annotations__, copied.__kwdefaults__ = func.__annotations__, func.__kwdefaults__
     copied.__qualname__ = "copy.<locals>.copy"
@@ -140,7 +140,7 @@ def _without_name(func: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(params=[True, False], ids=["no name", "not started"])
 def durable(request: pytest.FixtureRequest) -> bool:
-    """Why it runs in the request."""
+    """The reason why it runs in the request: True if it has no name."""
     return bool(request.param)
 
 
@@ -157,7 +157,7 @@ def test_a_def_task_with_def_dependencies_stays_in_one_thread(
 
 
 def test_a_def_task_with_async_dependencies_runs_in_a_thread(tmp_path: Path, durable: bool) -> None:
-    """A returned coroutine is awaited inside of the scope."""
+    """A returned coroutine is awaited within the scope."""
     with site_of(tmp_path, durable=durable) as site:
         site.client.post("/use_client")
 
@@ -181,7 +181,7 @@ def test_several_injectors(tmp_path: Path, durable: bool) -> None:
 
 
 def test_the_attempt_itself_is_there(tmp_path: Path, durable: bool) -> None:
-    """Jobs that it adds belong to the request: stored if possible, and run after it."""
+    """Jobs that it adds become the request's: stored if possible, and run after it."""
     with site_of(tmp_path, durable=durable) as site:
         site.client.post("/use_natives")
         states = site.states()
@@ -200,7 +200,7 @@ def test_a_failing_one_rolls_back(tmp_path: Path, durable: bool) -> None:
 
 
 def test_what_can_never_be_injected_is_refused(tmp_path: Path, durable: bool) -> None:
-    """In `add_task`, as if it were stored."""
+    """`add_task` refuses it, as for a stored call."""
     with site_of(tmp_path, durable=durable) as site:
         answer = site.client.post("/by_request").json()
 
@@ -226,7 +226,7 @@ def test_who_calls_it_by_hand_gets_the_same(tmp_path: Path) -> None:
 def test_who_waits_for_tasks_has_them_inside_of_an_override(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As under the pytest plugin."""
+    """This is how the pytest plugin does it."""
     (tmp_path / "stores").mkdir()
     monkeypatch.setattr(Afterword, "test_run", PytestRun(tmp_path / "stores"))
     app = FastAPI()

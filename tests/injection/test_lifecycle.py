@@ -1,4 +1,4 @@
-"""Setup, body and teardown of one attempt: cancelling, and threads."""
+"""Setup, body and teardown of one attempt: cancellations, and threads."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Opened:
-    """What opens one scope, made by a generator."""
+    """A bound function whose scope is made by a generator."""
 
     def __init__(self, scope: Callable[[], AsyncIterator[dict[str, Any]]]) -> None:
         self._scope = contextlib.asynccontextmanager(scope)
@@ -31,7 +31,7 @@ class Opened:
 
 
 def _noted(log: list[str], seconds: float = 0.0) -> Opened:
-    """A scope that notes how the body ended, and takes its time to leave."""
+    """Return a scope that notes the end of the body, and takes some seconds to leave."""
 
     async def scope() -> AsyncIterator[dict[str, Any]]:
         try:
@@ -186,7 +186,7 @@ async def test_a_cancel_scope_of_a_dependency_may_cancel_the_body() -> None:
 
 
 async def test_one_run_in_another() -> None:
-    """The inner one leaves: the outer one can still be cancelled."""
+    """After the inner one has left, the outer one can still be cancelled."""
     log: list[str] = []
 
     async def body(_: dict[str, Any]) -> bool:
@@ -199,7 +199,7 @@ async def test_one_run_in_another() -> None:
 
 
 async def test_waiting_for_a_thread_goes_on_when_cancelled() -> None:
-    """The dependencies of the thread stay open until it has ended."""
+    """Objects that the thread uses stay open until it has ended."""
     log: list[str] = []
     go_on = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What annotations say, however they are written."""
+"""Signatures with all forms of annotations."""
 
 import functools
 import subprocess
@@ -14,7 +14,7 @@ Alias = TypeAliasType("Alias", Annotated[int, "alias"])
 
 
 class Callables:
-    """An object that can be called."""
+    """A class with callable objects."""
 
     def __call__(self, x: "int") -> None: ...
 
@@ -73,7 +73,7 @@ def test_what_has_no_signature_has_no_hints() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 has the statement")
 def test_the_statement_type() -> None:
-    """Of Python 3.12."""
+    """The statement is new in Python 3.12."""
     source = (
         "from typing import Annotated; from afterword.tasks.signature import hint\n"
         "type X = Annotated[int, 'x']\n"

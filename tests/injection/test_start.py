@@ -1,4 +1,4 @@
-"""The check at the start, and the order of the end."""
+"""The check at the start, and the order at the end."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ log: list[str] = []
 
 @pytest.fixture(autouse=True)
 def _forget(registry: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other application, and none of its tasks."""
+    """Forget other applications, and their tasks."""
     log.clear()
     monkeypatch.setattr("afterword.app._applications", set())
 
@@ -49,7 +49,7 @@ def with_dependency(value: Annotated[int, Depends(get_number)]) -> None: ...
 
 
 class Mailer:
-    """What both frameworks make."""
+    """An object that both frameworks make."""
 
     def send(self) -> None:
         log.append("sent")
@@ -77,8 +77,8 @@ def fastapi_with_container() -> FastAPI:
 async def test_an_application_does_not_start_with_what_can_never_be_injected(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All of it is told, each with the parameter and the way out; what may be another
-    application's is told, too, and refused when it is added."""
+    """The error names all of it, with parameters and ways out; tasks that may be another
+    application's get a warning, and are refused in `add_task`."""
     task(by_request)
     task(with_dependency, executor="process")
     task(by_wireup)
@@ -115,7 +115,7 @@ async def test_what_another_application_of_the_process_can_inject_is_not_refused
 async def test_a_job_that_is_there_already_fails_at_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It was added by a process that could have run it; it is not tried again."""
+    """An earlier process that could have run it has added it; it is not retried."""
     url = url_in(tmp_path)
     elsewhere = Afterword(fastapi_with_container(), url)
     job = await add(elsewhere.options(retries=5), by_wireup)
@@ -151,7 +151,7 @@ async def slowly_with_dishka(mailer: FromDishka[Mailer]) -> None:
 
 @contextlib.asynccontextmanager
 async def noted(app: Starlette) -> AsyncIterator[None]:
-    """The application's own lifespan."""
+    """The application's own lifespan, which notes its steps."""
     yield
     log.append("lifespan over")
 
@@ -172,7 +172,7 @@ def set_up_starlette(app: Starlette) -> None:
 
 
 def set_up_dishka(app: Any) -> None:
-    """As dishka's documentation does it: the lifespan closes the container."""
+    """Set up dishka as its documentation does: the lifespan closes the container."""
     provider = dishka.Provider(scope=dishka.Scope.APP)
     provider.provide(mailer, provides=Mailer)
     container = dishka.make_async_container(provider)
@@ -201,7 +201,7 @@ SETUPS: list[tuple[Any, Callable[[Any], None], Any]] = [
 def test_the_worker_drains_before_containers_close(
     setup: tuple[Any, Callable[[Any], None], Any], first: str, tmp_path: Path
 ) -> None:
-    """In any order of the set-up."""
+    """This holds for any order of setting them up."""
     make, set_up, func = setup
     app = make(lifespan=noted)
     if first == "the framework":

@@ -94,7 +94,7 @@ def helper(session: Injected[Session]) -> Session:
 def test_all_forms_of_a_task_are_one_function(
     container: wireup.AsyncContainer, injection: Injection
 ) -> None:
-    """As Wireup's documentation writes it, plain, and twice."""
+    """The forms are those of Wireup's documentation, plain and doubled."""
     wireup_task = WireupTask(container)
     forms = [
         send,
@@ -111,7 +111,7 @@ def test_all_forms_of_a_task_are_one_function(
 def test_a_decorator_of_the_users_stays(
     container: wireup.AsyncContainer, injection: Injection
 ) -> None:
-    """Also around Wireup's own, whose attributes it copies."""
+    """It may be around Wireup's, whose attributes it copies."""
 
     def deco(func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
@@ -173,7 +173,7 @@ def test_a_type_that_may_be_missing() -> None:
 
 
 def test_a_value_for_an_injected_parameter_is_refused(injection: Injection) -> None:
-    """Wireup itself would silently inject another one."""
+    """Wireup itself would silently inject another value."""
     with pytest.raises(InjectedArgumentError, match=r"greeter.*add_task\(send, user_id\)"):
         stored(injection, send, 1, Greeter())
     with pytest.raises(InjectedArgumentError, match="greeter"):
@@ -181,7 +181,7 @@ def test_a_value_for_an_injected_parameter_is_refused(injection: Injection) -> N
 
 
 def test_an_injected_parameter_may_come_first(injection: Injection) -> None:
-    """Where Wireup raises a TypeError."""
+    """Wireup itself raises a TypeError."""
 
     def first(greeter: Injected[Greeter], name: str) -> str:
         return greeter.greet(name)
@@ -192,7 +192,7 @@ def test_an_injected_parameter_may_come_first(injection: Injection) -> None:
 def test_singletons_are_shared_and_scopes_belong_to_one_attempt(
     app: FastAPI, injection: Injection
 ) -> None:
-    """Singletons are the application's; the rest is made for each attempt."""
+    """Singletons belong to the application; other objects are made for each attempt."""
 
     async def task(
         greeter: Injected[Greeter],
@@ -235,7 +235,7 @@ def test_a_scope_is_committed(injection: Injection, kind: int) -> None:
 def test_a_failed_attempt_rolls_back_and_the_next_has_a_fresh_scope(
     injection: Injection, kind: int
 ) -> None:
-    """The exception reaches the factories: those that are `async`, too."""
+    """The exception reaches the factories, `async` ones included."""
     sessions = []
 
     def task(client: Injected[Client], session: Injected[Session]) -> None:
@@ -259,7 +259,7 @@ def test_a_failed_attempt_rolls_back_and_the_next_has_a_fresh_scope(
 
 
 def test_a_teardown_that_fails_fails_the_attempt(injection: Injection) -> None:
-    """With the factory's own exception, and not with Wireup's group of one."""
+    """The error is the factory's own exception, not Wireup's group of one."""
 
     def task(fragile: Injected[Fragile]) -> None: ...
 
@@ -295,7 +295,7 @@ def test_a_factory_that_swallows_does_not_turn_failure_into_success(
 
 
 def test_the_exception_of_the_body_wins(injection: Injection) -> None:
-    """Where Wireup replaces it."""
+    """Wireup itself replaces it."""
 
     def task(fleeting: Injected[Fleeting]) -> None:
         raise ValueError("of the task")
@@ -326,7 +326,7 @@ def test_a_def_task_with_def_factories_stays_in_one_thread(injection: Injection)
 
 
 def test_a_def_task_with_an_async_factory_runs_in_a_thread(injection: Injection) -> None:
-    """Where Wireup raises."""
+    """Wireup itself raises."""
 
     def task(client: Injected[Client]) -> int:
         return threading.get_ident()
@@ -336,7 +336,7 @@ def test_a_def_task_with_an_async_factory_runs_in_a_thread(injection: Injection)
 
 
 def test_an_async_task_has_its_def_factories_in_the_loop() -> None:
-    """As Wireup does it."""
+    """Wireup does the same."""
 
     @wireup.injectable(lifetime="scoped")
     def ident() -> int:
@@ -394,7 +394,7 @@ def test_a_synchronous_container(sync_container: wireup.SyncContainer) -> None:
 
 
 def test_a_container_that_is_replaced(app: FastAPI, injection: Injection) -> None:
-    """A test may set up the same application again."""
+    """Tests may set up the same application again."""
 
     class Loud(Greeter):
         def greet(self, name: str) -> str:
@@ -461,7 +461,7 @@ def test_a_positional_only_parameter_is_refused(injection: Injection) -> None:
 
 
 def test_a_parameter_injected_inside_of_depends_is_refused(injection: Injection) -> None:
-    """Neither FastAPI nor Wireup would look at it in a route."""
+    """In a route, neither FastAPI nor Wireup would notice it."""
 
     def get(greeter: Injected[Greeter]) -> None: ...
 
@@ -472,7 +472,7 @@ def test_a_parameter_injected_inside_of_depends_is_refused(injection: Injection)
 
 
 def test_wireups_request_is_there_in_a_request_only(injection: Injection) -> None:
-    """As Wireup has it."""
+    """Wireup does the same."""
 
     def task(request: Injected[Request]) -> None: ...
 
@@ -484,7 +484,7 @@ def test_wireups_request_is_there_in_a_request_only(injection: Injection) -> Non
 
 
 def test_a_decorated_task_is_injected(injection: Injection) -> None:
-    """Without the middleware that it needs in a request."""
+    """It works without the middleware that it needs in a request."""
     assert "Hello 1" == attempt(injection, decorated, 1)
 
 
@@ -502,7 +502,7 @@ def test_a_decorated_function_that_the_task_calls_is_injected(injection: Injecti
 
 
 def test_a_decorated_function_that_is_a_dependency_is_injected(injection: Injection) -> None:
-    """Also if nothing else of the task is Wireup's."""
+    """This works even if the task uses nothing else of Wireup."""
 
     @inject
     def get(session: Injected[Session]) -> Session:
@@ -531,7 +531,7 @@ def test_a_decorated_function_that_is_a_dependency_is_injected(injection: Inject
 
 
 def test_a_function_that_is_a_route_of_wireups_too(app: FastAPI, injection: Injection) -> None:
-    """`WireupRoute` hides the parameters from FastAPI, and so from everybody."""
+    """`WireupRoute` hides the parameters from FastAPI, and so from Afterword."""
 
     async def both(name: str, greeter: Injected[Greeter]) -> str:
         return greeter.greet(name)
@@ -545,7 +545,7 @@ def test_a_function_that_is_a_route_of_wireups_too(app: FastAPI, injection: Inje
 
 
 def test_wireup_and_depends_in_one_task(injection: Injection) -> None:
-    """In the order of the parameters."""
+    """The order is that of the parameters."""
 
     def get() -> Iterator[str]:
         log.append("enter")

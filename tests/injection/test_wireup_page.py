@@ -1,4 +1,4 @@
-"""Wireup's page about background tasks works as written, but durable.
+"""Wireup's page about background tasks works as written, but with durable tasks.
 
 https://maldoinc.github.io/wireup/latest/integrations/fastapi/background_tasks/, and the same for
 Starlette.
@@ -103,7 +103,7 @@ def test_a_failed_attempt_rolls_back_and_its_retry_has_a_fresh_scope(
 def test_a_function_that_wireup_has_wrapped_is_found_and_unwrapped(
     way: tuple[Starlette, str], tmp_path: Path
 ) -> None:
-    """Its module has the wrapper; functions that it calls share the attempt's scope."""
+    """The wrapper is in its module; functions that it calls share the attempt's scope."""
     app, path = way
     with serving(app, tmp_path, strict=True) as site:
         site.client.post(f"{path}/decorated")
@@ -117,7 +117,7 @@ def test_a_function_that_wireup_has_wrapped_is_found_and_unwrapped(
 
 
 def test_what_no_other_process_would_find_is_refused(tmp_path: Path) -> None:
-    """Neither a local function in a wrapper, nor one that its module does not have."""
+    """This is a local function in a wrapper, or one that its module does not have."""
 
     def local(greeter: Injected[Greeter]) -> None: ...
 
@@ -153,7 +153,7 @@ def test_the_context_of_the_attempt_is_in_wireups_scope(
 def test_without_a_lifespan_it_runs_in_the_request(
     way: tuple[Starlette, str], name: str, tmp_path: Path
 ) -> None:
-    """A bare TestClient: nothing is stored, and the task is given the same."""
+    """With a bare TestClient nothing is stored, and the task gets the same objects."""
     app, path = way
     with serving(app, tmp_path, started=False, raise_server_exceptions=False) as site:
         site.client.post(f"{path}/{name}")

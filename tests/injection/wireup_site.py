@@ -1,4 +1,4 @@
-"""Applications as Wireup's documentation writes them, with one import changed, and their tasks."""
+"""Applications from Wireup's documentation, with one import changed, and their tasks."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -29,7 +29,7 @@ def write_greeting(name: str, greeter: Injected[Greeter]) -> None:
 
 
 async def write_greeting_async(name: str, greeter: Injected[Greeter]) -> None:
-    """The same for the event loop."""
+    """The task of Wireup's page, for the event loop."""
     seen.append(greeter.greet(name))
 
 
@@ -41,12 +41,12 @@ def use_session(name: str, session: Injected[Session], greeter: Injected[Greeter
 async def use_session_async(
     name: str, session: Injected[Session], greeter: Injected[Greeter]
 ) -> None:
-    """The same for the event loop."""
+    """A task with a synchronous `yield` factory, for the event loop."""
     seen.append((greeter.greet(name), session, greeter))
 
 
 def use_client(name: str, client: Injected[Client], greeter: Injected[Greeter]) -> None:
-    """A `def` task with an asynchronous `yield` factory: more than Wireup itself can do."""
+    """A `def` task with an asynchronous `yield` factory, which Wireup itself cannot do."""
     seen.append((greeter.greet(name), client, greeter))
 
 
@@ -67,7 +67,7 @@ def fail_once(
 async def fail_once_async(
     name: str, client: Injected[Client], one: Injected[Transient], two: Injected[Transient]
 ) -> None:
-    """The same for the event loop."""
+    """A task whose first attempt fails, for the event loop."""
     seen.append((client, one, two))
     if len(seen) == 1:
         raise ValueError("no luck")
@@ -81,14 +81,14 @@ def audit(name: str, audit: Injected[Audit]) -> None:
 
 @inject
 async def decorated(name: str, session: Injected[Session], greeter: Injected[Greeter]) -> None:
-    """A function that Wireup has wrapped, in its module, too."""
+    """A function that Wireup has wrapped, under its name in the module."""
     helped = await helper()
     seen.append((greeter.greet(name), session is helped))
 
 
 @inject
 async def helper(session: Injected[Session]) -> Session:
-    """What a task calls."""
+    """A function that tasks call."""
     return session
 
 
@@ -110,14 +110,14 @@ TASKS: dict[str, Callable[..., Any]] = {
 
 
 def container(*more: Any) -> wireup.AsyncContainer:
-    """A container of the services, and of what Wireup's integrations bring along."""
+    """Make a container of the services, and of the injectables of Wireup's integrations."""
     return wireup.create_async_container(
         injectables=[services, afterword.wireup, *more], config={"name": "test"}
     )
 
 
 def fastapi_app() -> FastAPI:
-    """A FastAPI application, with both ways that the page shows."""
+    """Make a FastAPI application, with both ways of the page."""
     app = FastAPI()
 
     @app.post("/added/{name}")
@@ -153,7 +153,7 @@ async def hello(request: Request, wireup_task: Injected[WireupTask]) -> PlainTex
 
 
 def starlette_app() -> Starlette:
-    """A Starlette application."""
+    """Make a Starlette application."""
     endpoint: Callable[[Request], Awaitable[Response]] = hello
     app = Starlette(routes=[Route("/on-response/{name}", endpoint, methods=["POST"])])
     wireup.integration.starlette.setup(container(wireup.integration.starlette), app)

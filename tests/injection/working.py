@@ -1,4 +1,4 @@
-"""A FastAPI application at work in the test's own event loop, and adding to it."""
+"""A FastAPI application that runs in the test's own event loop, and a way to add to it."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ from tests.at_work import url_in
 async def working(
     folder: Path, app: FastAPI | None = None, url: str | None = None, **options: Any
 ) -> AsyncIterator[Afterword]:
-    """Start it, and drain it afterwards."""
+    """Start an application, and drain it afterwards."""
     afterword = Afterword(app or FastAPI(), url or url_in(folder), **options)
     await afterword.start()
     try:
@@ -25,6 +25,6 @@ async def working(
 
 
 async def add(to: Any, func: Callable[..., Any], *args: Any) -> Job[Any]:
-    """Add a task, whose injected parameters a type checker would miss in the call."""
+    """Add a task whose injected parameters a type checker would miss in the call."""
     job: Job[Any] = await to.add_task(func, *args)
     return job

@@ -1,4 +1,4 @@
-"""The kinds of annotations that FastAPI's users write, values of them, and a task for each."""
+"""Kinds of annotations that FastAPI's users write, with values, and a task for each."""
 
 import enum
 from collections.abc import Callable, Iterable
@@ -44,7 +44,7 @@ class Split(BaseModel):
 
 
 class ReadOnlyAlias(BaseModel):
-    """Several places to read it from."""
+    """Several aliases for reading."""
 
     name: str = Field(validation_alias=AliasChoices("label", AliasPath("names", 0)))
 
@@ -71,44 +71,44 @@ class Square(BaseModel):
     @pydantic.computed_field  # type: ignore[prop-decorator]
     @property
     def area(self) -> int:
-        """A new one each time."""
+        """Compute a new value each time."""
         return self.side**2
 
     @pydantic.computed_field  # type: ignore[prop-decorator]
     @cached_property
     def perimeter(self) -> int:
-        """Kept in the model's `__dict__`."""
+        """Compute a value that is kept in the model's `__dict__`."""
         return 4 * self.side
 
 
 class Cat(BaseModel):
-    """Distinguished by a tag with a default."""
+    """A variant of a union, chosen by a tag with a default."""
 
     kind: Literal["cat"] = "cat"
     lives: int = 9
 
 
 class Dog(BaseModel):
-    """The same tag, another value."""
+    """Another variant, with the same tag."""
 
     kind: Literal["dog"] = "dog"
     name: str = "Rex"
 
 
 class Circle(BaseModel):
-    """Distinguished by a tag with an alias."""
+    """A variant of a union, chosen by a tag with an alias."""
 
     shape: Literal["circle"] = Field("circle", alias="@type")
 
 
 class Line(BaseModel):
-    """The same alias, another value."""
+    """Another variant, with the same alias."""
 
     shape: Literal["line"] = Field("line", alias="@type")
 
 
 class Parcel(BaseModel):
-    """Defaults that are others each time."""
+    """Defaults from factories, different each time."""
 
     id: UUID = Field(default_factory=uuid4)
     packed_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -124,25 +124,25 @@ class Order(BaseModel):
 
 
 class Loose(BaseModel):
-    """Has a default that its annotation does not allow, as pydantic permits."""
+    """A default that its annotation does not allow, as Pydantic permits."""
 
     size: int = None  # type: ignore[assignment]
     weight: int = 1
 
 
 class Extra(BaseModel):
-    """Accepts unknown fields."""
+    """A model that accepts unknown fields."""
 
     model_config = ConfigDict(extra="allow")
     name: str = "A"
 
 
 class Names(RootModel[list[Camel]]):
-    """A list that is a model."""
+    """A model that is a list."""
 
 
 class Key(BaseModel):
-    """Can be in a set."""
+    """A hashable model, for sets."""
 
     model_config = ConfigDict(frozen=True)
     number: int
@@ -186,7 +186,7 @@ class Color(enum.StrEnum):
 
 
 def with_perimeter(square: Square) -> Square:
-    """The same, after its cached property was used."""
+    """Return the model after a use of its cached property."""
     assert square.perimeter == 4 * square.side
     return square
 
@@ -259,7 +259,7 @@ received: list[Any] = []
 
 
 def echo_task(name: str, annotation: Any, **options: Any) -> Callable[..., Any]:
-    """A task that takes and returns values of an annotation; its name is this module's."""
+    """Make a task that takes and returns values of an annotation; its name is this module's."""
 
     def echo(value: Any) -> Any:
         received.append(value)
@@ -279,7 +279,7 @@ IN_PROCESS = {
 
 
 def fields_set(value: Any) -> list[list[str]]:
-    """The names of the fields that were set, for each model in a value, from the outside in."""
+    """List the fields that were set, for each model in a value, from the outside in."""
     if isinstance(value, BaseModel):
         inner = [names for each in value.__dict__.values() for names in fields_set(each)]
         return [sorted(value.model_fields_set), *inner]
@@ -292,5 +292,5 @@ def fields_set(value: Any) -> list[list[str]]:
 
 @task(executor="process")
 def fields_set_of(order: Order, place: Place) -> list[list[str]]:
-    """What a task in a child process sees of two arguments."""
+    """Return the fields set in two arguments, as a task in a child process sees them."""
     return fields_set([order, place])

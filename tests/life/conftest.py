@@ -11,7 +11,7 @@ __all__ = ["file_url", "forget_what_ran", "store_url"]
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file in which the tasks of all processes record their runs."""
+    """A file to which the tasks of all processes append their steps."""
     path = tmp_path / "ledger"
     path.touch()
     monkeypatch.setenv("LEDGER", str(path))

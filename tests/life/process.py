@@ -1,4 +1,4 @@
-"""A process of its own that works on a store; tests start several at a time, and kill them.
+"""A process that works on a store; tests start several at a time, and kill them.
 
 python -m tests.life.process work URL '{"concurrency": 2}'
 python -m tests.life.process schedule "URL URL" '{}'
@@ -22,7 +22,7 @@ Process = subprocess.Popen[bytes]
 
 @contextmanager
 def started(what: str, url: str, **options: Any) -> Iterator[Process]:
-    """Start one, and see to it that it is gone afterwards."""
+    """Start a process, and kill it afterwards."""
     process = start(what, url, **options)
     try:
         yield process
@@ -31,14 +31,14 @@ def started(what: str, url: str, **options: Any) -> Iterator[Process]:
 
 
 def start(what: str, url: str, *, stdout: int | None = None, **options: Any) -> Process:
-    """Start one; it takes about a second to get going."""
+    """Start a process; it takes about a second to start working."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.life.process", what, url, json.dumps(options)]
     return warm.Popen(command, env=environment, cwd=ROOT, stdout=stdout)
 
 
 def end(process: Process) -> None:
-    """Kill it, if it is still there."""
+    """Kill a process if it still runs."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.kill()
@@ -49,7 +49,7 @@ def end(process: Process) -> None:
 
 
 async def work(url: str, options: dict[str, Any]) -> None:
-    """Run jobs of the tasks that tests have."""
+    """Run jobs of the tests' tasks."""
     from tests.life import tasks
     from tests.life.site import working
 
@@ -59,7 +59,7 @@ async def work(url: str, options: dict[str, Any]) -> None:
 
 
 async def schedule(urls: str, options: dict[str, Any]) -> None:
-    """Look after the schedule of `tasks` in several stores, and run nothing."""
+    """Run the schedule of `tasks` in several stores, but no jobs."""
     from tests.life.tasks import scheduling
 
     for each in urls.split():

@@ -1,4 +1,4 @@
-"""An Afterword with a store, with or without requests, and tasks that record their runs."""
+"""An Afterword that runs on a store, with or without requests, and tasks that note their steps."""
 
 import asyncio
 import threading
@@ -25,19 +25,19 @@ PATIENCE = 60.0  # seconds
 
 
 def note(text: str) -> str:
-    """The simplest task."""
+    """Note the text, in a thread."""
     seen.append(text)
     return text
 
 
 async def note_async(text: str) -> str:
-    """The same in the event loop."""
+    """Note the text, in the event loop."""
     seen.append(text)
     return text
 
 
 def wait_at_gate(name: str) -> str:
-    """Keeps a thread until the test opens the gate."""
+    """Keep a thread until the test opens the gate."""
     seen.append(name)
     gate.wait(PATIENCE)
     seen.append(f"{name} ends")
@@ -45,7 +45,7 @@ def wait_at_gate(name: str) -> str:
 
 
 async def sleep_long(name: str) -> None:
-    """Ends when it is made to."""
+    """Sleep until cancelled."""
     seen.append(name)
     try:
         await asyncio.sleep(60)
@@ -55,7 +55,7 @@ async def sleep_long(name: str) -> None:
 
 
 async def ignore_the_end(name: str) -> str:
-    """Will not be cancelled."""
+    """Go on when cancelled."""
     seen.append(name)
     while not gate.is_set():
         try:
@@ -66,7 +66,7 @@ async def ignore_the_end(name: str) -> str:
 
 
 def fail(text: str) -> None:
-    """Raises."""
+    """Raise."""
     seen.append(text)
     raise RuntimeError(text)
 
@@ -88,7 +88,7 @@ async def working(url: str, **options: Any) -> AsyncIterator[Afterword]:
 
 @contextmanager
 def script(url: str) -> Iterator[Afterword]:
-    """Another user of the store, who runs nothing."""
+    """Open another Afterword on the store, which runs nothing."""
     afterword = Afterword(None, url)
     try:
         yield afterword
@@ -97,12 +97,12 @@ def script(url: str) -> Iterator[Afterword]:
 
 
 def store_of(afterword: Afterword) -> Store:
-    """The store itself; its verbs for people."""
+    """Return the store itself, with its verbs for people."""
     return afterword.inquiries.store()
 
 
 async def job_of(afterword: Afterword, job: Job[Any]) -> Job[Any]:
-    """A new handle, with the present values of the store."""
+    """Return a new handle of a job, with its record as it is now."""
     found = await afterword.job(job.id)
     assert found is not None
     return found
@@ -115,10 +115,10 @@ class Site:
     app: FastAPI
     afterword: Afterword
     client: httpx.AsyncClient
-    jobs: list[Job[Any]]  # what the last request's calls returned
+    jobs: list[Job[Any]]  # returned by the calls of the last request
 
     async def post(self, path: str = "/", **options: Any) -> list[str]:
-        """Send a request; the ids of its jobs, as they are when it is over."""
+        """Send a request; returns the ids of its jobs at its end."""
         self.jobs.clear()
         answer = await self.client.post(path, **options)
         assert 200 == answer.status_code, answer.text
@@ -130,7 +130,7 @@ Add = Callable[[BackgroundTasks], list[Job[Any]]]
 
 @asynccontextmanager
 async def serving(url: str, add: Add, **options: Any) -> AsyncIterator[Site]:
-    """An application whose requests add jobs, in the loop of the test."""
+    """Serve an application whose requests add jobs, in the test's event loop."""
     app = FastAPI()
     afterword = Afterword(app, url, **{"grace": 2.0, **options})
     jobs: list[Job[Any]] = []

@@ -1,4 +1,4 @@
-"""Tasks that run in several processes, and the ledger: a file in which they record their runs."""
+"""Tasks that run in several processes, and the ledger: a file to which they append their steps."""
 
 import asyncio
 import os
@@ -9,14 +9,14 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from afterword import Afterword, task
+from afterword import Afterword, current_task, task
 from tests.at_work import wait_for
 
 # ---------------------------------------------------------------------- the ledger
 
 
 def write(event: str, name: str) -> None:
-    """Write down what happened, when (by a clock that all processes share) and where."""
+    """Write down an event with its time (by a clock that all processes share) and process."""
     with Path(os.environ["LEDGER"]).open("a", encoding="utf-8") as ledger:
         ledger.write(f"{event} {name} {time.monotonic():.6f} {os.getpid()}\n")
 
@@ -32,24 +32,24 @@ class Line:
 
 
 def lines(ledger: Path, event: str | None = None) -> list[Line]:
-    """The records, in the order of their times."""
+    """Return the lines of the ledger, sorted by time."""
     found = [each.split() for each in ledger.read_text().splitlines()]
     all_of_it = [Line(event, name, float(at), int(pid)) for event, name, at, pid in found]
     return sorted((each for each in all_of_it if event in (None, each.event)), key=lambda e: e.at)
 
 
 def clear(ledger: Path) -> None:
-    """Forget it all."""
+    """Empty the ledger."""
     ledger.write_text("")
 
 
 def names(ledger: Path, event: str) -> list[str]:
-    """To what this has happened, in its order."""
+    """Return the names with this event, in order."""
     return [line.name for line in lines(ledger, event)]
 
 
 def most_at_once(ledger: Path) -> int:
-    """How many of the intervals overlapped at most."""
+    """Return the largest number of intervals that overlapped."""
     running = most = 0
     for line in lines(ledger):
         running += {"begin": 1, "end": -1}.get(line.event, 0)
@@ -61,52 +61,58 @@ def most_at_once(ledger: Path) -> int:
 
 
 def begin_and_end(name: str, seconds: float = 0.0) -> None:
-    """Leaves the interval in which it ran."""
+    """Note the beginning and the end of its run."""
     write("begin", name)
     time.sleep(seconds)
     write("end", name)
 
 
 def note_and_hang(name: str) -> None:
-    """Does not end."""
+    """Note the beginning, and do not end."""
     begin_and_end(name, 60)
 
 
 @task(limit=2)
 def two_at_a_time(name: str, seconds: float = 0.0) -> None:
-    """No more than two, over all processes."""
+    """Run at most two at a time across all processes."""
     begin_and_end(name, seconds)
 
 
 @task(limit=1, key=lambda customer: customer)
 def one_of_a_customer(customer: str, name: str, seconds: float = 0.0) -> None:
-    """No more than one of each customer."""
+    """Run at most one job of each customer at a time across all processes."""
     begin_and_end(f"{customer}:{name}", seconds)
 
 
 @task(queue="mail")
 def send(name: str, seconds: float = 0.0) -> None:
-    """A task of a queue that may have a limit."""
+    """Run in a queue that may have a limit."""
     begin_and_end(name, seconds)
 
 
 @task(on_crash="fail", retries=5)
 def at_most_once(name: str) -> None:
-    """Must not be done twice; its process is killed."""
+    """Run at most once, although its process is killed."""
     note_and_hang(name)
 
 
 @task(limit=1)
 def alone(name: str, seconds: float = 0.0) -> None:
-    """One at a time; its process may be killed."""
+    """Run one at a time; its process may be killed."""
     begin_and_end(name, seconds)
+
+
+@task(limit=1)
+def alone_until_killed(name: str, hangs: bool = False) -> None:
+    """One at a time; the first attempt of one that hangs ends with its process."""
+    begin_and_end(name, 60 if hangs and current_task().attempt == 1 else 0)
 
 
 # ---------------------------------------------------------------------- what processes do
 
 
 async def add_unique(url: str, keys: int, times: int) -> dict[str, list[str]]:
-    """Add jobs with these many keys, each several times at once; their ids by key."""
+    """Add jobs with these keys, each several times at once; returns their ids by key."""
     afterword = Afterword(None, url)
     names = [f"{number}" for number in range(keys) for _ in range(times)]
     write("ready", "adder")
@@ -126,12 +132,12 @@ async def _add(afterword: Afterword, name: str) -> str:
 
 
 def tick(name: str = "tick") -> None:
-    """What the schedule of `scheduling` runs."""
+    """Run an occurrence of the schedule of `scheduling`."""
     begin_and_end(name)
 
 
 def scheduling(url: str, **options: Any) -> Afterword:
-    """An application that has a schedule, and runs nothing itself."""
+    """Run an application that has a schedule, and that runs no jobs."""
     afterword = Afterword(Starlette(), url, worker=False, **options)
     afterword.every(seconds=1, name="ticks")(tick)
     return afterword

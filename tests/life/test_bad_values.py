@@ -1,4 +1,4 @@
-"""What options cannot be: refused where they are said, with rule and value."""
+"""Invalid values of options: refused when they are given, with the rule and the value."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from afterword.errors import ConfigurationError
 from afterword.request.background import BackgroundTasks
 from tests.life.site import note, script, store_of, working
 
-# What a shell, a URL, a database or a list would take apart.
+# Characters that shells, URLs, databases or lists treat specially.
 NO_WORDS = [
     "",
     "x" * 65,
@@ -34,7 +34,7 @@ NO_DELAYS = [-1, -0.001, math.nan, math.inf, True, "5", 1e20, timedelta(days=-1)
 
 
 def said(option: str, values: list[Any], number: int) -> list[Any]:
-    """Parameters: an option and a value, with the number of the table of bad input."""
+    """Make parameters: an option and a value, with the number in the table of bad input."""
     return [
         pytest.param(option, value, id=f"{number}-{option}-{index}")
         for index, value in enumerate(values)
@@ -66,7 +66,7 @@ OF_A_TASK = [
 
 @pytest.mark.parametrize(("option", "value"), [*EVERYWHERE, *OF_A_CALL])
 def test_a_call_refuses_what_cannot_be(option: str, value: Any, tmp_path: Path) -> None:
-    """Wherever it is added; nothing is written."""
+    """Every way to add refuses it; nothing is stored."""
     afterword = Afterword(None, f"sqlite+pysqlite:///{tmp_path / 'jobs.db'}")
     places: list[Callable[..., Any]] = [afterword.options, BackgroundTasks().options]
     for options in places:
@@ -93,7 +93,7 @@ def test_a_task_refuses_what_cannot_be(option: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"(?i){option.rstrip('s')}") as refusal:
         task(**{option: value})(note)
 
-    assert "but" in str(refusal.value)  # the rule, but the value
+    assert "but" in str(refusal.value)  # between the rule and the value
 
 
 def test_an_option_that_there_is_not_is_refused(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_task_cannot_ask_for_an_impossible_delay(delay: Any) -> None:
 
 
 def takes(user_id: int, text: str = "x") -> None:
-    """It has arguments."""
+    """A task with arguments."""
 
 
 @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ def test_a_key_that_cannot_be_asked_is_refused(options: Any, said: str) -> None:
 
 @task(limit=1, key=lambda text: None)
 def without_a_key(text: str) -> None:
-    """Its key gives nothing."""
+    """A task whose key function returns nothing."""
 
 
 @task(limit=1, key=lambda text: 1 / 0)
 def with_a_broken_key(text: str) -> None:
-    """Its key raises."""
+    """A task whose key function raises."""
 
 
 def test_a_key_that_gives_no_text_is_refused_where_the_call_is_added(file_url: str) -> None:
@@ -219,7 +219,7 @@ async def test_a_function_may_be_called_anything(store_url: str) -> None:
 async def test_of_two_applications_with_different_limits_the_last_to_start_says(
     store_url: str,
 ) -> None:
-    """The limits of a queue are the store's: the same for all who use it."""
+    """The limits of a queue are in the store, the same for all its users."""
     async with (
         working(store_url, queues={"mail": 5}) as one,
         working(store_url, queues={"mail": 2}),

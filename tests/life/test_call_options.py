@@ -1,4 +1,4 @@
-"""`options(...)`: wherever a call is added, it says of itself what its task does not say."""
+"""`options(...)`: on each way to add a call, it overrides the options of the task."""
 
 import time
 from datetime import UTC, datetime, timedelta, timezone
@@ -43,7 +43,7 @@ def with_options(text: str) -> None:
 
 
 def check(record: JobRecord | None, task_tags: tuple[str, ...] = ()) -> None:
-    """That all of the options are on record."""
+    """Check that all of the options are on record."""
     assert record
     assert ("mail", -5, "key") == (record.queue, record.priority, record.unique_key)
     assert (*task_tags, *(tag for tag in "ab" if tag not in task_tags)) == record.tags
@@ -69,7 +69,7 @@ async def test_in_a_route(store_url: str) -> None:
 
 
 async def test_on_a_response(file_url: str) -> None:
-    """A BackgroundTasks of the user's own."""
+    """The response has a BackgroundTasks of the user."""
     app = FastAPI()
     jobs: list[Job[Any]] = []
 
@@ -131,7 +131,7 @@ async def test_in_a_transaction_on_postgresql(postgres_url: str) -> None:
 
 
 def test_a_transaction_finds_the_job_that_is_there(tmp_path: Path) -> None:
-    """Its handle is that job's; what follows in the transaction follows it."""
+    """Its handle is that job's; later calls of the transaction follow that job."""
     url = f"sqlite+pysqlite:///{tmp_path / 'app.db'}"
     with script(url) as afterword, Session(create_engine(url)) as session:
         first = afterword.options(unique="key").add_task_sync(note, "x")
@@ -185,7 +185,7 @@ async def test_what_is_not_said_is_as_the_task_has_it(file_url: str) -> None:
 
 
 def soon(seconds: float) -> list[dict[str, Any]]:
-    """Ways to say it."""
+    """Return ways to give a start time."""
     return [
         {"delay": seconds},
         {"delay": timedelta(seconds=seconds)},
@@ -200,7 +200,7 @@ def note_time(due: float) -> None:
 
 @pytest.mark.parametrize("way", range(4))
 async def test_nothing_starts_before_its_time(way: int, store_url: str) -> None:
-    """Neither here, where it was added by a request that held it, nor by being claimed."""
+    """This holds for a job held by its request, and for claims."""
 
     def options() -> dict[str, Any]:
         return soon(due[0] - time.time())[way]

@@ -1,4 +1,4 @@
-"""Cancelling: at once what waits, soon what runs, from any process."""
+"""Cancelling from any process: queued jobs at once, running ones soon."""
 
 import asyncio
 import contextlib
@@ -120,7 +120,7 @@ class Held:
             await client.post("/")
 
     async def stored(self) -> Job[Any]:
-        """The job, as soon as it is in the store."""
+        """Wait until the job is in the store; returns it."""
 
         def is_there() -> bool:
             return bool(self.job and asked(self.job).record)
@@ -144,7 +144,7 @@ async def test_a_job_whose_request_has_not_ended_never_starts(worker: bool, stor
     await held.afterword.stop()
 
     assert answer
-    assert JobState.RUNNING is between  # for the store, it is its process's
+    assert JobState.RUNNING is between  # the store has given it to its process
     assert (JobState.CANCELLED, "changed my mind") == (job.state, job.error)
     assert [] == seen
 
@@ -177,7 +177,7 @@ async def test_until_it_has_ended_it_is_cancelling(store_url: str) -> None:
         await job.wait(60)
 
     assert (JobState.RUNNING, "enough") == between
-    assert 1 == seen.count("x goes on")  # cancelled once: its tidying up is not cut short
+    assert 1 == seen.count("x goes on")  # cancelled once: its clean-up is not interrupted
 
 
 def stop_when_told(name: str) -> str:
@@ -231,7 +231,7 @@ async def test_what_fails_while_it_is_cancelled_is_not_tried_again(store_url: st
 
 
 def test_what_fails_before_its_worker_has_looked_is_not_tried_again(store_url: str) -> None:
-    """The store has the request to end, which the worker has not read yet."""
+    """The store knows of the cancellation before the worker does."""
     store = open_store(store_url)
     with script(store_url) as afterword, contextlib.closing(store):
         job = afterword.add_task_sync(note, "x")
@@ -246,7 +246,7 @@ def test_what_fails_before_its_worker_has_looked_is_not_tried_again(store_url: s
 
 
 async def test_another_process_cancels(store_url: str) -> None:
-    """A script cancels what a worker elsewhere runs: it is noticed within half a second."""
+    """A script cancels a job of another worker, which notices it within half a second."""
     async with working(store_url) as afterword:
         job = await afterword.add_task(sleep_long, "x")
         await wait_for(lambda: seen, description="it runs")
@@ -265,12 +265,12 @@ async def test_another_process_cancels(store_url: str) -> None:
 async def test_cancelled_means_cancelled_also_when_the_worker_dies(
     store_url: str, ledger: Path
 ) -> None:
-    """A job that was asked to end does not run again when its lease ends."""
+    """A job being cancelled is not run again when its lease ends."""
     with script(store_url) as afterword:
         job = await afterword.add_task(note_and_hang, "x")
         with started("work", store_url, lease=1.0) as process:
             await wait_for(lambda: names(ledger, "begin"), description="it runs")
-            process.send_signal(signal.SIGSTOP)  # it cannot obey
+            process.send_signal(signal.SIGSTOP)  # it cannot react
             await job.cancel("enough")
             process.kill()
             process.wait()

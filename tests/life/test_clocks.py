@@ -1,4 +1,4 @@
-"""A host whose clock is wrong, and a store with its own clock."""
+"""A host with a wrong clock, and a store with the right one."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The functions that are called when a job has failed for good: with what, when, and no harm."""
+"""Functions that are called when a job has failed for good: arguments, times, and errors."""
 
 import asyncio
 import os
@@ -40,19 +40,19 @@ def _nothing_told() -> Iterator[None]:
 
 
 def tell(job: JobRecord, error: BaseException, attempt: int) -> None:
-    """Record the calls, and their threads."""
+    """Note the failure, and the thread of the call."""
     threads.append(threading.current_thread())
     told.append((job, error, attempt))
 
 
 async def tell_async(job: JobRecord, error: BaseException, attempt: int) -> None:
-    """The same in the event loop."""
+    """Note the failure, in the event loop."""
     await asyncio.sleep(0)
     tell(job, error, attempt)
 
 
 def tell_own(job: JobRecord, error: BaseException, attempt: int) -> None:
-    """The function of one task."""
+    """Note the failure: the function of one task."""
     told_of_own.append((job, error, attempt))
 
 
@@ -86,7 +86,7 @@ def give_up() -> None:
 
 
 async def first_told() -> Call:
-    """The first call, as soon as there is one."""
+    """Wait for the first note; returns it."""
     await wait_for(lambda: told, description="the function is called")
     return told[0]
 
@@ -95,7 +95,7 @@ async def first_told() -> Call:
 async def test_it_is_called_with_the_job_the_exception_and_the_attempt(
     func: Callable[..., Any], store_url: str
 ) -> None:
-    """When the failure is stored; the traceback begins in the task's own code."""
+    """The call comes after the failure is stored; the traceback begins in the task."""
     async with working(store_url) as afterword:
         assert func is afterword.on_failure(func)
         await afterword.add_task(note, "works")
@@ -133,7 +133,7 @@ async def test_an_exception_that_cannot_be_changed_is_told(file_url: str) -> Non
 
 
 async def test_it_is_called_once_when_no_retry_is_left(store_url: str) -> None:
-    """First the function of the task, then those for all tasks."""
+    """The task's function comes first, then those for all tasks."""
     async with working(store_url) as afterword:
         afterword.on_failure(tell)
         await afterword.add_task(never_works, "x")
@@ -145,7 +145,7 @@ async def test_it_is_called_once_when_no_retry_is_left(store_url: str) -> None:
 
 
 async def test_what_is_cancelled_has_not_failed(file_url: str) -> None:
-    """By the task itself, by a person, or because a job before it has failed."""
+    """This holds for all three: by the task, by a person, after an earlier failure."""
 
     def add(background_tasks: Any) -> list[Any]:
         return [background_tasks.add_task(func, *args) for func, *args in calls]
@@ -167,7 +167,7 @@ async def test_what_is_cancelled_has_not_failed(file_url: str) -> None:
 async def test_a_time_limit_is_told_as_a_timeout_error(
     func: Callable[..., Any], file_url: str
 ) -> None:
-    """Whether or not the code could be stopped."""
+    """This holds for code that could be stopped and for code that could not."""
     async with working(file_url) as afterword:
         afterword.on_failure(tell)
         await afterword.add_task(func)
@@ -179,7 +179,7 @@ async def test_a_time_limit_is_told_as_a_timeout_error(
 
 
 async def test_processes_fail_with_what_this_process_knows(file_url: str) -> None:
-    """The exception itself stays in the child; its text comes with the job."""
+    """The exception stays in the child process; its text comes with the job."""
     async with working(file_url) as afterword:
         afterword.on_failure(tell)
         await (await afterword.add_task(fail_in_a_process, "no shelf")).wait(60)
@@ -196,7 +196,7 @@ async def test_processes_fail_with_what_this_process_knows(file_url: str) -> Non
 async def test_a_job_whose_worker_was_lost_is_told_where_it_is_recovered(
     store_url: str, ledger: Path
 ) -> None:
-    """Also in a process without a worker; the reason is that of the job."""
+    """A process without a worker is told, too; the reason is the job's error."""
     async with working(store_url, worker=False, lease=1.0) as afterword:
         afterword.on_failure(tell)
         with started("work", store_url, lease=1.0) as process:
@@ -214,7 +214,7 @@ async def test_a_job_whose_worker_was_lost_is_told_where_it_is_recovered(
 async def test_a_job_that_no_worker_can_run_is_told_with_the_reason(
     file_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the end of the week in which a worker could have come that can."""
+    """It fails after a week in which no worker could run it."""
     monkeypatch.setattr(worker, "PARK_LIMIT", -1.0)
     async with working(file_url) as afterword:
         afterword.on_failure(tell)
@@ -233,7 +233,7 @@ def needs_a_container(mailer: Injected[Mailer]) -> None:
 
 
 async def test_a_dependency_that_cannot_be_had_is_told(file_url: str) -> None:
-    """The exception is the one that says which parameter."""
+    """The exception names the parameter."""
     async with working(file_url) as afterword:
         afterword.on_failure(tell)
         await store_jobs(afterword, [NewJob(id=new_id(), task=f"{__name__}:needs_a_container")])
@@ -243,7 +243,7 @@ async def test_a_dependency_that_cannot_be_had_is_told(file_url: str) -> None:
 
 
 async def test_a_call_that_is_not_stored_is_told_as_well(file_url: str) -> None:
-    """Its record has the values that are known without a store."""
+    """Its record has the fields that are known without a store."""
 
     def closure() -> None:
         raise RuntimeError("not stored, and failed")
@@ -260,7 +260,7 @@ async def test_a_call_that_is_not_stored_is_told_as_well(file_url: str) -> None:
 async def test_its_own_error_changes_nothing(
     file_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, the next function is called, and the next job runs."""
+    """The error is logged, the next function is called, and the next job runs."""
 
     def broken(job: JobRecord, error: BaseException, attempt: int) -> None:
         raise SystemExit("no such channel")
@@ -285,7 +285,7 @@ async def test_its_own_error_changes_nothing(
 async def test_a_slow_one_is_given_up(
     in_loop: bool, file_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a warning; the next function is called, and the shutdown does not wait for it."""
+    """There is a warning; the next function is called, and the shutdown does not wait."""
     monkeypatch.setattr(failures, "TIME_LIMIT", 0.1)
 
     def slow(*_: Any) -> None:
@@ -306,7 +306,7 @@ async def test_a_slow_one_is_given_up(
 async def test_hanging_ones_stay_few(
     file_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A thread cannot be stopped, so no more are started while as many as that hang."""
+    """A thread cannot be stopped, so while too many hang, no more are started."""
     monkeypatch.setattr(failures, "TIME_LIMIT", 0.05)
     monkeypatch.setattr(failures, "FREE_WITHIN", 0.05)
     monkeypatch.setattr(failures, "AT_ONCE", 2)
@@ -330,7 +330,7 @@ async def test_hanging_ones_stay_few(
 async def test_it_is_logged_if_there_is_no_thread_for_it(
     file_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As any other error of a call; the next function is called."""
+    """It is logged like any other error of a call; the next function is called."""
 
     class NoThread(threading.Thread):
         def start(self) -> None:
@@ -350,7 +350,7 @@ async def test_it_is_logged_if_there_is_no_thread_for_it(
 
 
 async def test_a_shutdown_waits_for_the_calls_of_the_last_failures(file_url: str) -> None:
-    """They are made before the store is closed."""
+    """The calls are made before the store is closed."""
     async with working(file_url) as afterword:
         afterword.on_failure(tell_async)
         await (await afterword.add_task(fail, "at the end")).wait(60)
@@ -360,7 +360,7 @@ async def test_a_shutdown_waits_for_the_calls_of_the_last_failures(file_url: str
 
 @pytest.mark.parametrize("func", ["text", lambda: None, lambda job, error: None])
 def test_a_function_that_cannot_be_called_so_is_refused(func: Any, file_url: str) -> None:
-    """Where it is registered; the message shows a function that can."""
+    """Registering it raises; the message shows a correct function."""
     for register in (Afterword(None, file_url).on_failure, lambda it: task(on_failure_call=it)):
         with pytest.raises(ConfigurationError, match=r"async def alert\(job, error, attempt\)"):
             register(func)

@@ -1,4 +1,4 @@
-"""Handles of jobs: their attributes, their queries, and their errors without a store."""
+"""Handles of jobs: their data, their queries, and their errors."""
 
 import asyncio
 import contextvars
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_handle_knows_what_it_has_asked_for(store_url: str) -> None:
-    """Reading an attribute makes no query: it has the value of the last one."""
+    """Reading a handle asks nothing: it has the data of its last query."""
     async with working(store_url) as afterword:
         job = await afterword.add_task(wait_at_gate, "x")
         at_first = (job.state, job.attempt, job.error, job.progress, job.result, job.record)
@@ -74,7 +74,7 @@ async def test_a_job_is_found_by_its_id_from_anywhere(store_url: str) -> None:
 
 
 def test_threads_and_scripts_have_the_same(store_url: str) -> None:
-    """The sync twins, in a program without an event loop."""
+    """The sync methods work in a program without an event loop."""
     app = FastAPI()
     afterword = Afterword(app, store_url, grace=2.0)
     with TestClient(app):
@@ -151,7 +151,7 @@ async def test_many_wait_at_once_and_one_of_them_may_give_up(file_url: str) -> N
 
 
 def test_a_job_says_how_far_it_is(store_url: str) -> None:
-    """A handle can be read with any stored values."""
+    """Any stored progress can be read."""
     store = open_store(store_url)
     with script(store_url) as afterword:
         job = afterword.add_task_sync(note, "x")
@@ -207,7 +207,7 @@ def test_without_a_lifespan_there_is_nobody_to_ask(tmp_path: Path) -> None:
 
 
 async def test_who_waits_for_a_job_of_its_own_request_is_told_so(file_url: str) -> None:
-    """The job starts when the request is over, and that would wait for the job."""
+    """The job starts after the request, which would wait for the job."""
     errors: list[Exception] = []
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
@@ -220,7 +220,7 @@ async def test_who_waits_for_a_job_of_its_own_request_is_told_so(file_url: str) 
                 except (UnknownJob, WouldBlock) as error:
                     errors.append(error)
 
-        context = contextvars.copy_context()  # as that of a `def` route, in its thread
+        context = contextvars.copy_context()  # as in the thread of a `def` route
         thread = threading.Thread(target=context.run, args=(ask,))
         thread.start()
         thread.join()
@@ -247,7 +247,7 @@ async def test_a_deleted_job_is_unknown(store_url: str) -> None:
         await known.refresh()
 
     assert found is None
-    assert JobState.QUEUED is known.state  # the last that was known of it
+    assert JobState.QUEUED is known.state  # the last known state
 
 
 async def remember_key() -> tuple[str, int]:
@@ -263,7 +263,7 @@ async def test_a_task_has_a_key_for_all_its_attempts(file_url: str) -> None:
 
 @pytest.mark.parametrize("added_here", [True, False])
 async def test_a_running_job_says_since_when(added_here: bool, store_url: str) -> None:
-    """Whether this process has added it itself, or has claimed it."""
+    """This holds for a job that this process added, and for one that it claimed."""
     async with working(store_url) as afterword:
         with script(store_url) as other:
             job = await (afterword if added_here else other).add_task(wait_at_gate, "x")

@@ -1,4 +1,4 @@
-"""Hostile tasks: their jobs end by the rules, and the worker lives."""
+"""Misbehaving tasks: their jobs end by the rules, and the worker survives."""
 
 import asyncio
 import contextlib
@@ -69,7 +69,7 @@ async def whatever_happens(name: str) -> None:
 async def test_what_is_an_exception_is_tried_again_and_nothing_else(
     name: str, store_url: str
 ) -> None:
-    """A worker with one slot: each attempt gives it back."""
+    """The worker has one slot: each attempt must free it."""
     async with working(store_url, concurrency=1) as afterword:
         ways: list[Callable[..., Any]] = [in_a_thread, in_the_loop, in_a_returned_coroutine]
         jobs = [await afterword.add_task(way, name) for way in ways]
@@ -92,14 +92,14 @@ async def test_a_task_may_say_that_it_is_worth_a_retry(name: str, file_url: str)
 
 
 class _Refusing(type):
-    """Makes classes that cannot be asked whether something is an instance."""
+    """A metaclass whose classes cannot be used in `isinstance`."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         raise LookupError("no answer")
 
 
 class Odd(Exception, metaclass=_Refusing):
-    """One of those."""
+    """An exception with such a class."""
 
 
 @task(retries=1, retry_on=(Odd,))
@@ -118,7 +118,7 @@ def odd_in_a_process() -> None:
 
 
 async def test_a_rule_that_raises_fails_the_job(file_url: str) -> None:
-    """It does not run for ever; its thread continues with the next one."""
+    """The job does not run for ever, and the thread runs the next one."""
     async with working(file_url, concurrency=1) as afterword:
         ways: list[Callable[..., Any]] = [odd_in_a_thread, odd_in_the_loop, odd_in_a_process]
         jobs = [await (await afterword.add_task(way)).wait(60) for way in ways]
@@ -130,7 +130,7 @@ async def test_a_rule_that_raises_fails_the_job(file_url: str) -> None:
 
 
 async def test_a_task_factory_that_raises_fails_the_job(file_url: str) -> None:
-    """An awaitable that already belongs to the event loop; the slot is free again."""
+    """The user's task factory raises; the slot becomes free again."""
     loop = asyncio.get_running_loop()
     async with working(file_url, concurrency=1) as afterword:
         usual = loop.get_task_factory()
@@ -165,7 +165,7 @@ async def cancel_its_own_asyncio_task(then: str) -> str:
     ("then", "state"), [("wait", JobState.FAILED), ("return", JobState.COMPLETED)]
 )
 async def test_a_coroutine_that_cancels_itself(then: str, state: JobState, file_url: str) -> None:
-    """The job was not asked to end, so it is not cancelled."""
+    """The job is not cancelled, because no one has asked for it."""
     async with working(file_url, concurrency=1) as afterword:
         job = await (await afterword.add_task(cancel_its_own_asyncio_task, then)).wait(60)
         await (await afterword.add_task(note, "alive")).wait(60)
@@ -191,12 +191,12 @@ async def say(text: str) -> str:
 
 
 def handle_signals() -> None:
-    """A thread cannot: Python raises."""
+    """Set a signal handler in a thread: Python raises."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 async def handle_signals_in_the_loop() -> str:
-    """In the main thread it can, and this is how it should."""
+    """Set a signal handler in the main thread, which works as it should."""
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, before)
     return "set and set back"
@@ -218,7 +218,7 @@ async def fork_and_exit_in_the_loop() -> int:
 
 
 async def leave_tasks_behind() -> str:
-    """A coroutine that is not awaited does not affect the attempt."""
+    """Leave asyncio tasks behind: they do not affect the attempt."""
     background.append(asyncio.ensure_future(say("later")))
     return "done"
 
@@ -270,7 +270,7 @@ async def test_hostile_calls_are_contained(
 
 
 def fork_and_return() -> int:
-    """The forked child continues with the task's code: it must not end the parent's job."""
+    """Return in a fork, too: the child must not end the job of its parent."""
     child = os.fork()
     if child:
         children.append(child)
@@ -282,7 +282,7 @@ children: list[int] = []
 
 
 def bury_children() -> None:
-    """They may hang: the threads that they would wait for are their parent's."""
+    """Kill the forks: they may hang, because threads of their parent are missing."""
     while children:
         child = children.pop()
         with contextlib.suppress(ProcessLookupError):
@@ -310,7 +310,7 @@ async def test_a_fork_that_returns_ends_nothing(store_url: str) -> None:
 
 
 class Raising(logging.Handler):
-    """An application's mistake."""
+    """A log handler that raises."""
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Raise."""
@@ -319,7 +319,7 @@ class Raising(logging.Handler):
 
 @pytest.fixture
 def no_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each line that is logged raises."""
+    """Let each log line raise."""
     monkeypatch.setattr(logging, "raiseExceptions", False)
     raising = Raising()
     telemetry.logger.addHandler(raising)
@@ -334,7 +334,7 @@ async def fail_quickly(text: str) -> None:
 
 @pytest.mark.usefixtures("no_log")
 async def test_a_logger_that_raises_changes_nothing(store_url: str) -> None:
-    """Retries, time limits, results and schedules, each of which has something to say."""
+    """This holds for retries, time limits, results and schedules, which all log."""
     async with working(store_url, concurrency=1) as afterword:
         failing = await (await afterword.add_task(fail_quickly, "x")).wait(60)
         limited = afterword.options(timeout=0.05)
@@ -392,7 +392,7 @@ async def fail_in_the_loop(text: str) -> None:
 
 
 async def failures(afterword: Any, texts: str) -> list[Job[Any]]:
-    """Jobs that failed: in threads, and in the event loop."""
+    """Add jobs that fail: in threads, and in the event loop."""
     jobs = [
         await afterword.add_task(func, text) for text in texts for func in (fail, fail_in_the_loop)
     ]
@@ -403,7 +403,7 @@ async def failures(afterword: Any, texts: str) -> list[Job[Any]]:
 async def test_a_redaction_that_fails_keeps_no_secret_and_no_job(
     redact: Callable[[str], str], store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """More failures than slots: each of them gives its slot back."""
+    """There are more failures than slots, so each must free its slot."""
     async with working(store_url, concurrency=1, redact=redact) as afterword:
         jobs = await failures(afterword, "ab")
         await (await afterword.add_task(note, "alive")).wait(60)
@@ -417,7 +417,7 @@ async def test_a_redaction_that_fails_keeps_no_secret_and_no_job(
 async def test_a_redaction_that_hangs_is_not_waited_for_for_long(
     file_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once, and not again before that call has ended."""
+    """It is waited for once, and not again before that call has ended."""
     hung.clear()
     async with working(file_url, concurrency=2, redact=hanging) as afterword:
         jobs = await failures(afterword, "abcd")

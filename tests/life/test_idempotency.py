@@ -18,7 +18,7 @@ KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
 
 def two_jobs(background_tasks: BackgroundTasks) -> list[Job[Any]]:
-    """What each request adds."""
+    """Add two jobs in a request."""
     return [background_tasks.add_task(note, "one"), background_tasks.add_task(note_async, "two")]
 
 
@@ -77,7 +77,7 @@ async def test_jobs_of_a_transaction_are_the_same_ones_too(tmp_path: Path) -> No
 
 
 async def test_an_empty_key_is_none(file_url: str) -> None:
-    """Or all clients that send none by mistake would share their jobs."""
+    """Otherwise all clients that send an empty key by mistake would share their jobs."""
     async with serving(file_url, two_jobs, idempotent=True) as site:
         first = await site.post(headers={"Idempotency-Key": ""})
         second = await site.post(headers={"Idempotency-Key": " "})
@@ -154,7 +154,7 @@ async def test_a_key_that_the_code_gives_goes_before(file_url: str) -> None:
 
 
 async def test_a_client_cannot_guess_the_keys_of_the_code(file_url: str) -> None:
-    """With any header, it gets only the jobs of its own requests."""
+    """Any key that a client sends meets only jobs of such requests."""
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         return [background_tasks.options(delay=60).add_task(note, "x")]

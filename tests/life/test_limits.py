@@ -1,4 +1,4 @@
-"""`limit=` and `key=`: never more at a time, over all workers, at any moment."""
+"""`limit=` and `key=`: never more jobs at a time across all workers."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -7,26 +7,28 @@ from typing import Any
 
 import pytest
 
-from afterword import Job, JobState
+from afterword import Job, JobState, task
 from afterword.fastapi import BackgroundTasks
 from tests.at_work import wait_for
 from tests.life.process import started
-from tests.life.site import job_of, script, serving, working
+from tests.life.site import PATIENCE, gate, job_of, script, serving, working
 from tests.life.tasks import (
     alone,
+    alone_until_killed,
     begin_and_end,
     lines,
     most_at_once,
     names,
     one_of_a_customer,
     two_at_a_time,
+    write,
 )
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_no_more_than_the_limit_run_at_any_moment(store_url: str, ledger: Path) -> None:
-    """Two workers here and one in another process, each with room for all of them."""
+    """Two workers run here and one in another process, each with slots for all jobs."""
     with script(store_url) as afterword, ExitStack() as processes:
         afterword.inquiries.store()
         processes.enter_context(started("work", store_url))
@@ -43,7 +45,7 @@ async def test_no_more_than_the_limit_run_at_any_moment(store_url: str, ledger: 
 
 
 async def test_jobs_that_this_process_adds_are_counted_too(store_url: str, ledger: Path) -> None:
-    """What a request has added would start here at once if it had no limit."""
+    """Without a limit, the jobs of a request would start here at once."""
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         return [background_tasks.add_task(two_at_a_time, f"{n}", 0.03) for n in range(4)]
@@ -62,7 +64,7 @@ async def test_jobs_that_this_process_adds_are_counted_too(store_url: str, ledge
 
 
 async def test_a_key_tells_apart_what_is_counted(store_url: str, ledger: Path) -> None:
-    """Each customer has a place of their own, and does not wait for other customers' jobs."""
+    """Each customer has one slot; none waits for another one's jobs."""
     async with working(store_url) as one, working(store_url):
         jobs = [
             await one.add_task(one_of_a_customer, customer, f"{n}", 0.05)
@@ -99,14 +101,24 @@ async def test_the_jobs_of_a_request_keep_their_order(store_url: str, ledger: Pa
     assert 1 == most_at_once(ledger)
 
 
+@task(limit=1)
+def alone_until_gate(name: str) -> None:
+    write("begin", name)
+    gate.wait(PATIENCE)
+    write("end", name)
+
+
 async def test_a_limit_keeps_nobody_else_waiting(store_url: str, ledger: Path) -> None:
-    """One slot, and a limited job that has to wait: the ones behind it go on."""
+    """There is one slot, and a limited job that has to wait: the next ones run."""
     async with working(store_url, concurrency=1), working(store_url, concurrency=1) as afterword:
-        first = await afterword.add_task(alone, "first", 0.5)
+        first = await afterword.add_task(alone_until_gate, "first")
         await wait_for(lambda: names(ledger, "begin"), description="it runs")
-        second = await afterword.add_task(alone, "second")
+        second = await afterword.add_task(alone_until_gate, "second")
         others = [await afterword.add_task(begin_and_end, f"{n}") for n in range(5)]
-        for job in (*others, first, second):
+        for job in others:
+            await job.wait(60)
+        gate.set()
+        for job in (first, second):
             await job.wait(60)
 
     ended = names(ledger, "end")
@@ -115,15 +127,15 @@ async def test_a_limit_keeps_nobody_else_waiting(store_url: str, ledger: Path) -
 
 
 async def test_a_worker_that_is_killed_gives_its_place_back(store_url: str, ledger: Path) -> None:
-    """And the job it had runs again, within the limit."""
+    """The job that it was running runs again, within the limit."""
     with script(store_url) as afterword:
-        job = await afterword.add_task(alone, "killed", 1.0)
-        others = [await afterword.add_task(alone, f"{n}") for n in range(3)]
-        with started("work", store_url, lease=1.0) as process:
+        job = await afterword.add_task(alone_until_killed, "killed", hangs=True)
+        others = [await afterword.add_task(alone_until_killed, f"{n}") for n in range(3)]
+        with started("work", store_url, lease=2.0) as process:
             await wait_for(lambda: names(ledger, "begin"), description="it runs")
             process.kill()
             process.wait()
-        async with working(store_url, lease=1.0):
+        async with working(store_url):
             for each in (job, *others):
                 await each.wait(60)
         found = await job_of(afterword, job)

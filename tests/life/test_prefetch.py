@@ -1,4 +1,4 @@
-"""Claims ahead of the free slots: as many as start soon; others are given back."""
+"""Claims ahead of the free slots: only jobs that will start at once; others are released."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ the_store: list[Store] = []  # of the worker that runs it
 
 
 async def nothing() -> None:
-    """As quick as a task can be."""
+    """Return at once."""
 
 
 async def take_long(cancel: bool) -> None:
-    """Looks at what this worker holds, before it could give anything back, and keeps the slot."""
+    """Note the jobs that this worker holds before it can release any, and keep the slot."""
     (store,) = the_store
     running.extend(store.find(Filter(state=JobState.RUNNING)))
     others = [each.id for each in running if each.task != f"{__name__}:take_long"]
@@ -42,7 +42,7 @@ def _nothing_has_begun() -> None:
 
 
 async def a_backlog(url: str, *, cancel: bool = False) -> Sequence[str]:
-    """Many quick jobs, a long one, and some behind it; the ids of these."""
+    """Add many quick jobs, a long one, and some behind it; returns the ids of these."""
     with script(url) as afterword:
         quick = [NewJob(id=new_id(), task=f"{__name__}:nothing") for _ in range(QUICK)]
         store_of(afterword).add(quick)
@@ -65,7 +65,7 @@ def has_begun() -> bool:
 async def test_what_gets_no_slot_is_given_back_and_its_attempt_does_not_count(
     store_url: str,
 ) -> None:
-    """A job does not wait behind a long task of another worker."""
+    """No job waits behind a long job of its worker."""
     ids = await a_backlog(store_url)
 
     async with working(store_url, concurrency=1, grace=0.1) as afterword:
@@ -84,7 +84,7 @@ async def test_what_gets_no_slot_is_given_back_and_its_attempt_does_not_count(
 
 
 async def test_what_was_cancelled_while_it_waited_is_never_started(store_url: str) -> None:
-    """Although its worker had claimed it already."""
+    """It is not started although its worker had claimed it already."""
     ids = await a_backlog(store_url, cancel=True)
 
     async with working(store_url, concurrency=1, grace=0.1) as afterword:
@@ -103,7 +103,7 @@ async def test_what_was_cancelled_while_it_waited_is_never_started(store_url: st
 
 
 async def test_a_shutdown_gives_back_what_waits(store_url: str) -> None:
-    """At once: the next process need not find out that this one is gone."""
+    """It is released at once, before the next process starts."""
     ids = await a_backlog(store_url)
 
     async with working(store_url, concurrency=1, grace=0.0) as afterword:
@@ -119,7 +119,7 @@ async def test_a_shutdown_gives_back_what_waits(store_url: str) -> None:
 async def test_no_more_wait_than_are_allowed(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For any number of requests while the store is busy, there is one claim at a time."""
+    """There is one claim at a time, however often jobs are asked for meanwhile."""
     waited = []
     put = Prefetch.put
 
@@ -157,7 +157,7 @@ def a_claim(name: str, *, lost: int = 0) -> Claim:
 
 
 def at_work(clock: Clock, waiting: Prefetch, ended: int) -> None:
-    """Run claims, of which a number have ended and one still runs."""
+    """Run claims: so many have ended, and one goes on."""
     waiting.put([a_claim("running")])
     waiting.take()
     for _ in range(ended):
@@ -179,7 +179,7 @@ def at_work(clock: Clock, waiting: Prefetch, ended: int) -> None:
 def test_there_is_room_for_what_starts_within_a_moment(
     ended: int, seconds: float, room: int
 ) -> None:
-    """At the rate at which attempts have ended lately."""
+    """The recent rate of ended attempts decides."""
     clock = Movable()
     waiting = Prefetch(clock)
     at_work(clock, waiting, ended)
@@ -189,7 +189,7 @@ def test_there_is_room_for_what_starts_within_a_moment(
 
 
 def test_time_without_work_does_not_count() -> None:
-    """Before the first claim, and while the store takes long to claim more."""
+    """This is time before the first claim, and time while the store is slow to claim."""
     clock = Movable()
     waiting = Prefetch(clock)
     clock.time += 1_000.0
@@ -206,7 +206,7 @@ def test_time_without_work_does_not_count() -> None:
 
 
 def test_the_end_of_a_backlog_says_nothing_of_the_next_one() -> None:
-    """Its jobs may take longer."""
+    """Jobs of the next backlog may take longer."""
     clock = Movable()
     waiting = Prefetch(clock)
     at_work(clock, waiting, 50)
@@ -218,7 +218,7 @@ def test_the_end_of_a_backlog_says_nothing_of_the_next_one() -> None:
 
 
 def test_what_waits_already_takes_room() -> None:
-    """The older measure counts until the next moment is over."""
+    """The older measure counts until the next measuring time is over."""
     clock = Movable()
     waiting = Prefetch(clock)
     at_work(clock, waiting, 50)
@@ -230,7 +230,7 @@ def test_what_waits_already_takes_room() -> None:
 
 
 def test_only_what_has_waited_for_too_long_is_given_up() -> None:
-    """In the order in which it came."""
+    """Jobs are released in the order of their claims."""
     clock = Movable()
     waiting = Prefetch(clock)
     waiting.put([a_claim("a"), a_claim("b")])
@@ -243,7 +243,7 @@ def test_only_what_has_waited_for_too_long_is_given_up() -> None:
 
 
 def test_what_was_lost_before_does_not_wait_and_nothing_does_for_a_while() -> None:
-    """What waits when a process dies is counted as lost, and the third time it would fail."""
+    """A job waiting in a dying process counts as lost; the third time it would fail."""
     clock = Movable()
     waiting = Prefetch(clock)
     at_work(clock, waiting, 50)
@@ -260,7 +260,7 @@ def test_what_was_lost_before_does_not_wait_and_nothing_does_for_a_while() -> No
 
 
 def test_the_claims_of_some_queues_are_taken_out() -> None:
-    """Those whose queue has been paused or limited meanwhile."""
+    """These are queues that have been paused or limited meanwhile."""
     waiting = Prefetch(Clock())
     claims = [
         Claim(str(n), 1, "ann", "app:send", "{}", 0.0, queue) for n, queue in enumerate("abab")

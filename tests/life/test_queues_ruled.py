@@ -1,4 +1,4 @@
-"""Rules of queues: how many at a time, over all processes, and pauses."""
+"""Rules of queues: pauses, and limits across all processes."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 def mails(background_tasks: BackgroundTasks) -> list[Job[Any]]:
-    """What a request adds: two mails, and something else."""
+    """Add two mails, and another job."""
     return [
         background_tasks.add_task(send, "a", 0.03),
         background_tasks.add_task(send, "b", 0.03),
@@ -25,7 +25,7 @@ def mails(background_tasks: BackgroundTasks) -> list[Job[Any]]:
 
 
 async def test_no_more_jobs_of_a_queue_run_than_it_may(store_url: str, ledger: Path) -> None:
-    """From the first moment on: requests add some while the worker has just begun."""
+    """It holds from the start: requests add some while the worker is just starting."""
     options: dict[str, Any] = {"queues": {"mail": 2, "default": None}, "order": "concurrent"}
     async with serving(store_url, mails, **options) as site, working(store_url, **options):
         jobs = []
@@ -43,7 +43,7 @@ async def test_no_more_jobs_of_a_queue_run_than_it_may(store_url: str, ledger: P
 
 
 async def test_a_limit_can_be_taken_back(store_url: str, ledger: Path) -> None:
-    """{"mail": None}: any number again; a list of names leaves it as it is."""
+    """{"mail": None} removes the limit; a list of names leaves it as it is."""
     most = []
     for queues in ({"mail": 1}, ["mail"], {"mail": None}):
         clear(ledger)
@@ -58,7 +58,7 @@ async def test_a_limit_can_be_taken_back(store_url: str, ledger: Path) -> None:
 
 
 async def test_a_paused_queue_starts_nothing_until_it_goes_on(store_url: str, ledger: Path) -> None:
-    """Neither waiting jobs nor jobs of this process's requests start; running ones go on."""
+    """Neither waiting jobs nor those of new requests start; running ones go on."""
     options: dict[str, Any] = {"queues": ["mail", "default"], "order": "concurrent"}
     async with serving(store_url, mails, **options) as site, working(store_url, **options):
         running = await site.afterword.add_task(send, "running", 0.8)
@@ -83,7 +83,7 @@ async def test_a_paused_queue_starts_nothing_until_it_goes_on(store_url: str, le
 
 
 async def test_a_pause_holds_when_it_has_returned(store_url: str, ledger: Path) -> None:
-    """Made by another process; requests of this one start their jobs by themselves."""
+    """Another process pauses; requests of this one would start their jobs at once."""
     async with serving(store_url, mails, queues=["mail", "default"]) as site:
         with script(store_url) as people:
             store = store_of(people)
@@ -99,7 +99,7 @@ async def test_a_pause_holds_when_it_has_returned(store_url: str, ledger: Path) 
 
 
 async def test_a_limit_holds_when_it_has_been_set(store_url: str, ledger: Path) -> None:
-    """From then on requests of other processes start no more than that."""
+    """From then on requests of other processes keep to the limit."""
     options: dict[str, Any] = {"queues": ["mail", "default"], "order": "concurrent"}
     async with serving(store_url, mails, **options) as site:
         with script(store_url) as people:

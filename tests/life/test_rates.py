@@ -1,4 +1,4 @@
-"""`rate=`: no more starts in any window of time, over all workers."""
+"""`rate=`: a limit of the starts in any window of time, across all workers."""
 
 import time
 from pathlib import Path
@@ -49,12 +49,12 @@ def slots(jobs: list[Job[Any]]) -> list[float]:
 
 
 def gaps(times: list[float], count: int) -> list[float]:
-    """From each start to the `count`-th after it."""
+    """Return the seconds from each start to the `count`-th after it."""
     return [later - at for at, later in zip(times, times[count:], strict=False)]
 
 
 async def test_no_window_has_more_starts_than_the_rate(store_url: str, ledger: Path) -> None:
-    """Nor fewer, as long as there is work. The slots are exact, and no start is early."""
+    """There are not fewer either, if jobs wait. The slots are exact, and no start is early."""
     async with working(store_url, worker=False) as afterword:
         jobs = [await afterword.add_task(four_a_second, f"{n}") for n in range(10)]
         async with working(store_url, concurrency=10), working(store_url, concurrency=10):
@@ -89,7 +89,7 @@ async def test_a_key_has_a_rate_of_its_own(store_url: str, ledger: Path) -> None
     a, b = slots(jobs[:3]), slots(jobs[3:])
     assert "aaabb" == "".join(sorted(names(ledger, "begin")))
     assert a[2] - a[0] > 2.999
-    assert max(b) < a[2]  # nobody waits for somebody else's rate
+    assert max(b) < a[2]  # the rates of other keys do not matter
 
 
 async def test_rate_and_limit_hold_together(store_url: str, ledger: Path) -> None:

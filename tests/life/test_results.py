@@ -1,4 +1,4 @@
-"""Results: what a task returned, typed by its return annotation; never a reason to fail."""
+"""Results: the task's return value, typed by its annotation; never a reason to fail."""
 
 import enum
 import logging
@@ -33,7 +33,7 @@ class Color(enum.Enum):
 
 
 class Picture(BaseModel):
-    """What a task returns if it is a good one."""
+    """A model for a result."""
 
     path: Path
     size: tuple[int, int]
@@ -42,7 +42,7 @@ class Picture(BaseModel):
 
 @dataclass
 class Page:
-    """The same as a dataclass."""
+    """A dataclass for a result."""
 
     number: int
     parts: dict[int, Decimal]
@@ -134,7 +134,7 @@ TASKS: list[tuple[Callable[..., Any], str]] = [
 
 
 async def test_a_result_comes_back_as_what_it_was(store_url: str) -> None:
-    """In another process, too, which has the function."""
+    """This holds in another process, too, if it has the function."""
     async with working(store_url) as afterword:
         jobs = [await afterword.add_task(func, name) for func, name in TASKS]
         results = [(await job.wait(60)).result for job in jobs]
@@ -151,14 +151,14 @@ async def test_a_result_comes_back_as_what_it_was(store_url: str) -> None:
 
 
 class EvilText(Exception):
-    """Its text cannot be had."""
+    """An object whose text raises."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 class Evil(BaseModel):
-    """A model that cannot be written down."""
+    """A model that cannot be serialized."""
 
     @model_serializer
     def serialize(self) -> Any:
@@ -167,7 +167,7 @@ class Evil(BaseModel):
 
 
 class EvilDict(dict[str, int]):
-    """A mapping that ends the program when it is looked at."""
+    """A mapping that ends the program when it is read."""
 
     def items(self) -> Any:
         """Raise."""
@@ -177,7 +177,7 @@ class EvilDict(dict[str, int]):
 NOT_KEPT: dict[str, Callable[[], Any]] = {
     "object": object,
     "22-100-MB": lambda: b"x" * 100_000_000,
-    "22-256-KiB": lambda: "x" * (RESULT_LIMIT - 1),  # and two quotes
+    "22-256-KiB": lambda: "x" * (RESULT_LIMIT - 1),  # plus two quotes
     "nan": lambda: math.nan,
     "infinity-inside": lambda: {"a": [1, -math.inf]},
     "5000-digits": lambda: 10**5000,
@@ -237,7 +237,7 @@ def liar() -> int:
 async def test_a_result_of_another_type_is_not_kept(
     file_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It could not be read back as what the annotation promises."""
+    """It could not be read back by the annotation."""
     async with working(file_url) as afterword:
         job = await (await afterword.add_task(liar)).wait(60)
 
@@ -249,7 +249,7 @@ async def test_a_result_of_another_type_is_not_kept(
 
 
 def completed_job(url: str, name: str, result: str) -> Job[Any]:
-    """One whose task another release had, with this result."""
+    """Store a completed job whose task another release had, with this result."""
     store = open_store(url)
     store.open()
     store.join("somebody", 60)

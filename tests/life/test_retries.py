@@ -1,4 +1,4 @@
-"""Retries: their number, their delays, and the record of each attempt."""
+"""Retries in a worker: their number, their delays, and the record of each attempt."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 
 def outcomes(afterword: Any, job: Job[Any]) -> list[tuple[int, str | None]]:
-    """What became of each attempt."""
+    """Return the outcome of each attempt."""
     return [(each.attempt, each.outcome) for each in store_of(afterword).attempts(job.id)]
 
 
@@ -66,7 +66,7 @@ def never_works() -> None:
 
 
 async def test_retries_end_and_keep_their_distance(store_url: str) -> None:
-    """Two retries are three attempts; each waits as long as `backoff` says, at least."""
+    """Two retries are three attempts; each waits at least as long as `backoff` says."""
     gate.set()
     async with working(store_url) as afterword:
         job = await (await afterword.add_task(never_works)).wait(60)
@@ -109,7 +109,7 @@ async def works_once_undisturbed(name: str) -> None:
 
 
 async def test_a_shutdown_is_no_failure(store_url: str) -> None:
-    """The attempt that it cuts off has its number, but a retry is not used up."""
+    """The interrupted attempt has a number, but uses no retry."""
     async with working(store_url, grace=0) as afterword:
         job = await afterword.add_task(works_once_undisturbed, "x")
         await wait_for(lambda: seen, description="it has started")
@@ -230,7 +230,7 @@ async def test_a_task_cancels_itself_and_what_follows(store_url: str) -> None:
 
 
 class EvilCancel(Cancel):
-    """Its text cannot be had."""
+    """An exception whose text raises."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -253,7 +253,7 @@ def cancel_oddly(name: str) -> None:
 
 @pytest.mark.parametrize("name", CANCELS)
 async def test_whatever_its_reason_it_is_cancelled(name: str, store_url: str) -> None:
-    """What a task gives as a reason is a stranger's object."""
+    """A task may give any object as a reason."""
     async with working(store_url) as afterword:
         job = await (await afterword.add_task(cancel_oddly, name)).wait(60)
 
@@ -277,7 +277,7 @@ async def test_what_follows_waits_until_the_retries_are_over(store_url: str) -> 
 
 
 async def test_a_retry_by_hand_starts_anew(store_url: str) -> None:
-    """The attempts go on counting; the failures do not."""
+    """Attempts continue to count; failures start at zero."""
     async with working(store_url) as afterword:
         job = await (await afterword.add_task(raise_one, "connection")).wait(60)
         store_of(afterword).retry([job.id])
@@ -310,7 +310,7 @@ async def test_another_process_may_make_the_next_attempt(tmp_path: Path, store_u
 async def test_a_task_says_whether_it_may_run_again_when_its_worker_died(
     func: Callable[[str], None], state: JobState, runs: int, store_url: str, ledger: Path
 ) -> None:
-    """At least once; with `on_crash="fail"` at most once, with any retries."""
+    """At least once is the default; `on_crash="fail"` means at most once."""
     with script(store_url) as afterword:
         job = await afterword.add_task(func, "x")
         with started("work", store_url, lease=1.0) as process:

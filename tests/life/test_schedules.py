@@ -1,4 +1,4 @@
-"""Schedules: each occurrence gets one job, from any process."""
+"""Schedules in a worker: each occurrence gets one job, however many processes there are."""
 
 import contextlib
 import itertools
@@ -44,7 +44,7 @@ Declare = Callable[[Afterword], object]
 
 @asynccontextmanager
 async def keeping(url: str, declare: Declare, **options: Any) -> AsyncIterator[Afterword]:
-    """An application at work whose code has schedules."""
+    """Run an application whose code has schedules."""
     afterword = Afterword(Starlette(), url, grace=2.0, **options)
     declare(afterword)
     await afterword.start()
@@ -55,19 +55,19 @@ async def keeping(url: str, declare: Declare, **options: Any) -> AsyncIterator[A
 
 
 def jobs_of(store: Store, name: str) -> list[JobRecord]:
-    """The jobs of a schedule, by their occurrences."""
+    """Return the jobs of a schedule, by their occurrences."""
     return sorted(store.find(Filter(tag=f"schedule:{name}"), limit=1_000), key=lambda job: job.id)
 
 
 def occurrence(job: JobRecord, name: str) -> int:
-    """The second it stands for, which is in its id."""
+    """Return the second that a job stands for, from its id."""
     at = int(job.id[:8] + job.id[9:13], 16) // 1000
     assert occurrence_id(name, at) == job.id
     return at
 
 
 def next_at(store: Store, name: str) -> datetime:
-    """Where its cursor is."""
+    """Return the time of a schedule's cursor."""
     return next(each.next_at for each in store.schedules() if each.name == name)
 
 
@@ -75,7 +75,7 @@ def next_at(store: Store, name: str) -> datetime:
 
 
 async def test_each_occurrence_becomes_a_job(store_url: str) -> None:
-    """With the arguments of the schedule, the options of its task, and soon after its time."""
+    """It has the schedule's arguments and the task's options, and comes soon after its time."""
 
     def declare(afterword: Afterword) -> None:
         afterword.every(seconds=1, name="a", args=["given"])(note)
@@ -169,7 +169,7 @@ async def asyncio_sleep_until(at: float) -> None:
 
 
 async def test_a_limit_holds_for_the_occurrences_too(file_url: str, ledger: Path) -> None:
-    """They wait for each other, if one takes longer than the time between them."""
+    """Occurrences wait for each other if one takes longer than the interval."""
 
     def declare(afterword: Afterword) -> None:
         for number in range(3):
@@ -199,19 +199,19 @@ async def test_a_paused_schedule_makes_no_jobs(store_url: str) -> None:
             lambda: len(jobs_of(store, "a")) > before + between, description="it goes on"
         )
 
-    assert between <= 1  # one may have been under way
+    assert between <= 1  # one may have been running
 
 
 # ---------------------------------------------------------------------- what was missed
 
 
 def half_an_hour_off() -> str:
-    """A rule whose occurrences are far from now: at this minute and a half hour."""
+    """Return a rule whose occurrences are half an hour from now."""
     return f"{(datetime.now(UTC).minute + 30) % 60} * * * *"
 
 
 def move_back(url: str, name: str, hours: int) -> None:
-    """As if no process had run for so long."""
+    """Move the cursor back by some hours, as if no process had run."""
     store = open_store(url)
     with contextlib.closing(store):
         store.open()
@@ -249,7 +249,7 @@ async def test_what_was_missed_is_made_up_for_as_the_schedule_says(
 
 
 def next_at_of(found: list[int], url: str) -> int:
-    """The occurrence before the next one; it must be the newest that was made up for."""
+    """Return the newest occurrence that was made up for: the one before the next."""
     store = open_store(url)
     with contextlib.closing(store):
         store.open()
@@ -274,7 +274,7 @@ async def test_there_is_a_limit_to_what_is_made_up_for(file_url: str) -> None:
 
 
 async def test_a_changed_rule_starts_anew(store_url: str) -> None:
-    """What the old rule has missed is not made up for under the new one."""
+    """Occurrences that the old rule has missed are not made up for."""
     rule = half_an_hour_off()
 
     async with keeping(store_url, lambda it: it.every(rule, name="a", args=["x"])(note)):
@@ -293,7 +293,7 @@ async def test_a_changed_rule_starts_anew(store_url: str) -> None:
 
 
 async def test_a_rule_that_comes_back_starts_anew(tmp_path: Path) -> None:
-    """Another one was in force for a while: what this one would have made then is not made up."""
+    """Its occurrences from the time when another rule was in force are not made up for."""
     clock = Stepped()
     store = SQLiteStore(tmp_path / "jobs.db", clock)
     store.open()
@@ -315,7 +315,7 @@ async def test_a_rule_that_comes_back_starts_anew(tmp_path: Path) -> None:
 
 
 async def advanced(afterword: Afterword, name: str, by: int) -> None:
-    """Wait until so many more occurrences of a schedule have been dealt with."""
+    """Wait until the schedule has dealt with so many more occurrences."""
     store = store_of(afterword)
     began = next_at(store, name)
     await wait_for(
@@ -370,7 +370,7 @@ async def test_an_overlap_that_cannot_be_is_refused(file_url: str) -> None:
 
 
 class Stepped(Clock):
-    """Moves when the test sets it."""
+    """A clock that stands until it is moved."""
 
     seconds = 1_700_000_000.0
 
@@ -385,7 +385,7 @@ class Stepped(Clock):
 async def test_a_step_of_the_clock_starts_nothing_twice_and_stops_nothing(
     file_url: str,
 ) -> None:
-    """Forward, back, and forward again, while a job runs and another one waits."""
+    """It steps forward, back and forward while one job runs and another one waits."""
 
     def declare(afterword: Afterword) -> None:
         afterword.every(seconds=1, name="a", args=["a"])(note)
@@ -408,7 +408,7 @@ async def test_a_step_of_the_clock_starts_nothing_twice_and_stops_nothing(
         found = [occurrence(job, "a") for job in jobs_of(store, "a")]
         await running.refresh()
         state, record = running.state, running.record
-        await running.cancel()  # or the shutdown would wait for it
+        await running.cancel()  # otherwise the shutdown would wait for it
 
     assert found == sorted({*found})
     assert before < len(found)
@@ -420,7 +420,7 @@ async def test_a_step_of_the_clock_starts_nothing_twice_and_stops_nothing(
 
 
 async def _ticks_on(store: Store) -> None:
-    """Wait until there was an occurrence after this moment, and its jobs have run."""
+    """Wait for an occurrence after this moment, and until its jobs have run."""
     now = time.time()
 
     def goes_on() -> bool:
@@ -434,7 +434,7 @@ async def _ticks_on(store: Store) -> None:
 
 
 def adds_numbers(one: int, other: int = 0) -> None:
-    """It has arguments."""
+    """A task with arguments."""
 
 
 async def test_two_schedules_of_one_name_are_refused_at_start_up(file_url: str) -> None:
@@ -478,7 +478,7 @@ async def test_a_function_that_nobody_would_find_is_refused_at_start_up(file_url
 
 
 async def test_scripts_have_no_schedules(file_url: str) -> None:
-    """They are never started; declaring one is harmless."""
+    """Scripts do not run schedules; declaring one does no harm."""
     with script(file_url) as afterword:
         afterword.every(seconds=1)(note)
         job: Job[Any] = await afterword.add_task(note, "x")

@@ -1,4 +1,4 @@
-"""Time limits: the record keeps them, for any behaviour of the code."""
+"""Time limits: the record keeps to them, even if the code does not."""
 
 import asyncio
 import threading
@@ -33,12 +33,12 @@ def _closed() -> Iterator[None]:
     second.set()
 
 
-LATER = 10.0  # seconds: on a busy machine the end is noted late, but before any code has ended
+LATER = 10.0  # seconds; on a busy machine the end is noted late, but before the code ends
 SAID = "TimeoutError: the attempt took longer than 0.2 seconds"
 
 
 def took(afterword: Afterword, job: Job[Any]) -> float:
-    """Seconds from the start of the last attempt to its end, on record."""
+    """Return the recorded seconds of the last attempt."""
     last = store_of(afterword).attempts(job.id)[-1]
     assert last.started_at
     assert last.ended_at
@@ -150,7 +150,7 @@ async def test_another_thread_takes_the_place_of_one_that_cannot_be_stopped(
 async def test_when_too_many_threads_are_stuck_the_worker_is_degraded_and_says_so(
     file_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There are no more of them than twice the slots."""
+    """There are at most twice as many threads as slots."""
     async with working(file_url, concurrency=1) as afterword:
         limited = afterword.options(timeout=0.1)
         stuck = [await limited.add_task(wait_at_gate, name) for name in "ab"]
@@ -169,12 +169,12 @@ async def test_when_too_many_threads_are_stuck_the_worker_is_degraded_and_says_s
 
 
 def wait_for_the_second(name: str) -> None:
-    """Outlasts its limit: it ends once the test has seen that."""
+    """Exceed the limit, and end once the test has seen that."""
     second.wait(60)
 
 
 async def test_replaced_threads_go_when_they_can(file_url: str) -> None:
-    """Overruns again and again: no more threads than slots are left, and all slots work."""
+    """After many overruns, there are as many threads as slots, and all slots work."""
 
     def threads() -> int:
         return sum(each.name.startswith("afterword-task") for each in threading.enumerate())
@@ -212,7 +212,7 @@ async def test_a_thread_is_told_that_its_time_is_over(file_url: str) -> None:
 # ---------------------------------------------------------------------- both
 
 
-# Long enough for the second attempt, also where the machine pauses for most of a second.
+# Long enough for the second attempt, even if the machine pauses for most of a second.
 @task(timeout=1.5, retries=1, backoff=0)
 async def slow_at_first() -> int:
     if current_task().attempt == 1:
@@ -263,7 +263,7 @@ def both_run() -> int:
         gate.wait(60)
         seen.append("1 ends")
     else:
-        second.wait(1.9)  # or its own time would be over
+        second.wait(1.9)  # within its own time limit
     return number
 
 

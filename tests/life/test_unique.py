@@ -1,4 +1,4 @@
-"""Unique jobs: one with a key at a time, decided by the store, for all callers."""
+"""Unique jobs: one with a key at a time, as the store decides, for all processes that add."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_request_finds_the_job_that_another_one_has_added(store_url: str) -> None:
-    """With other arguments it is the same job, and says that it differs."""
+    """With other arguments it is the same job, and `conflict` says that they differ."""
     texts = ["first", "first", "other"]
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
@@ -96,7 +96,7 @@ async def test_a_handle_tells_the_state_of_the_job_that_is_there(store_url: str)
 
 
 async def test_the_id_is_known_before_the_answer(store_url: str) -> None:
-    """So that it can be part of it; a key of the same request is found when it is stored."""
+    """The answer can contain it; a key of the same request is found when it is stored."""
     early: list[list[str]] = []
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
@@ -116,7 +116,7 @@ async def test_the_id_is_known_before_the_answer(store_url: str) -> None:
 
 
 async def test_what_follows_a_found_job_waits_for_it(store_url: str) -> None:
-    """The order of the request is kept, though its first job is another request's."""
+    """The order is kept although the first job belongs to another request."""
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         return [
@@ -236,7 +236,7 @@ KEYS = [
 
 
 async def test_keys_are_compared_as_they_are_written(store_url: str) -> None:
-    """Of any length; texts that only look the same are different keys."""
+    """Keys of any length; texts that only look the same are different keys."""
     async with working(store_url, worker=False) as afterword:
         first = [await afterword.options(unique=key, delay=60).add_task(note, "x") for key in KEYS]
         again = [await afterword.options(unique=key, delay=60).add_task(note, "x") for key in KEYS]

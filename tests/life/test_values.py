@@ -1,4 +1,4 @@
-"""What goes in comes out: values of all kinds, as arguments and as results."""
+"""Values of all kinds, as arguments and as results, come out as they went in."""
 
 import enum
 import logging
@@ -48,7 +48,7 @@ FEW = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 @pytest.fixture
 def afterword(store_url: str) -> Iterator[Afterword]:
-    """One at work, for calls from the test's thread."""
+    """An Afterword that runs, for calls from the test's thread."""
     app = FastAPI()
     afterword = Afterword(app, store_url)
     with TestClient(app):
@@ -56,7 +56,7 @@ def afterword(store_url: str) -> Iterator[Afterword]:
 
 
 def results(afterword: Afterword, tasks: Mapping[str, Callable[..., Any]], given: Values) -> Values:
-    """What the tasks return for these values."""
+    """Return the results of the tasks for these values."""
     jobs = {name: afterword.add_task_sync(tasks[name], value) for name, value in given.items()}
     return {name: job.wait_sync(PATIENCE).result for name, job in jobs.items()}
 
@@ -100,7 +100,7 @@ def test_a_child_process_knows_which_fields_were_set(afterword: Afterword) -> No
 
 
 def stored(func: Callable[..., Any], value: Any) -> Any:
-    """An argument after a rest in the store."""
+    """Return an argument after a round trip through the store."""
     planned = plan(func)
     args, kwargs = planned.decode(planned.encode((value,), {}))
     return [*args, *kwargs.values()][0]
@@ -127,7 +127,7 @@ tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
 class Bill(BaseModel):
-    """Belongs to the tenant of the request."""
+    """A model that gets its tenant from the request."""
 
     tenant: str = Field(default_factory=lambda: str(tenant.get()))
 
@@ -177,7 +177,7 @@ def at_defaults(order: Order) -> bool:
 
 
 def test_arguments_of_the_release_before_are_read() -> None:
-    """It wrote by aliases, without the fields at their defaults."""
+    """It wrote aliases, and left out fields at their defaults."""
 
     def take(person: Aliased, order: Order) -> None: ...
 
@@ -191,7 +191,7 @@ def test_arguments_of_the_release_before_are_read() -> None:
 
 @pytest.mark.skipif(not READS_NAMES, reason="this release of pydantic reads aliases only")
 def test_results_of_the_release_before_are_read() -> None:
-    """It wrote by the names of fields."""
+    """It wrote the names of fields."""
 
     def find() -> Aliased: ...  # type: ignore[empty-body]
 
@@ -203,32 +203,32 @@ def test_results_of_the_release_before_are_read() -> None:
 
 
 class Account(BaseModel):
-    """Must not be stored in plain text."""
+    """A model that must not be stored in plain text."""
 
     password: SecretStr
 
 
 class Admin(Extra):
-    """A subclass with a field more."""
+    """A subclass with one more field."""
 
     rights: int = 3
 
 
 class Size(enum.IntEnum):
-    """Equal to numbers."""
+    """A type that equals numbers."""
 
     LARGE = 1
 
 
 @dataclass
 class Boxed:
-    """Says nothing of its content."""
+    """A dataclass whose annotation says nothing of its content."""
 
     content: Any
 
 
 class LooseBill(Bill):
-    """Has a default that is computed, and one that its annotation does not allow."""
+    """A default that is computed, and one that its annotation does not allow."""
 
     size: int = None  # type: ignore[assignment]
 
@@ -268,7 +268,7 @@ def refuse_twice(text: str) -> str:
 
 
 class Fussy(BaseModel):
-    """Its validator refuses its own output, and quotes it."""
+    """A model whose validator refuses its own output, and quotes it."""
 
     text: Annotated[str, AfterValidator(refuse_twice)]
 
@@ -319,7 +319,7 @@ def test_a_result_that_would_change_is_not_kept(
 
 
 def test_equal_unions_keep_their_order() -> None:
-    """Where two kinds fit a text, the first one of the union is read."""
+    """If two types fit a text, the first type of the union is read."""
 
     def first() -> Cat | Extra: ...  # type: ignore[empty-body]
     def second() -> Extra | Cat: ...  # type: ignore[empty-body]
@@ -328,14 +328,14 @@ def test_equal_unions_keep_their_order() -> None:
 
 
 class Counted(BaseModel):
-    """Has a value that cannot be stored."""
+    """A model with attributes that are not data."""
 
     number: int
     _calls: int = PrivateAttr(0)
 
     @cached_property
     def double(self) -> int:
-        """Computed once."""
+        """Compute a value once."""
         return 2 * self.number
 
 
@@ -352,14 +352,14 @@ def test_a_cached_property_is_no_data() -> None:
 
 
 class Shown(BaseModel):
-    """With everything that an answer has and a stored value has not."""
+    """A model with everything that an answer has and a stored value does not."""
 
     first_name: str = Field(alias="firstName", serialization_alias="FirstName")
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def initial(self) -> str:
-        """Only in answers."""
+        """Compute a value for answers only."""
         return self.first_name[:1]
 
 

@@ -1,4 +1,4 @@
-"""Which failures are of one kind."""
+"""Groups of failures of the same kind."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A forked child neither hangs, nor harms its parent's connections, nor keeps its locks."""
+"""Forked children: they neither hang, nor harm their parent's connections, nor keep its locks."""
 
 import os
 import sys
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does no
 
 
 def greet(name: str) -> None:
-    """Is only stored here."""
+    """Do nothing: it is only stored here."""
 
 
 def in_fork(body: str, *values: str) -> None:
-    """Run this in a child, as a program of its own would; it must end well within a minute."""
+    """Run this in a child, as its own program would; the child must end well within a minute."""
     program = f"import os, sys\n{textwrap.dedent(body)}"
     child = os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", program, *values])
 

@@ -14,21 +14,21 @@ from afterword.model.outcome import (
 
 
 class Evil(Exception):
-    """Raises when it is printed."""
+    """An error that raises when it is printed."""
 
     def __str__(self) -> str:
         raise RuntimeError("not printable")
 
 
 class Worse(BaseException):
-    """Raises an unusual exception when it is printed."""
+    """An error that raises an unusual exception when it is printed."""
 
     def __str__(self) -> str:
         raise SystemExit(1)
 
 
 def raised(error: BaseException) -> BaseException:
-    """The error with a traceback."""
+    """Raise the error; returns it with a traceback."""
     try:
         raise error
     except BaseException as caught:

@@ -59,7 +59,7 @@ def test_calls_run_in_the_order_of_their_submission() -> None:
 
 
 def test_stop_waits_for_nobody() -> None:
-    """A call that never returns keeps neither `stop` nor the process."""
+    """A call that never returns keeps neither `stop` nor the process from ending."""
     threads, gate = Threads(2, "stopped"), threading.Event()
     threads.submit(partial(wait_at, gate))
     wait_until(lambda: named("stopped"), description="it runs")
@@ -72,7 +72,7 @@ def test_stop_waits_for_nobody() -> None:
 
 
 def test_without_a_thread_a_call_waits_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system has no thread left."""
+    """The system cannot start another thread."""
     threads, seen = Threads(2, "scarce"), []
     start = threading.Thread.start
 

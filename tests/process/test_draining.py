@@ -1,4 +1,4 @@
-"""SIGTERM and its relatives, on real servers: draining begins at the signal."""
+"""SIGTERM and other signals on real servers: draining begins at the signal."""
 
 import asyncio
 import signal
@@ -86,7 +86,7 @@ def a_server(folder: Path, url: str, **environment: str) -> Server:
 
 
 def words(folder: Path) -> list[list[str]]:
-    """The ledger: process, event, name."""
+    """Return the lines of the ledger: time, process, event, name."""
     file = folder / "ledger"
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -96,7 +96,7 @@ def has(folder: Path, event: str, name: str) -> bool:
 
 
 def records(url: str) -> list[JobRecord]:
-    """Every job of the store, as another program sees it."""
+    """Return every job of the store, as another program sees it."""
     script = Afterword(None, url)
     try:
         return list(script.inquiries.store().find(limit=1_000))
@@ -106,7 +106,7 @@ def records(url: str) -> list[JobRecord]:
 
 @pytest.fixture
 def open_stream() -> Iterator[list[socket.socket]]:
-    """Connections to be closed in the end."""
+    """A list of connections to close at the end."""
     streams: list[socket.socket] = []
     yield streams
     for each in streams:
@@ -114,7 +114,7 @@ def open_stream() -> Iterator[list[socket.socket]]:
 
 
 def listen(server: Server) -> socket.socket:
-    """An event stream that its client does not end."""
+    """Open an event stream that the client does not end."""
     stream = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     stream.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
     assert stream.recv(64).startswith(b"HTTP/1.1 200")
@@ -130,7 +130,7 @@ def signal_and_wait(server: Server, number: signal.Signals) -> None:
 def test_nothing_starts_after_the_signal_though_a_stream_holds_the_server(
     site: Path, store_url: str, open_stream: list[socket.socket]
 ) -> None:
-    """Running jobs may end; others are left to other workers, and no row stays running."""
+    """Running jobs may end, queued ones are left to others, and no row stays running."""
     server = a_server(site, store_url)
     with running(server), server.client() as client:
         for number in range(8):
@@ -162,7 +162,7 @@ def test_nothing_starts_after_the_signal_though_a_stream_holds_the_server(
 
 
 def test_a_thread_that_does_not_end_is_run_again_once(site: Path, store_url: str) -> None:
-    """Its process ends at the end of the grace time; the job is not lost, and runs as attempt 2."""
+    """The process ends after the grace time; the job is not lost, and runs as attempt 2."""
     with running(a_server(site, store_url, GRACE="0.5")) as server, server.client() as client:
         client.post("/work/thread/slow")
         wait_until(lambda: has(site, "start", "slow"), description="it works")
@@ -183,7 +183,7 @@ def test_a_thread_that_does_not_end_is_run_again_once(site: Path, store_url: str
 def test_a_second_ctrl_c_while_a_stream_is_open_fails_no_job(
     site: Path, store_url: str, open_stream: list[socket.socket]
 ) -> None:
-    """asyncio then cancels all tasks; for the job that is an ordinary shutdown."""
+    """asyncio then cancels all tasks; for a job this is a shutdown like any other."""
     with running(a_server(site, store_url)) as server, server.client() as client:
         client.post("/work/async/long")
         wait_until(lambda: has(site, "start", "long"), description="it works")
@@ -228,7 +228,7 @@ def test_a_second_ctrl_c_ends_the_server_and_loses_nothing(site: Path, store_url
 
 
 def test_the_handlers_that_were_there_are_called_and_put_back(tmp_path: Path) -> None:
-    """Earlier handlers of the signal are still called."""
+    """Earlier handlers of the signal still get it."""
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     mine = signal.getsignal(signal.SIGTERM)

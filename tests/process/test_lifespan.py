@@ -63,7 +63,7 @@ def test_our_own_errors_stay_what_they_are() -> None:
 
 def test_an_application_without_a_lifespan_is_told() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        """Ends at once."""
+        """End at once."""
 
     with pytest.raises(LifespanFailed, match=r"its lifespan ended"):
         asyncio.run(run(app))

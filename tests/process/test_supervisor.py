@@ -1,4 +1,4 @@
-"""The parent of worker processes: real parents, real children, real signals."""
+"""The parent of worker processes: real parents, real children and real signals."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ if reload == "1":
     threading.Thread(target=change, daemon=True).start()
 sys.exit(parent.run())
 """
-# Lives until its lifeline is cut, and says so.
+# A child that runs until its lifeline is cut, and notes it.
 LIVES = """
 import os, threading
 from afterword.process import lifeline
@@ -48,7 +48,7 @@ STUBBORN = "open('ledger', 'a').write('start 0\\n')\nimport time\ntime.sleep(60)
 
 
 class Parent:
-    """A supervisor in a process of its own."""
+    """A supervisor in its own process."""
 
     def __init__(self, folder: Path, child: str, processes: int, *, reload: bool) -> None:
         self.ledger = folder / "ledger"
@@ -62,13 +62,13 @@ class Parent:
             )
 
     def noted(self, word: str) -> list[int]:
-        """The processes that have written this word, in their order."""
+        """Return the processes that have written this word, in order."""
         text = self.ledger.read_text() if self.ledger.exists() else ""
         lines = [line.split() for line in text.splitlines()]
         return [int(pid) for what, pid in lines if what == word]
 
     def wait_noted(self, word: str, number: int) -> list[int]:
-        """Wait until so many have."""
+        """Wait until this number of processes has written it."""
         wait_until(
             lambda: len(self.noted(word)) >= number,
             description=f"{number} times {word!r}; see {self.log}",
@@ -83,7 +83,7 @@ class Parent:
         )
 
     def ends(self) -> int:
-        """Its exit code, soon."""
+        """Wait until it ends; returns its exit code."""
         return self.process.wait(60)
 
 
@@ -217,10 +217,10 @@ def test_a_command_that_cannot_run_is_tried_again(tmp_path: Path) -> None:
 def supervised(
     child: str, processes: int, reported: bool = False, **options: Any
 ) -> tuple[int, list[str]]:
-    """The exit code and the output of a supervisor; a SIGTERM comes once all run.
+    """Run a supervisor in this process until a SIGTERM; returns its exit code and its log.
 
     Args:
-        reported: it comes once all have reported how long they may take.
+        reported: send the SIGTERM once all children have reported their grace times.
     """
     told: list[str] = []
     parent = Supervisor([sys.executable, "-c", child], processes, told.append, **options)
@@ -368,7 +368,7 @@ def test_a_stopped_watchdog_does_not_bark() -> None:
 
 
 def test_a_process_whose_store_thread_hangs_ends(tmp_path: Path) -> None:
-    """As the worker command does it, but sooner, and with a thread that is stuck in its step."""
+    """The worker command does the same, but later; here the thread hangs in its step."""
     script = """
 import time
 from starlette.applications import Starlette

@@ -1,4 +1,4 @@
-"""Routes of a module that imports the package, and not the class."""
+"""Routes of a module that imports the package instead of the class."""
 
 import fastapi
 import starlette.background

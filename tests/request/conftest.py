@@ -1,4 +1,4 @@
-"""Fixtures of all tests of the request's side."""
+"""Fixtures for the tests of the request's side."""
 
 from tests.life.fixtures import file_url, forget_what_ran, store_url
 

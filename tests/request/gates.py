@@ -1,4 +1,4 @@
-"""What holds the store's thread at a place, and drives an application without a server."""
+"""Gates that hold the store's thread at a point, and requests without a server."""
 
 import asyncio
 import threading
@@ -26,29 +26,29 @@ LOOP_NAMES = ["asyncio", "uvloop"]
 
 
 class Gate:
-    """A place where a thread waits until the test lets it go on."""
+    """A point where a thread waits until the test opens it."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
         self._open = threading.Event()
 
     def pass_through(self) -> None:
-        """Wait here."""
+        """Wait until the gate is open."""
         self.reached.set()
         self._open.wait(PATIENCE)
 
     def open(self) -> None:
-        """Let everything go on, now and later."""
+        """Let all threads go on, now and later."""
         self._open.set()
 
     async def is_reached(self) -> None:
-        """Wait until the thread stands here."""
+        """Wait until the thread waits here."""
         assert await asyncio.to_thread(self.reached.wait, PATIENCE)
 
 
 @contextmanager
 def before_the_store_begins(afterword: Afterword) -> Iterator[Gate]:
-    """The store's thread is busy: operations that are submitted meanwhile wait in its queue."""
+    """Hold the store's thread: operations that are submitted meanwhile wait in its queue."""
     gate = Gate()
 
     def wait(store: Store) -> None:
@@ -64,7 +64,7 @@ def before_the_store_begins(afterword: Afterword) -> Iterator[Gate]:
 
 @contextmanager
 def before_the_store_answers(afterword: Afterword) -> Iterator[Gate]:
-    """The store's thread has ended its next transaction, and has not answered yet."""
+    """Hold the store's thread after its next transaction, before it answers."""
     gate, store = Gate(), afterword.runtime.store
     transaction = store.transaction
     depth = 0
@@ -101,12 +101,12 @@ def impatient(afterword: Afterword) -> Iterator[None]:
 
 
 def wait_for_the_answer(afterword: Afterword) -> None:
-    """Block the event loop until the store's thread has delivered its answer."""
+    """Keep the event loop busy until the store's thread has handed over its answers."""
     afterword.runtime.group.run_blocking(calling(lambda store: None), PATIENCE)
 
 
 async def is_queued(afterword: Afterword) -> None:
-    """Wait until something waits for the store's thread."""
+    """Wait until an operation waits for the store's thread."""
     await wait_for(afterword.runtime.group._queue.qsize, description="the store is asked")
 
 
@@ -115,7 +115,7 @@ async def is_queued(afterword: Afterword) -> None:
 
 @asynccontextmanager
 async def started(afterword: Afterword) -> AsyncIterator[Afterword]:
-    """An application at work in the loop of the test."""
+    """Run an application in the test's event loop."""
     await afterword.start()
     try:
         yield afterword
@@ -124,7 +124,7 @@ async def started(afterword: Afterword) -> AsyncIterator[Afterword]:
 
 
 async def request(app: ASGIApp, path: str = "/", **scope: Any) -> list[Message]:
-    """Make a request as a server does; return the sent messages."""
+    """Send a request as a server does; returns the messages that were sent."""
     sent: list[Message] = []
     first: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -142,7 +142,7 @@ async def request(app: ASGIApp, path: str = "/", **scope: Any) -> list[Message]:
 
 
 async def connect(app: ASGIApp, path: str = "/") -> list[Message]:
-    """Open a WebSocket whose client only receives; return the sent messages."""
+    """Open a WebSocket whose client only listens; returns the messages that were sent."""
     sent: list[Message] = []
     first: list[Message] = [{"type": "websocket.connect"}]
 
@@ -173,7 +173,7 @@ _SCOPE: dict[str, Any] = {
 
 
 def status_of(sent: list[Message]) -> int:
-    """The status of an answer."""
+    """Return the status of an answer."""
     return int(sent[0]["status"])
 
 
@@ -181,7 +181,7 @@ def status_of(sent: list[Message]) -> int:
 
 
 async def records(afterword: Afterword) -> list[JobRecord]:
-    """All jobs, in the order they were added, as soon as every one has ended."""
+    """Wait until every job has ended; returns the records in the order of adding."""
     store = afterword.inquiries.store()
     await wait_for(
         lambda: all(job.state.final for job in store.find()), description="every job has ended"

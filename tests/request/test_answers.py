@@ -1,4 +1,4 @@
-"""A job in an answer: as its `background`, as what a route returns, and put on nothing."""
+"""Jobs in answers: as `background`, as a route's return value, and on no response."""
 
 from typing import Any
 

@@ -33,7 +33,7 @@ def answer() -> Response:
 
 
 async def get(app: Starlette, path: str = "/", **scope: Any) -> list[Message]:
-    """Make a request without a client; return the sent messages."""
+    """Send a request without a client; returns the messages that were sent."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -51,7 +51,7 @@ async def get(app: Starlette, path: str = "/", **scope: Any) -> list[Message]:
 
 
 def test_the_worker_lives_inside_the_applications_own_lifespan(tmp_path: Path) -> None:
-    """A task never meets a pool that is not open yet, or not open any more."""
+    """A task never meets a pool that is not open yet, or already closed."""
     seen: list[tuple[str, bool]] = []
     site_of: list[Afterword] = []
 
@@ -146,7 +146,7 @@ def test_an_unhandled_error_stores_nothing(tmp_path: Path) -> None:
 async def test_a_mounted_application_with_an_afterword_of_its_own_keeps_its_own_store(
     tmp_path: Path,
 ) -> None:
-    """The first request starts it: no server runs the lifespan of a mounted application."""
+    """The first request starts it: servers do not run the lifespan of mounted applications."""
     inner = application(answer)
     mounted = Afterword(inner, f"sqlite:///{tmp_path / 'inner.db'}")
     outer = Starlette(routes=[Mount("/inner", inner)])
@@ -155,7 +155,7 @@ async def test_a_mounted_application_with_an_afterword_of_its_own_keeps_its_own_
     await get(outer, "/inner/", state={})
     jobs = [job.task for job in mounted.inquiries.store().find()]
     others = afterword.inquiries.store().find()
-    await afterword.stop()  # which nothing tells the mounted one
+    await afterword.stop()  # the mounted one is not told
 
     assert ["tests.sites:note"] == jobs
     assert [] == others
@@ -179,7 +179,7 @@ def test_many_requests_at_the_same_time_keep_their_tasks_apart(tmp_path: Path) -
 
 
 def test_a_request_cancelled_while_it_stores_keeps_no_job_from_running(tmp_path: Path) -> None:
-    """After a cancellation at any moment, no job stays held by this process."""
+    """At any moment of the cancellation, no job stays held by this process for ever."""
 
     async def get_and_cancel(app: Starlette, seconds: float) -> bool:
         answered = False

@@ -28,7 +28,7 @@ def take_any(**kwargs: Any) -> None:
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[MakeOutbox]:
-    """What makes the outbox of a request, of an application with these options."""
+    """A function that makes the outbox of a request, of an application with these options."""
     made: list[Afterword] = []
 
     def make(*, started: bool = True, **options: Any) -> Outbox:
@@ -51,7 +51,7 @@ def nothing_noted() -> None:
 
 @pytest.fixture
 def request_outbox(outbox: MakeOutbox) -> Iterator[Outbox]:
-    """An outbox as the middleware would have put it there."""
+    """Make an outbox as the middleware does."""
     each = outbox()
     token = current_outbox.set(each)
     yield each
@@ -69,7 +69,7 @@ def test_a_task_calls_its_function(func: Any) -> None:
 
 
 def test_a_task_is_one_of_starlettes() -> None:
-    """So that every Response takes it."""
+    """Every Response accepts it."""
     task = BackgroundTask(note_async, text="keyword")
 
     assert isinstance(task, StarletteBackgroundTask)
@@ -193,7 +193,7 @@ def test_a_job_behind_a_call_that_is_not_stored_is_held(outbox: MakeOutbox) -> N
 
 
 def test_a_job_behind_a_unique_one_is_held(outbox: MakeOutbox) -> None:
-    """That job may belong to another request; then its followers are not held."""
+    """The unique one may be another request's job, and then it cannot hold the next one."""
     each = outbox()
     BackgroundTasks.of_request(each).options(unique="k").add_task(note, "unique")
     first, last = added(each, 1)
@@ -211,7 +211,7 @@ def test_the_rule_for_failures_is_part_of_the_job(outbox: MakeOutbox) -> None:
 
 
 def test_each_call_that_is_not_stored_asks_to_be_run(outbox: MakeOutbox) -> None:
-    """Under its own name, by which FastAPI traces it."""
+    """The name is the function's, under which FastAPI traces it."""
     asked: list[Callable[[], Awaitable[None]]] = []
     each = outbox()
     each.run_in_request = asked.append

@@ -22,14 +22,14 @@ async def note(word: str) -> None:
 
 
 async def run_now(request: Request) -> Response:
-    """Runs two tasks itself, before it answers."""
+    """Run two tasks before the answer."""
     tasks = BackgroundTasks([BackgroundTask(note, "first"), BackgroundTask(note, "second")])
     await tasks()
     return JSONResponse(list(done))
 
 
 async def run_one_now(request: Request) -> Response:
-    """Runs the first of three itself; the others are left to the response."""
+    """Run the first of three tasks; leave the others to the response."""
     first = BackgroundTask(note, "first")
     rest = BackgroundTasks([BackgroundTask(note, "second"), BackgroundTask(note, "third")])
     await first()
@@ -81,7 +81,7 @@ async def call_outside() -> None:
 
 
 def test_outside_of_a_request_they_are_starlettes(tmp_path: Path) -> None:
-    """Without a request there is nothing to store them with: calling runs them in order."""
+    """Without a request there is no store for them: calling runs them in order."""
     done.clear()
     asyncio.run(call_outside())
 

@@ -1,4 +1,4 @@
-"""Typical mistakes of users, and their error messages."""
+"""Mistakes of users, and the errors that they get."""
 
 import asyncio
 import collections
@@ -66,7 +66,7 @@ ran: list[Any] = []
 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing has run yet, and nothing has been warned of."""
+    """Forget the tasks that ran, and the warnings that were given."""
     ran.clear()
     monkeypatch.setattr(telemetry, "_warned", set())
 
@@ -84,7 +84,7 @@ class Case:
 
 
 class Misused:
-    """An application whose route makes the call of the case, and keeps what `add_task` said."""
+    """An application whose route makes the call of the case, and keeps the answer of `add_task`."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.app = FastAPI()
@@ -103,11 +103,11 @@ class Misused:
             self.error = error
 
     def jobs(self) -> list[JobRecord]:
-        """What is in the store."""
+        """Return the jobs in the store."""
         return list(self.afterword.runtime.store.find(limit=100_000))
 
     def wait_ended(self, count: int = 1) -> None:
-        """Wait until so many jobs have ended."""
+        """Wait until this number of jobs has ended."""
         wait_until(lambda: self._ended() == count, description=f"{count} jobs have ended")
 
     def _ended(self) -> int:
@@ -121,12 +121,12 @@ class Misused:
 
     @property
     def client(self) -> TestClient:
-        """Set while it is served."""
+        """The client, while the application is served."""
         return self._client
 
     @contextmanager
     def served(self) -> Iterator["Misused"]:
-        """With its lifespan."""
+        """Serve the application with its lifespan."""
         with TestClient(self.app) as self._client:
             yield self
 
@@ -141,12 +141,12 @@ def note(*values: Any) -> None:
 
 
 async def note_async(*values: Any) -> None:
-    """The same, `async def`."""
+    """Note the value, in the event loop."""
     ran.append(values)
 
 
 def note_named(**values: Any) -> None:
-    """The same, by name."""
+    """Note the value, passed by name."""
     ran.append(values)
 
 
@@ -154,7 +154,7 @@ def note_named(**values: Any) -> None:
 
 
 class Service:
-    """Something that lives in one process only."""
+    """An object that exists in one process only."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -164,25 +164,25 @@ class Service:
         ran.append(self)
 
     def __call__(self) -> None:
-        """Callable, but not a function."""
+        """Be callable, but not a function."""
         ran.append(self)
 
 
 @dataclass
 class User:
-    """Holds what cannot be written down."""
+    """An object that cannot be stored."""
 
     session: Any
 
 
 class Color(enum.Enum):
-    """Not JSON."""
+    """A type that is not JSON."""
 
     RED = "red"
 
 
 class Shade(enum.StrEnum):
-    """JSON would make a plain text of it."""
+    """A type that JSON would turn into plain text."""
 
     DARK = "dark"
 
@@ -215,7 +215,7 @@ def take_numbers(numbers: Iterable[int]) -> None:
 
 
 class EvilKey:
-    """Its text cannot be had."""
+    """A key whose text raises."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -227,7 +227,7 @@ class EvilKey:
 
 
 class EvilEquality:
-    """It cannot be compared."""
+    """An object whose comparison raises."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -348,7 +348,7 @@ def test_a_plain_function_of_the_application_is_stored(func: Any, tmp_path: Path
 
 
 class EvilText(str):
-    """A text that cannot be shown."""
+    """An object whose text raises."""
 
     __slots__ = ()
 
@@ -359,14 +359,14 @@ class EvilText(str):
 
 
 class Document(BaseModel):
-    """What an annotation may ask for."""
+    """A model for annotations."""
 
     text: Any
 
 
 @dataclass
 class Page:
-    """The same as a dataclass."""
+    """A dataclass for annotations."""
 
     text: Any
 
@@ -402,7 +402,7 @@ def started_coroutine() -> Coroutine[Any, Any, None]:
 
 
 class Awaitable:
-    """Something to await."""
+    """An object that can be awaited."""
 
     def __await__(self) -> Iterator[Any]:
         return iter(())
@@ -563,7 +563,7 @@ def test_10000_tasks_of_one_request_are_stored_at_once_and_run(
 
 
 def counted_at_commits(afterword: Afterword) -> list[int]:
-    """How many jobs the store holds at each of its commits, until there are some."""
+    """Return the number of jobs at each of the store's commits, until there are some."""
     store: Any = afterword.runtime.store
     counts: list[int] = []
     commit = store._writer.commit
@@ -654,7 +654,7 @@ RUNS = [
 def test_a_job_of_main_is_found_by_the_next_process(
     arguments: list[str], run: str, tmp_path: Path
 ) -> None:
-    """The first process dies in the task; the second one is started by the module's own name."""
+    """The first process dies in the task; the second one starts under the module's own name."""
     (tmp_path / "main.py").write_text(MAIN.replace("{run}", run))
     port = free_port()
     first = warm.Popen([sys.executable, *arguments, str(port)], cwd=tmp_path)
@@ -703,7 +703,7 @@ def test_a_function_of_a_reloaded_module_is_the_new_one(
 
 
 class Everywhere:
-    """An application that adds jobs where one would not expect it."""
+    """An application that adds jobs in unusual places."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.app = FastAPI(lifespan=self._lifespan)
@@ -771,7 +771,7 @@ def started() -> None:
 
 
 async def add_another(name: str) -> None:
-    """A task adds another one."""
+    """Add another task."""
     ran.append((name,))
     await everywhere.pop().add_task(note, "child")
 
@@ -790,7 +790,7 @@ def test_a_job_can_be_added(path: str, expected: list[Any], tmp_path: Path) -> N
 
 
 def test_a_job_can_be_added_in_the_lifespan(tmp_path: Path) -> None:
-    """At start-up before the worker runs, at shutdown after it: then the next start runs it."""
+    """At start-up the worker runs it later; at shutdown the next start does."""
     with TestClient(Everywhere(tmp_path).app):
         started()
 
@@ -848,7 +848,7 @@ def test_a_job_can_be_added_in_a_websocket(tmp_path: Path) -> None:
 
 
 class Answers:
-    """Routes whose answer is not a plain one."""
+    """Routes with unusual answers."""
 
     def __init__(self, folder: Path) -> None:
         self.app = FastAPI()
@@ -863,7 +863,7 @@ class Answers:
         self.app.get("/raises/late", dependencies=[Depends(adds), Depends(raises)])(self._never)
 
     def jobs(self) -> int:
-        """How many are in the store."""
+        """Return the number of jobs in the store."""
         return len(self.afterword.runtime.store.find())
 
     async def _never(self) -> None:
@@ -928,7 +928,7 @@ def test_jobs_are_stored_before_the_first_byte(
         wait_until(lambda: answers.jobs() == len(expected), description="no other job is kept")
 
     assert expected == ran
-    # The task that nobody put on a response is stored, held, until the request is over.
+    # A task that is on no response is stored, held, until the request is over.
     assert [len(expected) if path in ("/own", "/raises/late") else 2] == at_first_byte
 
 
@@ -999,7 +999,7 @@ def with_store_at(url: str) -> FastAPI:
 
 
 def test_a_symbolic_link_leads_to_one_store(tmp_path: Path) -> None:
-    """Both names share the files beside the database, and so the locks of the workers."""
+    """Both names share the files beside the database, and so the workers' locks."""
     (tmp_path / "link.db").symlink_to(tmp_path / "jobs.db")
     afterword = Afterword(url=f"sqlite:///{tmp_path / 'link.db'}")
 
@@ -1010,7 +1010,7 @@ def test_a_symbolic_link_leads_to_one_store(tmp_path: Path) -> None:
 
 
 class RaisingFilter(logging.Filter):
-    """An application's mistake."""
+    """A log filter that raises."""
 
     def filter(self, _: logging.LogRecord) -> bool:
         raise RuntimeError("no log today")
@@ -1024,7 +1024,7 @@ def note_then_fail(name: str) -> None:
 def test_a_logger_that_raises_does_not_touch_the_tasks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More failures than slots: each of them would have kept one for ever."""
+    """There are more failures than slots, so each must free its slot."""
     monkeypatch.setattr(logging, "raiseExceptions", False)
     broken = RaisingFilter()
     telemetry.logger.addFilter(broken)

@@ -1,4 +1,4 @@
-"""Calls that are added after the request: stored at once, or refused with an error."""
+"""Calls after the end of the request: stored at once, or refused with an error."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,12 +34,12 @@ class Kept:
 
 
 async def in_the_loop(add: Callable[[], Any]) -> Any:
-    """As a coroutine that the handler has started does."""
+    """Run as a coroutine that the handler has started."""
     return add()
 
 
 async def in_a_thread(add: Callable[[], Any]) -> Any:
-    """As a thread that the handler has started does."""
+    """Run in a thread that the handler has started."""
     return await asyncio.to_thread(add)
 
 
@@ -48,7 +48,7 @@ ways = pytest.mark.parametrize("way", [in_the_loop, in_a_thread])
 
 @ways
 async def test_who_is_told_that_nothing_was_stored_may_try_again(way: Any, store_url: str) -> None:
-    """And then the job is there once."""
+    """After the second try the job exists once."""
     kept = Kept(store_url)
     async with started(kept.afterword):
         await request(kept.app)
@@ -78,7 +78,7 @@ async def test_add_task_that_raised_has_stored_nothing(store_url: str) -> None:
 
 
 async def test_what_was_not_stored_is_followed_by_nothing(file_url: str) -> None:
-    """The next job of the request follows the one before it."""
+    """The request's next job follows the one before it."""
     kept = Kept(file_url)
     async with started(kept.afterword):
         await request(kept.app)
@@ -97,7 +97,7 @@ async def test_what_was_not_stored_is_followed_by_nothing(file_url: str) -> None
 
 
 async def test_a_call_that_cannot_be_stored_is_refused(file_url: str) -> None:
-    """There is no request in which it could run."""
+    """The request is over, so it cannot run there."""
     kept = Kept(file_url)
     async with started(kept.afterword):
         await request(kept.app)
@@ -129,7 +129,7 @@ async def test_with_an_idempotency_key_each_call_is_one_of_its_own(
 async def test_repeated_with_an_idempotency_key_they_are_the_same_ones(
     way: Any, store_url: str
 ) -> None:
-    """The number of a call follows from the request's calls, wherever the request ends."""
+    """The number of a call comes from the request's calls, whenever the request ends."""
     kept = Kept(store_url, idempotent=True)
     ids: list[list[str]] = []
     async with started(kept.afterword):
@@ -150,7 +150,7 @@ async def test_repeated_with_an_idempotency_key_they_are_the_same_ones(
 async def test_a_call_that_could_not_be_stored_counts_for_a_repetition_as_well(
     file_url: str,
 ) -> None:
-    """The client repeats its request because of a 503: nothing was stored, then all is."""
+    """After a 503 the client repeats its request: first nothing was stored, then everything."""
     app = FastAPI()
     afterword = Afterword(app, file_url, idempotent=True)
 

@@ -1,6 +1,6 @@
-"""Bindings that are used again: after a rollback, after the end, after a failure, twice at once.
+"""Bindings that are used again: after a rollback, after the end, after a failure, and in parallel.
 
-What a binding believes of its jobs is what the database says in that transaction.
+A binding's knowledge of its jobs always agrees with the database in that transaction.
 """
 
 import sqlite3
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """The kind of the connection, and of the database it leads to."""
+    """The kind of the connection, and of its database."""
     return str(request.param)
 
 
@@ -44,7 +44,7 @@ def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Datab
 
 
 def application(database: Database, **options: Any) -> Afterword:
-    """One that works on the visitors' database."""
+    """Run an application on the visitors' database."""
     return Afterword(Starlette(), database.url, **options)
 
 
@@ -52,7 +52,7 @@ def application(database: Database, **options: Any) -> Afterword:
 
 
 async def test_a_key_of_a_transaction_that_was_rolled_back_is_free(database: Database) -> None:
-    """Tried again through the same binding, as after a deadlock."""
+    """The same binding tries again, as after a deadlock."""
     async with started(application(database)) as afterword:
         async with database.visit() as visitor:
             binding = afterword.bind(visitor.raw)
@@ -106,7 +106,7 @@ async def test_a_key_of_a_savepoint_that_was_rolled_back_is_free(database: Datab
 async def test_the_first_job_of_a_connection_waits_for_another_writer(
     database: Database, tmp_path: Path
 ) -> None:
-    """SQLite refuses at once, with any timeout, if the transaction has read before."""
+    """SQLite refuses at once, despite the timeout, if the transaction has read before."""
     async with started(application(database)) as afterword:
         other = sqlite3.connect(tmp_path / "app.db", check_same_thread=False, isolation_level=None)
         async with database.visit() as visitor:
@@ -142,7 +142,7 @@ async def test_of_one_transaction_and_key_there_is_one_job(database: Database) -
 async def test_jobs_of_two_bindings_of_one_connection_are_in_order(
     database: Database, request: pytest.FixtureRequest
 ) -> None:
-    """A failure of one stops the other's, as if there were one binding."""
+    """A failure in one stops the other's jobs, as with one binding."""
     if database.kind in ("sqlite-sqlite3", "postgres-asyncpg-pool"):
         reason = "such a connection cannot be referred to weakly: each binding is on its own"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
@@ -174,7 +174,7 @@ async def test_after_a_rollback_the_next_jobs_are_in_order(database: Database) -
 
 
 async def test_after_a_failure_has_ended_the_next_job_runs(database: Database) -> None:
-    """A failure cancels jobs that were added before it, not those of a later transaction."""
+    """A failure stops jobs that were added before its end, not those of a later transaction."""
     async with started(application(database)) as afterword:
         async with database.visit() as visitor:
             binding = afterword.bind(visitor.raw)
@@ -191,7 +191,7 @@ async def test_after_a_failure_has_ended_the_next_job_runs(database: Database) -
 
 
 async def test_another_users_job_in_between_leaves_no_gap(database: Database) -> None:
-    """A, then a unique job that exists already, then D: D follows A."""
+    """The calls are A, an existing unique job, and D: D follows A."""
     async with started(application(database)) as afterword:
         there = await afterword.options(unique="k", delay=3600).add_task(note, "U")
         async with database.visit() as visitor:
@@ -240,7 +240,7 @@ KEY = [(b"idempotency-key", b"k")]
 async def test_with_an_idempotency_key_what_was_rolled_back_counts_for_nothing(
     file: Path,
 ) -> None:
-    """The first time the transaction fails twice, the second time it does not."""
+    """The transaction fails twice in the first request, and not in the second."""
     app = FastAPI()
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}", idempotent=True)
     failures = [2, 0]
@@ -268,7 +268,7 @@ async def test_with_an_idempotency_key_what_was_rolled_back_counts_for_nothing(
 async def test_with_an_idempotency_key_bound_jobs_and_others_are_counted_apart(
     file: Path,
 ) -> None:
-    """In any order: no call gets the key of another one."""
+    """In any order, no call gets the key of another one."""
     app = FastAPI()
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}", idempotent=True)
 
@@ -291,7 +291,7 @@ async def test_with_an_idempotency_key_bound_jobs_and_others_are_counted_apart(
 
 
 async def test_two_sessions_of_one_request_are_one_request(file: Path) -> None:
-    """Each with its own transaction: both are stored, and none waits for a missing job."""
+    """Each has its own transaction: both are stored, and none waits for a missing job."""
     app = FastAPI()
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}")
     engine = sqlalchemy.create_engine(f"sqlite:///{file}")

@@ -1,6 +1,6 @@
-"""A coroutine that adds a job is cancelled at any moment of the store's answer: its jobs run.
+"""Cancelled calls: the caller ends, and its jobs run, at any moment of the store's answer.
 
-A cancelled coroutine ends at once, and no job stays held.
+A cancelled coroutine ends at once, and no job stays held without an owner.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ Moment = Callable[[Afterword, Adding], Awaitable["asyncio.Task[Any]"]]
 
 @pytest.fixture(params=LOOPS, ids=LOOP_NAMES)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """The moment of a callback is the event loop's affair."""
+    """The event loop, which decides the moment of a callback."""
     return request.param
 
 
 async def before_it_begins(afterword: Afterword, add: Adding) -> "asyncio.Task[Any]":
-    """The operation waits in the queue."""
+    """Cancel while the operation waits in the queue."""
     with before_the_store_begins(afterword):
         caller = asyncio.create_task(add())
         await is_queued(afterword)
@@ -54,7 +54,7 @@ async def before_it_begins(afterword: Afterword, add: Adding) -> "asyncio.Task[A
 
 
 async def while_it_commits(afterword: Afterword, add: Adding) -> "asyncio.Task[Any]":
-    """It is committed, and the thread has yet to answer."""
+    """Cancel when it is committed, before the thread answers."""
     with before_the_store_begins(afterword) as first:
         caller = asyncio.create_task(add())
         await is_queued(afterword)
@@ -69,7 +69,7 @@ async def while_it_commits(afterword: Afterword, add: Adding) -> "asyncio.Task[A
 
 
 async def as_it_answers(afterword: Afterword, add: Adding) -> "asyncio.Task[Any]":
-    """The answer is on its way into the event loop, which has been busy."""
+    """Cancel while the answer waits for the event loop, which is busy."""
     with before_the_store_begins(afterword) as gate:
         caller = asyncio.create_task(add())
         await is_queued(afterword)
@@ -81,7 +81,7 @@ async def as_it_answers(afterword: Afterword, add: Adding) -> "asyncio.Task[Any]
 
 
 async def after_it_has_answered(afterword: Afterword, add: Adding) -> "asyncio.Task[Any]":
-    """The future has its result, and its coroutine has yet to go on."""
+    """Cancel when the future has its result, before its coroutine continues."""
     with before_the_store_begins(afterword) as gate:
         caller = asyncio.create_task(add())
         await is_queued(afterword)
@@ -97,7 +97,7 @@ moments = pytest.mark.parametrize("moment", MOMENTS, ids=lambda each: each.__nam
 
 
 def stored(moment: Moment) -> int:
-    """How many jobs there are afterwards: none if it could still be taken back."""
+    """Return the number of jobs afterwards: none if the operation could be taken back."""
     return 0 if moment is before_it_begins else 1
 
 
@@ -136,7 +136,7 @@ async def test_a_request_ends_and_its_job_runs_if_it_was_stored(
 
 @moments
 async def test_a_request_with_a_chain_leaves_nothing_behind(moment: Moment, file_url: str) -> None:
-    """All of its jobs, or none: also those that are not held, behind the one that is."""
+    """All jobs are stored or none, also those behind the held one."""
     app = FastAPI()
     afterword = Afterword(app, file_url)
 
@@ -155,7 +155,7 @@ async def test_a_request_with_a_chain_leaves_nothing_behind(moment: Moment, file
 
 @moments
 async def test_whoever_asks_the_store_ends(moment: Moment, file_url: str) -> None:
-    """`GroupCommit.run`, for any operation."""
+    """This holds for each use of `GroupCommit.run`."""
     job = NewJob(id=new_id(), task=reference(note), arguments='{"text":"x"}')
     async with started(Afterword(FastAPI(), file_url)) as afterword:
         caller = await moment(afterword, lambda: afterword.runtime.group.run(adding([job], None)))
@@ -170,7 +170,7 @@ async def test_whoever_asks_the_store_ends(moment: Moment, file_url: str) -> Non
 async def test_a_store_that_refuses_as_the_caller_is_cancelled_leaves_nothing(
     moment: Moment, file_url: str
 ) -> None:
-    """An error is an answer, too."""
+    """The answer is an error."""
 
     def refuse(store: Any) -> None:
         raise LookupError("no")
@@ -182,7 +182,7 @@ async def test_a_store_that_refuses_as_the_caller_is_cancelled_leaves_nothing(
 
 
 async def test_two_wait_for_one_answer_and_one_of_them_is_cancelled(store_url: str) -> None:
-    """A WebSocket's second sender waits for what the first one stores."""
+    """A WebSocket's second sender waits for jobs that the first one stores."""
     app = FastAPI()
     afterword = Afterword(app, store_url)
     async with started(afterword):
@@ -206,7 +206,7 @@ async def test_two_wait_for_one_answer_and_one_of_them_is_cancelled(store_url: s
 
 @pytest.mark.parametrize("timeout", [0.001, 0.003])
 async def test_adds_with_a_short_timeout_all_end(timeout: float, file_url: str) -> None:
-    """Wherever the timeout meets the answer."""
+    """The timeout may come at any moment of the answer."""
     async with started(Afterword(FastAPI(), file_url)) as afterword:
 
         async def add(number: int) -> str | None:

@@ -1,4 +1,4 @@
-"""Whose key it is, and what a key cannot do."""
+"""Idempotency keys: their owners and their limits."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ KEY = {"Idempotency-Key": "k"}
 
 
 def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
-    """What each request adds."""
+    """Add the jobs of each request."""
     return [background_tasks.options(delay=60).add_task(note, "x")]
 
 
 def user(request: HTTPConnection) -> str | None:
-    """Whose request it is."""
+    """Return the user of a request."""
     return request.headers.get("user")
 
 
@@ -36,7 +36,7 @@ async def test_a_users_key_meets_the_jobs_of_that_user_only(file_url: str) -> No
 
 
 async def test_parts_of_a_request_cannot_be_mistaken_for_each_other(file_url: str) -> None:
-    """A path and a key with spaces in it."""
+    """The path and the key contain spaces."""
     async with serving(file_url, add, idempotent=True) as site:
         first = await site.post("/a%20b", headers={"Idempotency-Key": "c"})
         second = await site.post("/a", headers={"Idempotency-Key": "b c"})
@@ -55,7 +55,7 @@ async def test_the_code_cannot_meet_a_stored_key_by_chance(file_url: str) -> Non
 
 
 async def test_a_silent_server_does_not_keep_the_loop(postgres_url: str) -> None:
-    """The look for a unique job is given up at once, and few are begun."""
+    """Searches for unique jobs are given up at once, and only a few are begun."""
     with through(postgres_url) as (proxy, url):
 
         def add_many(background_tasks: BackgroundTasks) -> list[Job[Any]]:

@@ -1,4 +1,4 @@
-"""The status API, and the answer 202 that leads to it, in real applications."""
+"""The status API, and the 202 answers that lead to it, in real applications."""
 
 import asyncio
 import functools
@@ -50,17 +50,17 @@ def double(number: int) -> int:
 
 
 def nothing(secret: str) -> None:
-    """A task without one."""
+    """Return no result."""
 
 
 def broken(secret: str) -> None:
-    """A task that fails."""
+    """Fail."""
     raise ValueError("no good\nand more of it")
 
 
 @dataclass(slots=True)
 class Api:
-    """An application with the status API, and a worker that is the test itself."""
+    """An application with the status API; the test acts as its worker."""
 
     client: TestClient
     afterword: Afterword
@@ -68,7 +68,7 @@ class Api:
     url: str
 
     def add(self, func: Callable[..., Any], *args: Any, **options: Any) -> str:
-        """Store a job, and wait until the process that stored it lets it go; its id."""
+        """Store a job, and wait until its process releases it; returns its id."""
         job: Job[Any] = self.afterword.options(**options).add_task_sync(func, *args)
         wait_until(
             lambda: job.refresh_sync().state is JobState.QUEUED, description="the job is let go"
@@ -85,13 +85,13 @@ class Api:
         assert [True] == self.worker.settle([Settlement(claim, outcome)])
 
     def ended(self, outcome: Outcome, func: Callable[..., Any] = nothing) -> str:
-        """A job that has ended like this; its id."""
+        """Store a job that has ended with this outcome; returns its id."""
         job = self.add(func, "s3cret")
         self.settle(self.claim(), outcome)
         return job
 
     def get(self, path: str, **headers: str) -> Any:
-        """Ask, and be given JSON."""
+        """Send a GET request; returns the JSON of the answer."""
         answer = self.client.get(path, headers=headers)
         assert 200 == answer.status_code, answer.text
         return answer.json()
@@ -99,7 +99,7 @@ class Api:
 
 @contextmanager
 def serving(folder: Path, url: str = "", **options: Any) -> Iterator[Api]:
-    """An application in development, its jobs router with these options."""
+    """Serve an application in development, with a jobs router with these options."""
     url = url or url_in(folder)
     app = FastAPI(debug=True)
     afterword = Afterword(app, url, worker=False)
@@ -119,7 +119,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
 
 def problem_of(answer: httpx.Response) -> tuple[int, str, str | None]:
-    """Status, type and state; the media type and the repeated status are as they must be."""
+    """Return status, type and state, and check the media type and the repeated status."""
     problem = answer.json()
     assert PROBLEM == answer.headers["Content-Type"]
     assert answer.status_code == problem["status"]
@@ -145,7 +145,7 @@ def test_a_queued_job(api: Api) -> None:
 
 
 def test_a_job_that_no_worker_could_run(api: Api) -> None:
-    """It says since when; the reason names functions, so clients do not see it by default."""
+    """The status shows since when; the reason names functions, so it is hidden by default."""
     job = api.add(nothing, "s3cret")
     api.worker.release([Putback(api.claim(), reason="No function is called 'app:s3cret'.")])
 
@@ -164,7 +164,7 @@ def test_the_whole_reason_is_shown_if_errors_are(tmp_path: Path) -> None:
 
 
 def test_a_scheduled_job(api: Api) -> None:
-    """It is queued, and `run_at` says for when."""
+    """It is queued, and `run_at` is its time."""
     status = api.get(f"/jobs/{api.add(nothing, 'later', delay=3600)}")
 
     assert "queued" == status["state"]
@@ -194,7 +194,7 @@ def test_a_running_job_and_its_progress(api: Api) -> None:
     ],
 )
 def test_progress_as_it_is_stored(api: Api, text: str, shown: object) -> None:
-    """What cannot be read is not shown; the rest of the status is."""
+    """Invalid progress is not shown; the rest of the status is."""
     job = api.add(double, 4)
     api.worker.report([Report(api.claim(), text)])
     status = api.get(f"/jobs/{job}")
@@ -204,7 +204,7 @@ def test_progress_as_it_is_stored(api: Api, text: str, shown: object) -> None:
 
 
 def test_a_retrying_job(api: Api) -> None:
-    """What an attempt failed with is no error of the job's, as long as it may still complete."""
+    """The error of an attempt is not the job's error while the job may still complete."""
     job = api.add(nothing, "s3cret")
     api.settle(api.claim(), RetryAt(3600.0, "ValueError: not yet"))
     status = api.get(f"/jobs/{job}")
@@ -255,7 +255,7 @@ def test_arguments_and_names_are_never_shown(api: Api, state: JobState) -> None:
 
 @pytest.mark.parametrize("upper", [False, True])
 def test_ids_are_the_same_in_capitals(api: Api, upper: bool) -> None:
-    """RFC 9562 wants them to be read in either."""
+    """RFC 9562 requires that both are read."""
     job = api.add(nothing, "s3cret")
 
     assert job == api.get(f"/jobs/{job.upper() if upper else job}")["id"]
@@ -277,7 +277,7 @@ def test_ids_are_the_same_in_capitals(api: Api, upper: bool) -> None:
     ],
 )
 def test_what_is_no_job(api: Api, method: str, job: str) -> None:
-    """Unknown, malformed, or hostile: there is no such job, in problem details."""
+    """Unknown, malformed and hostile ids are not found, as problem details."""
     answer = api.client.request(method, f"/jobs/{job}")
     result = api.client.get(f"/jobs/{job}/result")
 
@@ -299,7 +299,7 @@ by the bank"""
     [("message", "app.errors.Refused: the card was refused"), ("full", TRACEBACK), (None, None)],
 )
 def test_a_failed_job(tmp_path: Path, show_errors: Any, detail: str | None) -> None:
-    """As much of its error as `show_errors` allows; the same in its status and as its result."""
+    """The error is shown as `show_errors` allows; the same in its status and its result."""
     with serving(tmp_path, show_errors=show_errors) as api:
         job = api.ended(Failed(TRACEBACK))
         status = api.get(f"/jobs/{job}")
@@ -354,7 +354,7 @@ def _noted(error: Exception) -> Exception:
     ],
 )
 def test_the_message_of_an_error(error: str, message: str) -> None:
-    """No frame, no cause, no note: the exception's own first line."""
+    """It is the exception's own first line: no frame, no cause, no note."""
     assert message == message_of(error)
 
 
@@ -370,13 +370,13 @@ def test_a_result_is_shown_as_json(api: Api, text: str) -> None:
 
 
 def test_a_job_without_a_result(api: Api) -> None:
-    """Null, because `job.result` is None."""
+    """The result is null, like `job.result`, which is None."""
     assert api.get(f"/jobs/{api.ended(Completed())}/result") is None
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
 def test_a_result_that_is_not_there_yet(tmp_path: Path, state: str) -> None:
-    """A conflict with the job's state, which will pass."""
+    """It is a conflict with the job's state, which will pass."""
     with serving(tmp_path, retry_after=7) as api:
         job = api.add(nothing, "s3cret")
         if state == "running":
@@ -401,7 +401,7 @@ def test_a_queued_job_is_cancelled_at_once(api: Api) -> None:
 
 
 def audited(api: Api) -> list[tuple[str, str, str, str]]:
-    """Who cancelled what, by the audit."""
+    """Return the actors of cancellations, and their jobs, from the audit."""
     found = api.worker.audit()
     return [(each.name, each.place, each.action, each.target) for each in found]
 
@@ -413,7 +413,7 @@ class Customer:
 
 
 class Broken:
-    """A user whose name cannot be read."""
+    """A user whose name raises."""
 
     @property
     def display_name(self) -> str:
@@ -470,7 +470,7 @@ def test_cancelling_twice(api: Api) -> None:
 
 
 def test_asking_again_is_cheap(api: Api) -> None:
-    """As long as nothing has changed, the answer is empty."""
+    """While nothing has changed, the answer is empty."""
     job = api.add(double, 4)
     tag = api.client.get(f"/jobs/{job}").headers["ETag"]
     unchanged = api.client.get(f"/jobs/{job}", headers={"If-None-Match": f'"x", W/{tag}'})
@@ -493,32 +493,32 @@ def test_any_state_is_known_to_a_star(api: Api) -> None:
 
 
 def in_thread(x_key: Annotated[str, Header()]) -> None:
-    """A `def` dependency with a header as its parameter."""
+    """Check access in a `def` dependency that needs a header."""
     if x_key != "s3same":
         raise HTTPException(401, "who are you?")
 
 
 async def on_loop(request: Request, job_id: str) -> str:
-    """An `async def` dependency with the request and the job's id as parameters."""
+    """Check access in an `async def` dependency that needs the request and the job's id."""
     if request.headers.get("X-Key") != "s3same":
         raise HTTPException(401, f"not {job_id}")
     return "who it is"
 
 
 async def says_no(request: Request) -> bool:
-    """One that answers instead of raising."""
+    """Return False instead of raising."""
     return request.headers.get("X-Key") == "s3same"
 
 
 async def needs_another(user: Annotated[str, Depends(on_loop)]) -> str:
-    """One that depends on another."""
+    """Check access with another dependency."""
     return user
 
 
 def with_scopes(
     scopes: SecurityScopes, key: Annotated[str, Security(APIKeyHeader(name="X-Key"))]
 ) -> None:
-    """One for `Security`."""
+    """Check access for `Security`."""
     if [key, *scopes.scopes] != ["s3same", "jobs"]:
         raise HTTPException(401, "no key")
 
@@ -528,7 +528,7 @@ AUTHORIZE = [in_thread, on_loop, says_no, needs_another, Security(with_scopes, s
 
 @pytest.mark.parametrize("authorize", AUTHORIZE)
 def test_every_route_asks_authorize(tmp_path: Path, authorize: Any) -> None:
-    """A refused client gets no information, and changes nothing."""
+    """A refused client learns nothing, and changes nothing."""
     with serving(tmp_path, authorize=authorize) as api:
         job = api.add(nothing, "s3cret")
         refused = [
@@ -554,7 +554,7 @@ async def is_right(key: str) -> bool:
 
 
 def unawaited(x_key: Annotated[str, Header()]) -> Any:
-    """Returns a coroutine that was not awaited."""
+    """Return a coroutine that is not awaited."""
     return is_right(x_key)
 
 
@@ -563,7 +563,7 @@ async def unawaited_twice(x_key: Annotated[str, Header()]) -> Any:
 
 
 def yielding(x_key: Annotated[str, Header()]) -> Iterator[bool]:
-    """A dependency that ends with its request."""
+    """Yield: a dependency that ends with its request."""
     yield x_key == "s3same"
 
 
@@ -599,7 +599,7 @@ def test_what_can_be_awaited_is_awaited_before_it_is_judged(tmp_path: Path, auth
     ids=lambda each: f"{type(each).__name__}-{each!s:.4}",
 )
 def test_whatever_is_not_false_grants(tmp_path: Path, answer: object) -> None:
-    """As with FastAPI: a dependency that returns a user has let them in."""
+    """As in FastAPI, a dependency that returns a user grants access."""
     with serving(tmp_path, authorize=lambda: answer) as api:
         job = api.add(nothing, "")
 
@@ -625,7 +625,7 @@ def test_what_is_no_answer_refuses_and_is_told(tmp_path: Path, answer: object) -
 
 
 def test_authorize_is_in_the_documentation(tmp_path: Path) -> None:
-    """A security scheme that it uses is shown as one."""
+    """A security scheme of a dependency is in the API's documentation."""
     with serving(tmp_path, authorize=AUTHORIZE[-1]) as api:
         document = api.get("/openapi.json")
 
@@ -708,7 +708,7 @@ def test_the_openapi_document(api: Api) -> None:
 
 
 def test_every_reference_in_the_document_leads_somewhere(api: Api) -> None:
-    """And every property of the models is described."""
+    """Every property of the models has a description, too."""
     document = api.get("/openapi.json")
     schemas = document["components"]["schemas"]
     ours = [schemas[name] for name in ("JobStatus", "JobProgress", "JobProblem")]
@@ -741,7 +741,7 @@ def test_tags_are_the_users_choice(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_busy(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process holds a lock: problem details, and `Retry-After`."""
+    """Another transaction holds a lock: problem details, with a time for the next try."""
     monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     job = api.add(nothing, "s3cret")
     with closing(apsw.Connection(str(tmp_path / "jobs.db"))) as other:
@@ -801,7 +801,7 @@ def _routes() -> APIRouter:
 
 
 def test_accepted(tmp_path: Path) -> None:
-    """202, who does the work, and where and when to look at it; there it is."""
+    """The answer is 202 with the job and its `Location`, which works."""
     made = site(tmp_path)
     with TestClient(made.app) as client:
         answer = client.post("/double/4")
@@ -855,7 +855,7 @@ def test_what_runs_in_its_request_cannot_be_looked_at(tmp_path: Path) -> None:
 
 
 def test_an_application_that_has_not_been_started(tmp_path: Path) -> None:
-    """A bare test client: the task runs in its request, and there is nothing to look at."""
+    """With a bare test client the task runs in its request, so there is no status."""
     answer = TestClient(site(tmp_path).app).post("/double/4")
 
     assert 202 == answer.status_code
@@ -864,7 +864,7 @@ def test_an_application_that_has_not_been_started(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("root_path", ["", "/api", "/api/"])
 def test_behind_a_proxy(tmp_path: Path, root_path: str) -> None:
-    """The place is where the client sees it."""
+    """The `Location` is the client's view."""
     with TestClient(site(tmp_path).app, root_path=root_path) as client:
         answer = client.post("/double/4")
 
@@ -873,7 +873,7 @@ def test_behind_a_proxy(tmp_path: Path, root_path: str) -> None:
 
 @pytest.mark.parametrize("name", [None, "shop"])
 def test_a_mounted_application_leads_to_its_own_jobs(tmp_path: Path, name: str | None) -> None:
-    """Two of them, each with an Afterword; the place works from the outside."""
+    """Two mounted applications have an Afterword each; the `Location` works from the outside."""
     outer = FastAPI()
     sites = {path: site(tmp_path / path) for path in ("first", "second")}
     for path, each in sites.items():
@@ -894,7 +894,7 @@ def test_a_mounted_application_leads_to_its_own_jobs(tmp_path: Path, name: str |
 
 
 def test_a_mounted_application_leads_to_the_jobs_around_it(tmp_path: Path) -> None:
-    """It has no router of its own; the outer application has."""
+    """It has no router itself; the outer application has one."""
     outer, inner = site(tmp_path), FastAPI()
     inner.include_router(_routes())
     outer.app.mount("/inner", inner)
@@ -929,7 +929,7 @@ def test_seconds_are_whole(retry_after: Any) -> None:
 
 
 def test_two_requests_at_once_with_one_unique_key(tmp_path: Path) -> None:
-    """The second one sees no job when it adds its own; the store says whose it is."""
+    """The second one finds no job when it adds; the store then returns the first one's."""
     made = site(tmp_path, worker=False)
     both = asyncio.Barrier(2)
 
@@ -960,7 +960,7 @@ def test_a_unique_key_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_repeated_request_gets_the_same_job(tmp_path: Path) -> None:
-    """By its Idempotency-Key; also after the job has completed, which the answer then says."""
+    """The Idempotency-Key finds it, even when it has completed, as the answer then says."""
     made = site(tmp_path, idempotent=True)
     key = {"Idempotency-Key": "k1"}
     with TestClient(made.app) as client:
@@ -984,7 +984,7 @@ def test_a_repeated_request_gets_the_same_job(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_locked(tmp_path: Path) -> None:
-    """503 and nothing stored, as without Accepted; what the request has opened is rolled back."""
+    """The answer is 503, nothing is stored, and the request's dependencies roll back."""
     made = site(tmp_path, store_timeout=1.0)
     left: list[str] = []
 
@@ -1065,7 +1065,7 @@ async def fail(background_tasks: BackgroundTasks) -> Accepted:
 
 
 def test_a_real_server(tmp_path: Path) -> None:
-    """A job is started, watched, cancelled and gone; another fails; strangers see nothing."""
+    """A job is started, watched, cancelled and gone; another one fails; strangers see nothing."""
     (tmp_path / "served.py").write_text(SERVED, encoding="utf-8")
     server = Server(
         "served:app",
@@ -1084,7 +1084,7 @@ def test_a_real_server(tmp_path: Path) -> None:
 
         wait_until(lambda: state() == "running", description="the job runs")
         cancelled = client.delete(place, headers=key).status_code
-        (tmp_path / "may_end").touch()  # after the answer: it tells the state
+        (tmp_path / "may_end").touch()  # after the answer, which contains the state
         wait_until(lambda: state() == "cancelled", description="the job has heeded it")
         result = client.get(f"{place}/result", headers=key)
         failing = client.post("/fails").headers["Location"].removeprefix("/api")

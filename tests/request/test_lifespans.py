@@ -1,4 +1,4 @@
-"""An Afterword whose lifespan does not pass through a server: it starts, or says why not."""
+"""Applications whose lifespan is not run by a server: Afterword starts, or explains why not."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 def inner_application(url: str) -> tuple[FastAPI, Afterword]:
-    """A route that returns if its job is durable, and one that adds outside its request."""
+    """Make an application with a route that returns whether its job is durable."""
     app = FastAPI()
     afterword = Afterword(app, url)
 
@@ -83,7 +83,7 @@ def test_not_started_a_test_client_runs_tasks_here_and_stores_none(
 
 
 def test_not_started_add_task_is_refused_in_a_request(file_url: str) -> None:
-    """Its job would be stored for a worker that never comes."""
+    """Its job would wait for a worker that never comes."""
     app, _ = inner_application(file_url)
     with pytest.raises(NotStarted, match="with TestClient"):
         TestClient(app).post("/direct")
@@ -117,7 +117,7 @@ def test_a_server_without_a_lifespan_starts_it_with_the_first_request(tmp_path: 
 
 
 def test_another_event_loop_than_asyncios_is_refused() -> None:
-    """Outside of asyncio's, as under trio."""
+    """An example is trio's."""
     with pytest.raises(ConfigurationError, match="needs asyncio's event loop"):
         require_asyncio()
 

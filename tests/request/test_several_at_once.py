@@ -1,6 +1,6 @@
-"""Several coroutines, or threads, of one request add and store at the same time.
+"""Several coroutines or threads of one request that add and store at the same time.
 
-Every job runs once, none stays running, and the order of the request is one chain.
+Every job runs once, none stays running without an owner, and a request's jobs are one chain.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ SENDERS, EACH = 3, 5
 
 @pytest.fixture(params=LOOPS, ids=LOOP_NAMES)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """The event loop decides which coroutine continues first."""
+    """The event loop, which decides the coroutine that continues first."""
     return request.param
 
 
 def assert_in_order(jobs: list[JobRecord]) -> None:
-    """They ran one after the other, as they were added."""
+    """Check that they ran one after the other, in the order of adding."""
     texts = [json.loads(job.arguments)["text"] for job in jobs]
 
     assert texts == [each for each in seen if each in texts]
@@ -53,7 +53,7 @@ def assert_in_order(jobs: list[JobRecord]) -> None:
 
 
 def chatting(url: str, **options: Any) -> tuple[FastAPI, Afterword]:
-    """A WebSocket whose handler adds and sends from several coroutines."""
+    """Serve a WebSocket whose handler adds and sends from several coroutines."""
     app = FastAPI()
     afterword = Afterword(app, url, **options)
 
@@ -108,7 +108,7 @@ async def test_senders_that_meet_while_the_store_is_at_it(hold: Any, file_url: s
 
 
 async def test_all_senders_learn_that_the_store_has_failed(file_url: str) -> None:
-    """None of them sends an answer for a job that is not there."""
+    """None of them answers for a job that does not exist."""
     app, afterword = chatting(file_url)
     async with started(afterword):
         with impatient(afterword), before_the_store_begins(afterword):
@@ -145,7 +145,7 @@ async def test_a_websocket_whose_client_leaves_keeps_what_it_has_sent(file_url: 
 
 
 def in_threads(background_tasks: BackgroundTasks, count: int = 4, each: int = 10) -> list[Job[Any]]:
-    """Add calls from several threads, all at once."""
+    """Add calls from several threads at once."""
     jobs: list[Job[Any]] = []
     ready = threading.Barrier(count)
 
@@ -201,7 +201,7 @@ async def test_threads_behind_the_request_lose_no_job(store_url: str, order: Any
 
 
 async def test_threads_that_add_while_the_request_ends_lose_no_job(file_url: str) -> None:
-    """Some of them come before its end, and some behind it."""
+    """Some add before its end, and some after it."""
     app = FastAPI()
     afterword = Afterword(app, file_url)
     threads: list[threading.Thread] = []
@@ -251,7 +251,7 @@ async def test_scripts_and_coroutines_add_at_the_same_time(store_url: str) -> No
 
 
 async def test_a_request_and_what_it_has_started_store_together(file_url: str) -> None:
-    """The answer starts while a coroutine of the request is being stored by another way."""
+    """The answer starts while the job of one of the request's coroutines is being stored."""
     app = FastAPI()
     afterword = Afterword(app, file_url)
 

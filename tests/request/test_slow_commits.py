@@ -1,4 +1,4 @@
-"""A commit that takes longer than `store_timeout`: the client gets its 503 in time."""
+"""Commits that take longer than `store_timeout`: the client gets its 503 in time."""
 
 import asyncio
 import time
@@ -50,7 +50,7 @@ async def test_a_refused_request_runs_nothing_of_what_was_committed(
 
 
 async def test_an_answer_that_came_in_time_is_no_timeout(store_url: str) -> None:
-    """Also if the event loop was blocked meanwhile, so that it sees both at once."""
+    """A blocked event loop may get the answer and the timeout at once."""
     app = FastAPI()
     afterword = Afterword(app, store_url, store_timeout=1.0)
 
@@ -58,7 +58,7 @@ async def test_an_answer_that_came_in_time_is_no_timeout(store_url: str) -> None
     async def route(background_tasks: BackgroundTasks) -> None:
         background_tasks.add_task(note, "stored")
         background_tasks.add_task(lambda: seen.append("here"))
-        # Once the request waits for the store.
+        # As soon as the request waits for the store.
         asyncio.get_running_loop().call_soon(time.sleep, 1.2)
 
     async with started(afterword):

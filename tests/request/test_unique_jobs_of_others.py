@@ -1,4 +1,4 @@
-"""A request meets a job that another one owns: both have promised it, and keep their order."""
+"""Unique jobs of two requests: both have promised the job, and both keep their order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_job_that_another_request_was_given_runs_though_its_own_failed(
     store_url: str,
 ) -> None:
-    """The first one's stream breaks off, so Starlette never calls what its response carries."""
+    """The first stream breaks off, so Starlette never runs the tasks of its response."""
     app, go_on, begun = FastAPI(), asyncio.Event(), asyncio.Event()
     afterword = Afterword(app, store_url)
 
@@ -66,7 +66,7 @@ async def test_a_job_that_another_request_was_given_runs_though_its_own_failed(
 async def test_a_job_that_another_request_was_given_runs_though_one_before_it_fails(
     store_url: str,
 ) -> None:
-    """A failure stops the later jobs of its request, and not those of another."""
+    """A failure stops the later jobs of its request, not those of another one."""
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         unique = background_tasks.options(unique="k")
@@ -88,7 +88,7 @@ async def test_a_job_that_another_request_was_given_runs_though_one_before_it_fa
 
 
 def wait_at_gate_then_fail(name: str) -> None:
-    """Fails when it may."""
+    """Fail once the gate is open."""
     wait_at_gate(name)
     raise RuntimeError(name)
 
@@ -121,7 +121,7 @@ async def test_a_unique_job_that_nobody_else_was_given_is_discarded(store_url: s
 
 
 def chain(background_tasks: BackgroundTasks, first: Any) -> list[Job[Any]]:
-    """A, then the unique U, then D."""
+    """Add A, then the unique U, then D."""
     return [
         background_tasks.add_task(first, "A"),
         background_tasks.options(unique="k").add_task(wait_at_gate, "U"),
@@ -130,7 +130,7 @@ def chain(background_tasks: BackgroundTasks, first: Any) -> list[Job[Any]]:
 
 
 async def test_behind_a_job_of_others_comes_what_was_added_before_it(store_url: str) -> None:
-    """D follows A, although U belongs to another request: A fails, so D does not run."""
+    """D follows A although U is another request's: A fails, so D does not run."""
     async with serving(store_url, lambda tasks: chain(tasks, fail)) as site:
         there = await site.afterword.options(unique="k").add_task(wait_at_gate, "U")
         await wait_for(lambda: seen, description="U runs")
@@ -158,7 +158,7 @@ async def test_it_runs_once_what_was_added_before_it_has_completed(store_url: st
 
 
 async def test_one_key_twice_in_a_chain(store_url: str) -> None:
-    """A, B (k), C, B again, D: D follows C, and is stopped as C fails."""
+    """The calls are A, B (k), C, B again, D: D follows C, and is stopped when C fails."""
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         unique = background_tasks.options(unique="k")
@@ -199,7 +199,7 @@ async def test_behind_nothing_but_a_job_of_others_comes_that_job(store_url: str)
 
 
 async def test_what_two_requests_share_keeps_the_order_of_both(file_url: str) -> None:
-    """Many at once, each with jobs of its own around one that all of them share."""
+    """Many requests at once each have their own jobs around a shared one."""
 
     def add(background_tasks: BackgroundTasks) -> list[Job[Any]]:
         number = len(handles)

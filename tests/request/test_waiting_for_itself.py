@@ -1,4 +1,4 @@
-"""What would wait for itself, or for what nothing starts: an error at once, or an end in time."""
+"""Calls that would wait for themselves, or for ever: an error at once, or an end in time."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ CORRECT = r"await afterword\.add_task\(func\); await job\.wait\(\)  # correct!"
 
 
 async def test_a_request_cannot_wait_for_a_job_that_it_holds(store_url: str) -> None:
-    """Neither an `async def` route nor a `def` one, whether or not the job has been stored."""
+    """This holds for `async def` and `def` routes, before and after the job is stored."""
     app = FastAPI()
     afterword = Afterword(app, store_url)
 
@@ -65,7 +65,7 @@ async def test_when_the_request_is_over_the_job_can_be_waited_for(file_url: str)
 async def test_a_call_that_runs_in_the_request_waits_for_nothing_that_does_not_start(
     options: Any, file_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The request comes to an end, and so does the application."""
+    """The request ends, and so does the application."""
     monkeypatch.setattr("afterword.request.inline.PATIENCE", 0.2)
     app = FastAPI()
     afterword = Afterword(app, file_url)

@@ -1,4 +1,4 @@
-"""Slots of a rate: never more than the rate allows, and freed slots are used again."""
+"""Slots of a rate: never more than the rate gives, and released ones are not lost."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ steps = st.lists(
 
 @given(steps, st.integers(1, 4))
 def test_no_window_has_more_slots_than_the_rate(steps: list[object], count: int) -> None:
-    """Any jobs that are added, and cancelled before their slot."""
+    """This holds for all sequences of added and cancelled jobs."""
     now, slots, starts = NOW, list[float](), Starts()
     for step in steps:
         waiting = [slot for slot in slots if slot > now]
@@ -54,7 +54,7 @@ def test_a_slot_that_was_given_up_is_the_next_one_to_be_given() -> None:
 
 
 def test_a_start_in_the_future_for_which_no_job_waits_does_not_count() -> None:
-    """A clock was wrong when it was noted; or the job was deleted by hand."""
+    """A clock was wrong when it was noted, or the job was deleted by hand."""
     wrong = Starts(at=(970.0, 9e9), reserved=None)
     behind = Starts(at=(9e9,), reserved=1_120.0)
     ahead = Starts(at=(1_000.5,))  # by the clock of another process
@@ -65,7 +65,7 @@ def test_a_start_in_the_future_for_which_no_job_waits_does_not_count() -> None:
 
 
 class Stepped(Clock):
-    """Moves when the test sets it."""
+    """A clock that stands until it is moved."""
 
     seconds = 1_700_000_000.0
 

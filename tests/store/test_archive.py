@@ -1,4 +1,4 @@
-"""Jobs as lines of text: what goes out comes back, and nothing else gets in."""
+"""Exports of jobs as lines of text: they come back as they were, and invalid lines are refused."""
 
 import json
 import random
@@ -22,7 +22,7 @@ counts = st.integers(0, 2**31 - 1)
 
 @st.composite
 def records(draw: st.DrawFn) -> JobRecord:
-    """Any job that a store could hold."""
+    """Generate any job that a store could hold."""
     return JobRecord(
         id=new_id(),
         task=draw(texts),
@@ -54,12 +54,12 @@ def records(draw: st.DrawFn) -> JobRecord:
 
 
 def record(job_id: str | None = None, after: str | None = None) -> JobRecord:
-    """A queued job."""
+    """Return a queued job."""
     return a_record(id=job_id or new_id(), after=after)
 
 
 def file_of(*jobs: JobRecord) -> list[str]:
-    """The lines of an export."""
+    """Return the lines of an export."""
     return [archive.header(), *map(archive.line_of, jobs), archive.footer(len(jobs))]
 
 
@@ -76,14 +76,14 @@ def test_what_goes_out_comes_back(jobs: list[JobRecord]) -> None:
 
 
 def test_every_field_of_a_job_is_written() -> None:
-    """But for the time since when the workers of that store could not run it."""
+    """The exception is the time since when workers of that store could not run it."""
     written = json.loads(archive.line_of(record()))
 
     assert [each.name for each in fields(JobRecord)] == [*written, "parked_at"]
 
 
 def test_a_file_of_the_first_release_is_read() -> None:
-    """It says nothing of tags, keys, options, failures, progress and results."""
+    """It has no tags, keys, options, failures, progress and results."""
     job = record()
     values = json.loads(archive.line_of(job))
     for name in ("tags", "unique_key", "limit_key", "options", "failures"):
@@ -99,7 +99,7 @@ def test_a_file_of_the_first_release_is_read() -> None:
 
 
 def changed(**values: Any) -> list[str]:
-    """A file with one job, of which these values are not as they should be."""
+    """Return a file with one job, with these values changed."""
     job = {**json.loads(archive.line_of(record())), **values}
     return [archive.header(), json.dumps(job) + "\n", archive.footer(1)]
 

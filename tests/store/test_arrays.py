@@ -1,4 +1,4 @@
-"""Lists as parameters reach the server as they are."""
+"""Lists as parameters: the server gets them unchanged."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -46,7 +46,7 @@ def connection(postgres_url: str) -> Iterator["psycopg.Connection[Any]"]:
 def test_an_array_has_the_values_of_the_list(
     connection: "psycopg.Connection[Any]", kind: str, values: list[Any]
 ) -> None:
-    """Texts with any characters."""
+    """They may have any characters."""
     query = f"SELECT CAST(%s AS {kind}[])".encode()
 
     assert (values,) == connection.execute(query, [values]).fetchone()
@@ -55,6 +55,6 @@ def test_an_array_has_the_values_of_the_list(
 def test_the_character_that_the_server_cannot_hold_is_refused(
     connection: "psycopg.Connection[Any]",
 ) -> None:
-    """The driver would send the text up to there."""
+    """The driver would cut the text off there."""
     with pytest.raises(psycopg.DataError, match="NUL"):
         connection.execute("SELECT CAST(%s AS text[])", [["a\0b"]])

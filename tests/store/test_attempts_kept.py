@@ -1,4 +1,4 @@
-"""A job that is tried without end keeps the record of its last attempts only."""
+"""The record of attempts: a job that is retried without end keeps only the last ones."""
 
 import pytest
 

@@ -20,7 +20,7 @@ def store(store_url: str) -> Iterator[Store]:
 
 
 def make_old(store_url: str) -> None:
-    """Let all that was done have been done 366 days ago."""
+    """Move all actions 366 days into the past."""
     if store_url.startswith("sqlite"):
         connection = apsw.Connection(store_url.partition(":///")[2])
         connection.execute("UPDATE afterword_audit SET at = at - 366 * 24 * 3600")

@@ -1,4 +1,4 @@
-"""Processes that share a store wake each other, without waiting for each other."""
+"""Bells: processes that share a store wake each other, without delays or errors."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ LISTENER = """
     sys.stdin.read()
     bells.close()
 """
-# Looks at nothing by itself: what it runs, somebody has told it of.
+# It does not poll: it runs only jobs that it was told of.
 WORKER = """
     import asyncio
     from starlette.applications import Starlette
@@ -61,12 +61,12 @@ WORKER = """
 
 
 def greet(name: str) -> None:
-    """Runs in the other process."""
+    """Do nothing, in the other process."""
 
 
 @contextmanager
 def program(body: str, *values: object) -> "Iterator[subprocess.Popen[str]]":
-    """A Python process that has printed its first line; it ends when its input does."""
+    """Run a Python process that has printed its first line, and that ends when its input does."""
     text = f"import os, sys\n{textwrap.dedent(body)}"
     process = warm.Popen(
         [sys.executable, "-c", text, *map(str, values)],
@@ -85,7 +85,7 @@ def program(body: str, *values: object) -> "Iterator[subprocess.Popen[str]]":
 
 
 def hears(process: "subprocess.Popen[str]") -> bool:
-    """Wait until it is told of something."""
+    """Wait until it is told of a change."""
     assert process.stdout is not None
     return process.stdout.readline() == "heard\n"
 
@@ -308,12 +308,12 @@ def test_a_forked_child_leaves_its_parents_bells_alone(bells: Bells, folder: Pat
 
 @contextmanager
 def listening(url: str) -> Iterator[tuple[Store, threading.Event]]:
-    """A second store on the same database, as another process has it; it has heard nothing yet."""
+    """Open a second store on the same database, as another process; it has heard nothing yet."""
     store, heard = open_store(url), threading.Event()
     store.open()
     store.listen(heard.set)
     if not isinstance(store, SQLiteStore):
-        heard.wait(10)  # what may have been announced before it listened
+        heard.wait(10)  # for an announcement from before it listened
     heard.clear()
     yield store, heard
     store.close()
@@ -335,7 +335,7 @@ def test_another_store_hears_of_new_jobs(store: Store, store_url: str) -> None:
 
             assert heard.wait(30)
             heard.clear()
-            time.sleep(0.01)  # what is heard is heard once
+            time.sleep(0.01)  # it is heard only once
             heard.clear()
 
 

@@ -1,4 +1,4 @@
-"""One clock counts, the store's; a process whose own clock is wrong changes nothing."""
+"""Clocks: only the store's counts, and a process with a wrong clock changes nothing."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SKEWS = {"8-days-fast": 8 * DAY, "8-days-slow": -8 * DAY, "1970": -time.time() +
 
 
 class Wrong(Clock):
-    """A clock that is wrong by a number of seconds."""
+    """A clock that is wrong by some seconds."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -40,7 +40,7 @@ def store(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[Postgre
 
 
 def claimed(store: Store) -> Claim:
-    """The claim of a new job."""
+    """Add a job and claim it; returns the claim."""
     store.add([a_job()])
     (claim,) = store.claim("ann", ["default"], 10)
     return claim
@@ -81,7 +81,7 @@ def test_a_wrong_host_says_when_an_attempt_started(store: PostgresStore) -> None
 
 @pytest.fixture
 def clock() -> Wrong:
-    """The clock of a machine, which is set by hand."""
+    """The clock of a machine, which can be set."""
     return Wrong()
 
 
@@ -96,7 +96,7 @@ def file(tmp_path: Path, clock: Wrong) -> Iterator[SQLiteStore]:
 
 
 def test_a_clock_that_is_set_ahead_deletes_nothing(file: SQLiteStore, clock: Wrong) -> None:
-    """Also when it is set back again, or when the job ended while it was ahead."""
+    """It may be set back again, or the job may have ended meanwhile."""
     before = claimed(file)
     file.settle([Settlement(before, Completed())])
     clock.seconds = 8 * DAY
@@ -110,7 +110,7 @@ def test_a_clock_that_is_set_ahead_deletes_nothing(file: SQLiteStore, clock: Wro
 
 
 def test_a_clock_that_was_behind_and_is_set_right_deletes_nothing(tmp_path: Path) -> None:
-    """A machine without a battery begins in 1970, and learns the time from the network."""
+    """A machine without a battery starts in 1970, and gets the time from the network."""
     clock = Wrong(-time.time() + HOUR)
     file = SQLiteStore(tmp_path / "jobs.db", clock)
     file.open()
@@ -126,7 +126,7 @@ def test_a_clock_that_was_behind_and_is_set_right_deletes_nothing(tmp_path: Path
 def test_the_age_of_history_is_taken_under_the_lock(
     file: SQLiteStore, clock: Wrong, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a clock that is set back while it waits for the lock would delete what ended since."""
+    """If a clock were set back during the wait for the lock, it would delete later ends."""
     locked: list[bool] = []
     now = clock.now
 

@@ -1,4 +1,4 @@
-"""Every store does what `afterword.testing` asks of a store."""
+"""The contract of `afterword.testing` for each store."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ from tests.stores import KINDS, MakeStore, new_file, stores_in, stores_on
 
 @pytest.fixture(params=KINDS)
 def make_new(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
-    """What makes a store of each kind: on PostgreSQL, in a database with the oddest settings.
+    """A factory of stores of each kind; on PostgreSQL, in a database with unusual settings.
 
-    A store sets all that it depends on, so what holds there holds in a plain database, which
+    A store sets everything that it depends on, so the results also hold for a plain database, which
     nearly every other test uses.
     """
     if request.param != "postgres":
@@ -37,7 +37,7 @@ def test_each_check_states_its_contract(check: Check) -> None:
 
 
 class Forgetful(SQLiteStore):
-    """Breaks the contract: it believes every outcome, and it says that every job is new."""
+    """A store that breaks the contract: it accepts every outcome, and takes every job for new."""
 
     def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         super().settle(settlements)

@@ -1,4 +1,4 @@
-"""Counters of ended jobs: late commits, several processes, clocks that are set, and the cost."""
+"""Counters of ended jobs: late commits, several processes, clock changes, and costs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def execute(store_url: str, statement: str) -> None:
 
 
 def ended(store: Store) -> str:
-    """A job that ends now."""
+    """Add a job that ends now; returns it."""
     store.add([job := NewJob(id=new_id(), task="app:send")])
     (claim,) = store.claim("ann", ["default"], 1)
     store.settle([Settlement(claim, Completed(), seconds=0.5)])
@@ -51,7 +51,7 @@ def ended(store: Store) -> str:
 
 
 def set_end(store_url: str, job_id: str, at: float) -> None:
-    """Let a job have ended then."""
+    """Change the time at which a job has ended."""
     finished = f"to_timestamp({at})" if store_url.startswith("postgres") else str(at)
     update = f"UPDATE afterword.history SET finished_at = {finished} WHERE id = '{job_id}'"
     execute(store_url, update)
@@ -63,12 +63,12 @@ def counted(store: Store, seconds: int = MINUTE) -> list[int]:
 
 
 def test_a_job_whose_end_is_committed_late_is_counted(store: Store, store_url: str) -> None:
-    """Its minute has been counted before: it is counted again when it is `LATE` seconds old."""
+    """Its minute was counted before, and is counted again when it is `LATE` seconds old."""
     over = counting._start(store.now() - counting.MARGIN, MINUTE)
     set_end(store_url, ended(store), over - 150)
     store.roll_up(MANY)
     execute(store_url, f"UPDATE afterword.counted SET until = {over - 120}")
-    set_end(store_url, ended(store), over - 151)  # committed by now only
+    set_end(store_url, ended(store), over - 151)  # committed only now
     before = counted(store)
     set_end(store_url, ended(store), over - 90)
     store.roll_up(MANY)
@@ -91,7 +91,7 @@ def test_of_two_processes_one_counts(store: Store, store_url: str) -> None:
 
 
 class SetClock(Clock):
-    """A clock that is set."""
+    """A clock that can be set."""
 
     at = 1_800_000_000.0
 

@@ -1,4 +1,4 @@
-"""Followers of a job become ready or stop, for any concurrent change of that job."""
+"""Followers: they are freed or stopped, even if their job changes at the same moment."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +34,7 @@ LONG = 3600.0
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
-    """A store that is open, and a worker of it."""
+    """An open store with one worker."""
     store = open_store(store_url)
     store.open()
     store.join("ann", LONG)
@@ -43,12 +43,12 @@ def store(store_url: str) -> Iterator[Store]:
 
 
 def claims_of(store: Store, limit: int = 10) -> Sequence[Claim]:
-    """The claimable jobs."""
+    """Return the claims that are possible now."""
     return store.claim("ann", ["default"], limit)
 
 
 def ids_of(jobs: Sequence[NewJob] | Sequence[Claim]) -> list[str]:
-    """Their ids."""
+    """Return the ids of claims."""
     return [each.id for each in jobs]
 
 
@@ -56,7 +56,7 @@ def ids_of(jobs: Sequence[NewJob] | Sequence[Claim]) -> list[str]:
 
 
 def remove(store_url: str, *job_ids: str) -> None:
-    """Delete rows by hand; who waits for these jobs waits for ever."""
+    """Delete rows by hand, so that followers of these jobs would wait for ever."""
     for job_id in job_ids:
         if store_url.startswith("sqlite"):
             connection = apsw.Connection(store_url.partition(":///")[2])
@@ -81,7 +81,7 @@ def test_who_waits_for_a_job_that_is_gone_is_freed(store: Store, store_url: str)
 
 
 def test_who_waits_for_a_job_that_failed_stops(store: Store, store_url: str) -> None:
-    """As if it had been seen when that one failed."""
+    """It stops as if that job had failed just now."""
     store.add([first := a_job()])
     (claim,) = claims_of(store)
     store.settle([Settlement(claim, Failed("error"))])
@@ -95,7 +95,7 @@ def test_who_waits_for_a_job_that_failed_stops(store: Store, store_url: str) -> 
 
 
 def put_behind(store: Store, store_url: str, jobs: Sequence[NewJob]) -> None:
-    """Let jobs wait for one that has ended, as no verb of the store would."""
+    """Let jobs wait for one that has ended, which no verb of the store would do."""
     store.add([replace(each, after=None) for each in jobs])
     for each in jobs:
         if store_url.startswith("sqlite"):
@@ -112,7 +112,7 @@ def put_behind(store: Store, store_url: str, jobs: Sequence[NewJob]) -> None:
 
 
 def test_a_step_looks_at_no_more_than_it_may(store: Store, store_url: str) -> None:
-    """The next one goes on behind it, and after the last one comes the first again."""
+    """The next step continues there, and begins again after the last job."""
     chains = [a_chain(3) for _ in range(5)]
     for chain in chains:
         store.add(chain)
@@ -132,9 +132,9 @@ def test_a_step_looks_at_no_more_than_it_may(store: Store, store_url: str) -> No
 
 @contextmanager
 def meanwhile(server: Server, url: str, statements: Sequence[Statement]) -> Iterator[Any]:
-    """A transaction that has executed these, and is committed when the body has ended.
+    """Open a transaction that has executed these, and commit it after the body.
 
-    Yields what starts a call in a thread, and waits until it is held up by the transaction.
+    Yields a function that starts a call in a thread and waits until the transaction blocks it.
     """
 
     def start(call: Any, *args: Any) -> "Future[Any]":
@@ -149,7 +149,7 @@ def meanwhile(server: Server, url: str, statements: Sequence[Statement]) -> Iter
 
 
 def execute(session: "psycopg.Connection[Any]", statements: Sequence[Statement]) -> None:
-    """As the connection of an application does."""
+    """Execute statements as an application's connection does."""
     for each in statements:
         session.execute(pyformat(each.sql).encode(), each.values)
 
@@ -165,7 +165,7 @@ def waits(server: Server, url: str) -> bool:
 
 @pytest.fixture
 def postgres(postgres_url: str) -> Iterator[PostgresStore]:
-    """A store in PostgreSQL, and a worker of it."""
+    """A store in PostgreSQL with one worker."""
     store = PostgresStore(postgres_url)
     store.open()
     store.join("ann", LONG)
@@ -176,7 +176,7 @@ def postgres(postgres_url: str) -> Iterator[PostgresStore]:
 def test_a_job_is_added_behind_one_that_is_being_deleted(
     postgres: PostgresStore, server: Server, postgres_url: str
 ) -> None:
-    """It moves up, as if its predecessor had not been added."""
+    """It moves up, as if the deleted job had never existed."""
     postgres.add([before := a_job(run_at=4e9)])
     postgres.add([middle := a_job(after=before.id)])
     last = a_job(after=middle.id)
@@ -205,7 +205,7 @@ def test_a_job_is_added_behind_one_that_is_being_discarded(
 def test_a_job_is_added_behind_one_that_stops(
     how: str, postgres: PostgresStore, server: Server, postgres_url: str
 ) -> None:
-    """It stops as well, because its predecessor has not completed."""
+    """It stops as well, because the job before has not completed."""
     postgres.add([first := a_job()])
     (claim,) = claims_of(postgres)
     postgres.add([middle := a_job(after=first.id)])
@@ -228,7 +228,7 @@ def test_a_job_is_added_behind_one_that_stops(
 def test_the_key_of_a_predecessor_changes_its_owner(
     postgres: PostgresStore, server: Server, postgres_url: str
 ) -> None:
-    """Who follows a job that was not added follows the one that was there, and no later one."""
+    """A follower of a call that was not added follows the existing job, and no later one."""
     postgres.add([a_job(unique_key="k")])
     (claim,) = claims_of(postgres)
     follower = a_job(after=(again := a_job(unique_key="k")).id)
@@ -253,7 +253,7 @@ def test_the_key_of_a_predecessor_changes_its_owner(
 def test_neighbours_are_deleted_while_the_first_ends(
     postgres: PostgresStore, postgres_url: str
 ) -> None:
-    """Three processes change a chain of jobs in any order: the last job is ready in the end."""
+    """Three processes change a line of jobs: in any order, the last job becomes ready."""
     others = [PostgresStore(postgres_url) for _ in range(2)]
     for each in others:
         each.open()

@@ -16,7 +16,7 @@ def note(number: int) -> None:
 
 
 def store_jobs(folder: Path, *jobs: NewJob) -> None:
-    """Put jobs into a store without workers."""
+    """Put jobs into a store that no process serves yet."""
     store = SQLiteStore.from_url(url_in(folder))
     store.open()
     store.add(jobs)
@@ -37,7 +37,7 @@ async def run_all(folder: Path, *jobs: NewJob) -> list[JobState]:
 
 
 def test_an_unknown_state_is_shown_and_hides_nothing(tmp_path: Path) -> None:
-    """There is no such state, so the job counts as failed, and its record says why."""
+    """The job counts as failed, and its record says why."""
     odd, sound = job(1), job(2)
     store_jobs(tmp_path, odd, sound)
     edit(tmp_path, "UPDATE afterword_jobs SET state = 'weird' WHERE id = ?", odd.id)

@@ -1,4 +1,4 @@
-"""A file that is deleted, replaced, or kept from shrinking while the store uses it."""
+"""Files that are deleted, replaced, or kept from shrinking while the store uses them."""
 
 import logging
 import shutil
@@ -65,7 +65,7 @@ LOSSES: dict[str, Any] = {
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_lost_file_is_noticed_by_every_verb(store: SQLiteStore, path: Path, loss: str) -> None:
-    """Queries would show it for ever as it was."""
+    """Otherwise queries would show its old content for ever."""
     LOSSES[loss](path)
 
     for verb in (

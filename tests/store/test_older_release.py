@@ -1,4 +1,4 @@
-"""A release with an older schema works on the same store: a rolling deploy."""
+"""Rolling deploys: a release with an older schema works on the same store."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from afterword.store.protocol import Settlement, Store
 from afterword.store.sqlite.file import _APPLICATION_ID as APPLICATION_ID
 
 LONG = 3600.0
-# What releases without `fence` do when they queue a job again, and when they claim it.
+# Statements of releases without `fence` that queue a job again, and that claim it.
 QUEUED_AGAIN = "UPDATE {jobs} SET state = 'queued', worker = NULL"
 ENDED = """
     INSERT INTO afterword_history (id, task, arguments, queue, priority, state, run_at, attempt,
@@ -26,7 +26,7 @@ CLAIMED = "UPDATE {jobs} SET state = 'running', attempt = attempt + 1, worker = 
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
-    """A store that is open, and one worker of this release."""
+    """An open store with one worker of this release."""
     store = open_store(store_url)
     store.open()
     store.join("new", LONG)
@@ -35,7 +35,7 @@ def store(store_url: str) -> Iterator[Store]:
 
 
 def execute(store_url: str, statement: str) -> None:
-    """What a process of the older release writes."""
+    """Execute a statement of a process of the older release."""
     if store_url.startswith("sqlite"):
         connection = apsw.Connection(store_url.partition(":///")[2])
         connection.execute(statement.format(jobs="afterword_jobs"))
@@ -46,7 +46,7 @@ def execute(store_url: str, statement: str) -> None:
 
 
 def test_an_older_release_may_take_a_job_over(store: Store, store_url: str) -> None:
-    """It leaves the number of the claim before in the row; attempt and worker are others."""
+    """It leaves the old fence in the row, with another attempt and worker."""
     store.add([job := NewJob(id=new_id(), task="app:send")])
     (before,) = store.claim("new", ["default"], 1)
     execute(store_url, QUEUED_AGAIN)
@@ -74,7 +74,7 @@ def test_what_an_older_release_runs_is_recovered(
 def test_a_file_of_schema_9_takes_hand_overs_and_so_do_connections_open_before(
     tmp_path: Path,
 ) -> None:
-    """The text of its tables is changed in place, under the connections of other processes."""
+    """The text of the tables is changed in place, below open connections of other processes."""
     path = tmp_path / "jobs.db"
     before = apsw.Connection(str(path))
     for each in load("afterword.store.sqlite")[:9]:

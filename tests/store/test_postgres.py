@@ -1,4 +1,4 @@
-"""The PostgreSQL store; tests for all stores are in test_contract.py."""
+"""Features of the PostgreSQL store only; test_contract.py tests what all stores share."""
 
 import threading
 import time
@@ -248,7 +248,7 @@ def _crash_before_the_commit(
         store.add([job])
         proxy.swallow()
         cluster.restart("immediate")
-        for _ in range(3):  # one of them gets our number, and is committed
+        for _ in range(3):  # one of them gets our number, and commits
             cluster.execute("SELECT pg_current_xact_id()")
         threading.Timer(2.0, proxy.accept).start()
 
@@ -267,7 +267,7 @@ def test_a_connection_that_says_nothing_is_given_up(proxied: tuple[Proxy, Postgr
 def test_a_process_that_is_stopped_in_a_transaction_loses_it(
     server: Server, store: PostgresStore
 ) -> None:
-    """The server ends a transaction whose process is idle; only if it knows that it is."""
+    """The server ends the transaction of an idle process, if its settings say so."""
     store.join("ann", 60.0)
     store.add([a_job()])
     pid = store._writer.session.server_process
@@ -403,7 +403,7 @@ def test_many_claim_at_once_and_none_gets_the_job_of_another(postgres_url: str) 
 
 @pytest.mark.usefixtures("patient")
 def test_a_follower_added_while_its_predecessor_ends_is_not_forgotten(postgres_url: str) -> None:
-    """The predecessor's end and its follower's beginning are two transactions, in either order."""
+    """The end and the new follower are two transactions, in either order."""
     one, two = PostgresStore(postgres_url), PostgresStore(postgres_url)
     one.open()
     two.open()
@@ -429,14 +429,14 @@ def test_a_follower_added_while_its_predecessor_ends_is_not_forgotten(postgres_u
 
 
 def test_statements_for_others_need_no_driver_of_ours(store: PostgresStore) -> None:
-    """SQLAlchemy's `text` takes them as they are: parameters are `:name`, casts are CAST."""
+    """They work as SQLAlchemy's `text`: parameters are `:name`, casts are CAST."""
     for statement in (*store.adding([a_job()]), store.identifying()):
         assert "::" not in statement.sql
     assert "%" not in text_of("add")
 
 
 def test_a_statement_that_was_refused_often_works_again(store: PostgresStore) -> None:
-    for _ in range(10):  # the driver prepares what it has executed some times
+    for _ in range(10):  # the driver prepares statements that it has executed a few times
         with pytest.raises(StoreError):
             store.add([a_job(arguments="{no json")])
 
@@ -447,7 +447,7 @@ def test_a_statement_that_was_refused_often_works_again(store: PostgresStore) ->
 
 
 class _GivenUp(Exception):
-    """Raised inside a transaction."""
+    """An error inside a transaction."""
 
 
 def _opened(url: str, count: int) -> list[PostgresStore]:
@@ -498,7 +498,7 @@ def test_who_waits_for_a_key_takes_it_when_it_is_given_up(postgres_url: str) -> 
 def test_a_schedule_rule_that_comes_back_starts_anew(
     store: PostgresStore, server: Server, postgres_url: str
 ) -> None:
-    """If another rule was in force while no code had this one."""
+    """Another rule was in force while no code had this one."""
     old = Declared(name="a", task="t", rule="old", words="w", next_at=1.0)
     store.declare([old])
     store.declare([replace(old, rule="new")])
@@ -514,7 +514,7 @@ def test_a_schedule_rule_that_comes_back_starts_anew(
 
 
 def test_a_key_that_is_given_up_meanwhile_is_waited_for(postgres_url: str) -> None:
-    """Who adds it when its job is being asked to end sees that, although it had begun before."""
+    """A caller whose transaction began before the cancellation sees it."""
     one, two = _opened(postgres_url, 2)
     one.join("ann", LONG)
     one.add([old := a_job(unique_key="k")])
@@ -539,7 +539,7 @@ def _waits_for_lock(store: PostgresStore) -> bool:
 
 @pytest.mark.usefixtures("patient")
 def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -> None:
-    """The server undoes one of them; the store says that it may be tried again at once."""
+    """The server undoes one of them; the error says that it may be tried again at once."""
     one, two = _opened(postgres_url, 2)
     both_have_one = threading.Barrier(2)
 
@@ -563,12 +563,12 @@ def test_transactions_that_wait_for_each_other_are_repeated(postgres_url: str) -
 
 
 def test_another_default_isolation_changes_nothing(server: Server, new_postgres_url: str) -> None:
-    """What others have committed since a transaction began has to be seen in it."""
+    """A transaction must see later commits of others."""
     name = database_of(new_postgres_url)
     server.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
     one, two = _opened(new_postgres_url, 2)
     with one.transaction():
-        one.add([a_job()])  # begun
+        one.add([a_job()])  # begins the transaction
         two.add(_keyed("k"))
         (answer,) = one.add(_keyed("k"))
 
@@ -602,7 +602,7 @@ def test_who_stands_still_while_it_claims_holds_up_its_own_key_only(postgres_url
 
 
 def _drain(store: PostgresStore, worker: str, limit: int) -> list[str]:
-    """Its claims, as long as there may be more."""
+    """Repeat until there is no more; returns everything that it gets."""
     taken = [each.id for each in store.claim(worker, ["default"], limit)]
     return [*taken, *_drain(store, worker, limit)] if store.changed() else taken
 
@@ -669,7 +669,7 @@ def test_starts_that_count_no_more_are_purged(store: PostgresStore, server: Serv
 
 
 def test_what_the_first_schema_held_is_kept(new_postgres_url: str) -> None:
-    """The migration adds; jobs that run, wait or have ended go on as they were."""
+    """The migrations only add; running, waiting and ended jobs stay as they were."""
     ids = [new_id() for _ in range(3)]
     first = migrations.load("afterword.store.postgres")[0]
     with psycopg.connect(new_postgres_url, autocommit=True) as connection:
@@ -693,7 +693,7 @@ def test_what_the_first_schema_held_is_kept(new_postgres_url: str) -> None:
 
 
 def test_jobs_of_the_users_transaction_have_keys(store: PostgresStore, postgres_url: str) -> None:
-    """A follower of a job that is not added follows the existing job."""
+    """A follower of a call that was not added follows the existing job."""
     (first,) = _keyed("k")
     store.add([first])
     (again,) = _keyed("k")
@@ -742,7 +742,7 @@ def test_a_claim_that_was_given_back_completes_nothing_there(
 
 
 def test_only_what_writes_is_kept_from_reading_whole_tables(store: PostgresStore) -> None:
-    """Queries of people may read many rows, so the planner is not restricted."""
+    """People's queries may have to read much; for them the planner decides."""
 
     def settings(asked: session.Session) -> list[Any]:
         connection = asked.connection()

@@ -1,6 +1,6 @@
-"""PostgreSQL as people have set it up: a store depends on none of the settings of its database.
+"""Unusual settings of PostgreSQL: a store does not depend on settings of its database.
 
-That the whole contract holds on such a database is in test_contract.py.
+test_contract.py runs the whole contract on such a database.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 def test_text_of_any_script_is_kept(server: Server, hostile_url: str) -> None:
-    """The client's encoding is ours: in LATIN1 the euro could not even be sent."""
+    """The store sets the client's encoding: LATIN1 could not even send a euro sign."""
     with closing(stores_on(server, hostile_url)()) as store:
         store.open()
         job = NewJob(id=new_id(), task="app:send", arguments='{"price":"€ 5 — ж"}')
@@ -88,7 +88,7 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
 
 @pytest.fixture
 def idle(server: Server, postgres_url: str) -> Iterator[tuple[Store, Callable[[], int]]]:
-    """A store that has been used, and what ends its connections as an administrator does."""
+    """A used store, and a function that ends its connections as an administrator does."""
     store = open_store(postgres_url)
     store.open()
     store.find()
@@ -110,7 +110,7 @@ def test_a_connection_that_the_server_ended_fails_no_question(
 def test_what_is_asked_within_a_transaction_is_not_repeated_by_itself(
     idle: tuple[Store, Callable[[], int]],
 ) -> None:
-    """What was written before it is gone with the connection: it would be left out."""
+    """Earlier writes are lost with the connection, and would be left out."""
     store, end_connections = idle
     job = NewJob(id=new_id(), task="app:send")
     ended: list[int] = []

@@ -1,6 +1,6 @@
-"""Several processes' stores at once: limits hold at every moment, keys and occurrences are one's.
+"""Races of several processes' stores: limits always hold, and keys and occurrences are unique.
 
-The stores are in one process here, each with connections of its own and in a thread of its own.
+Here the stores are in one process, each in its own thread, with its own connections.
 """
 
 import random
@@ -37,7 +37,7 @@ def a_job(**changes: object) -> NewJob:
 
 @contextmanager
 def opened(url: str, count: int = PROCESSES) -> Iterator[list[Store]]:
-    """Several stores of one URL, as several processes have them."""
+    """Open several stores of one URL, as several processes do."""
     with ExitStack() as stack:
         stores = []
         for _ in range(count):
@@ -49,7 +49,7 @@ def opened(url: str, count: int = PROCESSES) -> Iterator[list[Store]]:
 
 
 def at_once(act: Callable[[int], T], count: int = PROCESSES) -> list[T]:
-    """What this gives when it is called by several threads at the same time."""
+    """Call a function in several threads at the same time; returns the results."""
     begin = threading.Barrier(count)
 
     def begun(number: int) -> T:
@@ -61,7 +61,7 @@ def at_once(act: Callable[[int], T], count: int = PROCESSES) -> list[T]:
 
 
 class Observer:
-    """Looks again and again how many jobs run with each key and in each queue; keeps the most."""
+    """An observer that counts running jobs by key and queue, and keeps the largest counts."""
 
     def __init__(self, store: Store) -> None:
         self.most: Counter[str] = Counter()
@@ -91,14 +91,14 @@ def _queues(running: object) -> Counter[str]:
 
 
 def work(store: Store, number: int, left: Callable[[], int], queues: list[str]) -> int:
-    """Run what there is to run, as a worker does, until nothing is left; now and then, die."""
+    """Run jobs as a worker does until none is left; die now and then."""
     dice, worker, settled = random.Random(number), new_id(), 0
     store.join(worker, LONG)
     while left():
         claims = store.claim(worker, queues, dice.randint(1, 5))
         time.sleep(dice.random() * 0.01)
         if dice.random() < 0.05:
-            store.leave(worker)  # what it holds is lost, and runs elsewhere
+            store.leave(worker)  # its jobs are lost, and run elsewhere
             worker = new_id()
             store.join(worker, LONG)
         outcome = dice.choice(OUTCOMES)
@@ -136,7 +136,7 @@ def _unfinished(store: Store) -> int:
 
 
 def test_every_place_is_taken(store_url: str) -> None:
-    """A process that could not decide looks again: no place stays empty while a job waits."""
+    """A claim that could not decide tries again, so no slot stays empty while jobs wait."""
     options = JobOptions(limit=10).text()
     with opened(store_url) as stores:
         for number, store in enumerate(stores):
@@ -156,7 +156,7 @@ def test_every_place_is_taken(store_url: str) -> None:
 
 
 def test_no_slot_is_given_twice(store_url: str) -> None:
-    """However many claim at once: so many start at once, and so many in each period after it."""
+    """With any number of claims, exactly so many start at once, and in each later period."""
     options = JobOptions(rate=(5, LONG)).text()
     with opened(store_url) as stores:
         for number, store in enumerate(stores):
@@ -197,7 +197,7 @@ def test_of_those_who_add_a_key_at_once_one_adds_it(store_url: str) -> None:
 
 
 def test_a_key_that_is_added_while_its_job_ends_names_a_job_that_is_there(store_url: str) -> None:
-    """Each caller gets a new job, or the existing one."""
+    """Every caller gets a new job, or one that exists."""
     with opened(store_url, 3) as (working, *adding):
         working.join("ann", LONG)
         ended = threading.Event()
@@ -229,7 +229,7 @@ def test_a_key_that_is_added_while_its_job_ends_names_a_job_that_is_there(store_
 
 
 def test_keys_may_be_added_in_any_order(store_url: str) -> None:
-    """In one batch, no two jobs wait for each other."""
+    """Batches with the same keys do not wait for each other."""
     keys = [str(number) for number in range(10)]
     with opened(store_url) as stores:
 
@@ -245,7 +245,7 @@ def test_keys_may_be_added_in_any_order(store_url: str) -> None:
 
 
 def test_a_follower_of_what_is_there_is_not_forgotten(store_url: str) -> None:
-    """A follower of a job that was not added runs, even if the existing job ends just now."""
+    """A follower of an existing job runs, even if that job ends at the same moment."""
     with opened(store_url, 2) as (one, two):
         one.join("ann", LONG)
         followers = []
@@ -268,7 +268,7 @@ def test_a_follower_of_what_is_there_is_not_forgotten(store_url: str) -> None:
 
 
 def test_who_moves_up_while_what_is_before_ends_is_not_forgotten(store_url: str) -> None:
-    """The job between them is deleted at the moment at which the first one ends."""
+    """The job between them is deleted at the moment when the first one ends."""
     with opened(store_url, 2) as (one, two):
         one.join("ann", LONG)
         lasts = []
@@ -299,7 +299,7 @@ def _run_all(store: Store, worker: str) -> int:
 
 
 def test_every_occurrence_gets_one_job(store_url: str) -> None:
-    """Each occurrence of a schedule has one job, for any number of processes."""
+    """This holds for any number of processes with the schedule."""
     names = [f"schedule {number}" for number in range(3)]
     first, last, step = 1_000_000.0, 1_000_050.0, 1.0
     with opened(store_url) as stores:

@@ -54,7 +54,7 @@ def a_job(**fields: Any) -> NewJob:
 
 
 def of_version(version: tuple[int, int, int]) -> Pysqlite:
-    """This Python's sqlite3, which believes itself to be another release."""
+    """Make this Python's sqlite3 report another version."""
     driver = Pysqlite()
     driver.version = version
     return driver
@@ -103,7 +103,7 @@ def test_apsw_does_not_open_it_before_the_application_has_tables_either(tmp_path
 
 
 def test_one_library_opens_the_file(store: SQLiteStore, path: Path) -> None:
-    """The locks of a transaction hold although the store is opened and closed meanwhile."""
+    """A transaction's locks hold although the store is opened and closed meanwhile."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         other = SQLiteStore.from_url(f"sqlite+pysqlite:///{path}")
@@ -114,7 +114,7 @@ def test_one_library_opens_the_file(store: SQLiteStore, path: Path) -> None:
 
 
 def locked_for_others(path: Path) -> bool:
-    """Whether another process cannot write."""
+    """Return True if another process cannot write."""
     code = (
         "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)"
         ".execute('BEGIN IMMEDIATE')"
@@ -264,7 +264,7 @@ def test_added_jobs_do_not_exist_if_it_does_not(store: SQLiteStore, path: Path) 
 
 
 def test_a_held_job_is_queued_there(store: SQLiteStore, path: Path) -> None:
-    """No claim could be in the user's transaction."""
+    """The user's transaction cannot hold a claim."""
     with closing(sqlite3.connect(path)) as connection:
         execute(connection, store.adding([job := a_job(held=True)]))
         connection.commit()
@@ -273,7 +273,7 @@ def test_a_held_job_is_queued_there(store: SQLiteStore, path: Path) -> None:
 
 
 def claimed(store: SQLiteStore, *jobs: NewJob) -> Claim:
-    """The claim of the first job."""
+    """Claim the first job."""
     store.join("ann", 60)
     store.add(jobs)
     (claim,) = store.claim("ann", ["default"], 10)
@@ -281,7 +281,7 @@ def claimed(store: SQLiteStore, *jobs: NewJob) -> Claim:
 
 
 def complete(store: SQLiteStore, path: Path, claim: Claim, outcome: Outcome) -> bool:
-    """Settle in a transaction of the application's own."""
+    """Settle in the application's own transaction."""
     first, *rest = store.completing(Settlement(claim, outcome))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("INSERT INTO users VALUES ('bob')")

@@ -1,4 +1,4 @@
-"""The SQLite store: the file, its place, its locks, and several processes."""
+"""Features of the SQLite store only: the file, its place, its locks, and many processes at once."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def pragma(store: SQLiteStore, name: str) -> object:
 
 
 def fill(path: Path, jobs: int = 300) -> None:
-    """A store of several pages, checkpointed and closed."""
+    """Make a store of several pages, checkpointed and closed."""
     store = SQLiteStore(path)
     store.open()
     store.add([a_job() for _ in range(jobs)])
@@ -218,7 +218,7 @@ def test_the_database_refuses_a_job_that_waits_for_itself(store: SQLiteStore) ->
 
 @pytest.mark.parametrize("state", ["queued", "running", "failed", "nonsense"])
 def test_the_history_refuses_nonsense(store: SQLiteStore, state: str) -> None:
-    """Unfinished states, and a failure that does not say why."""
+    """It refuses unfinished states, and a failure without an error."""
     job = a_job()
     store.add([job])
     store.join("ann", 60)
@@ -325,7 +325,7 @@ def test_a_file_without_the_right_to_write_is_refused(path: Path) -> None:
 
 @contextmanager
 def not_as_root() -> Iterator[None]:
-    """Root may write anywhere; rights are asked for the real user, so let that be another."""
+    """Run as another user, because root may write anywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -356,7 +356,7 @@ MOUNTS = """\
         ("/mnt/team share/local", "xfs"),
         ("/host", "virtiofs"),
         ("/hosts", "btrfs"),
-        ("/over", "cifs"),  # mounted over another one
+        ("/over", "cifs"),  # mounted over another file system
     ],
 )
 def test_the_file_system_is_that_of_the_innermost_mount(place: str, expected: str) -> None:
@@ -467,7 +467,7 @@ def test_starts_that_count_no_more_are_purged(store: SQLiteStore) -> None:
 
 
 def executed(store: SQLiteStore, statements: Sequence[Statement]) -> None:
-    """What the user's own connection does."""
+    """Execute statements on the user's own connection."""
     connection = apsw.Connection(str(store.path))
     with connection:
         for statement in statements:
@@ -476,7 +476,7 @@ def executed(store: SQLiteStore, statements: Sequence[Statement]) -> None:
 
 
 def test_jobs_of_the_users_transaction_have_keys(store: SQLiteStore) -> None:
-    """A follower of a job that is not added follows the existing job."""
+    """A follower of a call that was not added follows the existing job."""
     first, again = (NewJob(id=new_id(), task="app:send", unique_key="k") for _ in range(2))
     store.add([first])
     follower = NewJob(id=new_id(), task="app:send", after=again.id, tags=("a",))
@@ -545,7 +545,7 @@ def test_a_store_that_is_closed_without_leaving_is_dead(store: SQLiteStore, path
 
 
 def test_a_worker_without_a_lock_has_its_lease(store: SQLiteStore, path: Path) -> None:
-    """It may come from a system that has no such locks."""
+    """It may run on a system without such locks."""
     store.join("ann", 3600.0)
     store.add([NewJob(id=new_id(), task="app:send", held=True)], held_by="ann")
     store.close()
@@ -566,7 +566,7 @@ def test_leaving_removes_the_lock(store: SQLiteStore, path: Path) -> None:
 
 
 def test_the_stores_thread_does_not_wait_for_what_people_read(store: SQLiteStore) -> None:
-    """A query counts a history of millions; leases, claims and cancelling go on."""
+    """While a person counts millions of rows, leases, claims and cancelling go on."""
     store.join("ann", 60.0)
     job = a_job()
     store.add([job])
@@ -608,7 +608,7 @@ def test_claim_reads_the_index_of_ready_jobs_only(store: SQLiteStore) -> None:
 
 
 def copy_job(store: SQLiteStore, job: NewJob, times: int) -> None:
-    """Make the store hold this job so many times more; faster than adding each of them."""
+    """Copy a job many times, which is faster than adding each."""
     connection = store._writer.connection
     columns = [
         str(row[1]) for row in connection.execute("PRAGMA table_info(afterword_jobs)").fetchall()
@@ -701,7 +701,7 @@ def test_finding_nothing_to_recover_takes_no_lock(
 
 
 class Fast(Clock):
-    """An hour ahead of everybody else."""
+    """A clock that is an hour ahead."""
 
     def now(self) -> float:
         return super().now() + 3600

@@ -1,7 +1,7 @@
-"""Random histories of every store agree with the model; AFTERWORD_EXAMPLES asks for more.
+"""Random histories of every store agree with the model; AFTERWORD_EXAMPLES sets their number.
 
-Two PostgreSQL stores on one database meet within transactions: there the answers depend on who
-comes first, so what is compared is what must hold whoever does.
+Two PostgreSQL stores on one database also meet within transactions. There the answers depend on
+the order, so only properties that hold in any order are compared.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from tests.postgres import Server
 from tests.stores import MakeStore, stores_on
 
 EXAMPLES = int(os.environ.get("AFTERWORD_EXAMPLES", "15"))
-MEET = 0.01  # seconds in which the second verb gets as far as the first one's locks
+MEET = 0.01  # seconds within which the second verb reaches the first one's locks
 TRIES = 100  # of a verb that meets the locks of the other store
 
 
@@ -55,7 +55,7 @@ def test_two_stores_that_meet_within_transactions_keep_every_promise(
 
 
 class Side:
-    """One of two stores, in a thread of its own, and the claims that it was given."""
+    """One of two stores, in its own thread, with its claims."""
 
     def __init__(self, store: Store, worker: str) -> None:
         self.store = store
@@ -66,7 +66,7 @@ class Side:
         self.call(lambda: store.join(worker, LONG))
 
     def call(self, verb: Callable[[], object]) -> None:
-        """Do it in the store's thread."""
+        """Call a verb in the store's thread."""
         self.thread.submit(verb).result()
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Act:
-    """A verb, and where its arguments come from."""
+    """A verb, and the source of its arguments."""
 
     verb: str
     index: int
@@ -110,7 +110,7 @@ ACTS = st.builds(
 
 
 class TwoStores(RuleBasedStateMachine):
-    """Verbs of one store while a transaction of the other one is open."""
+    """A machine with verbs of one store while a transaction of the other one is open."""
 
     make_stores: Callable[[], tuple[Store, Store]]
 
@@ -138,7 +138,7 @@ class TwoStores(RuleBasedStateMachine):
         def begin_the_other() -> None:
             if not between:
                 between.append(other.thread.submit(self.insist, other, [inner]))
-                wait(between, MEET)  # not longer: it may be waiting for this very transaction
+                wait(between, MEET)  # not longer: it may wait for this transaction
 
         one.call(lambda: self.insist(one, outer, begin_the_other))
         for each in between:
@@ -148,7 +148,7 @@ class TwoStores(RuleBasedStateMachine):
     def insist(
         self, side: Side, acts: list[Act], between: Callable[[], object] = lambda: None
     ) -> None:
-        """Do all of it in one transaction; again, if it was undone because of the other store."""
+        """Do everything in one transaction; again if the other store has caused a rollback."""
         for _ in range(TRIES):
             claims: list[Claim] = []
             with contextlib.suppress(StoreUnavailable):
@@ -164,7 +164,7 @@ class TwoStores(RuleBasedStateMachine):
         raise AssertionError(f"{acts} met the other store's locks {TRIES} times")
 
     def do(self, side: Side, act: Act) -> Iterator[Claim] | list[Claim]:
-        """One verb; returns the claims that it gives."""
+        """Call one verb; returns the claims that it gives."""
         store, job_id = side.store, self.pick(act.index)
         if act.verb in ("add", "hold"):
             return self.add(side, act)
@@ -203,7 +203,7 @@ class TwoStores(RuleBasedStateMachine):
             store.discard([claim])
 
     def pick(self, index: int) -> str:
-        """A job of the last few, or none."""
+        """Pick one of the last few jobs, or none."""
         recent = self.ids[-6:]
         return recent[index % len(recent)] if recent else ""
 
@@ -213,7 +213,7 @@ class TwoStores(RuleBasedStateMachine):
         return {each.id: each for each in self.sides[0].store.get(self.ids)}
 
     def check(self) -> None:
-        """Whoever came first, each job has one place."""
+        """Check that each job has one place, whatever the order was."""
         records = self.records()
         unfinished = {key: each for key, each in records.items() if not each.state.final}
         orphans = [key for key, each in unfinished.items() if each.after not in {None, *unfinished}]
@@ -225,7 +225,7 @@ class TwoStores(RuleBasedStateMachine):
         assert [fence for fence, count in Counter(self.given).items() if count > 1] == []
 
     def finish(self) -> None:
-        """What is left can all be run to its end."""
+        """Check that all jobs that are left can be run."""
         self.check()
         for side in self.sides:
             side.call(lambda side=side: side.store.leave(side.worker))  # type: ignore[misc]

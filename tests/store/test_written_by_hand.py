@@ -1,4 +1,4 @@
-"""Forged rows: they name no file, and do not stop the processing of others."""
+"""Invalid rows written by hand: they name no file, and stop no loop over the others."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def store(store_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def write(store_url: str, request: pytest.FixtureRequest) -> Write:
-    """Executes a statement about the tables, in SQLite's words, with `?` for values."""
+    """Execute a statement about the tables, in SQLite's dialect, with `?` for values."""
 
     def write(statement: str, *values: Any) -> None:
         if store_url.startswith("sqlite"):
@@ -57,7 +57,7 @@ def a_job(**said: Any) -> NewJob:
 
 
 def lost_job(store: Store) -> NewJob:
-    """A job whose worker has gone."""
+    """Add a job whose worker is gone."""
     job = a_job()
     store.join("ann", LONG)
     store.add([job])
@@ -68,7 +68,7 @@ def lost_job(store: Store) -> NewJob:
 
 
 def add_worker(store: Store, write: Write, worker: str) -> None:
-    """Put a worker on the list that has not renewed for a long time."""
+    """Add a worker that has not renewed its lease for a long time."""
     store.join("model", LONG)
     columns = "host, pid, queues, concurrency, joined_at"
     ended = "0, 0" if "sqlite" in store.url else "0, now() - interval '1 hour'"
@@ -214,7 +214,7 @@ def test_odd_queues_of_a_worker_hide_no_worker(queues: str, store: Store, write:
 def test_a_lost_job_that_cannot_be_moved_keeps_no_other_one(
     store: Store, write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One has ended before, by its id, and so cannot end again."""
+    """Its id is in the history already, so it cannot end again."""
     odd = a_job()
     store.join("ann", LONG)
     store.add([odd])
@@ -262,7 +262,7 @@ def test_a_schedule_that_cannot_make_its_jobs_keeps_no_other_one(
     ]
     scheduler = Scheduler(GroupCommit(store), planned)
     scheduler._declare(store)
-    scheduler._models["dust"] = a_job(tags=("\0",), run_at=-1.0)  # which no store takes
+    scheduler._models["dust"] = a_job(tags=("\0",), run_at=-1.0)  # no store accepts it
     past = "1000000000" if "sqlite" in store.url else "to_timestamp(1000000000)"
     write(f"UPDATE afterword_cursors SET next_at = {past}")
     scheduler._tick(store)
@@ -289,5 +289,5 @@ def test_a_schedule_whose_next_time_cannot_be_goes_on(
 
 @pytest.fixture(autouse=True)
 def _say_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is said once is said again."""
+    """Allow warnings that are given once to be given again."""
     monkeypatch.setattr(telemetry, "_warned", set())

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from afterword.fastapi import BackgroundTasks
 from afterword.pytest_plugin import Jobs
 from tests.under_plugin.shop import (
     add_another,
+    add_from_elsewhere,
     afterword,
     app,
     blocking,
@@ -214,6 +216,16 @@ def test_tasks_run_in_processes_of_their_own(shared_client: TestClient, jobs: Jo
     (job,) = jobs.run()
 
     assert 8 == job.result
+
+
+def test_such_a_process_has_the_stores_of_the_test(shared_client: TestClient, jobs: Jobs) -> None:
+    """It makes an Afterword of its own, which must not use the URL of the real store."""
+    afterword.add_task_sync(add_from_elsewhere, 4)
+    first, second = jobs.run()
+
+    assert [second.id] == [first.result] == [job.id for job in jobs.added(blocking, number=4)]
+    assert [4] == done
+    assert not Path("real.db").exists()
 
 
 @pytest.fixture

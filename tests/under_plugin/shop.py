@@ -82,6 +82,11 @@ def compute(number: int) -> int:
     return 2 * number
 
 
+@task(executor="process")
+def add_from_elsewhere(number: int) -> str:
+    return afterword.add_task_sync(blocking, number).id
+
+
 @app.post("/tasks")
 async def tasks(background_tasks: BackgroundTasks) -> None:
     background_tasks.add_task(slow, 1, note="one")

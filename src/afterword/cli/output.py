@@ -23,6 +23,7 @@ from afterword.telemetry import printable
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(highlight=False, soft_wrap=True, stderr=True)
 
+_NAMED = ("task", "schedule")  # headings of the columns of names with a module
 _SHORTEST_NAME = 12  # characters of a task that are shown, however narrow the terminal is
 _GAP = 2  # spaces between columns
 NOTHING = "-"  # an empty cell, so that columns can be counted
@@ -103,12 +104,17 @@ class Grid:
 
     def _least_width(self) -> int:
         columns = zip(self.headings, zip(self.headings, *self.rows, strict=True), strict=True)
-        least = [
-            min(widest, _SHORTEST_NAME) if heading in self.flexible else widest
-            for heading, cells in columns
-            for widest in [max(map(cell_len, cells))]
-        ]
+        least = [self._least_of(heading, cells) for heading, cells in columns]
         return sum(least) + _GAP * (len(least) - 1)
+
+    def _least_of(self, heading: str, cells: Sequence[str]) -> int:
+        widest = max(map(cell_len, cells))
+        if heading not in self.flexible:
+            return widest
+        if heading in _NAMED:
+            cells = [_function(name) for name in cells]
+            return min(widest, max(_SHORTEST_NAME, *(1 + cell_len(each) for each in cells)))
+        return min(widest, _SHORTEST_NAME)
 
 
 def show_grid(grid: Grid) -> None:
@@ -137,7 +143,7 @@ def as_table(grid: Grid) -> Table:
 
 
 def _cell(heading: str, text: str) -> "Text | _TaskName":
-    if heading in ("task", "schedule"):
+    if heading in _NAMED:
         return _TaskName(text)
     style = _STYLES.get(text, "") if heading == "state" else ""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
@@ -165,10 +171,14 @@ def fitted(name: str, width: int) -> str:
     >>> fitted("shop.orders.mail.send_receipts", 20), fitted("shop.orders.mail.sweep", 5)
     ('….mail.send_receipts', 'sweep')
     """
-    function = name.rpartition(":" if ":" in name else ".")[2]
+    function = _function(name)
     if cell_len(name) <= width:
         return name
     return f"…{name[1 - width :]}" if len(function) < width else function
+
+
+def _function(name: str) -> str:
+    return name.rpartition(":" if ":" in name else ".")[2]
 
 
 def _plain(grid: Grid) -> Iterable[str]:

@@ -1,7 +1,7 @@
 """`afterword show`: everything about one job."""
 
 import json as json_text
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +24,7 @@ from afterword.store.protocol import Store
 from afterword.telemetry import indented
 
 _NEIGHBOURS = 20  # jobs of the same request that are shown
-_SHORT = 2_000  # characters of arguments or of a result that are shown without --full
+_SHORT = 2_000  # characters of arguments, a result or a log that are shown without --full
 
 JobId = Annotated[
     str,
@@ -38,7 +38,7 @@ def show(
         bool,
         typer.Option(
             "--full",
-            help="Print whole arguments and results, and the whole error of each attempt.",
+            help="Print whole arguments and results, and the whole error and log of each attempt.",
         ),
     ] = False,
     url: Url = None,
@@ -56,11 +56,12 @@ def show(
         job = one(store, job_id)
         waiting = why(store, job, clock.now())
         attempts = store.attempts(job.id)
+        logs = store.logs(job.id)
         neighbours = _neighbours(store, job)
     if json:
-        output.print_document(_document(job, waiting, attempts, neighbours))
+        output.print_document(_document(job, waiting, attempts, logs, neighbours))
     else:
-        _show(job, waiting, attempts, full=full)
+        _show(job, waiting, attempts, logs, full=full)
         _show_neighbours(neighbours)
 
 
@@ -74,23 +75,30 @@ def _document(
     job: JobRecord,
     waiting: list[str],
     attempts: Sequence[AttemptRecord],
+    logs: Mapping[int, str],
     neighbours: list[JobRecord],
 ) -> dict[str, Any]:
     return {
         **job_document(job),
         "waiting": waiting,
-        "attempts": [document(each) for each in attempts],
+        "attempts": [{**document(each), "log": logs.get(each.attempt)} for each in attempts],
         "request_jobs": [each.id for each in neighbours],
     }
 
 
 def _show(
-    job: JobRecord, waiting: list[str], attempts: Sequence[AttemptRecord], *, full: bool
+    job: JobRecord,
+    waiting: list[str],
+    attempts: Sequence[AttemptRecord],
+    logs: Mapping[int, str],
+    *,
+    full: bool,
 ) -> None:
     output.show_facts(_facts(job, waiting, clock.now()))
     _show_json("arguments", given_arguments(job.arguments), full)
     _show_json("result", job.result, full)
     _show_attempts(attempts)
+    _show_logs(logs, full=full)
     for each in attempts if full else ():
         if each.error != job.error:
             _show_long(f"error of attempt {each.attempt}", each.error)
@@ -142,9 +150,10 @@ def _disturbances(job: JobRecord) -> str:
 
 
 def _times(job: JobRecord, now: float) -> Iterator[tuple[str, str]]:
+    ended_before = job.finished_at is not None and job.finished_at < job.run_at  # it was cancelled
     for name, at in (
         ("added", job.created_at),
-        ("due", job.run_at),
+        ("due", None if ended_before else job.run_at),
         ("started", job.started_at),
         ("finished", job.finished_at),
     ):
@@ -169,6 +178,17 @@ def _show_json(name: str, text: str | None, full: bool) -> None:
         left = len(shown) - _SHORT
         shown = f"{shown[:_SHORT]}\n... {left:,} more characters: --full shows them"
     _show_long(name, shown)
+
+
+def _show_logs(logs: Mapping[int, str], *, full: bool) -> None:
+    """Show the log of each attempt; without `full`, the end of the last one."""
+    for attempt in sorted(logs) if full else [max(logs)] if logs else []:
+        log = logs[attempt]
+        hidden = 0 if full else max(0, len(log) - _SHORT)
+        before = (
+            f"... {hidden:,} more characters before this: --full shows them\n" if hidden else ""
+        )
+        _show_long(f"log of attempt {attempt}", before + log[hidden:])
 
 
 def _show_long(name: str, text: str | None) -> None:

@@ -28,6 +28,7 @@ import pytest
 from afterword.app import Afterword
 from afterword.pytest_plugin.jobs import Jobs
 from afterword.pytest_plugin.run import PytestRun
+from afterword.store.opening import STORES_OF_TESTS
 
 __all__ = ["Jobs"]
 
@@ -56,18 +57,19 @@ def _begin(config: pytest.Config) -> None:
 
 
 def _running(config: pytest.Config) -> Iterator[None]:
-    given = os.environ.get("AFTERWORD_URL")
+    given = {name: os.environ.get(name) for name in ("AFTERWORD_URL", STORES_OF_TESTS)}
     with tempfile.TemporaryDirectory(prefix="afterword-", ignore_cleanup_errors=True) as folder:
-        # For child processes, and for scripts that tests start.
+        # For scripts that tests start, and applications that have no URL of their own.
         os.environ["AFTERWORD_URL"] = f"sqlite:///{Path(folder) / 'jobs.db'}"
         outer, run = Afterword.test_run, PytestRun(Path(folder))
         config.stash[_run] = Afterword.test_run = run
         yield
         Afterword.test_run = outer
         run.end()
-        del os.environ["AFTERWORD_URL"]
-        if given is not None:
-            os.environ["AFTERWORD_URL"] = given
+        for name, value in given.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @pytest.hookimpl(tryfirst=True)

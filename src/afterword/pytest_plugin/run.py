@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from afterword.model.clock import Clock
 from afterword.model.job import JobRecord, JobState
 from afterword.model.records import Filter
 from afterword.schedules.scheduler import Scheduler
-from afterword.store.opening import open_store
+from afterword.store.opening import STORES_OF_TESTS, open_store
 from afterword.store.paging import pages
 from afterword.store.protocol import Store
 from afterword.store.sqlite import SQLiteStore
@@ -72,11 +74,20 @@ class PytestRun:
 
     def _new_store(self, url: str) -> Store:
         if self._url is not None:
+            self._tell_children()
             return open_store(self._url)
         if url not in self._paths:
             self._paths[url] = self._folder / str(next(self._numbers)) / "jobs.db"
             self._paths[url].parent.mkdir()
+        self._tell_children()
         return SQLiteStore(self._paths[url], self.clock)
+
+    def _tell_children(self) -> None:
+        """Let processes that are started from now on, as for tasks, use the same stores."""
+        stores = {url: f"sqlite:///{path}" for url, path in self._paths.items()}
+        if self._url is not None:
+            stores = dict.fromkeys(self._urls.values(), self._url)
+        os.environ[STORES_OF_TESTS] = json.dumps(stores)
 
     def use_url(self, url: str | None) -> None:
         """Keep all jobs in the store of this URL; None: in files of their own."""

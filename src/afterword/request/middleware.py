@@ -239,7 +239,7 @@ class _Exchange:
                     await outbox.store()
         finally:
             ids = self._end()
-        if ids and outbox.intake.in_test and outbox.intake.started:
+        if ids and outbox.intake.in_test and outbox.intake.stores:
             await self._host.wait_for_tasks(ids)
 
     def _end(self) -> list[str]:

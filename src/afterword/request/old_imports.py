@@ -41,14 +41,14 @@ class OldImport:
     Args:
         place: file and line.
         wrong: the line.
-        right: the import to use instead.
+        right: the lines to write instead.
         routes: each as "POST /users".
         is_own: False in the code of a library.
     """
 
     place: str
     wrong: str
-    right: str
+    right: tuple[str, ...]
     routes: tuple[str, ...]
     is_own: bool
 
@@ -58,8 +58,8 @@ class OldImport:
         return (
             f"The background tasks of {routes} are FastAPI's or Starlette's: they are not stored,"
             f" and are lost when the process dies. Change {self.place}:\n"
-            f"    {self.wrong}  # incorrect!\n"
-            f"    {self.right}  # correct!"
+            f"    {self.wrong}  # incorrect!"
+            + "".join(f"\n    {line}  # correct!" for line in self.right)
         )
 
 
@@ -75,12 +75,12 @@ class _Use:
 
 def find(app: Starlette) -> list[OldImport]:
     """Return the old imports behind the routes of an application, each once."""
-    found: dict[tuple[str, str, str, bool], dict[str, None]] = {}
+    found: dict[tuple[str, str, tuple[str, ...], bool], dict[str, None]] = {}
     import_in = functools.cache(_import_in)  # it parses a whole module
     for use in _uses(app.routes, ""):
         place, wrong = _line_of(use, import_in)
         source = "fastapi" if use.as_parameter else "background"
-        right = f"from afterword.{source} import {use.name}"
+        right = _right(wrong, use.name, f"afterword.{source}")
         is_own = application.is_own(stable_name(use.func.__module__))
         found.setdefault((place, wrong, right, is_own), {})[use.route] = None
     return [
@@ -272,6 +272,25 @@ def _line_of(use: _Use, import_in: Callable[[str, str, bool], int | None]) -> tu
     line = import_in(filename, use.name, use.as_parameter) or _line_in(lines, use)
     text = lines[line - 1].strip() if 0 < line <= len(lines) else use.func.__qualname__
     return f"{_shown(filename)}:{line}", text
+
+
+def _right(wrong: str, name: str, module: str) -> tuple[str, ...]:
+    """Return the lines that take the place of an import; what else it imports stays.
+
+    >>> wrong = "from fastapi import BackgroundTasks, FastAPI"
+    >>> _right(wrong, "BackgroundTasks", "afterword.fastapi")
+    ('from fastapi import FastAPI', 'from afterword.fastapi import BackgroundTasks')
+    """
+    try:
+        (line,) = ast.parse(wrong).body
+    except (SyntaxError, ValueError):  # one of several lines
+        line = None
+    if not isinstance(line, ast.ImportFrom):
+        return (f"from {module} import {name}",)
+    others = [each for each in line.names if each.name != name]
+    ours = [each for each in line.names if each.name == name]
+    parts = [(line.module, others), (module, ours)]
+    return tuple(ast.unparse(ast.ImportFrom(of, names, 0)) for of, names in parts if names)
 
 
 def _file_of(func: FunctionType) -> str:

@@ -3,9 +3,23 @@
 Each store is imported only if it is needed, because PostgreSQL's needs a driver.
 """
 
+import json
+import os
+
 from afterword.errors import ConfigurationError
 from afterword.store.protocol import Store
 from afterword.store.url import masked
+
+STORES_OF_TESTS = "AFTERWORD_STORES_OF_TESTS"  # an environment variable
+
+
+def url_in_child(url: str) -> str:
+    """Return the URL of the store that stands in for this one in processes that tests start.
+
+    The pytest plugin gives it to them, as JSON: {"usual URL": "URL of a store for tests"}.
+    """
+    found: str = json.loads(os.environ.get(STORES_OF_TESTS, "{}")).get(url, url)
+    return found
 
 
 def open_store(url: str) -> Store:

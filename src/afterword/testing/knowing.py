@@ -193,7 +193,7 @@ def check_changed_when_a_follower_is_ready(store: Store) -> None:
 
 def _is_notified(store: Store, heard: threading.Event, every: float) -> bool:
     """Return True if a listener is notified, or finds it out as a worker would."""
-    until = time.monotonic() + 5.0
+    until = time.monotonic() + 30.0
     while time.monotonic() < until:
         if heard.wait(every) or store.changed():
             return True

@@ -153,15 +153,14 @@ def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None
     """This holds for a recovery in any number of steps, of a worker that left or was lost."""
     for leaves in (False, True):
         worker = f"leaves-{leaves}"
-        store.join(worker, SHORT)
+        store.join(worker, LONG)
         store.add(jobs := [a_job() for _ in range(3)])
         expect(3, len(claim(store, worker)), "claims")
         store.retire(worker)
         if leaves:
             store.leave(worker)
         else:
-            store.recover(BATCH, LONG)  # some stores measure for how long they have watched a lease
-            time.sleep(2 * SHORT)
+            store.renew(worker, 0.0)  # its lease has run out
         for _ in jobs:
             expect(1, len(store.recover(1, LONG)), "recovered in a step")
             store.purge(LONG, BATCH)
@@ -172,13 +171,13 @@ def check_all_that_a_retired_worker_leaves_was_interrupted(store: Store) -> None
 
 def check_what_a_retired_worker_leaves_was_interrupted(store: Store) -> None:
     """Jobs of a worker that shut down are queued at once, and no loss is counted."""
-    store.join("ann", lease=SHORT)
+    join(store, "ann")
     job = a_job()
     store.add([job])
     claim_of(store, job)
     store.retire("ann")
     expect([], list(store.recover(BATCH, LONG)), "recovered while the lease holds")
-    time.sleep(2 * SHORT)
+    store.renew("ann", 0.0)  # its lease has run out
     expect([job.id], [each.id for each in store.recover(BATCH, LONG)], "recovered")
     found = record(store, job.id)
     expect((JobState.QUEUED, 0, 1), (found.state, found.lost, found.interrupted), "the record")
