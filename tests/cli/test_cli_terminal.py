@@ -388,6 +388,6 @@ def test_an_export_flows_into_an_import(shell: Shell, tmp_path: Path) -> None:
 
     done = run(["/bin/sh", "-c", f"{COMMAND} export | {COMMAND} import --url {other}"])
 
-    assert "imported 20 jobs, 0 were there already\n" == done.stdout, done.stderr
+    assert "imported 20 jobs, 0 existed already\n" == done.stdout, done.stderr
     listed = piped("jobs", "--json", "--url", other, "--limit", "100").stdout
     assert ids == sorted(json.loads(line)["id"] for line in listed.splitlines())
