@@ -92,7 +92,7 @@ def test_read_only_offers_no_changes(store: Store, url: str, options: tuple[str,
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = warm.run(
         [COMMAND, "dashboard", "--url", f"sqlite:///{tmp_path / 'none.db'}"],
         capture_output=True,
         text=True,

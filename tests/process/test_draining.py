@@ -197,6 +197,7 @@ def test_a_second_ctrl_c_while_a_stream_is_open_fails_no_job(
     assert 0 == found.failures
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # any: processes end alike
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL])
 def test_no_child_process_outlives_its_worker(
     number: signal.Signals, site: Path, store_url: str
