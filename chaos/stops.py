@@ -1,7 +1,7 @@
-"""Run tests while their processes are stopped at random: what assumes speed then fails.
+"""Run tests while their processes are stopped at random: tests that assume speed then fail.
 
-Every second or so, one of the Python processes of the tests, or all of them, get SIGSTOP, and 0.8 s
-later SIGCONT: what a busy machine does to them at its worst, many times a minute.
+Every second or so, one or all of the tests' Python processes get SIGSTOP, and 0.8 s
+later SIGCONT, as if a very busy machine did not run them, many times a minute.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-NAMES = ("python", "pytest", "afterword", "uvicorn")  # what names of processes begin with
+NAMES = ("python", "pytest", "afterword", "uvicorn")  # beginnings of names of processes
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run pytest with the arguments that are not ours; its exit status."""
+    """Run pytest with the arguments that are not ours; returns its exit status."""
     parser = argparse.ArgumentParser(prog="scripts/stops", description=__doc__)
-    parser.add_argument("--seed", type=int, help="decides when who is stopped (random)")
+    parser.add_argument("--seed", type=int, help="decides the stops (default: random)")
     parser.add_argument("--seconds", type=float, default=0.8, help="of each stop (%(default)s)")
     parser.add_argument(
         "--pause", type=float, default=1.2, help="seconds between stops, on average (%(default)s)"
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 def stop_at_random(
     process: "subprocess.Popen[bytes]", dice: random.Random, seconds: float, pause: float
 ) -> int:
-    """Stop and continue what the process has started until it ends; the number of stops."""
+    """Stop and continue descendants of a process until it ends; returns the number of stops."""
     stops = 0
     while not _ends_within(process, dice.uniform(0.0, 2 * pause)):
         pids = [pid for pid in family(process.pid) if _may_be_stopped(pid)]
@@ -52,7 +52,7 @@ def stop_at_random(
 
 @contextmanager
 def stopped(pids: Sequence[int]) -> Iterator[None]:
-    """Let none of the processes run inside of the block."""
+    """Stop these processes during the block."""
     _send(pids, signal.SIGSTOP)
     try:
         yield
@@ -61,9 +61,9 @@ def stopped(pids: Sequence[int]) -> Iterator[None]:
 
 
 def family(pid: int) -> list[int]:
-    """The numbers of a process, of its children, of their children, and so on."""
+    """Return the ids of a process and all its descendants."""
     found = [pid]
-    for each in found:  # grows on the way
+    for each in found:  # it grows during the loop
         with contextlib.suppress(OSError):  # it has ended
             for children in Path(f"/proc/{each}/task").glob("*/children"):
                 found += map(int, children.read_text().split())

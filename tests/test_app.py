@@ -149,7 +149,7 @@ def test_twice_for_one_application_is_refused(tmp_path: Path) -> None:
 def test_after_the_first_request_it_is_too_late(tmp_path: Path) -> None:
     app = FastAPI()
     TestClient(app).get("/")
-    with pytest.raises(ConfigurationError, match="before the application serves its first request"):
+    with pytest.raises(ConfigurationError, match="before the application starts"):
         Afterword(app, url_in(tmp_path))
 
 

@@ -109,7 +109,7 @@ def test_a_def_task_that_awaits_in_the_loop_is_given_back(afterword: Afterword) 
 def test_jobs_that_had_not_started_are_left_to_others(afterword: Afterword) -> None:
     jobs = run_without_stop(afterword, sleep_long, "slow", count=20)
     wait_until(
-        lambda: {*states(afterword, jobs)} == {JobState.QUEUED}, description="nobody holds them"
+        lambda: {*states(afterword, jobs)} == {JobState.QUEUED}, description="no process holds them"
     )
 
 
@@ -176,7 +176,7 @@ def test_a_job_added_after_the_loop_was_closed_is_stored_for_others(afterword: A
     in_a_loop = asyncio.run(afterword.add_task(note_async, "in another loop"))
     wait_until(
         lambda: states(afterword, [later, in_a_loop]) == [JobState.QUEUED] * 2,
-        description="nobody holds them",
+        description="no process holds them",
     )
     run_again(afterword, later, in_a_loop)
 

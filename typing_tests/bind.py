@@ -1,4 +1,4 @@
-"""What a type checker knows of jobs in the user's own transaction. Checked, never run."""
+"""Types of jobs in the user's own transaction. Checked, never run."""
 
 import sqlite3
 from contextlib import AbstractAsyncContextManager, AbstractContextManager

@@ -1,4 +1,4 @@
-"""What a type checker knows of the public API. Checked, never run.
+"""Types of the public API, as a type checker infers them. Checked, never run.
 
 Each `type: ignore` is a call that must be an error: mypy reports one that is not.
 """

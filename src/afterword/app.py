@@ -319,8 +319,9 @@ class Afterword(ScriptTaskAdder):
             )
         if app.middleware_stack is not None:
             raise ConfigurationError(
-                "Afterword(app) must be called before the application serves its first request,"
-                " but this one has served some. Put the call right after `app = FastAPI()`."
+                "Afterword(app) must be called before the application starts, but this one is"
+                " starting (its lifespan is too late) or has started. Put the call right after"
+                " `app = FastAPI()`."
             )
         installed: list[object] = [each.cls for each in app.user_middleware]
         if AfterwordMiddleware in installed:

@@ -108,9 +108,12 @@ async def test_what_is_known_is_left_alone(store_url: str) -> None:
     assert ["runs"] == seen[:1]
 
 
-async def test_a_job_that_is_forgotten_again_and_again_fails(store_url: str) -> None:
+async def test_a_job_that_is_forgotten_again_and_again_fails(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It fails like a job that kills its workers."""
-    async with working(store_url, queues=["other"]) as afterword:
+    monkeypatch.setattr(holdings, "LOOKS", 3)
+    async with working(store_url, lease=0.6, queues=["other"]) as afterword:
         worker, job = afterword.runtime.leases.worker, a_job("cursed")
 
         def claim_and_forget(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Each behaviour is tried with the lifespan run, and with the bare client that never runs it."""
+"""Fixtures that try each behaviour with the lifespan, and with a bare client that never runs it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Where Afterword differs from FastAPI's own tasks on purpose: each a known pain."""
+"""Intended differences from FastAPI's own tasks: each mends a known problem."""
 
 import asyncio
 import functools
@@ -83,7 +83,7 @@ def app() -> FastAPI:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A real uvicorn that refuses the fourth of connections and tasks, as it counts them."""
+    """A real uvicorn that allows at most three connections and tasks together."""
     (tmp_path / "served.py").write_text(SERVED)
     (tmp_path / "ran.txt").touch()
     with running(Server("served:app", tmp_path, arguments=("--limit-concurrency", "3"))) as server:
@@ -91,7 +91,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_a_failing_task_does_not_close_the_connection(server: Server, tmp_path: Path) -> None:
-    """Nor does it reach the server's log as an error of the application."""
+    """It is not in the server's log as an error of the application either."""
     with server.client() as client:
         first = _own_address(client.get("/fail"))
         wait_until((tmp_path / "ran.txt").read_text, description="the task ran")
@@ -102,7 +102,7 @@ def test_a_failing_task_does_not_close_the_connection(server: Server, tmp_path: 
 
 
 def _own_address(response: httpx.Response) -> object:
-    """The client's end of the connection: another port is another connection."""
+    """Return the client's end of the connection: another port is another connection."""
     return response.extensions["network_stream"].get_extra_info("client_addr")
 
 
@@ -114,7 +114,7 @@ def test_a_stream_whose_client_went_away_keeps_its_tasks(server: Server, tmp_pat
 
 
 def test_running_tasks_do_not_count_as_connections(server: Server, tmp_path: Path) -> None:
-    """`--limit-concurrency` answers 503 when FastAPI's own tasks pile up."""
+    """With FastAPI's own tasks, `--limit-concurrency` answers 503 when they pile up."""
     statuses = [httpx.get(f"{server.url}/wait").status_code for _ in range(6)]
     wait_until(
         lambda: (tmp_path / "ran.txt").read_text().count("waiting") == 6,
@@ -244,7 +244,7 @@ def meet() -> None:
 def test_def_tasks_do_not_use_the_threads_of_def_endpoints(
     app: FastAPI, serve_started: Serve
 ) -> None:
-    """Sixty at the same time: FastAPI's have forty threads, which they share with endpoints."""
+    """Sixty run at the same time; FastAPI's share forty threads with endpoints."""
 
     @app.get("/")
     def handler(background_tasks: BackgroundTasks) -> None:

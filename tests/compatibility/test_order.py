@@ -1,4 +1,4 @@
-"""When things happen: stored before the first byte, run after the last dependency has closed."""
+"""The order of events: stored before the first byte, run after the last dependency has closed."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ _sites: list[Site] = []
 
 
 def wait_to_go_on() -> None:
-    """A task that is still running while the test looks at it."""
+    """Run until the test has looked."""
     assert _go_on.wait(60)
     noted.append("went on")
 
@@ -152,7 +152,7 @@ def test_dependencies_close_before_the_tasks_run(app: FastAPI, serve_started: Se
 def test_a_task_finds_the_row_its_request_committed(
     app: FastAPI, serve_started: Serve, engine: Engine, first: str
 ) -> None:
-    """With FastAPI the session commits after the tasks, which find nothing."""
+    """With FastAPI the session commits after the tasks, which find no row."""
 
     def session() -> Iterator[Session]:
         with Session(engine) as session, session.begin():
@@ -343,7 +343,7 @@ def test_without_a_started_application_errors_reach_the_client(
 def test_without_a_started_application_tasks_run_within_the_request(
     app: FastAPI, serve_bare: Serve
 ) -> None:
-    """Before its dependencies close, as with FastAPI."""
+    """They run before its dependencies close, as with FastAPI."""
 
     def resource() -> Iterator[None]:
         yield
@@ -392,7 +392,7 @@ def test_a_task_added_after_the_request_is_stored_at_once(
 
 
 def test_background_tasks_can_be_awaited_by_hand(app: FastAPI, serve: Serve) -> None:
-    """Outside of a request it runs its tasks in order, as Starlette's does."""
+    """Outside of a request they run in order, as Starlette's do."""
     tasks = BackgroundTasks([BackgroundTask(note, "first"), BackgroundTask(note_async, "second")])
     tasks.add_task(note, "third")
 

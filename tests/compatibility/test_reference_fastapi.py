@@ -1,6 +1,6 @@
 """The examples of FastAPI's page on background tasks, with one import changed.
 
-Each is what a reader of that page would have after the change, asked what the page promises. They
+Each is the code of a reader of that page after the change, and must do as the page promises. They
 write a relative `log.txt`, as there.
 """
 

@@ -1,6 +1,6 @@
-"""The promises of Starlette's background tasks, tested with ours.
+"""Starlette's promises for background tasks, tested on ours.
 
-With Starlette's import changed, as raw ASGI applications that know nothing of Afterword, and as
+With Starlette's import changed, as raw ASGI applications without Afterword, and as
 routes of an application that has it.
 """
 
@@ -41,7 +41,7 @@ def failing() -> BackgroundTasks:
 
 
 def raw(make: Make) -> TestClient:
-    """An ASGI application of three lines."""
+    """Make an ASGI application of three lines."""
     noted.clear()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +90,7 @@ def test_a_task_made_before_any_request_serves_every_request() -> None:
 def test_a_task_made_before_any_request_runs_where_starlette_runs_it(
     tmp_path: Path, started: bool
 ) -> None:
-    """It belongs to no request, so nothing can store it with one."""
+    """It belongs to no request, so it cannot be stored with one."""
     task = BackgroundTask(note, "ran")
     with serving(routed(lambda: task), tmp_path, started=started) as site:
         site.client.get("/")

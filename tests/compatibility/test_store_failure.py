@@ -1,4 +1,4 @@
-"""When the store fails, the client learns it: 503, nothing stored, dependencies rolled back."""
+"""Failures of the store: the client gets a 503, nothing is stored, dependencies roll back."""
 
 import subprocess
 from collections.abc import Iterator
@@ -184,13 +184,13 @@ def fill(disk: Path) -> None:
 
 
 async def swallow(request: Request) -> Response:
-    """An ASGI-minded endpoint that answers by itself, and ignores that this failed."""
+    """Answer as an ASGI application, and ignore that this failed."""
     afterword_starlette.BackgroundTask(note, "ran")
     return SwallowingResponse("ok")
 
 
 async def answer_instead(request: Request) -> Response:
-    """One that gives another answer when the first failed."""
+    """Send another answer when the first one failed."""
     afterword_starlette.BackgroundTask(note, "ran")
     return InsteadResponse("ok")
 

@@ -1,4 +1,4 @@
-"""A request that raised stores nothing; one that answered, with any status, keeps its tasks."""
+"""Requests that raised store nothing; those that answered, with any status, keep their tasks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,11 +27,11 @@ FUNCTION_SCOPE: dict[str, Any] = {"scope": "function"} if HAS_FUNCTION_SCOPE els
 
 
 class CustomError(Exception):
-    """Has an exception handler in the applications below."""
+    """An error with an exception handler in the applications below."""
 
 
 def add_one(background_tasks: BackgroundTasks) -> None:
-    """A dependency that adds a task before anything can fail."""
+    """Add a task in a dependency, before anything can fail."""
     background_tasks.add_task(note, "must not run")
 
 
@@ -48,7 +48,7 @@ def app() -> FastAPI:
 
 @pytest.fixture
 def status_of(app: FastAPI, serve: Serve) -> Callable[[], tuple[int, Site]]:
-    """Serve the application, get /, give its status."""
+    """Serve the application and get /; returns the status."""
 
     def get() -> tuple[int, Site]:
         site = serve(app, raise_server_exceptions=False)
@@ -58,7 +58,7 @@ def status_of(app: FastAPI, serve: Serve) -> Callable[[], tuple[int, Site]]:
 
 
 def nothing_is_left(site: Site) -> bool:
-    """Whether no job is stored and nothing ran; what nobody confirmed is removed a moment later."""
+    """Return True if no job is stored and nothing ran; unconfirmed jobs are removed soon."""
     wait_until(lambda: not site.jobs(), description="no job is stored")
     return not noted
 
@@ -149,7 +149,7 @@ def test_a_dependency_that_raises_drops_the_tasks_of_those_before(
 def test_a_failing_function_scope_exit_drops_the_tasks(
     app: FastAPI, status_of: Get, error: Exception, expected: int, first: str
 ) -> None:
-    """Such an exit is where a session commits."""
+    """In such an exit sessions commit."""
 
     def session() -> Iterator[None]:
         yield
@@ -220,7 +220,7 @@ def test_a_refused_websocket_drops_the_tasks(app: FastAPI, serve: Serve) -> None
 
 
 def made_by(make: Callable[[], Any], app: FastAPI, **options: Any) -> None:
-    """A route that adds a task and answers with what `make` gives."""
+    """Make a route that adds a task and answers with the result of `make`."""
 
     @app.get("/", response_model=None, **options)
     def handler(background_tasks: BackgroundTasks) -> Any:
@@ -283,7 +283,7 @@ def test_head_keeps_the_tasks(app: FastAPI, serve: Serve) -> None:
 def test_a_file_answered_with_an_error_keeps_the_tasks(
     app: FastAPI, serve: Serve, tmp_path: Path, requested: str, expected: int
 ) -> None:
-    """Starlette answers a bad Range by itself, and then forgets the response's background."""
+    """Starlette answers a bad Range itself, and then drops the response's background."""
     file = tmp_path / "file.txt"
     file.write_text("content")
     made_by(lambda: FileResponse(file), app)

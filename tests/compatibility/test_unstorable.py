@@ -1,4 +1,4 @@
-"""What cannot be stored runs in the request, in its place in the order; or, strictly, not."""
+"""Calls that cannot be stored: they run in the request, in order, or are refused if strict."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ from tests.sites import fail, note, noted
 
 
 class Session:
-    """A live object that no JSON can hold."""
+    """A live object, which JSON cannot hold."""
 
     def __init__(self) -> None:
         self.open = True

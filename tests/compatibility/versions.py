@@ -1,4 +1,4 @@
-"""What the installed FastAPI can do; the oldest supported release cannot do everything."""
+"""Features of the installed FastAPI, of which the oldest supported release lacks some."""
 
 import inspect
 

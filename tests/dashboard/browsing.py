@@ -35,7 +35,7 @@ CHROMIUM = (
     or shutil.which("chromium")
 )
 ROOT = "/admin/jobs"
-# Without these, Chromium looks for hosts of its maker at every start.
+# Without these, Chromium contacts its maker's hosts at every start.
 OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -58,7 +58,7 @@ class Served:
     """A dashboard behind a server in a thread.
 
     Args:
-        url: of its first screen, without the slash at the end.
+        url: its first screen, without the slash at the end.
     """
 
     url: str
@@ -67,7 +67,7 @@ class Served:
     thread: threading.Thread
 
     def stop(self, timeout: float = 10.0) -> bool:
-        """Ask the server to end, and wait; False: it did not."""
+        """Ask the server to end, and wait; False if it did not end."""
         self.server.should_exit = True
         self.thread.join(timeout)
         return not self.thread.is_alive()
@@ -99,7 +99,7 @@ def serving(store: Store, **options: Any) -> Iterator[Served]:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser without a window."""
+    """Run a browser without a window."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*OPTIONS])
         yield browser
@@ -108,20 +108,20 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass(slots=True)
 class Tab:
-    """A page, and what went wrong in it."""
+    """A page, and its errors."""
 
     page: Page
     trouble: list[str] = field(default_factory=list)
 
     def violations(self, *rules: str) -> list[str]:
-        """What axe finds in the page as it is now, by its rules or only by these."""
+        """Return axe's findings in the page as it is now, by all its rules or only by these."""
         source = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
         self.page.evaluate(source)
         found: list[str] = self.page.evaluate(_AXE, list(rules))
         return found
 
     def overflow(self) -> int:
-        """By how many pixels the page is wider than the window."""
+        """Return the number of pixels by which the page is wider than the window."""
         return int(
             self.page.evaluate(
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -130,7 +130,7 @@ class Tab:
 
 
 def tab_in(context: BrowserContext) -> Tab:
-    """A new tab that notes errors of scripts, of the policy, and dialogs."""
+    """Open a tab that notes dialogs, and errors of scripts and of the policy."""
     tab = Tab(context.new_page())
 
     def note(message: ConsoleMessage) -> None:

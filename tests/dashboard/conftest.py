@@ -1,4 +1,4 @@
-"""Stores for screens, and a dashboard over one, mounted as an application would."""
+"""Stores for screens, and a mounted dashboard on one of them."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -36,19 +36,19 @@ class Site:
 
     Args:
         store: the store behind it.
-        client: a browser on its host, which follows no redirect.
+        client: a browser on its host, which follows no redirects.
     """
 
     store: Store
     client: TestClient
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        """Ask for a screen."""
+        """Get a screen."""
         answer: httpx.Response = self.client.get(ROOT + path, headers=headers)
         return answer
 
     def post(self, path: str, **fields: Any) -> httpx.Response:
-        """Send a form as a page of the dashboard does."""
+        """Send a form, as a page of the dashboard does."""
         kind = {"content-type": "application/x-www-form-urlencoded"}
         headers = {"sec-fetch-site": "same-origin", **kind}
         answer: httpx.Response = self.client.post(ROOT + path, data=fields, headers=headers)
@@ -80,12 +80,12 @@ def site_of(store: Store, *, tasks: Tasks | None = None, **options: Any) -> Site
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Store]:
-    """An open, empty store: one of each."""
+    """An open, empty store, once for each kind."""
     with opened(new_url(request.param, tmp_path, request)) as store:
         yield store
 
 
 @pytest.fixture
 def site(store: Store) -> Site:
-    """A dashboard for an operator, over each store."""
+    """A dashboard for an operator, once for each kind of store."""
     return site_of(store)

@@ -45,10 +45,10 @@ HOSTILE = [
 
 
 class Population:
-    """Fills a store.
+    """A set of jobs in a store.
 
     Args:
-        store: open.
+        store: an open store.
     """
 
     def __init__(self, store: Store) -> None:
@@ -58,13 +58,13 @@ class Population:
         store.take_note(self.worker, None)
 
     def add(self, task: str = "shop.orders:pack_order", **values: object) -> str:
-        """A queued job; its id."""
+        """Add a queued job; returns its id."""
         job = NewJob(**{"id": new_id(), "task": task, **values})  # type: ignore[arg-type]
         self.store.add([job])
         return job.id
 
     def start(self, task: str = "shop.orders:pack_order", **values: object) -> Claim:
-        """A running job."""
+        """Add a running job."""
         queue = str(values.get("queue", "default"))
         job_id = self.add(task, **{"priority": -1000, **values})
         claims = self.store.claim(self.worker, [queue], 1)
@@ -72,18 +72,18 @@ class Population:
         return claims[0]
 
     def end(self, outcome: Outcome, task: str = "shop.orders:pack_order", **values: object) -> str:
-        """A job that has ended so; its id."""
+        """Add a job that has ended with this outcome; returns its id."""
         claim = self.start(task, **values)
         self.store.settle([Settlement(claim, outcome, seconds=0.137)])
         return claim.id
 
     def retrying(self, task: str, **values: object) -> str:
-        """A job whose first attempt has failed."""
+        """Add a job whose first attempt has failed."""
         return self.end(RetryAt(600.0, ERROR), task, **values)
 
 
 def ordinary(store: Store) -> dict[str, str]:
-    """Fill a store like that of a shop; returns ids of jobs, each under a name."""
+    """Fill a store as a shop would; returns ids of jobs by their purpose."""
     people = Population(store)
     request = "req-7f3a9c"
     letter = json.dumps(LETTER)
@@ -141,7 +141,7 @@ def ordinary(store: Store) -> dict[str, str]:
 
 
 def hostile(store: Store) -> list[str]:
-    """Fill a store with text that is not meant well; returns the ids."""
+    """Fill a store with hostile text; returns the ids."""
     people = Population(store)
     ids = []
     for text in HOSTILE:

@@ -1,4 +1,4 @@
-"""Permissions on every route, from every origin and host."""
+"""Access to every route: who may see and change what, also from other sites."""
 
 import hashlib
 import re
@@ -30,7 +30,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def sent(store: Store, url: str, headers: dict[str, str]) -> httpx.Response:
-    """The answer to a form that comes with these headers."""
+    """Send a form with these headers; returns the answer."""
     kind = {"content-type": "application/x-www-form-urlencoded"}
     answer: httpx.Response = site_of(store).client.post(url, headers={**kind, **headers})
     return answer
@@ -38,14 +38,14 @@ def sent(store: Store, url: str, headers: dict[str, str]) -> httpx.Response:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A store with one job; which store it is does not matter here."""
+    """A store with one job; the kind of store does not matter here."""
     with opened(new_file(tmp_path / "jobs.db")) as store:
         yield store
 
 
 @pytest.fixture
 def job_id(store: Store) -> str:
-    """A queued job, and a schedule."""
+    """The id of a queued job; there is also a schedule."""
     schedule = Declared(
         name="default", task="app:f", rule="every 60 seconds", words="Every minute", next_at=0.0
     )
@@ -54,7 +54,7 @@ def job_id(store: Store) -> str:
 
 
 def url_of(route: Route, job_id: str) -> str:
-    """A URL of the route that works."""
+    """Return a working URL of the route."""
     return (
         ROOT
         + route.path.format(job_id=job_id, format="json")
@@ -63,7 +63,7 @@ def url_of(route: Route, job_id: str) -> str:
 
 
 def ask(site: Site, route: Route, job_id: str, **headers: str) -> int:
-    """The status of a request with the route's method."""
+    """Send a request with the route's method; returns the status."""
     answer = site.client.request(
         route.method,
         url_of(route, job_id),
@@ -239,7 +239,7 @@ def needs_a_header(x_user: Annotated[str, Header()]) -> str:
 
 
 class Judge:
-    """An object that is called with the request."""
+    """An object as `authorize`, called with the request."""
 
     def __call__(self, request: Request) -> str | None:
         return request.headers.get("x-user")
@@ -275,7 +275,7 @@ def test_authorize_may_send_people_to_the_log_in_page(store: Store) -> None:
 
 
 class NotLoggedIn(Exception):
-    """An exception of the application, which has a handler for it."""
+    """An exception for which the application has a handler."""
 
 
 def a_stranger(request: Request) -> None:
@@ -402,7 +402,7 @@ def test_a_reader_sees_no_changes(store: Store, job_id: str) -> None:
 
 
 def local(store: Store, host: str = "127.0.0.1", client: str = "127.0.0.1") -> TestClient:
-    """A client of a dashboard that has no `authorize`."""
+    """Return a client of a dashboard without `authorize`."""
     mounted = site_of(store, authorize=None, development=True).client.app
     return TestClient(mounted, base_url=f"http://{host}", client=(client, 50_000))
 

@@ -1,4 +1,4 @@
-"""The audit: changes from everywhere are in it, and its screen, over both stores."""
+"""The audit, and its screen: all changes from all interfaces, on both stores."""
 
 import re
 from typing import Any
@@ -30,7 +30,7 @@ ANN = Actor(name="ann", place="command line")
 
 
 def acts(store: Store) -> list[tuple[str, str, str, str, int]]:
-    """The audit, the oldest action first."""
+    """Return the audit, the oldest action first."""
     return [
         (each.name, each.place, each.action, each.target, each.count)
         for each in reversed(store.audit())
@@ -73,7 +73,7 @@ def test_a_change_of_all_that_match_is_one_action(
     ada.post("/jobs/change/retry", q="task:shop.orders:pack_order")
     ada.post("/jobs/change/cancel", q="arg.user:u1")
 
-    # Not everybody who may see the audit may see arguments.
+    # Some people may see the audit, but not the arguments.
     assert [
         ("ada", "dashboard", "retry", "failed jobs with task shop.orders:pack_order", 3),
         ("ada", "dashboard", "cancel", "queued jobs with argument user", 1),
@@ -120,7 +120,7 @@ def test_what_is_refused_is_not_in_the_audit(store: Store, ada: Site) -> None:
 
 
 class Known(AuthenticationBackend):
-    """Finds the user in a header, as the middleware of an application does."""
+    """A middleware that finds the user in a header."""
 
     async def authenticate(self, conn: HTTPConnection) -> Any:
         name = conn.headers.get("x-user")
@@ -128,7 +128,7 @@ class Known(AuthenticationBackend):
 
 
 def named(store: Store, authorize: Any, **headers: str) -> str:
-    """The name in the audit of a change that is made with these headers."""
+    """Return the name in the audit of a change made with these headers."""
     mounted = site_of(store, authorize=authorize).client.app.routes[0].app  # type: ignore[attr-defined]
     middleware = [Middleware(AuthenticationMiddleware, backend=Known())]
     client = TestClient(Starlette(routes=[Mount(ROOT, mounted)], middleware=middleware))
@@ -181,7 +181,7 @@ def test_a_person_that_makes_no_sense_is_a_mistake(
 
 
 def rows(answer: httpx.Response) -> list[str]:
-    """The words of each row."""
+    """Return the words of each row."""
     found = re.findall(r"<tr>\s*(<td.*?)</tr>", answer.text, re.S)
     return [re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", each)).strip() for each in found]
 

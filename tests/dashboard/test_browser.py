@@ -46,8 +46,8 @@ SCREENS = (
     "/tasks/run?task=shop.mail:send_receipt",
     "/nowhere",
 )
-# Axe takes a second or two for each page: it sees what differs most. In the dark only the colours
-# are others, so only its rules on colours are asked.
+# Axe takes a second or two for each page, so it sees the most different ones. In the dark, only the
+# colours differ, so only its rules on colours are used.
 EXAMINED = {
     "light": SCREENS,
     "dark": [screen for screen in SCREENS if "?" not in screen and "ing}" not in screen],
@@ -65,14 +65,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def served(store: Store) -> Iterator[Served]:
-    """A dashboard over the store."""
+    """A dashboard on the store."""
     with serving(store) as served:
         yield served
 
 
 @pytest.fixture
 def tab(browser: Browser, served: Served) -> Iterator[Tab]:
-    """A tab of its own, in which nothing may go wrong. It is closed before the server ends."""
+    """A tab in which no error may occur. It is closed before the server ends."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     tab = tab_in(context)
     yield tab
@@ -343,7 +343,7 @@ def test_an_open_page_does_not_hold_a_server(browser: Browser, store: Store) -> 
 
 
 def test_many_tabs_do_not_stall(browser: Browser, served: Served) -> None:
-    """More than the six connections that a browser opens to one host."""
+    """There are more than the six connections that a browser opens to one host."""
     Population(served.store).add()
     context = browser.new_context()
     tabs = [tab_in(context) for _ in range(8)]

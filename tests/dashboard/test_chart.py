@@ -1,4 +1,4 @@
-"""Charts are well-formed, fit their picture, and have a summary in words."""
+"""Charts: they are well-formed, fit their picture, and have a description in words."""
 
 import math
 import re
@@ -16,7 +16,7 @@ BAR = re.compile(r"M([\d.]+) ([\d.]+)v([\d.]+)h([\d.]+)v-[\d.]+z")
 
 
 def boxes(path: str) -> list[tuple[float, ...]]:
-    """Left, top, height and width of each bar of a series."""
+    """Return left, top, height and width of each bar of a series."""
     return [tuple(map(float, found)) for found in BAR.findall(path)]
 
 

@@ -1,4 +1,4 @@
-"""The screen of failures, over both stores."""
+"""The screen of failures, on both stores."""
 
 import re
 from html import unescape
@@ -21,7 +21,7 @@ CONNECTION = "httpx.ConnectError: [Errno #] Connection refused by mail.example.o
 
 
 def links(site: Site, path: str, name: str) -> list[str]:
-    """The paths of the links below the root whose text begins so."""
+    """Return the paths, below the root, of links whose text begins with this."""
     every = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', site.get(path).text, re.S)
     hrefs = [href for href, text in every if re.sub("<[^>]*>", "", text).strip().startswith(name)]
     return [unescape(each).removeprefix(ROOT) for each in hrefs]
@@ -61,7 +61,7 @@ def test_a_group_leads_to_its_jobs(site: Site) -> None:
 
 
 def test_a_group_is_retried_after_a_look(site: Site) -> None:
-    """The page before it has the number and the command, and the way leads back to the search."""
+    """The page before the change shows the number and the command, and links to the search."""
     ordinary(site.store)
     path = links(site, "/failures?q=queue:mail", "Retry all")[0]
     page = site.get(path)
@@ -195,7 +195,7 @@ def test_text_of_failures_is_never_markup(site: Site) -> None:
     ids=["long", "one word", "misleading", "quotes", "numbers", "both"],
 )
 def test_links_of_groups_work_whatever_the_error_is(site: Site, error: str) -> None:
-    """Also beside a search that is as long as the form takes."""
+    """They work with a search of the form's full length, too."""
     people = Population(site.store)
     for _ in range(2):
         people.end(Failed(error), "shop:send")

@@ -1,4 +1,4 @@
-"""Changes of all that match, made in parts: each part is short, and together they miss no job."""
+"""Changes of all matching jobs, made in parts: each part is short, and no job is missed."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answers(site: Site, path: str, **fields: str) -> Iterator[httpx.Response]:
-    """The answers to a change and to those that go on with it, as a browser sends them."""
+    """Return the answers to a change and its continuations, as a browser sends them."""
     while True:
         answer = site.post(path, **fields)
         yield answer

@@ -1,4 +1,4 @@
-"""Open pages that get no news: the store is away, the session is over, the job is gone."""
+"""Open pages without news: the store is away, the session is over, the job is gone."""
 
 import re
 import time
@@ -29,7 +29,7 @@ needs_browser = pytest.mark.skipif(
 
 
 class Away:
-    """A store that can be away: each verb fails then, as with a file that is locked."""
+    """A store that can be away: each verb then fails, as with a locked file."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -43,7 +43,7 @@ class Away:
 
 @dataclass(slots=True)
 class Door:
-    """An `authorize` of which the answer changes."""
+    """An `authorize` with a changeable answer."""
 
     answer: str | None = "operate"
 

@@ -24,7 +24,7 @@ def note(text: str) -> None:
 
 
 def client_of(store_url: str) -> tuple[Afterword, TestClient]:
-    """An application with a dashboard under a path."""
+    """Make an application with a dashboard under a path; returns a client."""
     application = FastAPI()
     afterword = Afterword(application, store_url, tasks=[note])
 
@@ -40,7 +40,7 @@ def client_of(store_url: str) -> tuple[Afterword, TestClient]:
 
 
 def state_of(client: TestClient, job_id: str) -> str:
-    """The state that the dashboard's export shows."""
+    """Return the state in the dashboard's export."""
     answer: httpx.Response = client.get("/ops/afterword/jobs/export.json", params={"q": job_id})
     return str(answer.json()[0]["state"])
 
@@ -101,7 +101,7 @@ def test_a_task_is_run_as_add_task_adds_it(store_url: str) -> None:
 def test_it_opens_the_store_itself(store_url: str) -> None:
     afterword, client = client_of(store_url)
 
-    # Without `with`, no lifespan runs: nothing else has opened the store.
+    # Without `with`, no lifespan runs, so nothing else has opened the store.
     assert 200 == client.get("/ops/afterword/").status_code
     afterword.close()
 

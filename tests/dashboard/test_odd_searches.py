@@ -1,4 +1,4 @@
-"""Searches, exports and forms at their edges."""
+"""Searches, exports and forms with unusual values."""
 
 import csv
 import io
@@ -73,7 +73,7 @@ def test_links_find_their_job_whatever_it_is_called(site: Site, text: str) -> No
     for link in links:
         page = site.get(unescape(link)).text
         assert [f"j-{job_id}"] == re.findall(r'id="(j-[^"]*)"', page)
-        # A form carries the search on, and the page before a change does.
+        # A form keeps the search, and so does the page before a change.
         (typed,) = re.findall(r'<input id="q"[^>]* value="([^"]*)"', page)
         assert f"j-{job_id}" in site.get("/jobs?" + urlencode({"q": unescape(typed)})).text
         confirm = site.get("/jobs/change/cancel?" + urlencode({"q": unescape(typed)})).text

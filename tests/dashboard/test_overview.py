@@ -1,4 +1,4 @@
-"""The overview: tiles, charts of a range of time, and what they count, over both stores."""
+"""The overview: tiles, charts of a range of time, and their numbers, on both stores."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""The screens of queues and workers, over both stores."""
+"""The screens of queues and workers, on both stores."""
 
 import re
 
@@ -13,13 +13,13 @@ from tests.dashboard.test_screens import text_of
 
 
 def followed(site: Site, answer: httpx.Response) -> str:
-    """The words of the page to which a change leads."""
+    """Return the words of the page to which a change leads."""
     assert 303 == answer.status_code, answer.text
     return text_of(site.client.get(answer.headers["location"]))
 
 
 def rule_of(store: Store, name: str) -> tuple[bool, int | None]:
-    """If a queue is paused, and its limit."""
+    """Return whether a queue is paused, and its limit."""
     found = [each for each in store.queues() if each.name == name]
     return (found[0].paused, found[0].concurrency) if found else (False, None)
 

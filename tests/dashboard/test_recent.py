@@ -1,10 +1,10 @@
-"""Answers that took long are kept for a while."""
+"""The cache for answers that took long."""
 
 from afterword.dashboard.recent import LONG, TIMES, Recent
 
 
 class Questions:
-    """A question that takes some seconds, by a clock of its own."""
+    """A query that takes some seconds, by its own clock."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""The screen of schedules, over both stores."""
+"""The screen of schedules, on both stores."""
 
 import re
 import time
@@ -19,7 +19,7 @@ DAY = 86_400
 
 
 def declare(store: Store, name: str = "nightly", rule: str = "every 86400 seconds") -> None:
-    """A schedule that is due next day."""
+    """Declare a schedule that is due the next day."""
     next_at = (time.time() // DAY + 1) * DAY
     store.declare(
         [Declared(name=name, task="shop:report", rule=rule, words="Every day", next_at=next_at)]
@@ -27,7 +27,7 @@ def declare(store: Store, name: str = "nightly", rule: str = "every 86400 second
 
 
 def occurred(store: Store, days_ago: int, name: str = "nightly", *, fails: bool = False) -> str:
-    """The ended job of an occurrence at midnight; its id."""
+    """Add the ended job of an occurrence at midnight; returns its id."""
     people = Population(store)
     at = (time.time() // DAY - days_ago) * DAY
     job = NewJob(id=occurrence_id(name, at), task="shop:report", priority=-1000)
@@ -40,7 +40,7 @@ def occurred(store: Store, days_ago: int, name: str = "nightly", *, fails: bool 
 
 
 def dots(text: str) -> list[str]:
-    """The states of the latest occurrences."""
+    """Return the states of the latest occurrences."""
     return re.findall(r'<li class="k-([a-z-]+)" title=', text)
 
 

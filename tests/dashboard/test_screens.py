@@ -1,4 +1,4 @@
-"""The screens and changes of the dashboard, over both stores."""
+"""The screens and changes of the dashboard, on both stores."""
 
 import csv
 import io
@@ -27,14 +27,14 @@ from tests.dashboard.population import HOSTILE, Population, hostile, ordinary
 
 
 def text_of(answer: httpx.Response) -> str:
-    """The words of a page, in one line."""
+    """Return the words of a page, in one line."""
     assert 200 == answer.status_code, answer.text
     body = re.sub(r"<(script|svg|style)\b.*?</\1>", " ", answer.text, flags=re.S)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", body))
 
 
 def shown_ids(answer: httpx.Response) -> list[str]:
-    """The jobs in the rows of a page."""
+    """Return the jobs in the rows of a page."""
     return re.findall(r'<tr id="j-([0-9a-f-]{36})"', answer.text)
 
 
@@ -65,7 +65,7 @@ def test_the_overview_says_what_is_wrong(site: Site) -> None:
 
 
 def test_a_job_that_was_handed_over_is_shown_in_words(site: Site) -> None:
-    """There is a tab for such jobs once there are some, and a mark of its own."""
+    """Such jobs have their own mark, and a tab once there are some."""
     people = Population(site.store)
     people.end(Completed())
     assert "handed over" not in text_of(site.get("/jobs"))
@@ -192,7 +192,7 @@ def test_a_search_without_an_index_looks_at_a_window(
 
 
 def poll(site: Site, answer: httpx.Response) -> httpx.Response:
-    """Ask for news as an open page does."""
+    """Poll for news, as an open page does."""
     url = re.search(r'data-live="([^"]*)" data-tag="([^"]*)"', answer.text)
     assert url
     headers = {"HX-Request": "true", "If-None-Match": url[2].replace("&#34;", '"')}
@@ -451,7 +451,7 @@ def test_large_arguments_are_cut(site: Site) -> None:
 
 
 def deep(levels: int) -> list[object]:
-    """A list in a list, and so on."""
+    """Return a list in a list, and so on."""
     inner: list[object] = []
     for _ in range(levels):
         inner = [inner]

@@ -1,4 +1,4 @@
-"""The statements of each screen: few, as many with many jobs as with few, and in any thread."""
+"""The statements of each screen: few, the same number for many jobs, and in any thread."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ TRANSACTION = ("BEGIN", "COMMIT")
 
 
 class Counting:
-    """A connection that records its statements."""
+    """A connection that notes its statements."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -37,7 +37,7 @@ class Counting:
 
 
 def fill(store: Store) -> str:
-    """Add five times as much of everything, and a job of a request; its id."""
+    """Add five times as much of everything, and a job of a request; returns its id."""
     people = Population(store)
     for number in range(5):
         ordinary(store)
@@ -54,7 +54,7 @@ def fill(store: Store) -> str:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[str]]:
-    """The statements of each screen, for a small and for a large store."""
+    """Return the statements of each screen, for a small and for a large store."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         use = Reader.use
@@ -99,7 +99,7 @@ FOR_ONE_THREAD = VERBS[VERBS.index("transaction") : VERBS.index("changed") + 1]
 def test_screens_ask_only_what_any_thread_may_ask(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store's thread has a connection of its own, which two threads would destroy."""
+    """The store's thread has its own connection, which must not be used by two threads."""
     asked: list[str] = []
     with opened(new_url(kind, tmp_path, request)) as store:
         job_id = Population(store).add(request_id="one")

@@ -1,4 +1,4 @@
-"""The screen of the system, over both stores."""
+"""The screen of the system, on both stores."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The screen of tasks, over both stores."""
+"""The screen of tasks, on both stores."""
 
 import re
 
@@ -28,7 +28,7 @@ LETTER = f"{__name__}:send_letter"
 
 
 def rows(answer: httpx.Response) -> list[str]:
-    """The words of each task."""
+    """Return the words of each task."""
     found = re.findall(r'<tr id="t-\d+">(.*?)</tr>', answer.text, re.S)
     found = [re.sub(r'<title>.*?</title>|<a class="button.*?</a>', "", row) for row in found]
     return [re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", row)).strip() for row in found]
@@ -85,7 +85,7 @@ def test_tasks_of_the_application_show_their_options(store: Store) -> None:
 
 
 def test_without_an_application_no_code_is_looked_at(store: Store) -> None:
-    """Also if the process has a function of that name."""
+    """This holds even if the process has a function of that name."""
     Population(store).add(LETTER)
 
     assert "Send a letter" not in site_of(store).get("/tasks").text

@@ -1,4 +1,4 @@
-"""Tenants see and change their own jobs, and nothing else, on every route and both stores."""
+"""Tenants: they see and change only their own jobs, on every route and both stores."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def site_for(store: Store, tenant: str | None = OURS) -> Site:
 
 
 class Jobs:
-    """A queued, a running and two failed jobs of a tenant."""
+    """The jobs of a tenant: a queued, a running and two failed ones."""
 
     def __init__(self, store: Store, tenant: str) -> None:
         people = Population(store)
@@ -118,7 +118,7 @@ def test_their_own_jobs_are_changed_and_copied(store: Store) -> None:
 def test_a_change_that_would_reach_jobs_of_others_is_refused(
     store: Store, change: str, selected: bool
 ) -> None:
-    """A request has added one job for each of two tenants; the second one follows."""
+    """One request has added a job for each of two tenants; the second one follows."""
     people = Population(store)
     first = people.start("shop:f", tags=(OURS,)) if change == "retry" else None
     own = first.id if first else people.add("shop:f", tags=(OURS,))

@@ -1,4 +1,4 @@
-"""The screen of workers, over both stores."""
+"""The screen of workers, on both stores."""
 
 import pytest
 

@@ -50,7 +50,7 @@ def end(store: Store, *outcomes: Outcome, task: str = "m:f") -> None:
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
-    """The samples of a page, by name and labels, these in the order of their names."""
+    """Return the samples of a page by name and labels, the labels sorted by name."""
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -65,7 +65,7 @@ def shown(store: Store, ended: EndedJobs | None = None) -> dict[tuple[str, ...],
 
 
 def ended_before(store: Store, seconds: float, **changes: Any) -> float:
-    """Store a job that ended then; returns the time, at which the counters count."""
+    """Store a job that ended some time ago; returns the time at which the counters count."""
     (added,) = store.add([NewJob(id=new_id(), task="m:f")])
     (known,) = store.get([added.id])
     ended_at = store.now() - seconds
@@ -125,7 +125,7 @@ def test_what_takes_long_to_count_is_not_counted_at_once_again(
 ) -> None:
     reader = Gauges(lambda: store, store.now)
     seen = []
-    for seconds in (3600.0, -1.0):  # from which on counting is slow
+    for seconds in (3600.0, -1.0):  # longer counts as slow
         monkeypatch.setattr(gauges, "SLOW", seconds)
         for _ in range(2):
             store.add([NewJob(id=new_id(), task="m:f")])
@@ -139,7 +139,7 @@ def test_what_takes_long_to_count_is_not_counted_at_once_again(
 def test_schedules_are_late_if_no_process_is_running(
     lasting: Store, clock: time_machine.Traveller
 ) -> None:
-    """Those that were removed from the code before are forgotten all the same."""
+    """Schedules that were removed from the code before are still forgotten."""
     reader = Gauges(lambda: lasting, lasting.now)
     seen = []
     for name in ("removed", "kept"):
@@ -158,7 +158,7 @@ def test_schedules_are_late_if_no_process_is_running(
 
 
 def test_a_number_is_told_at_zero_before_it_rises(store: Store) -> None:
-    """One that appears out of nothing is no increase for Prometheus."""
+    """To Prometheus, a series that appears at 1 has not increased."""
     end(store, Failed("x"), task="m:new")
     found = shown(store)
 
@@ -169,7 +169,7 @@ def test_a_number_is_told_at_zero_before_it_rises(store: Store) -> None:
 
 @pytest.fixture
 def clock() -> Iterator[time_machine.Traveller]:
-    """A clock that a test sets, a while after the counters began at zero."""
+    """A clock that a test sets, some time after the counters began at zero."""
     with time_machine.travel(PERIOD * 700 + 30.0, tick=False) as clock:
         yield clock
 
@@ -188,7 +188,7 @@ def lasting(file_url: str, clock: time_machine.Traveller) -> Iterator[Store]:
 def test_counters_never_fall_and_are_the_same_everywhere(
     lasting: Store, clock: time_machine.Traveller
 ) -> None:
-    """Minutes are counted, summed up and forgotten meanwhile, and the history is purged."""
+    """Meanwhile minutes are counted, summed up and deleted, and history is purged."""
     ended, seen = EndedJobs(lambda: lasting, lasting.now), []
     for seconds in (100, 1_000, 5_000, 100, 3 * 24 * 3600):
         end(lasting, Completed(), Completed())
@@ -282,7 +282,7 @@ def test_a_store_that_is_away_is_a_503(tmp_path: Path) -> None:
 
 
 def test_a_paused_queue_needs_no_more_workers(store: Store) -> None:
-    """But those that run its jobs must stay."""
+    """The workers that run its jobs must stay."""
     from afterword.exporter.depth import depth
 
     store.add([NewJob(id=new_id(), task="m:f", queue="mail") for _ in range(2)])
@@ -304,7 +304,7 @@ async def _no(_: Request) -> bool:
 
 
 class _No:
-    """A callable that is no coroutine function, although its call makes a coroutine."""
+    """A callable that is not a coroutine function, but whose call makes a coroutine."""
 
     async def __call__(self, _: Request) -> bool:
         return False
@@ -324,7 +324,7 @@ REFUSALS: dict[str, tuple[Callable[[Request], object], int]] = {
 def test_only_true_grants_access(
     store: Store, authorize: Callable[[Request], object], status: int
 ) -> None:
-    """An answer that is true by accident, such as a coroutine, does not grant access."""
+    """An answer that is only truthy, such as a coroutine, does not grant access."""
     gauges, ended = Gauges(lambda: store, store.now), EndedJobs(lambda: store, store.now)
     client = TestClient(exporter(gauges, ended, authorize=authorize), raise_server_exceptions=False)
 

@@ -36,7 +36,7 @@ with_prometheus = pytest.mark.skipif(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A store with something of everything."""
+    """A store with objects of every kind."""
     store = open_store(f"sqlite:///{tmp_path / 'jobs.db'}")
     store.open()
     store.join(WORKER, 60.0, ["default"], 4)
@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def queries() -> list[str]:
-    """What the panels of the dashboard ask, with its variables filled in."""
+    """Return the queries of the dashboard's panels, with the variables filled in."""
     dashboard = json.loads((MONITORING / "grafana.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     return [each.replace("$__rate_interval", "1m").replace("$job", ".*") for each in asked]
@@ -135,7 +135,7 @@ def _is_up(client: httpx.Client) -> bool:
 
 @with_prometheus
 def test_a_real_prometheus_understands_all_of_it(store: Store, tmp_path: Path) -> None:
-    """It reads the page, loads the rules, and has an answer to what each panel asks."""
+    """It scrapes the page, loads the rules, and answers each panel's query."""
     with served(store) as target, prometheus(tmp_path, target) as client:
         wait_until(lambda: _is_up(client), description="Prometheus has read the page")
         wait_until(

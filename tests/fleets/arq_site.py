@@ -22,7 +22,7 @@ async def fail(ctx: dict[str, Any]) -> None:
 
 
 async def note_function(ctx: dict[str, Any], path: str, function: str) -> None:
-    """Has a parameter with a name that arq's `enqueue_job` has, too."""
+    """Note the id; a parameter has the name of one of arq's `enqueue_job`."""
     append(path, f"{ctx['job_id']} {function}")
 
 
@@ -31,7 +31,7 @@ def as_json(value: dict[str, Any]) -> bytes:
 
 
 class JsonSettings:
-    """A worker with a queue and a serializer of its own."""
+    """A worker with its own queue and serializer."""
 
     functions = (note_function,)
     redis_settings = SETTINGS
@@ -42,7 +42,7 @@ class JsonSettings:
 
 
 class WorkerSettings:
-    """A task with the signature that arq needs."""
+    """Settings for the command `arq`."""
 
     functions = (note, fail)
     redis_settings = SETTINGS

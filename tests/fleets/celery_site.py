@@ -38,7 +38,7 @@ def plain(path: str, *, times: int = 1) -> None:
 
 @app.task
 def waits(seconds: timedelta) -> None:
-    """Never runs: Celery's JSON has no form for its argument."""
+    """Never run: Celery's JSON cannot hold its argument."""
 
 
 class Order(BaseModel):
@@ -47,7 +47,7 @@ class Order(BaseModel):
 
 @app.task(pydantic=True)
 def with_model(order: Order) -> None:
-    """Celery makes a dict of the model, and a model of it again in its worker."""
+    """Take a model: Celery sends it as a dict, and its worker makes a model again."""
 
 
 @app.task(ignore_result=True)
@@ -56,7 +56,7 @@ def without_result() -> None: ...
 
 @app.task
 def to_taken_queue() -> None:
-    """Cannot be sent: its queue is there already, with other arguments."""
+    """Never run: its queue exists already, with other arguments."""
 
 
 @shared_task

@@ -1,4 +1,4 @@
-"""Brokers for the tests of fleets; where none is installed, those tests are skipped."""
+"""Brokers for the tests of fleets, which are skipped if none is installed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture
 def ran(tmp_path: Path) -> "Ran":
-    """What the fleet has done."""
+    """A file in which the fleet's tasks note their runs."""
     return Ran(tmp_path / "ran")
 
 

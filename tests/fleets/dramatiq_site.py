@@ -40,4 +40,4 @@ class Report(dramatiq.GenericActor):
 
 @dramatiq.actor
 def waits(seconds: timedelta) -> None:
-    """Never runs: Dramatiq's JSON has no form for its argument."""
+    """Never run: Dramatiq's JSON cannot hold its argument."""

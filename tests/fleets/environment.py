@@ -1,6 +1,6 @@
-"""Packages that clash with ours, installed beside the environments of the benchmark when needed.
+"""Packages that conflict with ours, installed beside the benchmark's environments when needed.
 
-arq needs a Redis client that is older than Celery's. It takes everything else from our environment.
+arq needs an older Redis client than Celery. Everything else comes from our environment.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ FOLDER = ROOT / ".bench"
 
 
 def packages(name: str, *requirements: str) -> str:
-    """The folder in which these are installed; it belongs into the path of a process."""
+    """Return the folder of these packages, for the path of a process; installs them if needed."""
     target, stamp = FOLDER / name / "packages", FOLDER / name / "requirements.txt"
     wanted = "\n".join(requirements)
     if not stamp.exists() or stamp.read_text() != wanted:

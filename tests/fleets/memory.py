@@ -1,4 +1,4 @@
-"""Celery's broker in the memory of this process, its messages, and other brokers."""
+"""Brokers: Celery's in the memory of this process, its published messages, and others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,24 +22,24 @@ def using(url: str) -> Iterator[None]:
 
 @contextmanager
 def in_memory() -> Iterator[None]:
-    """Let Celery use a broker in memory, which is empty."""
+    """Let Celery use an empty broker in memory."""
     with using("memory://"):
         published()
         yield
 
 
 def published() -> list[str]:
-    """The ids of the messages in the queue, which is empty afterwards."""
+    """Return the ids of the messages in the queue, and empty it."""
     return [message.headers["id"] for message in _taken()]
 
 
 def headers(*names: str) -> list[tuple[Any, ...]]:
-    """These headers of the messages in the queue, which is empty afterwards."""
+    """Return these headers of the messages in the queue, and empty it."""
     return [tuple(message.headers[name] for name in names) for message in _taken()]
 
 
 def messages() -> list[Any]:
-    """The bodies of the messages in the queue, which is empty afterwards."""
+    """Return the bodies of the messages in the queue, and empty it."""
     return [message.decode() for message in _taken()]
 
 
@@ -57,7 +57,7 @@ def _taken() -> list[Any]:
 
 
 def take_queue(name: str) -> None:
-    """Declare a queue with arguments that neither Celery nor Dramatiq has."""
+    """Declare a queue with other arguments than those of Celery and Dramatiq."""
     with app.connection_for_write() as connection:
         declared: Any = Queue
         queue = declared(name, queue_arguments={"x-max-length": 9})

@@ -16,9 +16,9 @@ def note(path: str, text: str = "hello") -> str:
 
 @job("mail", connection=Redis(port=9))
 def decorated(path: str) -> None:
-    """A plain function, which RQ's decorator gives a `delay`."""
+    """Do nothing: a plain function that RQ's decorator gives a `delay`."""
 
 
 def hidden(path: str) -> None:
-    """Only the fleet has it: the tests know its path."""
+    """Do nothing: tests know only the path of this function."""
     append(path, "hidden")

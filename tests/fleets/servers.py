@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.helpers import ROOT, free_port, wait_until
 
-STARTS_WITHIN = 120.0  # seconds, on a machine that is busy
+STARTS_WITHIN = 120.0  # seconds, on a busy machine
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # Debian's, without its change of user
 
 
@@ -28,7 +28,7 @@ class Broker:
     """A server process that can be stopped, started again, and frozen.
 
     Args:
-        url: of the broker, as its clients take it.
+        url: the broker's address, for its clients.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Broker:
             self._process = None
 
     def freeze(self) -> None:
-        """Let it be silent: connections are accepted by the kernel, and nothing answers."""
+        """Stop answering: the kernel still accepts connections."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -80,7 +80,7 @@ class Broker:
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[Broker]:
-    """A Redis server that keeps its data when it is stopped."""
+    """Run a Redis server that keeps its data when it is stopped."""
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
@@ -89,7 +89,7 @@ def redis_server(folder: Path) -> Iterator[Broker]:
 
 @contextmanager
 def rabbitmq_server(folder: Path) -> Iterator[Broker]:
-    """A RabbitMQ server of its own: its node, ports and files are those of no other."""
+    """Run a RabbitMQ server with its own node, ports and files."""
     port = free_port()
     environment = {
         "HOME": str(folder),
@@ -117,7 +117,7 @@ def _running(broker: Broker) -> Iterator[Broker]:
 
 @contextmanager
 def worker(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker of another system, started as `python -m ...` from the root of the project."""
+    """Run a worker of another system as `python -m ...` from the root of the project."""
     log = folder / "worker.log"
     with log.open("ab") as output:
         process = subprocess.Popen(

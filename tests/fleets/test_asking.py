@@ -1,4 +1,4 @@
-"""A fleet that does not answer holds up no question for long, and piles none up."""
+"""Queries to a fleet that does not answer: they neither wait long nor pile up."""
 
 import asyncio
 import threading
@@ -32,5 +32,5 @@ async def test_questions_that_wait_too_long_are_not_asked_any_more(
     wait_until(lambda: inquiries._waiting == 0, description="the threads are idle again")
 
     assert [None] * 10 == answers
-    assert len(asked) <= asking._AT_ONCE  # and none of those that nobody waits for any more
+    assert len(asked) <= asking._AT_ONCE  # without those that were given up
     assert await inquiries._within(lambda: ask(10)) is JobState.COMPLETED

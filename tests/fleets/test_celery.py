@@ -1,4 +1,4 @@
-"""Celery tasks that are given to `add_task` are stored, and handed over to their fleet."""
+"""Celery tasks in `add_task`: stored, and handed over to their fleet."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -160,7 +160,7 @@ def test_a_broker_that_is_down_refuses_no_request_and_loses_nothing(site: Fleet,
 
 
 def test_not_started_the_task_is_sent_and_not_run(tmp_path: Path, ran: Ran) -> None:
-    """As with FastAPI, nothing is durable there; but the body runs in the fleet all the same."""
+    """As with FastAPI, it is not durable; but the body still runs in the fleet."""
     with in_memory():
         with serving_fleet(tmp_path, started=False, tasks=[celery_site]) as site:
             post(site, lambda tasks: tasks.add_task(note, ran.path))
@@ -171,7 +171,7 @@ def test_not_started_the_task_is_sent_and_not_run(tmp_path: Path, ran: Ran) -> N
 def test_the_status_api_asks_the_fleet(
     site: Fleet, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its result backend, here one in memory; without one it says "handed_over"."""
+    """It uses the result backend; without one it says "handed_over"."""
     app = FastAPI()
     app.include_router(site.afterword.jobs_router(authorize=lambda: True, ask_fleets=True))
     with in_memory():

@@ -1,4 +1,4 @@
-"""Dramatiq actors that are given to `add_task` are stored, and handed over to their fleet."""
+"""Dramatiq actors in `add_task`: stored, and handed over to their fleet."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -103,7 +103,7 @@ def test_what_cannot_be_sent_is_refused_in_the_route(site: Fleet) -> None:
 
 
 def test_the_result_backend_is_asked(site: Fleet) -> None:
-    """It only shows if there is a result."""
+    """It only knows whether there is a result."""
     remote = remote_task(note)
     assert remote is not None
     assert remote.ask("0190") is None

@@ -1,4 +1,4 @@
-"""The example with a Celery fleet, with everything real: Redis, uvicorn, and a Celery worker."""
+"""The example with a Celery fleet, all real: Redis, uvicorn, and a Celery worker."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A broker that is silent, down or restarted: nothing is lost, and nothing else waits for it."""
+"""Faults of brokers: silent, down or restarted, they neither lose jobs nor delay others."""
 
 import time
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from tests.fleets.site import PATIENCE, Fleet, post, serving_fleet
 from tests.helpers import wait_until
 
 MANY = 100
-SLACK = 30.0  # seconds: what a busy machine adds, but less than if ten calls waited
+SLACK = 30.0  # seconds; for a busy machine, but less than ten waiting calls take
 
 
 @pytest.fixture
 def broker(redis: Broker) -> Iterator[Broker]:
-    """A broker of Celery and RQ, without workers: messages are counted in Redis."""
+    """A broker of Celery and RQ, without workers; its messages are counted in Redis."""
     client = redis_client.Redis.from_url(redis.url)
     client.flushall()
     client.close()
@@ -69,7 +69,7 @@ def test_a_silent_broker_holds_up_no_request_no_task_and_no_shutdown(
                 site.client.__enter__()
             assert {JobState.HANDED_OVER, JobState.COMPLETED} == set(site.states())
 
-    assert arrived(broker) >= 41  # some perhaps twice: what was sent to a silent broker can arrive
+    assert arrived(broker) >= 41  # messages sent to a silent broker may arrive, so some twice
 
 
 def test_a_broker_that_was_down_gets_everything(broker: Broker, site: Fleet, ran: Ran) -> None:
@@ -110,7 +110,7 @@ def test_a_worker_that_died_with_it_is_followed_by_one_that_sends_the_same_id(
     store.open()
     store.join("ghost", 3600.0)
     assert [job_id] == [claim.id for claim in store.claim("ghost", ["default"], 1)]
-    store.leave("ghost")  # after it has sent the job, or before: nothing here can know
+    store.leave("ghost")  # before or after it has sent the job, which cannot be known
     store.close()
 
     with serving_fleet(tmp_path, tasks=[celery_site]) as site:

@@ -1,4 +1,4 @@
-"""A job has one id in its fleet, however its attempts end; after a retry by a person another."""
+"""Ids in fleets: one for each job over all attempts, and another one after a person's retry."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from tests.stores import MakeStore
 
 
 def _leave_behind(store: Store, attempt: Claim) -> None:
-    """The worker shuts down, and does not end it."""
+    """Shut the worker down without ending the job."""
     store.retire(attempt.worker)
     lose(store, attempt)
 

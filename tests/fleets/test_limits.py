@@ -1,4 +1,4 @@
-"""Limits and priorities hold back the hand-over, over all workers, on both stores."""
+"""Limits and priorities of hand-overs, across all workers, on both stores."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -32,7 +32,7 @@ def broker() -> Iterator[None]:
 
 @contextmanager
 def applications(url: str, count: int, **options: Any) -> Iterator[list[Afterword]]:
-    """Applications with a worker each, which share a store."""
+    """Run applications with a worker each, which share a store."""
     with ExitStack() as stack:
         found = []
         for _ in range(count):
@@ -90,7 +90,7 @@ def test_no_more_are_sent_at_a_time_than_the_limit_says(
 def test_a_hand_over_that_fails_gives_its_place_to_the_next(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its next attempt waits for a place again."""
+    """Its next attempt waits for a slot again."""
     monkeypatch.setitem(_options, NAME, None)
     task(plain, limit=1)
     seen: list[str] = []
@@ -116,7 +116,7 @@ def test_a_hand_over_that_fails_gives_its_place_to_the_next(
 def test_the_lowest_priority_is_sent_first(
     store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Among the tasks of fleets and our own."""
+    """The order includes the fleets' tasks and our own."""
     monkeypatch.setitem(_options, NAME, None)
     task(plain, priority=7)
     path = tmp_path / "ours"

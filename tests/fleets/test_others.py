@@ -1,4 +1,4 @@
-"""Tasks of systems that we do not hand over to are refused; their bodies run nowhere."""
+"""Tasks of systems without hand-over: refused, and their bodies do not run."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`add_task` recognises a task of a fleet, or refuses it; no body runs here."""
+"""Tasks of fleets in `add_task`: recognised or refused; no body runs here."""
 
 import subprocess
 import sys
@@ -88,7 +88,7 @@ def test_the_delay_of_a_signature_is_its_task(site: Fleet, ran: Ran) -> None:
 
 
 def test_a_job_that_is_sent_from_its_request_has_its_id_in_the_fleet(site: Fleet, ran: Ran) -> None:
-    """As it does where the application is started."""
+    """The id is the same as in a started application."""
     ids = post(
         site,
         lambda tasks: tasks.add_task(note, ran.path),
@@ -154,7 +154,7 @@ def test_an_actor_that_is_a_class_is_sent(site: Fleet, ran: Ran) -> None:
 
 
 def test_a_shared_task_belongs_to_the_app_in_every_thread(site: Fleet, ran: Ran) -> None:
-    """In a thread other than that of the app, Celery's current app has no broker."""
+    """In threads other than the app's, Celery's current app has no broker."""
     apps: list[Any] = []
     thread = threading.Thread(target=lambda: apps.append(current_app._get_current_object()))
     thread.start()
@@ -181,7 +181,7 @@ def test_a_task_by_its_name_alone_is_that_of_the_one_app(site: Fleet, ran: Ran) 
 
 
 def test_an_error_of_a_task_that_runs_at_once_is_not_one_of_sending(site: Fleet, ran: Ran) -> None:
-    """With `task_always_eager`, as some have it in their tests."""
+    """The setting is `task_always_eager`, which some people use in tests."""
     task(failing)
     conf = celery_app.conf
     conf.task_always_eager = conf.task_eager_propagates = True
@@ -215,7 +215,7 @@ def test_without_a_broker_url_rabbitmq_has_to_confirm() -> None:
 def test_the_functions_of_a_script_have_its_importable_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Other processes import it by that; in each of them `__main__` is another module."""
+    """Other processes import it by that; their `__main__` is another module."""
     monkeypatch.setattr(modules, "_importable_name_of_main", lambda: "script")
 
     def func() -> None: ...

@@ -86,7 +86,7 @@ def test_the_delay_of_a_decorated_function_is_refused(site: Fleet) -> None:
 
 
 class Pool(redis.ConnectionPool):
-    """A pool with rules of its own, as that of Sentinel."""
+    """A connection pool with its own rules, like Sentinel's."""
 
     disconnected = 0
 

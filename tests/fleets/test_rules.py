@@ -1,6 +1,6 @@
-"""Unique keys, limits, rates, priorities and schedules hold for hand-overs, too.
+"""Unique keys, limits, rates, priorities and schedules of hand-overs.
 
-The fleet is Celery's, with its broker in memory: what was published is read from its queue.
+The fleet is Celery's, with its broker in memory; messages are read from its queue.
 """
 
 import sqlite3
@@ -79,7 +79,7 @@ def test_a_rate_holds_back_what_is_published(site: Fleet, monkeypatch: pytest.Mo
 
 
 class Gated:
-    """`apply_async` of a Celery task that waits for the test, and fails the first times."""
+    """An `apply_async` of a Celery task that waits for the test, and fails the first times."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, task: Any, failures: int = 0) -> None:
         self.begun, self.gate = threading.Event(), threading.Event()
@@ -101,7 +101,7 @@ class Gated:
 def test_a_job_that_is_cancelled_while_it_is_sent_is_told_as_it_was(
     site: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its message cannot be taken back: "cancelled" would mean that it does not run."""
+    """Its message cannot be taken back, and "cancelled" would mean that it does not run."""
     gated = Gated(monkeypatch, plain)
     (job_id,) = post(site, lambda tasks: tasks.add_task(plain, "x"))
     assert gated.begun.wait(PATIENCE)
@@ -226,7 +226,7 @@ def test_a_task_of_a_fleet_joins_the_users_transaction(tmp_path: Path) -> None:
 
 
 def test_a_job_by_name_is_checked_as_the_application_would(site: Fleet) -> None:
-    """As `afterword run` and the dashboard make it, from text."""
+    """`afterword run` and the dashboard add such jobs, from text."""
     name = "tests.fleets.celery_site:note"
     job = checked(name, '{"path": "x", "text": "y"}', Injection())
     assert (name, "default") == (job.task, job.queue)

@@ -1,4 +1,4 @@
-"""The thread that sends: it is abandoned when it hangs, and reconnects when it was cut."""
+"""The thread that sends: given up when it hangs, and reconnected when it was cut."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from afterword.model.job import JobState
 
 
 class Fleet(RemoteTask):
-    """A fleet whose connections do as the test says."""
+    """A fleet with connections that the test controls."""
 
     system = "Test"
     name = "test:task"
@@ -90,7 +90,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Moved:
 
 @pytest.fixture
 def impatience(clock: Moved, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """For calls that hang; undone before one that must not fail on a busy machine."""
+    """Short timeouts for calls that hang, undone before calls that must not fail."""
     monkeypatch.setattr(module, "SEND_WITHIN", 0.05)
     return monkeypatch
 
@@ -153,7 +153,7 @@ def test_a_thread_that_hangs_is_abandoned_and_only_a_few_of_them(
 def test_threads_that_hang_for_ever_do_not_end_the_sending(
     fleet: Fleet, clock: Moved, impatience: pytest.MonkeyPatch
 ) -> None:
-    """As those of a client without time limits, whose host is gone."""
+    """A client without timeouts hangs like this when its host is gone."""
     gone = fleet.gate = threading.Event()
     for number in range(MOST_HUNG):
         with pytest.raises(FleetUnavailable, match="did not answer"):

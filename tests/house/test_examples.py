@@ -690,7 +690,7 @@ def test_csv_upload_survives_a_kill(store_url: str, tmp_path: Path) -> None:
 
 
 def test_tutorial_survives_a_kill(store_url: str, tmp_path: Path) -> None:
-    """What the tutorial shows: killed while the cup is brewed, it is ready after the next start."""
+    """As in the tutorial, the server is killed while the cup is brewed, which is then ready."""
     server = Server("examples.tutorial:app", tmp_path)
     with running(server):
         with server.client() as client:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from afterword.store.protocol import Store
 from tests import warm
 from tests.helpers import ROOT
 
@@ -43,6 +44,15 @@ def end(process: Process) -> None:
         process.send_signal(signal.SIGCONT)
         process.kill()
         process.wait()
+
+
+def kill(process: Process, store: Store) -> None:
+    """Kill it, and let nobody wait for the end of its lease."""
+    workers = [each.id for each in store.workers() if each.pid == process.pid]
+    process.kill()
+    process.wait()
+    for each in workers:
+        store.leave(each)
 
 
 # ---------------------------------------------------------------------- in the process

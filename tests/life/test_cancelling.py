@@ -18,7 +18,7 @@ from afterword.model.outcome import RetryAt
 from afterword.store.opening import open_store
 from afterword.store.protocol import STOPPED, Settlement
 from tests.at_work import asked, wait_for
-from tests.life.process import started
+from tests.life.process import kill, started
 from tests.life.site import (
     gate,
     ignore_the_end,
@@ -28,6 +28,7 @@ from tests.life.site import (
     seen,
     serving,
     sleep_long,
+    store_of,
     wait_at_gate,
     working,
 )
@@ -268,13 +269,12 @@ async def test_cancelled_means_cancelled_also_when_the_worker_dies(
     """A job being cancelled is not run again when its lease ends."""
     with script(store_url) as afterword:
         job = await afterword.add_task(note_and_hang, "x")
-        with started("work", store_url, lease=1.0) as process:
+        with started("work", store_url) as process:
             await wait_for(lambda: names(ledger, "begin"), description="it runs")
             process.send_signal(signal.SIGSTOP)  # it cannot react
             await job.cancel("enough")
-            process.kill()
-            process.wait()
-        async with working(store_url, lease=1.0):
+            kill(process, store_of(afterword))
+        async with working(store_url):
             await job.wait(60)
 
     assert (JobState.CANCELLED, 1, "enough") == (job.state, job.attempt, job.error)

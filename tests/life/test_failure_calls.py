@@ -18,8 +18,8 @@ from afterword.in_process import ProcessDied
 from afterword.model.job import NewJob, new_id
 from afterword.worker import worker
 from tests.at_work import store_jobs, wait_for
-from tests.life.process import started
-from tests.life.site import fail, gate, note, serving, sleep_long, wait_at_gate, working
+from tests.life.process import kill, started
+from tests.life.site import fail, gate, note, serving, sleep_long, store_of, wait_at_gate, working
 from tests.life.tasks import at_most_once, names
 
 pytestmark = pytest.mark.anyio
@@ -197,13 +197,12 @@ async def test_a_job_whose_worker_was_lost_is_told_where_it_is_recovered(
     store_url: str, ledger: Path
 ) -> None:
     """A process without a worker is told, too; the reason is the job's error."""
-    async with working(store_url, worker=False, lease=1.0) as afterword:
+    async with working(store_url, worker=False) as afterword:
         afterword.on_failure(tell)
-        with started("work", store_url, lease=1.0) as process:
+        with started("work", store_url) as process:
             job = await afterword.add_task(at_most_once, "x")
             await wait_for(lambda: names(ledger, "begin"), description="it runs")
-            process.kill()
-            process.wait()
+            kill(process, store_of(afterword))
             record, error, attempt = await first_told()
 
     assert (job.id, 1, JobFailed) == (record.id, attempt, type(error))

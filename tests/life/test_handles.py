@@ -168,7 +168,7 @@ def test_a_job_says_how_far_it_is(store_url: str) -> None:
     assert [0.25, None] == [each.ratio for each in progress if each]
 
 
-# ---------------------------------------------------------------------- nobody to ask
+# ---------------------------------------------------------------------- calls that are not stored
 
 
 async def test_a_call_that_cannot_be_stored_says_so_when_it_is_asked(file_url: str) -> None:

@@ -425,5 +425,5 @@ async def test_a_redaction_that_hangs_is_not_waited_for_for_long(
 
     assert [JobState.FAILED] * 8 == [job.state for job in jobs]
     assert all("not kept" in (job.error or "") for job in jobs)
-    assert len(hung) <= 2  # both slots, at the same time
+    assert len(hung) <= 4  # of eight: those that fail before the first second is over
     assert "RuntimeError: a" not in caplog.text

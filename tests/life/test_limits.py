@@ -10,8 +10,8 @@ import pytest
 from afterword import Job, JobState, task
 from afterword.fastapi import BackgroundTasks
 from tests.at_work import wait_for
-from tests.life.process import started
-from tests.life.site import PATIENCE, gate, job_of, script, serving, working
+from tests.life.process import kill, started
+from tests.life.site import PATIENCE, gate, job_of, script, serving, store_of, working
 from tests.life.tasks import (
     alone,
     alone_until_killed,
@@ -131,10 +131,9 @@ async def test_a_worker_that_is_killed_gives_its_place_back(store_url: str, ledg
     with script(store_url) as afterword:
         job = await afterword.add_task(alone_until_killed, "killed", hangs=True)
         others = [await afterword.add_task(alone_until_killed, f"{n}") for n in range(3)]
-        with started("work", store_url, lease=2.0) as process:
+        with started("work", store_url) as process:
             await wait_for(lambda: names(ledger, "begin"), description="it runs")
-            process.kill()
-            process.wait()
+            kill(process, store_of(afterword))
         async with working(store_url):
             for each in (job, *others):
                 await each.wait(60)

@@ -72,7 +72,7 @@ async def test_what_gets_no_slot_is_given_back_and_its_attempt_does_not_count(
         the_store.append(store_of(afterword))
         await wait_for(has_begun, description="the long task has begun")
         async with working(store_url, concurrency=1) as other:
-            await wait_for(lambda: len(seen) == LATE, description="somebody else runs them")
+            await wait_for(lambda: len(seen) == LATE, description="another worker runs them")
             await wait_for(
                 lambda: all(each.state.final for each in records_of(other, ids)),
                 description="they are on record",

@@ -11,7 +11,7 @@ import pytest
 from afterword import Afterword, Cancel, Job, JobState, Retry, current_task, task
 from afterword.fastapi import BackgroundTasks
 from tests.at_work import asked, wait_for
-from tests.life.process import started
+from tests.life.process import kill, started
 from tests.life.site import (
     PATIENCE,
     fail,
@@ -313,11 +313,10 @@ async def test_a_task_says_whether_it_may_run_again_when_its_worker_died(
     """At least once is the default; `on_crash="fail"` means at most once."""
     with script(store_url) as afterword:
         job = await afterword.add_task(func, "x")
-        with started("work", store_url, lease=1.0) as process:
+        with started("work", store_url) as process:
             await wait_for(lambda: names(ledger, "begin"), description="it runs")
-            process.kill()
-            process.wait()
-        with started("work", store_url, lease=1.0):
+            kill(process, store_of(afterword))
+        with started("work", store_url):
             await wait_for(
                 lambda: (
                     len(names(ledger, "begin")) == runs

@@ -631,7 +631,7 @@ def work(name: str) -> None:
     if not Path("go").exists():
         os._exit(9)
     Path("doing").write_text(name + " " + __name__)
-    Path("doing").rename("done")  # whoever sees it sees all of it
+    Path("doing").rename("done")  # readers see the whole file or none
 
 
 @app.post("/")

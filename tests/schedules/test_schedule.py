@@ -1,7 +1,7 @@
-"""Due times of schedules, and the treatment of missed occurrences.
+"""Schedules: the times at which they are due, and missed occurrences.
 
-The oracle for cron is written from its definition: it walks through every minute of real time and
-looks at the clock on the wall. It knows nothing of cronsim; expressions are made together with the
+The oracle for cron follows its definition: it goes through every minute of real time, and looks at
+the wall clock. It does not use cronsim; expressions are generated together with the
 sets of numbers that they mean.
 """
 
@@ -32,24 +32,24 @@ LARGEST = 366 * DAY
 
 
 def at(text: str) -> float:
-    """Seconds since 1970 of a time with its offset."""
+    """Return the seconds since 1970 of a time with an offset."""
     return datetime.fromisoformat(text).timestamp()
 
 
 def shown(seconds: float, zone: str) -> str:
-    """What clocks and calendars show, with the offset."""
+    """Return the time that clocks and calendars show, with the offset."""
     return datetime.fromtimestamp(seconds, ZoneInfo(zone)).isoformat(" ", "minutes")
 
 
 def following(rule: Rule, after: float) -> Iterator[float]:
-    """The occurrences of a rule, without end."""
+    """Yield the occurrences of a rule, without end."""
     while True:
         after = rule.next_after(after)
         yield after
 
 
 def between(rule: Rule, after: float, until: float) -> list[float]:
-    """The occurrences after one time, up to and with another, asked for one by one."""
+    """Return the occurrences after one time, up to another, asked for one by one."""
     found = []
     for each in following(rule, after):
         if each > until:
@@ -77,7 +77,7 @@ class Meaning:
         return minute[0] == "*" or hour[0] == "*"
 
     def is_shown(self, wall: datetime) -> bool:
-        """Whether the expression names what clock and calendar show."""
+        """Return True if the expression matches this time on clock and calendar."""
         _, _, day, _, weekday = self.expression.split()
         either = [wall.day in self.days, wall.isoweekday() % 7 in self.weekdays]
         on_this_day = all(either) if "*" in (day[0], weekday[0]) else any(either)
@@ -86,7 +86,7 @@ class Meaning:
 
 
 def oracle(meaning: Meaning, zone: str, after: float, until: float) -> list[float]:
-    """The occurrences after one time, up to and with another, minute by minute."""
+    """Return the occurrences after one time, up to another, minute by minute."""
     tz = ZoneInfo(zone)
     start = int(after // MINUTE + 1) * MINUTE
     return [
@@ -97,7 +97,7 @@ def oracle(meaning: Meaning, zone: str, after: float, until: float) -> list[floa
 
 
 def occurs(meaning: Meaning, wall: datetime, before: datetime) -> bool:
-    """Whether an occurrence happens when the clock comes to show this, a minute after `before`."""
+    """Return True if there is an occurrence at this minute; `before` is the minute before."""
     if meaning.follows_the_clock():
         return meaning.is_shown(wall)
     time, skipped = before.replace(tzinfo=None, fold=0), []
@@ -113,7 +113,7 @@ ANY_WEEKDAY = st.just(("*", {*range(7)}))
 
 @st.composite
 def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
-    """A field that may have the values from low to high, and its meaning."""
+    """Generate a field with values from low to high, and its meaning."""
     kind = draw(st.sampled_from(["*", "*", "*/n", "list", "a-b", "a-b/n", "a/n"]))
     if kind == "*":
         return "*", set(range(low, high + 1))
@@ -134,7 +134,7 @@ def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
 
 @st.composite
 def meanings(draw: st.DrawFn) -> Meaning:
-    """Any expression of numbers, lists, ranges and steps."""
+    """Generate any expression of numbers, lists, ranges and steps."""
     minute, minutes = draw(fields(0, 59))
     hour, hours = draw(fields(0, 23))
     day, days = draw(ANY_DAY | fields(1, 31))
@@ -169,7 +169,7 @@ CHANGES = [
 
 
 def existing(meaning: Meaning, zone: str) -> Cron | None:
-    """The rule, unless it names days that no month has."""
+    """Return the rule, unless it names days that no month has."""
     try:
         return Cron(meaning.expression, zone)
     except ConfigurationError:
@@ -195,7 +195,7 @@ def existing(meaning: Meaning, zone: str) -> Cron | None:
 def test_cron_agrees_with_the_clock_on_the_wall(
     meaning: Meaning, change: tuple[str, str], offset: int
 ) -> None:
-    """For a day and a half around a change of the clocks."""
+    """The time span is a day and a half around a change of the clocks."""
     zone, changed_at = change
     after = at(changed_at) + offset
     until = after + 36 * HOUR
@@ -211,7 +211,7 @@ def test_cron_agrees_with_the_clock_on_the_wall(
 @settings(deadline=None, max_examples=100)
 @given(meanings(), st.integers(0, 4_000_000_000), st.integers(1, 20 * DAY))
 def test_cron_agrees_with_the_calendar(meaning: Meaning, after: int, seconds: int) -> None:
-    """For some days, anywhere in the next decades; the oracle reads no calendar either."""
+    """The time span is some days in the next decades; the oracle uses no calendar either."""
     rule = existing(meaning, "UTC")
     if rule is None:
         return
@@ -461,7 +461,7 @@ def test_an_interval_in_place_of_an_expression_is_told_its_name(value: Any) -> N
     ],
 )
 def test_a_mistake_is_refused_where_it_is_made(options: Any, said: str, tmp_path: Path) -> None:
-    """The traceback shows the line of the schedule, and not the start of the application."""
+    """The traceback shows the line of the schedule instead of the application's start."""
     afterword = Afterword(url=f"sqlite:///{tmp_path / 'jobs.db'}")
     with pytest.raises(ConfigurationError, match=said):
         afterword.every(seconds=30, **options)(at)
@@ -545,7 +545,7 @@ except MissingExtra as error:
 
 
 def test_a_computer_without_zones_is_told_what_to_install() -> None:
-    """Windows has none, nor have the smallest of containers. UTC needs none."""
+    """Windows and small containers have no zones. UTC needs none."""
     command = [sys.executable, "-c", WITHOUT_ZONES]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
@@ -650,7 +650,7 @@ def test_a_schedule_has_one_rule(arguments: dict[str, Any], message: str) -> Non
 
 
 def schedule(rule: Rule | None = None, **options: Any) -> Schedule:
-    """A schedule, once an hour if nothing else is said."""
+    """Return a schedule, by default once an hour."""
     values = {"name": "sweep", "task": "app:sweep", "rule": rule or Every(HOUR)}
     return Schedule(**{**values, **options})
 
@@ -709,7 +709,7 @@ def test_an_occurrence_on_time_is_created_under_each_policy(missed: Missed, now:
 def test_the_policy_decides_about_what_was_missed(
     missed: Missed, expected: tuple[float, ...]
 ) -> None:
-    """Down from before 2 until half past 5."""
+    """No process ran from before 2:00 until 5:30."""
     firing = plan_firing(schedule(missed=missed), 2 * HOUR, 5.5 * HOUR)
 
     assert Firing(expected, 6 * HOUR, 4) == firing
@@ -726,7 +726,7 @@ def test_the_policy_decides_about_what_was_missed(
 def test_what_is_on_time_is_created_beside_what_was_missed(
     missed: Missed, expected: tuple[float, ...]
 ) -> None:
-    """Down from before 2 until a minute past 5."""
+    """No process ran from before 2:00 until 5:01."""
     firing = plan_firing(schedule(missed=missed), 2 * HOUR, 5 * HOUR + 60)
 
     assert Firing(expected, 6 * HOUR, 3) == firing
@@ -754,7 +754,7 @@ def test_a_process_that_was_down_for_decades_creates_the_latest() -> None:
 
 
 def test_what_was_planned_is_created_although_zones_have_changed() -> None:
-    """The cursor was set with other data: the rule does not know its time any more."""
+    """The cursor was set with other zone data, in which the rule had this time."""
     daily = schedule(Cron("0 8 * * *"))
 
     firing = plan_firing(daily, at("2026-05-01T07:00Z"), at("2026-05-01T07:00:05Z"))
@@ -788,7 +788,7 @@ STEPS = st.one_of(
 
 
 def expected_firing(schedule: Schedule, due_at: float, now: float) -> Firing:
-    """The jobs to be created, by the rules of the documentation."""
+    """Return the expected firing, by the rules in the documentation."""
     upcoming = [due_at, *between(schedule.rule, due_at, now)]
     reached = [each for each in upcoming if each <= now]
     on_time = [each for each in reached[-schedule.limit :] if each >= now - schedule.grace]
@@ -816,7 +816,7 @@ def test_firing_agrees_with_the_documentation(
 def test_nothing_is_created_twice_whatever_clocks_do(
     schedule: Schedule, steps: list[float]
 ) -> None:
-    """The cursor grows with each firing, all that is created is due, and in order."""
+    """The cursor grows with each firing; created occurrences are due, and in order."""
     created: list[float] = []
     cursor, now = schedule.rule.next_after(BEGIN), BEGIN
     for step in steps:
@@ -861,7 +861,7 @@ def test_the_id_of_an_occurrence_is_a_uuid_of_version_7_and_of_its_time(
 
 
 def test_the_id_of_an_occurrence_is_the_same_everywhere() -> None:
-    """In every process, and in every release: a job of the one before must not be made again."""
+    """It is the same in every process and release, so no job is made again."""
     assert "015d3ef7-9800-70c5-82b2-f2aff3d2e83a" == occurrence_id("sweep", 1_500_000_000)
 
 

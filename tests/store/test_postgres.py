@@ -665,6 +665,24 @@ def test_starts_that_count_no_more_are_purged(store: PostgresStore, server: Serv
     assert [(f"{LONG}",)] == server.execute("SELECT key FROM afterword.rates", database)
 
 
+def _end(store: PostgresStore, count: int) -> None:
+    store.add([a_job() for _ in range(count)])
+    store.settle([_completed(each) for each in store.claim("ann", ["default"], count)])
+
+
+def test_a_purge_keeps_its_limit_where_the_history_was_just_small(
+    store: PostgresStore, server: Server
+) -> None:
+    """As the planner last knew it; then many jobs have ended, before it has looked again."""
+    database = database_of(store.url)
+    store.join("ann", LONG)
+    _end(store, 1)
+    server.execute("ANALYZE afterword.history", database)
+    _end(store, 9)
+
+    assert [2, 2, 6] == [store.purge(0.0, 2), store.purge(0.0, 2), store.purge(0.0, 100)]
+
+
 # ---------------------------------------------------------------------- schemas
 
 

@@ -1,4 +1,4 @@
-"""The application's own modules, for all ways to install it and its libraries."""
+"""The application's own modules, in all ways to install it and its packages."""
 
 import importlib
 import os
@@ -30,7 +30,7 @@ MAIN = (
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder; nothing is registered, and no module is the application's."""
+    """An empty folder, an empty registry, and no application modules."""
     monkeypatch.chdir(tmp_path)
     for registry in ("_registered", "_duplicates", "_added"):
         monkeypatch.setattr(names, registry, {})
@@ -55,7 +55,7 @@ def tree(folder: Path, files: dict[str, str]) -> Path:
 
 
 def load(*modules: str, folders: tuple[Path, ...]) -> None:
-    """Import modules as from these entries of `sys.path`; the first one makes an Afterword."""
+    """Import modules with these entries of `sys.path`; the first module makes an Afterword."""
     sys.path[:0] = [str(each) for each in folders]
     importlib.invalidate_caches()
     for each in modules:
@@ -63,7 +63,7 @@ def load(*modules: str, folders: tuple[Path, ...]) -> None:
 
 
 def may_call(module: str) -> bool:
-    """Whether stored text may call `work` of a module; to add it must be refused if it may not."""
+    """Return True if stored text may call `work` of a module; otherwise adding it must fail."""
     func = sys.modules[module].__dict__["work"]
     try:
         assert resolve(f"{module}:work") is func
@@ -114,7 +114,7 @@ METADATA = {"library-1.0.dist-info/METADATA": "Name: library\nVersion: 1.0\n"}
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        "venv/lib/python3/site-packages",  # also: what a venv sees of the system's
+        "venv/lib/python3/site-packages",  # also the system's packages in a venv
         "usr/lib/python3/dist-packages",
         "home/.local/lib/python3/site-packages",  # pip install --user
         "target",  # pip install --target, on PYTHONPATH; without its metadata, too
@@ -135,7 +135,7 @@ def test_what_is_installed_elsewhere_is_not_called(way: str, elsewhere: str, pla
 def test_where_packages_are_installed_only_the_own_package_counts(
     way: str, metadata: dict[str, str], place: Path
 ) -> None:
-    """`pip install .`, and `pip install --target .` beside the application."""
+    """Examples are `pip install .`, and `pip install --target .` in the application."""
     files, (main, other) = WAYS[way]
     load(main, other, "library", folders=(tree(place, {**files, **LIBRARY, **metadata}),))
 
@@ -146,7 +146,7 @@ def test_where_packages_are_installed_only_the_own_package_counts(
 
 @pytest.mark.parametrize("metadata", [METADATA, {}])
 def test_archives(metadata: dict[str, str], place: Path) -> None:
-    """As zipapp makes them: with the application only, or with all it needs."""
+    """They are made as zipapp does: the application alone, or with all its packages."""
     files, modules = WAYS["a-package"]
     with zipfile.ZipFile(place / "app.pyz", "w") as archive:
         for name, code in {**files, "beside.py": CODE, "library/__init__.py": CODE}.items():
@@ -162,7 +162,7 @@ def test_archives(metadata: dict[str, str], place: Path) -> None:
 def test_where_afterword_comes_from_everything_is_installed(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PEX, shiv and PyInstaller unpack all into one folder, and may leave out the metadata."""
+    """PEX, shiv and PyInstaller unpack everything into one folder, perhaps without metadata."""
     files, modules = WAYS["a-package"]
     folder = tree(place / "unpacked", {**files, **LIBRARY})
     monkeypatch.setattr(application, "_INSTALLED", ("library",))
@@ -208,7 +208,7 @@ def test_what_pip_installs_is_not_called(options: list[str], place: Path) -> Non
 
 
 def test_system_packages_of_a_virtual_environment(place: Path) -> None:
-    """As the interpreter itself sees them, in a process of its own."""
+    """A separate process shows what the interpreter itself sees."""
     code = (
         "import library, main\n"
         "from afterword.tasks.registry import resolve\n"
@@ -243,7 +243,7 @@ def test_system_packages_of_a_virtual_environment(place: Path) -> None:
 
 @pytest.fixture
 def library(place: Path) -> ModuleType:
-    """A library in a folder of its own, which no application has named."""
+    """A library in its own folder, which no application has named."""
     load("library", "library.inner", folders=(tree(place / "target", LIBRARY),))
     return sys.modules["library"]
 
@@ -348,7 +348,7 @@ def send() -> None: ...
 
 
 def test_a_script_may_add_what_is_not_installed(place: Path) -> None:
-    """It runs no jobs, so it needs no list of the application's modules."""
+    """It runs nothing, so the application's modules are not needed and not called."""
     folders = (
         tree(place / "site", WAYS["a-package"][0] | {"app/main.py": CODE}),
         tree(place / "target", LIBRARY | METADATA),
@@ -360,7 +360,7 @@ def test_a_script_may_add_what_is_not_installed(place: Path) -> None:
     with pytest.raises(UnknownTask):
         resolve("app.main:work")
     assert "app.main:work" == storable(work)
-    assert resolve("app.main:work") is work  # so that the types of its results are known
+    assert resolve("app.main:work") is work  # for the types of its results
     with pytest.raises(NotStorable):
         storable(of_library)
 

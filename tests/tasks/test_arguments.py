@@ -1,4 +1,4 @@
-"""Arguments: bound where they are added, stored as JSON, and the same again in the task."""
+"""Arguments: bound when they are added, stored as JSON, and equal again in the task."""
 
 import collections
 import enum
@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, Unpack
 
 from afterword.errors import (
     ArgumentError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def round_trip(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """What the task is called with, bound to its parameters, after a rest in the store."""
+    """Return the task's arguments, bound to its parameters, after a round trip through JSON."""
     planned = plan(func)
     text = planned.encode(args, kwargs)
     json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
@@ -48,7 +48,7 @@ def round_trip(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 
 class Color(enum.Enum):
-    """By value."""
+    """An enum of texts."""
 
     RED = "red"
     BLUE = "blue"
@@ -61,7 +61,7 @@ class Number(enum.IntEnum):
 
 
 class Permission(enum.Flag):
-    """Several at once."""
+    """An enum of flags."""
 
     READ = enum.auto()
     WRITE = enum.auto()
@@ -78,7 +78,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """Without a `__dict__`."""
+    """A dataclass without a `__dict__`."""
 
     point: Point
     color: Color
@@ -196,7 +196,7 @@ def test_what_json_would_change_is_not_storable(annotation: Any, value: Any) -> 
 
 
 class Blob(BaseModel):
-    """Its bytes are text in JSON, unless its configuration says something else."""
+    """A model with bytes, which are text in JSON unless its configuration differs."""
 
     content: bytes
 
@@ -210,7 +210,7 @@ class Blob(BaseModel):
     ],
 )
 def test_the_argument_that_json_refuses_is_named(annotation: Any, value: Any, said: str) -> None:
-    """With its own type, although the others are written with it."""
+    """Its own type is named, although the others are written with it."""
 
     def task(first: int, value: Any, last: list[int]) -> None: ...
 
@@ -313,6 +313,16 @@ def test_what_is_no_json_is_refused_or_comes_back(value: Any) -> None:
 def positional_only(a: int, /, b: int = 2, *rest: int, c: int = 3, **named: int) -> None: ...
 
 
+class Keywords(TypedDict, total=False):
+    """The keywords of a function."""
+
+    copies: int
+    due: date
+
+
+def with_typed_keywords(**options: Unpack[Keywords]) -> None: ...
+
+
 CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
     "positional": (positional_only, (1,), {}),
     "defaults": (positional_only, (1, 5), {"c": 9}),
@@ -320,6 +330,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
     "keywords": (positional_only, (1,), {"b": 7, "x": 8}),
     "own-name-as-keyword": (positional_only, (1,), {"a": 2, "self": 3, "func": 4}),
     "reserved-names": (take_anything, (1,), {"model_config": 1, "func": 2, "p0": 3, "*rest": 4}),
+    "typed-keywords": (with_typed_keywords, (), {"copies": 2, "due": date(2024, 2, 29)}),
     "nothing": (lambda: None, (), {}),
 }
 
@@ -390,7 +401,7 @@ def test_a_decorated_function_is_stored_by_its_own_signature() -> None:
 
 
 def takes_injected(session: object, number: int, text: str = "", *rest: int, mail: object) -> None:
-    """Two parameters of it are injected, and neither could be stored."""
+    """A task with two injected parameters, neither of which could be stored."""
 
 
 INJECTED = frozenset({"session", "mail"})
@@ -504,7 +515,7 @@ def test_what_is_measured_is_no_less_than_its_text() -> None:
 
 
 def test_measuring_does_not_look_into_services() -> None:
-    """Without an annotation a call with any dataclass runs in its request."""
+    """Without an annotation a dataclass runs in its request, with any content."""
     service = Point(1, math.nan)
 
     assert 0 == measure(service, "x")

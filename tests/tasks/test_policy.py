@@ -33,7 +33,7 @@ WORN = Policy(retries=3, failures=3)
 
 
 def raised(error: BaseException) -> BaseException:
-    """The error with a traceback."""
+    """Raise the error; returns it with a traceback."""
     try:
         raise error
     except BaseException as caught:
@@ -46,7 +46,7 @@ def outcome(
     interruption: Interruption | None = None,
     **more: Any,
 ) -> Outcome:
-    """What is decided, by a chance that is always the same."""
+    """Return the decision, with a constant random number."""
     return decide(error, policy or Policy(), chance=0.0, interruption=interruption, **more)
 
 
@@ -112,7 +112,7 @@ def test_an_attempt_that_took_too_long_says_so_and_where_it_was() -> None:
 
 
 def test_a_job_that_every_shutdown_cuts_off_fails_in_the_end() -> None:
-    """Not counted as attempts, but not without end."""
+    """Interruptions are not counted as attempts, but they are limited."""
     worn = Policy(interrupted=MAX_INTERRUPTED - 1)
 
     assert Failed(NEVER_ENDS) == outcome(CUT_OFF, worn, SHUTDOWN)
@@ -167,7 +167,7 @@ def test_the_call_goes_before_the_task_and_the_task_before_the_application(
     asked=st.booleans(),
 )
 def test_retries_end(retries: int | None, failures: int, chance: float, asked: bool) -> None:
-    """No more than were granted, and none is later than the cap."""
+    """There are no more than granted, and no delay exceeds the cap."""
     policy = Policy(retries=retries, failures=failures)
     most = retries if retries is not None else ASKED_RETRIES if asked else 0
     decided = decide(Retry() if asked else ValueError(), policy, chance=chance)

@@ -1,4 +1,4 @@
-"""How often a job is tried again, and how long it waits in between."""
+"""Retries: the number of attempts, and the delays between them."""
 
 import math
 from fractions import Fraction
@@ -26,7 +26,7 @@ NOT_SECONDS = [-1, -0.5, math.nan, math.inf, -math.inf, True, "5", None, 10**400
 
 @st.composite
 def backoffs(draw: st.DrawFn, jitter: st.SearchStrategy[float] = JITTERS) -> Backoff:
-    """Any that is accepted."""
+    """Generate any valid backoff."""
     cap = draw(SECONDS)
     return Backoff(
         base=draw(st.floats(0, float(cap))),
@@ -78,7 +78,7 @@ def test_without_jitter_delays_never_shrink(backoff: Backoff, one: int, other: i
 def test_a_delay_is_the_base_times_the_factor_for_each_further_failure(
     backoff: Backoff, failures: int
 ) -> None:
-    """Compared with exact fractions."""
+    """It is compared with exact fractions."""
     grown = Fraction(backoff.base) * Fraction(backoff.factor) ** (failures - 1)
     expected = float(min(grown, Fraction(backoff.cap)))
 
@@ -180,7 +180,7 @@ def test_a_backoff_stays_what_it_is(value: Backoff | Delays) -> None:
 
 
 class Hostile:
-    """Raises when it is printed."""
+    """An object that raises when it is printed."""
 
     def __repr__(self) -> str:
         raise RuntimeError("not printable")

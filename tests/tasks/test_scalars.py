@@ -17,7 +17,7 @@ from afterword.tasks.payload import PAYLOAD_LIMIT, same
 
 
 def take_anything(first, second=None, *, third=3):  # type: ignore[no-untyped-def]
-    """Without annotations."""
+    """Take values without annotations."""
 
 
 def take_typed(
@@ -28,19 +28,19 @@ def take_typed(
     sure: bool = False,
     word: str = None,  # type: ignore[assignment]  # noqa: RUF013
 ) -> None:
-    """With annotations."""
+    """Take values with annotations."""
 
 
 def take_maybe(number: int | None, text: str | None = None, guess: int | str = 0) -> None:
-    """With unions."""
+    """Take values with unions."""
 
 
 def take_mixed(number: int, long: Annotated[str, MinLen(3)] = "long", more: list[int] = []) -> None:  # noqa: B006
-    """Some of it can go the short way only if the rest is left out."""
+    """Take arguments of which some may take the short way, if the others are left out."""
 
 
 def take_nothing() -> None:
-    """Without parameters."""
+    """Take nothing."""
 
 
 FUNCTIONS: list[Callable[..., Any]] = [
@@ -67,7 +67,7 @@ def long_way(func: Callable[..., Any]) -> Plan:
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> Any:
-    """What a call returns or raises."""
+    """Return the result or the error of a call."""
     try:
         return call(*args)
     except AfterwordError as error:

@@ -1,4 +1,4 @@
-"""Tasks and their names: found again by another process, and never by accident."""
+"""Tasks and their names: other processes find them, and never by accident."""
 
 import functools
 import os
@@ -18,7 +18,7 @@ names: Any = sys.modules["afterword.tasks.registry"]  # `afterword.task` is the 
 
 @pytest.fixture(autouse=True)
 def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is registered."""
+    """An empty registry."""
     monkeypatch.setattr(names, "_registered", {})
     monkeypatch.setattr(names, "_duplicates", {})
 
@@ -30,7 +30,7 @@ async def plain_async() -> None: ...
 
 
 class Holder:
-    """Functions can also be static methods of classes at the top of a module."""
+    """A class with static methods, at the top of a module."""
 
     attribute = plain
 
@@ -41,7 +41,7 @@ class Holder:
 
     @property
     def trap(self) -> None:
-        """Looking at it is not allowed to run it."""
+        """Fail: looking up the task must not run this."""
         pytest.fail("stored text ran a property")
 
 
@@ -167,7 +167,7 @@ def test_two_functions_of_one_name_are_told_by_their_places() -> None:
 
 
 class EvilRepr:
-    """Cannot be shown."""
+    """An object whose repr raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no text")
@@ -179,7 +179,7 @@ def test_any_object_can_be_shown() -> None:
 
 
 class Callable_:  # noqa: N801
-    """Awaitable when called."""
+    """An object with an awaitable call."""
 
     async def __call__(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A tracer provider that keeps the spans, as the global one of a test."""
+"""A tracer provider that keeps the spans, set as the global one during a test."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ __all__ = ["file_url", "forget_what_ran", "store_url"]
 
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[TracerProvider]:
-    """The global provider; a program can set it only once, so a test puts it there."""
+    """The test's provider, put in place of the global one, which a program can set only once."""
     provider = TracerProvider(shutdown_on_exit=False)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     yield provider
@@ -24,7 +24,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[TracerProvider]:
 
 @pytest.fixture
 def exporter(provider: TracerProvider) -> InMemorySpanExporter:
-    """The spans that have ended."""
+    """An exporter that keeps the spans that have ended."""
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return exporter

@@ -1,4 +1,4 @@
-"""Log lines: their contents, and forged contents."""
+"""Log lines: their content, which no task can forge."""
 
 import json
 import logging
@@ -117,7 +117,7 @@ def test_what_is_not_durable_is_said_once_per_function(caplog: pytest.LogCapture
 
 
 class Broken(logging.Handler):
-    """Raises where the library logs."""
+    """A logger that raises."""
 
     def emit(self, record: logging.LogRecord) -> None:
         raise OSError("no space left on device")
@@ -147,7 +147,7 @@ def an_error(text: str) -> ValueError:
 
 
 def test_a_failure_has_its_exception_and_its_job(caplog: pytest.LogCaptureFixture) -> None:
-    """A formatter shows the text that `redact` has let through, and indents it."""
+    """A formatter shows the text after `redact`, indented."""
     claim = Claim("id", 3, "worker", "m:f", "{}", 0.0, queue="mail", tags=("nightly",))
     cause = telemetry.Cause(error=an_error("the exception"), trace_id="ab" * 16)
     telemetry.ended(claim, Failed("the text\nof it"), 0.5, cause)
@@ -182,7 +182,7 @@ def test_the_template_tells_tasks_and_outcomes_apart(caplog: pytest.LogCaptureFi
 
 
 def test_a_line_is_written_in_the_context_of_its_attempt(caplog: pytest.LogCaptureFixture) -> None:
-    """Handlers find there what the task has put into context variables."""
+    """Handlers find values there that the task has put into context variables."""
     variable: ContextVar[str] = ContextVar("variable")
     variables = Context()
     variables.run(variable.set, "of the attempt")
@@ -202,7 +202,7 @@ def test_a_line_is_written_in_the_context_of_its_attempt(caplog: pytest.LogCaptu
 
 
 def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> None:
-    """As on the page about logging."""
+    """They are set up as on the page about logging."""
     cause = telemetry.Cause(error=an_error("redacted"))
     telemetry.ended(a_claim("m:f"), Failed("x"), 0.5, cause)
     [record] = caplog.records
@@ -226,7 +226,7 @@ def test_json_and_structlog_show_the_job(caplog: pytest.LogCaptureFixture) -> No
 def test_json_and_structlog_show_an_exception_of_another_process(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Of which only the text is here."""
+    """Only its text is in this process."""
     telemetry.ended(a_claim("m:f"), Failed(TRACEBACK), 0.5)
     [record] = caplog.records
     assert record.exc_info is not None
@@ -253,7 +253,7 @@ def test_what_is_not_durable_names_no_argument(caplog: pytest.LogCaptureFixture)
 
 @pytest.fixture
 def own_factory() -> Iterator[None]:
-    """A record factory of the application, which sets what the library sets, too."""
+    """A record factory of the application, which sets the same attributes as the library."""
     usual = logging.getLogRecordFactory()
 
     def factory(*args: Any, **options: Any) -> logging.LogRecord:
@@ -278,7 +278,7 @@ def test_a_record_factory_loses_no_line(caplog: pytest.LogCaptureFixture) -> Non
 
 @pytest.mark.usefixtures("own_factory")
 def test_a_record_factory_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
-    """What the factory has set stays; the other attributes of the attempt are there."""
+    """The factory's attributes stay; the other attributes of the attempt are added."""
     context = TaskContext(a_claim(f"{__name__}:f"), WorkerServices(), 0.0)
     context.logger.warning("sent", extra={"mine": 1})
     [record] = [each for each in caplog.records if each.name == __name__]

@@ -21,7 +21,7 @@ OF_NOTE = {"afterword.task": "tests.life.site:note", "afterword.queue": "default
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
-    """What the global provider has collected; a program can set it only once."""
+    """A reader of the global provider, which a program can set only once."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     monkeypatch.setattr(_internal, "_METER_PROVIDER", provider)
@@ -30,7 +30,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
 
 
 def points(reader: InMemoryMetricReader) -> Mapping[str, list[Any]]:
-    """The data points by the name of their instrument."""
+    """Return the data points by the name of their instrument."""
     data = reader.get_metrics_data()
     return {
         metric.name: list(metric.data.data_points)
@@ -41,7 +41,7 @@ def points(reader: InMemoryMetricReader) -> Mapping[str, list[Any]]:
 
 
 def counted(reader: InMemoryMetricReader) -> int:
-    """How many attempts have been counted."""
+    """Return the number of counted attempts."""
     return sum(point.value for point in points(reader).get("afterword.jobs", ()))
 
 
@@ -119,7 +119,7 @@ class _RaisingMeter(NoOpMeter):
 async def test_a_meter_that_raises_loses_no_failure(
     store_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Attempts are counted where outcomes are handled: in the store's thread."""
+    """Attempts are counted in the store's thread, with their outcomes."""
     monkeypatch.setattr(_internal, "_METER_PROVIDER", _Raising())
     told: list[str] = []
 

@@ -23,7 +23,7 @@ MONITOR: Any = {"schedule": {"type": "crontab", "value": "0 3 * * *"}}
 
 
 class Kept(Transport):
-    """Keeps what would be sent."""
+    """A transport that keeps the events instead of sending them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Kept(Transport):
 
 @pytest.fixture
 def kept() -> Iterator[Kept]:
-    """The transport of a client that is there for this test only."""
+    """The transport of a client that exists during this test only."""
     scope = sentry_sdk.get_global_scope()
     client, kept = scope.client, Kept()
     sentry_sdk.init("http://key@127.0.0.1:9/1", transport=kept)
@@ -50,54 +50,54 @@ def kept() -> Iterator[Kept]:
 
 
 def resize(path: str) -> None:
-    """Raises in a thread."""
+    """Raise in a thread."""
     sentry_sdk.set_tag("path", path)
     logger.warning("resizing")
     raise ValueError(f"no image: {path}")
 
 
 async def mail(to: str) -> None:
-    """Raises in the event loop."""
+    """Raise in the event loop."""
     sentry_sdk.set_tag("to", to)
     raise ConnectionError(f"no such host: {to}")
 
 
 def secretly() -> None:
-    """Raises what must not be seen."""
+    """Raise an error with a secret."""
     raise ValueError("s3cret")
 
 
 async def in_loop() -> AsyncIterator[int]:
-    """A dependency that is entered in the event loop."""
+    """Yield in the event loop."""
     yield 5
 
 
 def with_dependency(number: int = Depends(in_loop)) -> None:
-    """Raises in a thread, with a dependency of the event loop."""
+    """Raise in a thread, with a dependency of the event loop."""
     sentry_sdk.set_tag("number", number)
     raise ValueError("with a dependency")
 
 
 @task(retries=1, backoff=[0])
 def fail_twice() -> None:
-    """Raises each time."""
+    """Raise each time."""
     raise ValueError(f"attempt {current_task().attempt}")
 
 
 @task(executor="process")
 def fail_elsewhere() -> None:
-    """Raises in a child process, which does not use Sentry."""
+    """Raise in a child process, which does not use Sentry."""
     raise ValueError("in a child")
 
 
 def report() -> None:
-    """Sends an event of its own."""
+    """Send an event."""
     sentry_sdk.capture_message("from the task")
 
 
 @monitor(monitor_slug="nightly", monitor_config=MONITOR)
 def checked_in() -> None:
-    """Tells that it has begun, and how it ended; as on the page about Sentry."""
+    """Report the beginning and the end to a monitor, as on the page about Sentry."""
     assert "checked_in" in current_task().task
 
 
@@ -125,7 +125,7 @@ def site(url: str, **options: Any) -> TestClient:
 
 
 def events(kept: Kept, url: str, *names: str, **options: Any) -> list[dict[str, Any]]:
-    """The events of requests that add a task each."""
+    """Return the events of requests that add one task each."""
     with site(url, **options) as client:
         for at, name in enumerate(names, start=1):
             client.post(f"/{name}")
@@ -146,7 +146,7 @@ def url(tmp_path: Path) -> str:
 
 
 def test_a_durable_task_has_the_event_of_a_background_task(kept: Kept, url: str) -> None:
-    """The same exception and stack, the breadcrumbs and tags of the task, and the job."""
+    """Exception, stack, breadcrumbs and tags are the same, and the job is added."""
     plain, durable = events(kept, url, "plain", "resize")
     [of_plain] = plain["exception"]["values"]
     [of_durable] = durable["exception"]["values"]
@@ -156,7 +156,7 @@ def test_a_durable_task_has_the_event_of_a_background_task(kept: Kept, url: str)
     assert (of_plain["type"], of_plain["value"]) == (of_durable["type"], of_durable["value"])
     assert (known["function"], known["lineno"]) == (frame["function"], frame["lineno"])
     assert frame["in_app"]
-    assert 1 == len(of_durable["stacktrace"]["frames"])  # ours, which called it, are left out
+    assert 1 == len(of_durable["stacktrace"]["frames"])  # without Afterword's own frames
     assert "error" == durable["level"]
     assert "resizing" in [each["message"] for each in durable["breadcrumbs"]["values"]]
     assert "a.png" == durable["tags"]["path"]
@@ -179,7 +179,7 @@ def test_an_event_has_the_job(kept: Kept, url: str) -> None:
 
 
 def test_what_differs_is_told_apart(kept: Kept, url: str) -> None:
-    """Sentry groups by the exception, or else by the template of the message."""
+    """Sentry groups by the exception, or by the template of the message."""
     first, second = events(kept, url, "resize", "mail")
 
     assert first["logentry"]["message"] != second["logentry"]["message"]
@@ -202,7 +202,7 @@ def test_a_thread_of_a_task_with_dependencies_has_its_scope(kept: Kept, url: str
 
 
 def test_only_the_last_failure_is_an_event(kept: Kept, url: str) -> None:
-    """A retry is a warning, which is a breadcrumb at most."""
+    """A retry is a warning, so at most a breadcrumb."""
     [event] = events(kept, url, "fail_twice")
 
     assert "attempt 2" == event["exception"]["values"][0]["value"]
@@ -216,7 +216,7 @@ def test_events_of_the_task_itself_have_the_job(kept: Kept, url: str) -> None:
 
 
 def test_what_was_set_at_the_start_is_in_every_event(kept: Kept, url: str) -> None:
-    """As in those of FastAPI's background tasks; but not what another attempt has set."""
+    """FastAPI's background tasks do the same; data of other attempts is not in it."""
     with sentry_sdk.isolation_scope() as scope:
         scope.set_tag("service", "shop")
         plain, first, second = events(kept, url, "plain", "resize", "mail")
@@ -227,7 +227,7 @@ def test_what_was_set_at_the_start_is_in_every_event(kept: Kept, url: str) -> No
 
 
 def test_a_failure_in_a_child_process_has_its_exception(kept: Kept, url: str) -> None:
-    """A stand-in, by which events are grouped, and the traceback as text."""
+    """It is a stand-in, by which events are grouped, with the traceback as text."""
     [event] = events(kept, url, "fail_elsewhere")
     [exception] = event["exception"]["values"]
 
@@ -240,7 +240,7 @@ def test_a_failure_in_a_child_process_has_its_exception(kept: Kept, url: str) ->
 
 
 def test_a_failure_without_an_attempt_here_has_its_job(kept: Kept) -> None:
-    """As that of a job whose workers were lost too often."""
+    """An example is a job whose workers were lost too often."""
     telemetry.recovered("id", "m:f", 3, 3, "failed")
     [event] = kept.events
     sentry_sdk.capture_message("of nothing")
@@ -271,7 +271,7 @@ def test_redact_applies(kept: Kept, url: str) -> None:
 
 
 def test_a_monitor_of_a_task_checks_in(kept: Kept, url: str) -> None:
-    """Under the task's own name, although it is wrapped."""
+    """The task keeps its name although it is wrapped."""
     with site(url) as client:
         client.post("/checked_in")
         wait_for_events(kept, 2)

@@ -1,4 +1,4 @@
-"""Traces: the spans of a job, their attributes, and their links."""
+"""Traces: the spans of a job, their attributes, and their parents."""
 
 import sqlite3
 import subprocess
@@ -40,35 +40,35 @@ def _nothing_seen() -> None:
 
 
 def note() -> None:
-    """Notes the span in which it runs, and the baggage."""
+    """Note the span in which it runs, and the baggage."""
     seen.append((trace.get_current_span(), baggage.get_baggage("tenant")))
 
 
 async def note_async() -> None:
-    """The same in the event loop."""
+    """Note the span and the baggage, in the event loop."""
     note()
 
 
 def fail(text: str) -> None:
-    """Raises."""
+    """Raise."""
     raise ConnectionError(text)
 
 
 @task(retries=1, backoff=[0])
 def fail_once() -> None:
-    """Succeeds at the second attempt."""
+    """Succeed at the second attempt."""
     if current_task().attempt == 1:
         raise ConnectionError("no route to host")
 
 
 def add_a_child() -> None:
-    """Adds a job of its own."""
+    """Add another job."""
     current_task().add_task(note)
 
 
 @task(executor="process")
 def add_a_child_from_a_process() -> None:
-    """The same in a child process, which has no provider."""
+    """Add another job, from a child process without a provider."""
     current_task().add_task(note)
 
 
@@ -89,7 +89,7 @@ def name_of(func: Callable[..., Any]) -> str:
 async def spans_of(
     exporter: InMemorySpanExporter, func: Callable[..., Any]
 ) -> tuple[ReadableSpan, ReadableSpan]:
-    """The span that sent the only job of a task, and that of its only attempt."""
+    """Return the span that sent the only job of a task, and the span of its only attempt."""
     await wait_for(lambda: named(exporter, f"process {name_of(func)}"), description="it has run")
     [sent] = named(exporter, f"send {name_of(func)}")
     [ran] = named(exporter, f"process {name_of(func)}")
@@ -147,7 +147,7 @@ async def test_a_job_has_a_span_in_its_request_and_one_for_its_attempt(
 
 
 async def test_a_failure_is_in_the_span(store_url: str, exporter: InMemorySpanExporter) -> None:
-    """With its status, its type, and the exception; `redact` applies to all of it."""
+    """The span has the status, the type and the exception, after `redact`."""
     redact = {"redact": lambda text: text.replace("s3cret", "***")}
     async with working(store_url, **redact) as afterword:
         await ended(afterword, await afterword.add_task(fail, "s3cret is wrong"))
@@ -188,7 +188,7 @@ async def test_each_attempt_has_a_span(store_url: str, exporter: InMemorySpanExp
 async def test_an_attempt_that_starts_late_begins_a_trace_of_its_own(
     tmp_path: Path, exporter: InMemorySpanExporter, options: dict[str, Any], linked: bool
 ) -> None:
-    """It is linked to the span that sent the job; else a trace would last for days."""
+    """It is linked to the span that sent the job; otherwise a trace would last for days."""
     with script(url_in(tmp_path)) as afterword:
         await afterword.add_task(note)
     edit(tmp_path, "UPDATE afterword_jobs SET created_at = created_at - 400")
@@ -207,7 +207,7 @@ async def test_an_attempt_that_starts_late_begins_a_trace_of_its_own(
 async def test_a_child_belongs_to_the_trace_of_its_parent(
     store_url: str, exporter: InMemorySpanExporter, parent: Callable[[], None]
 ) -> None:
-    """Also of a parent in a process without a provider: its span is that of the parent then."""
+    """If the parent's process has no provider, the parent's own span is used."""
     async with working(store_url) as afterword:
         await ended(afterword, await afterword.add_task(parent))
         await wait_for(lambda: named(exporter, f"process {name_of(note)}"), description="the child")
@@ -236,7 +236,7 @@ async def test_a_job_in_a_transaction_has_a_span(
 
 
 async def test_a_call_is_handed_over_in_the_context_of_its_attempt() -> None:
-    """The instrumentation of Celery, say, finds there the span that it continues."""
+    """Instrumentation, for example Celery's, finds the span there and continues it."""
 
     class Fleet:
         system = "Fleet"
@@ -257,7 +257,7 @@ async def test_a_call_is_handed_over_in_the_context_of_its_attempt() -> None:
 
 
 def test_a_copy_of_a_job_has_a_span_of_its_own(exporter: InMemorySpanExporter) -> None:
-    """Not that of the job from which it was copied, perhaps days later."""
+    """It does not have the span of the copied job, which may be days old."""
     old = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
     copied = NewJob(id="copy", task="m:f", options=JobOptions(retries=3, trace=old).text())
     options = JobOptions.read(traced(copied).options)
@@ -277,7 +277,7 @@ def test_a_copy_has_no_span_if_nobody_listens() -> None:
 async def test_each_occurrence_of_a_schedule_is_a_trace(
     store_url: str, exporter: InMemorySpanExporter
 ) -> None:
-    """Not the one in which the application started."""
+    """It is not part of the trace in which the application started."""
     from starlette.applications import Starlette
 
     afterword = Afterword(Starlette(), store_url)
@@ -296,7 +296,7 @@ async def test_each_occurrence_of_a_schedule_is_a_trace(
     }
 
 
-# ---------------------------------------------------------------------- nobody listens
+# ---------------------------------------------------------------------- without listeners
 
 
 async def test_nothing_is_stored_if_nobody_listens(store_url: str) -> None:
@@ -333,7 +333,7 @@ def test_an_options_text_that_was_edited_is_read() -> None:
 
 
 def fastapi_fails(http: bool) -> None:
-    """Raises, as one of FastAPI's tests has it."""
+    """Raise, as in one of FastAPI's tests."""
     raise HTTPException(503) if http else ValueError("background failure")
 
 
@@ -375,7 +375,7 @@ def _wait_ran(exporter: InMemorySpanExporter, many: int) -> list[ReadableSpan]:
 def test_what_fastapi_tests_of_its_background_tasks_holds(
     tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter, started: bool
 ) -> None:
-    """One span per task, in order, which is the current one in it, in the request's trace."""
+    """Each task has one span in the request's trace, current while it runs, in order."""
     client = TestClient(an_application(provider, f"sqlite:///{tmp_path / 'jobs.db'}"))
     if started:
         with client:
@@ -410,7 +410,7 @@ def own_provider() -> Iterator[tuple[TracerProvider, InMemorySpanExporter]]:
 def test_the_provider_of_an_application_has_its_jobs(
     tmp_path: Path, own_provider: tuple[TracerProvider, InMemorySpanExporter]
 ) -> None:
-    """FastAPI takes one for itself; there may be no global one."""
+    """FastAPI takes a provider for itself; a global one is not needed."""
     provider, exporter = own_provider
     with TestClient(an_application(provider, f"sqlite:///{tmp_path / 'jobs.db'}")) as client:
         client.get("/two")
@@ -427,7 +427,7 @@ def test_the_own_provider_of_an_application_goes_before_the_global_one(
     exporter: InMemorySpanExporter,
     own_provider: tuple[TracerProvider, InMemorySpanExporter],
 ) -> None:
-    """As for the spans of FastAPI, to which those of the jobs belong."""
+    """The same holds for FastAPI's spans, to which the jobs' spans belong."""
     provider, own_exporter = own_provider
     with TestClient(an_application(provider, f"sqlite:///{tmp_path / 'jobs.db'}")) as client:
         client.get("/two")
@@ -504,7 +504,7 @@ def test_a_failure_has_the_status_and_type_that_fastapi_gives_it(
 def test_tasks_made_by_hand_have_the_span_of_fastapi(
     tmp_path: Path, provider: TracerProvider, exporter: InMemorySpanExporter
 ) -> None:
-    """In an application that has no Afterword they are what FastAPI's are."""
+    """Without an Afterword in the application they behave like FastAPI's."""
     from starlette.responses import JSONResponse
 
     app = FastAPI(telemetry={"tracer_provider": provider})
@@ -547,7 +547,7 @@ if __name__ == "__main__":
 
 
 def test_a_process_without_opentelemetry_imports_nothing_of_it(tmp_path: Path) -> None:
-    """And everything runs."""
+    """Its tasks run all the same."""
     program = tmp_path / "without.py"
     program.write_text(WITHOUT)
     command = [sys.executable, str(program), f"sqlite:///{tmp_path / 'jobs.db'}"]

@@ -1,7 +1,7 @@
-"""Jobs in the user's own transaction exist if and only if it commits, with every kind of session.
+"""Jobs in the user's own transaction: they exist if and only if it commits, with every session.
 
-The test's own worker runs what there is; it is at work all the time, so that a job which became
-visible too early would be seen to run.
+The test's own worker runs all the time, so a job that becomes visible too early is run, and the
+test notices.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """The kind of the connection, and of the database it leads to."""
+    """The kind of the connection, and of its database."""
     return str(request.param)
 
 
 @pytest.fixture(autouse=True)
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker finds a job by polling: it must be notified."""
+    """Switch polling off: a worker must be told of a job."""
     monkeypatch.setattr("afterword.worker.worker.POLL_EVERY", 3600.0)
 
 
@@ -49,7 +49,7 @@ def database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Datab
 
 @asynccontextmanager
 async def working(database: Database) -> AsyncIterator[Afterword]:
-    """An application at work on this database."""
+    """Run an application on this database."""
     afterword = Afterword(Starlette(), database.url)
     await afterword.start()
     try:
@@ -59,12 +59,12 @@ async def working(database: Database) -> AsyncIterator[Afterword]:
 
 
 def states(afterword: Afterword) -> list[JobState]:
-    """How the jobs are, in the order they were added."""
+    """Return the states of the jobs in the order of adding."""
     return [job.state for job in sorted(afterword.runtime.store.find(), key=lambda job: job.id)]
 
 
 async def none_left(afterword: Afterword) -> None:
-    """Wait until a job that is added now has ended: what was there before has been looked at."""
+    """Wait until a job that is added now has ended: earlier ones have then been seen, too."""
     await ended(afterword, await afterword.add_task(note, "last"))
 
 
@@ -175,7 +175,7 @@ def dying() -> Iterator[Process]:
 async def test_the_process_may_die_right_after_the_commit(
     database: Database, dying: Process
 ) -> None:
-    """It has neither answered the request nor told any worker; and died before the commit first."""
+    """It has told neither client nor worker; another one dies before the commit."""
     statuses = tell(dying, "bind", database)
     assert f"{BEFORE} {AFTER}" == statuses
 

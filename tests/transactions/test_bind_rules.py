@@ -1,4 +1,4 @@
-"""Connections that can be bound, refusals, and jobs of a request in its transaction."""
+"""Rules of `bind`: accepted and refused connections, and jobs left to the request's transaction."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from tests.sites import fail, note, noted
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The application's own file, with a table of its own."""
+    """The application's own file, with its own table."""
     noted.clear()
     file = tmp_path / "app.db"
     with closing(sqlite3.connect(file)) as connection:
@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def afterword(file: Path) -> Iterator[Afterword]:
-    """A script's Afterword: nothing runs the jobs."""
+    """A script's Afterword, which runs no jobs."""
     afterword = Afterword(None, f"sqlite+pysqlite:///{file}")
     yield afterword
     afterword.close()
@@ -153,7 +153,7 @@ def test_the_row_factories_of_a_connection_are_the_users(
 
 @pytest.fixture
 def app(file: Path) -> FastAPI:
-    """An application with one route, whose behaviour the test sets."""
+    """An application with one route, which does what the test says."""
     app = FastAPI()
 
     @app.post("/{how}")
@@ -172,7 +172,7 @@ def app(file: Path) -> FastAPI:
 
 
 def _sent(app: FastAPI, file: Path, how: str, **options: Any) -> list[tuple[str, JobState]]:
-    """The states of the jobs of one request, in the order they were added."""
+    """Send a request; returns the states of its jobs in the order of adding."""
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}", **options)
     with TestClient(app) as client:
         client.post(f"/{how}")
@@ -219,7 +219,7 @@ def test_bound_jobs_may_be_independent(app: FastAPI, file: Path) -> None:
 
 
 def test_an_application_that_was_not_started_stores_all_the_same(app: FastAPI, file: Path) -> None:
-    """There is no worker yet, but the transaction must mean what it says."""
+    """There is no worker yet, but the transaction stores its jobs."""
     afterword = Afterword(app, f"sqlite+pysqlite:///{file}")
     TestClient(app).post("/committed")
     jobs = sorted(afterword.runtime.store.find(), key=lambda job: job.id)
@@ -246,7 +246,7 @@ def test_under_the_pytest_plugin_the_request_waits_for_bound_jobs(
 def test_workers_are_told_at_the_end_of_the_request(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that says nothing of its commit needs no NOTIFY within the transaction."""
+    """This is for connections that do not report their commit; the transaction has no NOTIFY."""
     monkeypatch.setattr("afterword.worker.worker.POLL_EVERY", 3600.0)
     noted.clear()
     app = FastAPI()

@@ -1,4 +1,4 @@
-"""AsyncSession: jobs are collected, and written with the commit, with any savepoints."""
+"""AsyncSession: jobs are collected, and written with the commit, despite savepoints."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -25,7 +25,7 @@ class Base(DeclarativeBase):
 
 
 class Thing(Base):
-    """A row that can be refused."""
+    """A row that the database can refuse."""
 
     __tablename__ = "things"
 
@@ -40,7 +40,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def session(url: str) -> AsyncIterator[AsyncSession]:
-    """A session on it, which has not begun anything."""
+    """A session on it, without a transaction."""
     engine = create_async_engine(url.replace("pysqlite", "aiosqlite"))
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -60,19 +60,19 @@ async def session(url: str) -> AsyncIterator[AsyncSession]:
 
 @pytest.fixture
 def afterword(url: str) -> Iterator[Afterword]:
-    """A script's Afterword: nothing runs the jobs."""
+    """A script's Afterword, which runs no jobs."""
     afterword = Afterword(None, url)
     yield afterword
     afterword.close()
 
 
 def notes(afterword: Afterword) -> list[str]:
-    """What the stored jobs would note."""
+    """Return the notes that the stored jobs would make."""
     return sorted(job.arguments for job in afterword.runtime.store.find())
 
 
 def noting(*names: str) -> list[str]:
-    """The same of jobs that are expected."""
+    """Return the notes that expected jobs would make."""
     return sorted(f'{{"text":"{name}"}}' for name in names)
 
 
@@ -186,7 +186,7 @@ async def test_jobs_of_a_flush_that_failed_are_not_missed(
 async def test_a_request_that_is_refused_misses_no_jobs(
     session: AsyncSession, url: str, path: str, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An ordinary HTTPException after `bind` is no mistake; a forgotten commit is one."""
+    """An HTTPException after `bind` is normal; a forgotten commit is a mistake."""
     app = FastAPI()
     Afterword(app, url, worker=False)
 

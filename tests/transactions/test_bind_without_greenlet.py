@@ -1,4 +1,4 @@
-"""SQLAlchemy 2.1 does not install greenlet, which only its asynchronous half needs."""
+"""SQLAlchemy 2.1 without greenlet, which only its asynchronous half needs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""With the fixture `jobs`, tasks run when the test says so: for every kind of client and test."""
+"""The fixture `jobs`: tasks run when the test says so, with every kind of client and test."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
@@ -61,7 +61,7 @@ def states(jobs: Jobs) -> list[JobState]:
 
 
 def test_a_task_is_a_function(jobs: Jobs) -> None:
-    """Its name would match no job, and the test would never fail."""
+    """A name would match no job, and the test would never fail."""
     with pytest.raises(TypeError, match="this is a str"):
         assert not jobs.added("shop:slow")  # type: ignore[arg-type]
 
@@ -80,7 +80,7 @@ def test_jobs_are_held_until_they_are_run(client: TestClient, jobs: Jobs) -> Non
 
 
 def test_a_job_is_queued_when_its_request_has_ended(client: TestClient, jobs: Jobs) -> None:
-    """Its request held it, and has given it back."""
+    """Its request held it, and has released it."""
     for _ in range(20):
         job = afterword.job_sync(client.post("/delayed?seconds=0").json()["id"])
 
@@ -167,7 +167,7 @@ def test_a_task_that_always_asks_for_a_retry_comes_to_an_end(
 
 
 def test_calls_that_cannot_be_stored_run_in_their_request(client: TestClient, jobs: Jobs) -> None:
-    """At once: they cannot wait for the stored jobs before them, which the test holds."""
+    """They run at once: the stored jobs before them are held by the test."""
     client.post("/unstorable")
 
     assert ["here"] == done
@@ -176,7 +176,7 @@ def test_calls_that_cannot_be_stored_run_in_their_request(client: TestClient, jo
 
 
 def test_each_test_begins_without_jobs(client: TestClient, jobs: Jobs) -> None:
-    """Those of the tests before are gone, even if the application has been running since."""
+    """Jobs of earlier tests are gone, even if the application keeps running."""
     assert not jobs.added()
     assert not jobs.run()
 
@@ -201,7 +201,7 @@ def app_named(name: str) -> FastAPI:
 
 
 def test_applications_that_the_test_makes(jobs: Jobs) -> None:
-    """Jobs run in the newest of those that share a URL: a test may leave others behind."""
+    """Jobs run in the newest application of a URL; earlier tests may leave others behind."""
     apps = []
     for name in ("first", "second"):
         apps.append(app_named(name))

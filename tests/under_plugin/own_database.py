@@ -1,4 +1,4 @@
-"""With the fixture `afterword_url`, jobs are in the database of the tests, so that `bind` works."""
+"""The fixture `afterword_url`: jobs are in the tests' database, so that `bind` works."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""An application under the pytest plugin; its URL is that of a store which must stay away."""
+"""An application under the pytest plugin; its URL names a store that must not be opened."""
 
 import asyncio
 import threading

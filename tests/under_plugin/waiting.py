@@ -1,4 +1,4 @@
-"""Without the fixture `jobs`, a request waits for its tasks, as far as they can run now."""
+"""Without the fixture `jobs`: a request waits for its tasks, if they can run now."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ def nothing_done() -> None:
 
 
 def test_requests_wait_for_their_tasks() -> None:
-    """No worker of another process is needed."""
+    """No worker in another process is needed."""
     with TestClient(app) as client:
         client.post("/tasks")
 
@@ -34,7 +34,7 @@ def test_not_started_they_run_in_the_request() -> None:
 
 
 def test_a_failed_task_does_not_fail_its_request() -> None:
-    """Its retries do not wait, and the call that its failure causes is waited for."""
+    """Its retries do not wait; the call on its failure is waited for."""
     with TestClient(app) as client:
         response = client.post("/one/fail")
         assert [(4, "boom")] == told
@@ -74,7 +74,7 @@ def test_a_route_may_wait_for_its_job() -> None:
 
 
 def test_an_application_in_an_event_loop_that_stands_still_is_refused() -> None:
-    """A fixture of the session has started it, and the test has an event loop of its own."""
+    """A session fixture has started it, and the test has another event loop."""
 
     async def post(path: str) -> None:
         transport = httpx.ASGITransport(app)

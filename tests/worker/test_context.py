@@ -26,12 +26,12 @@ from tests.stores import new_file
 from tests.visitors import KINDS, Database, completing
 
 SQLITE3 = "sqlite-sqlite3"
-SEEN: dict[str, Any] = {}  # what the tests and their tasks leave for each other
+SEEN: dict[str, Any] = {}  # values that the tests and their tasks exchange
 
 
 @pytest.fixture(autouse=True)
 def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the test before, and workers that look for lost jobs often."""
+    """Forget values of earlier tests, and let workers look for lost jobs often."""
     monkeypatch.setattr("afterword.worker.worker.POLL_EVERY", 0.05)
     SEEN.clear()
     noted.clear()
@@ -41,12 +41,12 @@ def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look_sync() -> None:
-    """A `def` task."""
+    """Look, in a `def` task."""
     SEEN["context"] = current_task()
 
 
 async def look_async() -> None:
-    """An `async def` task, and what it awaits and starts."""
+    """Look, in an `async def` task, in a coroutine that it awaits, and in tasks that it starts."""
     SEEN["context"] = current_task()
     SEEN["child"] = await asyncio.create_task(_look())
     SEEN["thread"] = await asyncio.to_thread(current_task)
@@ -78,7 +78,7 @@ async def test_what_a_task_starts_belongs_to_it(tmp_path: Path) -> None:
 
 
 def say_who(context: TaskContext) -> list[str]:
-    """A task that logs."""
+    """Log."""
     context.logger.warning("here", extra={"mine": 1})
     return [*context.tags, *(kind.__name__ for kind in context.provided)]
 
@@ -101,7 +101,7 @@ async def test_its_logger_says_which_attempt_it_is(
 
 
 async def say_then_complete() -> None:
-    """A task that says how far it is before it completes in its own transaction."""
+    """Report progress, then complete in its own transaction."""
     current_task().progress.update(1, total=1)
     await complete()
 
@@ -137,7 +137,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 
 @pytest.fixture(params=["sqlite-Session", "postgres-AsyncSession-asyncpg"])
 def one_of_each(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """The same for a session that blocks and one that is awaited."""
+    """A database for a session that blocks, and for one that is awaited."""
     return _database(str(request.param), request, tmp_path)
 
 
@@ -153,7 +153,7 @@ def _database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Data
 
 @asynccontextmanager
 async def working(database: Database, **options: Any) -> AsyncIterator[Afterword]:
-    """An application at work on this database."""
+    """Run an application on this database."""
     SEEN["afterword"] = afterword = Afterword(Starlette(), database.url, **options)
     await afterword.start()
     try:
@@ -163,20 +163,20 @@ async def working(database: Database, **options: Any) -> AsyncIterator[Afterword
 
 
 async def complete() -> None:
-    """A task whose effect and completion are one."""
+    """Write the effect and complete in one transaction."""
     async with SEEN["database"].visit(begun=False) as visitor, completing(visitor):
         await visitor.note(f"attempt {current_task().attempt}")
 
 
 async def raise_within() -> None:
-    """A task that fails in the middle of its transaction."""
+    """Fail in the middle of the transaction."""
     async with SEEN["database"].visit(begun=False) as visitor, completing(visitor):
         await visitor.note("undone")
         raise ZeroDivisionError("within")
 
 
 async def lose_within() -> None:
-    """A task whose job is given to another worker while its first attempt runs."""
+    """Lose the job to another worker during the first attempt."""
     context = current_task()
     async with SEEN["database"].visit(begun=False) as visitor:
         try:
@@ -190,7 +190,7 @@ async def lose_within() -> None:
 
 
 def _lose(context: TaskContext) -> None:
-    """Blocks the event loop, so that the attempt cannot be cancelled in between."""
+    """Lose the job; the blocked event loop cannot cancel the attempt in between."""
     group = SEEN["afterword"].runtime.group
     group.run_blocking(calling(lambda store: store.leave(context._claim.worker)))
     group.run_blocking(calling(lambda store: store.recover(10, 0.5)))
@@ -225,7 +225,7 @@ async def test_a_task_that_raises_within_leaves_no_effect(database: Database) ->
 async def test_an_attempt_that_has_lost_its_job_leaves_no_effect(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # The worker must not notice, and cancel the attempt, before that comes to its end.
+    # The worker must not notice it, and cancel the attempt, before the attempt ends.
     async with working(database, lease=3600.0) as afterword:
         job = await afterword.add_task(lose_within)
         await wait_for(lambda: "error" in SEEN, description="the attempt has ended")
@@ -239,7 +239,7 @@ async def test_an_attempt_that_has_lost_its_job_leaves_no_effect(
 
 
 async def complete_then_raise() -> None:
-    """A task that fails after it has completed."""
+    """Fail after it has completed."""
     await complete()
     raise ZeroDivisionError("afterwards")
 
@@ -259,7 +259,7 @@ async def test_code_after_the_block_cannot_undo_the_completion(
 
 
 async def complete_and_return() -> int:
-    """A task that returns a value, which comes after its job is on record."""
+    """Return a value, which comes after the job is recorded."""
     await complete()
     return 7
 
@@ -278,7 +278,7 @@ async def test_what_is_returned_after_the_completion_is_not_kept(
 
 
 async def complete_then_wait() -> None:
-    """A task that goes on after it has completed, until its follower has run."""
+    """Go on after it has completed, until its follower has run."""
     await complete()
     await wait_for(lambda: noted, description="the follower runs meanwhile")
     SEEN["waited"] = True
@@ -299,7 +299,7 @@ async def test_followers_start_once_the_transaction_has_committed(one_of_each: D
 
 
 async def complete_twice() -> None:
-    """A task that completes its job twice."""
+    """Complete twice, which is refused."""
     await complete()
     try:
         await complete()
@@ -318,7 +318,7 @@ async def test_an_attempt_completes_once(one_of_each: Database) -> None:
 
 
 class Broken(Session):
-    """A session whose connection is cut while the server's answer to its COMMIT is under way."""
+    """A session whose connection is cut while the answer to its COMMIT is on its way."""
 
     def commit(self) -> None:
         super().commit()
@@ -326,7 +326,7 @@ class Broken(Session):
 
 
 def complete_in_doubt() -> None:
-    """A task that never learns that its commit has been done."""
+    """Complete, without learning that the commit succeeded."""
     database: Database = SEEN["database"]
     engine = sqlalchemy.create_engine(database.engine_url)
     try:
@@ -351,7 +351,7 @@ async def test_the_fence_decides_when_a_commit_is_in_doubt(
 
 
 async def complete_elsewhere() -> None:
-    """A task that completes in the wrong place."""
+    """Complete in the wrong database."""
     with pytest.raises(ConfigurationError) as caught:
         await complete()
     SEEN["error"] = caught.value
@@ -370,7 +370,7 @@ async def test_another_database_is_refused_before_the_work(tmp_path: Path) -> No
 
 
 def complete_in_autocommit() -> None:
-    """A task whose engine never begins a transaction."""
+    """Complete with an engine that never begins a transaction."""
     engine = sqlalchemy.create_engine(SEEN["database"].engine_url, isolation_level="AUTOCOMMIT")
     try:
         with Session(engine) as session, current_task().complete_in(session):
@@ -382,7 +382,7 @@ def complete_in_autocommit() -> None:
 
 
 async def complete_in_transaction() -> None:
-    """A task whose block is in a transaction that it cannot commit."""
+    """Complete in a block within a transaction that it cannot commit."""
     try:
         async with SEEN["database"].visit() as visitor, completing(visitor):
             raise AssertionError("the block is not entered")
@@ -410,7 +410,7 @@ async def test_a_connection_that_cannot_commit_both_is_refused(
 
 
 def complete_in_joined(mode: str) -> None:
-    """A task whose session is part of a transaction on its connection, which is then undone."""
+    """Complete in a session that joins its connection's transaction, which is then undone."""
     engine = sqlalchemy.create_engine(SEEN["database"].engine_url)
     insert = sqlalchemy.text("INSERT INTO effects (name) VALUES ('undone')")
     joining: Any = {} if mode in ("new", "used") else {"join_transaction_mode": mode}
@@ -428,7 +428,7 @@ def complete_in_joined(mode: str) -> None:
 
 
 async def complete_in_joined_async() -> None:
-    """The same for an AsyncSession, that is used before."""
+    """Complete in such an AsyncSession, which is used before."""
     engine = create_async_engine(SEEN["database"].engine_url)
     insert = sqlalchemy.text("INSERT INTO effects (name) VALUES ('undone')")
     try:
@@ -459,7 +459,7 @@ async def complete_in_joined_async() -> None:
 async def test_a_session_whose_commit_is_none_completes_nothing(
     kind: str, task: Any, arguments: list[str], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """The job is not said to be completed, and does not run for ever either."""
+    """The job is not reported as completed, and does not run for ever."""
     database = _database(kind, request, tmp_path)
     async with working(database) as afterword:
         found = await ended(afterword, await afterword.add_task(task, *arguments))
@@ -470,7 +470,7 @@ async def test_a_session_whose_commit_is_none_completes_nothing(
 
 
 def complete_with_control() -> None:
-    """A task whose session ends the transaction of its connection, and one that begins it."""
+    """Complete in a session that controls its connection's transaction, already begun."""
     engine = sqlalchemy.create_engine(SEEN["database"].engine_url)
     insert = sqlalchemy.text("INSERT INTO effects (name) VALUES ('done')")
     joining: Any = {"join_transaction_mode": "control_fully"}
@@ -484,7 +484,7 @@ def complete_with_control() -> None:
 
 
 def complete_on_own_connection() -> None:
-    """A task whose session begins the transaction on the connection that it was given."""
+    """Complete in a session that begins the transaction on its given connection."""
     engine = sqlalchemy.create_engine(SEEN["database"].engine_url)
     insert = sqlalchemy.text("INSERT INTO effects (name) VALUES ('done')")
     try:
@@ -510,7 +510,7 @@ async def test_a_session_on_a_connection_may_commit_what_it_owns(
 
 
 def complete_by_hand(mode: str) -> None:
-    """A task with a connection in autocommit mode: the block has a transaction all the same."""
+    """Complete on a connection in autocommit mode: the block still has a transaction."""
     connection: Any
     if mode == "sqlite3":
         file = SEEN["database"].url.removeprefix("sqlite+pysqlite:///")
@@ -541,7 +541,7 @@ async def test_autocommit_connections_get_a_transaction(
 
 
 def complete_inside_begin() -> None:
-    """A task whose session has begun with a block of its own, as SQLAlchemy's tutorial does."""
+    """Complete in a session's own `begin` block, as in SQLAlchemy's tutorial."""
     engine = sqlalchemy.create_engine(SEEN["database"].engine_url)
     try:
         with Session(engine) as session, session.begin():
@@ -565,7 +565,7 @@ async def test_a_block_may_end_the_transaction_of_a_session(
 
 
 def test_a_process_that_dies_leaves_its_effects_once(one_of_each: Database) -> None:
-    """It died before the commit of the first attempt, and right after that of the second."""
+    """It dies before the first attempt's commit, and right after the second one's."""
     script = Afterword(None, one_of_each.url)
     job = script.add_task_sync(complete_then_die)
     script.close()

@@ -1,4 +1,4 @@
-"""What must not get lost is tried again after every error but one that is known to be final."""
+"""Settlements and hand-backs: tried again after every error that is not known to be final."""
 
 import logging
 import threading
@@ -23,7 +23,7 @@ WORKER = "0123456789abcdef"
 
 
 class Ailing(SQLiteStore):
-    """Cannot begin a transaction while it is unwell, and does not say that this will pass."""
+    """A store that cannot begin transactions at times, with an error that may be permanent."""
 
     unwell = False
 
@@ -50,7 +50,7 @@ def group(store: Ailing, monkeypatch: pytest.MonkeyPatch) -> Iterator[GroupCommi
 
 
 def held(group: GroupCommit, count: int = 1) -> list[Claim]:
-    """Jobs that run here."""
+    """Store jobs that run here."""
     jobs = [NewJob(id=new_id(), task="app:send", held=True) for _ in range(count)]
     group.run_blocking(adding(jobs, WORKER))
     return [held_claim(job, WORKER, 1.0) for job in jobs]
@@ -63,7 +63,7 @@ def state(store: Store, claim: Claim) -> JobState:
 
 @contextmanager
 def without_its_table(store: SQLiteStore) -> Iterator[None]:
-    """The table is rebuilt by hand, under another name."""
+    """Rename the table for some time, as a rebuild by hand does."""
     with closing(apsw.Connection(str(store.path))) as other:
         other.set_busy_timeout(10_000)
         other.execute("PRAGMA legacy_alter_table = ON")
@@ -73,7 +73,7 @@ def without_its_table(store: SQLiteStore) -> Iterator[None]:
 
 
 class Settled:
-    """Settles attempts, and keeps the answers."""
+    """A list of the answers to settlements."""
 
     def __init__(self, group: GroupCommit) -> None:
         self.answers: list[tuple[str, bool, BaseException | None]] = []
@@ -114,7 +114,7 @@ def test_an_outcome_is_tried_again_after_an_error_that_may_pass(
 def test_after_an_error_before_it_began_attempts_are_settled_again(
     store: Ailing, group: GroupCommit, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first waiting thread calls the store's thread, which must not wait for itself."""
+    """The first waiter tells the store's thread; it must not wait for itself."""
     (first, second, third), settled = held(group, 3), Settled(group)
     with caplog.at_level(logging.ERROR, "afterword"):
         store.unwell = True
@@ -129,7 +129,7 @@ def test_after_an_error_before_it_began_attempts_are_settled_again(
 
 
 def test_an_outcome_that_can_never_be_stored_is_answered(store: Ailing, group: GroupCommit) -> None:
-    """Those that were settled together with it are on record."""
+    """Outcomes that were settled together with it are recorded."""
     (bad, good), settled = held(group, 2), Settled(group)
     gate, entered = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""One attempt: it ends as a value for any user code, and the worker continues."""
+"""One attempt: user code of any kind ends as a value, and the worker goes on."""
 
 import asyncio
 import contextvars
@@ -28,21 +28,21 @@ def _forget() -> None:
 
 
 class RaisingText(Exception):
-    """Not even its text can be had."""
+    """An error whose text raises."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 class ExitingText(Exception):
-    """Asking for its text ends the program."""
+    """An error whose text ends the program."""
 
     def __str__(self) -> str:
         raise SystemExit(9)
 
 
 class Unpicklable(Exception):
-    """Holds what no other process could take."""
+    """An error with an attribute that cannot be pickled."""
 
     def __init__(self) -> None:
         super().__init__("unpicklable")
@@ -107,7 +107,7 @@ def note(text: str) -> None:
 
 @pytest.mark.parametrize("name", ERRORS)
 async def test_what_a_task_raises_fails_its_job_only(name: str, tmp_path: Path) -> None:
-    """Three ways to raise it, in a worker with one slot: each gives the slot back."""
+    """There are three ways to raise, and one slot, which each must free."""
     async with at_work(tmp_path, concurrency=1) as afterword:
         ways: tuple[Callable[..., Any], ...] = (
             raise_in_thread,
@@ -177,7 +177,7 @@ def raise_in_coroutine_of_process(name: str) -> Awaitable[None]:
     ],
 )
 async def test_the_traceback_begins_at_the_users_code(func: Any, tmp_path: Path) -> None:
-    """Who reads an error looks for a line of their own, not for ours."""
+    """Readers look for a line of their own code."""
     async with at_work(tmp_path) as afterword:
         record = await ended(afterword, await afterword.add_task(func, "timeout"))
 

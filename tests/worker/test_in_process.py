@@ -59,7 +59,7 @@ def compute_for_ever(marker: str) -> int:
 
 
 async def pid_in(marker: Path) -> int:
-    """The number of a process, as soon as it has written it down."""
+    """Wait until a process has written down its id; returns it."""
     await wait_for(lambda: marker.exists() and marker.read_text(), description="it computes")
     return int(marker.read_text())  # noqa: ASYNC240 - a small file
 
@@ -85,7 +85,7 @@ def add_later() -> str:
 
 
 async def test_a_job_that_it_adds_has_its_delay(tmp_path: Path) -> None:
-    """Measured by the store's clock, not by the child's."""
+    """The store's clock counts, not the child's."""
     async with at_work(tmp_path) as afterword:
         parent = await (await afterword.add_task(add_later)).wait(60)
         (child,) = afterword.runtime.store.get([str(parent.result)])
@@ -123,7 +123,7 @@ async def test_a_crash_fails_one_attempt_and_harms_nobody_else(how: str, tmp_pat
     }
     assert expected[how] in str(attempts[0].error)
     assert (JobState.COMPLETED, 1) == (beside.state, beside.attempt)
-    if how == "system-exit":  # no error of the kind after which it makes sense to try again
+    if how == "system-exit":  # not an error that is retried
         assert (JobState.FAILED, 1) == (found.state, found.attempt)
     else:
         assert (JobState.COMPLETED, '"attempt 2"') == (found.state, found.result)
@@ -150,7 +150,7 @@ async def test_its_time_limit_kills_the_process(tmp_path: Path) -> None:
 async def test_who_waits_for_a_process_does_not_lose_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The limit counts from the start of the code, not from the wait for a free process."""
+    """The limit counts from the start of the code, not during the wait for a free process."""
     monkeypatch.setattr("afterword.worker.runner._cores", lambda: 1)
     async with at_work(tmp_path) as afterword:
         first = await afterword.add_task(wait_for_file, str(tmp_path / "gate"))
@@ -218,7 +218,7 @@ async def all_ended(afterword: Afterword, jobs: list[Job[Any]]) -> bool:
 
 
 async def test_the_event_loop_stays_free_while_ten_of_them_compute(tmp_path: Path) -> None:
-    """They hold their own interpreters' locks: here nothing waits longer than for a core."""
+    """They hold their own GILs: this process only waits for a core."""
     async with at_work(tmp_path) as afterword:
         jobs = [await afterword.add_task(compute, 2 * 10**7) for _ in range(10)]
         waits = []
@@ -234,7 +234,7 @@ async def test_the_event_loop_stays_free_while_ten_of_them_compute(tmp_path: Pat
 
 
 async def test_a_task_without_an_importable_module_fails_with_the_reason(tmp_path: Path) -> None:
-    """The worker names a module that it has itself; what a child cannot import is said."""
+    """The worker has the module itself; the error says that a child cannot import it."""
     async with at_work(tmp_path) as afterword:
         runner: Runner = afterword.runtime.worker._runner  # type: ignore[union-attr]
         processes: Any = runner._processes

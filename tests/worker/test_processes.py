@@ -1,4 +1,4 @@
-"""Child processes: real ones, which really crash and are really killed."""
+"""Child processes: real ones, which crash and are killed."""
 
 import importlib
 import json
@@ -29,7 +29,7 @@ MODULE = in_child.__name__
 
 @dataclass(slots=True)
 class Told:
-    """The callbacks of a pool for a call."""
+    """The messages of a pool about a call."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
@@ -59,7 +59,7 @@ def value(ending: Ending) -> dict[str, Any]:
 
 
 def pid_of(processes: Processes) -> int:
-    """The pid of the child that the next call gets."""
+    """Return the process id of the child that the next call gets."""
     pid: int = value(run(processes, "nothing"))["pid"]
     return pid
 
@@ -73,7 +73,7 @@ Make = Callable[..., Processes]
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """Make pools, which are stopped after the test."""
+    """A function that makes pools, which are stopped after the test."""
     made: list[Processes] = []
 
     def make(size: int = 1, **options: Any) -> Processes:
@@ -87,13 +87,13 @@ def make() -> Iterator[Make]:
 
 @pytest.fixture
 def processes(make: Make) -> Processes:
-    """A new pool of one."""
+    """A new pool with one process."""
     return make()
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Processes]:
-    """A pool of one for all tests that can do with a process which has run others."""
+    """A pool with one process for all tests that accept a used one."""
     processes = Processes(1, HANDLER)
     yield processes
     processes.stop()
@@ -103,7 +103,7 @@ def shared() -> Iterator[Processes]:
 
 
 def test_a_child_runs_call_after_call(shared: Processes) -> None:
-    """Another process, started once."""
+    """It is another process, started once."""
     first, second = pid_of(shared), pid_of(shared)
 
     assert first == second
@@ -111,7 +111,7 @@ def test_a_child_runs_call_after_call(shared: Processes) -> None:
 
 
 def test_two_calls_run_at_the_same_time(make: Make, tmp_path: Path) -> None:
-    """Each in a process of its own; a third one waits for the first that is free."""
+    """Each has its own process; a third one waits for the first free one."""
     processes, gate = make(2), str(tmp_path / "gate")
     told = [start(processes, "wait_for_file", file=gate)[1] for _ in range(2)]
     pids = {each.wait_message()["pid"] for each in told}
@@ -127,7 +127,7 @@ def test_two_calls_run_at_the_same_time(make: Make, tmp_path: Path) -> None:
 
 
 def test_the_child_that_was_busy_last_is_taken_first(make: Make, tmp_path: Path) -> None:
-    """So that those that are not needed stay idle."""
+    """Processes that are not needed stay idle."""
     processes, gate = make(2), tmp_path / "gate"
     _, told = start(processes, "wait_for_file", file=str(gate))
     busy_last = told.wait_message()["pid"]
@@ -140,7 +140,7 @@ def test_the_child_that_was_busy_last_is_taken_first(make: Make, tmp_path: Path)
 
 
 def test_large_requests_and_answers_pass(shared: Processes) -> None:
-    """More than a pipe holds, in both directions."""
+    """They are larger than a pipe's buffer, in both directions."""
     text = "a\n€" * 700_000
 
     assert {"text": text} == value(run(shared, "echo", text=text))
@@ -175,7 +175,7 @@ def test_logs_are_the_parents_affair(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its levels count, at the time of the call, and its handlers only: no line comes twice."""
+    """Only the parent's levels, at the time of the call, and its handlers count."""
     monkeypatch.setattr(in_child.logger, "handlers", [])  # here; the child has it
     run(processes, "nothing")
     with caplog.at_level(logging.INFO, "shop"):
@@ -191,7 +191,7 @@ def test_logs_are_the_parents_affair(
 def test_what_a_task_prints_goes_to_standard_error(
     processes: Processes, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its standard input is empty: neither the task nor its programs get the pipes."""
+    """Its input is empty: neither it nor its programs may use the pipes."""
     answer = value(run(processes, "use_standard_streams"))
 
     assert {"read": ""} == answer
@@ -200,7 +200,7 @@ def test_what_a_task_prints_goes_to_standard_error(
 
 
 def test_a_call_hears_that_it_is_cancelled(shared: Processes) -> None:
-    """And the next call of the same child is not."""
+    """The next call of the same child is not cancelled."""
     call, told = start(shared, "wait_for_cancel")
     told.wait_message()
     call.cancel()
@@ -212,7 +212,7 @@ def test_a_call_hears_that_it_is_cancelled(shared: Processes) -> None:
 
 
 def test_a_call_can_be_cancelled_before_its_turn(shared: Processes) -> None:
-    """It hears of it when it has begun."""
+    """It is told when it has begun."""
     first, told = start(shared, "wait_for_cancel")
     second, waiting = start(shared, "wait_for_cancel")
     second.cancel()
@@ -223,7 +223,7 @@ def test_a_call_can_be_cancelled_before_its_turn(shared: Processes) -> None:
 
 
 def test_what_is_sent_too_late_reaches_no_other_call(shared: Processes, tmp_path: Path) -> None:
-    """A thread that a task has left behind cannot report for the next task."""
+    """A thread left behind by a task cannot report for the next task."""
     run(shared, "send_later")
     gate = tmp_path / "gate"
     _, told = start(shared, "wait_for_file", file=str(gate))
@@ -247,7 +247,7 @@ def test_what_is_sent_too_late_reaches_no_other_call(shared: Processes, tmp_path
     ],
 )
 def test_a_handler_that_raises_ends_its_call(shared: Processes, do: str, last_line: str) -> None:
-    """Any exception is an answer; the next call has a clean process."""
+    """Any error is an answer; the next call gets a process that is like new."""
     first = pid_of(shared)
     ending = run(shared, do)
 
@@ -294,7 +294,7 @@ def test_a_callback_that_raises_harms_nobody(
     ],
 )
 def test_a_death_ends_one_call(make: Make, tmp_path: Path, do: str, reason: str) -> None:
-    """With the reason in words; the neighbour goes on, and the next call finds a process."""
+    """The reason is in words; the other call goes on, and the next one finds a process."""
     processes, gate = make(2), tmp_path / "gate"
     _, neighbour = start(processes, "wait_for_file", file=str(gate))
     neighbour.wait_message()
@@ -312,7 +312,7 @@ def test_a_death_ends_one_call(make: Make, tmp_path: Path, do: str, reason: str)
 
 
 def test_a_crash_says_where_it_was(processes: Processes, capfd: pytest.CaptureFixture[str]) -> None:
-    """Python's own report, on standard error."""
+    """It is Python's own report, on standard error."""
     run(processes, "segfault")
     report = capfd.readouterr().err
 
@@ -321,14 +321,14 @@ def test_a_crash_says_where_it_was(processes: Processes, capfd: pytest.CaptureFi
 
 
 def test_exit_codes_in_words() -> None:
-    """Also those that no signal's name is known of."""
+    """This includes signals without a known name."""
     assert "was killed by signal 77" == describe(-77)
     assert "was killed by SIGABRT (Aborted)" == describe(-6)
 
 
 @pytest.mark.parametrize("do", ["sleep", "compute"])
 def test_a_call_is_killed_whatever_it_is_in(shared: Processes, do: str) -> None:
-    """Also in C code that holds the interpreter lock; the reason is the first one given."""
+    """It may be in C code that holds the GIL; the first given reason counts."""
     call, told = start(shared, do)
     pid = told.wait_message()["pid"]
     began = time.monotonic()
@@ -344,7 +344,7 @@ def test_a_call_is_killed_whatever_it_is_in(shared: Processes, do: str) -> None:
 
 
 def test_a_call_is_killed_together_with_what_it_has_started(shared: Processes) -> None:
-    """Nothing is left of it that could go on writing a file."""
+    """No process of it is left that could go on writing a file."""
     call, told = start(shared, "start_program", seconds=60)
     program = told.wait_message()["program"]
     call.kill("enough")
@@ -353,7 +353,7 @@ def test_a_call_is_killed_together_with_what_it_has_started(shared: Processes) -
 
 
 def test_what_a_crashed_task_has_started_ends_too(shared: Processes) -> None:
-    """The reason is still that of the crash."""
+    """The reason is still the crash."""
     _, told = start(shared, "start_program", seconds=60)
     sent = told.wait_message()
     os.kill(sent["pid"], signal.SIGSEGV)
@@ -389,7 +389,7 @@ def test_a_call_is_killed_before_its_turn(shared: Processes) -> None:
 
 
 def test_an_ended_call_cannot_be_killed(shared: Processes) -> None:
-    """The process has another call by now."""
+    """Its process has another call now."""
     call, told = start(shared, "nothing")
     told.wait_ending()
     next_call, next_told = start(shared, "wait_for_cancel")
@@ -410,7 +410,7 @@ def test_an_idle_process_that_dies_is_replaced(shared: Processes) -> None:
 
 
 def test_each_call_ends_once(make: Make) -> None:
-    """Ends, kills, deaths and more calls than processes, all at the same time."""
+    """Ends, kills, deaths and more calls than processes come at the same time."""
     processes, told = make(2), []
     for number in range(12):
         call, each = start(processes, ["nothing", "end_at_once", "fail"][number % 3], code=1)
@@ -427,14 +427,14 @@ def test_each_call_ends_once(make: Make) -> None:
 
 
 def test_a_child_leaves_signals_to_its_parent(shared: Processes) -> None:
-    """It has a group of its own, so Ctrl-C does not reach it; systemd's SIGTERM does."""
+    """It has its own process group, so it gets systemd's SIGTERM, but not Ctrl-C."""
     pid = value(run(shared, "spoil_signals"))["pid"]
 
     assert {"group": pid} == value(run(shared, "signal_itself"))
 
 
 def test_a_child_leaves_signals_to_its_parent_from_the_start(processes: Processes) -> None:
-    """Also before it has come to say so."""
+    """This holds before its handlers are set, too."""
     _, told = start(processes, "nothing")
     child = next(iter(processes._busy))
     wait_until(lambda: child._process, description="the process has been started", every=0.0001)
@@ -446,14 +446,14 @@ def test_a_child_leaves_signals_to_its_parent_from_the_start(processes: Processe
 
 
 def test_signals_work_in_what_a_task_starts(shared: Processes) -> None:
-    """It inherits neither the deafness to SIGTERM nor the pipes."""
+    """Its programs inherit neither the ignored SIGTERM nor the pipes."""
     assert {"program": -15, "fork": -15} == value(run(shared, "terminate_others"))
 
 
 def test_a_fork_of_a_task_answers_nobody(
     processes: Processes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its logs are its own affair again."""
+    """Its logs go to its own handlers again."""
     _, told = start(processes, "log_in_a_fork")
 
     assert {"status": 0} == value(told.wait_ending())
@@ -466,7 +466,7 @@ def test_a_fork_of_a_task_answers_nobody(
 
 
 def test_the_module_must_be_one_of_the_parents(shared: Processes) -> None:
-    """A name from a store imports nothing that the application has not imported."""
+    """A name in a store imports no module that the application has not imported."""
     with pytest.raises(UnknownTask, match="'wave' is not"):
         shared.start({"module": "wave"}, print, print)
 
@@ -499,7 +499,7 @@ def imported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_module_that_cannot_be_imported_ends_its_call(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, last_line: str
 ) -> None:
-    """With its traceback; the next call tries again, in a new process."""
+    """The error has the traceback; the next call tries again, in a new process."""
     file, processes = imported(tmp_path, monkeypatch), make()
     file.write_text(source)
     request = {"module": "fickle", "do": "nothing"}
@@ -520,7 +520,7 @@ def test_a_module_that_cannot_be_imported_ends_its_call(
 def test_a_process_that_dies_at_its_start_ends_its_call(
     processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once for each call; nothing is started over and over."""
+    """This happens once for each call; processes are not started in a loop."""
     started = tmp_path / "started"
     (tmp_path / "sitecustomize.py").write_text(
         f"import os; open({str(started)!r}, 'a').write('x'); os._exit(7)"
@@ -538,7 +538,7 @@ def test_a_process_that_dies_at_its_start_ends_its_call(
 
 @pytest.mark.usefixtures("new_children")
 def test_a_process_outlives_the_thread_that_asked_for_it(processes: Processes) -> None:
-    """Linux counts the end of the thread that has started a process as the death of its parent."""
+    """To Linux, the end of the thread that started a process is the parent's death."""
     told: list[Told] = []
     thread = threading.Thread(target=lambda: told.append(start(processes, "nothing")[1]))
     thread.start()
@@ -563,7 +563,7 @@ def test_without_a_python_the_call_ends(
 def test_without_a_thread_the_call_ends(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system has none left; when it has again, all is well."""
+    """The system cannot start a thread; later calls work again."""
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -580,7 +580,7 @@ def test_without_a_thread_the_call_ends(
 
 
 def test_an_idle_process_ends_after_a_while(make: Make, tmp_path: Path) -> None:
-    """By itself, with its exit handlers."""
+    """It ends by itself, with its exit handlers."""
     processes, file = make(idle_seconds=0.05), tmp_path / "exit"
     pid = value(run(processes, "write_at_exit", file=str(file)))["pid"]
     wait_gone(pid)
@@ -601,7 +601,7 @@ def test_a_process_that_does_not_end_is_killed(
 
 
 def test_stop_ends_everything(make: Make, tmp_path: Path) -> None:
-    """Running, waiting and idle; when it returns, all callers know and all processes are gone."""
+    """Running, waiting and idle: when it returns, all callers know and all processes are gone."""
     processes, file = make(2), tmp_path / "exit"
     _, running = start(processes, "compute")
     pids = [running.wait_message()["pid"]]
@@ -639,7 +639,7 @@ def test_a_callback_may_stop_the_pool(processes: Processes) -> None:
 
 
 def program(folder: Path, body: str, *options: str) -> "subprocess.Popen[str]":
-    """Start a script, main.py, with a pool of one, whose children it is the module of."""
+    """Start a script, main.py, with a pool of one; its children have it as a module."""
     head = """
         import json, os, sys, threading, time
         from tests import in_child
@@ -696,7 +696,7 @@ DEATHS = {
 @pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
 @pytest.mark.parametrize("do", ["start_program", "compute"])
 def test_no_process_outlives_its_parent(tmp_path: Path, do: str, death: str) -> None:
-    """For any death, in any state; nor do the processes that a task has started."""
+    """The parent may die in any way, at any time; programs of a task end as well."""
     body = f"""
         sent = threading.Event()
         request = {{"module": "main", "do": "{do}", "seconds": 60}}
@@ -718,7 +718,7 @@ def test_an_idle_process_does_not_outlive_its_parent(tmp_path: Path) -> None:
 
 
 def test_a_forked_parent_shares_no_process(tmp_path: Path) -> None:
-    """Both go on, with processes of their own."""
+    """Parent and child go on, with their own processes."""
     body = """
         show(run(pool, 'nothing'))
         if os.fork() == 0:

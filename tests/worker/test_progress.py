@@ -1,4 +1,4 @@
-"""Progress of a task: its values, its cost, and its record."""
+"""Progress of a task: valid reports, their cost, and their record."""
 
 import asyncio
 import json
@@ -32,12 +32,12 @@ def _waiting() -> Iterator[None]:
 
 
 def progress(noted: list[Progress] | None = None) -> Progress:
-    """The progress of some attempt."""
+    """The progress of an attempt."""
     return Progress(CLAIM, id if noted is None else noted.append)
 
 
 def said(each: Progress) -> ProgressRecord | None:
-    """What would be written of it now."""
+    """Return the report that would be written now."""
     report = each.take()
     return None if report is None else ProgressRecord.read(report.progress)
 
@@ -67,7 +67,7 @@ def test_what_is_not_said_again_stays() -> None:
 
 
 def test_more_than_the_total_becomes_the_total() -> None:
-    """A count that is off by one is no reason to fail."""
+    """A count that is too large by one must not fail the task."""
     each = progress()
     each.update(11, total=10)
 
@@ -187,7 +187,7 @@ def test_it_notes_once_until_it_is_taken() -> None:
 
 
 def test_a_million_updates_cost_little() -> None:
-    """Far less than the work itself."""
+    """They cost far less than the work that they report."""
     each = progress()
     begun = time.perf_counter()
     for number in range(1_000_000):
@@ -201,7 +201,7 @@ def test_a_million_updates_cost_little() -> None:
 
 
 class Counting:
-    """Counts what a store is asked to write."""
+    """A store that counts the reports that it writes."""
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reports: list[Report] = []
@@ -288,7 +288,7 @@ async def test_what_was_said_last_is_on_record_at_the_end(
 async def test_what_was_said_is_seen_while_the_task_goes_on(
     in_process: bool, tmp_path: Path
 ) -> None:
-    """Also if it says nothing more for a long time."""
+    """This holds even if no later report comes for a long time."""
     file = tmp_path / "go on"
     async with at_work(tmp_path) as afterword:
         if in_process:
@@ -309,7 +309,7 @@ async def test_what_was_said_is_seen_while_the_task_goes_on(
 
 @pytest.mark.anyio
 async def test_a_report_of_somebody_elses_job_is_dropped(tmp_path: Path) -> None:
-    """Fenced: it is no error, and the attempt that has the job is not disturbed."""
+    """By the fence it is no error, and the attempt that has the job is not disturbed."""
     async with at_work(tmp_path) as afterword:
         job = await add(afterword, say_and_wait)
         await wait_for(

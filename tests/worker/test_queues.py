@@ -1,4 +1,4 @@
-"""Queues: named by tasks, served by workers, and left alone by everyone else."""
+"""Queues: named by tasks, served by some workers, and left alone by the others."""
 
 import asyncio
 from pathlib import Path
@@ -103,7 +103,7 @@ async def _left_alone(folder: Path) -> None:
 
 
 def test_a_worker_leaves_the_jobs_of_other_queues_to_others(tmp_path: Path) -> None:
-    """Also those that were added in its own process, which would start there at once."""
+    """Jobs added in its own process, which would start there at once, are left alone, too."""
     asyncio.run(_left_alone(tmp_path))
 
 

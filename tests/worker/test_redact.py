@@ -1,4 +1,4 @@
-"""`Afterword(redact=...)`: what of an error's text may be kept."""
+"""`Afterword(redact=...)`: the part of an error's text that may be kept."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The worker: never more than its slots, no lost job, no job without its task."""
+"""The worker: never more jobs than slots, none lost, and unknown ones left alone."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Gauge:
-    """How many attempts run now, and how many did at most."""
+    """A counter of attempts that run now, and of the most at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class Gauge:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Around an attempt."""
+        """Count an attempt during the block."""
         with self._lock:
             self.now += 1
             self.total += 1
@@ -150,7 +150,7 @@ def test_requests_never_run_more_than_the_slots(order: Order, tmp_path: Path) ->
 
 
 async def test_a_burst_of_def_tasks_waits_in_the_store(tmp_path: Path) -> None:
-    """Not in a queue of threads: another process could take them."""
+    """It does not wait in a queue of threads: another process could take it."""
     async with at_work(tmp_path, concurrency=2) as afterword:
         for number in range(20):
             await afterword.add_task(wait_at_gate, f"{number}")
@@ -167,7 +167,7 @@ async def test_a_burst_of_def_tasks_waits_in_the_store(tmp_path: Path) -> None:
 
 
 async def test_blocked_def_tasks_leave_the_threads_of_endpoints_alone(tmp_path: Path) -> None:
-    """More of them than the 40 threads that serve `def` endpoints."""
+    """There are more of them than the 40 threads that serve `def` endpoints."""
     async with at_work(tmp_path, concurrency=50) as afterword:
         for number in range(50):
             await afterword.add_task(wait_at_gate, f"{number}")
@@ -218,7 +218,7 @@ async def test_claims_come_by_priority_then_due_time_then_id(tmp_path: Path) -> 
 async def test_an_unknown_task_is_left_alone_until_it_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As in a rolling deploy: the old release must not fail what the new one has added."""
+    """In a rolling deploy, the old release must not fail jobs of the new one."""
     monkeypatch.setattr(worker, "UNKNOWN_FOR", 0.3)
     module = types.ModuleType("tomorrow")
     monkeypatch.setattr(application, "_packages", {"tests", "tomorrow"})
@@ -317,7 +317,7 @@ async def test_wrong_arguments_after_a_change_are_parked_with_a_reason(tmp_path:
 async def test_what_nobody_could_run_for_a_week_fails(
     name: str, arguments: str, tmp_path: Path
 ) -> None:
-    """Counted from when the first worker could not run it, over all workers and restarts."""
+    """The week begins when the first worker could not run it, across all workers and restarts."""
     job = NewJob(id=new_id(), task=name, arguments=arguments)
     async with at_work(tmp_path) as afterword:
         await store_jobs(afterword, [job])
@@ -332,7 +332,7 @@ async def test_what_nobody_could_run_for_a_week_fails(
 
 
 async def parked(afterword: Afterword, job: NewJob) -> None:
-    """Wait until a worker has put the job back."""
+    """Wait until a worker has released the job."""
     store = afterword.runtime.store
     await wait_for(lambda: store.get([job.id])[0].error, description="it has been put back")
 
@@ -437,14 +437,14 @@ def test_the_database_refuses_bad_json_by_itself(tmp_path: Path) -> None:
 
 
 class EvilText(Exception):
-    """Raised by a validator of the user's; its text cannot be had, or cannot be stored."""
+    """An error of a user's validator, whose text raises or cannot be stored."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 class Evil:
-    """A type that reads itself, and raises when it is read in the worker."""
+    """A type that validates itself, and raises in the worker."""
 
     armed = False
 
@@ -491,7 +491,7 @@ async def test_arguments_whose_reading_raises_are_parked(
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Another process writes to the store, and does not commit."""
+    """Keep another connection in a write transaction."""
     with contextlib.closing(apsw.Connection(str(folder / "jobs.db"))) as other:
         other.set_busy_timeout(10_000)
         other.execute("BEGIN IMMEDIATE")
@@ -499,14 +499,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def unsettled(afterword: Afterword) -> int:
-    """How much waits to be written when the store is back: the only thing here is the outcome."""
+    """Count the outcomes that wait for the store."""
     return afterword.runtime.group._postponed.qsize()
 
 
 async def test_an_outcome_waits_for_a_store_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is locked by another process for longer than the store waits."""
+    """Another process locks the file for longer than the store waits."""
     monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     async with at_work(tmp_path, concurrency=1) as afterword:
         job = await afterword.add_task(wait_at_gate, "once")
@@ -526,7 +526,7 @@ async def test_an_outcome_waits_for_a_store_that_is_away(
 async def test_a_job_without_a_free_slot_is_given_back_to_a_store_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Giving it back is tried until it works; else it would be held for as long as we live."""
+    """Releasing is retried until it works; otherwise this process would hold the job for ever."""
     monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     async with at_work(tmp_path, concurrency=1) as afterword:
         await afterword.add_task(wait_at_gate, "slot")
@@ -591,7 +591,7 @@ async def test_a_drain_gives_back_what_did_not_end(tmp_path: Path) -> None:
 async def test_an_attempt_that_is_interrupted_before_its_first_step_is_given_back(
     tmp_path: Path,
 ) -> None:
-    """Its coroutine never runs, so it cannot say so itself; its slot must not stay taken."""
+    """Its coroutine never runs, so it cannot report it; its slot must become free."""
     async with at_work(tmp_path, concurrency=1) as afterword:
         [claim] = await store_jobs(afterword, [stored(afterword, note_async, "again", held=True)])
         running: Any = afterword.runtime.worker
@@ -608,7 +608,7 @@ async def test_an_attempt_that_is_interrupted_before_its_first_step_is_given_bac
 async def test_a_drain_does_not_wait_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A thread, and a coroutine that swallows being cancelled: their leases are left to expire."""
+    """A thread, and a coroutine that swallows its cancellation: their leases expire."""
     monkeypatch.setattr(worker, "CANCEL_WITHIN", 0.1)
     caplog.set_level(logging.INFO)
     began = time.monotonic()

@@ -1,6 +1,7 @@
 """`afterword jobs` and `failures`: lists of jobs, and groups of failed ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -96,6 +97,18 @@ def narrower_than(columns: int) -> bool:
     return output.stdout.is_terminal and output.stdout.width < columns
 
 
+def with_room(grid: Grid, spare: Sequence[str], cut: Sequence[str] = ()) -> Grid:
+    """Leave out spare columns in a narrow terminal, so that only the columns `cut` are cut.
+
+    If there is no room even then, the flexible columns are cut.
+    """
+    if not narrower_than(NARROW):
+        return grid
+    width = output.stdout.width
+    fitted = replace(grid, flexible=cut, spare=spare).fitted(width)
+    return fitted if fitted.fits(width) else replace(fitted, flexible=grid.flexible)
+
+
 # ---------------------------------------------------------------------- failures
 
 
@@ -160,7 +173,7 @@ def _failure_grid(groups: Sequence[FailureGroup], now: float) -> Grid:
             show_span(now - group.last_at.timestamp()),
             shown_id(group.example),
         )
-    return grid.without("first", "last", "example") if narrower_than(NARROW) else grid
+    return with_room(grid, ("first", "last", "example"))
 
 
 def _tell_rest(found: Failures, limit: int) -> None:

@@ -97,15 +97,16 @@ class Grid:
         """Return the same table without the spare columns for which a terminal has no place."""
         grid = self
         for heading in self.spare:
-            if grid._least_width() <= width:
+            if grid.fits(width):
                 break
             grid = grid.without(heading)
         return grid
 
-    def _least_width(self) -> int:
+    def fits(self, width: int) -> bool:
+        """Return True if a terminal of this width can show every column."""
         columns = zip(self.headings, zip(self.headings, *self.rows, strict=True), strict=True)
         least = [self._least_of(heading, cells) for heading, cells in columns]
-        return sum(least) + _GAP * (len(least) - 1)
+        return sum(least) + _GAP * (len(least) - 1) <= width
 
     def _least_of(self, heading: str, cells: Sequence[str]) -> int:
         widest = max(map(cell_len, cells))

@@ -15,7 +15,7 @@ from afterword.admin.ids import NotFound
 from afterword.admin.running import add_by
 from afterword.admin.schedules import note_on_schedule, schedule_state
 from afterword.cli import output
-from afterword.cli.look import NARROW, narrower_than
+from afterword.cli.look import NARROW, narrower_than, with_room
 from afterword.cli.options import Json, Url, clock, opened, refuse_before_verb, require_utf8
 from afterword.cli.output import Grid
 from afterword.cli.person import this_person
@@ -74,7 +74,9 @@ def _grid(found: Sequence[ScheduleRecord], now: float) -> Grid:
             last,
             note_on_schedule(each, now),
         )
-    return grid.without("task", "next in UTC") if narrower_than(NARROW) else grid
+    if narrower_than(NARROW):
+        grid = grid.without("task", "next in UTC")
+    return with_room(grid, ("last", "rule"), ("rule",))
 
 
 # ---------------------------------------------------------------------- what is done to one

@@ -19,8 +19,9 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack, get_args, get_origin
 
+import typing_extensions
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic_core import PydanticSerializationError, ValidationError
 
@@ -56,6 +57,7 @@ from afterword.tasks.scalars import SCALARS, Scalars, scalars_of
 from afterword.tasks.signature import parameters
 
 UNSET = "#unset"  # beside the arguments, and the name of no parameter
+_UNPACK = (Unpack, typing_extensions.Unpack)
 _STARS = {inspect.Parameter.VAR_POSITIONAL.value: "*", inspect.Parameter.VAR_KEYWORD.value: "**"}
 
 
@@ -316,6 +318,8 @@ def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
     if parameter.kind is parameter.VAR_POSITIONAL:
         return list.__class_getitem__(annotation)
     if parameter.kind is parameter.VAR_KEYWORD:
+        if get_origin(annotation) in _UNPACK:
+            return get_args(annotation)[0]  # `**options: Unpack[SomeTypedDict]`
         return dict.__class_getitem__((str, annotation))
     return annotation
 
