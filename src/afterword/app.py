@@ -1,4 +1,4 @@
-"""`Afterword`: the façade, with the public methods; `runtime` has what it starts and stops."""
+"""`Afterword`: the façade, with the public methods; `runtime` has the parts that it starts."""
 
 import contextlib
 import os
@@ -106,7 +106,7 @@ class RunOfTests(Protocol):
         """Return the store, not yet opened, that takes the place of the one of this URL."""
 
     async def wait_for(self, afterword: "Afterword", ids: Sequence[str]) -> None:
-        """Wait until these jobs have ended, but for those that cannot run now."""
+        """Wait until these jobs have ended, except those that cannot run now."""
 
 
 @native()

@@ -218,7 +218,7 @@ def test_a_store_is_moved_with_all_its_jobs(
         exported.out,
         exported.err.splitlines()[-1],
     )
-    assert "imported 6 jobs, 0 were there already\n" == imported.out
+    assert "imported 6 jobs, 0 existed already\n" == imported.out
     assert {"imported": 0, "already_there": 6} == json.loads(again.out)
     assert known(shell.store) == known(other)
     assert {second: first, third: second} == {
@@ -247,7 +247,7 @@ def test_a_pipe_is_as_good_as_a_file(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "ascii"))
     imported = shell.run("import", "--url", other.url)
 
-    assert "imported 1 job, 0 were there already\n" == imported.out
+    assert "imported 1 job, 0 existed already\n" == imported.out
     assert [job_id] == [job.id for job in other.find()]
 
 

@@ -397,6 +397,6 @@ def test_an_export_flows_into_an_import(shell: Shell, tmp_path: Path) -> None:
             assert process.stdout is not None
             said = process.stdout.read()
 
-    assert "imported 20 jobs, 0 were there already\n" == said
+    assert "imported 20 jobs, 0 existed already\n" == said
     listed = piped("jobs", "--json", "--url", other, "--limit", "100").stdout
     assert ids == sorted(json.loads(line)["id"] for line in listed.splitlines())

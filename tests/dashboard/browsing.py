@@ -45,9 +45,8 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_AXE = """async (rules) => {
-    const runOnly = rules.length ? { type: "rule", values: rules } : undefined;
-    const { violations } = await axe.run(document, { resultTypes: ["violations"], runOnly });
+_AXE = """async () => {
+    const { violations } = await axe.run(document, { resultTypes: ["violations"] });
     const shown = (node) => `${node.html} ${node.failureSummary}`;
     return violations.map((each) => `${each.id}: ${each.nodes.map(shown).join("\\n")}`);
 }"""
@@ -113,11 +112,11 @@ class Tab:
     page: Page
     trouble: list[str] = field(default_factory=list)
 
-    def violations(self, *rules: str) -> list[str]:
-        """Return axe's findings in the page as it is now, by all its rules or only by these."""
+    def violations(self) -> list[str]:
+        """Return what axe finds in the page as it is now."""
         source = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
         self.page.evaluate(source)
-        found: list[str] = self.page.evaluate(_AXE, list(rules))
+        found: list[str] = self.page.evaluate(_AXE)
         return found
 
     def overflow(self) -> int:

@@ -48,5 +48,5 @@ def test_parameters_with_the_default_are_injected(store_url: str) -> None:
 
 
 def test_a_direct_call_without_a_value_says_so() -> None:
-    with pytest.raises(AttributeError, match="Pass a value in a call of your own"):
+    with pytest.raises(AttributeError, match="Pass a value if you call the function yourself"):
         ship(7)

@@ -964,6 +964,7 @@ def no_database(folder: Path) -> str:
         pytest.param(lambda _: "sqlite:///file:a?mode=ro", ConfigurationError, "file:", id="uri"),
         pytest.param(lambda _: "sqlite:///a.db?x=1", ConfigurationError, "options", id="options"),
         pytest.param(lambda _: "sqlite://host/a.db", ConfigurationError, "host", id="host"),
+        pytest.param(lambda _: "sqlite:////", ConfigurationError, "and a path", id="no-file"),
         pytest.param(
             lambda _: "jobs.db", ConfigurationError, "starts with sqlite://", id="no-scheme"
         ),

@@ -172,6 +172,16 @@ def wrapped(func: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def followed(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate with a task of the decorator's own."""
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return PlainTextResponse("", background=BackgroundTask(func, *args, **kwargs))
+
+    return wrapper
+
+
 def routes_of(found: list[old_imports.OldImport]) -> list[str]:
     """Return the named routes."""
     return [route for each in found for route in each.routes]
@@ -212,6 +222,8 @@ def test_a_parameter_is_found(endpoint: Callable[..., Any]) -> None:
         (in_response_by_module_imported_here, "BackgroundTask"),
         (in_response_of_closure(), "BackgroundTask"),
         (wrapped(in_response), "BackgroundTask"),
+        (followed(note), "BackgroundTask"),
+        (wrapped(followed(note)), "BackgroundTask"),
         (InClass, "BackgroundTask"),
         (InBase, "BackgroundTask"),
     ],

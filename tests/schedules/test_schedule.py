@@ -415,11 +415,11 @@ def test_the_zone_is_utc_unless_another_is_said() -> None:
         ("0 0 31 2 *", "bad day-of-month, or one that none of its months has"),
         ("0 0 31 4,6,9,11 *", "bad day-of-month, or one that none of its months has"),
         ("0 0 */31 * 1#5", "must occur within 50 years"),  # the first, which is a fifth Monday
-        ("1 * * * * " * 1000, "no text of up to 256 characters"),
-        ("1" * 10_000, "no text of up to 256 characters"),
+        ("1 * * * * " * 1000, "not text of up to 256 characters"),
+        ("1" * 10_000, "not text of up to 256 characters"),
         ("1" * 200 + " * * * *", "bad minute"),
-        (b"* * * * *", "no text"),
-        (None, "no text"),
+        (b"* * * * *", "not text"),
+        (None, "not text"),
     ],
 )
 def test_an_expression_that_cannot_be_is_refused_at_once(expression: Any, why: str) -> None:

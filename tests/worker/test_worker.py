@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 from starlette.concurrency import run_in_threadpool
 
 from afterword import Afterword, JobState, task, telemetry
+from afterword.client.operation import calling
 from afterword.errors import StoreUnavailable
 from afterword.fastapi import BackgroundTasks
 from afterword.model.job import NewJob, new_id
@@ -671,3 +672,26 @@ async def test_a_task_adds_another_job(task: Any, tmp_path: Path) -> None:
 
 def test_the_logger_is_the_documented_one() -> None:
     assert "afterword" == telemetry.logger.name
+
+
+# ---------------------------------------------------------------------- held by a test
+
+
+async def test_a_claim_that_was_asked_for_before_it_was_held_takes_nothing(tmp_path: Path) -> None:
+    """The pytest plugin holds the worker between two tests; its last claim may be still to come."""
+    job = NewJob(id=new_id(), task=f"{__name__}:take", arguments='{"number":1}')
+    async with at_work(tmp_path) as afterword:
+        group, at_work_here = afterword.runtime.group, afterword.runtime.worker
+        assert at_work_here is not None
+        group.submit(calling(lambda store: gate.wait(60)))
+        storing = asyncio.create_task(store_jobs(afterword, [job]))
+        await asyncio.sleep(0)
+        at_work_here.hold(False)  # asks for a claim
+        at_work_here.hold(True)
+        gate.set()
+        await storing
+        await group.run(calling(lambda store: None))
+
+        assert JobState.QUEUED == (await record(afterword, job)).state
+        assert [job.id] == await at_work_here.run_due(1)
+    assert [1] == ran

@@ -28,7 +28,7 @@ class Wanted:
     Args:
         name: text in the name of who acted.
         action: the action.
-        target: text in what was changed: a part of a job's id, a queue, a schedule.
+        target: text in the target: a part of a job's id, a queue, a schedule.
     """
 
     name: str = ""
@@ -92,7 +92,7 @@ def every_act(
 
 
 def changed_in_words(record: AuditRecord) -> str:
-    """Return the number of what was changed.
+    """Return the number of changed jobs, queues or schedules.
 
     >>> from datetime import datetime
     >>> now = datetime.now()

@@ -30,7 +30,7 @@ class Change:
 
     Args:
         name: the command.
-        effect: what becomes of the jobs.
+        effect: the effect on the jobs, in words.
         results: the possible results for a job, the usual one first.
         state: the state that is selected if none is given; None: all that have ended.
         possible: the states in which a job can be changed.
@@ -96,7 +96,7 @@ def states_of(change: Change, search: Search) -> list[JobState]:
     """Return the states of the jobs that a change of all that match selects.
 
     Raises:
-        ConfigurationError: jobs of the wanted state cannot be changed so, or the search has ids.
+        ConfigurationError: jobs in this state cannot be changed so, or the search has ids.
     """
     wanted = search.filter
     if search.ids:

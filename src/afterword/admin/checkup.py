@@ -65,7 +65,7 @@ def as_text(findings: Iterable[Finding]) -> str:
 
 
 def installation() -> Iterator[Finding]:
-    """Check what is installed."""
+    """Check the installed packages."""
     yield Finding("python", "ok", f"{platform.python_version()} on {sys.platform}")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
     yield Finding("packages", "ok", versions)

@@ -26,7 +26,7 @@ class Ruled:
 
     Args:
         rules: the changed field and its value, by the name of the queue.
-        noted: False if a worker hangs and does not know it yet.
+        noted: False if a worker hangs and has not noted it yet.
     """
 
     rules: Mapping[str, Mapping[str, Any]]

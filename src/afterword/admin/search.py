@@ -1,8 +1,8 @@
 r"""The language of searches: words with qualifiers, as in `task:app.mail:send state:failed`.
 
-A word is `name:value`; a value with spaces stands in double quotes. In quotes, `\"` stands for a
-quote, `\\` for a backslash, and `\u00e9` for the character with this number; other backslashes
-stand for themselves. A word without a qualifier is the id of a job if it looks like one, the name
+A word is `name:value`; a value with spaces is written in double quotes. In quotes, `\"` means a
+quote, `\\` a backslash, and `\u00e9` the character with this number; other backslashes are ordinary
+characters. A word without a qualifier is the id of a job if it looks like one, the name
 of a task if it has a colon, and otherwise text that the error contains.
 
     task: queue: worker: tag: request:    an exact match

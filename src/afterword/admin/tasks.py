@@ -1,7 +1,7 @@
-"""The tasks: what became of their jobs, how long these took, and what the code says of them.
+"""The tasks: the numbers and times of their jobs, and their options and descriptions.
 
-Jobs that ended are read from the counters, not from the history: that takes the same time however
-many there are, and jobs that have been deleted since are counted, too.
+Jobs that ended are read from the counters, not from the history: that takes the same time for any
+number of jobs, and jobs that have been deleted since are counted, too.
 """
 
 import inspect
@@ -183,7 +183,7 @@ def quantile(durations: Histogram, part: float) -> str | None:
 
 
 def code_of(name: str) -> Code | None:
-    """Return what the application in this process says of a task; nothing is imported."""
+    """Return the description and options of a task in this process; nothing is imported."""
     try:
         func = resolve(name)
     except UnknownTask:

@@ -1,6 +1,6 @@
 """Changing jobs from the command line: those that are named, or all that match.
 
-`admin.changes` says what is changed and how; this module asks first, and prints the results.
+`admin.changes` makes the changes; this module asks for confirmation, and prints the results.
 """
 
 import sys

@@ -99,7 +99,7 @@ def dashboard_of(
         with adding:
             return add_by(store, job, by)
 
-    # Who has the token is, as far as can be known, who has started the command.
+    # A client with the token is assumed to be the user who has started the command.
     person = Person(this_person().name, may="read" if read_only else "operate")
     served = dashboard(
         Source(store=lambda: store, add=add, clock=clock),

@@ -46,7 +46,7 @@ class Telemetry:
                 logger.info("otel signal=%s exporter=%s", signal.lower(), ",".join(names))
 
     def end(self, within: float) -> None:
-        """Send what is left, for so many seconds; a collector may not answer."""
+        """Send the remaining data, for so many seconds; a collector may not answer."""
         until = time.monotonic() + within
         threads = [threading.Thread(target=each, daemon=True) for each in self._ends]
         for each in threads:

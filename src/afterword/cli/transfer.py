@@ -133,7 +133,7 @@ def import_(
     if json:
         output.print_document({"imported": added, "already_there": known})
     else:
-        output.write(f"imported {many(added, 'job')}, {known:,} were there already\n")
+        output.write(f"imported {many(added, 'job')}, {known:,} existed already\n")
 
 
 @contextmanager

@@ -91,8 +91,8 @@ def worker(
 ) -> None:
     """Run the jobs of an application, without its web server.
 
-    Imports the application and runs its lifespan, so that its tasks have what it creates at its
-    start. Options that are not given here are the application's.
+    Imports the application and runs its lifespan, so that its tasks can use the pools and clients
+    of its start-up. Options that are not given here are the application's.
 
     SIGTERM or Ctrl-C ends the worker: it claims no more jobs, running attempts may finish within
     `--grace`, and the others are released. A second Ctrl-C ends it at once. The exit status is 0

@@ -76,7 +76,7 @@ class Stop:
 
 
 def run(app: str | None, options: Options, configure_logging: Callable[[], None]) -> int:
-    """Run jobs until told to end; return the exit code.
+    """Run jobs until the end is requested; return the exit code.
 
     Raises:
         ConfigurationError: the application cannot be found, or an option is invalid.

@@ -140,7 +140,7 @@ class Failures:
         if failure.job is None:
             try:
                 record = await self._inquiries.record(failure.job_id)
-            except Exception as error:  # of the store: the function is called all the same
+            except Exception as error:  # of the store: the function is still called
                 telemetry.step_failed(error)
             else:
                 if record is not None:

@@ -243,7 +243,7 @@ class GroupCommit:
         Args:
             committing: it was too late to take the operation back.
         """
-        outcome = "what its commit may store is cancelled" if committing else "nothing was stored"
+        outcome = "its jobs are cancelled after the commit" if committing else "nothing was stored"
         return StoreUnavailable(f"The store {self.store.url} did not answer in time; {outcome}.")
 
     def run_blocking(self, operation: Operation, timeout: float | None = None) -> Any:
@@ -502,7 +502,7 @@ def _call_done(operations: Sequence[Operation]) -> None:
 
 
 async def _answered(operation: Operation) -> None:
-    """Wait for the answer, however often the caller is cancelled meanwhile."""
+    """Wait for the answer, even if the caller is cancelled several times meanwhile."""
     loop, answered = asyncio.get_running_loop(), asyncio.Event()
     if not operation.call_at_answer(lambda: _call_in(loop, answered.set)):
         return

@@ -1,10 +1,10 @@
 """Recovery of jobs that this process holds in the store but has lost track of.
 
-The store knows which jobs this worker runs or holds. Only a `Claim` can end such a job, and a claim
-is an object in this process: in a request, in the worker's queue of claims, in a running attempt,
-or in an operation on its way to the store. A job without such an object would stay "running" for as
-long as the process lives. It is treated as if its worker had been lost: queued again, and failed
-the third time.
+The store lists the jobs that this worker runs or holds. Only a `Claim` can end such a job, and a
+claim is an object in this process: in a request, in the worker's queue of claims, in a running
+attempt, or in an operation on its way to the store. A job without such an object would stay
+"running" for as long as the process lives. It is treated as if its worker had been lost: queued
+again, and failed the third time.
 
 This covers bugs, and requests whose event loop ended before the store's answer came.
 """

@@ -1,4 +1,4 @@
-"""Questions about jobs to the store, from any thread or event loop."""
+"""Queries about jobs to the store, from any thread or event loop."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ LOOK_WITHIN = 1.0  # seconds for the worker of this process to notice a cancelle
 
 
 class Inquiries:
-    """Asks one store.
+    """Queries one store.
 
     Args:
         group: runs the store; started by the first question.
@@ -118,7 +118,7 @@ class Inquiries:
             TimeoutError: not all of them ended within `timeout` seconds.
         """
         look = self._looking(ids)
-        done = await asyncio.to_thread(look)  # at least once, whatever the timeout
+        done = await asyncio.to_thread(look)  # at least once, with any timeout
         delays = growing_delays()
         try:
             async with asyncio.timeout(timeout):

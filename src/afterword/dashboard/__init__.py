@@ -1,4 +1,4 @@
-"""The dashboard: screens in a browser that show a store, and change what is in it.
+"""The dashboard: screens in a browser that show a store, and change its jobs and rules.
 
 `Afterword.dashboard` mounts it in an application, and `afterword dashboard` serves it for a store
 alone. Each screen is a function in a module of its own (`overview`, `jobs`, `job`, ...), with a

@@ -1,12 +1,12 @@
 """Access to the dashboard: checks of the host, the origin and the permissions.
 
-A request passes four gates, in this order:
+A request must pass four checks, in this order:
 
 1. **Host.** With `hosts`, the Host header must name one of them. So a site whose own name resolves
    to this server (DNS rebinding) is refused.
 2. **Origin**, for changes only: the request must come from a page of the dashboard itself, or from
    a program that sends an `Authorization` header of its own.
-3. **authorize** answers with the permissions of the person who asks.
+3. **authorize** returns the permissions of the person.
 4. The route needs one permission, as `routes.py` says.
 
 Without `authorize` there is no dashboard, except in development; then it answers only clients on
@@ -61,7 +61,7 @@ def _name_of(host: str) -> str:
     return found[1].lower() if found else ""
 
 
-# ---------------------------------------------------------------------- the gates
+# ---------------------------------------------------------------------- the checks
 
 
 def require_host(request: Request, hosts: Collection[str] | None) -> None:

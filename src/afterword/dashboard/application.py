@@ -141,7 +141,7 @@ class Dashboard:
         return StarletteRoute(route.path, serve, methods=[route.method], name=route.name)
 
     async def _access(self, request: Request) -> Access:
-        """Return the name and the permissions of the person who asks, after all gates."""
+        """Return the name and the permissions of the person, after all checks."""
         access.require_host(request, self._hosts)
         if request.method not in ("GET", "HEAD"):
             access.require_own_page(request)

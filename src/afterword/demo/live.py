@@ -29,7 +29,7 @@ _PER_MINUTE = 93.0  # jobs that ended in that time: as many as the orders will a
 
 
 def _act(store: Store) -> None:
-    """Change what a person might, so that the audit has something to show."""
+    """Make some changes of a person, so that the audit has rows."""
     failed = [job.id for job in store.find(Filter(state=JobState.FAILED), 4)]
     store.limit({"images": 2}, _BY)
     store.pause(["mail"], _BY)

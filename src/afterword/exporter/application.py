@@ -28,7 +28,7 @@ def exporter(
 
     Args:
         authorize: see `Afterword.metrics`.
-        in_worker: also tell the rare events of this process.
+        in_worker: also include the rare events of this process.
 
     Raises:
         MissingExtra: prometheus-client is not installed.

@@ -83,9 +83,9 @@ class EndedJobs:
             return found
 
     def _settle(self, records: Iterable[CounterRecord]) -> None:
-        """Add up the hours that do not change any more.
+        """Add up the hours that no longer change.
 
-        The store counts in order, and again what is a few minutes older.
+        The store counts in order, and counts each minute again a few minutes later.
         """
         counted = [each for each in records if each.counted]
         newest = max((each.started_at.timestamp() for each in counted), default=0.0)
@@ -96,7 +96,7 @@ class EndedJobs:
 
 
 def _keys(records: Iterable[CounterRecord]) -> Iterable[Key]:
-    """Return the keys to be told of at zero, before a job is counted.
+    """Return the keys to be reported as zero, before a job is counted.
 
     A number that appears out of nothing is no increase for Prometheus: the first failure of a task
     would not be seen.

@@ -27,7 +27,7 @@ class StoreCollector(Collector):
     """Collects the metrics of a store.
 
     Args:
-        in_worker: also tell the rare events of this process, which the store does not know.
+        in_worker: also include the rare events of this process, which are not in the store.
     """
 
     def __init__(self, gauges: Gauges, ended: EndedJobs, *, in_worker: bool = False) -> None:
@@ -115,7 +115,7 @@ def _ended(found: Mapping[Key, Ended]) -> Iterator[Metric]:
 def _histogram(
     name: str, text: str, label: str, lengths: list[tuple[str, Histogram]]
 ) -> HistogramMetricFamily:
-    """Make a histogram; the store knows buckets only, so there is no sum."""
+    """Make a histogram; the store has buckets only, so there is no sum."""
     family = HistogramMetricFamily(name, text, labels=[label])
     for value in sorted({value for value, _ in lengths}):
         summed = added_up(histogram for each, histogram in lengths if each == value)

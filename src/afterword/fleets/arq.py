@@ -2,7 +2,7 @@
 
 If `via` is the class of its worker's settings, the queue and the serializer are taken from it, too.
 
-A job whose id arq knows already was handed over before. Its client is asynchronous, so the thread
+If arq has a job with this id, it was handed over before. Its client is asynchronous, so the thread
 that sends has an event loop of its own.
 """
 
@@ -86,7 +86,7 @@ class ArqTask(RemoteTask):
 
     @property
     def function_name(self) -> str:
-        """The name by which arq's workers know it."""
+        """Its name in arq's workers."""
         return self.target if isinstance(self.target, str) else self.target.__qualname__
 
     @property
@@ -100,7 +100,7 @@ class ArqTask(RemoteTask):
         return ("arq", id(self.settings), id(self._worker))
 
     def placed(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-        """Pass by position what can be: arq's `enqueue_job` has keywords of its own."""
+        """Pass arguments by position if possible: arq's `enqueue_job` has its own keywords."""
         bound = self._signature.bind(*args, **kwargs)
         return bound.args, bound.kwargs
 
@@ -124,7 +124,7 @@ class ArqTask(RemoteTask):
         return ArqConnection(self)
 
     def ask(self, fleet_id: str) -> JobState | None:
-        """Ask arq; a job that it does not know (any more) is None."""
+        """Ask arq; None if it does not have the job (any more)."""
         connection = ArqConnection(self)
         try:
             return connection.state(fleet_id)
@@ -173,7 +173,7 @@ class ArqConnection:
         self._run(sending)
 
     def state(self, fleet_id: str) -> JobState | None:
-        """Return what arq knows of a job."""
+        """Return arq's record of a job."""
         pool = self._pool
         job = imported("arq.jobs", "Job")(
             fleet_id, pool, pool.default_queue_name, pool.job_deserializer

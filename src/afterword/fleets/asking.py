@@ -35,7 +35,7 @@ class FleetInquiries:
     async def current(self, record: JobRecord, func: object) -> JobRecord:
         """Return a job that was handed over with the state that it has in its fleet.
 
-        It stays as it is if the fleet has no result backend, does not answer, or does not know it.
+        It is unchanged if the fleet has no result backend, does not answer, or does not have it.
 
         Args:
             func: the task, as its name resolves.

@@ -98,7 +98,7 @@ class DramatiqTask(RemoteTask):
         return of_queue or super().is_of_call(error)
 
     def ask(self, fleet_id: str) -> JobState | None:
-        """Ask the result backend, which knows nothing but results: COMPLETED or None."""
+        """Ask the result backend, which has only results: COMPLETED or None."""
         backend = self.actor.options.get("result_backend") or _results_of(self.actor.broker)
         if backend is None:
             return None

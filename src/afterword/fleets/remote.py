@@ -1,4 +1,4 @@
-"""A remote task: what a module for another system provides."""
+"""A remote task: the interface of a module for another system."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -72,7 +72,7 @@ class RemoteTask(ABC):
 
     @abstractmethod
     def ask(self, fleet_id: str) -> JobState | None:
-        """Return the state of a job that was handed over; None: it cannot be known."""
+        """Return the state of a job that was handed over; None if it is unknown."""
 
 
 def imported(module: str, name: str) -> Any:
@@ -123,4 +123,4 @@ def refuse_arguments(task: RemoteTask, error: BaseException) -> ArgumentError:
 
 
 def unbound(*args: Any, **kwargs: Any) -> None:
-    """Stand for a function that only the fleet has: every argument fits."""
+    """Replace a function that only the fleet has: every argument fits."""

@@ -1,6 +1,6 @@
 """RQ: a function and its queue, `task(func, via=queue)`.
 
-A job whose id RQ knows already was handed over before: it is refused there, and that is success.
+If RQ has a job with this id, it was handed over before: RQ refuses it, which counts as success.
 """
 
 import copy
@@ -115,7 +115,7 @@ class RQTask(RemoteTask):
         return RQConnection(self.queue)
 
     def ask(self, fleet_id: str) -> JobState | None:
-        """Ask RQ; a job that it does not know (any more) is None."""
+        """Ask RQ; None if it does not have the job (any more)."""
         connection = RQConnection(self.queue)
         try:
             found = connection.fetch(fleet_id)

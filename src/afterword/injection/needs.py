@@ -4,8 +4,8 @@
 
     add_task(send, user_id)   # mail and progress are not arguments, so they are not stored
 
-An injector (see `injectors`) knows one framework. It is asked once per function, and binds the
-parameters that carry the framework's marker; the caller passes the others. The web half leaves the
+An injector (see `injectors`) supports one framework. It is called once per function, and binds the
+parameters that have the framework's marker; the caller passes the others. The web half leaves the
 injected parameters out of the stored arguments, and refuses calls that could never run. The worker
 opens a scope per attempt, in which the framework makes the values.
 

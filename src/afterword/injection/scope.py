@@ -2,7 +2,7 @@
 
 The rules differ from those of Python's exit stacks:
 
-- The dependencies are left in reverse order, and each is left, whatever the others raise.
+- The dependencies are left in reverse order, and each is left, even if others raise.
 - Each receives the exception of the task, even if another one suppressed it: an attempt whose body
   failed has failed, and no dependency can turn that into a success.
 - The first exception wins; exceptions that are raised later, while leaving, are added to it as

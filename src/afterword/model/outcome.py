@@ -121,7 +121,7 @@ def _is_demo(frame: FrameType) -> bool:
 
 
 def _is_other_caller(frame: FrameType) -> bool:
-    """Return True for a frame of a library that can stand between us and the user's code."""
+    """Return True for a frame of a library that can be between our code and the user's."""
     return _OTHER_CALLERS.match(frame.f_globals.get("__name__", "")) is not None
 
 

@@ -43,7 +43,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRecord:
-    """A worker known to the store; `alive` is False if its jobs are about to be recovered."""
+    """A worker in the store; `alive` is False if its jobs are about to be recovered."""
 
     id: str
     host: str

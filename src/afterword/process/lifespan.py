@@ -1,7 +1,7 @@
 """An ASGI application's lifespan, driven as a server drives it: start-up, and later shutdown.
 
-`afterword worker` has no server, but tasks need what the application creates at its start: pools,
-clients, `state`.
+`afterword worker` has no server, but tasks need the objects that the application creates at its
+start: pools, clients, `state`.
 """
 
 import asyncio

@@ -66,7 +66,7 @@ class Child:
     delay: float = FIRST_DELAY
     draining: bool = False  # to be replaced
     grace: float | None = None  # reported by the child, once it has started
-    cut_at: float | None = None  # monotonic; time at which it was told to drain
+    cut_at: float | None = None  # monotonic; time at which it was asked to drain
     killed: bool = False  # because draining took too long
 
 
@@ -336,8 +336,8 @@ class Supervisor:
                 continue
             did = "has not ended" if child.grace is not None else "was still starting"
             self.tell(
-                f"worker {child.number} {did} {now - (child.cut_at or now):.0f} s after it was told"
-                " to drain: it is killed; others recover its running jobs"
+                f"worker {child.number} {did} {now - (child.cut_at or now):.0f} s after it was"
+                " asked to drain: it is killed; others recover its running jobs"
             )
             child.killed = True
             child.process.kill()
@@ -349,7 +349,7 @@ class Supervisor:
 
 
 def cut_lifeline(child: Child) -> None:
-    """Tell a child's process to drain; no-op if it has been told, or has ended."""
+    """Make a child's process drain; no-op if it is draining, or has ended."""
     if child.cut_at is None:
         child.cut_at = time.monotonic()
     if child.process is not None and child.process.stdin is not None:

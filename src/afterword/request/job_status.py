@@ -43,8 +43,8 @@ class JobProgress(BaseModel):
     """The progress of a job, as its task reports it."""
 
     current: int | float = Field(description="How much is done", examples=[3])
-    total: int | float | None = Field(description="Of how much, if that is known", examples=[12])
-    message: str = Field(description="What is being done", examples=["page 3"])
+    total: int | float | None = Field(description="The whole amount, if it is known", examples=[12])
+    message: str = Field(description="The present step", examples=["page 3"])
     ratio: float | None = Field(description="From 0 to 1; null without a total", examples=[0.25])
 
     @classmethod

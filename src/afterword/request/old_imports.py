@@ -158,9 +158,10 @@ def _uses_by_code(func: FunctionType, route: str) -> Iterator[_Use]:
 
 
 def _functions_of(endpoint: Any) -> list[FunctionType]:
-    """Return the functions behind an endpoint or a dependency: one, or the methods of a class.
+    """Return the functions behind an endpoint or a dependency.
 
-    Those of a class's bases are among them. The one that takes FastAPI's parameters comes first.
+    That is one with its decorators, or the methods of a class and of its bases. The one that takes
+    FastAPI's parameters comes first.
     """
     while isinstance(endpoint, functools.partial):
         endpoint = endpoint.func
@@ -169,9 +170,11 @@ def _functions_of(endpoint: Any) -> list[FunctionType]:
         methods = [getattr(each, "__func__", each) for each in found.values()]
         functions = [each for each in methods if isinstance(each, FunctionType)]
         return sorted(functions, key=lambda each: each.__name__ != "__init__")
-    func = inspect.unwrap(getattr(endpoint, "__func__", endpoint)) if endpoint else None
+    wrappers: list[Any] = []  # an old class may stand in the code of a decorator
+    func = getattr(endpoint, "__func__", endpoint)
+    func = inspect.unwrap(func, stop=wrappers.append) if func else None
     if isinstance(func, FunctionType):
-        return [func]
+        return [func, *(each for each in wrappers if isinstance(each, FunctionType))]
     call = getattr(type(func), "__call__", None)  # noqa: B004
     return [call] if isinstance(call, FunctionType) else []
 

@@ -272,7 +272,7 @@ class Outbox:
         return others
 
     def _place(self, entry: Entry) -> None:
-        """Set a job's predecessor, now that the fate of the calls before it is known.
+        """Set a job's predecessor, after the calls before it were decided.
 
         A call has no job of its own if another job has its unique key, or if it could not be
         stored. Then the call before it is the predecessor.
@@ -627,7 +627,7 @@ class Outbox:
             telemetry.not_run(each.job.task)
 
     def _cancel_refused(self) -> None:
-        """Cancel what a request that is refused had stored before its answer."""
+        """Cancel the jobs that a refused request has stored before its answer."""
         if self.refusal is None:
             return
         with self._lock:
@@ -662,7 +662,7 @@ class Outbox:
             self.intake.cancel(cancelled)
 
     def _take_entries(self) -> list[Entry]:
-        """Take all entries, and forget what was known of their order."""
+        """Take all entries, and reset the state of their order."""
         entries, self.entries = self.entries, []
         self._settled = 0
         self._here.clear()

@@ -27,8 +27,8 @@ class Storing:
 
     Args:
         lock: of the entries' outbox.
-        answered: told the answer, once.
-        taken_back: told instead, under the lock, that the operation was taken back in time.
+        answered: called with the answer, once.
+        taken_back: called instead, under the lock, if the operation was taken back in time.
         refuse: called with the error when the time is over and the commit goes on; returns True if
             the request is refused now, so that its callers need not wait for the answer.
     """

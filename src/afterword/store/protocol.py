@@ -70,7 +70,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Claim:
-    """A worker's right to one attempt at a job: the fence, and what is needed to run it.
+    """A worker's right to one attempt at a job: the fence, and the data to run it.
 
     `attempt` is the number for people; if an attempt never started, its number is used again.
     `fence` is a number that no other claim of this job has.
@@ -403,7 +403,7 @@ class Store(Protocol):
     ) -> str | None:
         """The id below the newest jobs: `many`, or up to twice as many; None: there are fewer.
 
-        `Filter.above` with it bounds what a search reads, which `limit` does not.
+        `Filter.above` with it bounds the number of rows that a search reads; `limit` does not.
         """
 
     def failures(self, wanted: Filter = EVERYTHING, limit: int = NEWEST_FAILURES) -> Failures:
@@ -448,7 +448,7 @@ class Store(Protocol):
     def pause(
         self, queues: Sequence[str], by: Actor | None = None, within: float = NOTED_WITHIN
     ) -> bool:
-        """Let no worker start jobs of these queues any more.
+        """Stop all workers from starting jobs of these queues.
 
         Returns when every live worker has noted it, or its lease has expired. False: not all have
         noted it within so many seconds; or it was called in a transaction, which does not wait.

@@ -16,9 +16,9 @@ or Pydantic are imported from it, as in an archive that holds everything.
 
 Afterword's own modules are never the application's.
 
-A script that has an `Afterword` without an application runs no jobs, so it calls nothing. It does
-not know the application's modules either, so it may add any function that is not installed. A child
-process receives the knowledge of its parent.
+A script that has an `Afterword` without an application runs no jobs. It has no list of the
+application's modules either, so it may add any function that is not in an installed package. A
+child process receives the list of its parent.
 """
 
 import functools

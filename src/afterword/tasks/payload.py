@@ -145,7 +145,7 @@ def _data(model: BaseModel) -> dict[str, Any]:
 
 
 def _reading(time: datetime) -> tuple[datetime, timedelta | None]:
-    """Return what the clock showed, and its distance to UTC.
+    """Return the local time, and its offset from UTC.
 
     In an hour that the change of clocks skips or repeats, `==` is False between any two zones.
     """

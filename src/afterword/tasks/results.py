@@ -34,7 +34,7 @@ _WITHOUT_TYPE = (inspect.Signature.empty, None, type(None))
 
 
 class ResultNotKept(AfterwordError, ValueError):
-    """A result cannot be stored; its job is completed all the same."""
+    """A result cannot be stored; its job is completed nevertheless."""
 
 
 def encode_result(func: Callable[..., Any], value: object) -> str | None:

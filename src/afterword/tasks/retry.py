@@ -1,7 +1,7 @@
 """Retries: the number of further attempts, and the delay before each of them.
 
 These are pure rules: they take the random number as an argument and return seconds. The caller
-draws the number and knows the time.
+draws the number and adds the delay to the time.
 """
 
 import math

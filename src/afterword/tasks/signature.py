@@ -37,7 +37,7 @@ def signature(func: Callable[..., Any]) -> inspect.Signature:
     An annotation that only a type checker can resolve stays a string.
 
     Raises:
-        TypeError, ValueError: Python knows no signature of it (as of some built-ins).
+        TypeError, ValueError: it has no signature (like some built-ins).
     """
     return _known(func) if is_lasting(func) else _resolve(func)
 

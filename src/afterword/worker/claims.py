@@ -172,7 +172,7 @@ class Claims:
     def _claim(self, store: Store) -> Sequence[Claim]:
         """Claim jobs, in the store's thread."""
         self._asked = None  # from now on, `ask` must lead to another claim
-        if not self._leases.valid:
+        if self.stopped or not self._leases.valid:
             self.more = False
             return []  # jobs claimed before it joins again would be lost at once
         limit = self.wanted

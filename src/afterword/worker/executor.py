@@ -134,7 +134,7 @@ class Attempt:
         return self.target.func(*args, **kwargs)
 
     def require_wanted(self) -> None:
-        """Raise, so that dependencies roll back, if the attempt was told to end meanwhile."""
+        """Raise, so that dependencies roll back, if the attempt was asked to end meanwhile."""
         context = self.context
         context.leaving = True  # first, so that the thread that ends the attempt sees it
         told = context.told_to_end
@@ -312,7 +312,7 @@ def conclude(attempt: Attempt, ending: Ending, interruption: Interruption | None
 
 
 def _is_why(interruption: Interruption | None, ending: Ending, context: TaskContext) -> bool:
-    """Return True if the attempt ended because it was told to."""
+    """Return True if the attempt ended because it was asked to."""
     if interruption is None:
         return False
     if ending.error is None:  # a return after the time limit is too late, with any value

@@ -173,7 +173,7 @@ def _checked(value: Any, name: str) -> float:
 
 
 def _hint(iterable: object) -> int | None:
-    """The number of items, if an iterator knows it."""
+    """The number of items, if an iterator has a length hint."""
     return operator.length_hint(iterable, 0) or None
 
 

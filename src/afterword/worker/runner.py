@@ -157,7 +157,7 @@ class Runner:
     def loop_ends(self) -> bool:
         """True while all tasks of the event loop are being cancelled, as `asyncio.run` does.
 
-        All are cancelled before the first of them runs again, so the canary knows it in time.
+        All are cancelled before the first of them runs again, so the canary shows it in time.
         """
         return self._canary.cancelling() > 0 or self._canary.done()
 

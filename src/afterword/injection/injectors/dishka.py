@@ -2,7 +2,7 @@
 
     async def send(user_id: UUID, mail: FromDishka[Mailer]) -> None: ...
 
-Objects of the request scope are made anew for each attempt; objects of the application scope are
+Objects of the request scope are created for each attempt; objects of the application scope are
 shared. A factory receives the exception of a failed attempt as usual in dishka: `yield` returns it.
 """
 

@@ -1,4 +1,4 @@
-"""The stand-in for `Request` that a dependency receives in a task."""
+"""The replacement for `Request` that a dependency receives in a task."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -11,10 +11,11 @@ _HAS = frozenset({"app", "state", "scope"})
 
 
 class TaskRequest(Request):
-    """A request reduced to what a task has: `app`, `state`, and `scope` with these two.
+    """A request with the parts that a task has: `app`, `state`, and `scope` with these two.
 
-    `request.state` holds what the application's lifespan yielded, and what other dependencies of
-    the same attempt put there. Every other attribute of a request raises a `TaskRequestError`.
+    `request.state` has the values that the application's lifespan yielded, and those that other
+    dependencies of the same attempt have set. Every other attribute of a request raises a
+    `TaskRequestError`.
 
     Args:
         app: the application.

@@ -1,4 +1,4 @@
-"""The connection that writes, and the news of what it has written."""
+"""The connection that writes, and the wake-ups after its commits."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -29,5 +29,5 @@ class LeaseClock:
         return now - since
 
     def forget_all_but(self, workers: set[str]) -> None:
-        """Forget the workers that are not on the list any more."""
+        """Forget the workers that are no longer in the store."""
         self._seen = {worker: seen for worker, seen in self._seen.items() if worker in workers}

@@ -42,7 +42,7 @@ def path_of(url: str) -> Path:
             f"Stored jobs must outlive the process, but {masked(url)} names a database in memory."
             f" Name a file: {scheme}:///jobs.db"
         )
-    if not rest.startswith("/") or "?" in name or name.startswith("file:"):
+    if not rest.startswith("/") or "?" in name or name.startswith("file:") or not Path(name).name:
         raise ConfigurationError(
             f"A SQLite URL is {scheme}:/// and a path, without host, options or file:, not"
             f" {masked(url)}. Example: {scheme}:///jobs.db (relative path),"

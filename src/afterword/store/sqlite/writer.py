@@ -1,4 +1,4 @@
-"""The connection that writes, and the news of what it has written."""
+"""The connection that writes, and the wake-ups after its commits."""
 
 import functools
 import os
@@ -232,7 +232,7 @@ class Writer:
     # ------------------------------------------------------------------ errors
 
     def require_same_file(self) -> None:
-        """Refuse to go on with a file that is not at its path any more.
+        """Raise if the file is no longer at its path.
 
         Raises:
             StoreUnavailable: it was deleted, moved or replaced.

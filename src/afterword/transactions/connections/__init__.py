@@ -4,8 +4,8 @@ The verbs execute a store's statements inside the user's transaction. For a task
 its effects, they also begin, commit and roll back. There is one file for each driver, which is
 imported when the first connection of that driver is used.
 
-Errors stay as the driver raises them: it is the user's transaction, and the user's code knows for
-which errors to repeat it.
+Errors are raised as the driver raises them: it is the user's transaction, and the user's code
+decides for which errors to repeat it.
 """
 
 import sys
@@ -38,7 +38,7 @@ class _Connection(Protocol):
 
     @property
     def key(self) -> object | None:
-        """A key that stands for one database as long as it exists; None: check each time."""
+        """A key that identifies one database as long as it exists; None: check each time."""
 
     @property
     def name(self) -> str:

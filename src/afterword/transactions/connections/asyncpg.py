@@ -1,4 +1,4 @@
-"""Connections of asyncpg. It has no types of its own, so nothing here is known to mypy."""
+"""Connections of asyncpg, which has no type hints, so mypy cannot check this module."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from afterword.transactions.connections import Row
 
 
 class AsyncpgConnection:
-    """A connection, or what a pool lends. Outside of a transaction each statement is its own."""
+    """A connection, maybe of a pool. Outside a transaction, each statement is its own."""
 
     awaited: Literal[True] = True
     session = None

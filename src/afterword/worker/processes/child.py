@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def _take_pipes() -> tuple[int, Answers]:
-    """Move the pipes out of the way of user code, and of what it starts."""
+    """Hide the pipes from user code, and from processes that it starts."""
     orders, answers = os.dup(0), Answers(os.dup(1))
     empty = os.open(os.devnull, os.O_RDWR)
     os.dup2(empty, 0)

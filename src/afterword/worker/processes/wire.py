@@ -36,7 +36,7 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def write(descriptor: int, line: bytes) -> None:
-    """Write all of a line, however long it is."""
+    """Write all of a line, of any length."""
     left = memoryview(line)
     while left:
         left = left[os.write(descriptor, left) :]

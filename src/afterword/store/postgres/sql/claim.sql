@@ -10,7 +10,7 @@ WITH RECURSIVE served (place, queue, room) AS MATERIALIZED (
     WHERE rule.paused IS NOT TRUE
 ),
 -- The distinct (queue, priority) pairs with ready jobs, each found by one seek in jobs_ready: a claim
--- reads only due jobs of each lane, however many wait for a later time.
+-- reads only due jobs of each lane, not those that wait for a later time.
 lanes (place, queue, room, priority) AS (
     SELECT
         served.place, served.queue, served.room,
@@ -43,14 +43,14 @@ due AS MATERIALIZED (
         WHERE job.state = 'queued' AND job.after IS NULL AND job.queue = lane.queue AND job.priority = lane.priority
             AND job.run_at <= now() AND job.task <> ALL (CAST(:skip AS text[]))
             AND EXISTS (SELECT 1 FROM afterword.workers WHERE workers.id = :worker) -- a worker that has left gets nothing
-            -- The job that has its key was asked to end, and still runs: wait for it.
+-- The job that has its key was asked to end, and still runs: wait for it.
             AND (
                 job.unique_key IS NULL OR NOT EXISTS (
                     SELECT 1 FROM afterword.jobs AS ending
                     WHERE ending.unique_key = job.unique_key AND ending.cancelling IS NOT NULL AND ending.state = 'running'
                 )
             )
-            -- Leave room for those that run already; jobs that this claim itself takes too many of are given back.
+-- Subtract the running jobs; if this claim takes too many itself, they are given back.
             -- One object, read once: counting for each waiting job took six times as long.
             AND (
                 job.limit_key IS NULL OR (

@@ -1,4 +1,4 @@
--- Skip a schedule that another process deals with at this moment.
+-- Skip a schedule that another process has locked.
 SELECT
     name, CAST(extract(epoch FROM cursors.next_at) AS double precision), CAST(extract(epoch FROM now()) AS double precision), cursors.rule,
     CAST(extract(epoch FROM last_at) AS double precision)

@@ -9,7 +9,7 @@ SELECT
     ),
     (SELECT n_dead_tup FROM pg_stat_user_tables WHERE schemaname = 'afterword' AND relname = 'jobs'),
     (SELECT max(version) FROM afterword.migrations),
-    -- With indexes and what is stored apart.
+-- With indexes and TOAST tables.
     (
         SELECT CAST(coalesce(sum(pg_total_relation_size(oid)), 0) AS bigint) FROM pg_class
         WHERE relkind = 'r' AND relnamespace = CAST('afterword' AS regnamespace)

@@ -1,4 +1,4 @@
--- Find running jobs whose worker is not on the list any more, or has lost track of them.
+-- Find running jobs whose worker is no longer in the table of workers, or has no claim of them.
 SELECT CAST(id AS text), attempt, worker, fence, task, lost, interrupted, CAST(options AS text), cancelling,
     EXISTS (SELECT 1 FROM afterword.retired WHERE retired.worker = jobs.worker)
 FROM afterword.jobs

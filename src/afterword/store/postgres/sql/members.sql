@@ -1,4 +1,4 @@
--- The workers on the list; and true if there is anything to recover besides the jobs of dead ones.
+-- The workers; and true if there are jobs to recover besides those of dead workers.
 SELECT
     ARRAY(SELECT id FROM afterword.workers),
     EXISTS (SELECT 1 FROM afterword.workers WHERE expires_at <= now())

@@ -1,4 +1,4 @@
--- Find, among the next jobs that others wait for, those that are not there: one seek for each, however many wait for it.
+-- Find, among the next predecessors, those that do not exist: one seek for each, for any number of followers.
 WITH RECURSIVE looked (after, number) AS (
     (SELECT after, 1 FROM afterword.jobs WHERE after > CAST(:last AS uuid) ORDER BY after LIMIT 1)
     UNION ALL

@@ -1,4 +1,4 @@
--- Nothing is returned if another process has moved it.
+-- Returns no row if another process has moved it.
 INSERT INTO afterword.counted (place, until) VALUES (1, CAST(:until AS bigint))
 ON CONFLICT (place) DO UPDATE SET until = excluded.until WHERE counted.until = CAST(:seen AS bigint)
 RETURNING until

@@ -1,4 +1,4 @@
--- Find, for each job that was not added, the job that is there instead: itself, or the one that has its unique key.
+-- Find, for each job that was not added, the existing job: itself, or the one that has its unique key.
 SELECT DISTINCT ON (new.place) new.place, CAST(there.id AS text), there.task <> new.task OR there.arguments <> new.arguments
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:tasks AS text[]), CAST(:arguments AS text[]), CAST(:unique_keys AS text[]), CAST(:unique_ended AS boolean[])

@@ -29,7 +29,7 @@ audit AS (
         ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED
     ))
 ),
--- Forget retired workers whose jobs have all been recovered.
+-- Delete retired workers whose jobs have all been recovered.
 retired AS (
     DELETE FROM afterword.retired
     WHERE NOT EXISTS (SELECT 1 FROM afterword.jobs AS job WHERE job.state = 'running' AND job.worker = retired.worker)

@@ -1,4 +1,4 @@
--- Of two counts the larger one holds: jobs may have come late, or have been purged meanwhile.
+-- The larger of two counts is kept: ends may have been committed late, or jobs purged meanwhile.
 INSERT INTO afterword.counters (seconds, starts_at, task, queue, state, jobs, waited, ran)
 SELECT seconds, starts_at, task, queue, state, jobs, CAST(waited AS json), CAST(ran AS json)
 FROM unnest(

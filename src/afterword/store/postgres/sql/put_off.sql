@@ -1,4 +1,4 @@
--- Give back a claim that its limit or its rate does not let start yet.
+-- Give back a claim that may not start yet because of its limit or rate.
 UPDATE afterword.jobs AS job
 SET state = 'queued', worker = NULL, fence = NULL, attempt = job.attempt - 1, run_at = greatest(job.run_at, to_timestamp(later.slot)),
     slot_at = coalesce(to_timestamp(later.slot), job.slot_at)

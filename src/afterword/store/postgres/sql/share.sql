@@ -1,4 +1,4 @@
--- Mark jobs as shared with other requests: they run whatever becomes of the requests that added them. But a repeated request (unique_ended) shares
+-- Mark jobs as shared with other requests: they run even if the requests that added them fail. But a repeated request (unique_ended) shares
 -- all jobs of the first one, and their order.
 WITH given AS (
     SELECT job.id, bool_or(new.request_id IS DISTINCT FROM job.request_id) AS to_others,

@@ -17,7 +17,7 @@ FROM (
             )
         )
         AND task NOT IN (SELECT value FROM json_each(:skip))
-        -- Leave room for those that run already; jobs that this claim itself takes too many of are given back.
+-- Subtract the running jobs; if this claim takes too many itself, they are given back.
         AND (
             limit_key IS NULL
             OR coalesce(json_extract(options, '$.limit'), 1e9) > (

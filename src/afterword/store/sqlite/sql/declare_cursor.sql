@@ -1,4 +1,4 @@
--- A new rule goes on from where an earlier release stopped with the same rule. A rule that was not seen while another one was in
+-- A new rule continues where an earlier release stopped with the same rule. A rule that was not declared while another one was in
 -- force starts anew.
 INSERT INTO afterword_cursors (name, rule, next_at, seen_at)
 VALUES (:name, :rule, coalesce((SELECT next_at FROM afterword_schedules WHERE name = :name AND rule = :rule), :next_at), :now)

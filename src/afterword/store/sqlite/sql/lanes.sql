@@ -1,5 +1,5 @@
 -- The distinct (queue, priority) pairs with ready jobs, in the order of the queues, each found by one
--- seek in jobs_ready: a claim per lane reads only due jobs, however many wait for a later time. One row, see claim.sql.
+-- seek in jobs_ready: a claim per lane reads only due jobs, not those that wait for a later time. One row, see claim.sql.
 WITH RECURSIVE lanes (place, queue, priority) AS (
     SELECT
         asked.key, asked.value,

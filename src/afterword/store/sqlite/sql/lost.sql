@@ -1,4 +1,4 @@
--- Find running jobs whose worker is not on the list any more, or has lost track of them.
+-- Find running jobs whose worker is no longer in the table of workers, or has no claim of them.
 SELECT id, attempt, worker, fence, task, lost, interrupted, options, cancelling,
     worker IN (SELECT worker FROM afterword_retired)
 FROM afterword_jobs

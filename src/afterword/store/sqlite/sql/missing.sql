@@ -1,4 +1,4 @@
--- Find, among the next jobs that others wait for, those that are not there: one seek for each, however many wait for it.
+-- Find, among the next predecessors, those that do not exist: one seek for each, for any number of followers.
 WITH RECURSIVE looked (after, number) AS (
     SELECT min(after), 1 FROM afterword_jobs WHERE after > :last
     UNION ALL

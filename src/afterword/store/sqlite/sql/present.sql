@@ -1,4 +1,4 @@
--- Find the job that is there instead of one that was not added: itself, or the one that has its unique key; and if it is another call.
+-- Find the existing job instead of one that was not added: itself, or the one that has its unique key; and if it is another call.
 SELECT id, task <> :task OR arguments <> :arguments FROM (
     SELECT 1 AS rank, id, task, arguments FROM afterword_jobs WHERE id = :id
     UNION ALL

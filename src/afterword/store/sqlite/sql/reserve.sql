@@ -1,2 +1,2 @@
--- Make the transaction a writing one; changes nothing. One that reads first is refused if another one has written before it writes.
+-- Make the transaction a writing one, without a change. A transaction that reads first fails if another one writes before it does.
 UPDATE afterword_store SET identity = identity WHERE 0
