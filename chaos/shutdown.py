@@ -43,7 +43,7 @@ def _drain_under_load(lab: Lab, grace: float, hold: int, slack: float) -> Result
     )
     server = fleet.server("--timeout-graceful-shutdown", str(hold))
     fleet.servers = [server]
-    soon, late = hold + grace / 2, hold + grace + 3
+    soon, late = hold + grace / 2, hold + grace + 8  # a pause of the machine is shorter
     with fleet.running():
         for task, jobs, seconds in (
             ("work_apart", 1, soon),

@@ -1109,12 +1109,12 @@ def test_in_postgresql(postgres_url: str, tmp_path: Path) -> None:
         progress = api.get(f"/jobs/{running}")["progress"]
         deleted = [api.client.delete(f"/jobs/{each}").status_code for each in (queued, running)]
         api.settle(claim, Completed('{"rows": 2}'))
-        result = api.client.get(f"/jobs/{running}/result").text
+        result = api.client.get(f"/jobs/{running}/result").json()
         unknown = [api.client.get(f"/jobs/{each}").status_code for each in (new_id(), "1", "%00")]
 
     assert 0.5 == progress["ratio"]
     assert [200, 202] == deleted
-    assert '{"rows":2}' == result
+    assert {"rows": 2} == result
     assert [404, 404, 404] == unknown
 
 
