@@ -467,7 +467,7 @@ def test_a_fork_of_a_task_answers_nobody(
 
 def test_the_module_must_be_one_of_the_parents(shared: Processes) -> None:
     """A name in a store imports no module that the application has not imported."""
-    with pytest.raises(UnknownTask, match="'wave' is not"):
+    with pytest.raises(UnknownTask, match="'wave' is none of them"):
         shared.start({"module": "wave"}, print, print)
 
 
