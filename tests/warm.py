@@ -30,7 +30,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any, AnyStr
 
 AFTERWORD = str(Path(sys.executable).with_name("afterword"))
@@ -75,6 +75,17 @@ class Popen(subprocess.Popen[AnyStr]):
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Kill the process if the block failed, instead of waiting for its end."""
+        if error is not None:
+            self.kill()
+        super().__exit__(kind, error, traceback)
+
 
 def run(
     command: Sequence[str],
@@ -92,11 +103,7 @@ def run(
     if capture_output:
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with Popen(command, text=text, **options) as process:
-        try:
-            out, err = process.communicate(input, timeout=timeout)
-        except BaseException:
-            process.kill()
-            raise
+        out, err = process.communicate(input, timeout=timeout)
     done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
     if check:
         done.check_returncode()

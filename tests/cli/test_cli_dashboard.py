@@ -49,14 +49,14 @@ def dashboard(url: str, *options: str) -> Iterator[str]:
 
 
 def test_the_printed_url_lets_in_and_nothing_else_does(url: str) -> None:
-    with dashboard(url) as entry, httpx.Client() as browser:
+    with dashboard(url) as entry, httpx.Client(timeout=60) as browser:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", entry)
         base = entry.partition("?")[0]
         refused = [
-            httpx.get(base),
-            httpx.get(f"{base}jobs?token=wrong"),
-            httpx.get(base, cookies={"afterword": "x"}),
-            httpx.post(f"{base}jobs/change/delete", headers={"authorization": "x"}),
+            httpx.get(base, timeout=60),
+            httpx.get(f"{base}jobs?token=wrong", timeout=60),
+            httpx.get(base, cookies={"afterword": "x"}, timeout=60),
+            httpx.post(f"{base}jobs/change/delete", headers={"authorization": "x"}, timeout=60),
         ]
         entered = browser.get(entry)
         again = browser.get(entry)
@@ -78,7 +78,7 @@ def test_read_only_offers_no_changes(store: Store, url: str, options: tuple[str,
 
     job_id = Population(store).add(arguments='{"to": "ada"}')
     headers = {"sec-fetch-site": "same-origin"}
-    with dashboard(url, *options) as entry, httpx.Client(headers=headers) as browser:
+    with dashboard(url, *options) as entry, httpx.Client(headers=headers, timeout=60) as browser:
         base = entry.partition("?")[0]
         browser.get(entry)
         screen = browser.get(f"{base}jobs/{job_id}")

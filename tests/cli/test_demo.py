@@ -268,7 +268,7 @@ def test_an_effect_that_happened_again_is_counted(shop: Shop) -> None:
 
 
 def test_a_server_behind_a_dashboard_is_killed_by_hand_and_starts_again(tmp_path: Path) -> None:
-    with subprocess.Popen(
+    with warm.Popen(
         [*DEMO, "--dashboard", "--port", "0", "--folder", str(tmp_path / "live")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -279,7 +279,7 @@ def test_a_server_behind_a_dashboard_is_killed_by_hand_and_starts_again(tmp_path
         assert running.stdout is not None
         assert running.stderr is not None
         url = running.stdout.readline().strip()
-        with httpx.Client(follow_redirects=True) as browser:
+        with httpx.Client(follow_redirects=True, timeout=60) as browser:
             overview = browser.get(url).text
             audit = browser.get(url.partition("?")[0] + "audit").text
         running.stdin.write("\n")

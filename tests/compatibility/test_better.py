@@ -115,12 +115,12 @@ def test_a_stream_whose_client_went_away_keeps_its_tasks(server: Server, tmp_pat
 
 def test_running_tasks_do_not_count_as_connections(server: Server, tmp_path: Path) -> None:
     """With FastAPI's own tasks, `--limit-concurrency` answers 503 when they pile up."""
-    statuses = [httpx.get(f"{server.url}/wait").status_code for _ in range(6)]
+    statuses = [httpx.get(f"{server.url}/wait", timeout=60).status_code for _ in range(6)]
     wait_until(
         lambda: (tmp_path / "ran.txt").read_text().count("waiting") == 6,
         description="six tasks run at the same time",
     )
-    statuses.append(httpx.get(f"{server.url}/ok").status_code)
+    statuses.append(httpx.get(f"{server.url}/ok", timeout=60).status_code)
     (tmp_path / "go").touch()
 
     assert [200] * 7 == statuses

@@ -114,7 +114,7 @@ def prometheus(folder: Path, target: int) -> Iterator[httpx.Client]:
     ]
     with subprocess.Popen(command) as process:
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1") as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60) as client:
                 yield client
         finally:
             process.terminate()

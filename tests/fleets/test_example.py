@@ -18,11 +18,11 @@ def test_the_example_hands_over_to_celery(redis: Broker, tmp_path: Path) -> None
     command = ("celery", "--workdir", str(tmp_path), "-A", "examples.celery_fleet.celery", "worker")
     server = Server("examples.celery_fleet:app", tmp_path, environment=environment)
     with worker(tmp_path, *command, "-P", "solo", **environment), running(server):
-        answer = httpx.post(f"{server.url}/orders/7")
+        answer = httpx.post(f"{server.url}/orders/7", timeout=60)
         job = answer.json()
 
         def state() -> object:
-            return httpx.get(f"{server.url}/jobs/{job['id']}").json()["state"]
+            return httpx.get(f"{server.url}/jobs/{job['id']}", timeout=60).json()["state"]
 
         assert 202 == answer.status_code
         try:

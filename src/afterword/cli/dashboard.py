@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from afterword.admin.running import add_by
 from afterword.cli import output
-from afterword.cli.listening import Host, bind
+from afterword.cli.listening import Host, listen
 from afterword.cli.options import Url, clock, opened
 from afterword.cli.parsers import whole
 from afterword.cli.person import this_person
@@ -78,7 +78,7 @@ def serve(
     config = uvicorn.Config(
         served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
     )
-    listening = bind(config)
+    listening = listen(config)
     output.tell(f"the dashboard of {store.url} (Ctrl-C ends it):")
     output.write(f"http://{_shown(host)}:{listening.getsockname()[1]}/?token={token}\n")
     uvicorn.Server(config).run(sockets=[listening])

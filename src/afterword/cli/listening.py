@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
 
 
-def bind(config: "uvicorn.Config") -> socket.socket:
-    """Bind the address of a server.
+def listen(config: "uvicorn.Config") -> socket.socket:
+    """Listen at the address of a server, so that its URL works as soon as it is printed.
 
     Raises:
         ConfigurationError: it is not an address of this machine, or it is taken.
     """
     require_free(config.host, config.port)
-    return config.bind_socket()
+    listening = config.bind_socket()
+    listening.listen(config.backlog)
+    return listening
 
 
 def require_free(host: str, port: int) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from afterword.cli import output
-from afterword.cli.listening import Host, bind
+from afterword.cli.listening import Host, listen
 from afterword.cli.options import Json, Url, clock, opened
 from afterword.cli.parsers import whole
 from afterword.errors import MissingExtra
@@ -78,7 +78,7 @@ def _serve(gauges: Gauges, ended: EndedJobs, host: str, port: int, url: str) -> 
     config = uvicorn.Config(
         served, host=host, port=port, log_level="warning", lifespan="off", access_log=False
     )
-    listening = bind(config)
+    listening = listen(config)
     ended.read()  # the first time it takes longer
     output.tell(f"the metrics of {url} (Ctrl-C ends it):")
     output.write(f"http://{host}:{listening.getsockname()[1]}/metrics\n")
