@@ -130,6 +130,7 @@ def busy(group: GroupCommit) -> Iterator[None]:
 def locked(store: SQLiteStore) -> Iterator[None]:
     """Keep another connection in a write transaction."""
     other = apsw.Connection(str(store.path))
+    other.set_busy_timeout(60_000)
     other.execute("BEGIN IMMEDIATE")
     try:
         yield

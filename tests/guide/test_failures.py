@@ -62,6 +62,7 @@ def test_a_request_that_cannot_be_stored_is_answered_with_503(app: FastAPI, tmp_
 
     with TestClient(app) as client:
         with closing(apsw.Connection(str(tmp_path / "jobs.db"))) as other_program:
+            other_program.set_busy_timeout(60_000)  # Afterword may be writing just now
             other_program.execute("BEGIN IMMEDIATE")  # locks the store
             refused = client.post("/cups/tea")
         accepted = client.post("/cups/tea")

@@ -745,6 +745,7 @@ def test_a_store_that_is_busy(api: Api, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("afterword.store.sqlite.drivers.BUSY_TIMEOUT", 0.05)
     job = api.add(nothing, "s3cret")
     with closing(apsw.Connection(str(tmp_path / "jobs.db"))) as other:
+        other.set_busy_timeout(60_000)
         other.execute("BEGIN IMMEDIATE")
         answer = api.client.delete(f"/jobs/{job}")
         other.execute("ROLLBACK")
