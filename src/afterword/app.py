@@ -68,7 +68,7 @@ from afterword.tasks.registry import check_names, declare, declare_all, register
 from afterword.tasks.retry import checked_retries
 from afterword.telemetry.tracing import TRACE_WITHIN
 from afterword.transactions.connections.kinds import AsyncSession, Awaited, Synchronous
-from afterword.worker.services import WorkerSettings, checked_settings
+from afterword.worker.services import WorkerSettings
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -214,16 +214,14 @@ class Afterword(ScriptTaskAdder):
             store, clock = test_run.store_for(self, url), test_run.clock
         self.runtime = Runtime(
             store,
-            checked_settings(
-                WorkerSettings(
-                    concurrency=concurrency,
-                    queues=checked_queues(queues),
-                    redact=redacting(redact),
-                    retries=None if retries is None else checked_retries(retries),
-                    retries_at_once=0 if test_run is None else RETRIES_AT_ONCE,
-                    log_lines=log_lines,
-                    trace_within=trace_within,
-                )
+            WorkerSettings(
+                concurrency=concurrency,
+                queues=checked_queues(queues),
+                redact=redacting(redact),
+                retries=None if retries is None else checked_retries(retries),
+                retries_at_once=0 if test_run is None else RETRIES_AT_ONCE,
+                log_lines=log_lines,
+                trace_within=trace_within,
             ),
             queue_limits=queue_limits(queues),
             clock=clock or Clock(),
@@ -377,16 +375,14 @@ class Afterword(ScriptTaskAdder):
         runtime = self.runtime
         if grace is not None:
             check_number("grace", grace, 0, 24 * 3600)
-            runtime.grace = self.intake.grace = float(grace)
+            self.intake.grace = float(grace)
         if queues is not None:
             runtime.queue_limits = {**runtime.queue_limits, **queue_limits(queues)}
         now = runtime.settings
-        runtime.settings = checked_settings(
-            replace(
-                now,
-                queues=now.queues if queues is None else checked_queues(queues),
-                concurrency=now.concurrency if concurrency is None else concurrency,
-            )
+        runtime.settings = replace(
+            now,
+            queues=now.queues if queues is None else checked_queues(queues),
+            concurrency=now.concurrency if concurrency is None else concurrency,
         )
         self.intake.works = True
         runtime.before_start = before_start or runtime.before_start
@@ -414,7 +410,7 @@ class Afterword(ScriptTaskAdder):
     @property
     def grace(self) -> float:
         """Seconds for which a shutdown waits for running attempts."""
-        return self.runtime.grace
+        return self.intake.grace
 
     @property
     def drained(self) -> bool:
@@ -676,7 +672,7 @@ class Afterword(ScriptTaskAdder):
             "redact": "yes" if self._redacts else "no",
             "log lines": f"{kept:,} of each attempt" if kept else "none",
             "lease": show_span(runtime.lease),
-            "grace": show_span(runtime.grace),
+            "grace": show_span(self.intake.grace),
             "retention": show_span(runtime.retention),
             "store timeout": show_span(self.intake.store_timeout),
         }

@@ -78,7 +78,7 @@ class Runtime:
         check: Callable[[], None],
     ) -> None:
         self.store, self.clock = store, StoreClock(clock)
-        self.lease, self.retention, self.grace = lease, retention, grace
+        self.lease, self.retention = lease, retention
         self.group = GroupCommit(store, self.clock)
         self.group.on_open = self._set_clock
         self.inquiries = Inquiries(self.group, self.clock)
@@ -255,8 +255,8 @@ class Runtime:
         await self._stop_mounted()
         self._termination.stop()
         await self._tell_store(self.leases.retire)  # attempts cut off from now on are not lost
-        await self.intake.wait_unfinished(self.grace)
-        left = await self.worker.drain(self.grace) if self.worker else 0
+        await self.intake.wait_unfinished(self.intake.grace)
+        left = await self.worker.drain(self.intake.grace) if self.worker else 0
         await self.failures.drain()
         self.drained = not left
         telemetry.stopped(self.leases.worker, left)

@@ -73,13 +73,12 @@ class PytestRun:
         return self._new_store(url)
 
     def _new_store(self, url: str) -> Store:
-        if self._url is not None:
-            self._tell_children()
-            return open_store(self._url)
-        if url not in self._paths:
+        if self._url is None and url not in self._paths:
             self._paths[url] = self._folder / str(next(self._numbers)) / "jobs.db"
             self._paths[url].parent.mkdir()
         self._tell_children()
+        if self._url is not None:
+            return open_store(self._url)
         return SQLiteStore(self._paths[url], self.clock)
 
     def _tell_children(self) -> None:

@@ -120,13 +120,10 @@ UNKNOWN = Cause()
 
 def ended(job: JobOfAttempt, outcome: Outcome, seconds: float, cause: Cause | None = None) -> None:
     """An attempt has ended, and its outcome is stored."""
-    cause = cause or UNKNOWN
+    cause, verb = cause or UNKNOWN, verb_of(outcome)
     if listeners.want_metrics():
-        metrics.ended(job.task, job.queue, verb_of(outcome), seconds, cause.waited)
+        metrics.ended(job.task, job.queue, verb, seconds, cause.waited)
     succeeded = isinstance(outcome, Completed | HandedOver)
-    if succeeded and not logger.isEnabledFor(logging.DEBUG):
-        return
-    verb = verb_of(outcome)
     level = logging.DEBUG if succeeded else logging.WARNING
     level = logging.ERROR if verb == "failed" else level
     if logger.isEnabledFor(level):

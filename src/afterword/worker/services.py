@@ -42,17 +42,11 @@ class WorkerSettings:
     log_lines: int = 0
     trace_within: float = TRACE_WITHIN
 
-
-def checked_settings(settings: WorkerSettings) -> WorkerSettings:
-    """Refuse numbers that make no sense.
-
-    Raises:
-        ConfigurationError: names the option.
-    """
-    check_number("concurrency", settings.concurrency, 1, 10_000, whole=True)
-    check_number("log_lines", settings.log_lines, 0, 1_000, whole=True)
-    check_number("trace_within", settings.trace_within, 0, 366 * 24 * 3600)
-    return settings
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense."""
+        check_number("concurrency", self.concurrency, 1, 10_000, whole=True)
+        check_number("log_lines", self.log_lines, 0, 1_000, whole=True)
+        check_number("trace_within", self.trace_within, 0, 366 * 24 * 3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
